@@ -1,0 +1,90 @@
+"""Queries and keys of chosen layers, captured while a model runs its ordinary attention.
+
+B sequences, H heads, T tokens, d the width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from bistil_ds.errors import InputError
+
+IMPLEMENTATION = "bistil_recording"
+_SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
+
+
+class AttentionRecorder:
+    """Records queries and keys of `layers` of one model for the attention-map loss.
+
+    Sets the model's attention to one that computes what SDPA does and also hands out its inputs. `with recorder:
+    model(...)` records one forward pass; recomputation under gradient checkpointing records nothing. Outside of the
+    `with`, nothing is recorded. Gradients reach what is recorded. The model may later be wrapped (DDP, DeepSpeed).
+
+    Args:
+        model: the model itself, not its wrapper: an encoder whose attention goes through transformers' interface.
+        layers: indices of self-attention layers, counted from 0 at the embeddings' side.
+
+    Raises:
+        InputError: the architecture keeps its attention to itself (DeBERTa-v2), or lacks a layer.
+    """
+
+    def __init__(self, model: PreTrainedModel, layers: Sequence[int]) -> None:
+        modules = self_attentions(model)
+        if wrong := [i for i in layers if not 0 <= i < len(modules)]:
+            raise InputError(f"attention layers {wrong} do not exist: the model has layers 0 to {len(modules) - 1}")
+        self.layers = list(layers)
+        self._modules = [modules[i] for i in layers]
+        self._sink: dict[int, tuple[Tensor, Tensor]] = {}
+        AttentionInterface.register(IMPLEMENTATION, _recording_attention)
+        AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)  # without one, transformers drops the padding mask
+        model.set_attn_implementation(IMPLEMENTATION)
+
+    def __enter__(self) -> AttentionRecorder:
+        self._sink = {}
+        for slot, module in enumerate(self._modules):
+            setattr(module, _SLOT, slot)
+            setattr(module, _SINK, self._sink)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for module in self._modules:
+            delattr(module, _SINK)
+            delattr(module, _SLOT)
+
+    @property
+    def queries_keys(self) -> list[tuple[Tensor, Tensor]]:
+        """(queries, keys), each [B, H, T, d] in the model's dtype, in the order of `layers`, of the last `with`."""
+        return [self._sink[slot] for slot in range(len(self.layers))]
+
+    def clear(self) -> None:
+        """Lets go of what was recorded."""
+        self._sink = {}
+
+
+def self_attentions(model: PreTrainedModel) -> list[nn.Module]:
+    """The model's self-attention modules, in order; InputError where capture is impossible."""
+    modules = [m for m in model.modules() if type(m).__name__.endswith("SelfAttention")]
+    if not modules or not model._can_set_attn_implementation():
+        raise InputError(
+            f"model type {model.config.model_type!r} does not let its attention be observed: "
+            "use a BERT, RoBERTa, XLM-R or DistilBERT model, or turn the attention loss off"
+        )
+    return modules
+
+
+def _recording_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    sink = getattr(module, _SINK, None)
+    if sink is not None:
+        slot = getattr(module, _SLOT)
+        if slot not in sink:  # else this is a checkpointed layer's recomputation, in backward
+            sink[slot] = (query, key)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)

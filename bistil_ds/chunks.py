@@ -1,0 +1,83 @@
+"""Chunks of both languages as one data set, and a batch of them as tensors.
+
+B rows, T tokens of the longest row
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+COLUMNS = ("input_ids", "attention_mask")
+
+
+class BilingualChunks(Dataset[dict[str, Any]]):
+    """The source chunks (language 0) followed by the target chunks (language 1).
+
+    A row is `{"input_ids", "attention_mask" where its data set has one, "language"}`. Each data set is a
+    `datasets.Dataset`, read a batch at a time, or any map-style data set of such rows.
+    """
+
+    def __init__(self, source: Any, target: Any) -> None:
+        self.parts = [_as_arrays(source), _as_arrays(target)]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Rows of one language, in the order asked for."""
+        border = len(self.parts[0])
+        language = int(indices[0] >= border)
+        if any((index >= border) != bool(language) for index in indices):
+            raise ValueError("a batch is of one language")
+        part = self.parts[language]
+        own = [int(index) - border * language for index in indices]
+        if isinstance(part, datasets.Dataset):
+            columns = part[own]
+            rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+        else:
+            rows = [{name: part[i][name] for name in COLUMNS if name in part[i]} for i in own]
+        return [{**row, "language": language} for row in rows]
+
+
+def _as_arrays(chunks: Any) -> Any:
+    if isinstance(chunks, datasets.Dataset):
+        return chunks.with_format("numpy", columns=[name for name in COLUMNS if name in chunks.column_names])
+    return chunks
+
+
+def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> dict[str, Any]:
+    """A batch of rows, padded on the right to the longest.
+
+    Returns:
+        `input_ids` and `attention_mask` (int64 [B, T]; ones where a row has no mask of its own, 0 on padding), and
+        `language` (int) where the rows have one.
+
+    Raises:
+        ValueError: rows of two languages.
+    """
+    ids = [_tensor(row["input_ids"]) for row in rows]
+    masks = [_tensor(row.get("attention_mask", [1] * len(row["input_ids"]))) for row in rows]
+    batch: dict[str, Any] = {
+        "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_token_id),
+        "attention_mask": pad_sequence(masks, batch_first=True),
+    }
+    languages = {row["language"] for row in rows if "language" in row}
+    if len(languages) > 1:
+        raise ValueError("a batch is of one language")
+    if languages:
+        batch["language"] = languages.pop()
+    return batch
+
+
+def _tensor(ids: Any) -> Tensor:
+    return torch.as_tensor(ids, dtype=torch.int64)

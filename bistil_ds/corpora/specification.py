@@ -1,0 +1,28 @@
+"""What a user may name as a corpus: a file, or a data set on the hub."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE_SUFFIXES = (".txt", ".gz", ".jsonl", ".json")
+HUB_ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(:(?P<config>[\w.-]*))?(:(?P<split>[\w.-]+))?")
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A data set on the Hugging Face hub."""
+
+    id: str
+    config: str | None
+    split: str
+
+
+def parse_specification(spec: str | Path) -> Path | HubDataset:
+    """A path, or `org/name[:config[:split]]` (split `train` when not given). An existing path is always a path."""
+    path = Path(spec).expanduser()
+    match = HUB_ID.fullmatch(str(spec))
+    if path.exists() or match is None or path.suffix in FILE_SUFFIXES:
+        return path
+    return HubDataset(match["id"], match["config"] or None, match["split"] or "train")

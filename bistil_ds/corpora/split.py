@@ -1,0 +1,51 @@
+"""Which chunks validate and which train."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from tqdm import tqdm
+
+from bistil_ds.errors import InputError
+
+
+def split_validation(
+    chunks: Dataset, fraction: float = 0.05, most: int = 2000, *, name: str = "the corpus"
+) -> tuple[Dataset, Dataset]:
+    """Training and validation chunks; both stay memory-mapped.
+
+    Validation is `min(most, max(1, round(fraction * n)))` of the `n` chunks, those with the smallest hash of their
+    token ids, in the order of the hash: the order of `chunks` does not matter. No chunk with the ids of a validation
+    chunk stays in training. Where nearly all chunks are alike, validation is smaller, so that training keeps one.
+
+    Raises:
+        InputError: fewer than two different chunks; `name` is what it calls the corpus.
+    """
+    hashes_N = _hashes(chunks)
+    distinct, first = np.unique(hashes_N, return_index=True)
+    if len(distinct) < 2:
+        raise InputError(
+            f"{name} gives {len(distinct)} different chunks: too few to train and to validate on; "
+            "give more text or a shorter --max_length"
+        )
+    count = min(most, max(1, round(fraction * len(chunks))), len(distinct) - 1)
+    training = np.flatnonzero(hashes_N > distinct[count - 1])
+    return chunks.select(training), chunks.select(first[:count])
+
+
+def _hashes(chunks: Dataset) -> np.ndarray:
+    """A 64-bit hash of each row's `input_ids` (uint64 [N])."""
+    hashes_N = np.empty(len(chunks), np.uint64)
+    position = 0
+    tables = chunks.select_columns("input_ids").with_format("arrow").iter(batch_size=1000)
+    with tqdm(total=len(chunks), desc="splitting", unit=" chunks", unit_scale=True, delay=2) as bar:
+        for table in tables:
+            for ids in table["input_ids"].combine_chunks().cast(pa.list_(pa.int32())).to_numpy(zero_copy_only=False):
+                digest = hashlib.blake2b(ids.tobytes(), digest_size=8).digest()
+                hashes_N[position] = int.from_bytes(digest, "little")
+                position += 1
+            bar.update(len(table))
+    return hashes_N

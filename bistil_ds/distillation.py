@@ -1,0 +1,244 @@
+"""The loss of phase 1: teacher and student on one batch, every term, and their weighted sum (BiStil, section 3.1).
+
+Aligned states 0..S: student state i with teacher state `layer_map[i-1] + 1`, state 0 being the embedding output. Attention
+maps: student layer i with teacher layer `layer_map[i]`. Both models run SDPA; maps are compared from captured queries and
+keys and never written to memory.
+
+Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N masked positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from bistil_kernels import attention_map_loss, hidden_state_loss, linear_distillation_kl
+from torch import Tensor, nn
+
+from bistil_ds.arguments import LossArguments
+from bistil_ds.attention import AttentionRecorder
+from bistil_ds.head import HeadTap, flat_positions, head_parameters
+from bistil_ds.schedule import Weight
+
+QueriesKeys = tuple[Tensor, Tensor]
+
+
+@dataclass
+class Terms:
+    """Every term of one batch, fp32 on the model's device; `hidden` [S+1] and `attention` [S] are one value a pair."""
+
+    total: Tensor
+    hidden: Tensor | None = None
+    attention: Tensor | None = None
+    logit: Tensor | None = None
+    mlm: Tensor | None = None
+    cosine: Tensor | None = None  # [S+1], measured in evaluation only, in no sum
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Detached fp32 scalars by name: the total, the mean of each term, and `hidden_i`, `attention_i`."""
+        named = {"loss": self.total.detach()}
+        for name in ("hidden", "attention", "logit", "mlm", "cosine"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            named[name] = value.detach().mean()
+            if value.dim():
+                named.update({f"{name}_{i}": one for i, one in enumerate(value.detach())})
+        return named
+
+
+@dataclass
+class TeacherView:
+    """What one teacher forward leaves for the losses: aligned states [B, T, Dt], maps' queries and keys [B, H, T, d]."""
+
+    hidden: list[Tensor]
+    queries_keys: list[QueriesKeys]
+    vocabulary: list[Tensor | None] = field(default_factory=list)  # hidden [N, Dt], weight [V, Dt], bias [V]
+
+
+class Distiller:
+    """Holds student and teacher aligned layer by layer and computes the losses of a batch.
+
+    Args:
+        student, teacher: masked language models on one vocabulary, with the same number of heads.
+        layer_map: for each student layer the 0-based teacher layer it is aligned with.
+        losses: weights and kinds.
+        projections: fp32 [Dt, Ds] for each of the S+1 states when the widths differ.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        layer_map: Sequence[int],
+        losses: LossArguments | None = None,
+        projections: Sequence[Tensor] | None = None,
+        run_teacher: nn.Module | None = None,
+    ) -> None:
+        self.losses = losses or LossArguments()
+        self.weights = {
+            name: Weight.parse(getattr(self.losses, f"{name}_weight"), f"{name}_weight")
+            for name in ("hidden", "attention", "logit", "mlm")
+        }
+        self.teacher = teacher
+        self.run_teacher = run_teacher or teacher  # a ZeRO-3 engine, or a compiled module, around the teacher
+        last_only = self.losses.align_layers == "last"
+        pairs = list(enumerate(layer_map))
+        self.student_states = [len(pairs)] if last_only else [0, *(i + 1 for i, _ in pairs)]
+        self.teacher_states = [layer_map[-1] + 1] if last_only else [0, *(layer + 1 for layer in layer_map)]
+        kept = pairs[-1:] if last_only else pairs
+        self.projections = [projections[i] for i in self.student_states] if projections is not None else None
+        self.student_recorder = AttentionRecorder(student, [i for i, _ in kept])
+        self.teacher_recorder = AttentionRecorder(teacher, [layer for _, layer in kept])
+        self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
+        self.reads_vocabulary = self.weights["logit"].used or self.weights["mlm"].used
+        teacher.eval().requires_grad_(False)
+        if not self.reads_vocabulary:  # no loss reaches the head: it must neither decay nor be reduced
+            for parameter in head_parameters(student):
+                parameter.requires_grad_(False)
+
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> Terms:
+        """The terms of one batch.
+
+        Args:
+            model: the student, or the engine wrapped around it.
+            batch: `input_ids` int64 [B, T]; optional `attention_mask` [B, T], `token_type_ids`, and with logit or MLM
+                losses `labels` int64 [B, T], -100 where a token was not masked.
+            progress: share of the run done, for scheduled weights.
+        """
+        inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch}
+        mask_BT = _padding_mask(batch)
+        if mask_BT is None:
+            inputs.pop("attention_mask", None)
+        labels_BT = batch.get("labels") if self.reads_vocabulary else None
+        positions = None if labels_BT is None else flat_positions(labels_BT != -100)
+        view = self.teacher_view(inputs, positions if self.weights["logit"].used else None)
+        weights = {name: weight.at(progress) for name, weight in self.weights.items()}
+        terms = self._student_terms(model, inputs, mask_BT, view, positions, labels_BT)
+        parts = [weights[name] * value.mean() for name, value in _present(terms)]
+        terms.total = torch.stack(parts).sum()
+        return terms
+
+    @torch.no_grad()
+    def teacher_view(self, inputs: dict[str, Tensor], positions: Tensor | None) -> TeacherView:
+        """Run the teacher and keep only the aligned states, queries and keys."""
+        vocabulary: list[Tensor | None] = []
+
+        def keep(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+            vocabulary[:] = [hidden_ND, weight_VD, bias_V]
+            return hidden_ND.new_zeros(0)
+
+        self.teacher_head.set(positions, keep if positions is not None else None)
+        self.teacher.eval()
+        with self.teacher_recorder, self.teacher_head:
+            states = self.run_teacher(**inputs, output_hidden_states=True).hidden_states
+        return TeacherView([states[i] for i in self.teacher_states], _taken(self.teacher_recorder), vocabulary)
+
+    def _student_terms(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        mask_BT: Tensor | None,
+        view: TeacherView,
+        positions: Tensor | None,
+        labels_BT: Tensor | None,
+    ) -> Terms:
+        terms = Terms(total=torch.zeros(()))
+        self.student_head.set(positions, self._vocabulary_losses(view, positions, labels_BT))
+        with ExitStack() as stack:
+            stack.enter_context(self.student_recorder)
+            stack.enter_context(self.student_head)
+            stack.enter_context(_gathered(view.vocabulary))
+            output = model(**inputs, output_hidden_states=True)
+        queries_keys = _taken(self.student_recorder)
+        student_states = [output.hidden_states[i] for i in self.student_states]
+        if positions is not None:
+            named = iter(output.logits)
+            terms.logit = next(named) if self.weights["logit"].used else None
+            terms.mlm = next(named) if self.weights["mlm"].used else None
+        if self.weights["hidden"].used:
+            hidden_mask = None if self.losses.published_losses else mask_BT
+            terms.hidden = hidden_state_loss(student_states, view.hidden, hidden_mask, self.projections)
+        if not torch.is_grad_enabled():
+            terms.cosine = 1 - hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
+        if self.weights["attention"].used:
+            terms.attention = self._attention_terms(queries_keys, view.queries_keys, mask_BT)
+        return terms
+
+    def _attention_terms(
+        self, student: list[QueriesKeys], teacher: list[QueriesKeys], mask_BT: Tensor | None
+    ) -> Tensor:
+        options = {"kind": self.losses.attention_loss, "mask_queries": not self.losses.published_losses}
+        if student[0][0].is_cuda:  # one launch for all pairs
+            return attention_map_loss(student, teacher, mask_BT, **options)
+        values = []
+        while student:  # pair by pair, so that a teacher pair is freed once its gradient is known
+            values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **options))
+        return torch.cat(values)
+
+    def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
+        """What the student's output projection computes in place of logits: the used terms, stacked."""
+        if positions is None or labels_BT is None:
+            return None
+        labels_N = labels_BT.flatten()[positions]
+
+        def losses(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+            values = []
+            if self.weights["logit"].used:
+                teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
+                values.append(
+                    linear_distillation_kl(
+                        hidden_ND,
+                        weight_VD,
+                        teacher_hidden,
+                        teacher_weight,
+                        student_bias=bias_V,
+                        teacher_bias=teacher_bias,
+                        temperature=self.losses.temperature,
+                    )
+                )
+            if self.weights["mlm"].used:
+                logits_NV = nn.functional.linear(hidden_ND, weight_VD, bias_V).float()
+                ce = nn.functional.cross_entropy(logits_NV, labels_N, reduction="sum")
+                values.append(ce / max(labels_N.numel(), 1))
+            return torch.stack(values)
+
+        return losses
+
+
+def _present(terms: Terms) -> Iterator[tuple[str, Tensor]]:
+    for name in ("hidden", "attention", "logit", "mlm"):
+        value = getattr(terms, name)
+        if value is not None:
+            yield name, value
+
+
+def _taken(recorder: AttentionRecorder) -> list[QueriesKeys]:
+    """What the recorder holds, no longer held by it."""
+    taken = recorder.queries_keys
+    recorder.clear()
+    return taken
+
+
+def _padding_mask(batch: dict[str, Tensor]) -> Tensor | None:
+    """The batch's mask as bool [B, T], or None when every token is real (packed chunks).
+
+    Batches that promise to be whole carry no mask, so that no device synchronisation is needed to find out.
+    """
+    mask = batch.get("attention_mask")
+    return None if mask is None else mask.bool()
+
+
+@contextmanager
+def _gathered(tensors: list[Tensor | None]) -> Iterator[None]:
+    """The teacher's output weights whole while the student's loss reads them, where ZeRO-3 partitions them."""
+    partitioned = [t for t in tensors if t is not None and hasattr(t, "ds_id")]
+    gather: AbstractContextManager[object] = nullcontext()
+    if partitioned:
+        import deepspeed
+
+        gather = deepspeed.zero.GatheredParameters(partitioned)
+    with gather:
+        yield

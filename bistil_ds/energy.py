@@ -1,0 +1,114 @@
+"""Energy this machine's own counters report: NVIDIA's total energy of each visible GPU, RAPL's of each CPU package.
+
+Where there is no counter there is no number: nothing here estimates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+POWERCAP = Path("/sys/class/powercap")
+
+
+@dataclass
+class Source:
+    """One hardware counter.
+
+    Attributes:
+        name: such as "GPU 0" or "package-0".
+        read: the raw count.
+        joules_per_count: its unit.
+        wraps_at: the count after which it starts again from 0; None where it never does.
+    """
+
+    name: str
+    read: Callable[[], int]
+    joules_per_count: float
+    wraps_at: int | None = None
+
+    def __post_init__(self) -> None:
+        self._last, self._counts = self.read(), 0
+
+    def joules(self) -> float:
+        """Since construction."""
+        now = self.read()
+        step = now - self._last
+        if step < 0 and self.wraps_at is not None:
+            step += self.wraps_at + 1
+        self._last, self._counts = now, self._counts + step
+        return self._counts * self.joules_per_count
+
+
+class Counter:
+    """Joules used by everything in `sources`, other programs' share included.
+
+    Read it at least every few minutes: a RAPL counter that went round twice in between looks as if it had once.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = list(sources)
+        self.measures = ", ".join(source.name for source in sources)
+
+    def joules(self) -> float:
+        """Cumulative, from when the counter was made."""
+        return sum(source.joules() for source in self.sources)
+
+
+def energy_counter() -> Counter | None:
+    """A counter over whatever this machine offers; None where `energy_unavailable` says why there is none."""
+    sources = gpu_sources()[0] + rapl_sources()[0]
+    return Counter(sources) if sources else None
+
+
+def energy_unavailable() -> str | None:
+    """Why there is no energy counter here, in one line; None where there is one."""
+    (gpus, no_gpu), (packages, no_rapl) = gpu_sources(), rapl_sources()
+    return None if gpus or packages else f"unavailable: {no_gpu}; {no_rapl}"
+
+
+def gpu_sources() -> tuple[list[Source], str | None]:
+    """A source (millijoules) for each GPU this process may use, or none and the reason."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return [], "no NVIDIA GPU"
+    try:
+        import pynvml
+    except ImportError:
+        return [], "GPU counters need the package nvidia-ml-py"
+    sources = []
+    try:
+        pynvml.nvmlInit()
+        for index in range(torch.cuda.device_count()):
+            # By UUID: NVML numbers all GPUs of the machine, CUDA only the visible ones.
+            handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
+            sources.append(Source(f"GPU {index}", _nvml_reader(handle), 1e-3))
+    except pynvml.NVMLError as error:
+        return [], f"the GPU has no energy counter ({error})"
+    return sources, None
+
+
+def _nvml_reader(handle: object) -> Callable[[], int]:
+    import pynvml
+
+    return lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+
+
+def rapl_sources(powercap: Path = POWERCAP) -> tuple[list[Source], str | None]:
+    """A source (microjoules) for each readable CPU package domain, or none and the reason."""
+    sources = []
+    try:
+        for domain in sorted(powercap.glob("intel-rapl:*")):  # AMD's are called so too
+            name = (domain / "name").read_text().strip()
+            if name.startswith("package"):  # not the parts of a package, which would count twice
+                wraps_at = int((domain / "max_energy_range_uj").read_text())
+                sources.append(Source(name, _file_reader(domain / "energy_uj"), 1e-6, wraps_at))
+    except (OSError, ValueError) as error:
+        return [], f"RAPL cannot be read ({error})"
+    return sources, None if sources else "no RAPL counter"
+
+
+def _file_reader(path: Path) -> Callable[[], int]:
+    return lambda: int(path.read_text())

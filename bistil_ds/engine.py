@@ -1,0 +1,108 @@
+"""Start-up of one rank: environment, process group, DeepSpeed files. Everything before the first model is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from bistil_ds.errors import InputError
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """This process's rank in the run, 0 when it runs alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Number of processes in the run."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def find_config(name: str) -> Path:
+    """A DeepSpeed file: a path, or the name of one that comes with the package, such as `zero2` or `zero2.json`."""
+    path = Path(name)
+    if path.is_file():
+        return path.resolve()
+    folders = [Path(str(resources.files("bistil_ds"))) / "ds_configs", Path(__file__).parents[1] / "ds_configs"]
+    for folder in folders:
+        shipped = folder / f"{path.stem}.json"
+        if shipped.is_file() and path.parent.name in ("", "ds_configs"):
+            return shipped
+    known = sorted({p.stem for folder in folders for p in folder.glob("*.json")})
+    raise InputError(f"--deepspeed {name}: no such file; give a JSON file or one of {', '.join(known)}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The file's contents, an InputError when it is not a JSON object."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"--deepspeed {path}: not a DeepSpeed JSON file: {error}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"--deepspeed {path}: expected a JSON object, found a {type(config).__name__}")
+    return config
+
+
+def prepare_environment(use_deepspeed: bool) -> None:
+    """Set what a rank started by plain `python`, or without a GPU, needs before anything else is imported or built."""
+    if use_deepspeed and "RANK" not in os.environ:
+        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+        os.environ.update(alone, MASTER_PORT=str(_free_port()))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    else:
+        _prepare_cpu(use_deepspeed)
+
+
+def _prepare_cpu(use_deepspeed: bool) -> None:
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE", "1"))
+    if "OMP_NUM_THREADS" not in os.environ and local > 1:  # else every rank takes every core
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local))
+    if use_deepspeed:
+        import deepspeed.ops
+
+        # its shared-memory collectives are compiled with g++ for a minute; gloo does the same work
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def start_distributed(timeout: timedelta = timedelta(minutes=30)) -> None:
+    """Join the other ranks; ranks that wait here for rank 0's preparation wait as long as it takes."""
+    if "RANK" not in os.environ or dist.is_initialized():
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(address, port, world_size(), is_master=rank() == 0, timeout=timedelta(days=7))
+    dist.init_process_group(backend, store=store, rank=rank(), world_size=world_size(), timeout=timeout)
+
+
+def from_rank_0(value: T | None) -> T:
+    """Rank 0's value, on every rank."""
+    box = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(box, src=0)
+    assert box[0] is not None
+    return box[0]
+
+
+def stop_distributed() -> None:
+    """Leave the process group, so that the launcher sees a clean end."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

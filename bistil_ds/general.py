@@ -1,0 +1,174 @@
+"""Phase 1, the general bilingual distillation: from two languages of text and a teacher to a student folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers.utils import logging
+
+from bistil_ds import checkpoints, checks, cli, engine, preparation
+from bistil_ds.arguments import SAMPLE_STEPS, DistillationArguments, LossArguments, ModelArguments
+from bistil_ds.cache import file_hash
+from bistil_ds.run_record import RunRecord
+from bistil_ds.sft import SparseFineTuning
+from bistil_ds.student.projections import load_projections
+from bistil_ds.student_folder import OURS, base_vocab_size, model_bytes, read_layer_map
+from bistil_ds.summary import print_summary
+from bistil_ds.trainer import DistillationTrainer, NonFiniteLossError
+from bistil_ds.vocabulary import load_kept_ids
+
+DESCRIPTION = "BiStil phase 1: distil a multilingual teacher into a small bilingual student."
+TYPES = (ModelArguments, LossArguments, DistillationArguments)
+SAMPLE_LANGUAGES = ("en", "tr")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 0, 2 for bad input, 1 when training stopped on a non-finite loss."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    return cli.run(lambda: _main(arguments))
+
+
+def _main(argv: list[str]) -> None:
+    ns = cli.parse(argv, TYPES, DESCRIPTION)
+    engine.prepare_environment(use_deepspeed=bool(ns.deepspeed))
+    logging.disable_progress_bar()  # transformers' bars for every file it writes; training keeps its own
+    settled = settle(ns) if engine.rank() == 0 else None
+    engine.start_distributed()
+    try:
+        train(engine.from_rank_0(settled))
+    except NonFiniteLossError as error:
+        raise SystemExit(f"error: {error}") from None
+    engine.stop_distributed()
+
+
+def settle(ns: argparse.Namespace) -> dict[str, Any]:
+    """Rank 0: check everything, decide what is open, build what is missing. The values every rank goes on with."""
+    sample = not any(getattr(ns, name) for name in checks.NEEDED)
+    if sample and ns.max_steps < 0:
+        ns.max_steps, ns.max_length = SAMPLE_STEPS, min(ns.max_length, 64)
+    folder = cli.run_folder(ns.output_dir, "general", ns.resume_from_checkpoint)
+    if sample:
+        ns.source_language, ns.target_language = SAMPLE_LANGUAGES
+        ns.teacher_model = ns.source_file = ns.target_file = "the embedded sample"
+    checks.check_arguments(ns)
+    if ns.deepspeed:
+        ns.deepspeed = str(engine.find_config(ns.deepspeed))
+    if sample:
+        _use_sample(ns)
+    checks.check_files(ns)
+    checks.check_teacher(ns)
+    given = {name: getattr(ns, name) for kind in TYPES for name in kind.__dataclass_fields__ if hasattr(ns, name)}  # type: ignore[attr-defined]
+    ns.output_dir = str(folder)
+    if ns.resume_from_checkpoint:
+        _settle_resume(ns, given, folder)
+        return vars(ns)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    existed = folder.exists()
+    folder.mkdir(exist_ok=True)
+    try:
+        report = preparation.prepare(ns, folder / "build", Console())
+    except BaseException:
+        if not existed:
+            folder.rmdir()
+        raise
+    record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=_data_hashes(ns))
+    record.update(results={"build": report})
+    return vars(ns)
+
+
+def _use_sample(ns: argparse.Namespace) -> None:
+    from bistil_ds.sample import sample_corpora, sample_mmt
+
+    files = sample_corpora()
+    ns.teacher_model = str(sample_mmt())
+    ns.source_file, ns.target_file = str(files[ns.source_language]), str(files[ns.target_language])
+
+
+def _settle_resume(ns: argparse.Namespace, given: dict[str, Any], folder: Path) -> None:
+    recorded = RunRecord.open(folder).content["arguments"]
+    names = [*ModelArguments.__dataclass_fields__, *LossArguments.__dataclass_fields__, "max_steps", "seed"]
+    checks.check_same_run(given, recorded, [n for n in names if n != "preprocessing_workers"], folder)
+    checkpoint = checkpoints.find_checkpoint(folder, ns.resume_from_checkpoint)
+    ns.resume_from_checkpoint = str(checkpoint)
+    if ns.deepspeed and checkpoints.world_size_of(checkpoint) != engine.world_size():
+        checkpoints.to_universal(checkpoint)
+
+
+def _data_hashes(ns: argparse.Namespace) -> dict[str, Any]:
+    """SHA-256 of the two text files; hub ids as they are."""
+    paths = {"source": Path(ns.source_file), "target": Path(ns.target_file)}
+    return {k: {"file": str(p), "sha256": file_hash(p) if p.is_file() else None} for k, p in paths.items()}
+
+
+def train(values: dict[str, Any]) -> None:
+    """Every rank: train from the folder rank 0 prepared, keep the best student, leave the run's record."""
+    ns = argparse.Namespace(**values)
+    folder = Path(ns.output_dir)
+    built = folder / "build"
+    universal = checkpoints.universal_config(ns.deepspeed, ns.resume_from_checkpoint, engine.world_size())
+    ns.deepspeed = universal or ns.deepspeed
+    args = DistillationArguments(**checks.as_fields(ns, DistillationArguments))
+    student = AutoModelForMaskedLM.from_pretrained(built / preparation.STUDENT, dtype="float32")
+    teacher = AutoModelForMaskedLM.from_pretrained(built / preparation.TEACHER, dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(built / preparation.STUDENT)
+    chunks = preparation.read_chunks(ns, tokenizer, progress=False)
+    kept = [path for path in (built / preparation.STUDENT).iterdir() if path.name in OURS]
+    trainer = DistillationTrainer(
+        student,
+        teacher,
+        args,
+        layer_map=read_layer_map(built / preparation.STUDENT),
+        train_dataset={language: part.train for language, part in chunks.items()},
+        eval_dataset={language: part.validation for language, part in chunks.items()},
+        losses=LossArguments(**checks.as_fields(ns, LossArguments)),
+        projections=load_projections(built / preparation.STUDENT),
+        language_sfts=_language_sfts(ns, built),
+        teacher_folder=built / preparation.TEACHER,
+        keep_files=kept,
+        processing_class=tokenizer,
+    )
+    trainer.train(resume_from_checkpoint=ns.resume_from_checkpoint)
+    trainer.save_model(str(folder))
+    if engine.rank() == 0:
+        record = RunRecord.open(folder)
+        record.update(results=results(trainer, folder, built))
+        record.finish()
+        print_summary(record.content, folder, Console())
+
+
+def _language_sfts(ns: argparse.Namespace, built: Path) -> dict[str, SparseFineTuning | None]:
+    """The language SFTs, restricted to the trimmed vocabulary."""
+    found: dict[str, SparseFineTuning | None] = {}
+    for side in ("source", "target"):
+        name = getattr(ns, f"{side}_sft")
+        sft = SparseFineTuning.load(name) if name else None
+        if sft is not None:
+            kept_ids, base = load_kept_ids(built / preparation.STUDENT), base_vocab_size(built / preparation.STUDENT)
+            sft = sft.restrict(kept_ids, base)
+        found[getattr(ns, f"{side}_language")] = sft
+    return found
+
+
+def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
+    """What the run came to: validation before and at the best step, sizes in bytes, steps and speed."""
+    history = [row for row in trainer.state.log_history if "eval_loss" in row]
+    best = min(history, key=lambda row: row["eval_loss"]) if history else {}
+    speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]
+    return {
+        "steps": trainer.state.global_step,
+        "validation_before": history[0] if history else None,
+        "validation_best": best or None,
+        "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
+        "teacher_bytes": model_bytes(built / preparation.TEACHER),
+        "student_bytes": model_bytes(folder),
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,41 @@
+"""Masked-token inputs for the logit and MLM losses: the same for one rank or several, and after a resume."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mask_tokens(
+    input_ids_BT: Tensor,
+    maskable_BT: Tensor,
+    *,
+    seed: int,
+    rows: slice,
+    total_rows: int,
+    mask_token_id: int,
+    vocab_size: int,
+    probability: float,
+) -> tuple[Tensor, Tensor]:
+    """BERT's masking: of the chosen tokens 80 % become the mask, 10 % a random token, 10 % stay.
+
+    Args:
+        input_ids_BT: int64 token ids of this rank's rows.
+        maskable_BT: bool, True where a token may be chosen (real and not special).
+        seed: what the draw depends on: of the run and of the micro-step.
+        rows, total_rows: which rows of the global micro-batch these are; all are drawn, so that ranks agree.
+
+    Returns:
+        Masked ids and labels, both int64 [B, T]; labels are -100 where no token was chosen.
+    """
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    shape = (total_rows, input_ids_BT.shape[1])
+    chosen, kind = torch.rand((2, *shape), generator=generator).unbind()
+    random_ids = torch.randint(vocab_size, shape, generator=generator)
+    device = input_ids_BT.device
+    chosen_BT = (chosen[rows].to(device) < probability) & maskable_BT
+    kind_BT, random_BT = kind[rows].to(device), random_ids[rows].to(device)
+    labels_BT = torch.where(chosen_BT, input_ids_BT, -100)
+    masked_BT = torch.where(chosen_BT & (kind_BT < 0.8), mask_token_id, input_ids_BT)
+    masked_BT = torch.where(chosen_BT & (kind_BT >= 0.9), random_BT, masked_BT)
+    return masked_BT, labels_BT

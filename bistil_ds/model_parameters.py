@@ -1,0 +1,40 @@
+"""A model's parameters found by name, however the name is prefixed, wrapped or tied."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The transformers model inside a DeepSpeed engine or a data-parallel wrapper; any other model as it is."""
+    while isinstance(inner := getattr(model, "module", None), nn.Module):
+        model = inner
+    return model
+
+
+class ParameterNames:
+    """Looks parameters up by name: `bert.encoder…` finds `encoder…` in a bare `BertModel`, and the other way round."""
+
+    def __init__(self, model: nn.Module) -> None:
+        model = unwrap(model)
+        self._prefix = str(getattr(model, "base_model_prefix", "")) + "."
+        # Tied weights stay under each of their names.
+        self._parameters = dict(model.named_parameters(remove_duplicate=False))
+
+    def spellings(self, name: str) -> list[str]:
+        """The names one parameter may go by: as given, then with the base model's prefix taken off or put on."""
+        return [name, name.removeprefix(self._prefix) if name.startswith(self._prefix) else self._prefix + name]
+
+    def find(self, name: str) -> nn.Parameter | None:
+        """The parameter called `name`, or None."""
+        return next((self._parameters[n] for n in self.spellings(name) if n in self._parameters), None)
+
+    def names_of(self, parameter: nn.Parameter) -> list[str]:
+        """Every name of a parameter, tied ones included, each in both spellings."""
+        own = [name for name, other in self._parameters.items() if other is parameter]
+        return [spelling for name in own for spelling in self.spellings(name)]
+
+
+def full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """The shape of the whole parameter, also where ZeRO-3 holds only a part of it here."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))

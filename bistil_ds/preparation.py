@@ -1,0 +1,161 @@
+"""Rank 0's part of phase 1 before any training exists: read the text, trim the teacher, build the student, all to disk.
+
+It runs before a ZeRO-3 configuration object does, since with one every loaded model is partitioned and copies read empty
+tensors. Every rank then loads the folder left here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from rich.console import Console
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds import checks, corpora
+from bistil_ds.errors import InputError
+from bistil_ds.sft import SparseFineTuning
+from bistil_ds.student.build import build_student
+from bistil_ds.student.projections import load_projections, save_projections
+check_student = None  # TMP
+from bistil_ds.vocabulary import load_kept_ids, save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
+from bistil_ds.student_folder import KEPT_IDS, read_layer_map, write_alignment
+
+STUDENT, TEACHER = "student", "teacher"
+SAMPLED_CHUNKS = 64  # chunks a language whose teacher states the projections are fitted on
+
+
+@dataclass
+class Chunks:
+    """Packed text of one language."""
+
+    train: Dataset
+    validation: Dataset
+
+
+def read_chunks(ns: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, progress: bool) -> dict[str, Chunks]:
+    """Packed training and validation chunks of both languages; cached by content, so ranks after the first are instant."""
+    found = {}
+    for side in ("source", "target"):
+        language = getattr(ns, f"{side}_language")
+        texts = read_texts(ns, side)
+        chunks = corpora.pack(
+            texts, tokenizer, ns.max_length, num_proc=ns.preprocessing_workers, progress=progress
+        )
+        found[language] = Chunks(*corpora.split_validation(chunks))
+    return found
+
+
+def read_texts(ns: argparse.Namespace, side: str) -> Dataset:
+    """One language's texts, column `text`."""
+    language = getattr(ns, f"{side}_language")
+    return corpora.load_texts(getattr(ns, f"{side}_file"), text_column=ns.text_column, name=language)
+
+
+def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A masked language model in fp32 and its tokenizer; an InputError when either cannot be had."""
+    try:
+        model = AutoModelForMaskedLM.from_pretrained(name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{flag} {name}: cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    return model, tokenizer
+
+
+def prepare(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:
+    """Fill `folder` (new) with `teacher/` and `student/` on the trimmed vocabulary; returns what is worth recording."""
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        report = _build(ns, partial, console)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return report
+
+
+def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:
+    console.print(f"teacher {ns.teacher_model}")
+    teacher, tokenizer = load_model(ns.teacher_model, "--teacher_model")
+    _check_sfts(ns, teacher)
+    base_vocab_size = teacher.config.vocab_size
+    student = load_model(ns.student, "--student")[0] if ns.student else None
+    report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
+    if student is not None and (Path(ns.student) / KEPT_IDS).is_file():
+        kept_ids = load_kept_ids(ns.student)
+        tokenizer = trim_tokenizer(tokenizer, kept_ids)
+        trim_model(teacher, kept_ids)
+    else:
+        trimmed = trim_vocabulary(
+            teacher,
+            tokenizer,
+            read_texts(ns, "source"),
+            read_texts(ns, "target"),
+            threshold=ns.vocab_threshold,
+            vocab_size=ns.vocab_size,
+        )
+        tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
+        report["vocabulary"] = trimmed.report.to_dict()
+        console.print(trimmed.report.table())
+        if student is not None and student.config.vocab_size == base_vocab_size:
+            trim_model(student, kept_ids)
+    chunks = read_chunks(ns, tokenizer, progress=True)
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    for language, part in chunks.items():
+        needed = ns.per_device_train_batch_size * ranks
+        corpora.check_chunks(len(part.train), needed, f"{language} text")
+    report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}
+    layers = checks.layer_map(ns, teacher.config.num_hidden_layers)
+    projections = None
+    if student is None:
+        student, layers, projections = build_student(
+            teacher,
+            layer_map=layers,
+            hidden_reduction_factor=ns.hidden_reduction_factor,
+            sample_batches=sample_batches(chunks) if ns.hidden_reduction_factor > 1 else None,
+        )
+    else:
+        if Path(ns.student).is_dir():
+            projections = load_projections(ns.student)
+        layers = check_student(student, teacher, _own_layer_map(ns, student), projections)
+    for name, model in ((TEACHER, teacher), (STUDENT, student)):
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    save_kept_ids(folder / STUDENT, kept_ids, base_vocab_size)
+    if projections is not None:
+        save_projections(folder / STUDENT, projections)
+    languages = [ns.source_language, ns.target_language]
+    write_alignment(folder / STUDENT, teacher=ns.teacher_model, languages=languages, layer_map=layers)
+    report["student_parameters"] = student.num_parameters()
+    report["trimmed_teacher_parameters"] = teacher.num_parameters()
+    return report
+
+
+def _own_layer_map(ns: argparse.Namespace, student: PreTrainedModel) -> list[int] | None:
+    """The layer map of the user's own student: the flag, else what its folder says, else None (evenly spread)."""
+    if ns.layer_map is not None:
+        return [int(part) for part in ns.layer_map.split(",")]
+    return read_layer_map(Path(ns.student)) if Path(ns.student).is_dir() else None
+
+
+def sample_batches(chunks: dict[str, Chunks]) -> Iterator[dict[str, torch.Tensor]]:
+    """A few chunks of each language as batches of 8, for fitting projections."""
+    for part in chunks.values():
+        rows = part.train.with_format("torch")[: SAMPLED_CHUNKS]["input_ids"]
+        for ids_BT in torch.as_tensor(rows).split(8):
+            yield {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
+
+
+def _check_sfts(ns: argparse.Namespace, teacher: PreTrainedModel) -> None:
+    """Both language SFTs fit the untrimmed teacher, or an InputError says which does not."""
+    for side in ("source", "target"):
+        if name := getattr(ns, f"{side}_sft"):
+            SparseFineTuning.load(name).changes(teacher)

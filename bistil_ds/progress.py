@@ -1,0 +1,42 @@
+"""A progress bar whose lines fit a terminal; TensorBoard gets everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+SHOWN = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+
+
+class ShortProgress(ProgressCallback):
+    """`transformers`' bar, printing a handful of the logged values."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not state.is_world_process_zero or self.training_bar is None or not logs:
+            return
+        shown = [f"{name} {logs[name]:.4g}" for name in SHOWN if isinstance(logs.get(name), (int, float))]
+        if shown:
+            self.training_bar.write(f"step {state.global_step:>7}  " + "  ".join(shown))
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Nothing: validation draws its own bar."""
+
+    on_prediction_step = on_predict = on_evaluate  # type: ignore[assignment]
+
+
+class EndOfRun(TrainerCallback):
+    """Validates and saves at the last step, wherever the intervals fall, so that the last student can be the best."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = args.eval_strategy != IntervalStrategy.NO
+            control.should_save = args.save_strategy != SaveStrategy.NO

@@ -1,0 +1,133 @@
+"""From phrases to annotated sentences: words in order, each pointing at its head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(eq=False)
+class Word:
+    """One syntactic word; `head` None is the root. `entity` is an IOB2 tag."""
+
+    form: str
+    upos: str
+    entity: str = "O"
+    space_after: bool = True
+    head: Word | None = None
+    relation: str = "root"
+
+
+class Phrase:
+    """A head word and everything below it, in surface order. Dependents join at the outer edges."""
+
+    def __init__(self, head: Word) -> None:
+        self.head = head
+        self.words = [head]
+
+    def left(self, dependent: Phrase | None, relation: str) -> Phrase:
+        """Puts `dependent` (None: nothing) before all words so far."""
+        if dependent is not None:
+            dependent.head.head, dependent.head.relation = self.head, relation
+            self.words = dependent.words + self.words
+        return self
+
+    def right(self, dependent: Phrase | None, relation: str) -> Phrase:
+        """Puts `dependent` (None: nothing) after all words so far."""
+        if dependent is not None:
+            dependent.head.head, dependent.head.relation = self.head, relation
+            self.words = self.words + dependent.words
+        return self
+
+    def lefts(self, dependents: Sequence[tuple[Phrase | None, str]]) -> Phrase:
+        """Puts `dependents`, given in surface order, before all words so far."""
+        for dependent, relation in reversed(dependents):
+            self.left(dependent, relation)
+        return self
+
+    def rights(self, dependents: Sequence[tuple[Phrase | None, str]]) -> Phrase:
+        """Puts `dependents`, given in surface order, after all words so far."""
+        for dependent, relation in dependents:
+            self.right(dependent, relation)
+        return self
+
+
+Dependents = list[tuple[Phrase | None, str]]  # with their relations, in surface order
+
+
+def word(form: str, upos: str) -> Phrase:
+    """A phrase of one word."""
+    return Phrase(Word(form, upos))
+
+
+def comma() -> Phrase:
+    """A comma, to be attached with relation `punct`."""
+    return word(",", "PUNCT")
+
+
+def fixed_phrase(pattern: str) -> Phrase:
+    """A phrase from `form:UPOS:relation` items; the one without relation is the head: "every:DET:det day:NOUN"."""
+    items = [item.split(":") for item in pattern.split()]
+    at = next(i for i, item in enumerate(items) if len(item) == 2)
+    phrase = word(*items[at])
+    phrase.lefts([(word(form, upos), relation) for form, upos, relation in items[:at]])
+    return phrase.rights([(word(form, upos), relation) for form, upos, relation in items[at + 1 :]])
+
+
+def name_phrase(tokens: Sequence[str], kind: str) -> Phrase:
+    """A proper name: the first token is the head, the others are `flat`; entity type `kind` (PER, LOC, ORG)."""
+    phrase = word(tokens[0], "PROPN")
+    for token in tokens[1:]:
+        phrase.right(word(token, "PROPN"), "flat")
+    for i, part in enumerate(phrase.words):
+        part.entity = ("I-" if i else "B-") + kind
+    return phrase
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """An annotated sentence; all fields have one entry a token.
+
+    tokens       surface forms
+    upos         Universal Dependencies part-of-speech tags
+    heads        1-based position of the head, 0 for the root
+    relations    Universal Dependencies relations (no subtypes)
+    entities     IOB2 tags over PER, LOC, ORG
+    space_after  whether a space follows the token in the text
+    """
+
+    tokens: tuple[str, ...]
+    upos: tuple[str, ...]
+    heads: tuple[int, ...]
+    relations: tuple[str, ...]
+    entities: tuple[str, ...]
+    space_after: tuple[bool, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentence as it is written."""
+        return "".join(
+            token + (" " if space else "") for token, space in zip(self.tokens, self.space_after)
+        ).rstrip()
+
+
+def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
+    """Closes a sentence with `mark`, writes its first letter large and reads the annotation off the tree.
+
+    dotted_i: the capital of i is İ, as in Turkish.
+    """
+    phrase.right(word(mark, "PUNCT"), "punct")
+    words = phrase.words
+    position = {id(w): i for i, w in enumerate(words, start=1)}
+    first = words[0].form
+    capital = "İ" if dotted_i and first[0] == "i" else first[0].upper()
+    # nothing stands off from the mark that follows it
+    spaces = [w.space_after and after.upos != "PUNCT" for w, after in zip(words, words[1:])] + [True]
+    return Sentence(
+        tokens=(capital + first[1:], *(w.form for w in words[1:])),
+        upos=tuple(w.upos for w in words),
+        heads=tuple(position[id(w.head)] if w.head else 0 for w in words),
+        relations=tuple(w.relation for w in words),
+        entities=tuple(w.entity for w in words),
+        space_after=tuple(spaces),
+    )

@@ -1,0 +1,35 @@
+"""Loss weights that stay or change linearly over a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bistil_ds.errors import InputError
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A loss weight going linearly from `start` to `end` while the run's progress goes from 0 to 1."""
+
+    start: float
+    end: float
+
+    @classmethod
+    def parse(cls, text: str | float, name: str = "weight") -> Weight:
+        """`"0.5"` is constant, `"1:0"` falls from 1 to 0; anything else or a negative number is an InputError."""
+        try:
+            parts = [float(part) for part in str(text).split(":")]
+        except ValueError:
+            parts = []
+        if not 1 <= len(parts) <= 2 or not all(0 <= part < float("inf") for part in parts):
+            raise InputError(f"--{name} {text}: expected a number of at least 0, or FROM:TO such as 1:0")
+        return cls(parts[0], parts[-1])
+
+    def at(self, progress: float) -> float:
+        """The weight when `progress` of the run (0 to 1) is done."""
+        return self.start + (self.end - self.start) * min(max(progress, 0.0), 1.0)
+
+    @property
+    def used(self) -> bool:
+        """Whether the weight is ever other than 0."""
+        return self.start > 0 or self.end > 0

@@ -1,0 +1,82 @@
+"""Reads `pytorch_diff.bin`, the file format of the published LT-SFT code, without running what it may contain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bistil_ds.errors import InputError
+
+PUBLISHED_FILE = "pytorch_diff.bin"
+
+RowMajor = tuple[tuple[int, ...], np.ndarray, torch.Tensor]
+
+
+class _IntegerType:
+    """Stands in for `numpy.dtype` while unpickling: integers only."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        if code not in {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}:
+            raise ValueError(f"numpy type {code!r}")
+        self.code, self.order = code, "<"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = ">" if state[1] == ">" else "<"
+
+
+def _integer(kind: _IntegerType, data: bytes | str) -> int:
+    """Stands in for numpy's scalar constructor while unpickling."""
+    raw = data.encode("latin1") if isinstance(data, str) else data
+    return int(np.frombuffer(raw, dtype=kind.order + kind.code)[0])
+
+
+# numpy 1 and 2 write different module names. Nothing of numpy itself is reachable from the file.
+_ALLOWED: list[Any] = [
+    (_IntegerType, "numpy.dtype"),
+    (_integer, "numpy.core.multiarray.scalar"),
+    (_integer, "numpy._core.multiarray.scalar"),
+]
+
+
+def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Tensor]]:
+    """The sparse differences and the dense tensors of a published SFT.
+
+    Returns:
+        name → (shape, sorted row-major flat indices int64 [K], values [K]), and name → dense tensor.
+
+    Raises:
+        InputError: the file would run code when loaded, is damaged, or is not an SFT.
+    """
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a hostile or damaged file provokes
+        reason = next((line.strip() for line in str(error).splitlines() if "nsupported" in line), type(error).__name__)
+        raise InputError(f"{file} is refused: damaged, or a pickle that holds more than tensors ({reason})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("diffs"), dict):
+        raise InputError(f'{file} is not an SFT: it has no "diffs"; give the folder of a sparse fine-tuning')
+    diffs = {}
+    for name, encoded in content["diffs"].items():
+        try:
+            diffs[str(name)] = _row_major(encoded)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{file}: the difference for {name} cannot be decoded ({error!r})") from error
+    dense = content.get("abs") or {}
+    if not isinstance(dense, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in dense.values()):
+        raise InputError(f'{file}: "abs" is not a table of tensors')
+    return diffs, {str(name): tensor.detach() for name, tensor in dense.items()}
+
+
+def _row_major(encoded: dict[str, Any]) -> RowMajor:
+    shape = tuple(int(n) for n in encoded["size"])
+    values = encoded["values"].detach().reshape(-1)
+    column_major = np.cumsum(np.asarray(encoded["index_steps"], dtype=np.int64))
+    if len(column_major) != len(values):
+        raise ValueError(f"{len(column_major)} indices for {len(values)} values")
+    coordinates = np.unravel_index(column_major, shape, order="F")  # ValueError where out of range
+    flat = np.ravel_multi_index(coordinates, shape)
+    order = np.argsort(flat, kind="stable")
+    return shape, flat[order], values[torch.from_numpy(order)]

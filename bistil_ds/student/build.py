@@ -1,0 +1,59 @@
+"""`build_student`: a small masked language model that starts from the teacher's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bistil_ds.errors import InputError
+from bistil_ds.student.families import layers_of
+from bistil_ds.student.layers import assemble, choose_layers, selected_state, student_config
+from bistil_ds.student.width import narrow_config, reduce_width
+
+
+class Built(NamedTuple):
+    """A student, the teacher layer (0-based) each of its layers started from, and one fp32 [Dt, Ds] projection for each
+    aligned state (student layers + 1 of them), or None when the widths are equal."""
+
+    student: PreTrainedModel
+    layer_map: list[int]
+    projections: list[Tensor] | None
+
+
+def build_student(
+    teacher: PreTrainedModel,
+    *,
+    layer_reduction_factor: int = 2,
+    layer_map: Sequence[int] | None = None,
+    hidden_reduction_factor: int = 1,
+    sample_batches: Iterable[Mapping[str, Tensor]] | None = None,
+    progress: bool = True,
+) -> Built:
+    """A student of the teacher's kind with every k-th of its layers and no dropout (BiStil, section 3.1).
+
+    At equal width, embeddings, the chosen layers and the head are exact copies. With a `hidden_reduction_factor` f, the
+    hidden, head and intermediate widths are divided by f, the number of heads stays, and every matrix starts from the
+    projected teacher, fitted on `sample_batches`. The student is in eval mode, in the teacher's dtype and on its
+    device, and shares no storage with it. Build before any ZeRO-3 configuration exists: partitioned weights are empty.
+
+    Args:
+        teacher: a loaded BERT, RoBERTa or XLM-R masked language model (XLM-R XL/XXL: layers only).
+        layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`.
+        layer_map: the teacher layer of each student layer instead of k, 0-based and strictly increasing.
+        sample_batches: dicts with `input_ids` [B, T] and, where there is padding, `attention_mask` [B, T]; for f > 1.
+
+    Raises:
+        InputError: the model type, a factor, the layer map or the sample cannot be used.
+    """
+    layers = choose_layers(len(layers_of(teacher)), layer_reduction_factor, layer_map)
+    config = student_config(teacher, len(layers))
+    if hidden_reduction_factor == 1:
+        return Built(assemble(config, selected_state(teacher, layers), teacher), layers, None)
+    narrow_config(config, hidden_reduction_factor)
+    if sample_batches is None:
+        raise InputError("hidden_reduction_factor above 1 needs sample_batches: texts to fit the projections on")
+    state, projections = reduce_width(teacher, config, layers, sample_batches, progress)
+    return Built(assemble(config, state, teacher), layers, projections)

@@ -1,0 +1,65 @@
+"""Whether a student that the user brings can be distilled into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bistil_ds.errors import InputError
+from bistil_ds.student.layers import choose_layers
+
+
+def check_student(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    layer_map: Sequence[int] | None = None,
+    projections: Sequence[Tensor] | None = None,
+) -> list[int]:
+    """The layer map to distil with: the given one once checked, else every k-th layer, k the ratio of the depths.
+
+    Args:
+        projections: fp32 [Dt, Ds] for each aligned state; needed when the student's width is another.
+
+    Raises:
+        InputError: vocabularies, heads, depths, widths or projections do not fit together.
+    """
+    ours, theirs = student.config, teacher.config
+    for name, what in (("vocab_size", "tokens"), ("num_attention_heads", "attention heads")):
+        if getattr(ours, name) != getattr(theirs, name):
+            raise InputError(
+                f"student has {getattr(ours, name)} {what}, the teacher {getattr(theirs, name)}: "
+                f"give a student with the teacher's number of {what}"
+            )
+    depth, teacher_depth = ours.num_hidden_layers, theirs.num_hidden_layers
+    if layer_map is None:
+        if teacher_depth % depth:
+            raise InputError(
+                f"student's {depth} layers do not divide the teacher's {teacher_depth}: give a layer map of {depth} layers"
+            )
+        layers = choose_layers(teacher_depth, teacher_depth // depth)
+    else:
+        layers = choose_layers(teacher_depth, layer_map=layer_map)
+        if len(layers) != depth:
+            raise InputError(
+                f"layer map {layers} names {len(layers)} layers, the student has {depth}: name one for each"
+            )
+    _check_width(ours.hidden_size, theirs.hidden_size, len(layers) + 1, projections)
+    return layers
+
+
+def _check_width(width: int, teacher_width: int, states: int, projections: Sequence[Tensor] | None) -> None:
+    if projections is None:
+        if width != teacher_width:
+            raise InputError(
+                f"student is {width} wide, the teacher {teacher_width}, and the student has no projections: "
+                f"build it with hidden_reduction_factor, or give one of the teacher's width"
+            )
+        return
+    shapes = [tuple(projection.shape) for projection in projections]
+    if shapes != [(teacher_width, width)] * states:
+        raise InputError(
+            f"student's projections have the shapes {sorted(set(shapes))} for {len(shapes)} states, expected "
+            f"{(teacher_width, width)} for {states}: they belong to another student or teacher"
+        )

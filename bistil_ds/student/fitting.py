@@ -1,0 +1,65 @@
+"""Closed-form fits on a sample: ridge regression, layer norm parameters, and the narrowing of a product.
+
+n tokens, p inputs, q outputs, d layer norm width; H heads of width e.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# The prior weighs as much as this many tokens for each input. Measured on a six-layer model, width halved, error of
+# the last state on other text: 0.80, 0.70, 0.65 at 0.3, 1, 3 with 1,000 tokens; within 4 % of each other with 8,000.
+PRIOR_TOKENS = 3.0
+
+
+def ridge(inputs_np: Tensor, targets_nq: Tensor, prior_pq: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight [p, q] and bias [q], fp32, of least squared error on the sample, the weight drawn towards `prior_pq`.
+
+    Directions the sample says little about keep the prior, so that a small sample does no harm.
+    """
+    inputs, targets, prior = inputs_np.double(), targets_nq.double(), prior_pq.double()
+    input_mean, target_mean = inputs.mean(0), targets.mean(0)
+    centred = inputs - input_mean
+    gram_pp = centred.T @ centred
+    missing_pq = centred.T @ (targets - target_mean) - gram_pp @ prior
+    damping = PRIOR_TOKENS * len(prior) * gram_pp.diagonal().mean().clamp_min(1e-12) / len(inputs)
+    gram_pp.diagonal().add_(damping)
+    weight_pq = prior + torch.cholesky_solve(missing_pq, torch.linalg.cholesky(gram_pp))
+    return weight_pq.float(), (target_mean - input_mean @ weight_pq).float()
+
+
+def fit_norm(inputs_nd: Tensor, targets_nd: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Layer norm weight [d] and bias [d] of least squared error, dimension by dimension."""
+    normed_nd = F.layer_norm(inputs_nd, inputs_nd.shape[-1:], eps=eps)
+    normed_mean_d, target_mean_d = normed_nd.mean(0), targets_nd.mean(0)
+    centred_nd = normed_nd - normed_mean_d
+    weight_d = (centred_nd * (targets_nd - target_mean_d)).sum(0) / centred_nd.square().sum(0).clamp_min(1e-12)
+    return weight_d, target_mean_d - normed_mean_d * weight_d
+
+
+def narrow(left_Hee: Tensor, right_Hee: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Maps a, b, fp32 [H, e, rank], for the sides of products l · r: (l a) · (r b) is as close to l · r as it can be.
+
+    Closest in mean square over independent vectors l and r whose second moments are given. With the symmetric square
+    roots L and R of the moments, the best product of that rank is the truncated SVD of L R; no root is inverted.
+    """
+    left_root, right_root = _square_root(left_Hee), _square_root(right_Hee)
+    u, s, vh = torch.linalg.svd(left_root @ right_root)
+    # A direction without energy adds nothing: the floor only keeps its zero finite.
+    scale_H1r = s[:, None, :rank].clamp_min(1e-12 * float(s.max()) + 1e-30).rsqrt()
+    left_map_Her = right_root @ vh.mT[..., :rank] * scale_H1r
+    right_map_Her = left_root @ u[..., :rank] * scale_H1r
+    return left_map_Her.float(), right_map_Her.float()
+
+
+def second_moment(values_nHe: Tensor) -> Tensor:
+    """fp64 [H, e, e], the mean outer product of each head's vectors."""
+    values = values_nHe.double()
+    return torch.einsum("nHe,nHf->Hef", values, values) / len(values)
+
+
+def _square_root(moment_Hee: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(moment_Hee)
+    return (vectors * values.clamp_min(0).sqrt()[:, None, :]) @ vectors.mT

@@ -1,0 +1,193 @@
+"""The matrices of a narrower student, each started from the projected teacher and fitted on a sample.
+
+From the embeddings up: each sub-layer of the student is a teacher sub-layer that reads the student's own stream (the
+teacher's input as far as that stream tells it, by ridge regression) and whose output map is moved, again by ridge
+regression, to where the layer norm after it gives the projected teacher state. Nothing is drawn at random.
+
+n real tokens of the sample; t teacher width, s student width; H heads of width e (teacher) and d (student);
+i teacher's and j student's intermediate width; V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.activations import ACT2FN
+
+from bistil_ds.student.families import family_of
+from bistil_ds.student.fitting import fit_norm, narrow, ridge, second_moment
+from bistil_ds.student.sampling import Norm, Sample
+
+# Far enough from 0 for the activation to be the identity, in standard deviations of what the MLM head reads.
+LINEAR_REGIME = 6.0
+
+
+class Narrowing:
+    """The student's tensors by name (`state`), filled in by `embeddings`, then `attention` and `feed_forward` of each
+    layer, then `head`; each takes and returns the student's stream on the sample, fp32 [n, s]."""
+
+    def __init__(self, teacher: PreTrainedModel, config: PretrainedConfig, sample: Sample) -> None:
+        self.family = family_of(teacher)
+        self.teacher_state = teacher.state_dict()
+        self.config = config
+        self.sample = sample
+        self.state: dict[str, Tensor] = {}
+
+    def embeddings(self, projection_ts: Tensor) -> Tensor:
+        """All embedding tables through one map, and their layer norm."""
+        name = f"{self.family.embeddings}.LayerNorm"
+        norm = self.sample.norm(name)
+        self.embedding_map_ts = norm.writer(projection_ts)
+        for table in ("word", "position", "token_type"):
+            table_name = f"{self.family.embeddings}.{table}_embeddings.weight"
+            self.state[table_name] = self._teacher(table_name) @ self.embedding_map_ts
+        return self._norm(name, norm.inputs_nt @ self.embedding_map_ts, norm.outputs_nt @ projection_ts)
+
+    def attention(self, layer: int, teacher_layer: int, stream_ns: Tensor, input_nt: Tensor, proj_ts: Tensor) -> Tensor:
+        """Self-attention of student layer `layer`, head by head: scores, and values times outputs, of least error.
+
+        Args:
+            input_nt: the input of the teacher's layer, which reads the space that `proj_ts` takes to the student's.
+        """
+        ours, theirs = (f"{self.family.layers}.{index}.attention" for index in (layer, teacher_layer))
+        heads = self.config.num_attention_heads
+        width = self.config.hidden_size // heads
+        norm = self.sample.norm(f"{theirs}.output.LayerNorm")
+        read_st, read_bias_t = ridge(stream_ns, input_nt, proj_ts.T)
+
+        maps_se, biases_e, moments_Hee = {}, {}, {}
+        for name in ("query", "key", "value"):
+            weight_te, bias_e = self._teacher_linear(f"{theirs}.self.{name}")
+            maps_se[name], biases_e[name] = read_st @ weight_te, read_bias_t @ weight_te + bias_e
+            values_nHe = (stream_ns @ maps_se[name] + biases_e[name]).unflatten(-1, (heads, -1))
+            if name != "query":
+                # The mean key adds the same to all scores of a query, and the mean value is a bias: neither counts.
+                values_nHe = values_nHe - values_nHe.mean(0)
+            moments_Hee[name] = second_moment(values_nHe)
+        output_Het = self._teacher_linear(f"{theirs}.output.dense")[0].unflatten(0, (heads, -1))
+        written_Hes = (output_Het @ norm.writer(proj_ts)).double()
+
+        query_map_Hed, key_map_Hed = narrow(moments_Hee["query"], moments_Hee["key"], width)
+        value_map_Hed, output_map_Hed = narrow(moments_Hee["value"], written_Hes @ written_Hes.mT, width)
+        # Scores are divided by the square root of the head width, which is smaller now.
+        gain = (width / query_map_Hed.shape[1]) ** 0.25
+        projected_ns = []
+        for name, map_Hed in (
+            ("query", query_map_Hed * gain),
+            ("key", key_map_Hed * gain),
+            ("value", value_map_Hed),
+        ):
+            weight_ss = torch.einsum("sHe,Hed->sHd", maps_se[name].unflatten(-1, (heads, -1)), map_Hed).flatten(1)
+            bias_s = torch.einsum("He,Hed->Hd", biases_e[name].unflatten(-1, (heads, -1)), map_Hed).flatten()
+            self._set_linear(f"{ours}.self.{name}", weight_ss, bias_s)
+            projected_ns.append(stream_ns @ weight_ss + bias_s)
+        prior_st = torch.einsum("Hed,Het->Hdt", output_map_Hed, output_Het).flatten(0, 1)
+        return self._write(f"{ours}.output", norm, self._attend(*projected_ns), prior_st, stream_ns, proj_ts)
+
+    def feed_forward(
+        self, layer: int, teacher_layer: int, stream_ns: Tensor, read_ts: Tensor, write_ts: Tensor
+    ) -> Tensor:
+        """Feed-forward of student layer `layer`: of the teacher's neurons, those whose outputs vary the most.
+
+        Args:
+            read_ts, write_ts: projections of the student's state before and after the layer.
+        """
+        ours, theirs = (f"{self.family.layers}.{index}" for index in (layer, teacher_layer))
+        norm = self.sample.norm(f"{theirs}.output.LayerNorm")
+        input_nt = self.sample.norm(f"{theirs}.attention.output.LayerNorm").outputs_nt
+        weight_ti, bias_i = self._teacher_linear(f"{theirs}.intermediate.dense")
+        output_it, _ = self._teacher_linear(f"{theirs}.output.dense")
+        activation = ACT2FN[self.config.hidden_act]
+
+        variance_i = activation(input_nt @ weight_ti + bias_i).var(0, correction=0)
+        contribution_i = variance_i * (output_it @ norm.writer(write_ts)).square().sum(1)
+        kept_j = contribution_i.topk(self.config.intermediate_size).indices.sort().values
+
+        read_st, read_bias_t = ridge(stream_ns, input_nt, read_ts.T)
+        weight_sj, bias_j = read_st @ weight_ti[:, kept_j], read_bias_t @ weight_ti[:, kept_j] + bias_i[kept_j]
+        self._set_linear(f"{ours}.intermediate.dense", weight_sj, bias_j)
+        neurons_nj = activation(stream_ns @ weight_sj + bias_j)
+        return self._write(f"{ours}.output", norm, neurons_nj, output_it[kept_j], stream_ns, write_ts)
+
+    def head(self, stream_ns: Tensor, last_nt: Tensor) -> None:
+        """The masked-LM head, its decoder through the map of the embeddings (it is tied to them in these models).
+
+        Args:
+            last_nt: the teacher's last state.
+        """
+        family = self.family
+        weight_tt, bias_t = self._teacher_linear(family.head_dense)
+        norm_weight_t, norm_bias_t = (self._teacher(f"{family.head_norm}.{name}") for name in ("weight", "bias"))
+        activation = ACT2FN[family.head_activation or self.config.hidden_act]
+        hidden_nt = F.layer_norm(
+            activation(last_nt @ weight_tt + bias_t),
+            bias_t.shape,
+            norm_weight_t,
+            norm_bias_t,
+            self.config.layer_norm_eps,
+        )
+        # The vectors whose products with the student's decoder are closest to the teacher's logits.
+        decoder_Vt = self._teacher(f"{family.decoder}.weight")
+        gram_tt = sum((block.double().T @ block.double() for block in decoder_Vt.split(8192)), torch.zeros(()))
+        map_ts = self.embedding_map_ts.double()
+        pull_ts = torch.linalg.solve(map_ts.T @ gram_tt @ map_ts, map_ts.T @ gram_tt).T.float()
+        wanted_ns = hidden_nt @ pull_ts
+
+        # No rank of the teacher's neurons fits: nothing linear follows the activation but the decoder. So the neurons
+        # work where the activation is linear, and the norm after them takes the offset out again.
+        weight_ss, bias_s = ridge(stream_ns, wanted_ns, pull_ts.new_zeros(pull_ts.shape[1], pull_ts.shape[1]))
+        fitted_ns = stream_ns @ weight_ss + bias_s
+        weight_ss, bias_s = weight_ss / fitted_ns.std(), (bias_s - fitted_ns.mean()) / fitted_ns.std() + LINEAR_REGIME
+        self._set_linear(family.head_dense, weight_ss, bias_s)
+        self._norm(family.head_norm, activation(stream_ns @ weight_ss + bias_s), wanted_ns)
+        self.state[f"{family.decoder}.weight"] = decoder_Vt @ self.embedding_map_ts
+        for name in (f"{family.decoder}.bias", family.decoder_bias):
+            self.state[name] = self._teacher(name).clone()
+
+    def _write(
+        self, name: str, norm: Norm, inputs_np: Tensor, prior_pt: Tensor, stream_ns: Tensor, projection_ts: Tensor
+    ) -> Tensor:
+        """The linear map that adds to the stream, drawn towards `prior_pt`, and the layer norm after it."""
+        writer_ts = norm.writer(projection_ts)
+        wanted_ns = norm.inputs_nt @ writer_ts
+        # The norm takes any size; the one nearest to the stream leaves the map the least to do.
+        size = (wanted_ns * stream_ns).sum() / wanted_ns.square().sum()
+        weight_ps, bias_s = ridge(inputs_np, size * wanted_ns - stream_ns, size * prior_pt @ writer_ts)
+        self._set_linear(f"{name}.dense", weight_ps, bias_s)
+        sums_ns = stream_ns + inputs_np @ weight_ps + bias_s
+        return self._norm(f"{name}.LayerNorm", sums_ns, norm.outputs_nt @ projection_ts)
+
+    def _attend(self, query_ns: Tensor, key_ns: Tensor, value_ns: Tensor) -> Tensor:
+        """Attention within each sequence of the sample."""
+        heads = self.config.num_attention_heads
+        lengths: Sequence[int] = [int(mask_BT.sum()) for mask_BT in self.sample.masks_BT]
+        contexts_ns = []
+        for mask_BT, *rows_ns in zip(self.sample.masks_BT, *(x.split(lengths) for x in (query_ns, key_ns, value_ns))):
+            padded_BTs = [
+                x.new_zeros(*mask_BT.shape, x.shape[-1]).masked_scatter(mask_BT[..., None], x) for x in rows_ns
+            ]
+            split_BHTd = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in padded_BTs]
+            context_BHTd = F.scaled_dot_product_attention(*split_BHTd, attn_mask=mask_BT[:, None, None, :])
+            contexts_ns.append(context_BHTd.transpose(1, 2).flatten(2)[mask_BT])
+        return torch.cat(contexts_ns)
+
+    def _teacher(self, name: str) -> Tensor:
+        return self.teacher_state[name].float()
+
+    def _teacher_linear(self, name: str) -> tuple[Tensor, Tensor]:
+        """Weight [in, out] and bias [out]."""
+        return self._teacher(f"{name}.weight").T, self._teacher(f"{name}.bias")
+
+    def _set_linear(self, name: str, weight_io: Tensor, bias_o: Tensor) -> None:
+        self.state[f"{name}.weight"], self.state[f"{name}.bias"] = weight_io.T.contiguous(), bias_o
+
+    def _norm(self, name: str, inputs_ns: Tensor, targets_ns: Tensor) -> Tensor:
+        """Fits the student's layer norm `name`; its outputs."""
+        eps = self.config.layer_norm_eps
+        weight_s, bias_s = fit_norm(inputs_ns, targets_ns, eps)
+        self.state[f"{name}.weight"], self.state[f"{name}.bias"] = weight_s, bias_s
+        return F.layer_norm(inputs_ns, weight_s.shape, weight_s, bias_s, eps)

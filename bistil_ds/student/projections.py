@@ -1,0 +1,67 @@
+"""The frozen projections of teacher states that a narrower student is compared with.
+
+n tokens, Dt teacher width, Ds student width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bistil_ds.errors import InputError
+
+FILE = "projections.safetensors"
+
+
+def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
+    """A rank-`width` projection of each state, consecutive ones turned towards each other.
+
+    The columns span the leading right singular vectors of the states, found from their Dt x Dt second moment. States
+    are not centred: the comparison has no bias term, and without one this is the subspace of least squared error.
+    A student's residual stream is one space, so each basis is rotated (orthogonal Procrustes), which leaves its
+    subspace as it is, to change the projected states as little as possible from one state to the next.
+
+    Args:
+        states: fp32 [n, Dt] each, the same n tokens in all.
+
+    Returns:
+        fp32 [Dt, width] with orthonormal columns for each state.
+    """
+    projections: list[Tensor] = []
+    previous_ns = torch.empty(0)
+    for state_nt in states:
+        state_nt = state_nt.double()
+        _, vectors = torch.linalg.eigh(state_nt.T @ state_nt)  # ascending eigenvalues
+        basis_ts = vectors[:, -width:].flip(1)
+        if projections:
+            left, _, right = torch.linalg.svd((state_nt @ basis_ts).T @ previous_ns)
+            basis_ts = basis_ts @ left @ right
+        previous_ns = state_nt @ basis_ts
+        projections.append(basis_ts.float().contiguous())
+    return projections
+
+
+def save_projections(folder: str | Path, projections: Sequence[Tensor]) -> None:
+    """Writes fp32 [Dt, Ds] for each aligned state to `projections.safetensors` in `folder`."""
+    save_file({f"state_{i:03d}": p.cpu().contiguous() for i, p in enumerate(projections)}, Path(folder) / FILE)
+
+
+def load_projections(folder: str | Path) -> list[Tensor] | None:
+    """What `save_projections` wrote in `folder`, or None when there is no such file.
+
+    Raises:
+        InputError: the file is not one that `save_projections` wrote.
+    """
+    path = Path(folder) / FILE
+    if not path.exists():
+        return None
+    try:
+        tensors = load_file(path)
+        return [tensors[f"state_{i:03d}"] for i in range(len(tensors))]
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{path} is not a file of projections ({error}): build the student again") from error

@@ -1,0 +1,80 @@
+"""Width reduction: which widths are possible, and the student's tensors and projections for one (section 3.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PretrainedConfig, PreTrainedModel
+
+from bistil_ds.errors import InputError
+from bistil_ds.student.families import family_of
+from bistil_ds.student.narrowing import Narrowing
+from bistil_ds.student.projections import fit_projections
+from bistil_ds.student.sampling import sample_teacher
+
+
+def narrow_config(config: PretrainedConfig, factor: int) -> None:
+    """Divides the hidden and the intermediate width of `config` by `factor`, in place; the heads stay as many.
+
+    Raises:
+        InputError: `factor` does not divide the head width and the intermediate width.
+    """
+    head_width = config.hidden_size // config.num_attention_heads
+    common = math.gcd(head_width, config.intermediate_size)
+    if factor < 1 or common % factor:
+        possible = [f for f in range(1, common + 1) if common % f == 0]
+        raise InputError(
+            f"hidden_reduction_factor {factor} does not divide heads of width {head_width} and an intermediate width "
+            f"of {config.intermediate_size}: use one of {possible}"
+        )
+    config.hidden_size //= factor
+    config.intermediate_size //= factor
+
+
+@torch.no_grad()
+def reduce_width(
+    teacher: PreTrainedModel,
+    config: PretrainedConfig,
+    layer_map: Sequence[int],
+    batches: Iterable[Mapping[str, Tensor]],
+    progress: bool,
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Tensors of the student that `config` describes, in the teacher's dtype, and the projection of each aligned state.
+
+    Time and memory grow with the number n of real tokens in `batches`: 12·n·Dt bytes for each student layer, and one
+    forward pass of the teacher. A few thousand tokens are enough.
+
+    Raises:
+        InputError: a pre-norm teacher, or no token to fit on.
+    """
+    family = family_of(teacher)
+    if family.pre_norm:
+        raise InputError(
+            f"width reduction is not available for {config.model_type} models: leave hidden_reduction_factor at 1"
+        )
+    state_norms = [
+        f"{family.embeddings}.LayerNorm",
+        *(f"{family.layers}.{layer}.output.LayerNorm" for layer in range(layer_map[-1] + 1)),
+    ]  # state i of the teacher is the output of state_norms[i]
+    needed = {state_norms[0]}
+    for layer in layer_map:
+        needed |= {state_norms[layer], state_norms[layer + 1]}
+        needed.add(f"{family.layers}.{layer}.attention.output.LayerNorm")
+    sample = sample_teacher(teacher, batches, sorted(needed), progress)
+
+    def teacher_state(index: int) -> Tensor:
+        return sample.norm(state_norms[index]).outputs_nt
+
+    aligned = [0, *(layer + 1 for layer in layer_map)]
+    projections = fit_projections((teacher_state(index) for index in aligned), config.hidden_size)
+    narrowing = Narrowing(teacher, config, sample)
+    stream_ns = narrowing.embeddings(projections[0])
+    for i, layer in enumerate(tqdm(layer_map, desc="fitting student layers", disable=not progress)):
+        stream_ns = narrowing.attention(i, layer, stream_ns, teacher_state(layer), projections[i])
+        stream_ns = narrowing.feed_forward(i, layer, stream_ns, projections[i], projections[i + 1])
+    narrowing.head(stream_ns, teacher_state(aligned[-1]))
+    return {name: tensor.to(teacher.dtype) for name, tensor in narrowing.state.items()}, projections

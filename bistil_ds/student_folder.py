@@ -1,0 +1,44 @@
+"""The files of ours beside a student's weights: what it kept of the vocabulary and what it is aligned with.
+
+None of them is needed to load the student; phase 2 and SFT restriction read them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from bistil_ds.errors import InputError
+from bistil_ds.student.projections import FILE as PROJECTIONS
+from bistil_ds.vocabulary.kept_ids import FILE_NAME as KEPT_IDS
+
+ALIGNMENT = "distillation.json"
+OURS = (KEPT_IDS, ALIGNMENT, PROJECTIONS)
+
+
+def write_alignment(folder: Path, *, teacher: str, languages: Sequence[str], layer_map: Sequence[int]) -> None:
+    """Write `distillation.json`: the teacher's name, the languages, and each student layer's teacher layer (from 0)."""
+    content = {"teacher": teacher, "languages": list(languages), "layer_map": list(layer_map)}
+    (folder / ALIGNMENT).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_layer_map(folder: Path) -> list[int] | None:
+    """The layer map of a student folder, None for a folder that is not one of ours; an InputError when broken."""
+    path = folder / ALIGNMENT
+    if not path.is_file():
+        return None
+    try:
+        return [int(layer) for layer in json.loads(path.read_text(encoding="utf-8"))["layer_map"]]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f'{path}: expected JSON with a "layer_map"; build the student again') from None
+
+
+def base_vocab_size(folder: Path) -> int:
+    """Rows the teacher's embeddings had before trimming."""
+    return int(json.loads((folder / KEPT_IDS).read_text(encoding="utf-8"))["base_vocab_size"])
+
+
+def model_bytes(folder: Path) -> int:
+    """Bytes of a model folder's weight files."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.name != PROJECTIONS)

@@ -1,0 +1,47 @@
+"""Put the teacher on its device, outside everything that trains: no optimiser, gradient or checkpoint ever holds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def teacher_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype `--teacher_dtype` stands for; `auto` is bfloat16 on GPUs that compute in it, else float32."""
+    if name != "auto":
+        return DTYPES[name]
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float32
+
+
+def place_teacher(
+    teacher: nn.Module, device: torch.device, dtype: torch.dtype, deepspeed_config: dict[str, Any] | None = None
+) -> nn.Module:
+    """The module to call: the frozen teacher on `device`, or at ZeRO-3 an inference engine with partitioned weights.
+
+    Args:
+        teacher: masked language model; put in eval mode and frozen in place.
+        device, dtype: where and in what precision it runs.
+        deepspeed_config: the student's DeepSpeed configuration, whose stage and parameter offload the teacher follows.
+    """
+    teacher.eval().requires_grad_(False)
+    zero = (deepspeed_config or {}).get("zero_optimization", {})
+    if zero.get("stage") != 3:
+        return teacher.to(device=device, dtype=dtype)
+    import deepspeed
+
+    keep = ("stage", "offload_param", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold")
+    config: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,
+        "zero_optimization": {k: v for k, v in zero.items() if k in keep and v != "auto"},
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        "fp16": {"enabled": dtype == torch.float16},
+        "steps_per_print": 1_000_000_000,
+    }
+    engine, *_ = deepspeed.initialize(model=teacher, config=config)
+    engine.eval()
+    placed: nn.Module = engine
+    return placed

@@ -1,0 +1,36 @@
+"""How often each token occurs in a corpus."""
+
+from __future__ import annotations
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+BATCH_TEXTS = 4000
+
+
+def count_tokens(
+    texts: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, *, name: str = "corpus", progress: bool = True
+) -> npt.NDArray[np.int64]:
+    """Count the tokens of a dataset's "text" column, read batch by batch from its memory map.
+
+    Returns int64 [V], V one more than the largest id; special tokens, the unknown one included, count 0. `name` labels
+    the progress bar. The tokenizer's own threads work on all cores (TOKENIZERS_PARALLELISM=false for one): on 7.9 M
+    characters and two cores that took 1.8 s, two processes through `datasets.map` 4.7 s.
+    """
+    # A copy, because truncation and padding are state of the tokenizer.
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    counts_V = np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64)
+    with tqdm(total=len(texts), desc=f"counting tokens, {name}", unit=" texts", disable=not progress) as bar:
+        for batch in texts.select_columns("text").iter(BATCH_TEXTS):
+            encodings = backend.encode_batch_fast(batch["text"], add_special_tokens=False)
+            ids = np.array([i for encoding in encodings for i in encoding.ids], np.int64)
+            counts_V += np.bincount(ids, minlength=len(counts_V))
+            bar.update(len(encodings))
+    counts_V[tokenizer.all_special_ids] = 0
+    return counts_V

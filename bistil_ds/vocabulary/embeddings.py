@@ -1,0 +1,68 @@
+"""The rows of a masked language model that belong to a vocabulary: input embeddings, output layer, its bias."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from bistil_ds.errors import InputError
+from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
+
+
+def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
+    """Keep the rows `kept_ids` (int64 [V_new], ascending) of everything as long as the vocabulary, in place.
+
+    Tied parameters stay tied, untied ones untied; dtype, device and requires_grad stay. `config.vocab_size` and the
+    special token ids of the config follow (None for one that went). One parameter is copied at a time, so the peak is
+    the model plus one trimmed matrix. InputError when the tokenizer has more ids than the model has rows, or the
+    padding id would change.
+    """
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    rows = embeddings.weight.shape[0]
+    name = model.name_or_path or type(model).__name__
+    if kept_ids[-1] >= rows:
+        raise InputError(
+            f"{name}: the tokenizer has id {kept_ids[-1]}, the model only {rows} rows; are they of one model?"
+        )
+    check_kept_ids(kept_ids, rows)
+    pad = model.config.pad_token_id
+    if pad is not None and not (len(kept_ids) > pad and kept_ids[pad] == pad):
+        raise InputError(
+            f"{name}: config.json has pad_token_id {pad}, but the tokenizer pads with another id; correct one"
+        )
+
+    index = torch.from_numpy(kept_ids)
+    for module, parameter_name in _vocabulary_parameters(model, embeddings, head):
+        _replace(model, getattr(module, parameter_name), index)
+    embeddings.num_embeddings = len(kept_ids)
+    if head is not None:
+        head.out_features = len(kept_ids)
+    model.config.vocab_size = len(kept_ids)
+    new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
+    for key, value in model.config.to_dict().items():
+        if key.endswith("_token_id") and isinstance(value, int):
+            setattr(model.config, key, new_id.get(value))
+
+
+def _vocabulary_parameters(
+    model: PreTrainedModel, embeddings: nn.Module, head: nn.Module | None
+) -> list[tuple[nn.Module, str]]:
+    """(module, name) of each distinct parameter with a row for each token."""
+    found: list[tuple[nn.Module, str]] = [(embeddings, "weight")]
+    if head is not None:
+        found += [(head, "weight"), (head, "bias")]
+        # BERT and RoBERTa keep the bias, tied or not, in the module around the output layer too.
+        found += [(module, "bias") for module in model.modules() if any(child is head for child in module.children())]
+    distinct = {id(getattr(module, name, None)): (module, name) for module, name in found}
+    distinct.pop(id(None), None)
+    return list(distinct.values())
+
+
+def _replace(model: nn.Module, old: nn.Parameter, index: torch.Tensor) -> None:
+    """Put the rows `index` of `old` in every place where `old` is, so that what was tied stays tied."""
+    new = nn.Parameter(old.detach().index_select(0, index.to(old.device)), requires_grad=old.requires_grad)
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            if parameter is old:
+                setattr(module, name, new)

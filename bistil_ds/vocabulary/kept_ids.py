@@ -1,0 +1,53 @@
+"""Which ids of the base vocabulary a trimmed vocabulary keeps: `kept_ids[new id] = old id`, ascending."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bistil_ds.errors import InputError
+
+Ids = npt.NDArray[np.int64]
+FILE_NAME = "kept_ids.json"
+
+
+def save_kept_ids(folder: str | Path, kept_ids: Ids, base_vocab_size: int) -> None:
+    """Write `kept_ids.json` (`base_vocab_size`: rows the base model's embeddings had) into an existing folder."""
+    check_kept_ids(kept_ids, base_vocab_size)
+    content = {"base_vocab_size": base_vocab_size, "kept_ids": kept_ids.tolist()}
+    (Path(folder) / FILE_NAME).write_text(json.dumps(content), encoding="utf-8")
+
+
+def load_kept_ids(folder: str | Path) -> Ids:
+    """Read a student folder's `kept_ids.json`: int64 [V_new], new id -> old id. InputError when missing or broken."""
+    path = Path(folder) / FILE_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kept_ids = np.asarray(content["kept_ids"])
+        base_vocab_size = int(content["base_vocab_size"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; name the folder of a student that this package trimmed") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f'{path}: expected JSON with "base_vocab_size" and "kept_ids"; build the student again'
+        ) from None
+    try:
+        check_kept_ids(kept_ids, base_vocab_size)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; build the student again") from None
+    return kept_ids
+
+
+def check_kept_ids(kept_ids: Ids, base_vocab_size: int) -> None:
+    """ValueError unless `kept_ids` is a non-empty int64 vector, strictly ascending, within 0 .. base_vocab_size - 1."""
+    if kept_ids.ndim != 1 or kept_ids.dtype != np.int64 or not len(kept_ids):
+        raise ValueError("kept ids must be a non-empty vector of whole numbers")
+    if (np.diff(kept_ids) <= 0).any():
+        raise ValueError("kept ids must ascend, each once")
+    if kept_ids[0] < 0 or kept_ids[-1] >= base_vocab_size:
+        raise ValueError(
+            f"kept ids reach from {kept_ids[0]} to {kept_ids[-1]}, outside a vocabulary of {base_vocab_size}"
+        )

@@ -1,0 +1,65 @@
+"""What a fast tokenizer's vocabulary holds: its pieces by id, and which of them segmentation cannot do without."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from bistil_ds.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """`id_of`: piece -> id. `scores`: log-probability by id, for Unigram only. `forced`: ids that always stay."""
+
+    id_of: dict[str, int]
+    scores: list[float] | None
+    forced: frozenset[int]
+
+    @property
+    def rows(self) -> int:
+        """One more than the largest id."""
+        return max(self.id_of.values()) + 1
+
+
+def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """The content of `tokenizer.json`. InputError for a tokenizer that cannot be trimmed."""
+    name = tokenizer.name_or_path or type(tokenizer).__name__
+    if not tokenizer.is_fast:
+        raise InputError(f"{name}: trimming needs a fast tokenizer (tokenizer.json); convert this one first")
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    kind = content["model"]["type"]
+    if kind not in ("WordPiece", "Unigram"):
+        # Without its merges a BPE piece cannot be reached, and without a piece the merges above it break.
+        raise InputError(
+            f"{name}: a {kind} vocabulary cannot be trimmed; choose a WordPiece or Unigram teacher (mBERT, XLM-R)"
+        )
+    return content
+
+
+def read_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
+    """Read a WordPiece or Unigram tokenizer's vocabulary.
+
+    Forced are special and added tokens, the unknown piece, every id up to the padding id (so that it does not change);
+    for Unigram also the lowest-score piece (an unknown character costs 10 more than it) and any byte-fallback pieces.
+    """
+    model = tokenizer_json(tokenizer)["model"]
+    id_of: dict[str, int] = tokenizer.get_vocab()
+    forced = {i for i in (*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder) if i is not None}
+    if tokenizer.pad_token_id is not None:
+        forced.update(range(tokenizer.pad_token_id))
+    scores = None
+    if model["type"] == "Unigram":
+        scores = [score for _, score in model["vocab"]]
+        forced.add(min(range(len(scores)), key=scores.__getitem__))
+        if model["unk_id"] is not None:
+            forced.add(model["unk_id"])
+        if model.get("byte_fallback"):
+            forced.update(i for piece, i in id_of.items() if re.fullmatch("<0x[0-9A-F]{2}>", piece))
+    else:
+        forced.add(model["vocab"][model["unk_token"]])
+    return Pieces(id_of, scores, frozenset(forced))

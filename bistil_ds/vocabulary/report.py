@@ -1,0 +1,103 @@
+"""What trimming cost and saved: sizes, and segmentation of a sample of each corpus before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+from rich.table import Table
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.vocabulary.kept_ids import Ids
+
+
+@dataclass(frozen=True)
+class Size:
+    """Rows of the embedding matrix, parameters (tied ones once), and their bytes."""
+
+    vocabulary: int
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Fertility: pieces a whitespace-separated word. Unknown: share of pieces that are the unknown token.
+
+    Unchanged: share of texts that the trimmed tokenizer cuts into the same pieces.
+    """
+
+    texts: int
+    fertility_before: float
+    fertility_after: float
+    unknown_before: float
+    unknown_after: float
+    unchanged: float
+
+
+@dataclass(frozen=True)
+class TrimReport:
+    before: Size
+    after: Size
+    source: Segmentation
+    target: Segmentation
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, for JSON."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """The report as a rich table."""
+        table = Table("", "before", "after", title="Vocabulary trimming")
+        table.add_row("tokens", f"{self.before.vocabulary:,}", f"{self.after.vocabulary:,}")
+        table.add_row("parameters", f"{self.before.parameters:,}", f"{self.after.parameters:,}")
+        table.add_row("size", f"{self.before.bytes / 1e6:,.1f} MB", f"{self.after.bytes / 1e6:,.1f} MB")
+        for name, part in (("source", self.source), ("target", self.target)):
+            table.add_row(f"{name}: pieces a word", f"{part.fertility_before:.3f}", f"{part.fertility_after:.3f}")
+            table.add_row(f"{name}: unknown", f"{part.unknown_before:.3%}", f"{part.unknown_after:.3%}")
+            table.add_row(f"{name}: texts cut the same", "", f"{part.unchanged:.1%}")
+        return table
+
+
+def measure_size(model: PreTrainedModel) -> Size:
+    """Size of a model as it is now."""
+    parameters = list(model.parameters())
+    return Size(
+        vocabulary=model.get_input_embeddings().weight.shape[0],
+        parameters=sum(p.numel() for p in parameters),
+        bytes=sum(p.numel() * p.element_size() for p in parameters),
+    )
+
+
+def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
+    """At most `most` texts, evenly spaced, so the same ones every time."""
+    return texts.select(np.linspace(0, len(texts) - 1, min(most, len(texts))).astype(int))["text"][:]
+
+
+def compare_segmentation(
+    texts: Sequence[str], before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, kept_ids: Ids
+) -> Segmentation:
+    """Segment `texts` with a tokenizer and its trimmed copy. Shares of nothing are 0."""
+    old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    words = sum(len(text.split()) for text in texts)
+    same = sum(np.array_equal(old_ids, kept_ids[new_ids]) for old_ids, new_ids in zip(old, new, strict=True) if new_ids)
+    same += sum(not old_ids and not new_ids for old_ids, new_ids in zip(old, new, strict=True))
+
+    def fertility(ids: list[list[int]]) -> float:
+        return sum(map(len, ids)) / max(words, 1)
+
+    def unknown(ids: list[list[int]], unk: int | None) -> float:
+        return sum(text.count(unk) for text in ids) / max(sum(map(len, ids)), 1) if unk is not None else 0.0
+
+    return Segmentation(
+        texts=len(texts),
+        fertility_before=fertility(old),
+        fertility_after=fertility(new),
+        unknown_before=unknown(old, before.unk_token_id),
+        unknown_after=unknown(new, after.unk_token_id),
+        unchanged=same / max(len(texts), 1),
+    )

@@ -1,0 +1,89 @@
+"""Which tokens of the multilingual vocabulary a bilingual student keeps (BiStil, section 3.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedTokenizerBase
+
+from bistil_ds.errors import InputError
+from bistil_ds.vocabulary.kept_ids import Ids
+from bistil_ds.vocabulary.pieces import Pieces, read_pieces
+
+
+def select_ids(
+    counts_source: npt.NDArray[np.int64],
+    counts_target: npt.NDArray[np.int64],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    threshold: float = 1e-6,
+    vocab_size: int | None = None,
+) -> Ids:
+    """Keep what has a unigram probability of at least `threshold` in either corpus, or the `vocab_size` most probable.
+
+    `counts_*`: int64 [V] as `count_tokens` returns them. `vocab_size` replaces the threshold: the larger of a token's
+    two probabilities ranks it, ties go to the smaller id, and what always stays is part of the number.
+
+    Always kept: see `read_pieces`; for Unigram also each single-character piece that occurs in a kept piece, so that
+    text whose longer pieces went falls back to characters and not to the unknown token.
+
+    Returns int64 [V_new], ascending. InputError: an empty corpus, a threshold outside 0..1 or so high that only
+    forced tokens would stay, a size that cannot be reached.
+    """
+    pieces = read_pieces(tokenizer)
+    if not len(counts_source) == len(counts_target) == pieces.rows:
+        raise ValueError(f"expected {pieces.rows} counts, got {len(counts_source)} and {len(counts_target)}")
+    probability_V = np.maximum(_share(counts_source, "source"), _share(counts_target, "target"))
+    spellings = _characters(pieces)
+    if vocab_size is not None:
+        return _most_probable(probability_V, pieces, spellings, vocab_size)
+    if not 0 <= threshold <= 1:
+        raise InputError(f"vocabulary threshold {threshold}: expected a probability from 0 to 1, such as 1e-6")
+    wanted = {i for i in pieces.id_of.values() if probability_V[i] >= threshold}
+    if wanted <= pieces.forced:
+        raise InputError(
+            f"vocabulary threshold {threshold}: the most frequent token has probability {probability_V.max():.3g}, so "
+            "none would be kept; lower the threshold (published: 1e-6)"
+        )
+    kept = set(pieces.forced | wanted)
+    kept.update(character for i in tuple(kept) for character in spellings.get(i, ()))
+    return np.array(sorted(kept), np.int64)
+
+
+def _share(counts_V: npt.NDArray[np.int64], corpus: str) -> npt.NDArray[np.float64]:
+    total = int(counts_V.sum())
+    if total == 0:
+        raise InputError(
+            f"the {corpus} corpus has no token that the teacher's vocabulary knows; check the file and its language"
+        )
+    return counts_V / total
+
+
+def _characters(pieces: Pieces) -> dict[int, list[int]]:
+    """The single-character pieces that spell each Unigram piece. WordPiece needs none to be stable."""
+    if pieces.scores is None:
+        return {}
+    single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}
+    return {i: [single[c] for c in piece if c in single] for piece, i in pieces.id_of.items()}
+
+
+def _most_probable(
+    probability_V: npt.NDArray[np.float64], pieces: Pieces, spellings: dict[int, list[int]], size: int
+) -> Ids:
+    """Fill up to `size` in order of probability; a piece that no longer fits with its characters is passed over."""
+    kept = set(pieces.forced)
+    kept.update(character for i in pieces.forced for character in spellings.get(i, ()))
+    if not len(kept) < size <= len(pieces.id_of):
+        raise InputError(
+            f"vocabulary size {size}: expected more than the {len(kept)} tokens that always stay and at most the "
+            f"{len(pieces.id_of)} there are"
+        )
+    known = set(pieces.id_of.values())
+    for i in np.argsort(-probability_V, kind="stable").tolist():
+        if i in known:
+            new = {i, *spellings.get(i, ())} - kept
+            if len(kept) + len(new) <= size:
+                kept |= new
+        if len(kept) == size:
+            break
+    return np.array(sorted(kept), np.int64)

@@ -1,0 +1,81 @@
+"""The tokenizer of a trimmed vocabulary: the same class and settings, fewer pieces, compacted ids."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
+from bistil_ds.vocabulary.pieces import tokenizer_json
+
+FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrainedTokenizerBase:
+    """A copy of a WordPiece or Unigram tokenizer that has only `kept_ids` (int64 [V_new], ascending).
+
+    Ids keep their order, so a `<mask>` that was last stays last. ValueError when a special or added token is missing,
+    or an id below the padding id; InputError for other kinds of tokenizer.
+    """
+    content = tokenizer_json(tokenizer)
+    check_kept_ids(kept_ids, max(tokenizer.get_vocab().values()) + 1)
+    new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
+    missing = [token.content for i, token in tokenizer.added_tokens_decoder.items() if i not in new_id]
+    if missing:
+        raise ValueError(f"special and added tokens must be kept, but {missing} are not")
+    if tokenizer.pad_token_id is not None and new_id[tokenizer.pad_token_id] != tokenizer.pad_token_id:
+        raise ValueError(
+            f"every id below the padding id {tokenizer.pad_token_id} must be kept: positions derive from it"
+        )
+    trim_content(content, new_id)
+
+    # By way of a folder, because some tokenizer classes keep the vocabulary they were made from beside the backend.
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        for file in Path(folder).iterdir():
+            if file.name not in FILES and file.suffix != ".jinja":
+                file.unlink()  # a sentencepiece model or vocab.txt would bring the whole vocabulary back
+        settings_file = Path(folder, "tokenizer_config.json")
+        settings = json.loads(settings_file.read_text(encoding="utf-8"))
+        if "added_tokens_decoder" in settings:
+            added = settings["added_tokens_decoder"]
+            settings["added_tokens_decoder"] = {str(new_id[int(old)]): token for old, token in added.items()}
+            settings_file.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
+        Path(folder, "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        trimmed = type(tokenizer).from_pretrained(folder)
+    trimmed.name_or_path = tokenizer.name_or_path
+    if not np.array_equal(sorted(trimmed.get_vocab().values()), np.arange(len(kept_ids))):
+        raise ValueError(f"{type(tokenizer).__name__} did not take the trimmed vocabulary over; please report this")
+    return trimmed
+
+
+def trim_content(content: dict[str, Any], new_id: dict[int, int]) -> None:
+    """Renumber the content of a `tokenizer.json` in place; `new_id` maps each kept old id."""
+    model = content["model"]
+    if model["type"] == "Unigram":
+        model["vocab"] = [entry for old, entry in enumerate(model["vocab"]) if old in new_id]
+        if model["unk_id"] is not None:
+            model["unk_id"] = new_id[model["unk_id"]]
+    else:
+        model["vocab"] = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
+    for token in content["added_tokens"]:
+        token["id"] = new_id[token["id"]]
+    if content.get("padding"):
+        content["padding"]["pad_id"] = new_id[content["padding"]["pad_id"]]
+    if content.get("post_processor"):
+        _renumber_post_processor(content["post_processor"], new_id)
+
+
+def _renumber_post_processor(processor: dict[str, Any], new_id: dict[int, int]) -> None:
+    for inner in processor.get("processors", ()):  # Sequence
+        _renumber_post_processor(inner, new_id)
+    for token in processor.get("special_tokens", {}).values():  # TemplateProcessing
+        token["ids"] = [new_id[old] for old in token["ids"]]
+    for name in ("sep", "cls"):  # BertProcessing, RobertaProcessing: [token, id]
+        if name in processor:
+            processor[name][1] = new_id[processor[name][1]]

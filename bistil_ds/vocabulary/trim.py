@@ -1,0 +1,59 @@
+"""Trim a multilingual masked language model and its tokenizer to two languages (BiStil, section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import datasets
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.vocabulary.counting import count_tokens
+from bistil_ds.vocabulary.embeddings import trim_model
+from bistil_ds.vocabulary.kept_ids import Ids
+from bistil_ds.vocabulary.report import TrimReport, compare_segmentation, measure_size, sample_texts
+from bistil_ds.vocabulary.selection import select_ids
+from bistil_ds.vocabulary.tokenizer import trim_tokenizer
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """`model` is the one given, changed in place. `kept_ids`: int64 [V_new], new id -> old id."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    kept_ids: Ids
+    report: TrimReport
+
+
+def trim_vocabulary(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    source_texts: datasets.Dataset,
+    target_texts: datasets.Dataset,
+    *,
+    threshold: float = 1e-6,
+    vocab_size: int | None = None,
+    progress: bool = True,
+) -> Trimmed:
+    """Keep the tokens that occur often enough in either corpus (datasets with a "text" column), and drop the rest.
+
+    `threshold` and `vocab_size` as in `select_ids`. On text whose pieces are all kept, hidden states are the same bits
+    as before. InputError: as `select_ids`, `trim_tokenizer` and `trim_model`.
+    """
+    kept_ids = select_ids(
+        count_tokens(source_texts, tokenizer, name="source", progress=progress),
+        count_tokens(target_texts, tokenizer, name="target", progress=progress),
+        tokenizer,
+        threshold=threshold,
+        vocab_size=vocab_size,
+    )
+    trimmed = trim_tokenizer(tokenizer, kept_ids)
+    before = measure_size(model)
+    trim_model(model, kept_ids)
+    report = TrimReport(
+        before=before,
+        after=measure_size(model),
+        source=compare_segmentation(sample_texts(source_texts), tokenizer, trimmed, kept_ids),
+        target=compare_segmentation(sample_texts(target_texts), tokenizer, trimmed, kept_ids),
+    )
+    return Trimmed(model, trimmed, kept_ids, report)

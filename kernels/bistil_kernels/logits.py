@@ -1,0 +1,80 @@
+"""KL divergence between teacher and student distributions over a vocabulary.
+
+N positions, V vocabulary entries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bistil_kernels.precision import compute_dtype
+
+CHUNK = 1 << 20  # elements of logits worked on at once
+
+
+def distillation_kl(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, valid: Tensor | None = None
+) -> Tensor:
+    """KL(teacher ‖ student) of softmax(logits / temperature), its mean over valid positions; no temperature² factor.
+
+    Args:
+        student_logits: [N, V], floating point.
+        teacher_logits: [N, V]; gets no gradient.
+        temperature: positive; 2 in BiStil's task phase.
+        valid: bool [N], True on positions that count; None when all do.
+
+    Returns:
+        fp32 scalar (float64 for float64 students); 0 when nothing is valid.
+
+    Raises:
+        ValueError: shapes or temperature do not fit.
+
+    Rows are worked on in chunks and the gradient is computed together with the value: 3·N·V·e bytes moved, one [N, V]
+    buffer (the gradient), none when the student needs none.
+    """
+    if student_logits.dim() != 2 or student_logits.shape != teacher_logits.shape:
+        shapes = f"{list(student_logits.shape)} and {list(teacher_logits.shape)}"
+        raise ValueError(f"distillation_kl: student and teacher logits are {shapes}, expected the same [N, V]")
+    if valid is not None and (valid.dtype != torch.bool or valid.shape != student_logits.shape[:1]):
+        raise ValueError(f"distillation_kl: valid is {valid.dtype} {list(valid.shape)}, expected bool [N]")
+    if not temperature > 0:
+        raise ValueError(f"distillation_kl: temperature is {temperature}, expected a positive number")
+    return _DistillationKL.apply(student_logits, teacher_logits.detach(), temperature, valid)
+
+
+class _DistillationKL(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, student_NV: Tensor, teacher_NV: Tensor, temperature: float, valid_N: Tensor | None
+    ) -> Tensor:
+        dtype = compute_dtype(student_NV.dtype)
+        N, V = student_NV.shape
+        count = max(N if valid_N is None else int(valid_N.sum()), 1)
+        total = torch.zeros((), dtype=dtype, device=student_NV.device)
+        gradient = torch.empty_like(student_NV) if ctx.needs_input_grad[0] else None
+        for rows in torch.arange(N).split(max(1, CHUNK // max(V, 1))):
+            chunk = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+            log_s = (student_NV[chunk].to(dtype) / temperature).log_softmax(-1)
+            log_t = (teacher_NV[chunk].to(dtype) / temperature).log_softmax(-1)
+            p_t = log_t.exp()
+            kl = (p_t * (log_t - log_s)).sum(-1)
+            difference = log_s.exp_().sub_(p_t)
+            if valid_N is not None:
+                kl = kl.masked_fill(~valid_N[chunk], 0.0)
+                difference.masked_fill_(~valid_N[chunk, None], 0.0)
+            total += kl.sum()
+            if gradient is not None:
+                gradient[chunk] = difference.mul_(1.0 / (temperature * count))
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return total / count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream.to(gradient.dtype), None, None, None

@@ -1,0 +1,41 @@
+"""Run phase 1 as a user does, on one rank or several, and read what it left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def general(*flags: object, ranks: int = 1, cache: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """`launch_scripts/general.py` with `flags`, by plain python or for `ranks` > 1 by the deepspeed launcher."""
+    script = [str(REPOSITORY / "launch_scripts" / "general.py"), *map(str, flags)]
+    command = [sys.executable, *script]
+    if ranks > 1:
+        launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
+        command = [*launcher, "--master_port", str(_free_port()), *script]
+    environment = {**os.environ, "BISTIL_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        environment.pop(name, None)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+
+
+def history(folder: Path, key: str) -> list[float]:
+    """Every logged value of `key`, in step order, from the run's last checkpoint."""
+    newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    state: dict[str, Any] = json.loads((newest / "trainer_state.json").read_text())
+    return [row[key] for row in state["log_history"] if key in row]
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

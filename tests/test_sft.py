@@ -1,0 +1,316 @@
+"""Sparse fine-tunings: what is read is what was written, and taking one off leaves the exact bits."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM, BertForTokenClassification, BertModel, XLMRobertaForMaskedLM
+
+from bistil_ds.errors import InputError
+from bistil_ds.sft import SparseDiff, SparseFineTuning
+from bistil_ds.weight_files import hash_weights
+
+EMBEDDINGS, DENSE = "bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.intermediate.dense.weight"
+CONFIG = BertConfig(
+    vocab_size=40,
+    hidden_size=8,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=12,
+    max_position_embeddings=16,
+)
+
+
+@pytest.fixture
+def model() -> BertForMaskedLM:
+    torch.manual_seed(0)
+    return BertForMaskedLM(CONFIG).eval()
+
+
+def random_diff(shape: tuple[int, ...], entries: int, seed: int = 0) -> SparseDiff:
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(int(np.prod(shape)), generator=generator)[:entries].sort().values
+    return SparseDiff(shape, chosen, torch.randn(entries, generator=generator))
+
+
+@pytest.fixture
+def sft() -> SparseFineTuning:
+    sparse = {EMBEDDINGS: random_diff((40, 8), 30), DENSE: random_diff((12, 8), 20, seed=1)}
+    return SparseFineTuning("toy", sparse, {"classifier.weight": torch.ones(3, 8)}, {"languages": ["tr"]})
+
+
+def write_published(folder: Path, dense_diffs: dict[str, torch.Tensor], heads: dict[str, torch.Tensor]) -> None:
+    """Encode as the published code does: column-major flat indices, delta-coded, the first a numpy int64."""
+    diffs = {}
+    for name, difference in dense_diffs.items():
+        column_major = difference.permute(*reversed(range(difference.dim()))).reshape(-1)
+        flat = np.flatnonzero(column_major.numpy())
+        steps = [flat[0], *np.diff(flat).tolist()] if len(flat) else []
+        diffs[name] = {"size": difference.size(), "index_steps": steps, "values": column_major[flat]}
+    torch.save({"diffs": diffs, "abs": heads}, folder / "pytorch_diff.bin")
+
+
+def bits(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same_bits(model: torch.nn.Module, expected: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (7,), (2, 3, 4)])
+def test_a_published_file_lands_on_the_entries_it_was_made_from(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    difference = torch.randn(shape) * (torch.rand(shape) < 0.5)
+    difference.view(-1)[1] = 1.0
+    write_published(tmp_path, {"w": difference}, {"head": torch.ones(2)})
+    loaded = SparseFineTuning.load(tmp_path)
+    rebuilt = torch.zeros(shape)
+    rebuilt.view(-1)[loaded.sparse["w"].indices_K.long()] = loaded.sparse["w"].values_K
+    assert torch.equal(rebuilt, difference)
+    assert loaded.sparse["w"].indices_K.dtype == torch.int32
+    assert torch.equal(loaded.dense["head"], torch.ones(2))
+
+
+def test_a_pickle_written_by_numpy_1_is_read(tmp_path: Path) -> None:
+    write_published(tmp_path, {"w": torch.eye(3)}, {})
+    file = tmp_path / "pytorch_diff.bin"
+    torch.save(torch.load(file, weights_only=False), file, _use_new_zipfile_serialization=False)
+    file.write_bytes(file.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert SparseFineTuning.load(tmp_path).sparse["w"].indices_K.tolist() == [0, 4, 8]
+
+
+class Hostile:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_file_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path, how: str) -> None:
+    victim, file = tmp_path / "victim", tmp_path / "pytorch_diff.bin"
+    content = {"diffs": {}, "abs": {"x": Hostile(victim)}}
+    if how == "torch":
+        torch.save(content, file)
+    else:
+        file.write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(InputError, match=r"pytorch_diff\.bin is refused"):
+        SparseFineTuning.load(tmp_path)
+    assert not victim.exists()
+
+
+def test_a_numpy_scalar_that_is_no_integer_is_refused(tmp_path: Path) -> None:
+    torch.save({"diffs": {}, "abs": {}, "x": np.float64(1.0)}, tmp_path / "pytorch_diff.bin")
+    with pytest.raises(InputError, match="is refused"):
+        SparseFineTuning.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        ({"size": (2, 2), "index_steps": [4], "values": torch.ones(1)}, "cannot be decoded"),
+        ({"size": (2, 2), "index_steps": [0, 1], "values": torch.ones(1)}, "2 indices for 1 values"),
+        ({"size": (2, 2), "index_steps": [1, 0], "values": torch.ones(2)}, "not ascending"),
+        ({"size": (2, 2), "index_steps": [1]}, "cannot be decoded"),
+    ],
+)
+def test_damaged_differences_name_the_parameter(tmp_path: Path, encoded: dict, message: str) -> None:
+    torch.save({"diffs": {"layer.w": encoded}, "abs": {}}, tmp_path / "pytorch_diff.bin")
+    with pytest.raises(InputError, match=message) as caught:
+        SparseFineTuning.load(tmp_path)
+    assert "layer.w" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_our_own_folder_gives_back_what_was_saved(tmp_path: Path, sft: SparseFineTuning) -> None:
+    sft.save(tmp_path)
+    loaded = SparseFineTuning.load(tmp_path)
+    assert loaded.metadata == {"languages": ["tr"]}
+    assert list(loaded.sparse) == [EMBEDDINGS, DENSE]
+    for name, diff in sft.sparse.items():
+        assert loaded.sparse[name].shape == diff.shape
+        assert torch.equal(loaded.sparse[name].indices_K, diff.indices_K)
+        assert torch.equal(loaded.sparse[name].values_K, diff.values_K)
+    assert torch.equal(loaded.dense["classifier.weight"], torch.ones(3, 8))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sft.json", "sft.safetensors"]
+
+
+def test_tensors_of_another_save_are_refused(tmp_path: Path, sft: SparseFineTuning) -> None:
+    sft.save(tmp_path)
+    header = (tmp_path / "sft.json").read_bytes()
+    sft.sparse[DENSE].values_K.add_(1)
+    sft.save(tmp_path)
+    (tmp_path / "sft.json").write_bytes(header)
+    with pytest.raises(InputError, match="is not the file"):
+        SparseFineTuning.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"format": "other"})])
+def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, sft: SparseFineTuning, content: str) -> None:
+    sft.save(tmp_path)
+    (tmp_path / "sft.json").write_text(content)
+    with pytest.raises(InputError, match=r"sft|SFT") as caught:
+        SparseFineTuning.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_an_sft_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds neither"):
+        SparseFineTuning.load(tmp_path)
+    with pytest.raises(InputError, match="neither a folder here nor a hub id"):
+        SparseFineTuning.load(tmp_path / "nothing here")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_apply_adds_and_revert_restores_every_bit(
+    model: BertForMaskedLM, sft: SparseFineTuning, dtype: torch.dtype
+) -> None:
+    model.to(dtype)
+    before = bits(model)
+    sft.apply(model)
+    changed = model.get_parameter(DENSE).detach()
+    expected = before[DENSE].float().clone().view(-1)
+    expected[sft.sparse[DENSE].indices_K.long()] += sft.sparse[DENSE].values_K
+    assert torch.equal(changed.view(-1), expected.to(dtype))
+    sft.revert(model)
+    assert same_bits(model, before)
+
+
+def test_tied_weights_change_once(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+    before = bits(model)[EMBEDDINGS]
+    both = {EMBEDDINGS: sft.sparse[EMBEDDINGS], "cls.predictions.decoder.weight": sft.sparse[EMBEDDINGS]}
+    SparseFineTuning("both names", both).apply(model)
+    moved = (model.get_input_embeddings().weight.detach() - before).view(-1)
+    assert torch.allclose(moved[both[EMBEDDINGS].indices_K.long()], both[EMBEDDINGS].values_K, atol=1e-6)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_two_different_changes_of_tied_weights_are_refused(model: BertForMaskedLM) -> None:
+    pair = {EMBEDDINGS: random_diff((40, 8), 3), "cls.predictions.decoder.weight": random_diff((40, 8), 4)}
+    with pytest.raises(InputError, match="ties them"):
+        SparseFineTuning("pair", pair).apply(model)
+
+
+def test_names_fit_with_and_without_the_base_models_prefix(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+    bare = BertModel(CONFIG).eval()
+    bare.load_state_dict(model.bert.state_dict(), strict=False)
+    sft.apply(bare)
+    short = SparseFineTuning("short", {name.removeprefix("bert."): diff for name, diff in sft.sparse.items()})
+    short.apply(model)
+    for name, diff in sft.sparse.items():
+        assert torch.equal(model.get_parameter(name), bare.get_parameter(name.removeprefix("bert."))), diff
+
+
+def test_a_head_is_replaced_where_the_model_has_it_and_ignored_elsewhere(
+    model: BertForMaskedLM, sft: SparseFineTuning
+) -> None:
+    tagger = BertForTokenClassification(BertConfig(**{**CONFIG.to_dict(), "num_labels": 3}))
+    before = bits(tagger)
+    sft.apply(tagger)
+    assert torch.equal(tagger.classifier.weight, torch.ones(3, 8))
+    sft.revert(tagger)
+    assert same_bits(tagger, before)
+    sft.apply(model)  # no classifier: nothing to say
+
+
+def test_an_sft_for_another_model_names_itself_the_parameter_and_both_shapes(model: BertForMaskedLM) -> None:
+    before = bits(model)
+    wide = SparseFineTuning("sfts/wide", {DENSE: random_diff((12, 8), 2), EMBEDDINGS: random_diff((50, 8), 2)})
+    with pytest.raises(InputError, match=r"sfts/wide .*word_embeddings\.weight 50×8.* 40×8.*another model"):
+        wide.apply(model)
+    deep = SparseFineTuning("sfts/deep", {"bert.encoder.layer.9.output.dense.weight": random_diff((8, 12), 2)})
+    with pytest.raises(InputError, match=r"sfts/deep .*layer\.9.*another model"):
+        deep.apply(model)
+    assert same_bits(model, before)
+
+
+def test_applying_twice_or_reverting_out_of_turn_is_an_error(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+    other = SparseFineTuning("other", {DENSE: random_diff((12, 8), 50, seed=2)})
+    before = bits(model)
+    with pytest.raises(RuntimeError, match="toy is not applied"):
+        sft.revert(model)
+    sft.apply(model)
+    with pytest.raises(RuntimeError, match="toy is already applied"):
+        sft.apply(model)
+    other.apply(model)
+    with pytest.raises(RuntimeError, match="not the last one"):
+        sft.revert(model)
+    other.revert(model)
+    sft.revert(model)
+    assert same_bits(model, before)
+
+
+def test_a_copy_of_the_model_reverts_on_its_own(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+    before = bits(model)
+    sft.apply(model)
+    applied = bits(model)
+    clone = copy.deepcopy(model)
+    sft.revert(clone)
+    assert same_bits(clone, before)
+    assert same_bits(model, applied)
+
+
+def test_restriction_commutes_with_trimming(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+    kept = np.array([0, 1, 5, 17, 30, 39])
+    sft.dense["cls.predictions.bias"] = torch.arange(40.0)
+    small = BertForMaskedLM(BertConfig(**{**CONFIG.to_dict(), "vocab_size": len(kept)})).eval()
+    state = bits(model)
+    for name in (EMBEDDINGS, "cls.predictions.bias", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"):
+        state[name] = state[name][kept]
+    small.load_state_dict(state)
+    sft.apply(model)
+    sft.restrict(kept, base_vocab_size=40).apply(small)
+    assert torch.equal(small.get_input_embeddings().weight, model.get_input_embeddings().weight[kept])
+    assert torch.equal(small.get_parameter("cls.predictions.bias"), torch.arange(40.0)[kept])
+    assert torch.equal(small.get_parameter(DENSE), model.get_parameter(DENSE))
+
+
+def test_restriction_refuses_another_vocabulary(sft: SparseFineTuning) -> None:
+    with pytest.raises(InputError, match=r"toy: .*word_embeddings\.weight has 40 rows, the model had 41"):
+        sft.restrict(np.array([0, 1]), base_vocab_size=41)
+
+
+def test_the_hash_is_the_same_for_model_folder_and_shards(tmp_path: Path, model: BertForMaskedLM) -> None:
+    model.save_pretrained(tmp_path / "one")
+    model.save_pretrained(tmp_path / "many", max_shard_size="2KB")
+    assert len(list((tmp_path / "many").glob("*.safetensors"))) > 1
+    one = hash_weights(tmp_path / "one")
+    assert one == hash_weights(tmp_path / "many") == hash_weights(model)
+    with torch.no_grad():
+        model.get_parameter(DENSE)[0, 0] += 1
+    assert hash_weights(model) != one
+
+
+def test_the_base_is_checked_when_asked(tmp_path: Path, model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+    model.save_pretrained(tmp_path)
+    sft.metadata |= {"base_model": "some/mmt", "base_hash": hash_weights(tmp_path)}
+    sft.apply(model, check_base=tmp_path)
+    sft.revert(model)
+    sft.metadata["base_hash"] = "0" * 64
+    with pytest.raises(InputError, match=f"some/mmt .*not for {tmp_path}"):
+        sft.apply(model, check_base=tmp_path)
+    with pytest.raises(InputError, match=r"no model\.safetensors"):
+        sft.apply(model, check_base=tmp_path / "empty")
+
+
+def test_a_published_sft_goes_on_and_off_a_real_model(tmp_path: Path, shared: Path) -> None:
+    mmt = XLMRobertaForMaskedLM.from_pretrained(shared / "models" / "mini-mmt")
+    before = bits(mmt)
+    names = ["roberta.embeddings.word_embeddings.weight", "roberta.encoder.layer.3.output.dense.weight"]
+    differences = {n: torch.randn(before[n].shape) * (torch.rand(before[n].shape) < 0.08) for n in names}
+    write_published(tmp_path, differences, {})
+    fine_tuning = SparseFineTuning.load(tmp_path)
+    fine_tuning.save(tmp_path / "ours")
+    SparseFineTuning.load(tmp_path / "ours").apply(mmt)
+    for name, difference in differences.items():
+        assert torch.equal(mmt.get_parameter(name), before[name] + difference)
+    with pytest.raises(RuntimeError):
+        fine_tuning.revert(mmt)  # another object was applied

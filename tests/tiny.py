@@ -1,0 +1,85 @@
+"""Models, tokenizers and text small enough for a test, in the real formats."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+
+SYLLABLES = {"aa": "ba ke lo mi su ta ren vor".split(), "bb": "ya gö şu çek lar im ev ün".split()}
+
+
+def text_lines(language: str, lines: int, seed: int = 0) -> list[str]:
+    """Sentences of made-up words, each language from its own syllables, with a skewed word distribution."""
+    draw = random.Random(f"{language}{seed}")
+    words = ["".join(draw.choices(SYLLABLES[language], k=draw.randint(1, 3))) for _ in range(80)]
+    weights = [1 / (rank + 1) for rank in range(len(words))]
+    return [" ".join(draw.choices(words, weights, k=draw.randint(4, 12))) + "." for _ in range(lines)]
+
+
+def write_texts(folder: Path, lines: int = 400) -> tuple[Path, Path]:
+    """`aa.txt` and `bb.txt` in `folder`."""
+    paths = []
+    for language in SYLLABLES:
+        paths.append(folder / f"{language}.txt")
+        paths[-1].write_text("\n".join(text_lines(language, lines)) + "\n", encoding="utf-8")
+    return paths[0], paths[1]
+
+
+def unigram_tokenizer(vocab_size: int = 200) -> PreTrainedTokenizerFast:
+    """An XLM-R-shaped tokenizer: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces, <mask> last."""
+    lines = [line for language in SYLLABLES for line in text_lines(language, 300)]
+    first = Tokenizer(models.Unigram())
+    first.normalizer = normalizers.NFKC()
+    first.pre_tokenizer = pre_tokenizers.Metaspace()
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size, special_tokens=specials, unk_token="<unk>", show_progress=False
+    )
+    first.train_from_iterator(lines, trainer)
+    first.decoder = decoders.Metaspace()
+    first.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=first,
+        bos_token="<s>",
+        cls_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        model_max_length=64,
+    )
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    return tokenizer
+
+
+def xlmr(vocab_size: int, layers: int = 4, width: int = 32, heads: int = 2, seed: int = 0) -> XLMRobertaForMaskedLM:
+    """A randomly initialised XLM-R, with weights large enough that layers and heads differ."""
+    torch.manual_seed(seed)
+    config = XLMRobertaConfig(
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=2 * width,
+        max_position_embeddings=66,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=0.2,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
+    return XLMRobertaForMaskedLM(config).eval()
+
+
+def write_teacher(folder: Path, **shape: int) -> Path:
+    """A teacher folder with tokenizer."""
+    tokenizer = unigram_tokenizer()
+    xlmr(len(tokenizer), **shape).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,129 @@
+"""Which tokens stay."""
+
+from __future__ import annotations
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from bistil_ds.errors import InputError
+from bistil_ds.vocabulary import count_tokens, select_ids
+from bistil_ds.vocabulary.pieces import read_pieces
+
+
+def counts_of(tokenizer: PreTrainedTokenizerBase, by_id: dict[int, int]) -> np.ndarray:
+    counts = np.zeros(len(tokenizer), np.int64)
+    for i, count in by_id.items():
+        counts[i] = count
+    return counts
+
+
+def test_counts_are_those_of_the_tokenizer_without_special_tokens(tokenizer, corpora):
+    counts = count_tokens(corpora["tr"], tokenizer, progress=False)
+    expected = counts_of(tokenizer, {})
+    for text in corpora["tr"]["text"]:
+        for i in tokenizer(text, add_special_tokens=False)["input_ids"]:
+            expected[i] += 1
+    assert counts.dtype == np.int64
+    np.testing.assert_array_equal(counts, expected)
+
+
+def test_counting_ignores_special_tokens_and_the_tokenizers_truncation(tokenizer):
+    text = f"the dog {tokenizer.mask_token} ☃ the dog"
+    texts = datasets.Dataset.from_dict({"text": [text], "other": [1]})
+    tokenizer(text, truncation=True, max_length=4)  # leaves truncation switched on in the backend
+    counts = count_tokens(texts, tokenizer, progress=False)
+    tokenizer.backend_tokenizer.no_truncation()
+    assert counts[tokenizer.all_special_ids].sum() == 0
+    the_dog = tokenizer("the dog", add_special_tokens=False)["input_ids"]
+    assert all(counts[i] >= 2 for i in the_dog)
+
+
+def test_the_threshold_is_met_in_either_corpus_and_met_exactly_is_met(wordpiece):
+    a, b, c, d = 200, 210, 220, 230
+    source = counts_of(wordpiece, {a: 1, b: 999_999})
+    target = counts_of(wordpiece, {c: 2, d: 1_999_999 * 2 - 2})
+    kept = set(select_ids(source, target, wordpiece, threshold=1e-6).tolist())
+    assert {a, b, d} <= kept
+    assert c not in kept  # 2 of 4 million
+    assert c in select_ids(source, target, wordpiece, threshold=5e-7)
+
+
+def test_wordpiece_keeps_nothing_beyond_the_threshold_but_special_and_added_tokens(wordpiece, corpora):
+    counts = [count_tokens(corpora[language], wordpiece, progress=False) for language in ("en", "tr")]
+    share = np.maximum(counts[0] / counts[0].sum(), counts[1] / counts[1].sum())
+    expected = set(np.flatnonzero(share >= 1e-3).tolist()) | set(wordpiece.all_special_ids)
+    assert set(select_ids(*counts, wordpiece, threshold=1e-3).tolist()) == expected
+
+
+def test_unigram_keeps_the_lowest_score_and_the_characters_of_what_it_keeps(unigram, corpora):
+    counts = [count_tokens(corpora[language], unigram, progress=False) for language in ("en", "en")]
+    kept = select_ids(*counts, unigram, threshold=1e-2)
+    pieces = read_pieces(unigram)
+    assert pieces.scores is not None
+    assert min(pieces.scores) == min(pieces.scores[i] for i in kept)
+    kept_pieces = set(unigram.convert_ids_to_tokens(kept.tolist()))
+    needed = {c for piece in kept_pieces for c in piece if c in pieces.id_of}
+    assert needed <= kept_pieces
+    share = counts[0] / counts[0].sum()
+    unexplained = {i for i in kept.tolist() if share[i] < 1e-2} - pieces.forced
+    assert unexplained <= {pieces.id_of[c] for c in needed}
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_a_size_is_hit_exactly_by_the_most_probable(wordpiece, unigram, data):
+    tokenizer = data.draw(st.sampled_from([wordpiece, unigram]))
+    size = data.draw(st.integers(150, len(tokenizer)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    source, target = rng.geometric(0.2, (2, len(tokenizer)))
+    kept = select_ids(source, target, tokenizer, vocab_size=size)
+    assert len(kept) == size
+    np.testing.assert_array_equal(kept, np.unique(kept))
+    pieces = read_pieces(tokenizer)
+    assert pieces.forced <= set(kept.tolist())
+    if tokenizer is wordpiece:
+        share = np.maximum(source / source.sum(), target / target.sum())
+        free = [i for i in range(len(tokenizer)) if i not in pieces.forced]
+        ranked = sorted(free, key=lambda i: (-share[i], i))[: size - len(pieces.forced)]
+        assert set(kept.tolist()) == set(ranked) | pieces.forced
+
+
+def test_every_id_up_to_padding_stays(wordpiece):
+    pieces = ["the", "dog", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "bird"]
+    tokenizer = type(wordpiece)(vocab={piece: i for i, piece in enumerate(pieces)})
+    kept = select_ids(*[counts_of(tokenizer, {8: 5})] * 2, tokenizer)
+    assert kept.tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": 0.9}, "lower the threshold"),
+        ({"threshold": -1.0}, "from 0 to 1"),
+        ({"vocab_size": 3}, "always stay"),
+        ({"vocab_size": 10**6}, "at most"),
+    ],
+)
+def test_arguments_that_leave_nothing_sensible_are_refused_in_one_line(tokenizer, arguments, message):
+    counts = counts_of(tokenizer, {200: 1, 201: 1, 202: 1})
+    with pytest.raises(InputError, match=message) as error:
+        select_ids(counts, counts, tokenizer, **arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_corpus_is_named(tokenizer):
+    with pytest.raises(InputError, match="target corpus"):
+        select_ids(counts_of(tokenizer, {200: 1}), counts_of(tokenizer, {}), tokenizer)
+
+
+def test_a_bpe_tokenizer_is_refused():
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])), pad_token=None
+    )
+    with pytest.raises(InputError, match="BPE"):
+        select_ids(np.ones(3, np.int64), np.ones(3, np.int64), tokenizer)
