@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 
 PUBLISHED_STEPS = 200_000
@@ -43,7 +44,7 @@ class ModelArguments:
     )
     vocab_size: int | None = field(default=None, metadata={"help": "Keep this many tokens instead of a threshold."})
     max_length: int = field(default=256, metadata={"help": "Tokens in a training chunk."})
-    preprocessing_workers: int | None = field(default=None, metadata={"help": "Processes that read and tokenise."})
+    preprocessing_workers: int | None = field(default=None, metadata={"help": "Threads that tokenise."})
 
 
 @dataclass
@@ -111,4 +112,6 @@ class DistillationArguments(TrainingArguments):
             self.eval_steps = max(25, self.max_steps // 20)
         if self.save_steps is None:
             self.save_steps = self.eval_steps
+        if not torch.cuda.is_available():
+            self.use_cpu = True  # else transformers gives each of several CPU ranks a world of its own
         super().__post_init__()

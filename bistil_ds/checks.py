@@ -13,8 +13,7 @@ from bistil_ds import engine
 from bistil_ds.corpora import check_text_file, check_two_languages
 from bistil_ds.errors import InputError
 from bistil_ds.schedule import Weight
-from bistil_ds.student.families import SUPPORTED
-from bistil_ds.student.layers import choose_layers
+from bistil_ds.student import SUPPORTED_MODEL_TYPES, choose_layers
 
 NEEDED = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
 
@@ -66,8 +65,8 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"--teacher_model {name}: cannot be loaded: {first}") from None
-    if config.model_type not in SUPPORTED:
-        known = ", ".join(sorted(SUPPORTED))
+    if config.model_type not in SUPPORTED_MODEL_TYPES:
+        known = ", ".join(sorted(SUPPORTED_MODEL_TYPES))
         raise InputError(f"--teacher_model {name}: is a {config.model_type} model; supported are {known}")
     if not any("ForMaskedLM" in kind or "ForPreTraining" in kind for kind in config.architectures or ["ForMaskedLM"]):
         raise InputError(f"--teacher_model {name}: is a {config.architectures[0]}, not a masked language model")

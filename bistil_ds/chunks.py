@@ -59,24 +59,21 @@ def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> d
     """A batch of rows, padded on the right to the longest.
 
     Returns:
-        `input_ids` and `attention_mask` (int64 [B, T]; ones where a row has no mask of its own, 0 on padding), and
-        `language` (int) where the rows have one.
+        `input_ids` (int64 [B, T]); `attention_mask` (int64 [B, T], 0 on padding) unless every token is known to be
+        real, as in packed chunks, so that attention needs no mask; `language` (int) where the rows have one.
 
     Raises:
         ValueError: rows of two languages.
     """
     ids = [_tensor(row["input_ids"]) for row in rows]
-    masks = [_tensor(row.get("attention_mask", [1] * len(row["input_ids"]))) for row in rows]
-    batch: dict[str, Any] = {
-        "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_token_id),
-        "attention_mask": pad_sequence(masks, batch_first=True),
-    }
+    batch: dict[str, Any] = {"input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_token_id)}
+    if any("attention_mask" in row for row in rows) or len({len(one) for one in ids}) > 1:
+        masks = [_tensor(row.get("attention_mask", torch.ones_like(one))) for row, one in zip(rows, ids)]
+        batch["attention_mask"] = pad_sequence(masks, batch_first=True)
     languages = {row["language"] for row in rows if "language" in row}
     if len(languages) > 1:
         raise ValueError("a batch is of one language")
-    if languages:
-        batch["language"] = languages.pop()
-    return batch
+    return batch | {"language": language for language in languages}
 
 
 def _tensor(ids: Any) -> Tensor:

@@ -110,8 +110,6 @@ class Distiller:
         """
         inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch}
         mask_BT = _padding_mask(batch)
-        if mask_BT is None:
-            inputs.pop("attention_mask", None)
         labels_BT = batch.get("labels") if self.reads_vocabulary else None
         positions = None if labels_BT is None else flat_positions(labels_BT != -100)
         view = self.teacher_view(inputs, positions if self.weights["logit"].used else None)
@@ -223,10 +221,7 @@ def _taken(recorder: AttentionRecorder) -> list[QueriesKeys]:
 
 
 def _padding_mask(batch: dict[str, Tensor]) -> Tensor | None:
-    """The batch's mask as bool [B, T], or None when every token is real (packed chunks).
-
-    Batches that promise to be whole carry no mask, so that no device synchronisation is needed to find out.
-    """
+    """The batch's mask as bool [B, T]; a batch without one is of real tokens only, found out without a look at them."""
     mask = batch.get("attention_mask")
     return None if mask is None else mask.bool()
 

@@ -76,7 +76,7 @@ def _prepare_cpu(use_deepspeed: bool) -> None:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
-def start_distributed(timeout: timedelta = timedelta(minutes=30)) -> None:
+def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minutes=30)) -> None:
     """Join the other ranks; ranks that wait here for rank 0's preparation wait as long as it takes."""
     if "RANK" not in os.environ or dist.is_initialized():
         return
@@ -84,6 +84,10 @@ def start_distributed(timeout: timedelta = timedelta(minutes=30)) -> None:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(address, port, world_size(), is_master=rank() == 0, timeout=timedelta(days=7))
     dist.init_process_group(backend, store=store, rank=rank(), world_size=world_size(), timeout=timeout)
+    if use_deepspeed:
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # else ZeRO-3 loading believes it is alone
 
 
 def from_rank_0(value: T | None) -> T:

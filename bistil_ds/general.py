@@ -17,7 +17,7 @@ from bistil_ds.arguments import SAMPLE_STEPS, DistillationArguments, LossArgumen
 from bistil_ds.cache import file_hash
 from bistil_ds.run_record import RunRecord
 from bistil_ds.sft import SparseFineTuning
-from bistil_ds.student.projections import load_projections
+from bistil_ds.student import load_projections
 from bistil_ds.student_folder import OURS, base_vocab_size, model_bytes, read_layer_map
 from bistil_ds.summary import print_summary
 from bistil_ds.trainer import DistillationTrainer, NonFiniteLossError
@@ -39,7 +39,7 @@ def _main(argv: list[str]) -> None:
     engine.prepare_environment(use_deepspeed=bool(ns.deepspeed))
     logging.disable_progress_bar()  # transformers' bars for every file it writes; training keeps its own
     settled = settle(ns) if engine.rank() == 0 else None
-    engine.start_distributed()
+    engine.start_distributed(use_deepspeed=bool(ns.deepspeed))
     try:
         train(engine.from_rank_0(settled))
     except NonFiniteLossError as error:

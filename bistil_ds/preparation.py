@@ -23,9 +23,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, P
 from bistil_ds import checks, corpora
 from bistil_ds.errors import InputError
 from bistil_ds.sft import SparseFineTuning
-from bistil_ds.student.build import build_student
-from bistil_ds.student.projections import load_projections, save_projections
-check_student = None  # TMP
+from bistil_ds.student import build_student, check_student, load_projections, save_projections
 from bistil_ds.vocabulary import load_kept_ids, save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 from bistil_ds.student_folder import KEPT_IDS, read_layer_map, write_alignment
 
@@ -50,14 +48,13 @@ def read_chunks(ns: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, prog
         chunks = corpora.pack(
             texts, tokenizer, ns.max_length, num_proc=ns.preprocessing_workers, progress=progress
         )
-        found[language] = Chunks(*corpora.split_validation(chunks))
+        found[language] = Chunks(*corpora.split_validation(chunks, name=f"--{side}_file"))
     return found
 
 
 def read_texts(ns: argparse.Namespace, side: str) -> Dataset:
     """One language's texts, column `text`."""
-    language = getattr(ns, f"{side}_language")
-    return corpora.load_texts(getattr(ns, f"{side}_file"), text_column=ns.text_column, name=language)
+    return corpora.load_texts(getattr(ns, f"{side}_file"), text_column=ns.text_column, name=f"--{side}_file")
 
 
 def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

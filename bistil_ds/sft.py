@@ -131,21 +131,18 @@ class SparseFineTuning:
             base_vocab_size: rows of the untrimmed embeddings.
 
         Raises:
-            InputError: an embedding or output layer of this SFT has another number of rows.
+            InputError: the differences are for an embedding or output layer with another number of rows.
         """
         kept = torch.as_tensor(np.asarray(kept_ids), dtype=torch.int64)
         new_id_V = torch.full((base_vocab_size,), -1).index_copy(0, kept, torch.arange(len(kept)))
         sparse, dense = dict(self.sparse), dict(self.dense)
         for name in filter(_VOCABULARY_NAME.search, [*sparse, *dense]):
-            rows = (sparse[name].shape if name in sparse else dense[name].shape)[0]
-            if rows != base_vocab_size:
-                raise InputError(
-                    f"SFT {self.name}: {name} has {rows} rows, the model had {base_vocab_size} when trimmed"
-                )
-            if name in sparse:
+            if name in dense:
+                dense[name] = dense[name][kept] if len(dense[name]) == base_vocab_size else dense[name]
+            elif (rows := sparse[name].shape[0]) == base_vocab_size:
                 sparse[name] = _restrict_rows(sparse[name], new_id_V, len(kept))
             else:
-                dense[name] = dense[name][kept]
+                raise InputError(f"SFT {self.name}: {name} has {rows} rows, the untrimmed model {base_vocab_size}")
         return SparseFineTuning(self.name, sparse, dense, dict(self.metadata))
 
 

@@ -32,7 +32,8 @@ def write_folder(
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    tensors = {f"dense/{name}": tensor.contiguous() for name, tensor in dense.items()}
+    # Cloned: tied heads share memory, which safetensors does not write.
+    tensors = {f"dense/{name}": tensor.contiguous().clone() for name, tensor in dense.items()}
     for name, (_, indices, values) in sparse.items():
         tensors |= {f"indices/{name}": indices.contiguous(), f"values/{name}": values.contiguous()}
     part = target / f"{TENSORS_FILE}.part"

@@ -99,7 +99,8 @@ def _tabulate(change: Change, names: ParameterNames, weights: WeightFolder) -> _
         stop,
     )
     for part, first, where in _places(table):
-        if not torch.equal(part[table.indices_K[where] - first], table.without_K[where]):
+        found_K = part[(table.indices_K[where] - first).to(part.device)]
+        if not torch.equal(found_K, table.without_K[where].to(part.device)):
             raise InputError(
                 f"the teacher's {change.name} is not the one in {weights.folder}: load the teacher from there"
             )
@@ -121,7 +122,8 @@ def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
             # Gathered, but only this rank's share is tabulated: free the copy, the next use gathers it afresh.
             table.parameter.partition()
             continue
-        yield part, first, _within(table.indices_K, first, last)
+        whole = first <= table.start and last >= table.stop  # then no search, which would wait for the GPU
+        yield part, first, slice(None) if whole else _within(table.indices_K, first, last)
 
 
 def _parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:

@@ -246,10 +246,11 @@ class DistillationTrainer(Trainer):
             range(rounds), f"validating {language}", leave=False, disable=self.args.disable_tqdm or rank > 0
         )
         pad = getattr(self.processing_class, "pad_token_id", None) or 0
+        chunks = BilingualChunks(dataset, [])
         for turn in bar:
             mine = turn * ranks + rank
             start = starts[min(mine, len(starts) - 1)]  # every rank runs every round, as ZeRO-3 needs
-            rows = [dataset[i] for i in range(start, min(start + size, len(dataset)))]
+            rows = chunks.__getitems__(range(start, min(start + size, len(dataset))))
             inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=pad))
             terms = self.terms(model, inputs, language, seed=mine)
             meter.add(language, terms.scalars(), weight=len(rows) if mine < len(starts) else 0)
@@ -272,6 +273,18 @@ class DistillationTrainer(Trainer):
             (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle nobody needs: run.json has it all
             for path in self.keep_files:
                 shutil.copy2(path, folder / path.name)
+
+    def _load_best_model(self) -> None:
+        best = Path(self.state.best_model_checkpoint or "")
+        if reason := checkpoints.broken(best):
+            raise InputError(f"the best student cannot be loaded: {reason}")
+        if self.is_deepspeed_enabled:  # it may have been written by another number of ranks than goes on now
+            other = checkpoints.world_size_of(best) != self.args.world_size
+            if other and self.args.should_save:
+                checkpoints.to_universal(best)
+            self._barrier()
+            self.model_wrapped._config.load_universal_checkpoint = other
+        super()._load_best_model()
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         tied = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}

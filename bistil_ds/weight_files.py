@@ -68,7 +68,10 @@ def hash_weights(source: str | Path | torch.nn.Module) -> str:
     """
     pairs: Iterable[tuple[str, torch.Tensor]]
     if isinstance(source, torch.nn.Module):
-        pairs = sorted((name, parameter.detach()) for name, parameter in unwrap(source).named_parameters())
+        model = unwrap(source)
+        tied_names = getattr(model, "all_tied_weights_keys", {})  # the names save_pretrained leaves out
+        parameters = {n: p.detach() for n, p in model.named_parameters(remove_duplicate=False) if n not in tied_names}
+        pairs = sorted(parameters.items())
     else:
         weights = WeightFolder(source)
         pairs = ((name, weights[name]) for name in tqdm(sorted(weights), "hashing weights", delay=2, leave=False))

@@ -14,16 +14,22 @@ REPOSITORY = Path(__file__).parents[1]
 
 def general(*flags: object, ranks: int = 1, cache: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """`launch_scripts/general.py` with `flags`, by plain python or for `ranks` > 1 by the deepspeed launcher."""
+    words, environment = command(*flags, ranks=ranks, cache=cache)
+    return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+
+
+def command(*flags: object, ranks: int = 1, cache: Path) -> tuple[list[str], dict[str, str]]:
+    """The words and the environment `general` runs with."""
     script = [str(REPOSITORY / "launch_scripts" / "general.py"), *map(str, flags)]
-    command = [sys.executable, *script]
+    words = [sys.executable, *script]
     if ranks > 1:
         launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
-        command = [*launcher, "--master_port", str(_free_port()), *script]
+        words = [*launcher, "--master_port", str(_free_port()), *script]
     environment = {**os.environ, "BISTIL_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         environment.pop(name, None)
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+    return words, environment
 
 
 def history(folder: Path, key: str) -> list[float]:

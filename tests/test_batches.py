@@ -83,7 +83,7 @@ def test_skipping_a_hundred_thousand_micro_steps_costs_little() -> None:
     resumed = skip_first_batches(loader(batches((4000, 3000), batch_size=8, micro_steps=100_001)), 100_000)
     begin = time.process_time()
     assert len(list(resumed)) == 1
-    assert time.process_time() - begin < 5  # 0.6 s where measured; slow shared machines get room
+    assert time.process_time() - begin < 5  # 0.7 s where measured; slow shared machines get room
 
 
 def test_no_chunks_or_a_rank_outside_the_world_are_refused() -> None:
@@ -93,14 +93,15 @@ def test_no_chunks_or_a_rank_outside_the_world_are_refused() -> None:
         batches(rank=2, world_size=2)
 
 
-def test_a_batch_is_tensors_of_one_language_with_full_attention() -> None:
-    sampler = batches()
+@pytest.mark.parametrize("sizes", [(50, 23), (5, 23)])
+def test_a_batch_is_tensors_of_one_language_with_full_attention(sizes: tuple[int, int]) -> None:
+    sampler = batches(sizes)
     for step, batch in enumerate(islice(loader(sampler), 6)):
         language = sampler.language_of(step)
         assert batch["language"] == language
         assert batch["input_ids"].dtype == torch.int64
         assert batch["input_ids"].tolist() == [[row, language] for row in sampler.rows_of(step)]
-        assert torch.equal(batch["attention_mask"], torch.ones(4, 2, dtype=torch.int64))
+        assert "attention_mask" not in batch
 
 
 @pytest.mark.parametrize("as_dataset", [True, False])
@@ -127,7 +128,7 @@ def test_masks_that_rows_bring_are_kept(as_dataset: bool) -> None:
 
 
 def test_plain_rows_without_a_language_are_collated_too() -> None:
-    assert set(collate_chunks([{"input_ids": [1, 2]}], pad_token_id=0)) == {"input_ids", "attention_mask"}
+    assert set(collate_chunks([{"input_ids": [1, 2]}], pad_token_id=0)) == {"input_ids"}
 
 
 def test_two_languages_in_a_batch_are_refused() -> None:

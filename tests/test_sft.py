@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForTokenClassification, BertModel, XLMRobertaForMaskedLM
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    BertConfig,
+    BertForMaskedLM,
+    BertForTokenClassification,
+    BertModel,
+    XLMRobertaForMaskedLM,
+)
 
 from bistil_ds.errors import InputError
 from bistil_ds.sft import SparseDiff, SparseFineTuning
@@ -141,6 +149,12 @@ def test_our_own_folder_gives_back_what_was_saved(tmp_path: Path, sft: SparseFin
         assert torch.equal(loaded.sparse[name].values_K, diff.values_K)
     assert torch.equal(loaded.dense["classifier.weight"], torch.ones(3, 8))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sft.json", "sft.safetensors"]
+
+
+def test_heads_that_share_memory_are_saved(tmp_path: Path) -> None:
+    bias = torch.arange(4.0)
+    SparseFineTuning("tied", {}, {"lm_head.bias": bias, "lm_head.decoder.bias": bias}).save(tmp_path)
+    assert all(torch.equal(tensor, bias) for tensor in SparseFineTuning.load(tmp_path).dense.values())
 
 
 def test_tensors_of_another_save_are_refused(tmp_path: Path, sft: SparseFineTuning) -> None:
@@ -274,18 +288,21 @@ def test_restriction_commutes_with_trimming(model: BertForMaskedLM, sft: SparseF
 
 
 def test_restriction_refuses_another_vocabulary(sft: SparseFineTuning) -> None:
-    with pytest.raises(InputError, match=r"toy: .*word_embeddings\.weight has 40 rows, the model had 41"):
+    with pytest.raises(InputError, match=r"toy: .*word_embeddings\.weight has 40 rows, the untrimmed model 41"):
         sft.restrict(np.array([0, 1]), base_vocab_size=41)
 
 
-def test_the_hash_is_the_same_for_model_folder_and_shards(tmp_path: Path, model: BertForMaskedLM) -> None:
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "distilbert"])
+def test_the_hash_is_the_same_for_model_folder_and_shards(tmp_path: Path, family: str) -> None:
+    sizes = {"vocab_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 16}
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(family, **sizes, hidden_size=8, intermediate_size=12))
     model.save_pretrained(tmp_path / "one")
-    model.save_pretrained(tmp_path / "many", max_shard_size="2KB")
+    model.save_pretrained(tmp_path / "many", max_shard_size="1KB")
     assert len(list((tmp_path / "many").glob("*.safetensors"))) > 1
     one = hash_weights(tmp_path / "one")
     assert one == hash_weights(tmp_path / "many") == hash_weights(model)
     with torch.no_grad():
-        model.get_parameter(DENSE)[0, 0] += 1
+        model.get_input_embeddings().weight[0, 0] += 1
     assert hash_weights(model) != one
 
 

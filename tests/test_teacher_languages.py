@@ -146,7 +146,7 @@ def test_a_real_model_comes_back_to_its_bits(shared: Path) -> None:
         assert unchanged == (language is None)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_zero3_partitions_answer_as_the_whole_model_does(folder: Path, ranks: int) -> None:
     pytest.importorskip("deepspeed")
     script = Path(__file__).with_name("language_switch_zero3.py")

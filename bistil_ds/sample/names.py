@@ -9,7 +9,7 @@ from functools import cache
 _PEOPLE = (
     ("Mehmet Emre Mustafa Kemal Can Murat Hasan", "Ayşe Fatma Zeynep Elif Selin Leyla", "Yılmaz Demir Kaya Öztürk Çelik"),
     ("Juma Baraka Hamisi Salim Jabari Rashidi", "Asha Amina Neema Rehema Halima Mwanaidi", "Mwangi Otieno Kamau Mushi Njoroge"),
-    ("Peter David Daniel Robert Thomas Martin", "Emma Anna Laura Julia Helen Maria", "Smith Wilson Parker Miller Adams"),
+    ("Peter David Daniel Robert Thomas Martin", "Emma Anna Laura Julia Helen Maria", "Smith Wilson Cooper Miller Adams"),
 )
 
 # English | Turkish | Swahili

@@ -35,12 +35,12 @@ soldier | asker | askari askari 9 | person
 singer | şarkıcı | mwimbaji waimbaji 1 | person
 writer | yazar | mwandishi waandishi 1 | person
 judge | yargıç yargıc | hakimu mahakimu 5 | person
-leader | lider | kiongozi viongozi 7 | person
+leader | lider | kiongozi viongozi 7 | person leader
 hunter | avcı | mwindaji wawindaji 1 | person
 king | kral | mfalme wafalme 1 | person
 thief thieves | hırsız | mwizi wezi 1 | person thief
 engineer | mühendis | mhandisi wahandisi 1 | person
-president | başkan | rais marais 5 | person
+president | başkan | rais marais 5 | person leader
 minister | bakan | waziri mawaziri 5 | person
 lawyer | avukat | wakili mawakili 5 | person
 carpenter | marangoz | seremala maseremala 5 | person
@@ -76,7 +76,7 @@ report | rapor | ripoti ripoti 9 | thing text
 story stories | hikaye | hadithi hadithi 9 | text idea tale
 knife knives | bıçak bıçağ | kisu visu 7 | thing tool goods sharp
 axe | balta | shoka mashoka 5 | thing tool goods sharp
-rope | ip | kamba kamba 9 | thing goods tool
+rope | ip | kamba kamba 9 | thing goods tool rope
 spoon | kaşık kaşığ | kijiko vijiko 7 | thing goods tool
 broom | süpürge | ufagio fagio 11 | thing goods tool
 spear | mızrak mızrağ | mkuki mikuki 3 | thing goods tool sharp

@@ -64,7 +64,7 @@ class Planner:
         elif noun.mass:
             pass
         elif draw < 0.42:
-            made = replace(made, number=self._pick(numerals()), plural=True)
+            made = replace(made, number=self._pick(numerals()), plural=True, definite=False)
         elif draw < 0.52:
             quantifier = self._pick(("many", "every", "all"))
             made = replace(made, quantifier=quantifier, plural=quantifier != "every", definite=quantifier != "many")
@@ -91,8 +91,8 @@ class Planner:
         plain = not (made.possessor or made.number or made.quantifier or made.demonstrative)
         if relative and plain and self._chance(0.25):
             return self._with_relative(replace(made, definite=True))
-        if plain and made.human and not made.adjective and self._chance(0.1):
-            return replace(made, also=Participant(noun=self._pick(nouns_of("guest wild pet livestock patient")[:2])))
+        if plain and made.definite and made.human and not made.adjective and self._chance(0.1):
+            return replace(made, also=self._pick((self._person_name, self._owner))())
         return made
 
     def _with_relative(self, head: Participant) -> Participant:
@@ -132,7 +132,7 @@ class Planner:
             recipient = self._person_name() if self._chance(0.4) else self._noun(self._pick(nouns_of("person")), definite=1)
             clause = replace(clause, recipient=recipient)
         roles = sorted(verb.traits & {"to", "from", "in", "at"})
-        if roles and (self._chance(0.2 if verb.objects else 0.75) or "at" in roles) and not short:
+        if roles and ("placed" in verb.traits or (not short and self._chance(0.2 if verb.objects else 0.75))):
             role = self._pick(roles)
             clause = replace(clause, place=self._place(role), place_role=role)
         if short:
@@ -245,7 +245,7 @@ class Planner:
         mood = self._pick(("question", "who", "what", "where"))
         if mood == "who" and "person" in clause.verb.subjects.split():  # type: ignore[union-attr]
             return replace(clause, subject=Participant(asked="who"))
-        if mood == "what" and clause.object and not clause.object.animate:
+        if mood == "what" and clause.object and not clause.object.animate and not clause.verb.en_preposition:  # type: ignore[union-attr]
             return replace(clause, object=Participant(asked="what"))
         if mood == "where" and "in" in clause.verb.traits:  # type: ignore[union-attr]
             return replace(clause, mood="where", place=None)

@@ -147,10 +147,8 @@ def command(stem: str, negative: bool, target: str = "", irregular: str = "") ->
 
 
 def be(tense: str, negative: bool, who: Participant) -> str:
-    """The copula: ni, si, alikuwa, hakitakuwa; without a tense for person in the present."""
+    """The copula: ni and si for every person in the present; alikuwa, hakitakuwa."""
     if tense == "present":
-        if who.person != 3:
-            return negative_prefix(who) if negative and who.person == 1 and not who.many else ("si" if negative else "ni")
         return "si" if negative else "ni"
     if negative:
         return negative_prefix(who) + ("kuwa" if tense == "past" else "takuwa")

@@ -104,8 +104,9 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
     if c.verb.tr_noun:
         head.left(word(c.verb.tr_noun, "NOUN"), "compound")
     before: Dependents = []
-    if gap != "subject" and c.mood != "command" and not c.subject.pronoun:
-        before.append((participant(c.subject, subject_case), "nsubj"))
+    subject = (participant(c.subject, subject_case), "nsubj")
+    if gap != "subject" and c.mood != "command" and not c.subject.pronoun and not c.subject.asked:
+        before.append(subject)
     elif subject_case == "gen" and gap != "object":
         before.append((participant(c.subject, "gen"), "nsubj"))  # "onun geldiğini": whose coming it was
     time = fixed_phrase(c.time.tr) if c.time else None
@@ -127,6 +128,8 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
         before.insert(len(before) - 1 if known else len(before), target)
     if c.complement:
         before.append((_nominal(c.complement, c.complement_case), "ccomp"))
+    if c.subject.asked:  # "who" stands where what is asked for always stands, before the verb
+        before.append(subject)
     return head.lefts(before)
 
 

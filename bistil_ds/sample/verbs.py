@@ -2,8 +2,8 @@
 
 A row is  English base [past participle [-ing form]] | Turkish stem [stem before a vowel] | Swahili stem | subjects | objects | traits.
 English "look+for" has a prepositional object; Turkish "sor:dat" puts its object in that case, "ziyaret_et" is a noun with a
-light verb, and so is Swahili "fanya_kazi". Traits: stative (no English progressive), to/in/from (a place of that role),
-give (a recipient), with (a tool), and an irregular Swahili imperative as "sw=form".
+light verb, and so is Swahili "fanya_kazi". Traits: stative (no English progressive), to/in/at/from (a place of that role),
+placed (needs a place), give (a recipient), with (a tool), and an irregular Swahili imperative as "sw=form".
 """
 
 from __future__ import annotations
@@ -81,15 +81,15 @@ walk | yürü | tembea | person | | in
 sit sat sat | otur | kaa | person | | in
 work | çalış | fanya_kazi | person | | in
 come came come | gel | ja | person vehicle | | to from sw=njoo
-go went gone | git gid | enda | person vehicle | | to sw=nenda
+go went gone | git gid | enda | person vehicle | | to placed sw=nenda
 return | dön | rudi | person vehicle | | to from
-live | yaşa | ishi | person animal | | in stative
+live | yaşa | ishi | person animal | | in stative placed
 swim swam swum | yüz | ogelea | swimmer person | | in
 fly flew flown | uç | ruka | flier | | in to
 play | oyna | cheza | person | | in
 rest | dinlen | pumzika | person animal | | in
 fall fell fallen | düş | anguka | person thing | |
-arrive | var:dat | fika | person vehicle | | at
+arrive | var | fika | person vehicle | | at placed
 stay | kal | baki | person | | in
 stop | dur | simama | person vehicle | | in
 travel | seyahat_et seyahat_ed | safiri | person | | to in

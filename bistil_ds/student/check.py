@@ -36,7 +36,8 @@ def check_student(
     if layer_map is None:
         if teacher_depth % depth:
             raise InputError(
-                f"student's {depth} layers do not divide the teacher's {teacher_depth}: give a layer map of {depth} layers"
+                f"student's {depth} layers do not divide the teacher's {teacher_depth}: "
+                f"give a layer map of {depth} layers"
             )
         layers = choose_layers(teacher_depth, teacher_depth // depth)
     else:

@@ -44,7 +44,8 @@ def family_of(model: PreTrainedModel) -> Family:
     model_type = model.config.model_type
     if model_type not in SUPPORTED_MODEL_TYPES:
         raise InputError(
-            f"model type {model_type!r} cannot be made into a student: give one of the types {', '.join(SUPPORTED_MODEL_TYPES)}"
+            f"no student can be built from a model of type {model_type!r}: "
+            f"give one of the types {', '.join(SUPPORTED_MODEL_TYPES)}"
         )
     if model.get_output_embeddings() is None:
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def choose_layers(teacher_layers: int, factor: int = 2, layer_map: Sequence[int]
         raise InputError("layer map is empty: give at least one teacher layer")
     if any(not 0 <= layer < teacher_layers for layer in chosen):
         raise InputError(f"layer map {chosen} leaves the teacher's layers: use indices from 0 to {teacher_layers - 1}")
-    if any(later <= earlier for earlier, later in zip(chosen, chosen[1:])):
+    if any(later <= earlier for earlier, later in pairwise(chosen)):
         raise InputError(f"layer map {chosen} is not strictly increasing: give each teacher layer once, in order")
     return chosen
 

@@ -170,8 +170,8 @@ class Narrowing:
             padded_BTs = [
                 x.new_zeros(*mask_BT.shape, x.shape[-1]).masked_scatter(mask_BT[..., None], x) for x in rows_ns
             ]
-            split_BHTd = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in padded_BTs]
-            context_BHTd = F.scaled_dot_product_attention(*split_BHTd, attn_mask=mask_BT[:, None, None, :])
+            q_BHTd, k_BHTd, v_BHTd = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in padded_BTs)
+            context_BHTd = F.scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, mask_BT[:, None, None, :])
             contexts_ns.append(context_BHTd.transpose(1, 2).flatten(2)[mask_BT])
         return torch.cat(contexts_ns)
 

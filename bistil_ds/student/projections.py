@@ -24,7 +24,8 @@ def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
     The columns span the leading right singular vectors of the states, found from their Dt x Dt second moment. States
     are not centred: the comparison has no bias term, and without one this is the subspace of least squared error.
     A student's residual stream is one space, so each basis is rotated (orthogonal Procrustes), which leaves its
-    subspace as it is, to change the projected states as little as possible from one state to the next.
+    subspace as it is, to change the projected states as little as possible from one state to the next. Rotations of
+    all bases together change nothing but how well layer norms fit (measured: a fifth of the error of state 0).
 
     Args:
         states: fp32 [n, Dt] each, the same n tokens in all.
@@ -41,9 +42,24 @@ def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
         if projections:
             left, _, right = torch.linalg.svd((state_nt @ basis_ts).T @ previous_ns)
             basis_ts = basis_ts @ left @ right
+        else:
+            basis_ts = _mirror_to_mean(basis_ts, state_nt)
         previous_ns = state_nt @ basis_ts
         projections.append(basis_ts.float().contiguous())
     return projections
+
+
+def _mirror_to_mean(basis_ts: Tensor, state_nt: Tensor) -> Tensor:
+    """The basis mirrored so that the mean over its dimensions is the direction in which the states vary the least.
+
+    A layer norm of the student gives up that direction.
+    """
+    _, vectors = torch.linalg.eigh(torch.cov((state_nt @ basis_ts).T))
+    mirror_s = vectors[:, 0] - basis_ts.shape[1] ** -0.5
+    if mirror_s.norm() < 1e-9:
+        return basis_ts
+    mirror_s /= mirror_s.norm()
+    return basis_ts - 2 * torch.outer(basis_ts @ mirror_s, mirror_s)
 
 
 def save_projections(folder: str | Path, projections: Sequence[Tensor]) -> None:

@@ -13,8 +13,6 @@ from transformers import PreTrainedTokenizerBase
 from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
 from bistil_ds.vocabulary.pieces import tokenizer_json
 
-FILES = ("tokenizer.json", "tokenizer_config.json")
-
 
 def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrainedTokenizerBase:
     """A copy of a WordPiece or Unigram tokenizer that has only `kept_ids` (int64 [V_new], ascending).
@@ -34,18 +32,9 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrai
         )
     trim_content(content, new_id)
 
-    # By way of a folder, because some tokenizer classes keep the vocabulary they were made from beside the backend.
+    # By way of a folder: some tokenizer classes keep the vocabulary they were made from beside the backend.
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        for file in Path(folder).iterdir():
-            if file.name not in FILES and file.suffix != ".jinja":
-                file.unlink()  # a sentencepiece model or vocab.txt would bring the whole vocabulary back
-        settings_file = Path(folder, "tokenizer_config.json")
-        settings = json.loads(settings_file.read_text(encoding="utf-8"))
-        if "added_tokens_decoder" in settings:
-            added = settings["added_tokens_decoder"]
-            settings["added_tokens_decoder"] = {str(new_id[int(old)]): token for old, token in added.items()}
-            settings_file.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
         Path(folder, "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         trimmed = type(tokenizer).from_pretrained(folder)
     trimmed.name_or_path = tokenizer.name_or_path
@@ -65,8 +54,6 @@ def trim_content(content: dict[str, Any], new_id: dict[int, int]) -> None:
         model["vocab"] = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
     for token in content["added_tokens"]:
         token["id"] = new_id[token["id"]]
-    if content.get("padding"):
-        content["padding"]["pad_id"] = new_id[content["padding"]["pad_id"]]
     if content.get("post_processor"):
         _renumber_post_processor(content["post_processor"], new_id)
 

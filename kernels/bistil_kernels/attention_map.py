@@ -1,23 +1,23 @@
 """Distance between student and teacher attention maps, from queries and keys (BiStil §3.1).
 
-B sequences, H heads, T tokens, d the width of a head (may differ between student and teacher), N = B·H maps.
+B sequences, H heads, T tokens, d the width of a head (it may differ between student and teacher).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bistil_kernels.precision import compute_dtype
+from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 AttentionMapKind = Literal["mse", "kl"]
 QueriesKeys = tuple[Tensor, Tensor]
 
-TILE = 1 << 17  # elements of one block of a map: 512 KiB in fp32, so that a block and its gradient stay in cache
+TILE = 1 << 18  # elements of a block of a map: 1 MiB in fp32, small enough to stay in cache, large enough to be worth a call
 
 
 def attention_map_loss(
@@ -30,8 +30,8 @@ def attention_map_loss(
     """One mean for each pair of attention layers, between softmax(q kᵀ / √d) of student and teacher.
 
     "mse": the mean of squared differences over real (query, key) pairs and heads. "kl": the mean of
-    KL(teacher ‖ student) over real queries and heads. Padded keys always get probability 0. Padded queries do not count,
-    unless `mask_queries` is False: then every query does, as in the published code.
+    KL(teacher ‖ student) over real queries and heads. Padded keys always get probability 0 and do not count. Padded
+    queries do not count either, unless `mask_queries` is False: then all do, as in the published code.
 
     Args:
         student_qk: P tuples (queries, keys), each [B, H, T, d], floating point, any strides.
@@ -39,22 +39,22 @@ def attention_map_loss(
         mask: bool [B, T], True on real tokens; None when all are real.
 
     Returns:
-        fp32 [P] (float64 for float64 students). Nothing real gives 0; so does a sequence without a real token.
+        fp32 [P] (float64 for float64 students). A pair with nothing real gives 0.
 
     Raises:
         ValueError: numbers of pairs, shapes or kind do not fit.
 
-    Maps exist in blocks of at most max(2¹⁷, T) elements, never whole. Gradients are computed together with the value,
-    which saves recomputing both maps and keeps nothing of the teacher: the workspace is the returned gradients and a
-    few blocks.
+    Maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with the value:
+    both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and dk, the
+    queries and keys of one sequence, a few blocks. Bytes moved: 6·B·H·T·d elements, and 4 more in backward.
     """
     _check(student_qk, teacher_qk, mask, kind)
     if not student_qk:
         return torch.zeros(0)
     return torch.stack(
         [
-            _AttentionMapLoss.apply(q_s, k_s, q_t.detach(), k_t.detach(), mask, kind, mask_queries)
-            for (q_s, k_s), (q_t, k_t) in zip(student_qk, teacher_qk)
+            _AttentionMapLoss.apply(*student, *(x.detach() for x in teacher), mask, kind, mask_queries)
+            for student, teacher in zip(student_qk, teacher_qk)
         ]
     )
 
@@ -65,103 +65,102 @@ def _check(
     if kind not in ("mse", "kl"):
         raise ValueError(f"attention_map_loss: kind is {kind!r}, expected 'mse' or 'kl'")
     if len(student_qk) != len(teacher_qk):
-        raise ValueError(f"attention_map_loss: {len(student_qk)} student layers against {len(teacher_qk)} of the teacher")
+        raise ValueError(f"attention_map_loss: {len(student_qk)} layers of the student, {len(teacher_qk)} of the teacher")
     for i, (student, teacher) in enumerate(zip(student_qk, teacher_qk)):
-        shapes = [list(x.shape) for x in (*student, *teacher)]
-        fits = shapes[0] == shapes[1] and shapes[2] == shapes[3] and shapes[0][:-1] == shapes[2][:-1]
-        if len(shapes[0]) != 4 or not fits:
+        q_s, k_s, q_t, k_t = shapes = [list(x.shape) for x in (*student, *teacher)]
+        if len(q_s) != 4 or q_s != k_s or q_t != k_t or q_s[:3] != q_t[:3]:
             raise ValueError(f"attention_map_loss: pair {i}: queries and keys {shapes} do not share [B, H, T]")
-        if mask is not None and (mask.dtype != torch.bool or list(mask.shape) != [shapes[0][0], shapes[0][2]]):
+        if mask is not None and (mask.dtype != torch.bool or list(mask.shape) != [q_s[0], q_s[2]]):
             raise ValueError(f"attention_map_loss: mask is {mask.dtype} {list(mask.shape)}, expected bool [B, T]")
 
 
 class _AttentionMapLoss(torch.autograd.Function):
-    """One pair of layers."""
+    """One pair of layers. A node for each, so that backward frees each pair's gradients as it hands them on."""
 
     @staticmethod
     def forward(
         ctx: Any, q_s: Tensor, k_s: Tensor, q_t: Tensor, k_t: Tensor, mask_BT: Tensor | None, kind: str, mask_queries: bool
     ) -> Tensor:
-        value, gradients = _forward(q_s, k_s, q_t, k_t, mask_BT, kind, mask_queries, any(ctx.needs_input_grad[:2]))
-        ctx.save_for_backward(*gradients)
-        return value
+        B, H, T, d = q_s.shape
+        dtype = compute_dtype(q_s.dtype)
+        gradients = None
+        if any(ctx.needs_input_grad[:2]):  # laid out [B, T, H, d], as the projections before them want it
+            gradients = torch.zeros(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
+        total, counted = torch.zeros((), dtype=dtype, device=q_s.device), 0
+        for b in range(B):
+            keys = None if mask_BT is None else mask_BT[b].nonzero().squeeze(1)
+            queries = keys if mask_queries else None
+            picks = (queries, keys, queries, keys)
+            qk = [_tokens(x[b], pick).to(dtype) for x, pick in zip((q_s, k_s, q_t, k_t), picks)]
+            counted += H * qk[0].shape[1] * (qk[1].shape[1] if kind == "mse" else qk[1].shape[1] > 0)
+            value, found = _one_sequence(*qk, kind, gradients is not None)
+            total += value
+            for i, (gradient, pick) in enumerate(zip(found, picks)):
+                _put(gradients[i, b], pick, gradient)  # type: ignore[index]
+        mean = 1.0 / max(counted, 1)
+        ctx.factor, ctx.dtype = (2 * mean if kind == "mse" else mean), q_s.dtype  # 2: see _squared_difference
+        ctx.save_for_backward(*(() if gradients is None else gradients.unbind(0)))
+        return total * mean
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        dq, dk = (gradient * upstream.to(gradient.dtype) for gradient in ctx.saved_tensors)
+        dq, dk = (scaled(x, upstream * ctx.factor, ctx.dtype) for x in ctx.saved_tensors)
         return dq, dk, None, None, None, None, None
 
 
-def _forward(
-    q_s: Tensor,
-    k_s: Tensor,
-    q_t: Tensor,
-    k_t: Tensor,
-    mask_BT: Tensor | None,
-    kind: str,
-    mask_queries: bool,
-    with_gradient: bool,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    dtype = compute_dtype(q_s.dtype)
-    B, H, T, d = q_s.shape
-    total = torch.zeros((), dtype=dtype, device=q_s.device)
-    dq, dk = (torch.empty(B, H, T, d, dtype=dtype, device=q_s.device) for _ in range(2)) if with_gradient else (None, None)
-    heads = max(1, min(H, TILE // max(T * T, 1)))
-    rows = max(1, min(T, TILE // max(T, 1)))
-    count = _count(B, H, T, mask_BT, kind, mask_queries)
-    for b in range(B):
-        real_T = None if mask_BT is None or bool(mask_BT[b].all()) else mask_BT[b]
-        for h in range(0, H, heads):
-            pick = (b, slice(h, h + heads))
-            Ks, Kt = k_s[pick].to(dtype), k_t[pick].to(dtype)
-            dk_tile = None
-            for r in range(0, T, rows):
-                block = (*pick, slice(r, r + rows))
-                Qs, Qt = q_s[block].to(dtype), q_t[block].to(dtype)
-                dropped = None if real_T is None else ~real_T
-                if dropped is None:
-                    counted = None
-                else:
-                    counted = real_T[r : r + rows] if mask_queries else real_T.any().expand(Qs.shape[1])
-                S = torch.matmul(Qs, Ks.transpose(-1, -2)).mul_(d**-0.5)
-                Z = torch.matmul(Qt, Kt.transpose(-1, -2)).mul_(Qt.shape[-1] ** -0.5)
-                if dropped is not None:
-                    S.masked_fill_(dropped, torch.finfo(dtype).min)
-                    Z.masked_fill_(dropped, torch.finfo(dtype).min)
-                if kind == "mse":
-                    Ps = S.softmax(-1)
-                    diff = Ps - Z.softmax(-1)
-                    if dropped is not None:
-                        diff.mul_(counted.unsqueeze(-1)).masked_fill_(dropped, 0.0)
-                    total += diff.square().sum()
-                    if with_gradient:
-                        diff.mul_(Ps)
-                        dS = diff.sub_(Ps * diff.sum(-1, keepdim=True)).mul_(2.0)
-                else:
-                    log_s, log_t = S.log_softmax(-1), Z.log_softmax(-1)
-                    Pt = log_t.exp()
-                    terms = Pt * (log_t - log_s)
-                    dS = log_s.exp() - Pt
-                    if dropped is not None:
-                        terms = terms.masked_fill(dropped, 0.0) * counted.unsqueeze(-1)
-                        dS.mul_(counted.unsqueeze(-1)).masked_fill_(dropped, 0.0)
-                    total += terms.sum()
-                if with_gradient:
-                    dS.mul_(d**-0.5 / count)
-                    torch.matmul(dS, Ks, out=dq[block])
-                    part = torch.matmul(dS.transpose(-1, -2), Qs)
-                    dk_tile = part if dk_tile is None else dk_tile.add_(part)
-            if with_gradient:
-                dk[pick] = dk_tile
-    value = total / count
-    return value, (dq.to(q_s.dtype), dk.to(k_s.dtype)) if with_gradient else ()
+def _tokens(x_HTd: Tensor, pick: Tensor | None) -> Tensor:
+    return x_HTd if pick is None else x_HTd.index_select(1, pick)
 
 
-def _count(B: int, H: int, T: int, mask_BT: Tensor | None, kind: str, mask_queries: bool) -> int:
-    if mask_BT is None:
-        keys = queries = torch.full((B,), T)
-    else:
-        keys = mask_BT.sum(1)
-        queries = keys if mask_queries else T * (keys > 0)
-    return max(int((queries * keys if kind == "mse" else queries).sum()) * H, 1)
+def _put(into_HTd: Tensor, pick: Tensor | None, x: Tensor) -> None:
+    into_HTd.copy_(x) if pick is None else into_HTd.index_copy_(1, pick, x.to(into_HTd.dtype))
+
+
+def _one_sequence(
+    q_s: Tensor, k_s: Tensor, q_t: Tensor, k_t: Tensor, kind: str, with_gradient: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """The sum over one sequence's maps, and its gradients dq, dk up to `_AttentionMapLoss`'s factor (none unless wanted). All [H, tokens, d]."""
+    total = q_s.new_zeros(())
+    q_s, q_t = q_s * q_s.shape[-1] ** -0.5, q_t * q_t.shape[-1] ** -0.5
+    gradients = [torch.zeros_like(q_s), torch.zeros_like(k_s)] if with_gradient else []
+    compare = _squared_difference if kind == "mse" else _divergence
+    for heads, rows in _blocks(q_s.shape[0], q_s.shape[1], k_s.shape[1]):
+        q, k = q_s[heads, rows], k_s[heads]
+        scores_s = torch.bmm(q, k.transpose(1, 2))
+        scores_t = torch.bmm(q_t[heads, rows], k_t[heads].transpose(1, 2))
+        value, d_scores = compare(scores_s, scores_t, with_gradient)
+        total += value
+        if d_scores is not None:
+            gradients[0][heads, rows] = torch.bmm(d_scores, k).mul_(q.shape[-1] ** -0.5)
+            gradients[1][heads] += torch.bmm(d_scores.transpose(1, 2), q)
+    return total, gradients
+
+
+def _blocks(H: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of heads and of queries whose maps have at most `TILE` elements (one row at least)."""
+    if not queries or not keys:
+        return
+    heads, rows = max(1, TILE // (queries * keys)), max(1, TILE // keys)
+    for h in range(0, H, heads):
+        for r in range(0, queries, rows):
+            yield slice(h, h + heads), slice(r, r + rows)
+
+
+def _squared_difference(scores_s: Tensor, scores_t: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
+    """Sum of (softmax(s) − softmax(t))² and half its gradient at s; overwrites its inputs."""
+    map_s, map_t = torch.softmax(scores_s, -1, out=scores_s), torch.softmax(scores_t, -1, out=scores_t)
+    difference = torch.sub(map_s, map_t, out=map_t)
+    value = difference.square().sum()
+    if not with_gradient:
+        return value, None
+    weighted = difference.mul_(map_s)
+    return value, weighted.addcmul_(map_s, weighted.sum(-1, keepdim=True), value=-1)
+
+
+def _divergence(scores_s: Tensor, scores_t: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
+    """Sum of KL(softmax(t) ‖ softmax(s)) and its gradient at s."""
+    log_s, log_t = scores_s.log_softmax(-1), scores_t.log_softmax(-1)
+    map_t = log_t.exp()
+    value = log_t.sub_(log_s).mul_(map_t).sum()
+    return value, log_s.exp_().sub_(map_t) if with_gradient else None

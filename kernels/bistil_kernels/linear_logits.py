@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bistil_kernels.precision import compute_dtype
+from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 CHUNK = 1 << 21  # logits held at once: 8 MiB in fp32
 
@@ -100,7 +100,7 @@ class _LinearKL(torch.autograd.Function):
         weight, teacher_weight = weight_VD.to(dtype), teacher_weight.to(dtype)
         total = torch.zeros((), dtype=dtype, device=hidden_ND.device)
         need = ctx.needs_input_grad
-        d_hidden = torch.zeros_like(hidden_ND) if need[0] else None
+        d_hidden = torch.zeros_like(hidden_ND, dtype=kept_dtype(hidden_ND.dtype)) if need[0] else None
         d_weight = torch.zeros_like(weight) if need[1] else None
         d_bias = torch.zeros(V, dtype=dtype, device=weight.device) if need[2] else None
         positions = torch.arange(N, device=hidden_ND.device) if valid is None else valid.nonzero().squeeze(1)
@@ -126,15 +126,13 @@ class _LinearKL(torch.autograd.Function):
                 d_weight.addmm_(d_logits.t(), hidden)
             if d_bias is not None:
                 d_bias += d_logits.sum(0)
-        ctx.save_for_backward(
-            d_hidden,
-            None if d_weight is None else d_weight.to(weight_VD.dtype),
-            None if d_bias is None or bias_V is None else d_bias.to(bias_V.dtype),
-        )
+        ctx.dtypes = [None if x is None else x.dtype for x in (hidden_ND, weight_VD, bias_V)]
+        kept = zip((d_hidden, d_weight, d_bias), ctx.dtypes)
+        ctx.save_for_backward(*(None if g is None or t is None else g.to(kept_dtype(t)) for g, t in kept))
         return total / count
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scaled = (None if g is None else g * upstream.to(g.dtype) for g in ctx.saved_tensors)
-        return (*scaled, None, None, None, None, None, None, None)
+        gradients = (None if g is None else scaled(g, upstream, t) for g, t in zip(ctx.saved_tensors, ctx.dtypes))
+        return (*gradients, None, None, None, None, None, None, None)

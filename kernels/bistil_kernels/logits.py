@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bistil_kernels.precision import compute_dtype
+from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 CHUNK = 1 << 20  # elements of logits worked on at once
 
@@ -55,9 +55,10 @@ class _DistillationKL(torch.autograd.Function):
         N, V = student_NV.shape
         count = max(N if valid_N is None else int(valid_N.sum()), 1)
         total = torch.zeros((), dtype=dtype, device=student_NV.device)
-        gradient = torch.empty_like(student_NV) if ctx.needs_input_grad[0] else None
-        for rows in torch.arange(N).split(max(1, CHUNK // max(V, 1))):
-            chunk = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+        gradient = torch.empty_like(student_NV, dtype=kept_dtype(student_NV.dtype)) if ctx.needs_input_grad[0] else None
+        rows = max(1, CHUNK // max(V, 1))
+        for first in range(0, N, rows):
+            chunk = slice(first, first + rows)
             log_s = (student_NV[chunk].to(dtype) / temperature).log_softmax(-1)
             log_t = (teacher_NV[chunk].to(dtype) / temperature).log_softmax(-1)
             p_t = log_t.exp()
@@ -70,6 +71,7 @@ class _DistillationKL(torch.autograd.Function):
             if gradient is not None:
                 gradient[chunk] = difference.mul_(1.0 / (temperature * count))
         if gradient is not None:
+            ctx.dtype = student_NV.dtype
             ctx.save_for_backward(gradient)
         return total / count
 
@@ -77,4 +79,4 @@ class _DistillationKL(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * upstream.to(gradient.dtype), None, None, None
+        return scaled(gradient, upstream, ctx.dtype), None, None, None

@@ -1,0 +1,20 @@
+"""The sample as plain text files, one sentence a line."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from bistil_ds.sample.generation import LANGUAGES, sentences
+
+
+def write_text(folder: str | Path, sentences_: int = 10_000, seed: int = 0) -> dict[str, Path]:
+    """Writes parallel en.txt, tr.txt and sw.txt (line n says the same in each) and returns their paths."""
+    paths = {language: Path(folder) / f"{language}.txt" for language in LANGUAGES}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        files = {lang: stack.enter_context(open(path, "w", encoding="utf-8", newline="\n")) for lang, path in paths.items()}
+        for parallel in sentences(sentences_, seed):
+            for language, sentence in parallel.items():
+                files[language].write(sentence.text + "\n")
+    return paths

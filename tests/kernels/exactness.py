@@ -1,0 +1,65 @@
+"""The rule every loss is held to: as near to float64 as plain PyTorch in the same dtype, within a small allowance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+ALLOWANCE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 1e-2}
+MASKS = ["all real", "none given", "right padding", "holes", "an empty sequence", "nothing real"]
+
+Loss = Callable[[Sequence[Tensor]], Tensor]
+
+
+def draw_mask(name: str, B: int, T: int) -> Tensor | None:
+    """A bool mask [B, T] of the given kind."""
+    if name == "none given":
+        return None
+    if name == "holes":
+        return torch.rand(B, T) < 0.6
+    mask = torch.full((B, T), name != "nothing real")
+    if name == "right padding":
+        mask = torch.arange(T) < torch.randint(1, T + 1, (B, 1))
+    if name == "an empty sequence":
+        mask[0] = False
+    return mask
+
+
+def assert_as_exact_as_plain(ours: Loss, plain: Loss, inputs: Sequence[Tensor], trained: int) -> None:
+    """Value and gradients of `ours`, with a random upstream gradient, obey the rule against `plain`.
+
+    The first `trained` inputs get gradients; the others must get none, even where they ask for it.
+    """
+    dtype = inputs[0].dtype
+    doubles = [x.double() for x in inputs]
+    upstream = torch.rand_like(plain(doubles)) * 4 - 2
+    exact = _value_and_gradients(plain, doubles, trained, upstream)
+    rough = _value_and_gradients(plain, inputs, trained, upstream)
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    value = ours(leaves)
+    assert value.dtype == torch.float32
+    value.backward(upstream.float())
+    assert all(x.grad is None for x in leaves[trained:]), "a teacher input got a gradient"
+    found = [value.detach(), *(x.grad for x in leaves[:trained])]
+    for ours_x, rough_x, exact_x in zip(found, rough, exact):
+        assert ours_x is not None
+        assert _error(ours_x, exact_x) <= _error(rough_x, exact_x) + ALLOWANCE[dtype]
+    with torch.no_grad():
+        torch.testing.assert_close(ours(inputs), value.detach())
+
+
+def _value_and_gradients(loss: Loss, inputs: Sequence[Tensor], trained: int, upstream: Tensor) -> list[Tensor]:
+    leaves = [x.detach().clone().requires_grad_(i < trained) for i, x in enumerate(inputs)]
+    value = loss(leaves)
+    value.backward(upstream.to(value.dtype))
+    return [value.detach(), *(x.grad if x.grad is not None else torch.zeros_like(x) for x in leaves[:trained])]
+
+
+def _error(x: Tensor, exact: Tensor) -> float:
+    """Largest difference over the largest value."""
+    if not exact.numel():
+        return 0.0
+    scale = exact.abs().max().clamp(min=1e-30)
+    return float(((x.double() - exact).abs().max() / scale).nan_to_num(torch.inf))

@@ -1,0 +1,154 @@
+"""The attention-map loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+from bistil_kernels import attention_map, attention_map_loss
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.kernels.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
+
+
+def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
+    """Whole maps, then a mean over selected entries."""
+    (q_s, k_s, q_t, k_t), (B, H, T, _) = x, x[0].shape
+    real = torch.ones(B, T, dtype=torch.bool) if mask is None else mask
+    keys = real[:, None, None, :].expand(B, H, T, T)
+    bias = torch.where(keys, 0.0, -1e4).to(q_s.dtype)
+    log_s = (q_s @ k_s.transpose(-1, -2) / q_s.shape[-1] ** 0.5 + bias).log_softmax(-1)
+    log_t = (q_t @ k_t.transpose(-1, -2) / q_t.shape[-1] ** 0.5 + bias).log_softmax(-1)
+    counted = keys & (real[:, None, :, None] if mask_queries else real.any(1)[:, None, None, None])
+    if kind == "mse":
+        terms, count = (log_s.exp() - log_t.exp()).square(), int(counted.sum())
+    else:
+        terms, count = log_t.exp() * (log_t - log_s), int(counted.any(-1).sum())
+    return (terms * counted).sum()[None] / max(count, 1)
+
+
+def call(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
+    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries)  # type: ignore[arg-type]
+
+
+def queries_keys(B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype) -> list[Tensor]:
+    """As a model's projections hand them out: a transposed view of [B, T, H, d]."""
+    return [torch.randn(B, T, H, d, dtype=dtype).transpose(1, 2) for d in (ds, ds, dt, dt)]
+
+
+@pytest.fixture(params=[1 << 18, 40, 1], ids=["one block", "blocks", "row by row"])
+def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(attention_map, "TILE", request.param)
+    yield
+
+
+@pytest.mark.usefixtures("tile")
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("mask_name", MASKS)
+@pytest.mark.parametrize("mask_queries", [True, False])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_is_as_exact_as_comparing_whole_maps(
+    kind: str, mask_name: str, mask_queries: bool, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    B, H, T = 3, 3, 7
+    mask = draw_mask(mask_name, B, T)
+    assert_as_exact_as_plain(
+        lambda x: call(x, mask, kind, mask_queries),
+        lambda x: plain(x, mask, kind, mask_queries),
+        queries_keys(B, H, T, 4, 6, dtype),
+        trained=2,
+    )
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("mask_queries", [True, False])
+def test_passes_gradcheck(kind: str, mask_queries: bool) -> None:
+    mask = draw_mask("an empty sequence", 2, 4)
+    q, k, *teacher = queries_keys(2, 2, 4, 3, 3, torch.float64)
+    q.requires_grad_(), k.requires_grad_()
+    assert torch.autograd.gradcheck(lambda q, k: call([q, k, *teacher], mask, kind, mask_queries), (q, k))
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_a_padded_batch_counts_like_its_sequences_cut_to_length(kind: str) -> None:
+    x = queries_keys(1, 2, 9, 4, 4, torch.float32)
+    mask = (torch.arange(9) < 5)[None]
+    torch.testing.assert_close(call(x, mask, kind, True), call([y[:, :, :5] for y in x], None, kind, True))
+
+
+@pytest.mark.parametrize("garbage", [torch.nan, torch.inf])
+def test_padding_may_hold_garbage(garbage: float) -> None:
+    x = queries_keys(1, 2, 5, 4, 4, torch.float32)
+    mask = torch.tensor([[True, False, True, True, False]])
+    clean = call(x, mask, "mse", True)
+    for y in x:
+        y[:, :, ~mask[0]] = garbage
+    q, k = x[0].requires_grad_(), x[1].requires_grad_()
+    value = call(x, mask, "mse", True)
+    value.backward()
+    assert torch.equal(value.detach(), clean)
+    assert q.grad is not None
+    assert k.grad is not None
+    assert q.grad.isfinite().all()
+    assert k.grad.isfinite().all()
+
+
+def test_equal_queries_and_keys_cost_nothing() -> None:
+    q, k, *_ = queries_keys(2, 2, 6, 4, 4, torch.float32)
+    for kind in ("mse", "kl"):
+        assert call([q, k, q, k], None, kind, True).item() == 0.0
+
+
+def test_pairs_are_independent() -> None:
+    a, b = queries_keys(1, 2, 5, 4, 4, torch.float32), queries_keys(1, 2, 5, 4, 4, torch.float32)
+    both = attention_map_loss([(a[0], a[1]), (b[0], b[1])], [(a[2], a[3]), (b[2], b[3])], None)
+    torch.testing.assert_close(both, torch.cat([call(a, None, "mse", True), call(b, None, "mse", True)]))
+
+
+def test_no_tensor_of_a_whole_map_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Largest(TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            out = func(*args, **(kwargs or {}))
+            for x in out if isinstance(out, (tuple, list)) else [out]:
+                self.size = max(self.size, x.numel() if isinstance(x, Tensor) else 0)
+            return out
+
+    monkeypatch.setattr(attention_map, "TILE", 1024)
+    B, H, T, d = 2, 3, 128, 4
+    q, k, *teacher = queries_keys(B, H, T, d, d, torch.float32)
+    with Largest() as largest:
+        call([q.requires_grad_(), k.requires_grad_(), *teacher], None, "mse", True).backward()
+    assert largest.size == 2 * B * H * T * d, "more than dq and dk together"
+    assert largest.size < T * T
+
+
+def test_fp16_gradients_survive_a_loss_scale_beyond_fp16() -> None:
+    x = queries_keys(1, 2, 64, 8, 8, torch.float16)
+    q, k = x[0].requires_grad_(), x[1].requires_grad_()
+    (call(x, None, "mse", True) * 2.0**20).backward()
+    exact = [y.detach().double().requires_grad_(i < 2) for i, y in enumerate(x)]
+    (call(exact, None, "mse", True) * 2.0**20).backward()
+    for found, wanted in ((q.grad, exact[0].grad), (k.grad, exact[1].grad)):
+        assert found is not None
+        assert wanted is not None
+        assert (found.double() - wanted).abs().max() < 2e-3 * wanted.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("teacher_shape", "mask", "kind"),
+    [
+        ((1, 3, 5, 4), None, "mse"),
+        ((1, 2, 5, 4), torch.ones(1, 4, dtype=torch.bool), "mse"),
+        ((1, 2, 5, 4), torch.ones(1, 5), "mse"),
+        ((1, 2, 5, 4), None, "mae"),
+    ],
+)
+def test_what_does_not_fit_is_refused(teacher_shape: tuple[int, ...], mask: Tensor | None, kind: str) -> None:
+    x, t = torch.ones(1, 2, 5, 4), torch.ones(teacher_shape)
+    with pytest.raises(ValueError, match="attention_map_loss"):
+        attention_map_loss([(x, x)], [(t, t)], mask, kind)  # type: ignore[arg-type]

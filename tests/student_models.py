@@ -1,0 +1,83 @@
+"""Tiny teachers of each supported kind, and the measures the student tests compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForMaskedLM,
+    BertConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    RobertaConfig,
+    XLMRobertaConfig,
+    XLMRobertaXLConfig,
+)
+
+VOCABULARY = 61
+KINDS: dict[str, type[PretrainedConfig]] = {
+    "bert": BertConfig,
+    "roberta": RobertaConfig,
+    "xlm-roberta": XLMRobertaConfig,
+    "xlm-roberta-xl": XLMRobertaXLConfig,
+}
+
+
+def tiny_teacher(kind: str, layers: int = 6, **changes: object) -> PreTrainedModel:
+    """A random teacher, 32 wide with 4 heads, its weights large enough that every sub-layer matters."""
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 40,
+        "initializer_range": 0.2,
+    }
+    config = KINDS[kind](**{**sizes, **changes})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForMaskedLM.from_config(config)
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:  # biases and layer norms that are not 0 and 1
+                torch.nn.init.normal_(parameter, mean=1.0 if name.lower().endswith("norm.weight") else 0.0, std=0.2)
+    return model.eval()
+
+
+def tiny_batches(seed: int, batches: int = 24) -> Iterator[dict[str, Tensor]]:
+    """Random ids of different lengths, padded on the right."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(batches):
+        lengths_B = torch.randint(4, 13, (4,), generator=generator)
+        mask_BT = (torch.arange(12) < lengths_B[:, None]).long()
+        ids_BT = torch.randint(5, VOCABULARY, (4, 12), generator=generator)
+        yield {"input_ids": torch.where(mask_BT.bool(), ids_BT, 1), "attention_mask": mask_BT}
+
+
+@torch.no_grad()
+def distances(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    layer_map: Sequence[int],
+    projections: Sequence[Tensor],
+    batches: Iterator[dict[str, Tensor]],
+) -> tuple[list[float], list[float]]:
+    """Mean squared error of each aligned state and of each attention map, over real tokens."""
+    student.set_attn_implementation("eager")
+    teacher.set_attn_implementation("eager")
+    hidden, maps, count = [0.0] * (len(layer_map) + 1), [0.0] * len(layer_map), 0
+    for batch in batches:
+        mask_BT = batch["attention_mask"].bool()
+        pairs_B1TT = (mask_BT[:, :, None] & mask_BT[:, None, :])[:, None]
+        ours = student(**batch, output_hidden_states=True, output_attentions=True)
+        theirs = teacher(**batch, output_hidden_states=True, output_attentions=True)
+        for i, state in enumerate([0, *(layer + 1 for layer in layer_map)]):
+            wanted_BTs = theirs.hidden_states[state] @ projections[i]
+            hidden[i] += float((ours.hidden_states[i] - wanted_BTs)[mask_BT].square().mean())
+        for i, layer in enumerate(layer_map):
+            error_BHTT = (ours.attentions[i] - theirs.attentions[layer]).square()
+            maps[i] += float(error_BHTT[pairs_B1TT.expand_as(error_BHTT)].mean())
+        count += 1
+    return [error / count for error in hidden], [error / count for error in maps]
