@@ -1,1 +1,28 @@
 """BiStil under DeepSpeed: a massively multilingual Transformer and two languages in, a small bilingual student out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bistil_ds.sft import SparseFineTuning
+    from bistil_ds.student import build_student
+    from bistil_ds.trainer import DistillationTrainer
+    from bistil_ds.vocabulary import trim_vocabulary
+
+__all__ = ["DistillationTrainer", "SparseFineTuning", "build_student", "trim_vocabulary"]
+
+_HOMES = {
+    "DistillationTrainer": "bistil_ds.trainer",
+    "SparseFineTuning": "bistil_ds.sft",
+    "build_student": "bistil_ds.student",
+    "trim_vocabulary": "bistil_ds.vocabulary",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first asked for: torch and transformers take seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from bistil_ds.arguments import LossArguments
 from bistil_ds.attention import AttentionRecorder
+from bistil_ds.errors import InputError
 from bistil_ds.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.schedule import Weight
+from bistil_ds.student.families import layers_of
 
 QueriesKeys = tuple[Tensor, Tensor]
 
@@ -82,6 +84,8 @@ class Distiller:
             name: Weight.parse(getattr(self.losses, f"{name}_weight"), f"{name}_weight")
             for name in ("hidden", "attention", "logit", "mlm")
         }
+        if not any(weight.used for weight in self.weights.values()):
+            raise InputError("all loss weights are 0: give at least one of " + ", ".join(self.weights) + " a weight")
         self.teacher = teacher
         self.run_teacher = run_teacher or teacher  # a ZeRO-3 engine, or a compiled module, around the teacher
         last_only = self.losses.align_layers == "last"
@@ -95,9 +99,8 @@ class Distiller:
         self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         self.reads_vocabulary = self.weights["logit"].used or self.weights["mlm"].used
         teacher.eval().requires_grad_(False)
-        if not self.reads_vocabulary:  # no loss reaches the head: it must neither decay nor be reduced
-            for parameter in head_parameters(student):
-                parameter.requires_grad_(False)
+        for parameter in self._unreached(student):  # must neither decay nor be waited for in a reduction
+            parameter.requires_grad_(False)
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> Terms:
         """The terms of one batch.
@@ -118,6 +121,18 @@ class Distiller:
         parts = [weights[name] * value.mean() for name, value in _present(terms)]
         terms.total = torch.stack(parts).sum()
         return terms
+
+    def _unreached(self, student: nn.Module) -> list[nn.Parameter]:
+        """Parameters no loss has a gradient for."""
+        if self.reads_vocabulary:
+            return []
+        head = head_parameters(student)
+        if self.weights["hidden"].used:
+            return head
+        last = layers_of(student)[-1]  # whose attention map comes before all else in it
+        before = ("attention.self.query", "attention.self.key", "attention.self_attn_layer_norm")
+        behind = [p for name, p in last.named_parameters() if not name.startswith(before)]
+        return head + behind
 
     @torch.no_grad()
     def teacher_view(self, inputs: dict[str, Tensor], positions: Tensor | None) -> TeacherView:
@@ -161,6 +176,7 @@ class Distiller:
             terms.hidden = hidden_state_loss(student_states, view.hidden, hidden_mask, self.projections)
         if not torch.is_grad_enabled():
             terms.cosine = 1 - hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
+        view.hidden.clear()  # freed before the maps are worked on
         if self.weights["attention"].used:
             terms.attention = self._attention_terms(queries_keys, view.queries_keys, mask_BT)
         return terms
@@ -168,6 +184,11 @@ class Distiller:
     def _attention_terms(
         self, student: list[QueriesKeys], teacher: list[QueriesKeys], mask_BT: Tensor | None
     ) -> Tensor:
+        if torch.is_grad_enabled() and not any(queries.requires_grad for queries, _ in student):
+            raise InputError(
+                "the attention loss has no gradient: gradient checkpointing with use_reentrant=True, or a frozen "
+                "student; use use_reentrant=False"
+            )
         options = {"kind": self.losses.attention_loss, "mask_queries": not self.losses.published_losses}
         if student[0][0].is_cuda:  # one launch for all pairs
             return attention_map_loss(student, teacher, mask_BT, **options)
@@ -186,8 +207,8 @@ class Distiller:
             values = []
             if self.weights["logit"].used:
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
-                values.append(
-                    linear_distillation_kl(
+                with torch.autocast(hidden_ND.device.type, enabled=False):  # it chooses its own precision
+                    kl = linear_distillation_kl(
                         hidden_ND,
                         weight_VD,
                         teacher_hidden,
@@ -196,7 +217,7 @@ class Distiller:
                         teacher_bias=teacher_bias,
                         temperature=self.losses.temperature,
                     )
-                )
+                values.append(kl)
             if self.weights["mlm"].used:
                 logits_NV = nn.functional.linear(hidden_ND, weight_VD, bias_V).float()
                 ce = nn.functional.cross_entropy(logits_NV, labels_N, reduction="sum")

@@ -43,30 +43,31 @@ class HeadTap:
         self.projection: Projection | None = None
 
     def set(self, positions: Tensor | None, projection: Projection | None) -> None:
-        """Choose what the next forward passes do: `positions` int64 [N] and what to do with them, or nothing."""
+        """Choose what forward passes do until the tap is left: `positions` int64 [N] and what to do with them, or nothing."""
         self.positions, self.projection = positions, projection
 
     def __enter__(self) -> HeadTap:
-        plain_head = type(self.head).forward
-
-        def head_forward(hidden_BTD: Tensor) -> Tensor:
-            if self.positions is None:
-                return hidden_BTD.new_zeros(0)
-            result: Tensor = plain_head(self.head, hidden_BTD.flatten(0, 1)[self.positions])
-            return result
-
-        def decoder_forward(hidden_ND: Tensor) -> Tensor:
-            if self.projection is None:
-                return nn.functional.linear(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
-            return self.projection(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
-
-        self.head.forward, self.decoder.forward = head_forward, decoder_forward  # type: ignore[method-assign]
+        # methods, not closures made here: a compiled model would be compiled again for each new function
+        self.head.forward, self.decoder.forward = self._run_head, self._run_decoder  # type: ignore[method-assign]
         return self
+
+    def _run_head(self, hidden_BTD: Tensor) -> Tensor:
+        if self.positions is None:
+            return hidden_BTD.new_zeros(0)
+        result: Tensor = type(self.head).forward(self.head, hidden_BTD.flatten(0, 1)[self.positions])
+        return result
+
+    @torch.compiler.disable
+    def _run_decoder(self, hidden_ND: Tensor) -> Tensor:
+        if self.projection is None:
+            return nn.functional.linear(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
+        return self.projection(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self.head.forward, self.decoder.forward
+        self.set(None, None)  # a projection may hold on to a batch's tensors
 
 
 def head_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -1,24 +1,24 @@
-"""Pretrains a small XLM-R on text files: masked language modelling and, on parallel text, translation language modelling."""
+"""Pretrains a small XLM-R on text files: masked and, on parallel text, translation language modelling."""
 
 from __future__ import annotations
 
 import random
-import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
     AutoTokenizer,
     PretrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
     TrainingArguments,
@@ -26,9 +26,15 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from bistil_ds import cli
+from bistil_ds.cache import file_hash
+from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
+from bistil_ds.head import HeadTap
 from bistil_ds.masking import mask_tokens
+from bistil_ds.pretraining_data import Chunks, chunk, find_texts, pair_lines, read_lines
 from bistil_ds.progress import ShortProgress
+from bistil_ds.run_record import RunRecord
 from bistil_ds.unigram_tokenizer import train_unigram_tokenizer
 
 
@@ -44,75 +50,13 @@ class Recipe:
     steps: int = field(default=600, metadata={"help": "training steps"})
     batch_size: int = field(default=32, metadata={"help": "chunks in a step"})
     length: int = field(default=64, metadata={"help": "tokens in a chunk"})
-    learning_rate: float = field(default=2e-3, metadata={"help": "after a warm-up over a tenth of the steps, then linear decay"})
+    learning_rate: float = field(
+        default=2e-3, metadata={"help": "peak; warm-up over a tenth of the steps, linear decay"}
+    )
     mask_probability: float = field(default=0.2, metadata={"help": "share of the tokens to be predicted"})
-    parallel_share: float = field(default=0.5, metadata={"help": "share of chunks with translation pairs, with --parallel"})
+    parallel_share: float = field(default=0.5, metadata={"help": "with --parallel: share of chunks that hold pairs"})
+    window: int = field(default=12, metadata={"help": "tokens apart that count as near when word vectors are started"})
     seed: int = field(default=0, metadata={"help": "the same seed gives the same weights"})
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file, empty ones included (they keep parallel files in step).
-
-    Raises:
-        InputError: no file, not UTF-8 (the line is named), or nothing in it.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    lines = []
-    with open(path, "rb") as file:
-        for number, raw in enumerate(file, start=1):
-            try:
-                lines.append(raw.decode("utf-8").strip())
-            except UnicodeDecodeError:
-                raise InputError(f"{path}, line {number}: not UTF-8; convert the file") from None
-    if not any(lines):
-        raise InputError(f"{path}: holds no text")
-    return lines
-
-
-def find_texts(folder: str | Path) -> dict[str, Path]:
-    """The text files of a folder by language: <language>.txt."""
-    texts = {path.stem: path for path in sorted(Path(folder).glob("*.txt"))}
-    if not texts:
-        raise InputError(f"{folder}: holds no <language>.txt files")
-    return texts
-
-
-def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
-    """int32 [chunks, length]: all texts in a row, special tokens included, cut at `length`; the rest is dropped."""
-    flat = np.fromiter((token for ids in token_ids for token in ids), dtype=np.int32)
-    return flat[: len(flat) // length * length].reshape(-1, length)
-
-
-def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tuple[str, str]]:
-    """For each line number, the line in two languages drawn at random; numbers with an empty line are left out."""
-    languages = sorted(lines)
-    pairs = []
-    for row in zip(*(lines[language] for language in languages)):
-        first, second = draw.sample(range(len(languages)), 2)
-        if row[first] and row[second]:
-            pairs.append((row[first], row[second]))
-    return pairs
-
-
-class Chunks(Dataset[np.ndarray]):
-    """The chunks of a whole run in order: each corpus goes round under fresh shuffles, corpora drawn by share."""
-
-    def __init__(self, corpora: Sequence[np.ndarray], shares: Sequence[float], size: int, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self.corpora = corpora
-        self.corpus_of = rng.choice(len(corpora), size, p=np.asarray(shares) / sum(shares))
-        self.row_of = np.empty(size, dtype=np.int64)
-        for i, corpus in enumerate(corpora):
-            places = np.flatnonzero(self.corpus_of == i)
-            rounds = [rng.permutation(len(corpus)) for _ in range(-(-len(places) // len(corpus)))]
-            self.row_of[places] = np.concatenate(rounds)[: len(places)] if rounds else 0
-
-    def __len__(self) -> int:
-        return len(self.row_of)
-
-    def __getitem__(self, index: int) -> tuple[int, np.ndarray]:  # type: ignore[override]
-        return index, self.corpora[self.corpus_of[index]][self.row_of[index]]
 
 
 class _Collator:
@@ -137,8 +81,16 @@ class _Collator:
         return {"input_ids": masked_BT, "labels": labels_BT}
 
 
-class _OrderedTrainer(Trainer):
-    """Takes the examples in the order the data set gives them."""
+class _MaskedTrainer(Trainer):
+    """Takes the examples in the order the data set gives them, and runs the head on masked positions only."""
+
+    tap: HeadTap
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        labels = inputs.pop("labels").flatten()
+        positions = (labels != -100).nonzero().squeeze(1)
+        self.tap.set(positions, None)
+        return torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> torch.utils.data.Sampler:
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -150,7 +102,7 @@ def pretrain(
     recipe: Recipe | None = None,
     *,
     parallel: bool = False,
-    tokenizer: str | Path | PreTrainedTokenizerBase | None = None,
+    tokenizer: str | Path | None = None,
     config: str | Path | None = None,
     progress: bool = True,
 ) -> list[float]:
@@ -158,9 +110,9 @@ def pretrain(
 
     Args:
         texts: language → UTF-8 text file, one text a line.
-        parallel: the files are translations line by line: part of the chunks hold pairs (translation language modelling).
-        tokenizer, config: a folder or hub id to take the tokenizer or the model's configuration from (its vocabulary size
-            becomes the tokenizer's); by default a vocabulary is learned and the model is an XLM-R of the recipe's size.
+        parallel: the files are translations line by line: part of the chunks hold pairs.
+        tokenizer, config: a folder or hub id to take the tokenizer or the model's configuration from (with the
+            tokenizer's vocabulary size); by default a vocabulary is learned and the recipe gives the model's size.
 
     Returns:
         The training loss, its mean over each twentieth of the run.
@@ -173,20 +125,20 @@ def pretrain(
     counts = {language: len(each) for language, each in lines.items()}
     if parallel and (len(lines) < 2 or len(set(counts.values())) != 1):
         raise InputError(f"--parallel: needs two or more files with as many lines each, found {counts}")
+    for size in ("layers", "steps", "batch_size"):
+        if getattr(recipe, size) < 1:
+            raise InputError(f"--{size} {getattr(recipe, size)}: give at least 1")
     if recipe.hidden_size % recipe.heads:
         raise InputError(f"--hidden_size {recipe.hidden_size} cannot be divided among --heads {recipe.heads}")
     if not 2 <= recipe.length <= recipe.max_positions:
         raise InputError(f"--length {recipe.length}: give 2 to --max_positions {recipe.max_positions}")
-    if tokenizer is None:
-        every = (line for each in lines.values() for line in each if line)
-        tokenizer = train_unigram_tokenizer(every, recipe.vocab_size, recipe.max_positions)
-    elif isinstance(tokenizer, (str, Path)):
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-    corpora, shares = _corpora(lines, tokenizer, recipe, parallel)
+    pieces = _tokenizer(lines, recipe, tokenizer)
+    corpora, shares = _corpora(lines, pieces, recipe, parallel)
     data = Chunks(corpora, shares, recipe.steps * recipe.batch_size, recipe.seed)
     with torch.random.fork_rng(), tempfile.TemporaryDirectory() as scratch:
         torch.manual_seed(recipe.seed)
-        model = AutoModelForMaskedLM.from_config(_model_config(recipe, tokenizer, config))
+        model = AutoModelForMaskedLM.from_config(_model_config(recipe, pieces, config))
+        _start_embeddings(model, corpora, recipe.window)
         arguments = TrainingArguments(
             output_dir=scratch,
             max_steps=recipe.steps,
@@ -204,15 +156,33 @@ def pretrain(
             disable_tqdm=not progress,
             remove_unused_columns=False,
         )
-        collator = _Collator(tokenizer, recipe.mask_probability, recipe.seed)
-        trainer = _OrderedTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator)
+        collator = _Collator(pieces, recipe.mask_probability, recipe.seed)
+        trainer = _MaskedTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator)
         trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
         if progress:
             trainer.add_callback(ShortProgress)
-        trainer.train()
+        with HeadTap(model) as trainer.tap:
+            trainer.train()
     model.save_pretrained(output_dir)
-    tokenizer.save_pretrained(output_dir)
+    pieces.save_pretrained(output_dir)
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _start_embeddings(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
+    """Word vectors from co-occurrence, at the scale of the model's own initialisation."""
+    weight_VD = model.get_input_embeddings().weight.data
+    vectors_VD = cooccurrence_vectors(corpora, window, *weight_VD.shape)
+    weight_VD.copy_(torch.from_numpy(vectors_VD * model.config.initializer_range))
+
+
+def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Path | None) -> PreTrainedTokenizerBase:
+    if source is None:
+        every = (line for each in lines.values() for line in each if line)
+        return train_unigram_tokenizer(every, recipe.vocab_size, recipe.max_positions)
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--tokenizer {source}: cannot be loaded: {str(error).splitlines()[0]}") from None
 
 
 def _corpora(
@@ -235,7 +205,10 @@ def _corpora(
 def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: str | Path | None) -> PretrainedConfig:
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     if source is not None:
-        return AutoConfig.from_pretrained(source, vocab_size=len(tokenizer), **special)
+        try:
+            return AutoConfig.from_pretrained(source, vocab_size=len(tokenizer), **special)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--config {source}: cannot be loaded: {str(error).splitlines()[0]}") from None
     return XLMRobertaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
@@ -245,7 +218,56 @@ def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: st
         max_position_embeddings=recipe.max_positions + 2,  # positions start behind the padding id
         type_vocab_size=1,
         layer_norm_eps=1e-5,
+        initializer_range=recipe.hidden_size**-0.5,  # the usual 0.02 is for widths of hundreds
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         **special,
     )
+
+
+@dataclass
+class PretrainArguments(Recipe):
+    """The command line: where the text is, where the model goes, and the recipe."""
+
+    input_folder: str | None = field(
+        default=None, metadata={"help": "folder of <language>.txt files; default: the sample"}
+    )
+    output_dir: str | None = field(default=None, metadata={"help": "default: runs/pretrain-<time>"})
+    parallel: bool = field(default=False, metadata={"help": "line n of each file says the same: train on pairs too"})
+    tokenizer: str | None = field(default=None, metadata={"help": "folder or hub id of a tokenizer to use as it is"})
+    config: str | None = field(default=None, metadata={"help": "folder or hub id of a model configuration to use"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `bistil-pretrain`; returns the exit code, 2 for bad input."""
+    return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> None:
+    from bistil_ds.sample import LANGUAGES, held_out_accuracy, write_text  # the sample itself is made by pretraining
+
+    ns = cli.parse(argv, [PretrainArguments], "Pretrain a small masked language model from random weights.")
+    if ns.input_folder is not None and not Path(ns.input_folder).is_dir():
+        raise InputError(f"--input_folder {ns.input_folder}: no such folder")
+    folder = cli.run_folder(ns.output_dir, "pretrain", None)
+    recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
+    with tempfile.TemporaryDirectory() as scratch:
+        if ns.input_folder is None:
+            from bistil_ds.sample.mmt import PRETRAINING_SEED, PRETRAINING_SENTENCES
+
+            texts = write_text(scratch, PRETRAINING_SENTENCES, PRETRAINING_SEED)
+        else:
+            texts = find_texts(ns.input_folder)
+        data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in texts.items()}
+        parallel = ns.parallel or ns.input_folder is None
+        losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
+    record = RunRecord(folder, arguments=vars(ns), seeds={"seed": recipe.seed}, data=data)
+    record.update(results={"losses": losses})
+    if ns.input_folder is None:
+        accuracy = held_out_accuracy(folder)
+        record.update(results={"masked_accuracy": accuracy})
+        for language in LANGUAGES:
+            scores = accuracy[language]
+            print(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
+    record.finish()
+    print(folder)

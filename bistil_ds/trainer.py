@@ -76,6 +76,8 @@ class DistillationTrainer(Trainer):
     ) -> None:
         if len(train_dataset) != 2:
             raise InputError(f"train_dataset has {len(train_dataset)} languages: expected source and target")
+        if args.n_gpu > 1:
+            args._n_gpu = 1  # never DataParallel: its replicas record nothing; launch a process for each GPU instead
         super().__init__(
             model=model,
             args=args,
@@ -101,12 +103,15 @@ class DistillationTrainer(Trainer):
             [p.to(device) for p in projections] if projections is not None else None,
             run_teacher=run_teacher,
         )
+        if self.distiller.reads_vocabulary and getattr(processing_class, "mask_token_id", None) is None:
+            raise InputError("logit_weight and mlm_weight need processing_class, a tokenizer with a mask token")
         self.language_switch: LanguageSwitch | None = None
         if language_sfts and any(language_sfts.values()):
             if teacher_folder is None:
                 raise InputError("language_sfts need teacher_folder, the folder the teacher was loaded from")
             self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
         self.keep_files = list(keep_files)
+        self._pad_token_id = model.config.pad_token_id or 0  # position ids of RoBERTa-like models depend on it
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
         self._micro_step = (-1, 0)  # optimiser step, micro-steps of it already seen
@@ -132,14 +137,14 @@ class DistillationTrainer(Trainer):
         )
 
     def get_train_dataloader(self) -> DataLoader:
+        self._micro_step = (-1, 0)
         source, target = (self.train_dataset[language] for language in self.languages)
         return self._loader(BilingualChunks(source, target), batch_sampler=self.batches())
 
     def _loader(self, dataset: Any, **options: Any) -> DataLoader:
-        pad = getattr(self.processing_class, "pad_token_id", None) or 0
         return DataLoader(
             dataset,
-            collate_fn=lambda rows: collate_chunks(rows, pad_token_id=pad),
+            collate_fn=lambda rows: collate_chunks(rows, pad_token_id=self._pad_token_id),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
             **options,
@@ -161,10 +166,13 @@ class DistillationTrainer(Trainer):
         if self.speed is None:
             flops = training_flops(self.model, self.distiller.teacher, inputs["input_ids"].shape[1])
             dtype = next(self.model.parameters()).dtype
+            dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else dtype
             self.speed = SpeedMeter(flops, self.args.device, dtype, energy_counter())
         self.speed.add(inputs["input_ids"].numel())
         language = self.languages[inputs["language"]]
-        terms = self.terms(model, inputs, language, seed=micro_step, progress=step / max(self.state.max_steps, 1))
+        progress = step / max(self.state.max_steps, 1)
+        share = (self.args.process_index, self.args.world_size)
+        terms = self.terms(model, inputs, language, seed=micro_step, share=share, progress=progress)
         if not torch.isfinite(terms.total):
             named = {name: round(float(v), 4) for name, v in terms.scalars().items() if "_" not in name}
             raise NonFiniteLossError(
@@ -175,27 +183,36 @@ class DistillationTrainer(Trainer):
         return terms.total
 
     def terms(
-        self, model: nn.Module, inputs: dict[str, Any], language: str, seed: int = 0, progress: float = 0.0
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        language: str,
+        *,
+        seed: int = 0,
+        share: tuple[int, int] = (0, 1),
+        progress: float = 0.0,
     ) -> Terms:
-        """Every loss term of one batch, with the teacher in that batch's language."""
+        """Every loss term of one batch, with the teacher in that batch's language.
+
+        Which tokens are masked depends on `seed` and on `share`: the batch is part i of n of the batch `seed` stands for.
+        """
         if self.language_switch is not None:
             self.language_switch.switch_to(language)
         batch = {k: v for k, v in inputs.items() if isinstance(v, Tensor)}
         if self.distiller.reads_vocabulary:
-            batch["input_ids"], batch["labels"] = self._masked(batch, seed)
+            batch["input_ids"], batch["labels"] = self._masked(batch, seed, share)
         return self.distiller(model, batch, progress)
 
-    def _masked(self, batch: dict[str, Tensor], seed: int) -> tuple[Tensor, Tensor]:
-        tokenizer, ids_BT = self.processing_class, batch["input_ids"]
-        assert isinstance(tokenizer, PreTrainedTokenizerBase)
-        rows, rank = ids_BT.shape[0], self.args.process_index
+    def _masked(self, batch: dict[str, Tensor], seed: int, share: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        tokenizer: Any = self.processing_class
+        ids_BT, rows = batch["input_ids"], batch["input_ids"].shape[0]
         special = torch.tensor(sorted(set(tokenizer.all_special_ids)), device=ids_BT.device)
         return mask_tokens(
             ids_BT,
             ~torch.isin(ids_BT, special),
             seed=self.args.seed * 1_000_003 + seed,
-            rows=slice(rank * rows, (rank + 1) * rows),
-            total_rows=rows * self.args.world_size,
+            rows=slice(share[0] * rows, (share[0] + 1) * rows),
+            total_rows=rows * share[1],
             mask_token_id=int(tokenizer.mask_token_id),
             vocab_size=self.model.config.vocab_size,
             probability=self.distiller.losses.mask_probability,
@@ -245,13 +262,12 @@ class DistillationTrainer(Trainer):
         bar = tqdm(
             range(rounds), f"validating {language}", leave=False, disable=self.args.disable_tqdm or rank > 0
         )
-        pad = getattr(self.processing_class, "pad_token_id", None) or 0
         chunks = BilingualChunks(dataset, [])
         for turn in bar:
             mine = turn * ranks + rank
             start = starts[min(mine, len(starts) - 1)]  # every rank runs every round, as ZeRO-3 needs
             rows = chunks.__getitems__(range(start, min(start + size, len(dataset))))
-            inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=pad))
+            inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
             terms = self.terms(model, inputs, language, seed=mine)
             meter.add(language, terms.scalars(), weight=len(rows) if mine < len(starts) else 0)
 

@@ -44,7 +44,9 @@ def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: i
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise InputError(f"--vocab_size {vocab_size}: no vocabulary of this size: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"--vocab_size {vocab_size}: no vocabulary of this size: {' '.join(str(error).split())}"
+        ) from None
     model = sentencepiece.SentencePieceProcessor(model_proto=trained.getvalue())
     pieces = [(model.IdToPiece(i), model.GetScore(i)) for i in range(1, model.GetPieceSize())]
     return xlmr_tokenizer(pieces, max_length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(eq=False)
@@ -106,9 +107,7 @@ class Sentence:
     @property
     def text(self) -> str:
         """The sentence as it is written."""
-        return "".join(
-            token + (" " if space else "") for token, space in zip(self.tokens, self.space_after)
-        ).rstrip()
+        return "".join(token + (" " if space else "") for token, space in zip(self.tokens, self.space_after)).rstrip()
 
 
 def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
@@ -122,7 +121,7 @@ def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
     first = words[0].form
     capital = "İ" if dotted_i and first[0] == "i" else first[0].upper()
     # nothing stands off from the mark that follows it
-    spaces = [w.space_after and after.upos != "PUNCT" for w, after in zip(words, words[1:])] + [True]
+    spaces = [w.space_after and after.upos != "PUNCT" for w, after in pairwise(words)] + [True]
     return Sentence(
         tokens=(capital + first[1:], *(w.form for w in words[1:])),
         upos=tuple(w.upos for w in words),

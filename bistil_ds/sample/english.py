@@ -101,7 +101,9 @@ def _after_verb(c: Clause, head: Phrase, gap: str) -> Phrase:
         head.right(word(preposition, "ADP"), "case")
     elif c.object and not c.object.asked and gap != "object":
         target = _full(c.object)
-        head.right(target.left(word(preposition, "ADP"), "case") if preposition else target, "obl" if preposition else "obj")
+        head.right(
+            target.left(word(preposition, "ADP"), "case") if preposition else target, "obl" if preposition else "obj"
+        )
     place = _place(c) if c.place else None
     manner = fixed_phrase(c.manner.en) if c.manner else None
     # a motion keeps its goal close: "run to the market quickly"

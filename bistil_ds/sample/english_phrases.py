@@ -9,7 +9,11 @@ from bistil_ds.sample.verbs import Verb
 _SUBJECT = {(1, False): "I", (2, False): "you", (1, True): "we", (2, True): "you", (3, True): "they"}
 _OBJECT = {(1, False): "me", (2, False): "you", (1, True): "us", (2, True): "you", (3, True): "them"}
 _POSSESSIVE = {(1, False): "my", (2, False): "your", (1, True): "our", (2, True): "your", (3, True): "their"}
-_SINGULAR = {"subject": {"m": "he", "f": "she"}, "object": {"m": "him", "f": "her"}, "possessive": {"m": "his", "f": "her"}}
+_SINGULAR = {
+    "subject": {"m": "he", "f": "she"},
+    "object": {"m": "him", "f": "her"},
+    "possessive": {"m": "his", "f": "her"},
+}
 _TABLES = {"subject": _SUBJECT, "object": _OBJECT, "possessive": _POSSESSIVE}
 
 
@@ -37,7 +41,9 @@ def participant(who: Participant, role: str = "object") -> Phrase:
 
 def _noun_phrase(who: Participant) -> Phrase:
     assert who.noun
-    phrase = word(who.noun.en_plural if who.plural else who.noun.en, "PROPN" if "language" in who.noun.kinds else "NOUN")
+    phrase = word(
+        who.noun.en_plural if who.plural else who.noun.en, "PROPN" if "language" in who.noun.kinds else "NOUN"
+    )
     if who.adjective:
         phrase.left(word(who.adjective.en, "ADJ"), "amod")
     if who.number:
@@ -45,7 +51,9 @@ def _noun_phrase(who: Participant) -> Phrase:
     if who.possessor:
         phrase.left(_possessor(who.possessor), "nmod")
     elif determiner := _determiner(who, phrase.words[0].form):
-        phrase.left(word(determiner, "ADJ" if determiner == "many" else "DET"), "amod" if determiner == "many" else "det")
+        phrase.left(
+            word(determiner, "ADJ" if determiner == "many" else "DET"), "amod" if determiner == "many" else "det"
+        )
     if who.quantifier == "all":
         phrase.left(word("all", "DET"), "det")
     return phrase
@@ -108,5 +116,3 @@ def be(tense: str, who: Participant) -> str:
     if tense == "past":
         return "were" if plural else "was"
     return "are" if plural else "am" if who.person == 1 else "is"
-
-

@@ -14,7 +14,7 @@ Parallel = dict[str, Sentence]
 
 
 def sentences(n: int, seed: int = 0) -> Iterator[Parallel]:
-    """`n` meanings, each as {"en": Sentence, "tr": Sentence, "sw": Sentence}; the same seed gives the same sentences."""
+    """`n` meanings as {"en": Sentence, "tr": Sentence, "sw": Sentence}; the same seed, the same sentences."""
     planner = Planner(random.Random(f"bistil_ds sample {seed}"))
     for _ in range(n):
         meaning = planner.meaning()

@@ -25,15 +25,15 @@ RECIPE = Recipe()
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
 CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # and one more for each language
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 20
-_SOURCES = ("sample/*.py", "pretraining.py", "masking.py", "unigram_tokenizer.py", "masked_accuracy.py")
+_SOURCES = ("sample/*.py", "pretraining*.py", "masking.py", "unigram_tokenizer.py", "masked_accuracy.py", "cooccurrence.py")
 _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
 def sample_mmt(progress: bool = True) -> Path:
     """A folder with a small XLM-R that knows English, Turkish and Swahili of the sample; trained when not in the cache.
 
-    `AutoModelForMaskedLM` and `AutoTokenizer` load it. `accuracy.json` there: masked-token accuracy on held-out sentences of each
-    language, beside that of the most frequent token as a guess.
+    `AutoModelForMaskedLM` and `AutoTokenizer` load it. `accuracy.json` there: masked-token accuracy on held-out
+    sentences of each language, beside that of the most frequent token as a guess.
     """
     return _cached("mmt", lambda folder: _make_mmt(folder, progress))
 

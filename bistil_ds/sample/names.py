@@ -7,9 +7,21 @@ from functools import cache
 
 # given names (m, f) and surnames of three origins; spelt alike in the three languages
 _PEOPLE = (
-    ("Mehmet Emre Mustafa Kemal Can Murat Hasan", "Ayşe Fatma Zeynep Elif Selin Leyla", "Yılmaz Demir Kaya Öztürk Çelik"),
-    ("Juma Baraka Hamisi Salim Jabari Rashidi", "Asha Amina Neema Rehema Halima Mwanaidi", "Mwangi Otieno Kamau Mushi Njoroge"),
-    ("Peter David Daniel Robert Thomas Martin", "Emma Anna Laura Julia Helen Maria", "Smith Wilson Cooper Miller Adams"),
+    (
+        "Mehmet Emre Mustafa Kemal Can Murat Hasan",
+        "Ayşe Fatma Zeynep Elif Selin Leyla",
+        "Yılmaz Demir Kaya Öztürk Çelik",
+    ),
+    (
+        "Juma Baraka Hamisi Salim Jabari Rashidi",
+        "Asha Amina Neema Rehema Halima Mwanaidi",
+        "Mwangi Otieno Kamau Mushi Njoroge",
+    ),
+    (
+        "Peter David Daniel Robert Thomas Martin",
+        "Emma Anna Laura Julia Helen Maria",
+        "Smith Wilson Cooper Miller Adams",
+    ),
 )
 
 # English | Turkish | Swahili
@@ -107,7 +119,5 @@ def organisation_names() -> tuple[Name, ...]:
         article = en[0] == "the"
         compound = tr[-1].endswith("+")
         tr[-1] = tr[-1].rstrip("+")
-        names.append(
-            Name(tuple(en[article:]), tuple(tr), tuple(sw[:-1]), "ORG", "n", article, compound, int(sw[-1]))
-        )
+        names.append(Name(tuple(en[article:]), tuple(tr), tuple(sw[:-1]), "ORG", "n", article, compound, int(sw[-1])))
     return tuple(names)

@@ -16,8 +16,18 @@ from bistil_ds.sample.verbs import Verb, control_verbs, report_verbs, verbs
 T = TypeVar("T")
 
 _COPULAS = ("adjective", "noun", "place", "compare")
-_ROLES = {"nurse", "doctor", "teacher", "student", "farmer", "cook", "driver", "worker", "merchant", "soldier", "singer",
-          "writer", "judge", "hunter", "engineer", "lawyer", "carpenter"}  # fmt: skip
+_ROLES = {
+    *("nurse", "doctor", "teacher", "student", "farmer", "cook", "driver", "worker", "merchant", "soldier", "singer"),
+    *("writer", "judge", "hunter", "engineer", "lawyer", "carpenter"),
+}
+_FOUND = (  # what there is, and where
+    ("animal", "nature"),
+    ("person", "building"),
+    ("thing", "surface room"),
+    ("building", "town"),
+    ("food", "surface shop"),
+    ("plant", "nature home"),
+)
 
 
 class Planner:
@@ -103,7 +113,8 @@ class Planner:
         if gap == "subject" and not as_subject:
             return head
         clause = self._verb_clause(self._pick(as_object if gap == "object" else as_subject), short=True)
-        clause = replace(clause, **{gap: replace(head, relative=None, adjective=None)})
+        itself = replace(head, relative=None, adjective=None)
+        clause = replace(clause, subject=itself) if gap == "subject" else replace(clause, object=itself)
         tense = self._pick(("past", "past", "present"))
         return replace(head, relative=Relative(replace(clause, tense=tense), gap))
 
@@ -129,7 +140,9 @@ class Planner:
                     target = Participant(person=3 if subject.person != 3 else 1, gender=self._pick("mf"))
             clause = replace(clause, object=target)
         if _gives(verb):
-            recipient = self._person_name() if self._chance(0.4) else self._noun(self._pick(nouns_of("person")), definite=1)
+            recipient = (
+                self._person_name() if self._chance(0.4) else self._noun(self._pick(nouns_of("person")), definite=1)
+            )
             clause = replace(clause, recipient=recipient)
         roles = sorted(verb.traits & {"to", "from", "in", "at"})
         if roles and ("placed" in verb.traits or (not short and self._chance(0.2 if verb.objects else 0.75))):
@@ -140,7 +153,9 @@ class Planner:
         clause = self._with_time(clause)
         tool = verb.trait("with:")
         if tool and self._chance(0.25):
-            instrument = Participant(noun=self._pick(nouns_of(tool) if tool in ("sharp",) else _named(tool)), definite=False)
+            instrument = Participant(
+                noun=self._pick(nouns_of(tool) if tool in ("sharp",) else _named(tool)), definite=False
+            )
             clause = replace(clause, instrument=instrument)
         elif clause.subject.human and not clause.time and self._chance(0.08):
             clause = replace(clause, companion=self._person_name())
@@ -150,7 +165,9 @@ class Planner:
         return clause
 
     def _tense(self) -> str:
-        return self._pick(("past", "past", "past", "present", "present", "future", "future", "habitual", "perfect", "can"))
+        return self._pick(
+            ("past", "past", "past", "present", "present", "future", "future", "habitual", "perfect", "can")
+        )
 
     def _with_time(self, clause: Clause) -> Clause:
         fitting = [t for t in times() if clause.tense in t.use]
@@ -174,20 +191,23 @@ class Planner:
         elif kind == "noun":
             role = self._pick([noun for noun in nouns_of("person") if noun.en in _ROLES])
             subject = self._pronoun() if self._chance(0.3) else self._person_name()
-            clause = Clause(kind, subject, object=Participant(noun=role, plural=subject.many, definite=False), tense=tense)
+            clause = Clause(
+                kind, subject, object=Participant(noun=role, plural=subject.many, definite=False), tense=tense
+            )
         else:
             subject = self.participant("person animal small vehicle", 1.0)
             clause = Clause(kind, subject, place=self._place("in"), tense=tense)
         return replace(clause, negative=self._chance(0.15))
 
     def _exist(self) -> Clause:
-        kind, where = self._pick((("animal", "nature"), ("person", "building"), ("thing", "surface room"),
-                                  ("building", "town"), ("food", "surface shop"), ("plant", "nature home")))  # fmt: skip
+        kind, where = self._pick(_FOUND)
         thing = replace(self._noun(self._pick(nouns_of(kind)), plain=True, definite=0), plural=False)
         if "parent" in (thing.noun.kinds if thing.noun else ()):
             thing = Participant(noun=self._pick(nouns_of("guest")), definite=False)
         if thing.noun and not thing.noun.mass and self._chance(0.5):
-            thing = replace(thing, plural=True, **self._pick(({"number": self._pick(numerals())}, {"quantifier": "many"})))
+            thing = replace(thing, plural=True)
+            counted = self._chance(0.5)
+            thing = replace(thing, number=self._pick(numerals())) if counted else replace(thing, quantifier="many")
         place = Participant(noun=self._pick(nouns_of(where)))
         tense = self._pick(("present", "present", "past", "future"))
         return Clause("exist", thing, place=place, tense=tense, negative=not thing.plural and self._chance(0.2))
@@ -252,9 +272,13 @@ class Planner:
         return replace(self._with_time(clause), mood="question")
 
     def _command(self) -> Clause:
-        doable = [v for v in verbs() if "person" in v.subjects.split() and not v.stative and v.en[0] not in ("fall", "lose")]
+        doable = [
+            v for v in verbs() if "person" in v.subjects.split() and not v.stative and v.en[0] not in ("fall", "lose")
+        ]
         clause = self._verb_clause(self._pick(doable), short=True)
-        return replace(clause, subject=Participant(person=2), tense="habitual", mood="command", negative=self._chance(0.3))
+        return replace(
+            clause, subject=Participant(person=2), tense="habitual", mood="command", negative=self._chance(0.3)
+        )
 
     def meaning(self) -> Clause:
         """One meaning."""

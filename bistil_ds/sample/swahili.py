@@ -1,4 +1,4 @@
-"""Swahili clauses: subject, verb, object; concord by noun class, object prefixes for the living, modifiers after the noun."""
+"""Swahili clauses: subject, verb, object; concord by noun class, object prefixes, modifiers after the noun."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from bistil_ds.sample import swahili_forms as forms
 from bistil_ds.sample.annotation import Dependents, Phrase, Sentence, annotate, comma, fixed_phrase, name_phrase, word
 from bistil_ds.sample.meaning import Clause, Participant
 
-_PRONOUNS = {(1, False): "mimi", (2, False): "wewe", (3, False): "yeye", (1, True): "sisi", (2, True): "ninyi", (3, True): "wao"}
+_PRONOUNS = {
+    (1, False): "mimi",
+    (2, False): "wewe",
+    (3, False): "yeye",
+    (1, True): "sisi",
+    (2, True): "ninyi",
+    (3, True): "wao",
+}
 _LINKS = {"and": "na", "but": "lakini"}
 
 
@@ -155,7 +162,9 @@ def _place(place: Participant, role: str) -> Phrase:
 def _copular(c: Clause) -> Phrase:
     if c.kind == "place" and c.place:
         where = _place(c.place, "in")
-        form = forms.located(c.negative, c.subject) if c.tense == "present" else forms.be(c.tense, c.negative, c.subject)
+        form = (
+            forms.located(c.negative, c.subject) if c.tense == "present" else forms.be(c.tense, c.negative, c.subject)
+        )
         return where.left(word(form, "AUX"), "cop")
     if c.kind == "noun" and c.object:
         head = participant(c.object)

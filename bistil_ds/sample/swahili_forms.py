@@ -12,8 +12,32 @@ _ADJECTIVE = {1: "m", 2: "wa", 3: "m", 4: "mi", 5: "", 6: "ma", 7: "ki", 8: "vi"
 _BEFORE_VOWEL = {1: "mw", 2: "w", 3: "mw", 4: "my", 5: "j", 6: "m", 7: "ch", 8: "vy", 9: "ny", 10: "ny", 11: "mw"}
 _NASAL = {"b": "mb", "v": "mv", "d": "nd", "g": "ng", "z": "nz", "r": "nd", "j": "nj"}
 _CONNECTIVE = {1: "w", 2: "w", 3: "w", 4: "y", 5: "l", 6: "y", 7: "ch", 8: "vy", 9: "y", 10: "z", 11: "w"}
-_NEAR = {1: "huyu", 2: "hawa", 3: "huu", 4: "hii", 5: "hili", 6: "haya", 7: "hiki", 8: "hivi", 9: "hii", 10: "hizi", 11: "huu"}
-_FAR = {1: "yule", 2: "wale", 3: "ule", 4: "ile", 5: "lile", 6: "yale", 7: "kile", 8: "vile", 9: "ile", 10: "zile", 11: "ule"}
+_NEAR = {
+    1: "huyu",
+    2: "hawa",
+    3: "huu",
+    4: "hii",
+    5: "hili",
+    6: "haya",
+    7: "hiki",
+    8: "hivi",
+    9: "hii",
+    10: "hizi",
+    11: "huu",
+}
+_FAR = {
+    1: "yule",
+    2: "wale",
+    3: "ule",
+    4: "ile",
+    5: "lile",
+    6: "yale",
+    7: "kile",
+    8: "vile",
+    9: "ile",
+    10: "zile",
+    11: "ule",
+}
 _SUBJECT = {1: "a", 2: "wa", 3: "u", 4: "i", 5: "li", 6: "ya", 7: "ki", 8: "vi", 9: "i", 10: "zi", 11: "u"}
 _RELATIVE = {1: "ye", 2: "o", 3: "o", 4: "yo", 5: "lo", 6: "yo", 7: "cho", 8: "vyo", 9: "yo", 10: "zo", 11: "o"}
 _OWN = {(1, False): "angu", (2, False): "ako", (3, False): "ake", (1, True): "etu", (2, True): "enu", (3, True): "ao"}

@@ -5,16 +5,19 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from bistil_ds.sample.generation import LANGUAGES, sentences
+from bistil_ds.sample import generation
+from bistil_ds.sample.generation import LANGUAGES
 
 
-def write_text(folder: str | Path, sentences_: int = 10_000, seed: int = 0) -> dict[str, Path]:
+def write_text(folder: str | Path, sentences: int = 10_000, seed: int = 0) -> dict[str, Path]:
     """Writes parallel en.txt, tr.txt and sw.txt (line n says the same in each) and returns their paths."""
     paths = {language: Path(folder) / f"{language}.txt" for language in LANGUAGES}
     Path(folder).mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        files = {lang: stack.enter_context(open(path, "w", encoding="utf-8", newline="\n")) for lang, path in paths.items()}
-        for parallel in sentences(sentences_, seed):
+        files = {
+            lang: stack.enter_context(open(path, "w", encoding="utf-8", newline="\n")) for lang, path in paths.items()
+        }
+        for parallel in generation.sentences(sentences, seed):
             for language, sentence in parallel.items():
                 files[language].write(sentence.text + "\n")
     return paths

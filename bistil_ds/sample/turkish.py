@@ -1,4 +1,4 @@
-"""Turkish clauses: subject, object, verb; cases, dropped pronouns, participles and verbal nouns for subordinate clauses."""
+"""Turkish clauses: subject, object, verb; cases, dropped pronouns, verbal nouns and participles."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def _specific(who: Participant) -> bool:
 
 
 def _object(c: Clause) -> tuple[Phrase, str]:
-    assert c.verb and c.object
+    assert c.verb
+    assert c.object
     if c.verb.tr_case != "acc":
         return participant(c.object, c.verb.tr_case), "obl"
     loved = c.verb.en[0] == "love"  # what one loves is a known kind
@@ -113,9 +114,7 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
     relation = "advmod" if time and time.head.upos == "ADV" else "obl"
     before.insert(0 if c.time_first else len(before), (time, relation))
     before.append((participant(c.companion).right(word("ile", "ADP"), "case") if c.companion else None, "obl"))
-    if c.mood == "where":
-        before.append((word("nerede", "ADV"), "advmod"))
-    elif c.place:
+    if c.place:
         before.append((participant(c.place, _ROLE_CASE[c.place_role]), "obl"))
     if c.recipient:
         before.append((participant(c.recipient, "dat"), "obl"))
@@ -128,8 +127,10 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
         before.insert(len(before) - 1 if known else len(before), target)
     if c.complement:
         before.append((_nominal(c.complement, c.complement_case), "ccomp"))
-    if c.subject.asked:  # "who" stands where what is asked for always stands, before the verb
+    if c.subject.asked:  # what is asked for stands before the verb
         before.append(subject)
+    if c.mood == "where":
+        before.append((word("nerede", "ADV"), "advmod"))
     return head.lefts(before)
 
 

@@ -1,6 +1,7 @@
 """Turkish morphology: vowel harmony, case, possession, tense and person.
 
-Suffix templates: A is a or e, I is ı, i, u or ü, D is d or t; (y), (s), (n) stand only after a vowel, (I) only after a consonant.
+Suffix templates: A is a or e, I is ı, i, u or ü, D is d or t; (y), (s), (n) stand only after a vowel, (I) only
+after a consonant.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _softened(stem: str, soft: str, template: str) -> str:
 
 
 def noun_form(stem: str, soft: str, plural: bool = False, owner: Agreement | None = None, case: str = "nom") -> str:
-    """A noun with number, possessive (of `owner`) and case (nom, acc, dat, loc, abl, gen, ins). soft: stem before vowels."""
+    """A noun with number, possessive (of `owner`) and case (see `_CASES`). soft: its stem before vowels."""
     if plural or owner == (3, True):
         stem = soft = attach(stem, "lAr")
     if owner:

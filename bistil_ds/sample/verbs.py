@@ -1,9 +1,10 @@
 """The verbs: forms in the three languages and which subjects, objects and places they take.
 
-A row is  English base [past participle [-ing form]] | Turkish stem [stem before a vowel] | Swahili stem | subjects | objects | traits.
-English "look+for" has a prepositional object; Turkish "sor:dat" puts its object in that case, "ziyaret_et" is a noun with a
-light verb, and so is Swahili "fanya_kazi". Traits: stative (no English progressive), to/in/at/from (a place of that role),
-placed (needs a place), give (a recipient), with (a tool), and an irregular Swahili imperative as "sw=form".
+A row is  English base [past participle [-ing form]] | Turkish stem [stem before a vowel] | Swahili stem | subjects |
+objects | traits. English "look+for" has a prepositional object; Turkish "kork:abl" puts its object in that case,
+"ziyaret_et" is a noun with a light verb, Swahili "fanya_kazi" a verb with a noun. Traits: stative (no English
+progressive), to/in/at/from (a place of that role), placed (needs a place), give (a recipient), with (a tool), and an
+irregular Swahili imperative as "sw=form".
 """
 
 from __future__ import annotations

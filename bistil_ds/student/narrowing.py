@@ -154,9 +154,16 @@ class Narrowing:
         """The linear map that adds to the stream, drawn towards `prior_pt`, and the layer norm after it."""
         writer_ts = norm.writer(projection_ts)
         wanted_ns = norm.inputs_nt @ writer_ts
-        # The norm takes any size; the one nearest to the stream leaves the map the least to do.
-        size = (wanted_ns * stream_ns).sum() / wanted_ns.square().sum()
-        weight_ps, bias_s = ridge(inputs_np, size * wanted_ns - stream_ns, size * prior_pt @ writer_ts)
+        # The stream is given and the norm takes any size, so what is wanted is `wanted / share - stream`, `share` the
+        # part of the stream in what the inputs leave open: one regression for both terms.
+        prior_p2s = torch.cat([prior_pt @ writer_ts, prior_pt.new_zeros(len(prior_pt), stream_ns.shape[1])], 1)
+        both_n2s = torch.cat([wanted_ns, stream_ns], 1)
+        weight_p2s, bias_2s = ridge(inputs_np, both_n2s, prior_p2s)
+        open_wanted_ns, open_stream_ns = (both_n2s - inputs_np @ weight_p2s - bias_2s).chunk(2, 1)
+        share = (open_wanted_ns * open_stream_ns).sum() / open_stream_ns.square().sum().clamp_min(1e-12)
+        share = share.clamp_min(0.1)  # a layer that replaces its input must not divide by nothing
+        (wanted_weight_ps, stream_weight_ps), (wanted_bias_s, stream_bias_s) = weight_p2s.chunk(2, 1), bias_2s.chunk(2)
+        weight_ps, bias_s = wanted_weight_ps / share - stream_weight_ps, wanted_bias_s / share - stream_bias_s
         self._set_linear(f"{name}.dense", weight_ps, bias_s)
         sums_ns = stream_ns + inputs_np @ weight_ps + bias_s
         return self._norm(f"{name}.LayerNorm", sums_ns, norm.outputs_nt @ projection_ts)

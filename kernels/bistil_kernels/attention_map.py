@@ -6,7 +6,7 @@ B sequences, H heads, T tokens, d the width of a head (it may differ between stu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,17 +14,16 @@ from torch.autograd.function import once_differentiable
 
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
-AttentionMapKind = Literal["mse", "kl"]
 QueriesKeys = tuple[Tensor, Tensor]
 
-TILE = 1 << 18  # elements of a block of a map: 1 MiB in fp32, small enough to stay in cache, large enough to be worth a call
+TILE = 1 << 18  # elements of a block of a map: 1 MiB in fp32, so that it stays in cache
 
 
 def attention_map_loss(
     student_qk: Sequence[QueriesKeys],
     teacher_qk: Sequence[QueriesKeys],
     mask: Tensor | None,
-    kind: AttentionMapKind = "mse",
+    kind: str = "mse",
     mask_queries: bool = True,
 ) -> Tensor:
     """One mean for each pair of attention layers, between softmax(q kᵀ / √d) of student and teacher.
@@ -65,7 +64,9 @@ def _check(
     if kind not in ("mse", "kl"):
         raise ValueError(f"attention_map_loss: kind is {kind!r}, expected 'mse' or 'kl'")
     if len(student_qk) != len(teacher_qk):
-        raise ValueError(f"attention_map_loss: {len(student_qk)} layers of the student, {len(teacher_qk)} of the teacher")
+        raise ValueError(
+            f"attention_map_loss: {len(student_qk)} layers of the student, {len(teacher_qk)} of the teacher"
+        )
     for i, (student, teacher) in enumerate(zip(student_qk, teacher_qk)):
         q_s, k_s, q_t, k_t = shapes = [list(x.shape) for x in (*student, *teacher)]
         if len(q_s) != 4 or q_s != k_s or q_t != k_t or q_s[:3] != q_t[:3]:
@@ -79,7 +80,14 @@ class _AttentionMapLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q_s: Tensor, k_s: Tensor, q_t: Tensor, k_t: Tensor, mask_BT: Tensor | None, kind: str, mask_queries: bool
+        ctx: Any,
+        q_s: Tensor,
+        k_s: Tensor,
+        q_t: Tensor,
+        k_t: Tensor,
+        mask_BT: Tensor | None,
+        kind: str,
+        mask_queries: bool,
     ) -> Tensor:
         B, H, T, d = q_s.shape
         dtype = compute_dtype(q_s.dtype)
@@ -91,9 +99,9 @@ class _AttentionMapLoss(torch.autograd.Function):
             keys = None if mask_BT is None else mask_BT[b].nonzero().squeeze(1)
             queries = keys if mask_queries else None
             picks = (queries, keys, queries, keys)
-            qk = [_tokens(x[b], pick).to(dtype) for x, pick in zip((q_s, k_s, q_t, k_t), picks)]
-            counted += H * qk[0].shape[1] * (qk[1].shape[1] if kind == "mse" else qk[1].shape[1] > 0)
-            value, found = _one_sequence(*qk, kind, gradients is not None)
+            q, k, *teacher = (_tokens(x[b], pick).to(dtype) for x, pick in zip((q_s, k_s, q_t, k_t), picks))
+            counted += H * q.shape[1] * (k.shape[1] if kind == "mse" else k.shape[1] > 0)
+            value, found = _one_sequence(q, k, *teacher, kind=kind, with_gradient=gradients is not None)
             total += value
             for i, (gradient, pick) in enumerate(zip(found, picks)):
                 _put(gradients[i, b], pick, gradient)  # type: ignore[index]
@@ -118,9 +126,12 @@ def _put(into_HTd: Tensor, pick: Tensor | None, x: Tensor) -> None:
 
 
 def _one_sequence(
-    q_s: Tensor, k_s: Tensor, q_t: Tensor, k_t: Tensor, kind: str, with_gradient: bool
+    q_s: Tensor, k_s: Tensor, q_t: Tensor, k_t: Tensor, *, kind: str, with_gradient: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """The sum over one sequence's maps, and its gradients dq, dk up to `_AttentionMapLoss`'s factor (none unless wanted). All [H, tokens, d]."""
+    """The sum over one sequence's maps, and if wanted its gradients dq, dk, up to `_AttentionMapLoss`'s factor.
+
+    All tensors are [H, tokens, d].
+    """
     total = q_s.new_zeros(())
     q_s, q_t = q_s * q_s.shape[-1] ** -0.5, q_t * q_t.shape[-1] ** -0.5
     gradients = [torch.zeros_like(q_s), torch.zeros_like(k_s)] if with_gradient else []

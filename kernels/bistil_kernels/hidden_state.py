@@ -6,7 +6,7 @@ B sequences, T tokens, Ds and Dt the widths of student and teacher, P pairs of s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,15 +14,13 @@ from torch.autograd.function import once_differentiable
 
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
-HiddenStateKind = Literal["mse", "cosine"]
-
 
 def hidden_state_loss(
     student: Sequence[Tensor],
     teacher: Sequence[Tensor],
     mask: Tensor | None,
     projections: Sequence[Tensor] | None = None,
-    kind: HiddenStateKind = "mse",
+    kind: str = "mse",
 ) -> Tensor:
     """One mean for each pair of states, over real tokens: of squared differences over the width ("mse"), or of
     1 − cosine ("cosine").
@@ -46,7 +44,8 @@ def hidden_state_loss(
     _check(student, teacher, mask, projections, kind)
     if not student:
         return torch.zeros(0)
-    pairs = zip(student, teacher, projections or [None] * len(student))
+    matrices: Sequence[Tensor | None] = projections or [None] * len(student)
+    pairs = zip(student, teacher, matrices)
     return torch.stack([_HiddenStateLoss.apply(s, t.detach(), mask, w, kind) for s, t, w in pairs])
 
 
@@ -75,7 +74,12 @@ class _HiddenStateLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, student_BTS: Tensor, teacher_BTD: Tensor, mask_BT: Tensor | None, projection_DS: Tensor | None, kind: str
+        ctx: Any,
+        student_BTS: Tensor,
+        teacher_BTD: Tensor,
+        mask_BT: Tensor | None,
+        projection_DS: Tensor | None,
+        kind: str,
     ) -> Tensor:
         dtype = compute_dtype(student_BTS.dtype)
         target = teacher_BTD.to(dtype)

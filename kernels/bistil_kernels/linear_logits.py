@@ -47,8 +47,8 @@ def linear_distillation_kl(
     Raises:
         ValueError: shapes, temperature or labels do not fit.
 
-    Rows are worked on in chunks of at most max(2²¹, V) logits; gradients of hidden, weight and bias are computed together
-    with the value, so that weights are needed in forward only (ZeRO-3 has them gathered there and nowhere else).
+    Rows are worked on in chunks of at most max(2²¹, V) logits; gradients of hidden, weight and bias are computed with
+    the value, so that weights are needed in forward only (ZeRO-3 has them gathered there and nowhere else).
     Memory beyond inputs: the returned gradients and a few chunks.
     """
     N, V = student_hidden.shape[0], student_weight.shape[0]
@@ -67,7 +67,11 @@ def linear_distillation_kl(
         raise ValueError(f"linear_distillation_kl: temperature is {temperature}, expected a positive number")
     if labels is None and alpha_ce:
         raise ValueError("linear_distillation_kl: alpha_ce needs labels")
-    teacher = (teacher_hidden.detach(), teacher_weight.detach(), None if teacher_bias is None else teacher_bias.detach())
+    teacher = (
+        teacher_hidden.detach(),
+        teacher_weight.detach(),
+        None if teacher_bias is None else teacher_bias.detach(),
+    )
     return _LinearKL.apply(
         student_hidden, student_weight, student_bias, *teacher, temperature, labels, alpha_ce, ignore_index
     )

@@ -48,9 +48,7 @@ def distillation_kl(
 
 class _DistillationKL(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, student_NV: Tensor, teacher_NV: Tensor, temperature: float, valid_N: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, student_NV: Tensor, teacher_NV: Tensor, temperature: float, valid_N: Tensor | None) -> Tensor:
         dtype = compute_dtype(student_NV.dtype)
         N, V = student_NV.shape
         count = max(N if valid_N is None else int(valid_N.sum()), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: boo
 
 
 def call(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
-    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries)  # type: ignore[arg-type]
+    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries)
 
 
 def queries_keys(B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype) -> list[Tensor]:
@@ -39,9 +39,8 @@ def queries_keys(B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype) -
 
 
 @pytest.fixture(params=[1 << 18, 40, 1], ids=["one block", "blocks", "row by row"])
-def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention_map, "TILE", request.param)
-    yield
 
 
 @pytest.mark.usefixtures("tile")
@@ -49,9 +48,7 @@ def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.parametrize("mask_name", MASKS)
 @pytest.mark.parametrize("mask_queries", [True, False])
 @pytest.mark.parametrize("dtype", ALLOWANCE)
-def test_is_as_exact_as_comparing_whole_maps(
-    kind: str, mask_name: str, mask_queries: bool, dtype: torch.dtype
-) -> None:
+def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_queries: bool, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     B, H, T = 3, 3, 7
     mask = draw_mask(mask_name, B, T)
@@ -151,4 +148,4 @@ def test_fp16_gradients_survive_a_loss_scale_beyond_fp16() -> None:
 def test_what_does_not_fit_is_refused(teacher_shape: tuple[int, ...], mask: Tensor | None, kind: str) -> None:
     x, t = torch.ones(1, 2, 5, 4), torch.ones(teacher_shape)
     with pytest.raises(ValueError, match="attention_map_loss"):
-        attention_map_loss([(x, x)], [(t, t)], mask, kind)  # type: ignore[arg-type]
+        attention_map_loss([(x, x)], [(t, t)], mask, kind)

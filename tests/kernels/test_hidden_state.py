@@ -45,7 +45,7 @@ def test_is_as_exact_as_torchs_own_loss_over_the_real_tokens(
     teacher = [torch.randn(B, T, 2 * Dt, dtype=dtype)[..., ::2] for _ in range(P)]
     mask = draw_mask(mask_name, B, T)
     assert_as_exact_as_plain(
-        lambda x: hidden_state_loss(x[:P], x[P:], mask, projections, kind),  # type: ignore[arg-type]
+        lambda x: hidden_state_loss(x[:P], x[P:], mask, projections, kind),
         lambda x: plain(x, mask, kind, projections),
         [*student, *teacher],
         trained=P,
@@ -63,7 +63,7 @@ def test_passes_gradcheck(kind: str) -> None:
     mask = draw_mask("holes", 2, 4)
     teacher = torch.randn(2, 4, 3, dtype=torch.float64)
     student = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda s: hidden_state_loss([s], [teacher], mask, None, kind), (student,))  # type: ignore[arg-type]
+    assert torch.autograd.gradcheck(lambda s: hidden_state_loss([s], [teacher], mask, None, kind), (student,))
 
 
 @pytest.mark.parametrize("kind", ["mse", "cosine"])
@@ -71,10 +71,10 @@ def test_passes_gradcheck(kind: str) -> None:
 def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
     student, teacher = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
     mask = torch.tensor([[True, True, False, False], [True, True, True, False]])
-    clean = hidden_state_loss([student], [teacher], mask, kind=kind)  # type: ignore[arg-type]
+    clean = hidden_state_loss([student], [teacher], mask, kind=kind)
     student[~mask] = teacher[~mask] = garbage
     student.requires_grad_()
-    value = hidden_state_loss([student], [teacher], mask, kind=kind)  # type: ignore[arg-type]
+    value = hidden_state_loss([student], [teacher], mask, kind=kind)
     value.sum().backward()
     assert torch.equal(value.detach(), clean)
     assert student.grad is not None
@@ -113,4 +113,4 @@ def test_a_second_backward_through_a_kept_graph_gives_the_same_gradient() -> Non
 )
 def test_what_does_not_fit_is_refused(teacher_shape: tuple[int, ...], mask: Tensor | None, kind: str) -> None:
     with pytest.raises(ValueError, match="hidden_state_loss"):
-        hidden_state_loss([torch.ones(1, 2, 3)], [torch.ones(teacher_shape)], mask, kind=kind)  # type: ignore[arg-type]
+        hidden_state_loss([torch.ones(1, 2, 3)], [torch.ones(teacher_shape)], mask, kind=kind)

@@ -87,7 +87,9 @@ def test_linear_kl_passes_gradcheck() -> None:
     teacher = [torch.randn(s, dtype=torch.float64) for s in ((5, 2), (13, 2))]
 
     def loss(h: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        return linear_distillation_kl(h, w, *teacher, student_bias=b, temperature=2.0, labels=LABELS["some"], alpha_ce=0.3)
+        return linear_distillation_kl(
+            h, w, *teacher, student_bias=b, temperature=2.0, labels=LABELS["some"], alpha_ce=0.3
+        )
 
     assert torch.autograd.gradcheck(loss, (h, w, b))
 

@@ -1,0 +1,83 @@
+"""Tokens/s and peak memory of a phase-1 training step, against its floor and the published way in plain PyTorch.
+
+Ratios come from one run, round by round. Absolute numbers mean little on a machine that does other things too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from bistil_ds.benchmarking.steps import Shape, random_steps
+from bistil_ds.benchmarking.teachers import VARIANTS
+from bistil_ds.benchmarking.throughput import compare_costs, compare_teachers, compare_ways, show, write_record
+from bistil_ds.student import build_student
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[128, 256, 512], help="tokens in a sequence")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
+    parser.add_argument("--batch", type=int, default=8, help="sequences in a batch")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--no_memory", action="store_true", help="time only")
+    parser.add_argument("--teachers", nargs="*", choices=VARIANTS, default=[], help="cheaper teachers to measure too")
+    parser.add_argument("--teacher_model", help="real model for what a cheaper teacher costs; else random weights")
+    parser.add_argument("--text_file", type=Path, help="text for that; needs --teacher_model")
+    parser.add_argument("--quick", action="store_true", help="a small model, one length, under a minute")
+    parser.add_argument("--output_dir", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    if bool(args.teacher_model) != bool(args.text_file):
+        parser.error("--teacher_model and --text_file go together")
+    return args
+
+
+def main() -> None:
+    """Measure, print, record."""
+    args = parse()
+    console, device = Console(), torch.device(args.device)
+    shapes = [Shape(length, args.batch) for length in args.lengths]
+    if args.quick:
+        shapes, args.rounds = [Shape(64, 4, layers=4, width=128, heads=4, vocabulary=2000)], 3
+    content: dict[str, object] = {"shapes": [asdict(shape) for shape in shapes], "rounds": args.rounds}
+    with Progress(console=console) as progress:
+        for shape in shapes:
+            rows = compare_ways(shape, args.rounds, device, not args.no_memory, progress)
+            show(f"length {shape.length}", rows, console)
+            content[f"ways_{shape.length}"] = rows
+            if args.teachers:
+                rows = compare_teachers(args.teachers, shape, args.rounds, device, progress)
+                show(f"our step with a cheaper teacher, length {shape.length}", rows, console)
+                content[f"teachers_{shape.length}"] = rows
+    if args.teachers:
+        content["costs"] = rows = costs(args, shapes[0], device)
+        show(f"change in the loss, {'real model' if args.teacher_model else 'random weights'}", rows, console)
+    console.print("written to", write_record(args.output_dir, "throughput", device, content))
+
+
+def costs(args: argparse.Namespace, shape: Shape, device: torch.device) -> dict[str, dict[str, float]]:
+    """On a real model and text where given, else on random weights and tokens."""
+    if not args.teacher_model:
+        steps = random_steps(shape, device)
+        return compare_costs(args.teachers, steps.student, steps.layer_map, steps.teacher, steps.inputs)
+    teacher = AutoModelForMaskedLM.from_pretrained(args.teacher_model).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(args.teacher_model)
+    with open(args.text_file, encoding="utf-8") as lines:
+        text = list(islice((line for line in lines if line.strip()), args.batch))
+    inputs = tokenizer(text, truncation=True, max_length=128, padding=True, return_tensors="pt").to(device)
+    built = build_student(teacher)
+    batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    return compare_costs(args.teachers, built.student.train(), list(built.layer_map), teacher, batch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Measuring: what a step costs, side by side."""

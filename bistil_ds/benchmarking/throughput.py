@@ -1,0 +1,113 @@
+"""Tokens per second and peak memory of a training step, beside its floor and the published way done plainly."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from torch import Tensor
+from transformers import PreTrainedModel
+
+import bistil_ds
+from bistil_ds.benchmarking.memory import peak_in_own_process
+from bistil_ds.benchmarking.steps import WAYS, Shape, random_steps, single_step
+from bistil_ds.benchmarking.teachers import cheaper_teacher, cost_in_the_loss
+from bistil_ds.benchmarking.timing import Way, interleaved, paired_ratio
+from bistil_ds.run_record import git_state, hardware, versions
+
+MiB = 2**20
+
+
+def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, progress: Progress) -> dict[str, Any]:
+    """Time of the three ways, interleaved, and with `memory` each way's peak; ratios are to the floor."""
+    steps = random_steps(shape, device)
+    ways = {name: steps.way(name) for name in WAYS}
+    result = _timed(ways, "floor", shape, rounds, device, progress)
+    del steps, ways
+    if memory:
+        peaks = {}
+        task = progress.add_task(f"memory, length {shape.length}", total=len(WAYS))
+        for name in WAYS:
+            peaks[name] = peak_in_own_process(single_step, name, shape, str(device))
+            progress.advance(task)
+        floor = peaks["floor"]
+        for name, peak in peaks.items():
+            result[name]["peak_mib"], result[name]["baseline_mib"] = peak.peak / MiB, peak.baseline / MiB
+            result[name]["memory_ratio"] = peak.peak / floor.peak
+            result[name]["memory_ratio_above_baseline"] = (peak.peak - peak.baseline) / (floor.peak - floor.baseline)
+    return result
+
+
+def compare_teachers(
+    names: Sequence[str], shape: Shape, rounds: int, device: torch.device, progress: Progress
+) -> dict[str, Any]:
+    """Time of our step with cheaper teachers; ratios are to our step with the fp32 one."""
+    steps = random_steps(shape, device)
+    ways = {"float32": steps.way("ours")}
+    ways |= {name: steps.with_teacher(*cheaper_teacher(name, steps.teacher)) for name in names}
+    return _timed(ways, "float32", shape, rounds, device, progress)
+
+
+def compare_costs(
+    names: Iterable[str],
+    student: PreTrainedModel,
+    layer_map: list[int],
+    teacher: PreTrainedModel,
+    inputs: dict[str, Tensor],
+) -> dict[str, Any]:
+    """What each cheaper teacher changes in the losses and gradients of one batch."""
+    return {name: asdict(cost_in_the_loss(student, layer_map, teacher, name, inputs)) for name in names}
+
+
+def _timed(
+    ways: Mapping[str, Way], reference: str, shape: Shape, rounds: int, device: torch.device, progress: Progress
+) -> dict[str, Any]:
+    task = progress.add_task(f"time, length {shape.length}", total=(rounds + 1) * len(ways))
+    seconds = interleaved(ways, rounds, device, lambda: progress.advance(task))
+    tokens = shape.batch * shape.length
+    return {
+        name: {
+            "seconds": samples,
+            "tokens_per_second": tokens / statistics.median(samples),
+            "time_ratio": paired_ratio(samples, seconds[reference]),
+        }
+        for name, samples in seconds.items()
+    }
+
+
+def show(title: str, rows: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """A table: one row a way, one column a number."""
+    columns = [key for key, value in next(iter(rows.values())).items() if isinstance(value, float)]
+    table = Table("", *[column.replace("_", " ") for column in columns], title=title)
+    for name, row in rows.items():
+        table.add_row(name, *[f"{row[key]:,.0f}" if abs(row[key]) > 100 else f"{row[key]:.4g}" for key in columns])
+    console.print(table)
+
+
+def write_record(folder: Path, name: str, device: torch.device, content: dict[str, Any]) -> Path:
+    """`<name>-<device>-<time>.json` with raw samples, versions, commit and hardware."""
+    now = datetime.now(timezone.utc)
+    kind = torch.cuda.get_device_name(device).replace(" ", "_") if device.type == "cuda" else platform.machine()
+    path = folder / f"{name}-{device.type}-{kind}-{now:%Y%m%d-%H%M%S}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "date": now.isoformat(timespec="seconds"),
+        "device": str(device),
+        "torch_threads": torch.get_num_threads(),
+        "hardware": hardware(),
+        "versions": versions(),
+        "git": git_state(Path(bistil_ds.__file__).parent),
+        **content,
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,57 @@
+"""Times of several ways of doing one thing, interleaved so that a busy machine disturbs all alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass
+class Way:
+    """One way: `prepare` is not timed, `step` is."""
+
+    step: Callable[[], object]
+    prepare: Callable[[], object] = lambda: None
+
+
+def interleaved(
+    ways: Mapping[str, Way], rounds: int, device: torch.device, on_step: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds of each way in each round, after one round that is not counted.
+
+    Every round runs every way once and begins with the next one, so that none always follows the same neighbour.
+    """
+    names = list(ways)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for round_ in range(rounds + 1):
+        first = round_ % len(names)
+        for name in names[first:] + names[:first]:
+            ways[name].prepare()
+            elapsed = timed(ways[name].step, device)
+            if round_:
+                seconds[name].append(elapsed)
+            on_step()
+    return seconds
+
+
+def timed(step: Callable[[], object], device: torch.device) -> float:
+    """Wall seconds of one call, the device's queue empty before and after."""
+    _drain(device)
+    start = time.perf_counter()
+    step()
+    _drain(device)
+    return time.perf_counter() - start
+
+
+def paired_ratio(samples: Sequence[float], reference: Sequence[float]) -> float:
+    """The median over rounds of a way's time over the reference's in the same round."""
+    return statistics.median(a / b for a, b in zip(samples, reference))
+
+
+def _drain(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,96 @@
+"""How `--help` reads: the usual flags in groups with short texts, one spelling each, defaults where they say something."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from transformers import TrainingArguments
+
+# Of the hundred TrainingArguments, those --help shows; a text here replaces one written for another purpose.
+USUAL: dict[str, dict[str, str | None]] = {
+    "training": {
+        "max_steps": None,
+        "per_device_train_batch_size": None,
+        "gradient_accumulation_steps": "Micro-steps in one optimiser step.",
+        "learning_rate": None,
+        "lr_scheduler_type": "linear, constant_with_warmup, cosine ...",
+        "warmup_steps": "Steps of linear warm-up; below 1, a share of the run.",
+        "weight_decay": "AdamW's weight decay.",
+        "max_grad_norm": "Gradients are clipped to this norm; 0: not at all.",
+        "seed": "Seed of shuffles, languages' order and masks.",
+    },
+    "speed and memory": {
+        "deepspeed": "DeepSpeed JSON file, or zero0 ... zero3, zero2_offload, zero3_offload.",
+        "bf16": "Train the student in bfloat16 mixed precision.",
+        "fp16": "Train the student in float16 mixed precision.",
+        "teacher_dtype": None,
+        "compile_teacher": None,
+        "torch_compile": "Run the student through torch.compile.",
+        "gradient_checkpointing": "Recompute activations in the backward pass.",
+        "dataloader_num_workers": "Processes that load batches; 0: the training process itself.",
+    },
+    "run": {
+        "output_dir": None,
+        "resume_from_checkpoint": "true: the newest whole checkpoint of --output_dir; or one of its checkpoint folders.",
+        "eval_steps": None,
+        "per_device_eval_batch_size": "Chunks per device in validation.",
+        "save_steps": None,
+        "save_total_limit": None,
+        "logging_steps": None,
+        "report_to": None,
+    },
+}
+METAVARS = {"deepspeed": "FILE", "report_to": "NAME", "lr_scheduler_type": "NAME", "layer_map": "N,N,..."}
+
+
+class Formatter(argparse.HelpFormatter):
+    """`--flag VALUE`, without the dashed twin of each flag; `(default: ...)` unless the text tells it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        flags = [flag for flag in action.option_strings if "-" not in flag[2:]]
+        is_switch = action.nargs in (0, "?")
+        return ", ".join(flags) + ("" if is_switch or not flags else f" {self._format_args(action, action.dest)}")
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        silent = action.default in (None, False, argparse.SUPPRESS) or "default:" in text
+        return text if silent else f"{text} (default: %(default)s)"
+
+
+def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: bool) -> None:
+    """Group the flags of `TrainingArguments`; the rare ones are hidden, or with `everything` a group of their own."""
+    for action in parser._actions:
+        if action.choices is None or action.dest in METAVARS:
+            action.metavar = _metavar(action)
+    kinds = [kind for kind in types if issubclass(kind, TrainingArguments)]
+    if not kinds:
+        return
+    ungrouped = {a.dest: a for a in parser._optionals._group_actions if not a.option_strings[0].startswith("--no_")}
+    for title, texts in USUAL.items():
+        group = parser.add_argument_group(title)
+        for name, text in texts.items():
+            if (action := ungrouped.get(name)) is None:  # other commands have no teacher
+                continue
+            action.help = text or action.help
+            _move(action, parser._optionals, group)
+    rare = parser.add_argument_group("all other transformers.TrainingArguments")
+    for action in list(parser._optionals._group_actions):
+        if action.dest not in ("help", "help_all"):
+            _move(action, parser._optionals, rare)
+            action.help = action.help if everything else argparse.SUPPRESS
+
+
+def _move(action: argparse.Action, old: argparse._ArgumentGroup, new: argparse._ArgumentGroup) -> None:
+    old._group_actions.remove(action)
+    new._group_actions.append(action)
+
+
+def _metavar(action: argparse.Action) -> str | None:
+    if action.nargs == 0:
+        return None
+    number = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
+    return METAVARS.get(action.dest) or number or action.dest.rpartition("_")[2].upper()

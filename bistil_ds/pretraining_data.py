@@ -1,0 +1,77 @@
+"""Text files as chunks of token ids for pretraining."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from bistil_ds.errors import InputError
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file, empty ones included (they keep parallel files in step).
+
+    Raises:
+        InputError: no file, not UTF-8 (the line is named), or nothing in it.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    lines = []
+    with open(path, "rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                lines.append(raw.decode("utf-8").strip())
+            except UnicodeDecodeError:
+                raise InputError(f"{path}, line {number}: not UTF-8; convert the file") from None
+    if not any(lines):
+        raise InputError(f"{path}: holds no text")
+    return lines
+
+
+def find_texts(folder: str | Path) -> dict[str, Path]:
+    """The text files of a folder by language: <language>.txt."""
+    texts = {path.stem: path for path in sorted(Path(folder).glob("*.txt"))}
+    if not texts:
+        raise InputError(f"{folder}: holds no <language>.txt files")
+    return texts
+
+
+def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
+    """int32 [chunks, length]: all texts in a row, special tokens included, cut at `length`; the rest is dropped."""
+    flat = np.fromiter((token for ids in token_ids for token in ids), dtype=np.int32)
+    return flat[: len(flat) // length * length].reshape(-1, length)
+
+
+def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tuple[str, str]]:
+    """For each line number, the line in two languages drawn at random; numbers with an empty line are left out."""
+    languages = sorted(lines)
+    pairs = []
+    for row in zip(*(lines[language] for language in languages)):
+        first, second = draw.sample(range(len(languages)), 2)
+        if row[first] and row[second]:
+            pairs.append((row[first], row[second]))
+    return pairs
+
+
+class Chunks(Dataset[np.ndarray]):
+    """The chunks of a whole run in order: each corpus goes round under fresh shuffles, corpora drawn by share."""
+
+    def __init__(self, corpora: Sequence[np.ndarray], shares: Sequence[float], size: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.corpora = corpora
+        self.corpus_of = rng.choice(len(corpora), size, p=np.asarray(shares) / sum(shares))
+        self.row_of = np.empty(size, dtype=np.int64)
+        for i, corpus in enumerate(corpora):
+            places = np.flatnonzero(self.corpus_of == i)
+            rounds = [rng.permutation(len(corpus)) for _ in range(-(-len(places) // len(corpus)))]
+            self.row_of[places] = np.concatenate(rounds)[: len(places)] if rounds else 0
+
+    def __len__(self) -> int:
+        return len(self.row_of)
+
+    def __getitem__(self, index: int) -> tuple[int, np.ndarray]:  # type: ignore[override]
+        return index, self.corpora[self.corpus_of[index]][self.row_of[index]]
