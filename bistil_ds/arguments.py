@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 import torch
 from transformers import TrainingArguments
 
-PUBLISHED_STEPS = 200_000
-SAMPLE_STEPS = 300
+PUBLISHED_STEPS, PUBLISHED_LENGTH = 200_000, 256
+SAMPLE_STEPS, SAMPLE_LENGTH = 300, 64
 
 
 @dataclass
 class ModelArguments:
     """What to distil, from which text. Without --teacher_model the embedded sample is used."""
+
+    _argument_group_name = "teacher, text and student (none of the first five: the embedded sample)"
 
     teacher_model: str | None = field(
         default=None, metadata={"help": "Folder or hub id of the multilingual masked language model to distil."}
@@ -43,13 +45,20 @@ class ModelArguments:
         default=1e-6, metadata={"help": "Keep tokens at least this probable in either corpus."}
     )
     vocab_size: int | None = field(default=None, metadata={"help": "Keep this many tokens instead of a threshold."})
-    max_length: int = field(default=256, metadata={"help": "Tokens in a training chunk."})
+    max_length: int | None = field(
+        default=None,
+        metadata={
+            "help": f"Tokens in a chunk; default: {PUBLISHED_LENGTH}, or {SAMPLE_LENGTH} on the embedded sample."
+        },
+    )
     preprocessing_workers: int | None = field(default=None, metadata={"help": "Threads that tokenise."})
 
 
 @dataclass
 class LossArguments:
     """What phase 1 minimises. Weights are a number, or FROM:TO for a linear change over the run."""
+
+    _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over the run)"
 
     hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state MSE."})
     attention_weight: str = field(default="1", metadata={"help": "Weight of the attention-map loss."})
@@ -95,12 +104,12 @@ class DistillationArguments(TrainingArguments):
         default=None, metadata={"help": "Steps between validations; default: a 20th of the run, at least 25."}
     )
     eval_on_start: bool = field(default=True, metadata={"help": "Validate before the first step."})
-    save_steps: float | None = field(  # type: ignore[assignment]
+    save_steps: float | None = field(
         default=None, metadata={"help": "Steps between checkpoints; default: as eval_steps."}
     )
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best student, not the last."})
-    report_to: None | str | list[str] = field(
+    report_to: None | str | list[str] = field(  # noqa: RUF036 - the parser takes this order only
         default="tensorboard", metadata={"help": "Where to log: tensorboard, wandb, none ..."}
     )
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: batches are ours."})

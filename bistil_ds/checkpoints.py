@@ -1,6 +1,6 @@
 """Checkpoints that are whole or not there: a seal written last, checked before anything in the folder is opened.
 
-Optimiser state can only be unpickled, so a checkpoint is opened only when every file in it has the hash its seal records.
+Optimiser state can only be unpickled, so a checkpoint is opened only when every file has the hash its seal records.
 """
 
 from __future__ import annotations
@@ -54,17 +54,25 @@ def all_checkpoints(output_dir: Path) -> list[Path]:
     return sorted((p for p in output_dir.glob("checkpoint-*") if steps_of(p) >= 0), key=steps_of)
 
 
-def find_checkpoint(output_dir: Path, wanted: str) -> Path:
-    """The whole checkpoint to resume from: a folder, or for `true` or `last` the newest whole one of the run."""
-    if wanted.lower() not in ("true", "last"):
-        reason = broken(Path(wanted))
-        if reason:
-            raise InputError(f"--resume_from_checkpoint: {reason}")
-        return Path(wanted)
-    for folder in reversed(all_checkpoints(output_dir)):
-        if broken(folder) is None:
-            return folder
-    raise InputError(f"--resume_from_checkpoint: {output_dir} holds no complete checkpoint; start without it")
+def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
+    """The whole checkpoint to resume from: one of the run's folders, or for `true` or `last` the newest whole one.
+
+    None where `true` or `last` finds none: the run was killed before its first.
+
+    Raises:
+        InputError: the folder is not one of this run's checkpoints, or not whole.
+    """
+    if wanted.lower() in ("true", "last"):
+        return next((folder for folder in reversed(all_checkpoints(output_dir)) if broken(folder) is None), None)
+    folder = Path(wanted).expanduser()
+    if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():
+        raise InputError(
+            f"--resume_from_checkpoint {wanted}: is no checkpoint of the run in {output_dir}; "
+            f"give true, or a folder {output_dir}/checkpoint-N"
+        )
+    if reason := broken(folder):
+        raise InputError(f"--resume_from_checkpoint: {reason}; give true for the newest whole one")
+    return folder
 
 
 def prune(output_dir: Path, keep: int, best: str | None) -> None:
@@ -83,14 +91,21 @@ def world_size_of(checkpoint: Path) -> int:
 def to_universal(checkpoint: Path) -> None:
     """Add DeepSpeed's universal form to a checkpoint, so that another number of ranks can resume from it."""
     tag = (checkpoint / "latest").read_text().strip()
-    universal = checkpoint / f"{tag}_universal"
-    if not universal.is_dir():
-        command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
-        command += ["--input_folder", str(checkpoint / tag), "--output_folder", str(universal)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise InputError(f"{checkpoint}: could not be converted for another number of ranks: {done.stderr[-300:]}")
+    universal, partial = checkpoint / f"{tag}_universal", checkpoint / f"{tag}_partial"
+    sealed = json.loads((checkpoint / SEAL).read_text())["files"]
+    if any(name.startswith(f"{universal.name}/") for name in sealed):
+        return
+    for left in (universal, partial):  # by a conversion that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+    command += ["--input_folder", str(checkpoint / tag), "--output_folder", str(partial)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"{checkpoint}: could not be converted for another number of ranks: {done.stderr[-300:]}")
+    os.replace(partial, universal)
     (checkpoint / "latest_universal").write_text(universal.name)
+    seal(checkpoint, world_size_of(checkpoint))
 
 
 def universal_config(deepspeed: str | None, checkpoint: str | None, ranks: int) -> dict[str, Any] | None:

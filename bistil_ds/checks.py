@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import torch
 from transformers import AutoConfig, PretrainedConfig
+from transformers.integrations import get_reporting_integration_callbacks
 
 from bistil_ds import engine
+from bistil_ds.arguments import DistillationArguments
 from bistil_ds.corpora import check_text_file, check_two_languages
 from bistil_ds.errors import InputError
 from bistil_ds.schedule import Weight
 from bistil_ds.student import SUPPORTED_MODEL_TYPES, choose_layers
 
 NEEDED = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
+
+AT_LEAST_1 = (
+    "max_length",
+    "max_steps",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "layer_reduction_factor",
+    "hidden_reduction_factor",
+    "vocab_size",
+    "preprocessing_workers",
+    "save_total_limit",
+)
+ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps")
 
 
 def check_arguments(ns: argparse.Namespace) -> None:
@@ -25,18 +44,47 @@ def check_arguments(ns: argparse.Namespace) -> None:
         raise InputError(f"{' '.join(missing)} missing: give all of {', '.join('--' + n for n in NEEDED)}, or none")
     if ns.source_language == ns.target_language:
         raise InputError(f"--target_language {ns.target_language}: is the source language too; give two languages")
-    for name in ("max_length", "per_device_train_batch_size", "gradient_accumulation_steps", "layer_reduction_factor"):
-        if getattr(ns, name) < 1:
-            raise InputError(f"--{name} {getattr(ns, name)}: expected at least 1")
+    for name in AT_LEAST_1:
+        if (value := getattr(ns, name)) is not None and value < 1:
+            raise InputError(f"--{name} {value}: expected at least 1")
+    for name in ABOVE_0:
+        if (value := getattr(ns, name)) is not None and not 0 < value < float("inf"):
+            raise InputError(f"--{name} {value}: expected a number above 0")
     for name in ("hidden", "attention", "logit", "mlm"):
         Weight.parse(getattr(ns, f"{name}_weight"), f"{name}_weight")
     if not 0 <= ns.vocab_threshold < 1:
         raise InputError(f"--vocab_threshold {ns.vocab_threshold}: expected a probability, at least 0 and under 1")
     if not 0 < ns.mask_probability < 1:
         raise InputError(f"--mask_probability {ns.mask_probability}: expected a probability between 0 and 1")
-    if ns.temperature <= 0:
-        raise InputError(f"--temperature {ns.temperature}: expected a number above 0")
+    check_training_arguments(ns)
     check_deepspeed(ns)
+
+
+@contextmanager
+def blaming(flag: str) -> Iterator[None]:
+    """An InputError of the Python interface, with the flag that led to it in front."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from None
+
+
+class _Unplaced(DistillationArguments):
+    """The arguments without a device: looking for one joins the other ranks, which are not there yet."""
+
+    device = torch.device("cpu")
+
+
+def check_training_arguments(ns: argparse.Namespace) -> None:
+    """InputError for what `TrainingArguments` refuses, before anything is built."""
+    if ns.fp16 and not torch.cuda.is_available():
+        raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # given again, once, when the run starts
+            args = _Unplaced(**{**as_fields(ns, DistillationArguments), "deepspeed": None})
+            get_reporting_integration_callbacks(args.report_to)
+    except (ValueError, OSError, ImportError) as error:
+        raise InputError(f"the flags do not go together: {error}") from None
 
 
 def check_files(ns: argparse.Namespace) -> None:
@@ -49,28 +97,33 @@ def check_files(ns: argparse.Namespace) -> None:
 def layer_map(ns: argparse.Namespace, teacher_layers: int) -> list[int]:
     """The teacher layer of each student layer, from --layer_map or --layer_reduction_factor."""
     if ns.layer_map is None:
-        return choose_layers(teacher_layers, ns.layer_reduction_factor)
+        with blaming(f"--layer_reduction_factor {ns.layer_reduction_factor}"):
+            return choose_layers(teacher_layers, ns.layer_reduction_factor)
     try:
         wanted = [int(part) for part in ns.layer_map.split(",")]
     except ValueError:
         raise InputError(f"--layer_map {ns.layer_map}: expected teacher layers such as 1,3,5,11") from None
-    return choose_layers(teacher_layers, layer_map=wanted)
+    with blaming(f"--layer_map {ns.layer_map}"):
+        return choose_layers(teacher_layers, layer_map=wanted)
 
 
 def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
     """The teacher's configuration, once it is of a kind we can distil and the factors fit it."""
     name = ns.teacher_model
     try:
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"--teacher_model {name}: cannot be loaded: {first}") from None
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # transformers, the hub and json have no common kind
+        raise cannot_load("--teacher_model", name, error) from None
     if config.model_type not in SUPPORTED_MODEL_TYPES:
         known = ", ".join(sorted(SUPPORTED_MODEL_TYPES))
         raise InputError(f"--teacher_model {name}: is a {config.model_type} model; supported are {known}")
     if not any("ForMaskedLM" in kind or "ForPreTraining" in kind for kind in config.architectures or ["ForMaskedLM"]):
-        raise InputError(f"--teacher_model {name}: is a {config.architectures[0]}, not a masked language model")
-    if layer_map(ns, config.num_hidden_layers) and config.hidden_size % ns.hidden_reduction_factor:
+        raise InputError(
+            f"--teacher_model {name}: is a {config.architectures[0]}, not a masked language model; give a ...ForMaskedLM"
+        )
+    if ns.student is None or ns.layer_map is not None:
+        layer_map(ns, config.num_hidden_layers)
+    if config.hidden_size % ns.hidden_reduction_factor:
         raise InputError(
             f"--hidden_reduction_factor {ns.hidden_reduction_factor}: does not divide the teacher's width "
             f"{config.hidden_size}"
@@ -79,6 +132,15 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
     if ns.max_length > longest:
         raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
     return config
+
+
+def cannot_load(flag: str, name: str, error: Exception) -> InputError:
+    """The one line for a model that is not there or not whole."""
+    path = Path(name).expanduser()
+    if not path.exists() and (path.is_absolute() or name.count("/") != 1 or name.startswith((".", "~"))):
+        return InputError(f"{flag} {name}: there is no such folder; give a model folder or a hub id")
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return InputError(f"{flag} {name}: cannot be loaded: {first_line}; give a model folder or a hub id")
 
 
 def check_deepspeed(ns: argparse.Namespace) -> None:
@@ -97,6 +159,11 @@ def check_deepspeed(ns: argparse.Namespace) -> None:
         "fp16.enabled": ("--fp16", ns.fp16),
         "optimizer.params.lr": ("--learning_rate", ns.learning_rate),
         "optimizer.params.weight_decay": ("--weight_decay", ns.weight_decay),
+        "optimizer.params.betas": ("--adam_beta1, --adam_beta2", [ns.adam_beta1, ns.adam_beta2]),
+        "optimizer.params.eps": ("--adam_epsilon", ns.adam_epsilon),
+        "scheduler.params.warmup_max_lr": ("--learning_rate", ns.learning_rate),
+        "scheduler.params.warmup_num_steps": ("--warmup_steps", ns.warmup_steps),
+        "scheduler.params.total_num_steps": ("--max_steps", ns.max_steps),
     }
     for key, (flag, value) in expected.items():
         found: Any = config
@@ -104,7 +171,8 @@ def check_deepspeed(ns: argparse.Namespace) -> None:
             found = found.get(part) if isinstance(found, dict) else None
         if found not in (None, "auto", value):
             raise InputError(f'--deepspeed {path}: {key} is {found}, but {flag} is {value}; write "auto" in the file')
-    stage = config.get("zero_optimization", {}).get("stage", 0)
+    zero = config.get("zero_optimization", {})
+    stage = zero.get("stage", 0) if isinstance(zero, dict) else None
     if stage not in (0, 1, 2, 3):
         raise InputError(f"--deepspeed {path}: zero_optimization.stage is {stage!r}; expected 0, 1, 2 or 3")
 
@@ -120,8 +188,3 @@ def as_fields(ns: argparse.Namespace, kind: type) -> dict[str, Any]:
     """The namespace's values for the fields of a dataclass."""
     fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
     return {name: value for name, value in vars(ns).items() if name in fields and fields[name].init}
-
-
-def namespace(values: dict[str, Any]) -> SimpleNamespace:
-    """A namespace again, from what rank 0 sent."""
-    return SimpleNamespace(**values)

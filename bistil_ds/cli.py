@@ -1,12 +1,11 @@
-"""What every command shares: flags or a YAML file of the same names, short help, one-line errors, the run folder."""
+"""What every command shares: flags or a YAML file of the same names, short help, one-line errors."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from bistil_ds.engine import rank
 from bistil_ds.errors import InputError
+from bistil_ds.help_page import Formatter, arrange
+from bistil_ds.run_folder import run_folder
 
-COMMON = (  # of the hundred TrainingArguments, those --help shows
-    "output_dir max_steps per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps "
-    "learning_rate lr_scheduler_type warmup_steps weight_decay max_grad_norm deepspeed bf16 fp16 "
-    "gradient_checkpointing torch_compile seed logging_steps eval_steps save_steps save_total_limit "
-    "resume_from_checkpoint report_to dataloader_num_workers teacher_dtype compile_teacher"
-).split()
+__all__ = ["parse", "run", "run_folder"]
+
+RANK_0_SECONDS = 60
 
 
 class _Parser(HfArgumentParser):
@@ -36,28 +34,21 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     the usual ones of `TrainingArguments`; `--help_all` the rest.
     """
     argv = list(argv)
-    parser = _Parser(types, description=description, add_help=False, allow_abbrev=False)  # type: ignore[arg-type]
+    parser = _Parser(types, description=description, add_help=False, allow_abbrev=False, formatter_class=Formatter)
     parser.usage = "%(prog)s [recipe.yaml] [--flag value ...]"
-    parser.add_argument("-h", "--help", action="help", help="show the usual flags and exit")
+    parser.add_argument("-h", "--help", action="store_true", help="show the usual flags and exit")
     parser.add_argument("--help_all", action="store_true", help="show every flag and exit")
     if "local_rank" not in TrainingArguments.__dataclass_fields__:  # launchers give it
         parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
-    if "--help_all" in argv:
+    if {"-h", "--help", "--help_all"} & set(argv):
+        arrange(parser, types, everything="--help_all" in argv)
         parser.print_help()
         raise SystemExit(0)
-    _hide_rare(parser, types)
+    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # comes before our own words
+    argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
-    return parser.parse_args(argv)
-
-
-def _hide_rare(parser: argparse.ArgumentParser, types: Sequence[type]) -> None:
-    rare = set(TrainingArguments.__dataclass_fields__) - set(COMMON)
-    own = {name for kind in types if not issubclass(kind, TrainingArguments) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
-    for action in parser._actions:
-        if action.dest in rare - own or any(flag.startswith("--no_") for flag in action.option_strings):
-            action.help = argparse.SUPPRESS
-        action.metavar = None if action.choices else (action.dest.upper() if action.nargs != 0 else None)
+    return parser.parse_args([*launcher, *argv])
 
 
 def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
@@ -88,40 +79,10 @@ def run(main: Callable[[], None]) -> int:
         main()
     except InputError as error:
         if rank() == 0:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        else:
+            time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks with the first: rank 0 must have spoken by then
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def run_folder(output_dir: str | None, script: str, resume: str | None) -> Path:
-    """Where a run goes; an explicit folder that holds something is refused unless its run is being resumed."""
-    if output_dir is None:
-        if resume:
-            raise InputError("--resume_from_checkpoint needs --output_dir, the folder of the run to resume")
-        return Path("runs") / f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = Path(output_dir).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output_dir {folder}: is a file; give a folder")
-    holds_something = folder.is_dir() and any(folder.iterdir())
-    if resume and not (folder / "run.json").is_file():
-        raise InputError(f"--output_dir {folder}: holds no run to resume (no run.json)")
-    if holds_something and not resume:
-        hint = "add --resume_from_checkpoint true or " if (folder / "run.json").is_file() else ""
-        raise InputError(f"--output_dir {folder}: is not empty; {hint}choose another folder")
-    return folder
-
-
-@contextlib.contextmanager
-def quiet_deepspeed() -> Iterator[None]:
-    """DeepSpeed's information messages off for the duration: the progress bar says what happens."""
-    import logging
-
-    logger = logging.getLogger("DeepSpeed")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

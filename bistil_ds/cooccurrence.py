@@ -1,4 +1,4 @@
-"""Word vectors from co-occurrence counts: where a small model's embeddings start, so that it learns from the first steps."""
+"""Word vectors from co-occurrence counts: where a small model's embeddings start."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 def cooccurrence_vectors(corpora: Sequence[np.ndarray], window: int, vocab_size: int, width: int) -> np.ndarray:
     """float32 [V, D], unit variance: the factorised positive pointwise mutual information of tokens near each other.
 
-    Levy and Goldberg (2014) show that word2vec does the same implicitly. In chunks of translation pairs the window reaches
-    into the other language, so that translations come to lie close.
+    Levy and Goldberg (2014) show that word2vec does the same implicitly. In chunks of translation pairs the window
+    reaches into the other language, so that translations come to lie close.
 
     Args:
         corpora: int [C, T] token ids each.
         window: the largest distance that counts as near; each counts the same.
     """
-    counts_VV = np.zeros(vocab_size * vocab_size)
+    flat = np.zeros(vocab_size * vocab_size)
     for ids_CT in corpora:
         for distance in range(1, min(window, ids_CT.shape[1] - 1) + 1):
             pairs = ids_CT[:, :-distance].astype(np.int64) * vocab_size + ids_CT[:, distance:]
-            counts_VV += np.bincount(pairs.ravel(), minlength=vocab_size * vocab_size)
-    counts_VV = counts_VV.reshape(vocab_size, vocab_size)
-    counts_VV += counts_VV.T
+            flat += np.bincount(pairs.ravel(), minlength=vocab_size * vocab_size)
+    one_way_VV = flat.reshape(vocab_size, vocab_size)
+    counts_VV = one_way_VV + one_way_VV.T
     frequency_V = counts_VV.sum(1)
     expected_VV = np.outer(frequency_V, frequency_V) / max(frequency_V.sum(), 1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -21,6 +21,7 @@ from bistil_ds.arguments import LossArguments
 from bistil_ds.attention import AttentionRecorder
 from bistil_ds.errors import InputError
 from bistil_ds.head import HeadTap, flat_positions, head_parameters
+from bistil_ds.freed_memory import release_unused
 from bistil_ds.schedule import Weight
 from bistil_ds.student.families import layers_of
 
@@ -129,9 +130,13 @@ class Distiller:
         head = head_parameters(student)
         if self.weights["hidden"].used:
             return head
-        last = layers_of(student)[-1]  # whose attention map comes before all else in it
+        last = f".encoder.layer.{len(layers_of(student)) - 1}."  # its attention map comes before all else in it
         before = ("attention.self.query", "attention.self.key", "attention.self_attn_layer_norm")
-        behind = [p for name, p in last.named_parameters() if not name.startswith(before)]
+        behind = [
+            parameter
+            for name, parameter in student.named_parameters()
+            if ".encoder.LayerNorm." in name or (last in name and not name.split(last)[1].startswith(before))
+        ]
         return head + behind
 
     @torch.no_grad()
@@ -147,7 +152,10 @@ class Distiller:
         self.teacher.eval()
         with self.teacher_recorder, self.teacher_head:
             states = self.run_teacher(**inputs, output_hidden_states=True).hidden_states
-        return TeacherView([states[i] for i in self.teacher_states], _taken(self.teacher_recorder), vocabulary)
+        view = TeacherView([states[i] for i in self.teacher_states], _taken(self.teacher_recorder), vocabulary)
+        del states
+        release_unused(view.hidden[0].device)
+        return view
 
     def _student_terms(
         self,
@@ -171,15 +179,26 @@ class Distiller:
             named = iter(output.logits)
             terms.logit = next(named) if self.weights["logit"].used else None
             terms.mlm = next(named) if self.weights["mlm"].used else None
-        if self.weights["hidden"].used:
-            hidden_mask = None if self.losses.published_losses else mask_BT
-            terms.hidden = hidden_state_loss(student_states, view.hidden, hidden_mask, self.projections)
         if not torch.is_grad_enabled():
             terms.cosine = 1 - hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
+        if self.weights["hidden"].used:
+            hidden_mask = None if self.losses.published_losses else mask_BT
+            terms.hidden = self._hidden_terms(student_states, view.hidden, hidden_mask)
         view.hidden.clear()  # freed before the maps are worked on
         if self.weights["attention"].used:
             terms.attention = self._attention_terms(queries_keys, view.queries_keys, mask_BT)
         return terms
+
+    def _hidden_terms(self, student: list[Tensor], teacher: list[Tensor], mask_BT: Tensor | None) -> Tensor:
+        if student[0].is_cuda:  # one launch for all pairs
+            return hidden_state_loss(student, teacher, mask_BT, self.projections)
+        projections = list(self.projections or [])
+        values = []
+        while student:  # pair by pair, so that a teacher state is freed once its gradient is known
+            projection = [projections.pop(0)] if projections else None
+            values.append(hidden_state_loss([student.pop(0)], [teacher.pop(0)], mask_BT, projection))
+        release_unused(values[0].device)
+        return torch.cat(values)
 
     def _attention_terms(
         self, student: list[QueriesKeys], teacher: list[QueriesKeys], mask_BT: Tensor | None
@@ -195,6 +214,7 @@ class Distiller:
         values = []
         while student:  # pair by pair, so that a teacher pair is freed once its gradient is known
             values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **options))
+        release_unused(values[0].device)
         return torch.cat(values)
 
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]

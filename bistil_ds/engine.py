@@ -30,13 +30,13 @@ def world_size() -> int:
 
 def find_config(name: str) -> Path:
     """A DeepSpeed file: a path, or the name of one that comes with the package, such as `zero2` or `zero2.json`."""
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.is_file():
         return path.resolve()
     folders = [Path(str(resources.files("bistil_ds"))) / "ds_configs", Path(__file__).parents[1] / "ds_configs"]
     for folder in folders:
         shipped = folder / f"{path.stem}.json"
-        if shipped.is_file() and path.parent.name in ("", "ds_configs"):
+        if shipped.is_file() and path.suffix in ("", ".json") and str(path.parent) in (".", "ds_configs"):
             return shipped
     known = sorted({p.stem for folder in folders for p in folder.glob("*.json")})
     raise InputError(f"--deepspeed {name}: no such file; give a JSON file or one of {', '.join(known)}")
@@ -53,8 +53,14 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def choose_accelerator() -> None:
+    """Tell DeepSpeed where there is no GPU, before anything imports it: it warns about what it finds out by itself."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
 def prepare_environment(use_deepspeed: bool) -> None:
-    """Set what a rank started by plain `python`, or without a GPU, needs before anything else is imported or built."""
+    """Set what a rank started by plain `python`, or without a GPU, needs before it joins the others."""
     if use_deepspeed and "RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(_free_port()))
@@ -65,10 +71,9 @@ def prepare_environment(use_deepspeed: bool) -> None:
 
 
 def _prepare_cpu(use_deepspeed: bool) -> None:
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")
     local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE", "1"))
     if "OMP_NUM_THREADS" not in os.environ and local > 1:  # else every rank takes every core
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local))
+        torch.set_num_threads(max(1, torch.get_num_threads() // local))
     if use_deepspeed:
         import deepspeed.ops
 
@@ -97,6 +102,14 @@ def from_rank_0(value: T | None) -> T:
         dist.broadcast_object_list(box, src=0)
     assert box[0] is not None
     return box[0]
+
+
+def from_every_rank(value: T) -> list[T]:
+    """Each rank's value, on every rank."""
+    values: list[Any] = [value] * world_size()
+    if dist.is_initialized():
+        dist.all_gather_object(values, value)
+    return values
 
 
 def stop_distributed() -> None:

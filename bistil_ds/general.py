@@ -13,13 +13,24 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
 
 from bistil_ds import checkpoints, checks, cli, engine, preparation
-from bistil_ds.arguments import SAMPLE_STEPS, DistillationArguments, LossArguments, ModelArguments
+from bistil_ds.arguments import (
+    PUBLISHED_LENGTH,
+    PUBLISHED_STEPS,
+    SAMPLE_LENGTH,
+    SAMPLE_STEPS,
+    DistillationArguments,
+    LossArguments,
+    ModelArguments,
+)
 from bistil_ds.cache import file_hash
+from bistil_ds.errors import InputError
+from bistil_ds.run_folder import new_folder
 from bistil_ds.run_record import RunRecord
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import load_projections
 from bistil_ds.student_folder import OURS, base_vocab_size, model_bytes, read_layer_map
 from bistil_ds.summary import print_summary
+from bistil_ds.throughput import peak_memory
 from bistil_ds.trainer import DistillationTrainer, NonFiniteLossError
 from bistil_ds.vocabulary import load_kept_ids
 
@@ -36,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> None:
     ns = cli.parse(argv, TYPES, DESCRIPTION)
-    engine.prepare_environment(use_deepspeed=bool(ns.deepspeed))
+    engine.choose_accelerator()
     logging.disable_progress_bar()  # transformers' bars for every file it writes; training keeps its own
     settled = settle(ns) if engine.rank() == 0 else None
+    engine.prepare_environment(use_deepspeed=bool(ns.deepspeed))
     engine.start_distributed(use_deepspeed=bool(ns.deepspeed))
     try:
         train(engine.from_rank_0(settled))
@@ -50,8 +62,10 @@ def _main(argv: list[str]) -> None:
 def settle(ns: argparse.Namespace) -> dict[str, Any]:
     """Rank 0: check everything, decide what is open, build what is missing. The values every rank goes on with."""
     sample = not any(getattr(ns, name) for name in checks.NEEDED)
-    if sample and ns.max_steps < 0:
-        ns.max_steps, ns.max_length = SAMPLE_STEPS, min(ns.max_length, 64)
+    if ns.max_steps == -1:
+        ns.max_steps = SAMPLE_STEPS if sample else PUBLISHED_STEPS
+    if ns.max_length is None:
+        ns.max_length = SAMPLE_LENGTH if sample else PUBLISHED_LENGTH
     folder = cli.run_folder(ns.output_dir, "general", ns.resume_from_checkpoint)
     if sample:
         ns.source_language, ns.target_language = SAMPLE_LANGUAGES
@@ -63,23 +77,26 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
         _use_sample(ns)
     checks.check_files(ns)
     checks.check_teacher(ns)
-    given = {name: getattr(ns, name) for kind in TYPES for name in kind.__dataclass_fields__ if hasattr(ns, name)}  # type: ignore[attr-defined]
-    ns.output_dir = str(folder)
+    given = _given(ns)
     if ns.resume_from_checkpoint:
+        ns.output_dir = str(folder)
         _settle_resume(ns, given, folder)
         return vars(ns)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    existed = folder.exists()
-    folder.mkdir(exist_ok=True)
-    try:
+    with new_folder(folder, explicit=ns.output_dir is not None) as folder:
+        ns.output_dir = str(folder)
         report = preparation.prepare(ns, folder / "build", Console())
-    except BaseException:
-        if not existed:
-            folder.rmdir()
-        raise
     record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=_data_hashes(ns))
     record.update(results={"build": report})
     return vars(ns)
+
+
+def _given(ns: argparse.Namespace) -> dict[str, Any]:
+    """Every argument for the record, folders as absolute paths: the run may be resumed from another place."""
+    given = {name: getattr(ns, name) for kind in TYPES for name in kind.__dataclass_fields__ if hasattr(ns, name)}
+    for name in ("teacher_model", "student", "source_sft", "target_sft"):
+        if given[name] and Path(given[name]).exists():
+            given[name] = str(Path(given[name]).resolve())
+    return given
 
 
 def _use_sample(ns: argparse.Namespace) -> None:
@@ -91,12 +108,25 @@ def _use_sample(ns: argparse.Namespace) -> None:
 
 
 def _settle_resume(ns: argparse.Namespace, given: dict[str, Any], folder: Path) -> None:
-    recorded = RunRecord.open(folder).content["arguments"]
-    names = [*ModelArguments.__dataclass_fields__, *LossArguments.__dataclass_fields__, "max_steps", "seed"]
-    checks.check_same_run(given, recorded, [n for n in names if n != "preprocessing_workers"], folder)
+    try:
+        record = RunRecord.open(folder).content
+        recorded, data = record["arguments"], record["data"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / 'run.json'}: damaged; the run cannot be resumed") from None
+    names = {*ModelArguments.__dataclass_fields__, *LossArguments.__dataclass_fields__, "max_steps", "seed"}
+    names -= {"preprocessing_workers", "source_file", "target_file"}
+    checks.check_same_run(given, recorded, sorted(names), folder)
+    for side, found in _data_hashes(ns).items():
+        if (found["sha256"] or found["file"]) != (data[side]["sha256"] or data[side]["file"]):
+            raise InputError(f"--{side}_file {found['file']}: not the text that the run in {folder} was started with")
+    for part in (preparation.TEACHER, preparation.STUDENT):
+        if not (folder / "build" / part / "config.json").is_file():
+            raise InputError(f"{folder / 'build' / part}: missing, so the run cannot be resumed; start a new one")
     checkpoint = checkpoints.find_checkpoint(folder, ns.resume_from_checkpoint)
-    ns.resume_from_checkpoint = str(checkpoint)
-    if ns.deepspeed and checkpoints.world_size_of(checkpoint) != engine.world_size():
+    ns.resume_from_checkpoint = str(checkpoint) if checkpoint else None
+    if checkpoint is None:
+        Console().print(f"{folder} holds no whole checkpoint: starting at step 0", soft_wrap=True)
+    elif ns.deepspeed and checkpoints.world_size_of(checkpoint) != engine.world_size():
         checkpoints.to_universal(checkpoint)
 
 
@@ -118,12 +148,14 @@ def train(values: dict[str, Any]) -> None:
     teacher = AutoModelForMaskedLM.from_pretrained(built / preparation.TEACHER, dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(built / preparation.STUDENT)
     chunks = preparation.read_chunks(ns, tokenizer, progress=False)
+    layers = read_layer_map(built / preparation.STUDENT)
+    assert layers is not None  # preparation wrote it
     kept = [path for path in (built / preparation.STUDENT).iterdir() if path.name in OURS]
     trainer = DistillationTrainer(
         student,
         teacher,
         args,
-        layer_map=read_layer_map(built / preparation.STUDENT),
+        layer_map=layers,
         train_dataset={language: part.train for language, part in chunks.items()},
         eval_dataset={language: part.validation for language, part in chunks.items()},
         losses=LossArguments(**checks.as_fields(ns, LossArguments)),
@@ -135,9 +167,10 @@ def train(values: dict[str, Any]) -> None:
     )
     trainer.train(resume_from_checkpoint=ns.resume_from_checkpoint)
     trainer.save_model(str(folder))
+    peaks = engine.from_every_rank(peak_memory(args.device))
     if engine.rank() == 0:
         record = RunRecord.open(folder)
-        record.update(results=results(trainer, folder, built))
+        record.update(results={**results(trainer, folder, built), "peak_memory_bytes": peaks})
         record.finish()
         print_summary(record.content, folder, Console())
 

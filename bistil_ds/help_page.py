@@ -1,4 +1,4 @@
-"""How `--help` reads: the usual flags in groups with short texts, one spelling each, defaults where they say something."""
+"""How `--help` reads: the usual flags in groups, short texts, one spelling each, defaults where they say something."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ USUAL: dict[str, dict[str, str | None]] = {
     },
     "run": {
         "output_dir": None,
-        "resume_from_checkpoint": "true: the newest whole checkpoint of --output_dir; or one of its checkpoint folders.",
+        "resume_from_checkpoint": "true: from the newest whole checkpoint of --output_dir; or a folder: one of them.",
         "eval_steps": None,
         "per_device_eval_batch_size": "Chunks per device in validation.",
         "save_steps": None,
@@ -73,10 +73,9 @@ def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: 
     for title, texts in USUAL.items():
         group = parser.add_argument_group(title)
         for name, text in texts.items():
-            if (action := ungrouped.get(name)) is None:  # other commands have no teacher
-                continue
-            action.help = text or action.help
-            _move(action, parser._optionals, group)
+            if name in ungrouped:  # other commands have no teacher
+                ungrouped[name].help = text or ungrouped[name].help
+                _move(ungrouped[name], parser._optionals, group)
     rare = parser.add_argument_group("all other transformers.TrainingArguments")
     for action in list(parser._optionals._group_actions):
         if action.dest not in ("help", "help_all"):

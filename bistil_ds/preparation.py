@@ -1,7 +1,7 @@
-"""Rank 0's part of phase 1 before any training exists: read the text, trim the teacher, build the student, all to disk.
+"""Rank 0's part of phase 1 before any training exists: read the text, trim the teacher, build the student, to disk.
 
-It runs before a ZeRO-3 configuration object does, since with one every loaded model is partitioned and copies read empty
-tensors. Every rank then loads the folder left here.
+It runs before a ZeRO-3 configuration object does, since with one every loaded model is partitioned and copies read
+empty tensors. Every rank then loads the folder left here.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from datasets import Dataset
 from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds import checks, corpora
+from bistil_ds import checks, corpora, engine
 from bistil_ds.errors import InputError
+from bistil_ds.run_folder import UNFINISHED
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
-from bistil_ds.vocabulary import load_kept_ids, save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 from bistil_ds.student_folder import KEPT_IDS, read_layer_map, write_alignment
+from bistil_ds.student_folder import base_vocab_size as student_base_vocab_size
+from bistil_ds.vocabulary import load_kept_ids, save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 
 STUDENT, TEACHER = "student", "teacher"
-SAMPLED_CHUNKS = 64  # chunks a language whose teacher states the projections are fitted on
+SAMPLED_CHUNKS = 16  # chunks a language whose teacher states the projections are fitted on
 
 
 @dataclass
@@ -40,14 +42,12 @@ class Chunks:
 
 
 def read_chunks(ns: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, progress: bool) -> dict[str, Chunks]:
-    """Packed training and validation chunks of both languages; cached by content, so ranks after the first are instant."""
+    """Packed training and validation chunks of both languages; cached by content, so later ranks wait for nothing."""
     found = {}
     for side in ("source", "target"):
         language = getattr(ns, f"{side}_language")
         texts = read_texts(ns, side)
-        chunks = corpora.pack(
-            texts, tokenizer, ns.max_length, num_proc=ns.preprocessing_workers, progress=progress
-        )
+        chunks = corpora.pack(texts, tokenizer, ns.max_length, num_proc=ns.preprocessing_workers, progress=progress)
         found[language] = Chunks(*corpora.split_validation(chunks, name=f"--{side}_file"))
     return found
 
@@ -60,16 +60,25 @@ def read_texts(ns: argparse.Namespace, side: str) -> Dataset:
 def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A masked language model in fp32 and its tokenizer; an InputError when either cannot be had."""
     try:
-        model = AutoModelForMaskedLM.from_pretrained(name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{flag} {name}: cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+        model, loading = AutoModelForMaskedLM.from_pretrained(
+            name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # transformers, safetensors, pickle and the hub have no common kind
+        raise checks.cannot_load(flag, name, error) from None
+    if missing := sorted(loading["missing_keys"]):
+        raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {missing[0]}")
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # what transformers makes up where no file is
+        raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json")
+    if len(tokenizer) > model.config.vocab_size:
+        size = model.config.vocab_size
+        raise InputError(f"{flag} {name}: its tokenizer has {len(tokenizer)} tokens, its embeddings {size}")
     return model, tokenizer
 
 
 def prepare(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:
     """Fill `folder` (new) with `teacher/` and `student/` on the trimmed vocabulary; returns what is worth recording."""
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    partial = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
     try:
         report = _build(ns, partial, console)
         os.replace(partial, folder)
@@ -88,41 +97,46 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
     if student is not None and (Path(ns.student) / KEPT_IDS).is_file():
         kept_ids = load_kept_ids(ns.student)
+        if (base := student_base_vocab_size(Path(ns.student))) != base_vocab_size:
+            raise InputError(
+                f"--student {ns.student}: was trimmed from a vocabulary of {base} tokens, the teacher has "
+                f"{base_vocab_size}; give the teacher it was built from"
+            )
         tokenizer = trim_tokenizer(tokenizer, kept_ids)
         trim_model(teacher, kept_ids)
     else:
-        trimmed = trim_vocabulary(
-            teacher,
-            tokenizer,
-            read_texts(ns, "source"),
-            read_texts(ns, "target"),
-            threshold=ns.vocab_threshold,
-            vocab_size=ns.vocab_size,
-        )
+        source, target = read_texts(ns, "source"), read_texts(ns, "target")
+        size = f"--vocab_size {ns.vocab_size}" if ns.vocab_size else f"--vocab_threshold {ns.vocab_threshold}"
+        with checks.blaming(f"--teacher_model {ns.teacher_model}, {size}"):
+            trimmed = trim_vocabulary(
+                teacher, tokenizer, source, target, threshold=ns.vocab_threshold, vocab_size=ns.vocab_size
+            )
         tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
         report["vocabulary"] = trimmed.report.to_dict()
         console.print(trimmed.report.table())
         if student is not None and student.config.vocab_size == base_vocab_size:
             trim_model(student, kept_ids)
     chunks = read_chunks(ns, tokenizer, progress=True)
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    for language, part in chunks.items():
-        needed = ns.per_device_train_batch_size * ranks
-        corpora.check_chunks(len(part.train), needed, f"{language} text")
+    for side in ("source", "target"):
+        needed = ns.per_device_train_batch_size * engine.world_size()
+        what = f"--{side}_file {getattr(ns, f'{side}_file')}"
+        corpora.check_chunks(len(chunks[getattr(ns, f"{side}_language")].train), needed, what)
     report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}
-    layers = checks.layer_map(ns, teacher.config.num_hidden_layers)
     projections = None
     if student is None:
-        student, layers, projections = build_student(
-            teacher,
-            layer_map=layers,
-            hidden_reduction_factor=ns.hidden_reduction_factor,
-            sample_batches=sample_batches(chunks) if ns.hidden_reduction_factor > 1 else None,
-        )
+        layers = checks.layer_map(ns, teacher.config.num_hidden_layers)
+        with checks.blaming(f"--hidden_reduction_factor {ns.hidden_reduction_factor}"):
+            student, layers, projections = build_student(
+                teacher,
+                layer_map=layers,
+                hidden_reduction_factor=ns.hidden_reduction_factor,
+                sample_batches=sample_batches(chunks) if ns.hidden_reduction_factor > 1 else None,
+            )
     else:
         if Path(ns.student).is_dir():
             projections = load_projections(ns.student)
-        layers = check_student(student, teacher, _own_layer_map(ns, student), projections)
+        with checks.blaming(f"--student {ns.student}"):
+            layers = check_student(student, teacher, _own_layer_map(ns), projections)
     for name, model in ((TEACHER, teacher), (STUDENT, student)):
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
@@ -136,7 +150,7 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
     return report
 
 
-def _own_layer_map(ns: argparse.Namespace, student: PreTrainedModel) -> list[int] | None:
+def _own_layer_map(ns: argparse.Namespace) -> list[int] | None:
     """The layer map of the user's own student: the flag, else what its folder says, else None (evenly spread)."""
     if ns.layer_map is not None:
         return [int(part) for part in ns.layer_map.split(",")]
@@ -146,7 +160,7 @@ def _own_layer_map(ns: argparse.Namespace, student: PreTrainedModel) -> list[int
 def sample_batches(chunks: dict[str, Chunks]) -> Iterator[dict[str, torch.Tensor]]:
     """A few chunks of each language as batches of 8, for fitting projections."""
     for part in chunks.values():
-        rows = part.train.with_format("torch")[: SAMPLED_CHUNKS]["input_ids"]
+        rows = part.train.with_format("torch")[:SAMPLED_CHUNKS]["input_ids"]
         for ids_BT in torch.as_tensor(rows).split(8):
             yield {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
 
@@ -155,4 +169,7 @@ def _check_sfts(ns: argparse.Namespace, teacher: PreTrainedModel) -> None:
     """Both language SFTs fit the untrimmed teacher, or an InputError says which does not."""
     for side in ("source", "target"):
         if name := getattr(ns, f"{side}_sft"):
-            SparseFineTuning.load(name).changes(teacher)
+            with checks.blaming(f"--{side}_sft {name}"):
+                sft = SparseFineTuning.load(name)
+                sft.apply(teacher, check_base=ns.teacher_model if Path(ns.teacher_model).is_dir() else None)
+            sft.revert(teacher)

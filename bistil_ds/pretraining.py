@@ -42,13 +42,13 @@ from bistil_ds.unigram_tokenizer import train_unigram_tokenizer
 class Recipe:
     """Sizes and schedule of a pretraining run."""
 
-    vocab_size: int = field(default=3000, metadata={"help": "tokens of the vocabulary learned from the text"})
+    vocab_size: int = field(default=2000, metadata={"help": "tokens of the vocabulary learned from the text"})
     layers: int = field(default=6, metadata={"help": "Transformer layers"})
     hidden_size: int = field(default=128, metadata={"help": "width; the feed-forward layer is four times as wide"})
     heads: int = field(default=2, metadata={"help": "attention heads"})
     max_positions: int = field(default=256, metadata={"help": "the longest input, in tokens"})
-    steps: int = field(default=600, metadata={"help": "training steps"})
-    batch_size: int = field(default=32, metadata={"help": "chunks in a step"})
+    steps: int = field(default=1000, metadata={"help": "training steps"})
+    batch_size: int = field(default=16, metadata={"help": "chunks in a step"})
     length: int = field(default=64, metadata={"help": "tokens in a chunk"})
     learning_rate: float = field(
         default=2e-3, metadata={"help": "peak; warm-up over a tenth of the steps, linear decay"}
@@ -60,10 +60,14 @@ class Recipe:
 
 
 class _Collator:
-    """Masks a batch; which tokens depends on the seed and on the place of the batch in the run."""
+    """Masks a batch; which tokens depends on the seed and on the place of the batch in the run.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, probability: float, seed: int) -> None:
-        self.tokenizer, self.probability, self.seed = tokenizer, probability, seed
+    In the first `apart` examples of the run attention stays within each text of a chunk: with little to attend to, a
+    model learns sooner to use its context. After that it runs over the whole chunk.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, probability: float, seed: int, apart: int) -> None:
+        self.tokenizer, self.probability, self.seed, self.apart = tokenizer, probability, seed, apart
         self.special = torch.tensor(tokenizer.all_special_ids)
 
     def __call__(self, rows: Sequence[tuple[int, np.ndarray]]) -> dict[str, Tensor]:
@@ -78,7 +82,11 @@ class _Collator:
             vocab_size=len(self.tokenizer),
             probability=self.probability,
         )
-        return {"input_ids": masked_BT, "labels": labels_BT}
+        batch = {"input_ids": masked_BT, "labels": labels_BT}
+        if rows[0][0] < self.apart:
+            text_BT = (ids_BT == self.tokenizer.cls_token_id).cumsum(1)  # each text, or pair, starts with this token
+            batch["attention_mask"] = (text_BT[:, :, None] == text_BT[:, None, :])[:, None]
+        return batch
 
 
 class _MaskedTrainer(Trainer):
@@ -138,7 +146,7 @@ def pretrain(
     with torch.random.fork_rng(), tempfile.TemporaryDirectory() as scratch:
         torch.manual_seed(recipe.seed)
         model = AutoModelForMaskedLM.from_config(_model_config(recipe, pieces, config))
-        _start_embeddings(model, corpora, recipe.window)
+        _start(model, corpora, recipe.window)
         arguments = TrainingArguments(
             output_dir=scratch,
             max_steps=recipe.steps,
@@ -156,7 +164,7 @@ def pretrain(
             disable_tqdm=not progress,
             remove_unused_columns=False,
         )
-        collator = _Collator(pieces, recipe.mask_probability, recipe.seed)
+        collator = _Collator(pieces, recipe.mask_probability, recipe.seed, apart=len(data) * 4 // 5)
         trainer = _MaskedTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator)
         trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
         if progress:
@@ -168,11 +176,10 @@ def pretrain(
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def _start_embeddings(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
-    """Word vectors from co-occurrence, at the scale of the model's own initialisation."""
+def _start(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
+    """Starts the word vectors from co-occurrence: from random ones a short run learns little more than frequencies."""
     weight_VD = model.get_input_embeddings().weight.data
-    vectors_VD = cooccurrence_vectors(corpora, window, *weight_VD.shape)
-    weight_VD.copy_(torch.from_numpy(vectors_VD * model.config.initializer_range))
+    weight_VD.copy_(torch.from_numpy(0.05 * cooccurrence_vectors(corpora, window, *weight_VD.shape)))
 
 
 def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Path | None) -> PreTrainedTokenizerBase:
@@ -218,7 +225,7 @@ def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: st
         max_position_embeddings=recipe.max_positions + 2,  # positions start behind the padding id
         type_vocab_size=1,
         layer_norm_eps=1e-5,
-        initializer_range=recipe.hidden_size**-0.5,  # the usual 0.02 is for widths of hundreds
+        initializer_range=0.03,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         **special,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,13 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def peak_memory(device: torch.device) -> int:
+    """Most bytes this process has held so far: allocated on the GPU, or resident on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 class SpeedMeter:
     """Counts tokens between log lines and turns them into rates.
 
@@ -84,15 +92,8 @@ class SpeedMeter:
         seconds = time.perf_counter() - self.started
         rate = self.tokens / seconds
         values = {"tokens_per_second": rate * ranks, "mfu": rate * self.flops_per_token / self.ceiling}
-        values["memory_gib"] = self._memory() / 2**30
+        values["memory_gib"] = peak_memory(self.device) / 2**30
         if self.counter is not None and self.joules is not None:
             values["joules_per_token"] = (self.counter.joules() - self.joules) / (self.tokens * ranks)
         self.restart()
         return values
-
-    def _memory(self) -> float:
-        if self.device.type == "cuda":
-            return float(torch.cuda.max_memory_allocated(self.device))
-        import psutil
-
-        return float(psutil.Process().memory_info().rss)

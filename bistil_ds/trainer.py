@@ -6,6 +6,7 @@ Shapes: B batch, T tokens.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from bistil_ds.sft import SparseFineTuning
 from bistil_ds.teacher import place_teacher, teacher_dtype
 from bistil_ds.teacher_languages import LanguageSwitch
 from bistil_ds.throughput import SpeedMeter, training_flops
+
 
 class NonFiniteLossError(RuntimeError):
     """The loss of a batch is NaN or infinite; raised before the update it would have spoilt."""
@@ -118,6 +120,13 @@ class DistillationTrainer(Trainer):
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ShortProgress)
         self.add_callback(EndOfRun)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """`Trainer.train`; it goes on from whole checkpoints of this run only, an InputError otherwise."""
+        if resume_from_checkpoint:
+            folder = Path(str(self.args.output_dir))
+            resume_from_checkpoint = str(checkpoints.find_checkpoint(folder, str(resume_from_checkpoint)))
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     # Batches
 
@@ -253,15 +262,15 @@ class DistillationTrainer(Trainer):
         if self.accelerator.state.deepspeed_plugin.zero_stage == 3:  # evaluated before any training: partition it first
             deepspeed_init(self, num_training_steps=0, inference=True)
             self.deepspeed = self.model_wrapped = self.accelerator.prepare(self.model)
+        else:
+            self.model.to(self.args.device)  # type: ignore[arg-type]  # DeepSpeed would have, in training
         return self.model_wrapped
 
     def _evaluate_language(self, model: nn.Module, language: str, dataset: Dataset, meter: TermMeter) -> None:
         size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size
         starts = list(range(0, len(dataset), size))
         rounds = -(-len(starts) // ranks)
-        bar = tqdm(
-            range(rounds), f"validating {language}", leave=False, disable=self.args.disable_tqdm or rank > 0
-        )
+        bar = tqdm(range(rounds), f"validating {language}", leave=False, disable=self.args.disable_tqdm or rank > 0)
         chunks = BilingualChunks(dataset, [])
         for turn in bar:
             mine = turn * ranks + rank
@@ -303,9 +312,10 @@ class DistillationTrainer(Trainer):
         super()._load_best_model()
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        tied = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
-        tied -= {name for name, _ in self.model.named_parameters()}
-        missing = [name for name in load_result.missing_keys if name not in tied]  # a tied weight is saved once
+        names = dict(self.model.named_parameters(remove_duplicate=False))
+        count = Counter(map(id, names.values()))
+        tied = {name for name, parameter in names.items() if count[id(parameter)] > 1}  # saved under one of its names
+        missing = [name for name in load_result.missing_keys if name not in tied]
         super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:

@@ -6,11 +6,13 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.cache import file_hash
+from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
 from bistil_ds.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining import Recipe, main, pretrain
@@ -167,3 +169,15 @@ def test_bad_input_ends_in_one_line_and_code_2(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.txt: no such file"):
         pretrain({"en": tmp_path / "absent.txt"}, tmp_path / "out", TINY, progress=False)
+
+
+def test_words_that_keep_the_same_company_start_close() -> None:
+    rng = np.random.default_rng(0)
+    topic = rng.integers(2, size=(200, 1))
+    ids = topic * 10 + rng.integers(10, size=(200, 16))  # words 0 to 9 never meet words 10 to 19
+    vectors = cooccurrence_vectors([ids], window=5, vocab_size=21, width=8)
+    unit = vectors[:20] / np.linalg.norm(vectors[:20], axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    assert likeness[:10, :10].min() > likeness[:10, 10:].max()
+    assert vectors.dtype == np.float32
+    assert vectors.std() == pytest.approx(1, abs=1e-4)

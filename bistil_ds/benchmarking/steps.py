@@ -90,7 +90,7 @@ class Steps:
         for student_map, layer in zip(student.attentions, self.layer_map):
             teacher_map = teacher.attentions[layer]
             real = teacher_map != 0
-            maps.append(nn.functional.mse_loss(student_map[real], teacher_map[real]))
+            maps.append(nn.functional.mse_loss(student_map.masked_select(real), teacher_map.masked_select(real)))
         targets = [teacher.hidden_states[i] for i in (0, *(layer + 1 for layer in self.layer_map))]
         states = [nn.functional.mse_loss(s, t) for s, t in zip(student.hidden_states, targets)]
         (torch.stack(maps).mean() + torch.stack(states).mean()).backward()

@@ -25,7 +25,15 @@ RECIPE = Recipe()
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
 CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # and one more for each language
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 20
-_SOURCES = ("sample/*.py", "pretraining*.py", "masking.py", "unigram_tokenizer.py", "masked_accuracy.py", "cooccurrence.py")
+_SOURCES = (
+    "sample/*.py",
+    "pretraining*.py",
+    "masking.py",
+    "unigram_tokenizer.py",
+    "masked_accuracy.py",
+    "cooccurrence.py",
+    "head.py",
+)
 _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
@@ -39,7 +47,7 @@ def sample_mmt(progress: bool = True) -> Path:
 
 
 def sample_corpora() -> dict[str, Path]:
-    """en.txt, tr.txt and sw.txt for phase 1: other sentences than the model has seen, and not parallel."""
+    """en.txt, tr.txt and sw.txt for phase 1: drawn apart from the model's text and from each other, so not parallel."""
     folder = _cached("corpora", _make_corpora)
     return {language: folder / f"{language}.txt" for language in LANGUAGES}
 
