@@ -22,7 +22,8 @@ SEAL = "complete.json"
 
 def seal(folder: Path, world_size: int) -> None:
     """Write the seal: the world size and the SHA-256 of every file in `folder`."""
-    files = {str(p.relative_to(folder)): file_hash(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / SEAL)
+    files = {str(p.relative_to(folder)): file_hash(p) for p in paths}
     partial = folder / f"{SEAL}.partial"
     partial.write_text(json.dumps({"world_size": world_size, "files": files}, indent=1))
     os.replace(partial, folder / SEAL)

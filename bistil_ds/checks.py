@@ -80,7 +80,8 @@ def check_training_arguments(ns: argparse.Namespace) -> None:
     if ns.fp16 and not torch.cuda.is_available():
         raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
     try:
-        with warnings.catch_warnings(action="ignore"):  # given again, once, when the run starts
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are given again, once, when the run starts
             args = _Unplaced(**{**as_fields(ns, DistillationArguments), "deepspeed": None})
             get_reporting_integration_callbacks(args.report_to)
     except (ValueError, OSError, ImportError) as error:
@@ -118,9 +119,8 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
         known = ", ".join(sorted(SUPPORTED_MODEL_TYPES))
         raise InputError(f"--teacher_model {name}: is a {config.model_type} model; supported are {known}")
     if not any("ForMaskedLM" in kind or "ForPreTraining" in kind for kind in config.architectures or ["ForMaskedLM"]):
-        raise InputError(
-            f"--teacher_model {name}: is a {config.architectures[0]}, not a masked language model; give a ...ForMaskedLM"
-        )
+        kind = config.architectures[0]
+        raise InputError(f"--teacher_model {name}: is a {kind}, not a masked language model; give a ...ForMaskedLM")
     if ns.student is None or ns.layer_map is not None:
         layer_map(ns, config.num_hidden_layers)
     if config.hidden_size % ns.hidden_reduction_factor:

@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def as_table(rows: dict[str, dict[str, float]]) -> Table:
     table = Table(title="the embedded sample: English and Turkish", title_justify="left")
     table.add_column("model")
     columns = {"parameters": "{:,.0f}", "MB": "{:.1f}", "sentences/s": "{:.0f}"}
-    columns |= {language: "{:.1%}" for language in SAMPLE_LANGUAGES}
+    columns |= dict.fromkeys(SAMPLE_LANGUAGES, "{:.1%}")
     for name in columns:
         table.add_column(f"masked tokens {name}" if name in SAMPLE_LANGUAGES else name, justify="right")
     for model, row in rows.items():

@@ -1,8 +1,8 @@
 """The loss of phase 1: teacher and student on one batch, every term, and their weighted sum (BiStil, section 3.1).
 
-Aligned states 0..S: student state i with teacher state `layer_map[i-1] + 1`, state 0 being the embedding output. Attention
-maps: student layer i with teacher layer `layer_map[i]`. Both models run SDPA; maps are compared from captured queries and
-keys and never written to memory.
+Aligned states 0..S: student state i with teacher state `layer_map[i-1] + 1`, state 0 being the embedding output.
+Attention maps: student layer i with teacher layer `layer_map[i]`. Both models run SDPA; maps are compared from captured
+queries and keys and never written to memory.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N masked positions, V vocabulary.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from bistil_kernels import attention_map_loss, hidden_state_loss, linear_distillation_kl
@@ -20,12 +21,13 @@ from torch import Tensor, nn
 from bistil_ds.arguments import LossArguments
 from bistil_ds.attention import AttentionRecorder
 from bistil_ds.errors import InputError
-from bistil_ds.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.freed_memory import release_unused
+from bistil_ds.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.schedule import Weight
-from bistil_ds.student.families import layers_of
+from bistil_ds.student.families import family_of, layers_of
 
 QueriesKeys = tuple[Tensor, Tensor]
+Vocabulary = tuple[Tensor, Tensor, Tensor | None]
 
 
 @dataclass
@@ -54,11 +56,11 @@ class Terms:
 
 @dataclass
 class TeacherView:
-    """What one teacher forward leaves for the losses: aligned states [B, T, Dt], maps' queries and keys [B, H, T, d]."""
+    """What a teacher forward leaves for the losses: aligned states [B, T, Dt], maps' queries and keys [B, H, T, d]."""
 
     hidden: list[Tensor]
     queries_keys: list[QueriesKeys]
-    vocabulary: list[Tensor | None] = field(default_factory=list)  # hidden [N, Dt], weight [V, Dt], bias [V]
+    vocabulary: Vocabulary | None = None  # hidden [N, Dt], weight [V, Dt], bias [V]
 
 
 class Distiller:
@@ -112,7 +114,9 @@ class Distiller:
                 losses `labels` int64 [B, T], -100 where a token was not masked.
             progress: share of the run done, for scheduled weights.
         """
-        inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch}
+        inputs: dict[str, Tensor] = {
+            k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch
+        }
         mask_BT = _padding_mask(batch)
         labels_BT = batch.get("labels") if self.reads_vocabulary else None
         positions = None if labels_BT is None else flat_positions(labels_BT != -100)
@@ -125,8 +129,9 @@ class Distiller:
 
     def _unreached(self, student: nn.Module) -> list[nn.Parameter]:
         """Parameters no loss has a gradient for."""
-        if self.reads_vocabulary:
-            return []
+        if self.reads_vocabulary:  # all but the bias a head keeps beside an untied decoder's own
+            bias = student.get_parameter(family_of(student).decoder_bias)
+            return [] if bias is self.student_head.decoder.bias else [bias]
         head = head_parameters(student)
         if self.weights["hidden"].used:
             return head
@@ -142,17 +147,17 @@ class Distiller:
     @torch.no_grad()
     def teacher_view(self, inputs: dict[str, Tensor], positions: Tensor | None) -> TeacherView:
         """Run the teacher and keep only the aligned states, queries and keys."""
-        vocabulary: list[Tensor | None] = []
+        vocabulary: list[Vocabulary] = []
 
         def keep(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
-            vocabulary[:] = [hidden_ND, weight_VD, bias_V]
+            vocabulary.append((hidden_ND, weight_VD, bias_V))
             return hidden_ND.new_zeros(0)
 
         self.teacher_head.set(positions, keep if positions is not None else None)
         self.teacher.eval()
         with self.teacher_recorder, self.teacher_head:
             states = self.run_teacher(**inputs, output_hidden_states=True).hidden_states
-        view = TeacherView([states[i] for i in self.teacher_states], _taken(self.teacher_recorder), vocabulary)
+        view = TeacherView([states[i] for i in self.teacher_states], _taken(self.teacher_recorder), *vocabulary)
         del states
         release_unused(view.hidden[0].device)
         return view
@@ -171,7 +176,7 @@ class Distiller:
         with ExitStack() as stack:
             stack.enter_context(self.student_recorder)
             stack.enter_context(self.student_head)
-            stack.enter_context(_gathered(view.vocabulary))
+            stack.enter_context(_gathered(view.vocabulary or ()))
             output = model(**inputs, output_hidden_states=True)
         queries_keys = _taken(self.student_recorder)
         student_states = [output.hidden_states[i] for i in self.student_states]
@@ -208,7 +213,10 @@ class Distiller:
                 "the attention loss has no gradient: gradient checkpointing with use_reentrant=True, or a frozen "
                 "student; use use_reentrant=False"
             )
-        options = {"kind": self.losses.attention_loss, "mask_queries": not self.losses.published_losses}
+        options: dict[str, Any] = {
+            "kind": self.losses.attention_loss,
+            "mask_queries": not self.losses.published_losses,
+        }
         if student[0][0].is_cuda:  # one launch for all pairs
             return attention_map_loss(student, teacher, mask_BT, **options)
         values = []
@@ -226,6 +234,7 @@ class Distiller:
         def losses(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
             values = []
             if self.weights["logit"].used:
+                assert view.vocabulary is not None
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
                 with torch.autocast(hidden_ND.device.type, enabled=False):  # it chooses its own precision
                     kl = linear_distillation_kl(
@@ -268,7 +277,7 @@ def _padding_mask(batch: dict[str, Tensor]) -> Tensor | None:
 
 
 @contextmanager
-def _gathered(tensors: list[Tensor | None]) -> Iterator[None]:
+def _gathered(tensors: Sequence[Tensor | None]) -> Iterator[None]:
     """The teacher's output weights whole while the student's loss reads them, where ZeRO-3 partitions them."""
     partitioned = [t for t in tensors if t is not None and hasattr(t, "ds_id")]
     gather: AbstractContextManager[object] = nullcontext()

@@ -1,8 +1,8 @@
 """Run a masked language model's head only where a loss needs it, inside the model's own forward.
 
-Reading an output weight outside the module that owns it sees an empty, partitioned tensor at ZeRO-3. Here the head stays
-where it is: while a `HeadTap` is installed, the head receives only the wanted positions, and the final projection hands
-its input and weight to a loss instead of producing logits over the vocabulary.
+Reading an output weight outside the module that owns it sees an empty, partitioned tensor at ZeRO-3. Here the head
+stays where it is: while a `HeadTap` is installed, the head receives only the wanted positions, and the final projection
+hands its input and weight to a loss instead of producing logits over the vocabulary.
 
 Shapes: B batch, T tokens, D width, N wanted positions, V vocabulary.
 """
@@ -43,12 +43,12 @@ class HeadTap:
         self.projection: Projection | None = None
 
     def set(self, positions: Tensor | None, projection: Projection | None) -> None:
-        """Choose what forward passes do until the tap is left: `positions` int64 [N] and what to do with them, or nothing."""
+        """What forward passes do until the tap is left: `positions` int64 [N] and what to do there, or nothing."""
         self.positions, self.projection = positions, projection
 
     def __enter__(self) -> HeadTap:
         # methods, not closures made here: a compiled model would be compiled again for each new function
-        self.head.forward, self.decoder.forward = self._run_head, self._run_decoder  # type: ignore[method-assign]
+        self.head.forward, self.decoder.forward = self._run_head, self._run_decoder
         return self
 
     def _run_head(self, hidden_BTD: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from transformers import (
     Trainer,
     TrainingArguments,
     XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
@@ -177,9 +178,16 @@ def pretrain(
 
 
 def _start(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
-    """Starts the word vectors from co-occurrence: from random ones a short run learns little more than frequencies."""
+    """Starts the word vectors from co-occurrence and lets the first layer pass on the mean of a token's context.
+
+    From random weights alone a short run learns little more than the frequencies of words.
+    """
     weight_VD = model.get_input_embeddings().weight.data
     weight_VD.copy_(torch.from_numpy(0.05 * cooccurrence_vectors(corpora, window, *weight_VD.shape)))
+    if isinstance(model, XLMRobertaForMaskedLM):
+        attention = model.roberta.encoder.layer[0].attention
+        torch.nn.init.eye_(attention.self.value.weight)
+        torch.nn.init.eye_(attention.output.dense.weight)
 
 
 def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Path | None) -> PreTrainedTokenizerBase:

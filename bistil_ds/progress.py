@@ -30,7 +30,7 @@ class ShortProgress(ProgressCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Nothing: validation draws its own bar."""
 
-    on_prediction_step = on_predict = on_evaluate  # type: ignore[assignment]
+    on_prediction_step = on_predict = on_evaluate
 
 
 class EndOfRun(TrainerCallback):

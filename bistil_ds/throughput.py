@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def encoder_flops(config: object, length: int, layers: int) -> float:
     """FLOPs of one token's forward pass through `layers` encoder layers at `length` tokens of context.
 
-    A multiply and an add are two operations. Counted: the four attention projections, both feed-forward matrices, scores
-    and weighted values. Embeddings, norms and activations are not.
+    A multiply and an add are two operations. Counted: the four attention projections, both feed-forward matrices,
+    scores and weighted values. Embeddings, norms and activations are not.
     """
     width, inner = config.hidden_size, config.intermediate_size  # type: ignore[attr-defined]
     return layers * 2.0 * (4 * width * width + 2 * width * inner + 2 * width * length)

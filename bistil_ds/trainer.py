@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.integrations.deepspeed import deepspeed_init
-from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.training_args import ParallelMode
 
 from bistil_ds import checkpoints
@@ -59,6 +60,9 @@ class DistillationTrainer(Trainer):
         processing_class: the tokenizer, saved with the student.
     """
 
+    control: TrainerControl
+    model_wrapped: Any  # the model, or the engine around it
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -83,8 +87,8 @@ class DistillationTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            train_dataset=dict(train_dataset),  # type: ignore[arg-type]
-            eval_dataset=dict(eval_dataset or {}),  # type: ignore[arg-type]
+            train_dataset=dict(train_dataset),
+            eval_dataset=dict(eval_dataset or {}),
             processing_class=processing_class,
             **kwargs,
         )
@@ -161,7 +165,7 @@ class DistillationTrainer(Trainer):
 
     # One step
 
-    def compute_loss(  # type: ignore[override]
+    def compute_loss(
         self,
         model: nn.Module,
         inputs: dict[str, Any],
@@ -203,7 +207,7 @@ class DistillationTrainer(Trainer):
     ) -> Terms:
         """Every loss term of one batch, with the teacher in that batch's language.
 
-        Which tokens are masked depends on `seed` and on `share`: the batch is part i of n of the batch `seed` stands for.
+        `seed` and `share` (i, n) decide which tokens are masked: this is part i of n of the batch `seed` stands for.
         """
         if self.language_switch is not None:
             self.language_switch.switch_to(language)
@@ -239,11 +243,10 @@ class DistillationTrainer(Trainer):
 
         `cosine_i` is the mean cosine of student and (projected) teacher state i over real tokens.
         """
-        model = self._evaluation_model()
-        model.eval()
-        datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset  # type: ignore[assignment]
+        datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
         meter = TermMeter()
-        with torch.no_grad():
+        with self._evaluation_model() as model, torch.no_grad():
+            model.eval()
             for language, dataset in datasets.items():
                 self._evaluate_language(model, language, dataset, meter)
         by_language = meter.drain()
@@ -256,15 +259,20 @@ class DistillationTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _evaluation_model(self) -> nn.Module:
+    @contextmanager
+    def _evaluation_model(self) -> Iterator[nn.Module]:
         if self.model_wrapped is not self.model or not self.is_deepspeed_enabled:
-            return self.model_wrapped
-        if self.accelerator.state.deepspeed_plugin.zero_stage == 3:  # evaluated before any training: partition it first
+            yield self.model_wrapped
+        elif self.accelerator.state.deepspeed_plugin.zero_stage < 3:
+            yield self.model.to(self.args.device)  # not there before training
+        else:  # before training, which wants an engine of its own
             deepspeed_init(self, num_training_steps=0, inference=True)
-            self.deepspeed = self.model_wrapped = self.accelerator.prepare(self.model)
-        else:
-            self.model.to(self.args.device)  # type: ignore[arg-type]  # DeepSpeed would have, in training
-        return self.model_wrapped
+            engine = self.accelerator.prepare(self.model)
+            try:
+                yield engine
+            finally:
+                engine.destroy()
+                self.accelerator.free_memory()
 
     def _evaluate_language(self, model: nn.Module, language: str, dataset: Dataset, meter: TermMeter) -> None:
         size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size

@@ -108,9 +108,9 @@ def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("explicit", [True, False])
 def test_a_failed_start_takes_its_folders_with_it(tmp_path: Path, explicit: bool) -> None:
-    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "a" / "b" / "run", explicit=explicit) as folder:
-        assert folder.is_dir()
-        raise ZeroDivisionError
+    folder = tmp_path / "a" / "b" / "run"
+    with pytest.raises(OSError, match="missing"), new_folder(folder, explicit=explicit):
+        (folder / "missing").unlink()  # any failure
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,7 +145,7 @@ def test_the_public_names_are_there() -> None:
 def test_importing_the_command_starts_nothing(tmp_path: Path) -> None:
     code = (
         "import os, sys; before = dict(os.environ); import bistil_ds.general, torch\n"
-        "assert dict(os.environ) == before or set(os.environ) - set(before) <= {'KMP_INIT_AT_FORK', 'KMP_DUPLICATE_LIB_OK'}\n"
+        "assert dict(os.environ) == before\n"
         "assert 'deepspeed' not in sys.modules and not torch.distributed.is_initialized()\n"
         "assert not torch.cuda.is_initialized()"
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import weakref
 from collections.abc import Sequence
 
@@ -217,13 +218,13 @@ def test_exactly_the_parameters_no_loss_reaches_are_frozen() -> None:
         LossArguments(mlm_weight="1"),
         LossArguments(hidden_weight="0", attention_weight="0", logit_weight="1"),
     ):
-        for kind in (*KINDS, "xlm-roberta-xl"):
-            teacher, student, layer_map, _ = pair(kind)
+        for kind, tied in itertools.product((*KINDS, "xlm-roberta-xl"), (True, False)):
+            teacher, student, layer_map, _ = pair(kind, tie_word_embeddings=tied)
             terms = Distiller(student, teacher, layer_map, losses)(student, with_labels(padded()))
             reached = set(gradients(student, terms.total))
             trainable = {name for name, p in student.named_parameters() if p.requires_grad}
-            assert reached == trainable, (kind, losses)
-            assert student.get_input_embeddings().weight.requires_grad  # the head's too, tied
+            assert reached == trainable, (kind, tied, losses)
+            assert student.get_input_embeddings().weight.requires_grad
             without_head = not float(losses.mlm_weight) + float(losses.logit_weight)
             assert without_head != any("dense" in n and n.startswith(("lm_head", "cls")) for n in trainable)
 

@@ -45,7 +45,9 @@ def chunks(tokenizer: PreTrainedTokenizerFast, language: str, rows: int, seed: i
     """Token ids of made-up text: all `LENGTH` long, or of unequal lengths."""
     ids = [tokenizer(line)["input_ids"] for line in tiny.text_lines(language, 4 * rows, seed)]
     flat = [one for line in ids for one in line]
-    cut = [flat[i * LENGTH : (i + 1) * LENGTH] for i in range(rows)] if packed else [line[:LENGTH] for line in ids[:rows]]
+    cut = (
+        [flat[i * LENGTH : (i + 1) * LENGTH] for i in range(rows)] if packed else [line[:LENGTH] for line in ids[:rows]]
+    )
     return Dataset.from_dict({"input_ids": cut})
 
 
@@ -264,7 +266,9 @@ def shift(teacher_folder: Path, seed: int) -> SparseFineTuning:
     shape = load_file(teacher_folder / "model.safetensors")[name].shape
     generator = torch.Generator().manual_seed(seed)
     indices = torch.randperm(shape.numel(), generator=generator)[:100].sort().values
-    return SparseFineTuning(f"sft-{seed}", {name: SparseDiff(tuple(shape), indices, torch.randn(100, generator=generator))})
+    return SparseFineTuning(
+        f"sft-{seed}", {name: SparseDiff(tuple(shape), indices, torch.randn(100, generator=generator))}
+    )
 
 
 def test_the_teacher_carries_each_languages_sft_and_gets_its_exact_bits_back(make: Make, teacher_folder: Path) -> None:
@@ -273,7 +277,9 @@ def test_the_teacher_carries_each_languages_sft_and_gets_its_exact_bits_back(mak
     original = load_file(teacher_folder / "model.safetensors")
     with_sfts, without = trainer.evaluate(), make().evaluate()
     for language in LANGUAGES:
-        assert with_sfts[f"eval_{language}_attention_0"] != pytest.approx(without[f"eval_{language}_attention_0"], rel=1e-3)
+        assert with_sfts[f"eval_{language}_attention_0"] != pytest.approx(
+            without[f"eval_{language}_attention_0"], rel=1e-3
+        )
         changed = make(keep={})
         sfts[language].apply(changed.distiller.teacher)
         assert with_sfts[f"eval_{language}_loss"] == changed.evaluate()[f"eval_{language}_loss"]
@@ -308,6 +314,15 @@ def test_one_language_is_refused(make: Make) -> None:
         DistillationTrainer(
             trainer.model, trainer.distiller.teacher, trainer.args, layer_map=[1, 3], train_dataset={"aa": []}
         )
+
+
+def test_several_gpus_of_one_process_are_not_shared_by_replicas(make: Make) -> None:
+    first = make()
+    first.args._n_gpu = 2  # as on a machine with two GPUs
+    second = DistillationTrainer(
+        first.model, first.distiller.teacher, first.args, layer_map=[1, 3], train_dataset=first.train_dataset
+    )
+    assert second.args.n_gpu == 1
 
 
 @pytest.mark.parametrize("accumulation", [1, 4])
@@ -348,7 +363,9 @@ def test_every_kind_of_loss_trains(make: Make, losses: LossArguments) -> None:
 
 @pytest.mark.parametrize("losses", [LossArguments(), LossArguments(logit_weight="1", mlm_weight="1")])
 def test_gradient_checkpointing_trains_the_same(make: Make, tmp_path: Path, losses: LossArguments) -> None:
-    plain, frugal = (make(losses, gradient_checkpointing=on, output_dir=str(tmp_path / str(on))) for on in (False, True))
+    plain, frugal = (
+        make(losses, gradient_checkpointing=on, output_dir=str(tmp_path / str(on))) for on in (False, True)
+    )
     plain.train()
     frugal.train()
     assert frugal.model.is_gradient_checkpointing

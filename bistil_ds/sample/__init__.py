@@ -2,7 +2,7 @@
 
 from bistil_ds.sample.annotation import Sentence
 from bistil_ds.sample.generation import LANGUAGES, Parallel, sentences
-from bistil_ds.sample.mmt import held_out_accuracy, sample_corpora, sample_mmt
+from bistil_ds.sample.mmt import held_out_accuracy, held_out_sentences, sample_corpora, sample_mmt
 from bistil_ds.sample.text import write_text
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Parallel",
     "Sentence",
     "held_out_accuracy",
+    "held_out_sentences",
     "sample_corpora",
     "sample_mmt",
     "sentences",

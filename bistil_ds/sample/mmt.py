@@ -24,7 +24,7 @@ from bistil_ds.sample.text import write_text
 RECIPE = Recipe()
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
 CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # and one more for each language
-HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 20
+HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
 _SOURCES = (
     "sample/*.py",
     "pretraining*.py",
@@ -52,12 +52,17 @@ def sample_corpora() -> dict[str, Path]:
     return {language: folder / f"{language}.txt" for language in LANGUAGES}
 
 
+def held_out_sentences() -> dict[str, list[str]]:
+    """Language → sentences that no part of the sample trains on, line n of each meaning the same."""
+    parallel = list(sentences(HELD_OUT_SENTENCES, HELD_OUT_SEED))
+    return {language: [each[language].text for each in parallel] for language in LANGUAGES}
+
+
 def held_out_accuracy(model_folder: str | Path) -> dict[str, dict[str, float]]:
     """Language → `masked_accuracy` of a saved model on sentences that no part of the sample trains on."""
     model = AutoModelForMaskedLM.from_pretrained(model_folder)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    parallel = list(sentences(HELD_OUT_SENTENCES, HELD_OUT_SEED))
-    return {lang: masked_accuracy(model, tokenizer, [each[lang].text for each in parallel]) for lang in LANGUAGES}
+    return {language: masked_accuracy(model, tokenizer, lines) for language, lines in held_out_sentences().items()}
 
 
 def _make_mmt(folder: Path, progress: bool) -> None:
