@@ -84,6 +84,8 @@ class DistillationTrainer(Trainer):
             raise InputError(f"train_dataset has {len(train_dataset)} languages: expected source and target")
         if args.n_gpu > 1:
             args._n_gpu = 1  # never DataParallel: its replicas record nothing; launch a process for each GPU instead
+        if args.ddp_find_unused_parameters is None:
+            args.ddp_find_unused_parameters = False  # what no loss reaches is frozen
         super().__init__(
             model=model,
             args=args,
