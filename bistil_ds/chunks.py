@@ -73,7 +73,9 @@ def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> d
     languages = {row["language"] for row in rows if "language" in row}
     if len(languages) > 1:
         raise ValueError("a batch is of one language")
-    return batch | {"language": language for language in languages}
+    if languages:
+        batch["language"] = languages.pop()
+    return batch
 
 
 def _tensor(ids: Any) -> Tensor:

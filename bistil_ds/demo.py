@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
 def forward_seconds(models: dict[str, PreTrainedModel], batch: dict[str, Any], rounds: int = 30) -> dict[str, float]:
     """Median wall time of one encoder forward of each model, in seconds; the models take turns."""
     with torch.inference_mode():
-        ways = {name: Way(lambda model=model: model.base_model(**batch)) for name, model in models.items()}
+        ways = {name: Way(partial(model.base_model, **batch)) for name, model in models.items()}
         times = interleaved(ways, rounds, torch.device("cpu"))
     return {name: statistics.median(each) for name, each in times.items()}
 

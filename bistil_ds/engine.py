@@ -28,6 +28,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def local_world_size() -> int:
+    """Number of this run's processes on this machine, as far as the launcher says."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or world_size())
+
+
 def find_config(name: str) -> Path:
     """A DeepSpeed file: a path, or the name of one that comes with the package, such as `zero2` or `zero2.json`."""
     path = Path(name).expanduser()
@@ -71,7 +76,7 @@ def prepare_environment(use_deepspeed: bool) -> None:
 
 
 def _prepare_cpu(use_deepspeed: bool) -> None:
-    local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE", "1"))
+    local = local_world_size()
     if "OMP_NUM_THREADS" not in os.environ and local > 1:  # else every rank takes every core
         torch.set_num_threads(max(1, torch.get_num_threads() // local))
     if use_deepspeed:

@@ -1,4 +1,4 @@
-"""Give memory back that the C library keeps: on a CPU, freed activations leave holes in the heap that only grow the peak."""
+"""Give back memory the C library keeps: on a CPU, freed activations leave holes in the heap that raise the peak."""
 
 from __future__ import annotations
 

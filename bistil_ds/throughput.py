@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from bistil_ds.engine import local_world_size
+
 if TYPE_CHECKING:
     from bistil_ds.energy import Counter
 
@@ -94,6 +96,6 @@ class SpeedMeter:
         values = {"tokens_per_second": rate * ranks, "mfu": rate * self.flops_per_token / self.ceiling}
         values["memory_gib"] = peak_memory(self.device) / 2**30
         if self.counter is not None and self.joules is not None:
-            values["joules_per_token"] = (self.counter.joules() - self.joules) / (self.tokens * ranks)
+            values["joules_per_token"] = (self.counter.joules() - self.joules) / (self.tokens * local_world_size())
         self.restart()
         return values

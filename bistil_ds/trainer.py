@@ -5,8 +5,6 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +15,10 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import deepspeed_init
 from transformers.trainer_callback import ProgressCallback, TrainerControl
-from transformers.training_args import ParallelMode
 
-from bistil_ds import checkpoints
 from bistil_ds.arguments import DistillationArguments, LossArguments
 from bistil_ds.batches import BilingualBatches
 from bistil_ds.chunks import BilingualChunks, collate_chunks
@@ -32,6 +28,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.masking import mask_tokens
 from bistil_ds.meter import TermMeter
 from bistil_ds.progress import EndOfRun, ShortProgress
+from bistil_ds.sealed_trainer import SealedTrainer
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.teacher import place_teacher, teacher_dtype
 from bistil_ds.teacher_languages import LanguageSwitch
@@ -42,7 +39,7 @@ class NonFiniteLossError(RuntimeError):
     """The loss of a batch is NaN or infinite; raised before the update it would have spoilt."""
 
 
-class DistillationTrainer(Trainer):
+class DistillationTrainer(SealedTrainer):
     """Distils `teacher` into `model` on text of two languages.
 
     Args:
@@ -92,6 +89,7 @@ class DistillationTrainer(Trainer):
             train_dataset=dict(train_dataset),
             eval_dataset=dict(eval_dataset or {}),
             processing_class=processing_class,
+            keep_files=keep_files,
             **kwargs,
         )
         self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
@@ -118,7 +116,6 @@ class DistillationTrainer(Trainer):
             if teacher_folder is None:
                 raise InputError("language_sfts need teacher_folder, the folder the teacher was loaded from")
             self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
-        self.keep_files = list(keep_files)
         self._pad_token_id = model.config.pad_token_id or 0  # position ids of RoBERTa-like models depend on it
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
@@ -126,13 +123,6 @@ class DistillationTrainer(Trainer):
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ShortProgress)
         self.add_callback(EndOfRun)
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """`Trainer.train`; it goes on from whole checkpoints of this run only, an InputError otherwise."""
-        if resume_from_checkpoint:
-            folder = Path(str(self.args.output_dir))
-            resume_from_checkpoint = str(checkpoints.find_checkpoint(folder, str(resume_from_checkpoint)))
-        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     # Batches
 
@@ -255,8 +245,7 @@ class DistillationTrainer(Trainer):
         metrics = {f"{metric_key_prefix}_{k}_{name}": v for k, row in by_language.items() for name, v in row.items()}
         if by_language:
             metrics[f"{metric_key_prefix}_loss"] = sum(row["loss"] for row in by_language.values()) / len(by_language)
-        if self.speed is not None:
-            self.speed.restart()
+        self.restart_speed()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -292,61 +281,17 @@ class DistillationTrainer(Trainer):
 
     # Logging
 
+    def on_saved(self) -> None:
+        self.restart_speed()
+
+    def restart_speed(self) -> None:
+        """Begin a new interval of speed: what was not training does not count."""
+        if self.speed is not None:
+            self.speed.restart()
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self.speed is not None:
             for language, row in self.meter.drain().items():
                 logs.update({f"{language}/{name}": value for name, value in row.items()})
             logs.update(self.speed.drain(self.args.world_size))
         super().log(logs, start_time)
-
-    # Saving
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        folder = Path(output_dir or self.args.output_dir)
-        if self.args.should_save:
-            (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle nobody needs: run.json has it all
-            for path in self.keep_files:
-                shutil.copy2(path, folder / path.name)
-
-    def _load_best_model(self) -> None:
-        best = Path(self.state.best_model_checkpoint or "")
-        if reason := checkpoints.broken(best):
-            raise InputError(f"the best student cannot be loaded: {reason}")
-        if self.is_deepspeed_enabled:  # it may have been written by another number of ranks than goes on now
-            other = checkpoints.world_size_of(best) != self.args.world_size
-            if other and self.args.should_save:
-                checkpoints.to_universal(best)
-            self._barrier()
-            self.model_wrapped._config.load_universal_checkpoint = other
-        super()._load_best_model()
-
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        names = dict(self.model.named_parameters(remove_duplicate=False))
-        count = Counter(map(id, names.values()))
-        tied = {name for name, parameter in names.items() if count[id(parameter)] > 1}  # saved under one of its names
-        missing = [name for name in load_result.missing_keys if name not in tied]
-        super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save and folder.exists():  # left half-written by a killed run
-            shutil.rmtree(folder)
-        self._barrier()
-        keep, self.args.save_total_limit = self.args.save_total_limit, None  # pruned below, once this one is whole
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = keep
-        self._barrier()
-        if self.args.should_save:
-            checkpoints.seal(folder, self.args.world_size)
-            if keep:
-                checkpoints.prune(folder.parent, keep, self.state.best_model_checkpoint)
-        self._barrier()
-        if self.speed is not None:
-            self.speed.restart()
-
-    def _barrier(self) -> None:
-        if self.args.parallel_mode == ParallelMode.DISTRIBUTED and torch.distributed.is_initialized():
-            torch.distributed.barrier()

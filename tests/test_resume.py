@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny
 from launch import command, general, history
 from safetensors.torch import load_file
-
-import tiny
 
 STEPS = 12
 

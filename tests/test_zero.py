@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from launch import general, history
 from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-import tiny
 
 STEPS = 20
 
@@ -23,7 +22,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(material: Path, out: Path, config: str | None, ranks: int, *more: object) -> Path:
-    flags: list[object] = ["--teacher_model", material / "teacher", "--source_language", "aa", "--target_language", "bb"]
+    flags: list[object] = ["--teacher_model", material / "teacher", "--source_language", "aa"]
+    flags += ["--target_language", "bb"]
     flags += ["--source_file", material / "aa.txt", "--target_file", material / "bb.txt", "--max_length", 32]
     flags += ["--per_device_train_batch_size", 8 // ranks, "--max_steps", STEPS, "--logging_steps", 1]
     flags += ["--learning_rate", 1e-3, "--output_dir", out, *(["--deepspeed", config] if config else []), *more]

@@ -9,7 +9,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-SYLLABLES = {"aa": "ba ke lo mi su ta ren vor".split(), "bb": "ya gö şu çek lar im ev ün".split()}
+SYLLABLES = {
+    "aa": ["ba", "ke", "lo", "mi", "su", "ta", "ren", "vor"],
+    "bb": ["ya", "gö", "şu", "çek", "lar", "im", "ev", "ün"],
+}
 
 
 def text_lines(language: str, lines: int, seed: int = 0) -> list[str]:
@@ -41,7 +44,8 @@ def unigram_tokenizer(vocab_size: int = 200) -> PreTrainedTokenizerFast:
     )
     first.train_from_iterator(lines, trainer)
     first.decoder = decoders.Metaspace()
-    first.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)])
+    ends = [("<s>", 0), ("</s>", 2)]
+    first.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", ends)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=first,
         bos_token="<s>",

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from launch import general, history
-
-import tiny
 
 pytestmark = [
     pytest.mark.gpu,
@@ -27,7 +26,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def losses(material: Path, name: str, *more: object) -> list[float]:
     out = material / name
-    flags: list[object] = ["--teacher_model", material / "teacher", "--source_language", "aa", "--target_language", "bb"]
+    flags: list[object] = ["--teacher_model", material / "teacher", "--source_language", "aa"]
+    flags += ["--target_language", "bb"]
     flags += ["--source_file", material / "aa.txt", "--target_file", material / "bb.txt", "--max_length", 32]
     flags += ["--max_steps", 20, "--logging_steps", 1, "--learning_rate", 1e-3, "--output_dir", out, *more]
     done = general(*flags, cache=material / "cache")
