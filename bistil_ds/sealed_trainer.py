@@ -42,6 +42,10 @@ class SealedTrainer(Trainer):
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if state_dict:  # gathered by DeepSpeed, where a tied weight is there, and would be written, once for each name
+            duplicates = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
+            duplicates -= {name for name, _ in self.model.named_parameters()}
+            state_dict = {name: tensor for name, tensor in state_dict.items() if name not in duplicates}
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
         if self.args.should_save:
