@@ -159,7 +159,7 @@ class Distiller:
             states = self.run_teacher(**inputs, output_hidden_states=True).hidden_states
         view = TeacherView([states[i] for i in self.teacher_states], _taken(self.teacher_recorder), *vocabulary)
         del states
-        release_unused(view.hidden[0].device)
+        release_unused(view.hidden[0])
         return view
 
     def _student_terms(
@@ -197,12 +197,12 @@ class Distiller:
     def _hidden_terms(self, student: list[Tensor], teacher: list[Tensor], mask_BT: Tensor | None) -> Tensor:
         if student[0].is_cuda:  # one launch for all pairs
             return hidden_state_loss(student, teacher, mask_BT, self.projections)
-        projections = list(self.projections or [])
+        projections, first = list(self.projections or []), student[0]
         values = []
         while student:  # pair by pair, so that a teacher state is freed once its gradient is known
             projection = [projections.pop(0)] if projections else None
             values.append(hidden_state_loss([student.pop(0)], [teacher.pop(0)], mask_BT, projection))
-        release_unused(values[0].device)
+        release_unused(first)
         return torch.cat(values)
 
     def _attention_terms(
@@ -219,10 +219,10 @@ class Distiller:
         }
         if student[0][0].is_cuda:  # one launch for all pairs
             return attention_map_loss(student, teacher, mask_BT, **options)
-        values = []
+        values, first = [], student[0][0]
         while student:  # pair by pair, so that a teacher pair is freed once its gradient is known
             values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **options))
-        release_unused(values[0].device)
+        release_unused(first)
         return torch.cat(values)
 
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
