@@ -19,7 +19,7 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bistil_ds.demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import TrainingArguments
 
-PUBLISHED_STEPS, PUBLISHED_LENGTH = 200_000, 256
-SAMPLE_STEPS, SAMPLE_LENGTH = 300, 64
+PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
+SAMPLE_STEPS, SAMPLE_LENGTH, SAMPLE_LEARNING_RATE = 600, 64, 1e-3
 
 
 @dataclass
@@ -89,7 +89,13 @@ class DistillationArguments(TrainingArguments):
         metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}, or {SAMPLE_STEPS} on the embedded sample."},
     )
     per_device_train_batch_size: int = field(default=8, metadata={"help": "Chunks per device and micro-step."})
-    learning_rate: float = field(default=1e-4, metadata={"help": "Peak learning rate, linear decay by default."})
+    learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": f"Peak learning rate, linear decay by default; default: {PUBLISHED_LEARNING_RATE:g}, or "
+            f"{SAMPLE_LEARNING_RATE:g} on the embedded sample."
+        },
+    )
     teacher_dtype: str = field(
         default="auto",
         metadata={
@@ -117,6 +123,8 @@ class DistillationArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if self.max_steps < 0:
             self.max_steps = PUBLISHED_STEPS
+        if self.learning_rate is None:
+            self.learning_rate = PUBLISHED_LEARNING_RATE
         if self.eval_steps is None:
             self.eval_steps = max(25, self.max_steps // 20)
         if self.save_steps is None:

@@ -90,7 +90,9 @@ class Distiller:
         if not any(weight.used for weight in self.weights.values()):
             raise InputError("all loss weights are 0: give at least one of " + ", ".join(self.weights) + " a weight")
         self.teacher = teacher
-        self.run_teacher = teacher if run_teacher is None else run_teacher  # a ZeRO-3 engine, or a compiled module, around the teacher
+        self.run_teacher = (
+            teacher if run_teacher is None else run_teacher
+        )  # a ZeRO-3 engine, or a compiled module, around the teacher
         last_only = self.losses.align_layers == "last"
         pairs = list(enumerate(layer_map))
         self.student_states = [len(pairs)] if last_only else [0, *(i + 1 for i, _ in pairs)]

@@ -14,8 +14,10 @@ from transformers.utils import logging
 
 from bistil_ds import checkpoints, checks, cli, engine, preparation
 from bistil_ds.arguments import (
+    PUBLISHED_LEARNING_RATE,
     PUBLISHED_LENGTH,
     PUBLISHED_STEPS,
+    SAMPLE_LEARNING_RATE,
     SAMPLE_LENGTH,
     SAMPLE_STEPS,
     DistillationArguments,
@@ -66,6 +68,8 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
         ns.max_steps = SAMPLE_STEPS if sample else PUBLISHED_STEPS
     if ns.max_length is None:
         ns.max_length = SAMPLE_LENGTH if sample else PUBLISHED_LENGTH
+    if ns.learning_rate is None:
+        ns.learning_rate = SAMPLE_LEARNING_RATE if sample else PUBLISHED_LEARNING_RATE
     folder = cli.run_folder(ns.output_dir, "general", ns.resume_from_checkpoint)
     if sample:
         ns.source_language, ns.target_language = SAMPLE_LANGUAGES

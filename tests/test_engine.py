@@ -61,7 +61,8 @@ CONTRADICTING: list[tuple[dict[str, Any], str]] = [
 
 
 def arguments(*flags: str) -> Any:
-    words = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", "--max_steps", "50", *flags]
+    words = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", "--max_steps", "50"]
+    words += ["--learning_rate", "1e-4", *flags]
     return cli.parse(words, TYPES, DESCRIPTION)
 
 
