@@ -1,4 +1,4 @@
-"""Distillation losses, usable alone: they need nothing but torch.
+"""Distillation losses and sparse updates, usable alone: they need torch, and on CUDA tensors triton.
 
 Masks are True on real tokens. Gradients go to student inputs only. Nothing real gives 0, never NaN.
 """
@@ -7,5 +7,21 @@ from bistil_kernels.attention_map import attention_map_loss
 from bistil_kernels.hidden_state import hidden_state_loss
 from bistil_kernels.linear_logits import linear_distillation_kl
 from bistil_kernels.logits import distillation_kl
+from bistil_kernels.selection import top_k_delta
+from bistil_kernels.sparse import gather_at, swap_in
+from bistil_kernels.sparse_adamw import SparseAdamW
+from bistil_kernels.sparse_delta import SparseDelta, restore_starts, write_deltas
 
-__all__ = ["attention_map_loss", "distillation_kl", "hidden_state_loss", "linear_distillation_kl"]
+__all__ = [
+    "SparseAdamW",
+    "SparseDelta",
+    "attention_map_loss",
+    "distillation_kl",
+    "gather_at",
+    "hidden_state_loss",
+    "linear_distillation_kl",
+    "restore_starts",
+    "swap_in",
+    "top_k_delta",
+    "write_deltas",
+]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bistil_kernels.dispatch import on_triton
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 QueriesKeys = tuple[Tensor, Tensor]
@@ -43,13 +44,19 @@ def attention_map_loss(
     Raises:
         ValueError: numbers of pairs, shapes or kind do not fit.
 
-    Maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with the value:
-    both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and dk, the
-    queries and keys of one sequence, a few blocks. Bytes moved: 6·B·H·T·d elements, and 4 more in backward.
+    On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep 12·B·H·T bytes of
+    statistics a pair, and backward forms the tiles again (`triton_attention_map` counts the bytes).
+    On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
+    the value: both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and
+    dk, the queries and keys of one sequence, a few blocks. Bytes moved: 6·B·H·T·d elements, and 4 more in backward.
     """
     _check(student_qk, teacher_qk, mask, kind)
     if not student_qk:
         return torch.zeros(0)
+    if on_triton(x for pairs in (student_qk, teacher_qk) for pair in pairs for x in pair):
+        from bistil_kernels import triton_attention_map
+
+        return triton_attention_map.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries)
     return torch.stack(
         [
             _AttentionMapLoss.apply(*student, *(x.detach() for x in teacher), mask, kind, mask_queries)

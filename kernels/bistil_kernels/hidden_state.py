@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bistil_kernels.dispatch import on_triton
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 
@@ -40,10 +41,15 @@ def hidden_state_loss(
 
     The gradient is computed together with the value, so nothing of the teacher is kept for backward: with n = B·T and
     e bytes an element, 3·P·n·D·e bytes are read and written, and 2·P·n·D·e more where the upstream gradient is applied.
+    On CUDA, Triton kernels serve all pairs in one launch, and leave the gradient alone where the upstream one is 1.
     """
     _check(student, teacher, mask, projections, kind)
     if not student:
         return torch.zeros(0)
+    if on_triton([*student, *teacher]):
+        from bistil_kernels import triton_hidden_state
+
+        return triton_hidden_state.hidden_state_loss(student, teacher, mask, projections, kind)
     matrices: Sequence[Tensor | None] = projections or [None] * len(student)
     pairs = zip(student, teacher, matrices)
     return torch.stack([_HiddenStateLoss.apply(s, t.detach(), mask, w, kind) for s, t, w in pairs])

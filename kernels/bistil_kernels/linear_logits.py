@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bistil_kernels import dispatch
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 CHUNK = 1 << 21  # logits held at once: 8 MiB in fp32
@@ -47,9 +48,10 @@ def linear_distillation_kl(
     Raises:
         ValueError: shapes, temperature or labels do not fit.
 
-    Rows are worked on in chunks of at most max(2²¹, V) logits; gradients of hidden, weight and bias are computed with
-    the value, so that weights are needed in forward only (ZeRO-3 has them gathered there and nowhere else).
-    Memory beyond inputs: the returned gradients and a few chunks.
+    No [N, V] buffer: logits exist in chunks, of the vocabulary on CUDA (`triton_linear_logits` counts their bytes; it
+    waits for the device once where there are labels), elsewhere of rows, at most max(2²¹, V) logits. Gradients of
+    hidden, weight and bias are computed with the value, so that weights are needed in forward only (ZeRO-3 has them
+    gathered there and nowhere else). Memory beyond inputs: the returned gradients and a few chunks.
     """
     N, V = student_hidden.shape[0], student_weight.shape[0]
     expected = {
@@ -72,9 +74,14 @@ def linear_distillation_kl(
         teacher_weight.detach(),
         None if teacher_bias is None else teacher_bias.detach(),
     )
-    return _LinearKL.apply(
-        student_hidden, student_weight, student_bias, *teacher, temperature, labels, alpha_ce, ignore_index
-    )
+    student = (student_hidden, student_weight, student_bias)
+    if dispatch.on_triton(x for x in (*student, *teacher) if x is not None):
+        from bistil_kernels import triton_linear_logits
+
+        return triton_linear_logits.linear_distillation_kl(
+            student, teacher, temperature, labels, alpha_ce, ignore_index
+        )
+    return _LinearKL.apply(*student, *teacher, temperature, labels, alpha_ce, ignore_index)
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:

@@ -50,6 +50,19 @@ def assert_as_exact_as_plain(ours: Loss, plain: Loss, inputs: Sequence[Tensor], 
         torch.testing.assert_close(ours(inputs), value.detach())
 
 
+def assert_near_float64(ours: Loss, plain: Loss, inputs: Sequence[Tensor], trained: int, upstream: float) -> None:
+    """Gradients of `ours` for a large upstream gradient are within four allowances of float64: for fp16, where plain
+    PyTorch overflows or underflows itself."""
+    doubles = [x.double() for x in inputs]
+    exact = _value_and_gradients(plain, doubles, trained, torch.full_like(plain(doubles), upstream))
+    leaves = [x.detach().requires_grad_(i < trained) for i, x in enumerate(inputs)]
+    value = ours(leaves)
+    value.backward(torch.full_like(value, upstream))
+    for found, exact_x in zip([value.detach(), *(x.grad for x in leaves[:trained])], exact):
+        assert found is not None
+        assert _error(found, exact_x) <= 4 * ALLOWANCE[inputs[0].dtype]
+
+
 def _value_and_gradients(loss: Loss, inputs: Sequence[Tensor], trained: int, upstream: Tensor) -> list[Tensor]:
     leaves = [x.detach().clone().requires_grad_(i < trained) for i, x in enumerate(inputs)]
     value = loss(leaves)

@@ -1,0 +1,134 @@
+"""AdamW on sparse deltas as one Triton kernel: K values, their moments, and the weights at those K positions."""
+
+# mypy: disable-error-code="no-untyped-def"
+# (kernels: their arguments are Triton values)
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bistil_kernels.sparse_delta import SparseDelta
+from bistil_kernels.triton_pairs import device_of
+from bistil_kernels.triton_precision import rounded
+from bistil_kernels.triton_table import Table, entries, owner, pointer, triton_dtype
+
+UPDATING = {"BLOCK": 1024, "num_warps": 4}
+
+
+@triton.jit
+def update_deltas(
+    table,
+    P,
+    decay,
+    step_size,
+    one_minus_beta1,
+    beta2,
+    one_minus_beta2,
+    root_of_correction2,
+    eps,
+    ADAMW: tl.constexpr,
+    DENSE: tl.constexpr,
+    WEIGHT: tl.constexpr,
+    GRADIENT: tl.constexpr,
+    INDEX: tl.constexpr,
+    STEPS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Table rows: weights, indices, starts, deltas, first and second moments, gradients (of the whole weight if DENSE).
+
+    Without ADAMW the deltas stay as they are: the weights are written only (and the table ends at the deltas).
+    """
+    block = tl.program_id(0).to(tl.int64)
+    one = owner(table, P, block, STEPS)
+    i, exists = entries(table, P, one, block, BLOCK)
+    where = tl.load(pointer(table, P, 1, one, INDEX) + i, mask=exists, other=0)
+    into = pointer(table, P, 3, one, tl.float32) + i
+    delta = tl.load(into, mask=exists, other=0.0)
+    if ADAMW:
+        at = where if DENSE else i
+        gradient = tl.load(pointer(table, P, 6, one, GRADIENT) + at, mask=exists, other=0.0).to(tl.float32)
+        average_at = pointer(table, P, 4, one, tl.float32) + i
+        square_at = pointer(table, P, 5, one, tl.float32) + i
+        average = tl.load(average_at, mask=exists, other=0.0)
+        square = tl.load(square_at, mask=exists, other=0.0)
+        average += one_minus_beta1 * (gradient - average)
+        square = beta2 * square + one_minus_beta2 * gradient * gradient
+        delta = decay * delta - step_size * (average / (tl.sqrt(square) / root_of_correction2 + eps))
+        tl.store(average_at, average, mask=exists)
+        tl.store(square_at, square, mask=exists)
+        tl.store(into, delta, mask=exists)
+    start = tl.load(pointer(table, P, 2, one, WEIGHT) + i, mask=exists, other=0.0).to(tl.float32)
+    tl.store(pointer(table, P, 0, one, WEIGHT) + where, rounded(start + delta, WEIGHT), mask=exists)
+
+
+class SparseUpdate:
+    """The launches for some deltas, whose tables stay on the device as long as their tensors stay where they are."""
+
+    def __init__(self, deltas: Sequence[SparseDelta]) -> None:
+        self.deltas = list(deltas)
+        self._places: object = None
+        self._launches: list[tuple[Table, dict[str, object]]] = []
+        self._alive: list[Tensor] = []  # what was compared by identity
+
+    def adamw(
+        self,
+        gradients: Sequence[Tensor],
+        moments: Sequence[tuple[Tensor, Tensor]],
+        step: int,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        """The `step`-th step (from 1), with the gradient and moments of each delta."""
+        beta1, beta2 = betas
+        gradients = [x if x.is_contiguous() else x.contiguous() for x in gradients]
+        self._run(
+            [*zip(*moments), gradients],
+            1.0 - lr * weight_decay,
+            lr / (1.0 - beta1**step),
+            1.0 - beta1,
+            beta2,
+            1.0 - beta2,
+            (1.0 - beta2**step) ** 0.5,
+            eps,
+        )
+
+    def write(self) -> None:
+        """Write start + delta into the weights."""
+        self._run([], *[0.0] * 7)
+
+    def _run(self, extra: Sequence[Sequence[Tensor]], *scalars: float) -> None:
+        """`extra`: first and second moments and gradients of each delta, or nothing to leave the deltas as they are."""
+        deltas, gradients = self.deltas, extra[2] if extra else []
+        fixed = [y for x in deltas for y in (x.indices_K, x.start_K)] + [x for column in extra[:2] for x in column]
+        moving = [x.weight for x in deltas] + [x.delta_K for x in deltas] + list(gradients)
+        dense = [bool(extra) and x.delta_K.grad is None for x in deltas]
+        places = ([x.data_ptr() for x in moving], [x.dtype for x in gradients], dense, [id(x) for x in fixed])
+        if places != self._places:
+            self._places, self._alive, self._launches = places, fixed, list(self._build(extra, dense))
+        for table, dtypes in self._launches:
+            with device_of(table.tensor):
+                update_deltas[(table.blocks,)](table.tensor, table.P, *scalars, STEPS=table.steps, **dtypes, **UPDATING)
+
+    def _build(
+        self, extra: Sequence[Sequence[Tensor]], dense: Sequence[bool]
+    ) -> Iterator[tuple[Table, dict[str, object]]]:
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for n, x in enumerate(self.deltas):
+            if len(x.indices_K):
+                gradient = (extra[2][n] if extra else x.delta_K).dtype
+                groups.setdefault((x.weight.device, dense[n], x.weight.dtype, gradient, x.indices_K.dtype), []).append(
+                    n
+                )
+        for (_, is_dense, *dtypes), group in groups.items():
+            some = [self.deltas[n] for n in group]
+            columns = [[x.weight for x in some], [x.indices_K for x in some], [x.start_K for x in some]]
+            columns += [[x.delta_K for x in some], *([column[n] for n in group] for column in extra)]
+            names = dict(zip(("WEIGHT", "GRADIENT", "INDEX"), map(triton_dtype, dtypes)))  # type: ignore[arg-type]
+            table = Table([len(x.indices_K) for x in some], columns, UPDATING["BLOCK"])
+            yield table, {"ADAMW": bool(extra), "DENSE": is_dense, **names}

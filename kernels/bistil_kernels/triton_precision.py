@@ -1,0 +1,30 @@
+"""Rounding and products that are the same on a GPU and under Triton's interpreter.
+
+The interpreter cuts fp32 to bf16 where a GPU rounds, and multiplies bf16 matrices as integers.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+
+
+@triton.jit
+def rounded(x, dtype: tl.constexpr):
+    """fp32 `x` in `dtype`, rounded to nearest, ties to even."""
+    if INTERPRETED and dtype == tl.bfloat16:
+        bits = x.to(tl.uint32, bitcast=True)
+        x = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
+    return x.to(dtype)
+
+
+@triton.jit
+def product(a, b):
+    """`a @ b` of one dtype, accumulated and returned in fp32; fp32 is not rounded to TF32."""
+    if INTERPRETED:
+        a = a.to(tl.float32)
+        b = b.to(tl.float32)
+    return tl.dot(a, b, input_precision="ieee")

@@ -1,0 +1,120 @@
+"""`gather_at` and `swap_in` as Triton kernels: one launch for all tensors of one element size and index dtype."""
+
+# mypy: disable-error-code="no-untyped-def"
+# (kernels: their arguments are Triton values)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bistil_kernels.triton_pairs import device_of
+from bistil_kernels.triton_table import Table, entries, owner, pointer, triton_dtype
+
+MOVING = {"BLOCK": 1024, "num_warps": 8}
+# bits are moved as integers, so that nothing on the way can change one
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@triton.jit
+def gather_entries(table, P, BITS: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr):
+    """Table rows: tensors, indices, found values."""
+    block = tl.program_id(0).to(tl.int64)
+    one = owner(table, P, block, STEPS)
+    i, exists = entries(table, P, one, block, BLOCK)
+    where = tl.load(pointer(table, P, 1, one, INDEX) + i, mask=exists, other=0)
+    found = tl.load(pointer(table, P, 0, one, BITS) + where, mask=exists, other=0)
+    tl.store(pointer(table, P, 2, one, BITS) + i, found, mask=exists)
+
+
+@triton.jit
+def swap_entries(table, P, BITS: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr):
+    """Table rows: weights, indices, new values, old values."""
+    block = tl.program_id(0).to(tl.int64)
+    one = owner(table, P, block, STEPS)
+    i, exists = entries(table, P, one, block, BLOCK)
+    where = tl.load(pointer(table, P, 1, one, INDEX) + i, mask=exists, other=0)
+    weight = pointer(table, P, 0, one, BITS) + where
+    old = tl.load(weight, mask=exists, other=0)
+    tl.store(weight, tl.load(pointer(table, P, 2, one, BITS) + i, mask=exists, other=0), mask=exists)
+    tl.store(pointer(table, P, 3, one, BITS) + i, old, mask=exists)
+
+
+def gather_at(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]:
+    """`bistil_kernels.gather_at`, checked already, on a CUDA device (on a CPU only under Triton's interpreter)."""
+    return torch.ops.bistil_kernels.gather_at(tensors, indices)
+
+
+def swap_in(weights: Sequence[Tensor], indices: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+    """`bistil_kernels.swap_in`, checked already, on a CUDA device (on a CPU only under Triton's interpreter)."""
+    old = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in values]
+    torch.ops.bistil_kernels.swap_in(weights, indices, values, old)
+    return old
+
+
+@torch.library.custom_op(
+    "bistil_kernels::gather_at", mutates_args=(), schema="(Tensor[] tensors, Tensor[] indices) -> Tensor[]"
+)
+def _gather(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]:
+    found = [
+        torch.empty_like(i, dtype=x.dtype, memory_format=torch.contiguous_format) for x, i in zip(tensors, indices)
+    ]
+    for n in _strided(tensors):  # no kernel of ours: torch's takes strides
+        found[n] = torch.take(tensors[n], indices[n].long())
+    indices = [x.contiguous() for x in indices]
+    for group in _groups(tensors, indices):
+        _launch(gather_entries, group, [tensors, indices, found])
+    return found
+
+
+@_gather.register_fake
+def _(tensors, indices):
+    return [x.new_empty(i.shape) for x, i in zip(tensors, indices)]
+
+
+@torch.library.custom_op(
+    "bistil_kernels::swap_in",
+    mutates_args=("weights", "old"),
+    # the old values are written into an argument: operators that return lists cannot also change their arguments
+    schema="(Tensor(a!)[] weights, Tensor[] indices, Tensor[] values, Tensor(b!)[] old) -> ()",
+)
+def _swap(
+    weights: Sequence[Tensor], indices: Sequence[Tensor], values: Sequence[Tensor], old: Sequence[Tensor]
+) -> None:
+    for n in _strided(weights):
+        old[n].copy_(torch.take(weights[n], indices[n].long()))
+        weights[n].put_(indices[n].long(), values[n])
+    indices, values = [x.contiguous() for x in indices], [x.contiguous() for x in values]
+    for group in _groups(weights, indices):
+        _launch(swap_entries, group, [weights, indices, values, old])
+
+
+def _strided(tensors: Sequence[Tensor]) -> list[int]:
+    return [n for n, x in enumerate(tensors) if not x.is_contiguous()]
+
+
+def _groups(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[list[int]]:
+    """What one launch serves: contiguous tensors of one device, element size and index dtype."""
+    groups: dict[object, list[int]] = {}
+    for n, (x, index) in enumerate(zip(tensors, indices)):
+        if x.is_contiguous() and len(index):
+            groups.setdefault((x.device, x.element_size(), index.dtype), []).append(n)
+    return list(groups.values())
+
+
+def _launch(kernel: object, group: list[int], columns: Sequence[Sequence[Tensor]]) -> None:
+    picked = [[column[n] for n in group] for column in columns]
+    table = Table([len(x) for x in picked[1]], picked, MOVING["BLOCK"])
+    with device_of(picked[0][0]):
+        kernel[(table.blocks,)](  # type: ignore[index]
+            table.tensor,
+            table.P,
+            BITS=triton_dtype(BITS[picked[0][0].element_size()]),
+            INDEX=triton_dtype(picked[1][0].dtype),
+            STEPS=table.steps,
+            **MOVING,
+        )

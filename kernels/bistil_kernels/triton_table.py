@@ -1,0 +1,70 @@
+"""One launch over many tensors of very different sizes, by a table of their pointers on the device.
+
+The table is int64 [rows, P]: the first block of each tensor, its size, then its pointers. P tensors.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# (kernels: their arguments are Triton values)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+@triton.jit
+def owner(table, P, block, STEPS: tl.constexpr):
+    """The tensor that `block` belongs to: the last one whose first block is not beyond it. 2^STEPS > P."""
+    low, high = block * 0, block * 0 + P
+    for _ in tl.static_range(STEPS):
+        middle = (low + high) // 2
+        is_here = tl.load(table + middle) <= block
+        low = tl.where(is_here, middle, low)
+        high = tl.where(is_here, high, middle)
+    return low
+
+
+@triton.jit
+def pointer(table, P, row, one, DTYPE: tl.constexpr):
+    """The pointer to the first entry of tensor `one` that the table's `row` of pointers holds."""
+    return tl.load(table + (row + 2) * P + one).to(tl.pointer_type(DTYPE))
+
+
+@triton.jit
+def entries(table, P, one, block, BLOCK: tl.constexpr):
+    """Which entries (int64 [BLOCK]) of tensor `one` this `block` has, and which of them exist."""
+    i = (block - tl.load(table + one)) * BLOCK + tl.arange(0, BLOCK)
+    return i, i < tl.load(table + P + one)
+
+
+class Table:
+    """A launch's table and grid.
+
+    Args:
+        sizes: entries of each tensor.
+        columns: for each row of pointers the P tensors, contiguous, which must outlive the launch.
+        block: entries a program (or an iteration of one) works on.
+    """
+
+    def __init__(self, sizes: Sequence[int], columns: Sequence[Sequence[Tensor]], block: int) -> None:
+        first = [0]
+        for size in sizes:
+            first.append(first[-1] + triton.cdiv(size, block))
+        rows = [first[:-1], list(sizes), *([x.data_ptr() for x in column] for column in columns)]
+        self.first, self.blocks = first, first[-1]
+        self.P, self.steps = len(sizes), len(sizes).bit_length()
+        self.tensor = to_device(torch.tensor(rows, dtype=torch.int64), columns[0][0].device)
+
+
+def to_device(host: Tensor, device: torch.device) -> Tensor:
+    """A copy that nobody waits for."""
+    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
+
+
+def triton_dtype(dtype: torch.dtype) -> tl.dtype:
+    """Triton's name of a torch dtype."""
+    return getattr(tl, str(dtype).removeprefix("torch."))

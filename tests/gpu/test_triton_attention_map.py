@@ -1,0 +1,80 @@
+"""The attention-map loss at real sizes on a CUDA device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from bistil_kernels import attention_map_loss
+
+from tests.kernels.exactness import ALLOWANCE, assert_as_exact_as_plain, assert_near_float64, draw_mask
+from tests.kernels.test_attention_map import call, plain, queries_keys
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+@pytest.fixture(autouse=True)
+def on_cuda() -> Iterator[None]:
+    """Tensors are made on the device, and what is not written holds NaN."""
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with torch.device("cuda"):
+        yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("size", [(8, 256), (32, 256), (64, 512)], ids=str)
+@pytest.mark.parametrize("heads", [12, 16])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+@pytest.mark.parametrize("mask_name", ["none given", "right padding"])
+def test_is_as_exact_as_comparing_whole_maps(
+    kind: str, size: tuple[int, int], heads: int, dtype: torch.dtype, mask_name: str
+) -> None:
+    B, T = size[0] if size[1] < 512 else size[0] // 4, size[1]  # whole maps in float64 must fit beside each other
+    mask = draw_mask(mask_name, B, T)
+    x = queries_keys(B, heads, T, 64, 64, dtype)
+    if dtype == torch.float16:  # gradients of a mean over millions of entries need a loss scale plain fp16 cannot take
+        assert_near_float64(lambda x: call(x, mask, kind, True), lambda x: plain(x, mask, kind, True), x, 2, 2.0**28)
+    else:
+        assert_as_exact_as_plain(lambda x: call(x, mask, kind, True), lambda x: plain(x, mask, kind, True), x, 2)
+
+
+@pytest.mark.parametrize(("width", "teacher_width"), [(80, 128), (32, 64), (160, 256)])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_heads_may_have_any_width(width: int, teacher_width: int, dtype: torch.dtype) -> None:
+    assert_as_exact_as_plain(
+        lambda x: call(x, None, "mse", True) * 2.0**14,
+        lambda x: plain(x, None, "mse", True) * 2.0**14,
+        queries_keys(2, 4, 200, width, teacher_width, dtype),
+        trained=2,
+    )
+
+
+def test_memory_is_the_gradients_and_statistics() -> None:
+    B, H, T, d, P = 64, 12, 512, 64, 2
+    xs = [queries_keys(B, H, T, d, d, torch.bfloat16) for _ in range(P)]
+    leaves = [y.requires_grad_() for x in xs for y in x[:2]]
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    values = attention_map_loss([(x[0], x[1]) for x in xs], [(x[2], x[3]) for x in xs], None)
+    torch.autograd.grad(values.sum(), leaves)
+    allowed = sum(x.numel() * x.element_size() for x in leaves) + 16 * P * B * H * T + (1 << 20)
+    assert torch.cuda.max_memory_allocated() - before <= allowed
+
+
+def test_nothing_waits_for_the_device() -> None:
+    x = queries_keys(8, 12, 256, 64, 64, torch.bfloat16)
+    x[0].requires_grad_()
+    mask = draw_mask("holes", 8, 256)
+    for mode in ("default", "error"):  # the first call compiles
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            (call(x, mask, "mse", True) * 0.5).sum().backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

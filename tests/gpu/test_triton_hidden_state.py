@@ -1,0 +1,80 @@
+"""The hidden-state loss at real sizes on a CUDA device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from bistil_kernels import hidden_state_loss
+
+from tests.kernels.exactness import ALLOWANCE, assert_as_exact_as_plain, draw_mask
+from tests.kernels.test_hidden_state import P, plain
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+@pytest.fixture(autouse=True)
+def on_cuda() -> Iterator[None]:
+    """Tensors are made on the device, and what is not written holds NaN."""
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with torch.device("cuda"):
+        yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("kind", ["mse", "cosine"])
+@pytest.mark.parametrize("size", [(8, 256), (32, 256), (64, 512)], ids=str)
+@pytest.mark.parametrize("width", [768, 1024])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+@pytest.mark.parametrize("mask_name", ["none given", "right padding"])
+def test_is_as_exact_as_torchs_own_loss(
+    kind: str, size: tuple[int, int], width: int, dtype: torch.dtype, mask_name: str
+) -> None:
+    mask = draw_mask(mask_name, *size)
+    assert_as_exact_as_plain(
+        lambda x: hidden_state_loss(x[:P], x[P:], mask, None, kind) * 2.0**11,
+        lambda x: plain(x, mask, kind, None) * 2.0**11,
+        [torch.randn(*size, width, dtype=dtype) for _ in range(2 * P)],
+        trained=P,
+    )
+
+
+@pytest.mark.parametrize("kind", ["mse", "cosine"])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_projects_the_teacher_as_exactly(kind: str, dtype: torch.dtype) -> None:
+    B, T, Ds, Dt = 8, 256, 384, 768
+    projections = [torch.linalg.qr(torch.randn(Dt, Ds))[0] for _ in range(P)]
+    x = [torch.randn(B, T, Ds, dtype=dtype) for _ in range(P)] + [torch.randn(B, T, Dt, dtype=dtype) for _ in range(P)]
+    assert_as_exact_as_plain(
+        lambda x: hidden_state_loss(x[:P], x[P:], None, projections, kind) * 2.0**11,
+        lambda x: plain(x, None, kind, projections) * 2.0**11,
+        x,
+        trained=P,
+    )
+
+
+def test_forward_and_backward_hold_one_gradient_and_little_more() -> None:
+    student = [torch.randn(64, 512, 768, dtype=torch.bfloat16, requires_grad=True) for _ in range(P)]
+    teacher = [torch.randn(64, 512, 768, dtype=torch.bfloat16) for _ in range(P)]
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    torch.autograd.grad(hidden_state_loss(student, teacher, None).sum(), student)
+    gradients = sum(x.numel() * x.element_size() for x in student)
+    assert torch.cuda.max_memory_allocated() - before <= gradients + (1 << 20)
+
+
+def test_nothing_waits_for_the_device() -> None:
+    x = [torch.randn(8, 256, 768, requires_grad=i < P) for i in range(2 * P)]
+    mask = draw_mask("holes", 8, 256)
+    for mode in ("default", "error"):  # the first call compiles
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            (hidden_state_loss(x[:P], x[P:], mask) * 0.5).sum().backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

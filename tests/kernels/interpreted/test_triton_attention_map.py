@@ -1,0 +1,157 @@
+"""The attention-map loss's Triton kernels, on CPU tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from bistil_kernels import triton_attention_map, triton_pairs
+from bistil_kernels.triton_attention_map import attention_map_loss
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import checkpoint
+
+from tests.kernels.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
+from tests.kernels.test_attention_map import plain, queries_keys
+
+
+@pytest.fixture(autouse=True)
+def poisoned() -> Iterator[None]:
+    """What is not written holds NaN."""
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps span several tiles, as at real lengths."""
+    for table in (triton_attention_map.FORWARD, triton_attention_map.BACKWARD):
+        for settings in table.values():
+            monkeypatch.setitem(settings, "OWN", 16)
+            monkeypatch.setitem(settings, "OTHER", 16)
+
+
+def call(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
+    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries)
+
+
+def check(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool = True) -> None:
+    """Gradients are compared where fp16 can hold them."""
+    scale = 4096.0 if x[0].dtype == torch.float16 else 1.0
+    assert_as_exact_as_plain(
+        lambda x: call(list(x), mask, kind, mask_queries) * scale,
+        lambda x: plain(x, mask, kind, mask_queries) * scale,
+        x,
+        trained=2,
+    )
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("mask_name", MASKS)
+@pytest.mark.parametrize("mask_queries", [True, False])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_queries: bool, dtype: torch.dtype) -> None:
+    H = 2 if dtype == torch.bfloat16 else 1  # the interpreter is slow
+    check(queries_keys(2, H, 7, 4, 6, dtype), draw_mask(mask_name, 2, 7), kind, mask_queries)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+@pytest.mark.parametrize("mask_name", ["none given", "right padding"])
+def test_is_as_exact_over_several_tiles(kind: str, dtype: torch.dtype, mask_name: str) -> None:
+    check(queries_keys(2, 1, 37, 20, 9, dtype), draw_mask(mask_name, 2, 37), kind)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(("width", "dtype"), [(70, torch.float32), (130, torch.bfloat16), (1, torch.float16)])
+def test_heads_may_have_any_width(width: int, dtype: torch.dtype) -> None:
+    check(queries_keys(1, 1, 18, width, 5, dtype), None, "mse")
+
+
+def test_a_single_token_costs_nothing() -> None:
+    assert call(queries_keys(1, 1, 1, 1, 1, torch.float32), None, "mse", True).item() == 0.0
+
+
+@pytest.mark.parametrize("garbage", [torch.nan, torch.inf])
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
+    x = queries_keys(1, 2, 5, 4, 4, torch.float32)
+    mask = torch.tensor([[True, False, True, True, False]])
+    clean = call(x, mask, kind, True)
+    for y in x:
+        y[:, :, ~mask[0]] = garbage
+    q, k = x[0].requires_grad_(), x[1].requires_grad_()
+    value = call(x, mask, kind, True)
+    value.backward()
+    assert torch.equal(value.detach(), clean)
+    for gradient in (q.grad, k.grad):
+        assert gradient is not None
+        assert gradient.isfinite().all()
+        assert not gradient[:, :, ~mask[0]].any()
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_equal_queries_and_keys_cost_nothing(kind: str) -> None:
+    q, k, *_ = queries_keys(1, 2, 20, 4, 4, torch.float32)
+    assert call([q, k, q, k], None, kind, True).item() == 0.0
+
+
+def test_pairs_of_different_layouts_keep_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_pairs, "MOST_PAIRS", 1)
+    xs = [queries_keys(1, 2, 5, d, 4, torch.float32) for d in (4, 3, 4)]
+    leaves = [y.requires_grad_() for x in xs for y in x[:2]]
+    values = attention_map_loss([(x[0], x[1]) for x in xs], [(x[2], x[3]) for x in xs], None)
+    gradients = torch.autograd.grad(values, leaves, torch.tensor([1.0, 2.0, 3.0]))
+    wanted = [plain(x, None, "mse", True) for x in xs]
+    torch.testing.assert_close(values, torch.cat(wanted))
+    for i, one in enumerate(wanted):
+        mine = torch.autograd.grad(one * (i + 1), xs[i][:2])
+        torch.testing.assert_close(list(gradients[2 * i : 2 * i + 2]), list(mine))
+
+
+def test_nothing_is_kept_or_made_beyond_statistics_and_gradients() -> None:
+    class Made(TorchDispatchMode):
+        sizes: list[int] = []  # noqa: RUF012
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            out = func(*args, **(kwargs or {}))
+            self.sizes += [x.numel() for x in tree_leaves(out) if isinstance(x, Tensor)]
+            return out
+
+    B, H, T, d = 1, 2, 48, 2
+    q, k, *teacher = queries_keys(B, H, T, d, d, torch.float32)
+    with Made() as made:
+        call([q.requires_grad_(), k.requires_grad_(), *teacher], None, "mse", True).backward()
+    assert max(made.sizes) <= 3 * B * H * T
+    assert max(made.sizes) < T * T
+
+
+def test_works_inside_a_checkpoint_and_a_compiled_function() -> None:
+    q, k, *teacher = queries_keys(1, 2, 5, 4, 4, torch.float32)
+
+    def loss(q: Tensor, k: Tensor) -> Tensor:
+        return call([q.tanh(), k, *teacher], None, "mse", True).sum()
+
+    def gradient(f) -> Tensor:  # type: ignore[no-untyped-def]
+        leaf = q.clone().requires_grad_()
+        return torch.autograd.grad(f(leaf, k), leaf)[0]
+
+    wanted = gradient(loss)
+    torch.testing.assert_close(gradient(lambda q, k: checkpoint(loss, q, k, use_reentrant=False)), wanted)
+    torch.testing.assert_close(gradient(torch.compile(loss, backend="aot_eager", fullgraph=True)), wanted)
+
+
+def test_the_operators_are_registered_as_torch_wants_them() -> None:
+    x = [[y] for y in queries_keys(2, 2, 3, 4, 5, torch.float32)]
+    operators, mask = torch.ops.bistil_kernels, draw_mask("holes", 2, 3)
+    stats = [torch.rand(3, 2, 2, 3)]
+    backward = (*x, mask, stats, torch.ones(1), torch.rand(1), False, True)
+    torch.library.opcheck(operators.attention_map_backward, backward)
+    x[0][0].requires_grad_()
+    torch.library.opcheck(operators.attention_map, (*x, mask, True, False, True))

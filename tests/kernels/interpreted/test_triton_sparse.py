@@ -1,0 +1,39 @@
+"""`gather_at`, `swap_in` and `SparseAdamW` as Triton kernels: what holds for the references, and the operators."""
+
+from __future__ import annotations
+
+import torch
+from bistil_kernels import triton_sparse
+
+from tests.kernels.test_sparse import *  # noqa: F403
+from tests.kernels.test_sparse import noise, some
+from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
+
+
+def test_operators_are_registered_as_they_behave() -> None:
+    assert triton_sparse
+    tensors = [torch.randn(5, 3), torch.randn(7).bfloat16(), torch.randn(4, 6).t()]
+    indices = [some(x) for x in tensors]
+    torch.library.opcheck(torch.ops.bistil_kernels.gather_at.default, (tensors, indices))
+    values = [torch.randn(len(i)).to(x.dtype) for x, i in zip(tensors, indices)]
+    old = [torch.full_like(x, torch.nan) for x in values]
+    torch.library.opcheck(torch.ops.bistil_kernels.swap_in.default, (tensors, indices, values, old))
+
+
+def test_compiled_code_swaps_too() -> None:
+    def there_and_back(weight: torch.Tensor, index: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        old = triton_sparse.swap_in([weight], [index], [new])[0]
+        return triton_sparse.gather_at([weight], [index])[0] + old
+
+    weight, index, new = torch.zeros(9), torch.tensor([2, 5], dtype=torch.int32), torch.tensor([1.0, 2.0])
+    found = torch.compile(there_and_back, backend="aot_eager", fullgraph=True)(weight, index, new)
+    assert found.tolist() == [1.0, 2.0]
+    assert weight.nonzero().squeeze(1).tolist() == [2, 5]
+
+
+def test_a_block_boundary_inside_a_tensor_moves_nothing_twice() -> None:
+    weight = noise((4097,), torch.bfloat16)
+    index = torch.arange(4097, dtype=torch.int32)
+    old = triton_sparse.swap_in([weight], [index], [torch.ones(4097, dtype=torch.bfloat16)])[0]
+    assert (weight == 1).all()
+    assert torch.equal(triton_sparse.swap_in([weight], [index], [old])[0], torch.ones(4097, dtype=torch.bfloat16))
