@@ -43,9 +43,10 @@ class SealedTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if state_dict:  # gathered by DeepSpeed, where a tied weight is there, and would be written, once for each name
-            duplicates = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
-            duplicates -= {name for name, _ in self.model.named_parameters()}
-            state_dict = {name: tensor for name, tensor in state_dict.items() if name not in duplicates}
+            second_names = getattr(self.model, "all_tied_weights_keys", None) or {}
+            state_dict = {name: tensor for name, tensor in state_dict.items() if name not in second_names}
+            # at ZeRO-3 loading leaves every renaming of old checkpoints on the model, and saving would undo them all
+            self.model._weight_conversions = []
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
         if self.args.should_save:

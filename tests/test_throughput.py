@@ -69,11 +69,12 @@ def test_a_drained_or_restarted_meter_starts_anew() -> None:
     assert speed.drain(1)["tokens_per_second"] <= 100
 
 
-def test_energy_is_shared_by_the_tokens_of_all_ranks() -> None:
+def test_energy_is_shared_by_the_tokens_of_the_ranks_on_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     speed = meter(Counter())
     speed.add(10)
     speed.add(10)
-    assert speed.drain(2)["joules_per_token"] == 5.0 / 40
+    assert speed.drain(4)["joules_per_token"] == 5.0 / 40
     assert "joules_per_token" not in _one_step(meter())
 
 
