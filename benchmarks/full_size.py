@@ -38,6 +38,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
+import bistil_ds
 from bistil_ds.distillation import Distiller
 from bistil_ds.run_record import git_state, hardware, versions
 from bistil_ds.student import build_student
@@ -191,7 +192,7 @@ def main() -> None:
     console.print(table)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     path = arguments.output_dir / f"full_size{'-quick' if arguments.quick else ''}-cpu-{date.today()}.json"
-    about = {"versions": versions(), "git": git_state(Path(__file__).parent), "hardware": hardware()}
+    about = {"versions": versions(), "git": git_state(Path(bistil_ds.__file__).parent), "hardware": hardware()}
     path.write_text(json.dumps({"quick": arguments.quick, **about, "results": results}, indent=1) + "\n")
     console.print(f"written to {path}")
 
