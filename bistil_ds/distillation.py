@@ -1,8 +1,6 @@
 """The loss of phase 1: teacher and student on one batch, every term, and their weighted sum (BiStil, section 3.1).
 
-Aligned states 0..S: student state i with teacher state `layer_map[i-1] + 1`, state 0 being the embedding output.
-Attention maps: student layer i with teacher layer `layer_map[i]`. Both models run SDPA; maps are compared from captured
-queries and keys and never written to memory.
+Which states and maps are compared, and how: `bistil_ds.layer_losses`.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N masked positions, V vocabulary.
 """
@@ -12,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from bistil_kernels import attention_map_loss, hidden_state_loss, linear_distillation_kl
+from bistil_kernels import hidden_state_loss, linear_distillation_kl
 from torch import Tensor, nn
 
 from bistil_ds.arguments import LossArguments
@@ -23,10 +20,10 @@ from bistil_ds.attention import AttentionRecorder
 from bistil_ds.errors import InputError
 from bistil_ds.freed_memory import release_unused
 from bistil_ds.head import HeadTap, flat_positions, head_parameters
+from bistil_ds.layer_losses import Alignment, QueriesKeys, attention_terms, hidden_terms, padding_mask, taken
 from bistil_ds.schedule import Weight
 from bistil_ds.student.families import family_of, layers_of
 
-QueriesKeys = tuple[Tensor, Tensor]
 Vocabulary = tuple[Tensor, Tensor, Tensor | None]
 
 
@@ -39,12 +36,13 @@ class Terms:
     attention: Tensor | None = None
     logit: Tensor | None = None
     mlm: Tensor | None = None
+    label: Tensor | None = None  # the loss on a task's own labels
     cosine: Tensor | None = None  # [S+1], measured in evaluation only, in no sum
 
     def scalars(self) -> dict[str, Tensor]:
         """Detached fp32 scalars by name: the total, the mean of each term, and `hidden_i`, `attention_i`."""
         named = {"loss": self.total.detach()}
-        for name in ("hidden", "attention", "logit", "mlm", "cosine"):
+        for name in ("hidden", "attention", "logit", "mlm", "label", "cosine"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -93,14 +91,10 @@ class Distiller:
         self.run_teacher = (
             teacher if run_teacher is None else run_teacher
         )  # a ZeRO-3 engine, or a compiled module, around the teacher
-        last_only = self.losses.align_layers == "last"
-        pairs = list(enumerate(layer_map))
-        self.student_states = [len(pairs)] if last_only else [0, *(i + 1 for i, _ in pairs)]
-        self.teacher_states = [layer_map[-1] + 1] if last_only else [0, *(layer + 1 for layer in layer_map)]
-        kept = pairs[-1:] if last_only else pairs
-        self.projections = [projections[i] for i in self.student_states] if projections is not None else None
-        self.student_recorder = AttentionRecorder(student, [i for i, _ in kept])
-        self.teacher_recorder = AttentionRecorder(teacher, [layer for _, layer in kept])
+        self.aligned = aligned = Alignment.of(layer_map, last_only=self.losses.align_layers == "last")
+        self.projections = [projections[i] for i in aligned.student_states] if projections is not None else None
+        self.student_recorder = AttentionRecorder(student, aligned.student_layers)
+        self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
         self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         self.reads_vocabulary = self.weights["logit"].used or self.weights["mlm"].used
         teacher.eval().requires_grad_(False)
@@ -119,7 +113,7 @@ class Distiller:
         inputs: dict[str, Tensor] = {
             k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch
         }
-        mask_BT = _padding_mask(batch)
+        mask_BT = padding_mask(batch.get("attention_mask"))
         labels_BT = batch.get("labels") if self.reads_vocabulary else None
         positions = None if labels_BT is None else flat_positions(labels_BT != -100)
         view = self.teacher_view(inputs, positions if self.weights["logit"].used else None)
@@ -159,7 +153,7 @@ class Distiller:
         self.teacher.eval()
         with self.teacher_recorder, self.teacher_head:
             states = self.run_teacher(**inputs, output_hidden_states=True).hidden_states
-        view = TeacherView([states[i] for i in self.teacher_states], _taken(self.teacher_recorder), *vocabulary)
+        view = TeacherView([states[i] for i in self.aligned.teacher_states], taken(self.teacher_recorder), *vocabulary)
         del states
         release_unused(view.hidden[0])
         return view
@@ -180,8 +174,8 @@ class Distiller:
             stack.enter_context(self.student_head)
             stack.enter_context(_gathered(view.vocabulary or ()))
             output = model(**inputs, output_hidden_states=True)
-        queries_keys = _taken(self.student_recorder)
-        student_states = [output.hidden_states[i] for i in self.student_states]
+        queries_keys = taken(self.student_recorder)
+        student_states = [output.hidden_states[i] for i in self.aligned.student_states]
         if positions is not None:
             named = iter(output.logits)
             terms.logit = next(named) if self.weights["logit"].used else None
@@ -190,42 +184,12 @@ class Distiller:
             terms.cosine = 1 - hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
         if self.weights["hidden"].used:
             hidden_mask = None if self.losses.published_losses else mask_BT
-            terms.hidden = self._hidden_terms(student_states, view.hidden, hidden_mask)
+            terms.hidden = hidden_terms(student_states, view.hidden, hidden_mask, self.projections)
         view.hidden.clear()  # freed before the maps are worked on
         if self.weights["attention"].used:
-            terms.attention = self._attention_terms(queries_keys, view.queries_keys, mask_BT)
+            kind, published = self.losses.attention_loss, self.losses.published_losses
+            terms.attention = attention_terms(queries_keys, view.queries_keys, mask_BT, kind, not published)
         return terms
-
-    def _hidden_terms(self, student: list[Tensor], teacher: list[Tensor], mask_BT: Tensor | None) -> Tensor:
-        if student[0].is_cuda:  # one launch for all pairs
-            return hidden_state_loss(student, teacher, mask_BT, self.projections)
-        projections, first = list(self.projections or []), student[0]
-        values = []
-        while student:  # pair by pair, so that a teacher state is freed once its gradient is known
-            projection = [projections.pop(0)] if projections else None
-            values.append(hidden_state_loss([student.pop(0)], [teacher.pop(0)], mask_BT, projection))
-        release_unused(first)
-        return torch.cat(values)
-
-    def _attention_terms(
-        self, student: list[QueriesKeys], teacher: list[QueriesKeys], mask_BT: Tensor | None
-    ) -> Tensor:
-        if torch.is_grad_enabled() and not any(queries.requires_grad for queries, _ in student):
-            raise InputError(
-                "the attention loss has no gradient: gradient checkpointing with use_reentrant=True, or a frozen "
-                "student; use use_reentrant=False"
-            )
-        options: dict[str, Any] = {
-            "kind": self.losses.attention_loss,
-            "mask_queries": not self.losses.published_losses,
-        }
-        if student[0][0].is_cuda:  # one launch for all pairs
-            return attention_map_loss(student, teacher, mask_BT, **options)
-        values, first = [], student[0][0]
-        while student:  # pair by pair, so that a teacher pair is freed once its gradient is known
-            values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **options))
-        release_unused(first)
-        return torch.cat(values)
 
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
         """What the student's output projection computes in place of logits: the used terms, stacked."""
@@ -263,19 +227,6 @@ def _present(terms: Terms) -> Iterator[tuple[str, Tensor]]:
         value = getattr(terms, name)
         if value is not None:
             yield name, value
-
-
-def _taken(recorder: AttentionRecorder) -> list[QueriesKeys]:
-    """What the recorder holds, no longer held by it."""
-    taken = recorder.queries_keys
-    recorder.clear()
-    return taken
-
-
-def _padding_mask(batch: dict[str, Tensor]) -> Tensor | None:
-    """The batch's mask as bool [B, T]; a batch without one is of real tokens only, found out without a look at them."""
-    mask = batch.get("attention_mask")
-    return None if mask is None else mask.bool()
 
 
 @contextmanager

@@ -8,3 +8,7 @@ class InputError(ValueError):
 
     The commands print it without a traceback and exit with code 2.
     """
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss of a batch is NaN or infinite; raised before the update it would have spoilt."""

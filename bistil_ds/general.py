@@ -25,7 +25,7 @@ from bistil_ds.arguments import (
     ModelArguments,
 )
 from bistil_ds.cache import file_hash
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.run_folder import new_folder
 from bistil_ds.run_record import RunRecord
 from bistil_ds.sft import SparseFineTuning
@@ -33,7 +33,7 @@ from bistil_ds.student import load_projections
 from bistil_ds.student_folder import OURS, base_vocab_size, model_bytes, read_layer_map
 from bistil_ds.summary import print_summary
 from bistil_ds.throughput import peak_memory
-from bistil_ds.trainer import DistillationTrainer, NonFiniteLossError
+from bistil_ds.trainer import DistillationTrainer
 from bistil_ds.vocabulary import load_kept_ids
 
 DESCRIPTION = "BiStil phase 1: distil a multilingual teacher into a small bilingual student."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -25,10 +25,10 @@ def encoder_flops(config: object, length: int, layers: int) -> float:
     return layers * 2.0 * (4 * width * width + 2 * width * inner + 2 * width * length)
 
 
-def training_flops(student: nn.Module, teacher: nn.Module, length: int) -> float:
-    """FLOPs a token costs in phase 1: the teacher forward, the student forward and (twice that) backward."""
-    s, t = student.config, teacher.config
-    return encoder_flops(t, length, t.num_hidden_layers) + 3 * encoder_flops(s, length, s.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -> float:
+    """FLOPs a token costs: the student forward and (twice that) backward, and the forward of a teacher it has."""
+    configs: list[Any] = [student.config] * 3 + ([] if teacher is None else [teacher.config])
+    return sum(encoder_flops(each, length, each.num_hidden_layers) for each in configs)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:

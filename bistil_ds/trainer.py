@@ -24,7 +24,7 @@ from bistil_ds.batches import BilingualBatches
 from bistil_ds.chunks import BilingualChunks, collate_chunks
 from bistil_ds.distillation import Distiller, Terms
 from bistil_ds.energy import energy_counter
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.masking import mask_tokens
 from bistil_ds.meter import TermMeter
 from bistil_ds.progress import EndOfRun, ShortProgress
@@ -33,10 +33,6 @@ from bistil_ds.sft import SparseFineTuning
 from bistil_ds.teacher import place_teacher, teacher_dtype
 from bistil_ds.teacher_languages import LanguageSwitch
 from bistil_ds.throughput import SpeedMeter, training_flops
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss of a batch is NaN or infinite; raised before the update it would have spoilt."""
 
 
 class DistillationTrainer(SealedTrainer):
