@@ -22,12 +22,13 @@ def main() -> None:
 
     table = []
     for file in sorted((ROOT / "tests" / "kernels").glob("test_compile_*.py")):
-        for row in rows_of(f"tests.kernels.{file.stem}"):
+        for row in rows_of(f"tests.kernels.{file.stem}", every_form=True):
             table.append({"file": file.stem.removeprefix("test_compile_"), **row})
     columns = list(dict.fromkeys(key for row in table for key in row))
     lines = ["| " + " | ".join(name.replace("_", " ") for name in columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(str(row.get(key, "")) for key in columns) + " |" for row in table]
-    versions = f"Compiled with Triton {triton.__version__}; registers a thread, shared bytes a program."
+    versions = f"Compiled with Triton {triton.__version__}; registers a thread, shared bytes a program, wide moves:"
+    versions += " global loads and stores of 16 bytes."
     text = "\n".join(["# Resources of the Triton kernels", "", versions, "", *lines, ""])
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "kernel_resources.md").write_text(text)

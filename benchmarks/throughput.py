@@ -9,15 +9,17 @@ import argparse
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.steps import Shape, random_steps
 from bistil_ds.benchmarking.teachers import VARIANTS
-from bistil_ds.benchmarking.throughput import compare_costs, compare_teachers, compare_ways, show, write_record
+from bistil_ds.benchmarking.throughput import compare_costs, compare_teachers, compare_ways, throughput_grids
 from bistil_ds.student import build_student
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,20 +50,25 @@ def main() -> None:
     shapes = [Shape(length, args.batch) for length in args.lengths]
     if args.quick:
         shapes, args.rounds = [Shape(64, 4, layers=4, width=128, heads=4, vocabulary=2000)], 3
-    content: dict[str, object] = {"shapes": [asdict(shape) for shape in shapes], "rounds": args.rounds}
-    with Progress(console=console) as progress:
+    arguments = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    result = ResultFile(args.output_dir, "throughput", device, arguments, {"weights and tokens": 0})
+    result.content["shapes"] = [asdict(shape) for shape in shapes]
+
+    def add(table: str, ways: dict[str, dict[str, Any]]) -> None:
+        result.content["rows"] += [{"table": table, "way": name, **row} for name, row in ways.items()]
+
+    with result, Progress(console=console) as progress:
         for shape in shapes:
-            rows = compare_ways(shape, args.rounds, device, not args.no_memory, progress)
-            show(f"length {shape.length}", rows, console)
-            content[f"ways_{shape.length}"] = rows
+            add(f"length {shape.length}", compare_ways(shape, args.rounds, device, not args.no_memory, progress))
             if args.teachers:
                 rows = compare_teachers(args.teachers, shape, args.rounds, device, progress)
-                show(f"our step with a cheaper teacher, length {shape.length}", rows, console)
-                content[f"teachers_{shape.length}"] = rows
-    if args.teachers:
-        content["costs"] = rows = costs(args, shapes[0], device)
-        show(f"change in the loss, {'real model' if args.teacher_model else 'random weights'}", rows, console)
-    console.print("written to", write_record(args.output_dir, "throughput", device, content))
+                add(f"our step with a cheaper teacher, length {shape.length}", rows)
+        if args.teachers:
+            models = "real model" if args.teacher_model else "random weights"
+            add(f"change in the loss, {models}", costs(args, shapes[0], device))
+    for grid in throughput_grids(result.content):
+        console.print(grid.rich())
+    console.print("written to", result.path)
 
 
 def costs(args: argparse.Namespace, shape: Shape, device: torch.device) -> dict[str, dict[str, float]]:

@@ -6,17 +6,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bistil_ds.evaluation import evaluate
     from bistil_ds.sft import SparseFineTuning
+    from bistil_ds.sparse import LotteryTicketTrainer
     from bistil_ds.student import build_student
     from bistil_ds.trainer import DistillationTrainer
     from bistil_ds.vocabulary import trim_vocabulary
 
-__all__ = ["DistillationTrainer", "SparseFineTuning", "build_student", "trim_vocabulary"]
+__all__ = [
+    "DistillationTrainer",
+    "LotteryTicketTrainer",
+    "SparseFineTuning",
+    "build_student",
+    "evaluate",
+    "trim_vocabulary",
+]
 
 _HOMES = {
     "DistillationTrainer": "bistil_ds.trainer",
+    "LotteryTicketTrainer": "bistil_ds.sparse",
     "SparseFineTuning": "bistil_ds.sft",
     "build_student": "bistil_ds.student",
+    "evaluate": "bistil_ds.evaluation",
     "trim_vocabulary": "bistil_ds.vocabulary",
 }
 

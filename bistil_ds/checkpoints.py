@@ -5,6 +5,7 @@ Optimiser state can only be unpickled, so a checkpoint is opened only when every
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -109,10 +110,12 @@ def to_universal(checkpoint: Path) -> None:
     seal(checkpoint, world_size_of(checkpoint))
 
 
-def universal_config(deepspeed: str | None, checkpoint: str | None, ranks: int) -> dict[str, Any] | None:
+def universal_config(
+    deepspeed: str | dict[str, Any] | None, checkpoint: str | None, ranks: int
+) -> dict[str, Any] | None:
     """The DeepSpeed configuration that loads `checkpoint`'s universal form, or None where the plain form will do."""
     if not deepspeed or not checkpoint or world_size_of(Path(checkpoint)) == ranks:
         return None
-    config: dict[str, Any] = json.loads(Path(deepspeed).read_text())
+    config = copy.deepcopy(deepspeed) if isinstance(deepspeed, dict) else json.loads(Path(deepspeed).read_text())
     config.setdefault("checkpoint", {})["load_universal"] = True
-    return config
+    return dict(config)

@@ -128,10 +128,14 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
             f"--hidden_reduction_factor {ns.hidden_reduction_factor}: does not divide the teacher's width "
             f"{config.hidden_size}"
         )
-    longest = config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0)
-    if ns.max_length > longest:
+    if ns.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
     return config
+
+
+def longest_input(config: PretrainedConfig) -> int:
+    """Tokens a model has positions for; RoBERTa's begin behind the padding id."""
+    return int(config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0))
 
 
 def cannot_load(flag: str, name: str, error: Exception) -> InputError:

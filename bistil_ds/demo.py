@@ -1,123 +1,152 @@
-"""`make demo`: the pipeline on the embedded sample, from nothing to a table and a picture."""
+"""`make demo`: the whole pipeline on the embedded sample, from nothing to a table and a picture."""
 
 from __future__ import annotations
 
 import json
-import statistics
+import shutil
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging
 
-from bistil_ds.benchmarking.timing import Way, interleaved
+from bistil_ds.arguments import SAMPLE_LENGTH, SAMPLE_STEPS
+from bistil_ds.evaluation.command import RESULT_FILE
 from bistil_ds.general import SAMPLE_LANGUAGES
-from bistil_ds.masked_accuracy import masked_accuracy
-from bistil_ds.sample import held_out_sentences
-from bistil_ds.student_folder import model_bytes
+from bistil_ds.sample import sample_corpora, sample_mmt
+from bistil_ds.sample.tasks import sample_task_file
 
-STAGES = {"MMT, trimmed": "build/teacher", "student, before": "build/student", "student": "."}
+SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
+TASK = "ner"
+TRAINING = {"learning_rate": 1e-3, "full_epochs": 2, "sparse_epochs": 5}
+NAMES = {
+    "teacher": "MMT, teacher",
+    "student": "student",
+    "no_phase_1": "student without phase 1",
+    "scratch": "bilingual, from scratch",
+}
 
 
 def main() -> int:
-    """Run phase 1 under DeepSpeed, then print the table and write `demo.png` in the run's folder."""
+    """Run every stage by the commands a user types, then print the table and write `demo.png` in the run's folder."""
     folder = Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
-    script = Path(__file__).parents[1] / "launch_scripts" / "general.py"
-    command = ["deepspeed", str(script), "--deepspeed", "zero2", "--output_dir", str(folder)]
-    done = subprocess.run(command, check=False)
-    if done.returncode:
-        return done.returncode
-    logging.disable_progress_bar()
-    rows = measure(folder)
-    Console().print(as_table(rows))
-    picture = draw(folder, rows)
-    print(f"picture: {picture}    student: {folder}    log: tensorboard --logdir {folder}")
+    try:
+        evaluation = pipeline(folder)
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    Console().print(as_table(evaluation))
+    print(f"picture: {draw(folder, evaluation)}    models: {folder}    log: tensorboard --logdir {folder}")
     return 0
 
 
-def measure(folder: Path) -> dict[str, dict[str, float]]:
-    """Each model's parameters, megabytes, forward time of 8 sentences (s) and masked-token accuracy by language."""
-    models = {name: AutoModelForMaskedLM.from_pretrained(folder / part).eval() for name, part in STAGES.items()}
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    texts = held_out_sentences()
-    rows: dict[str, dict[str, float]] = {}
-    for name, model in models.items():
-        rows[name] = {"parameters": model.num_parameters(), "MB": model_bytes(folder / STAGES[name]) / 1e6}
-        for language in SAMPLE_LANGUAGES:
-            rows[name][language] = masked_accuracy(model, tokenizer, texts[language])["accuracy"]
-    lines = texts[SAMPLE_LANGUAGES[1]][:8]
-    for name, seconds in forward_seconds(models, tokenizer(lines, padding=True, return_tensors="pt")).items():
-        rows[name]["sentences/s"] = len(lines) / seconds
-    return rows
+def pipeline(folder: Path) -> dict[str, Any]:
+    """Phase 1, the task teacher, phase 2, both baselines and the evaluation, whose result is returned."""
+    mmt, student, teacher = sample_mmt(), folder / "student", folder / "teacher"
+    built = student / "build" / "student"  # as it was before phase 1
+    _run("general", student, launcher=["deepspeed"], deepspeed="zero2")
+    data = {f"{part}_file": f"en={sample_task_file(TASK, 'en', part)}" for part in ("train", "dev")}
+    task: dict[str, Any] = {"task": TASK, **data, **TRAINING}
+    _run("teacher", teacher, model=mmt, **task)
+    distil: dict[str, Any] = {"teacher_model": mmt, "teacher_sft": teacher, **task}
+    _run("task", folder / "student-sft", launcher=["deepspeed"], deepspeed="zero2", student=student, **distil)
+    _run("task", folder / "no_phase_1-sft", student=built, **distil)
+    texts, scratch = folder / "texts", folder / "scratch"
+    texts.mkdir()
+    for language in SAMPLE_LANGUAGES:
+        shutil.copy(sample_corpora()[language], texts)
+    size: dict[str, Any] = {"steps": SAMPLE_STEPS, "batch_size": 8, "length": SAMPLE_LENGTH}  # the tokens of phase 1
+    _run("pretrain", scratch, input_folder=texts, tokenizer=student, config=student, **size)
+    _run("teacher", folder / "scratch-sft", model=scratch, dense="true", **task)
+    bases = {"teacher": mmt, "student": student, "no_phase_1": built, "scratch": scratch}
+    fine_tunings = {"teacher": teacher, **{name: folder / f"{name}-sft" for name in list(bases)[1:]}}
+    models = [f"{name}={base}+{fine_tunings[name]}" for name, base in bases.items()]
+    tests = [f"{language}={sample_task_file(TASK, language, 'test')}" for language in SAMPLE_LANGUAGES]
+    _run("evaluate", folder / "evaluation", model=models, test_file=tests, task=TASK)
+    found: dict[str, Any] = json.loads((folder / "evaluation" / RESULT_FILE).read_text())
+    return found
 
 
-def forward_seconds(models: dict[str, PreTrainedModel], batch: dict[str, Any], rounds: int = 30) -> dict[str, float]:
-    """Median wall time of one encoder forward of each model, in seconds; the models take turns."""
-    with torch.inference_mode():
-        ways = {name: Way(partial(model.base_model, **batch)) for name, model in models.items()}
-        times = interleaved(ways, rounds, torch.device("cpu"))
-    return {name: statistics.median(each) for name, each in times.items()}
+def _run(script: str, output_dir: Path, launcher: list[str] | None = None, **flags: Any) -> None:
+    words = [*(launcher or [sys.executable]), str(SCRIPTS / f"{script}.py")]
+    for name, value in {**flags, "output_dir": output_dir}.items():
+        words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    print(f"\n=== {script}: {output_dir.name}", flush=True)
+    subprocess.run(words, check=True)
 
 
-def as_table(rows: dict[str, dict[str, float]]) -> Table:
-    """The models side by side."""
-    table = Table(title="the embedded sample: English and Turkish", title_justify="left")
+def as_table(evaluation: dict[str, Any]) -> Table:
+    """The models side by side: sizes, speed, and the score in each language with its 95 % interval."""
+    metric = evaluation["metric"]
+    table = Table(title=f"the embedded sample: {evaluation['task']}, trained in English", title_justify="left")
     table.add_column("model")
-    columns = {"parameters": "{:,.0f}", "MB": "{:.1f}", "sentences/s": "{:.0f}"}
-    columns |= dict.fromkeys(SAMPLE_LANGUAGES, "{:.1%}")
-    for name in columns:
-        table.add_column(f"masked tokens {name}" if name in SAMPLE_LANGUAGES else name, justify="right")
-    for model, row in rows.items():
-        table.add_row(model, *(form.format(row[name]) for name, form in columns.items()))
+    for column in ("parameters", "MB", "sentences/s", *(f"{metric} {language}" for language in SAMPLE_LANGUAGES)):
+        table.add_column(column, justify="right")
+    for name, model in evaluation["models"].items():
+        scores = [model["languages"][language]["score"][metric] for language in SAMPLE_LANGUAGES]
+        table.add_row(
+            NAMES[name],
+            f"{model['parameters']:,}",
+            f"{model['bytes'] / 1e6:.1f}",
+            f"{model['examples_per_second']:.0f}",
+            *(f"{s['value']:.1%} ({s['low']:.1%} to {s['high']:.1%})" for s in scores),
+        )
     return table
 
 
-def draw(folder: Path, rows: dict[str, dict[str, float]]) -> Path:
-    """Validation loss by step, cosine to the teacher by layer, and the student relative to the teacher."""
+def draw(folder: Path, evaluation: dict[str, Any]) -> Path:
+    """Phase 1's validation loss, the scores with their intervals, and size and speed relative to the teacher."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    history = validation_history(folder)
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+    history = validation_history(folder / "student")
     for language in SAMPLE_LANGUAGES:
-        key = f"eval_{language}_loss"
-        left.plot([r["step"] for r in history], [r[key] for r in history], marker=".", label=language)
-        states = sorted(k for k in history[-1] if k.startswith(f"eval_{language}_cosine_"))
-        middle.plot([history[0][k] for k in states], linestyle=":", label=f"{language}, before")
-        middle.plot([history[-1][k] for k in states], marker=".", label=f"{language}, after")
-    left.set(title="validation loss", xlabel="step", yscale="log")
-    middle.set(title="cosine to the teacher's state", xlabel="student state (0: embeddings)")
-    middle.xaxis.get_major_locator().set_params(integer=True)
-    _relative_bars(right, rows["MMT, trimmed"], rows["student"])
+        left.plot(
+            [r["step"] for r in history], [r[f"eval_{language}_loss"] for r in history], marker=".", label=language
+        )
+    left.set(title="phase 1: validation loss", xlabel="step", yscale="log")
     left.legend()
-    middle.legend()
+    _score_bars(middle, evaluation)
+    _relative_bars(right, evaluation["models"])
     path = folder / "demo.png"
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path
 
 
-def _relative_bars(axis: Any, teacher: dict[str, float], student: dict[str, float]) -> None:
-    names = ["parameters", "sentences/s", *SAMPLE_LANGUAGES]
-    values = [student[name] / teacher[name] for name in names]
-    labels = [f"accuracy {name}" if name in SAMPLE_LANGUAGES else name for name in names]
-    axis.bar_label(axis.bar(labels, values), fmt="%.2f")
+def _score_bars(axis: Any, evaluation: dict[str, Any]) -> None:
+    models, metric = evaluation["models"], evaluation["metric"]
+    width = 0.8 / len(SAMPLE_LANGUAGES)
+    for number, language in enumerate(SAMPLE_LANGUAGES):
+        scores = [model["languages"][language]["score"][metric] for model in models.values()]
+        values = [score["value"] for score in scores]
+        beyond = [[s["value"] - s["low"] for s in scores], [s["high"] - s["value"] for s in scores]]
+        places = [place + number * width for place in range(len(models))]
+        bars = axis.bar(places, values, width, yerr=beyond, capsize=3, label=language)
+        axis.bar_label(bars, fmt="{:.0%}", padding=2, fontsize=8)
+    axis.set_xticks(
+        [place + width / 2 for place in range(len(models))], [NAMES[name].replace(", ", ",\n") for name in models]
+    )
+    axis.tick_params(axis="x", labelsize=8)
+    axis.set(title=f"{evaluation['task']}, trained in English: {metric}", ylim=(0, 1.1))
+    axis.legend()
+
+
+def _relative_bars(axis: Any, models: dict[str, Any]) -> None:
+    teacher, student = models["teacher"], models["student"]
+    names = {"parameters": "parameters", "bytes": "bytes", "examples_per_second": "sentences/s"}
+    axis.bar_label(axis.bar(list(names.values()), [student[name] / teacher[name] for name in names]), fmt="%.2f")
     axis.axhline(1, color="grey", linewidth=0.8)
     axis.set(title="student relative to the teacher")
-    axis.tick_params(axis="x", rotation=20)
 
 
 def validation_history(folder: Path) -> list[dict[str, float]]:
-    """Every validation of the run, from its newest checkpoint."""
+    """Every validation of a phase-1 run, from its newest checkpoint."""
     newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     state = json.loads((newest / "trainer_state.json").read_text())
     return [row for row in state["log_history"] if "eval_loss" in row]

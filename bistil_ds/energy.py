@@ -1,4 +1,5 @@
-"""Energy this machine's own counters report: NVIDIA's total energy of each visible GPU, RAPL's of each CPU package.
+"""Energy this machine's own counters report: NVIDIA's total energy of each visible GPU, RAPL's of each CPU package and
+of its memory.
 
 Where there is no counter there is no number: nothing here estimates.
 """
@@ -21,6 +22,7 @@ class Source:
         read: the raw count.
         joules_per_count: its unit.
         wraps_at: the count after which it starts again from 0; None where it never does.
+        updates: how often a reading differed from the one before.
     """
 
     name: str
@@ -29,7 +31,7 @@ class Source:
     wraps_at: int | None = None
 
     def __post_init__(self) -> None:
-        self._last, self._counts = self.read(), 0
+        self._last, self._counts, self.updates = self.read(), 0, 0
 
     def joules(self) -> float:
         """Since construction."""
@@ -37,7 +39,7 @@ class Source:
         step = now - self._last
         if step < 0 and self.wraps_at is not None:
             step += self.wraps_at + 1
-        self._last, self._counts = now, self._counts + step
+        self._last, self._counts, self.updates = now, self._counts + step, self.updates + (step != 0)
         return self._counts * self.joules_per_count
 
 
@@ -97,14 +99,17 @@ def _nvml_reader(handle: object) -> Callable[[], int]:
 
 
 def rapl_sources(powercap: Path = POWERCAP) -> tuple[list[Source], str | None]:
-    """A source (microjoules) for each readable CPU package domain, or none and the reason."""
+    """A source (microjoules) for each readable CPU package and memory domain, or none and the reason."""
     sources = []
     try:
         for domain in sorted(powercap.glob("intel-rapl:*")):  # AMD's are called so too
             name = (domain / "name").read_text().strip()
-            if name.startswith("package"):  # not the parts of a package, which would count twice
-                wraps_at = int((domain / "max_energy_range_uj").read_text())
-                sources.append(Source(name, _file_reader(domain / "energy_uj"), 1e-6, wraps_at))
+            if name == "dram":  # named alike in every package
+                name = f"dram-{domain.name.split(':')[1]}"
+            elif not name.startswith("package"):  # the other parts of a package would count twice
+                continue
+            wraps_at = int((domain / "max_energy_range_uj").read_text())
+            sources.append(Source(name, _file_reader(domain / "energy_uj"), 1e-6, wraps_at))
     except (OSError, ValueError) as error:
         return [], f"RAPL cannot be read ({error})"
     return sources, None if sources else "no RAPL counter"

@@ -1,4 +1,4 @@
-"""The one kind of error a user of the command line is meant to see."""
+"""The kinds of error a user of the command line is meant to see."""
 
 from __future__ import annotations
 

@@ -60,7 +60,8 @@ class HeadTap:
     @torch.compiler.disable
     def _run_decoder(self, hidden_ND: Tensor) -> Tensor:
         if self.projection is None:
-            return nn.functional.linear(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
+            logits: Tensor = type(self.decoder).forward(self.decoder, hidden_ND)  # a sparse one has its own
+            return logits
         return self.projection(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
 
     def __exit__(

@@ -7,9 +7,6 @@ empty tensors. Every rank then loads the folder left here.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, P
 
 from bistil_ds import checks, corpora, engine
 from bistil_ds.errors import InputError
-from bistil_ds.run_folder import UNFINISHED
+from bistil_ds.run_folder import whole_or_nothing
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
 from bistil_ds.student_folder import KEPT_IDS, read_layer_map, write_alignment
@@ -78,14 +75,8 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 def prepare(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:
     """Fill `folder` (new) with `teacher/` and `student/` on the trimmed vocabulary; returns what is worth recording."""
-    partial = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
-    try:
-        report = _build(ns, partial, console)
-        os.replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return report
+    with whole_or_nothing(folder) as partial:
+        return _build(ns, partial, console)
 
 
 def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +15,12 @@ from bistil_ds.errors import InputError
 UNFINISHED = ".build-"  # how the name of a preparation that has not come to its end begins
 
 
-def run_folder(output_dir: str | None, script: str, resume: str | None) -> Path:
-    """Where a run goes; an explicit folder that holds something is refused unless its run is being resumed."""
+def run_folder(output_dir: str | None, script: str, resume: str | None, *, resumable: bool = True) -> Path:
+    """Where a run goes; an explicit folder that holds something is refused unless its run is being resumed.
+
+    Args:
+        resumable: False: the script has no --resume_from_checkpoint to suggest.
+    """
     if output_dir is None:
         if resume:
             raise InputError("--resume_from_checkpoint needs --output_dir, the folder of the run to resume")
@@ -26,7 +32,7 @@ def run_folder(output_dir: str | None, script: str, resume: str | None) -> Path:
     if resume and not is_run:
         raise InputError(f"--output_dir {folder}: holds no run to resume (no run.json)")
     if not resume and folder.is_dir() and any(not path.name.startswith(UNFINISHED) for path in folder.iterdir()):
-        hint = "add --resume_from_checkpoint true or " if is_run else ""
+        hint = "add --resume_from_checkpoint true or " if is_run and resumable else ""
         raise InputError(f"--output_dir {folder}: is not empty; {hint}choose another folder")
     return folder
 
@@ -56,6 +62,18 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
         yield folder
     except BaseException:
         _remove([folder, *made[1:]] if made or not explicit else [])
+        raise
+
+
+@contextmanager
+def whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """A temporary folder to fill beside `folder` (new), whose place it takes when the block ends well."""
+    partial = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
+    try:
+        yield partial
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 

@@ -26,6 +26,8 @@ PACKAGES = (
     "tokenizers",
     "safetensors",
     "sentencepiece",
+    "seqeval",
+    "onnxruntime",
     "triton",
     "numpy",
 )

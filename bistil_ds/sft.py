@@ -5,29 +5,28 @@ Section 2 of the BiStil paper; the method is LT-SFT (arXiv 2110.07560). Indices 
 
 from __future__ import annotations
 
-import re
 import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import unwrap
+from bistil_ds.hub_folder import local_folder
+from bistil_ds.sft_algebra import Weights, add_dense, add_sparse, difference, subtract_dense
 from bistil_ds.sft_changes import Change, SparseDiff, find_changes
 from bistil_ds.sft_folder import HEADER_FILE, TENSORS_FILE, read_folder, write_folder
-from bistil_ds.sft_published import PUBLISHED_FILE, read_published
-from bistil_ds.weight_files import hash_weights
+from bistil_ds.sft_metadata import check_metadata, check_task, merge_metadata, without_density
+from bistil_ds.sft_published import PUBLISHED_FILE, read_published, write_published
+from bistil_ds.sft_restriction import restrict
+from bistil_ds.sft_stack import Layer, put_on, replace, tokens_on
+from bistil_ds.weight_files import INDEX_FILE, SINGLE_FILE, hash_weights
 
-# Parameters with a row (or an entry) for each vocabulary item: word embeddings, output layers and their biases.
-_VOCABULARY_NAME = re.compile(
-    r"(word_embeddings|embed_tokens|decoder|vocab_projector)\.(weight|bias)$|(lm_head|predictions)\.bias$"
-)
+WEIGHT_FILES = (SINGLE_FILE, INDEX_FILE, "model-*.safetensors")
 
 
 @dataclass(eq=False)
@@ -38,7 +37,7 @@ class SparseFineTuning:
         name: how messages call it; the folder or hub id it was loaded from.
         sparse: parameter name → `SparseDiff`.
         dense: parameter name → the whole tensor, which replaces the model's.
-        metadata: JSON; `base_model` (id), `base_hash` (see `hash_weights`), `task`, `languages`, `density` where known.
+        metadata: JSON; the keys of `SftMetadata` where known.
     """
 
     name: str
@@ -54,10 +53,12 @@ class SparseFineTuning:
         Raises:
             InputError: nothing there, damaged, or not an SFT.
         """
-        folder, name = _local_folder(source), str(source)
+        folder = local_folder(source, "SFT", [TENSORS_FILE, HEADER_FILE, PUBLISHED_FILE])
+        name = str(source)
         metadata: dict[str, Any] = {}
         if (folder / HEADER_FILE).is_file():
             raw, dense, metadata = read_folder(folder)
+            check_metadata(name, metadata)
         elif (folder / PUBLISHED_FILE).is_file():
             published, dense = read_published(folder / PUBLISHED_FILE)
             raw = {n: (shape, torch.from_numpy(flat), values) for n, (shape, flat, values) in published.items()}
@@ -73,9 +74,87 @@ class SparseFineTuning:
 
     def save(self, folder: str | Path) -> None:
         """Write `sft.safetensors` and `sft.json`; a save that is interrupted never loads."""
+        check_metadata(self.name, self.metadata)
         write_folder(
             folder, {n: (d.shape, d.indices_K, d.values_K) for n, d in self.sparse.items()}, self.dense, self.metadata
         )
+
+    def save_published(self, folder: str | Path) -> None:
+        """Write `pytorch_diff.bin` as the published code does; that format has no place for `metadata`."""
+        diffs = {n: (d.shape, d.indices_K.numpy(), d.values_K) for n, d in self.sparse.items()}
+        write_published(Path(folder) / PUBLISHED_FILE, diffs, self.dense)
+
+    @classmethod
+    def between(
+        cls,
+        before: Weights,
+        after: Weights,
+        *,
+        name: str,
+        indices: Mapping[str, torch.Tensor] | None = None,
+        heads: Collection[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> SparseFineTuning:
+        """What leads from one model to another. Values are fp32 differences, so a sum may be off by one rounding.
+
+        Args:
+            before, after: models (not ZeRO-3 partitions), or name → tensor, where tied weights should stand once.
+            indices: parameter name → sorted flat indices to keep; None: wherever the two differ.
+            heads: names to keep whole; what `before` lacks is kept whole anyway.
+
+        Raises:
+            InputError: a parameter has two shapes.
+        """
+        return cls(name, *difference(before, after, indices, heads), dict(metadata or {}))
+
+    def add(self, other: SparseFineTuning) -> SparseFineTuning:
+        """Both at once (LT-SFT: base + language + task), entries summed in fp32; also written `self + other`.
+
+        Applying the sum rounds once where applying one after the other rounds twice.
+
+        Raises:
+            InputError: for two base models or tasks, in two shapes, or each with a head of its own.
+        """
+        return self._combine(other, "+")
+
+    def subtract(self, other: SparseFineTuning) -> SparseFineTuning:
+        """This without `other`, whose heads go too and with them task and labels; also written `self - other`.
+
+        Raises:
+            InputError: as for `add`.
+        """
+        return self._combine(other, "-")
+
+    __add__, __sub__ = add, subtract
+
+    def _combine(self, other: SparseFineTuning, sign: str) -> SparseFineTuning:
+        names = (self.name, other.name)
+        metadata = merge_metadata(names, self.metadata, other.metadata)
+        sparse = add_sparse(names, self.sparse, other.sparse, +1 if sign == "+" else -1)
+        dense = (add_dense if sign == "+" else subtract_dense)(names, self.dense, other.dense)
+        if sign == "-":
+            metadata = without_density(self.metadata, keep_task=len(dense) == len(self.dense))
+        return SparseFineTuning(f"{self.name} {sign} {other.name}", sparse, dense, metadata)
+
+    def check_task(self, task: str) -> None:
+        """InputError when this SFT was made for another task; one without a task, or a language SFT, goes with any."""
+        check_task(self.name, self.metadata, task)
+
+    def check_base(self, source: str | Path) -> None:
+        """InputError, naming both, when this SFT was made for other weights than those of `source`.
+
+        An SFT that does not know its base passes.
+
+        Args:
+            source: folder or hub id of the untrimmed model; it is read once, whole.
+        """
+        wanted_hash = self.metadata.get("base_hash")
+        if wanted_hash and (found_hash := hash_weights(local_folder(source, "model", WEIGHT_FILES))) != wanted_hash:
+            base = self.metadata.get("base_model", "an unnamed model")
+            raise InputError(
+                f"SFT {self.name} was made for {base} (weights {wanted_hash[:12]}), not for {source} "
+                f"(weights {found_hash[:12]}): give the model it was made for"
+            )
 
     def changes(self, model: nn.Module) -> list[Change]:
         """Each parameter of `model` that this SFT changes, tied ones once; dense tensors it lacks are left out.
@@ -89,39 +168,46 @@ class SparseFineTuning:
         """Change the model in place; the sum is taken in fp32 and rounded once to the parameter's dtype.
 
         Args:
-            model: holds its parameters whole (under ZeRO-3 use `LanguageSwitch`).
-            check_base: the folder the model came from; refused when its weights are not those this SFT was made for.
+            model: holds its parameters whole (under ZeRO-3 use `LanguageSwitch`). It may carry other SFTs.
+            check_base: where the model came from; see `check_base`.
 
         Raises:
             InputError: made for another model. RuntimeError: already applied, or partitioned parameters.
         """
-        applied = _applied(model)
-        if self._token in [token for token, _ in applied]:
+        if check_base is not None:
+            self.check_base(check_base)
+        put_on(model, self._layer(model))
+
+    def revert(self, model: nn.Module) -> None:
+        """Take the SFT off again: every bit is as if it had never been applied, whatever was applied since.
+
+        Entries that were trained while it was on go back to their values before.
+
+        Raises:
+            RuntimeError: it is not applied.
+        """
+        self._replace(model, [])
+
+    def swap(self, model: nn.Module, other: SparseFineTuning) -> None:
+        """Put `other` in this SFT's place: every bit is as if `other` had been applied instead.
+
+        Raises:
+            InputError: `other` was made for another model. RuntimeError: this is not applied, or `other` already is.
+        """
+        self._replace(model, [other._layer(model)])
+
+    def _layer(self, model: nn.Module) -> Layer:
+        if self._token in tokens_on(model):
             raise RuntimeError(f"SFT {self.name} is already applied to this model; revert it first")
-        wanted_hash = self.metadata.get("base_hash")
-        if check_base is not None and wanted_hash and (found_hash := hash_weights(check_base)) != wanted_hash:
-            base = self.metadata.get("base_model", "an unnamed model")
-            raise InputError(
-                f"SFT {self.name} was made for {base} (weights {wanted_hash[:12]}), not for {check_base} "
-                f"(weights {found_hash[:12]}): give the model it was made for"
-            )
         changes = self.changes(model)
         if any(hasattr(change.parameter, "ds_id") for change in changes):
             raise RuntimeError("this model is partitioned by ZeRO-3; apply the SFT before, or use LanguageSwitch")
-        applied.append((self._token, [(change, change.put()) for change in changes]))
+        return self._token, changes
 
-    def revert(self, model: nn.Module) -> None:
-        """Take the SFT off again: every bit is as before `apply`.
-
-        Raises:
-            RuntimeError: it is not the one applied last, so taking it off would also undo another.
-        """
-        applied = _applied(model)
-        if not applied or applied[-1][0] != self._token:
-            there = self._token in [token for token, _ in applied]
-            raise RuntimeError(f"SFT {self.name} is {'not the last one' if there else 'not'} applied to this model")
-        for change, old in applied.pop()[1]:
-            change.put_back(old)
+    def _replace(self, model: nn.Module, new: list[Layer]) -> None:
+        if self._token not in tokens_on(model):
+            raise RuntimeError(f"SFT {self.name} is not applied to this model")
+        replace(model, self._token, new)
 
     def restrict(self, kept_ids: np.ndarray, base_vocab_size: int) -> SparseFineTuning:
         """The same SFT for a model trimmed to `kept_ids`: entries of rows that went are dropped.
@@ -133,43 +219,5 @@ class SparseFineTuning:
         Raises:
             InputError: the differences are for an embedding or output layer with another number of rows.
         """
-        kept = torch.as_tensor(np.asarray(kept_ids), dtype=torch.int64)
-        new_id_V = torch.full((base_vocab_size,), -1).index_copy(0, kept, torch.arange(len(kept)))
-        sparse, dense = dict(self.sparse), dict(self.dense)
-        for name in filter(_VOCABULARY_NAME.search, [*sparse, *dense]):
-            if name in dense:
-                dense[name] = dense[name][kept] if len(dense[name]) == base_vocab_size else dense[name]
-            elif (rows := sparse[name].shape[0]) == base_vocab_size:
-                sparse[name] = _restrict_rows(sparse[name], new_id_V, len(kept))
-            else:
-                raise InputError(f"SFT {self.name}: {name} has {rows} rows, the untrimmed model {base_vocab_size}")
+        sparse, dense = restrict(self.name, self.sparse, self.dense, kept_ids, base_vocab_size)
         return SparseFineTuning(self.name, sparse, dense, dict(self.metadata))
-
-
-def _restrict_rows(diff: SparseDiff, new_id_V: torch.Tensor, kept: int) -> SparseDiff:
-    width = int(np.prod(diff.shape[1:]))
-    flat_K = diff.indices_K.long()
-    row_K = new_id_V[flat_K // width]
-    stays_K = row_K >= 0
-    indices_K = (row_K * width + flat_K % width)[stays_K]  # still ascending: kept ids keep their order
-    return SparseDiff((kept, *diff.shape[1:]), indices_K, diff.values_K[stays_K])
-
-
-def _applied(model: nn.Module) -> list[tuple[str, list[tuple[Change, torch.Tensor]]]]:
-    """The SFTs on this model, first to last, with what they replaced; kept on it, so that copies have theirs."""
-    owner = unwrap(model)
-    if not hasattr(owner, "_applied_sfts"):
-        owner._applied_sfts = []  # type: ignore[assignment]
-    return owner._applied_sfts  # type: ignore[return-value]
-
-
-def _local_folder(source: str | Path) -> Path:
-    if (path := Path(source)).is_dir():
-        return path
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=[TENSORS_FILE, HEADER_FILE, PUBLISHED_FILE]))
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        reason = type(error).__name__
-        raise InputError(
-            f"no SFT at {source}: neither a folder here nor a hub id that can be fetched ({reason})"
-        ) from error

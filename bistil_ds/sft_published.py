@@ -1,7 +1,9 @@
-"""Reads `pytorch_diff.bin`, the file format of the published LT-SFT code, without running what it may contain."""
+"""`pytorch_diff.bin`, the file of the published LT-SFT code: written, and read without running what it may contain."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,31 @@ from bistil_ds.errors import InputError
 PUBLISHED_FILE = "pytorch_diff.bin"
 
 RowMajor = tuple[tuple[int, ...], np.ndarray, torch.Tensor]
+
+
+def write_published(file: Path, diffs: Mapping[str, RowMajor], dense: Mapping[str, torch.Tensor]) -> None:
+    """Write what `read_published` gives back. The file holds tensors and plain numbers only.
+
+    Args:
+        diffs: name → (shape, sorted row-major flat indices int [K], values [K]).
+        dense: name → whole tensor.
+    """
+    content = {
+        "diffs": {name: _column_major(*diff) for name, diff in diffs.items()},
+        "abs": {name: tensor.detach().cpu().clone() for name, tensor in dense.items()},
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    torch.save(content, part)
+    os.replace(part, file)
+
+
+def _column_major(shape: tuple[int, ...], flat_K: np.ndarray, values_K: torch.Tensor) -> dict[str, Any]:
+    column_major_K = np.ravel_multi_index(np.unravel_index(flat_K.astype(np.int64), shape), shape, order="F")
+    order = np.argsort(column_major_K, kind="stable")
+    steps = np.diff(column_major_K[order], prepend=0)
+    values_K = values_K.detach().cpu()[torch.from_numpy(order)]
+    return {"size": torch.Size(shape), "index_steps": steps.tolist(), "values": values_K}
 
 
 class _IntegerType:

@@ -17,7 +17,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import ParameterNames, full_shape
+from bistil_ds.model_parameters import ParameterNames
+from bistil_ds.partitions import first_held, full_size, is_partitioned, parts, settle, within
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_changes import Change
 from bistil_ds.weight_files import WeightFolder
@@ -81,15 +82,15 @@ def _tabulate(change: Change, names: ParameterNames, weights: WeightFolder) -> _
             f"{weights.folder} has no weight {change.name}, which an SFT changes: give the teacher's own folder"
         )
     base = weights[stored].reshape(-1)
-    if base.numel() != (size := torch.Size(full_shape(parameter)).numel()):
+    if base.numel() != (size := full_size(parameter)):
         raise InputError(f"{weights.folder}: {stored} has {base.numel()} values, the teacher's has {size}")
     start, stop = _range_held(parameter)
     indices_K = torch.arange(base.numel()) if change.indices_K is None else change.indices_K
-    here = _within(indices_K, start, stop)
+    here = within(indices_K, start, stop)
     indices_K, base_K = indices_K[here], base[indices_K[here]].float()
     values_K = change.values.reshape(-1)[here].float()
     changed_K = values_K if change.indices_K is None else base_K + values_K
-    flat = _parts(parameter)[0][0]
+    flat = parts(parameter)[0][0]
     table = _Table(
         parameter,
         indices_K.to(flat.device),
@@ -110,58 +111,23 @@ def _tabulate(change: Change, names: ParameterNames, weights: WeightFolder) -> _
 def _write(table: _Table, values_K: torch.Tensor) -> None:
     for part, first, where in _places(table):
         part[(table.indices_K[where] - first).to(part.device)] = values_K[where].to(part.device)
-    if hasattr(table.parameter, "ds_id") and part.is_cuda:
-        torch.cuda.current_stream(part.device).synchronize()  # DeepSpeed gathers on a stream of its own
+        settle(table.parameter, part)
 
 
 def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
     """Each tensor that holds entries of the parameter: (flat tensor, index of its first entry, rows of the table)."""
-    for part, first in _parts(table.parameter):
+    for part, first in parts(table.parameter):
         last = first + part.numel()
-        if first < table.start or min(last, _size(table.parameter)) > table.stop:
+        if first < table.start or min(last, full_size(table.parameter)) > table.stop:
             # Gathered, but only this rank's share is tabulated: free the copy, the next use gathers it afresh.
             table.parameter.partition()
             continue
         whole = first <= table.start and last >= table.stop  # then no search, which would wait for the GPU
-        yield part, first, slice(None) if whole else _within(table.indices_K, first, last)
-
-
-def _parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
-    """The flat tensors here that hold the parameter, each with the index of its first entry; under ZeRO-3 this rank's
-    partition first (what later gathers read), then the gathered copy where there is one."""
-    if not hasattr(parameter, "ds_id"):
-        return [(parameter.data.view(-1), 0)]
-    share = parameter.ds_tensor
-    if (
-        parameter.ds_secondary_tensor is not None
-        or hasattr(share, "ds_quant_scale")
-        or share.status.name != "AVAILABLE"
-    ):
-        raise RuntimeError(
-            "language SFTs cannot be swapped in quantised, NVMe-offloaded or hierarchical (hpZ) partitions"
-        )
-    parts = [(share.data.view(-1), _first_held(parameter))]
-    if parameter.ds_status.name == "AVAILABLE":
-        parts.append((parameter.data.view(-1), 0))
-    return parts
+        yield part, first, slice(None) if whole else within(table.indices_K, first, last)
 
 
 def _range_held(parameter: Any) -> tuple[int, int]:
     """The entries a table must know: this rank's share, or all where a gathered copy stays."""
-    if not hasattr(parameter, "ds_id") or parameter.ds_persist:
-        return 0, _size(parameter)
-    return _first_held(parameter), _first_held(parameter) + parameter.ds_tensor.ds_numel
-
-
-def _first_held(parameter: Any) -> int:
-    return parameter.ds_tensor.ds_numel * torch.distributed.get_rank(group=parameter.ds_process_group)
-
-
-def _size(parameter: nn.Parameter) -> int:
-    return torch.Size(full_shape(parameter)).numel()
-
-
-def _within(indices_K: torch.Tensor, first: int, last: int) -> slice:
-    bounds = torch.tensor([first, last], device=indices_K.device, dtype=indices_K.dtype)
-    low, high = torch.searchsorted(indices_K, bounds).tolist()
-    return slice(low, high)
+    if not is_partitioned(parameter) or parameter.ds_persist:
+        return 0, full_size(parameter)
+    return first_held(parameter), first_held(parameter) + parameter.ds_tensor.ds_numel

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import unwrap
+from bistil_ds.model_parameters import saved_parameters
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -68,10 +68,7 @@ def hash_weights(source: str | Path | torch.nn.Module) -> str:
     """
     pairs: Iterable[tuple[str, torch.Tensor]]
     if isinstance(source, torch.nn.Module):
-        model = unwrap(source)
-        tied_names = getattr(model, "all_tied_weights_keys", {})  # the names save_pretrained leaves out
-        parameters = {n: p.detach() for n, p in model.named_parameters(remove_duplicate=False) if n not in tied_names}
-        pairs = sorted(parameters.items())
+        pairs = sorted((name, parameter.detach()) for name, parameter in saved_parameters(source).items())
     else:
         weights = WeightFolder(source)
         pairs = ((name, weights[name]) for name in tqdm(sorted(weights), "hashing weights", delay=2, leave=False))

@@ -14,17 +14,24 @@ REPOSITORY = Path(__file__).parents[1]
 
 def general(*flags: object, ranks: int = 1, cache: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """`launch_scripts/general.py` with `flags`, by plain python or for `ranks` > 1 by the deepspeed launcher."""
-    words, environment = command(*flags, ranks=ranks, cache=cache)
+    return run_script("general", *flags, ranks=ranks, cache=cache, timeout=timeout)
+
+
+def run_script(
+    script: str, *flags: object, ranks: int = 1, cache: Path, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """A launch script with `flags`, by plain python or for `ranks` > 1 by the deepspeed launcher."""
+    words, environment = command(*flags, ranks=ranks, cache=cache, script=script)
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
 
 
-def command(*flags: object, ranks: int = 1, cache: Path) -> tuple[list[str], dict[str, str]]:
-    """The words and the environment `general` runs with."""
-    script = [str(REPOSITORY / "launch_scripts" / "general.py"), *map(str, flags)]
-    words = [sys.executable, *script]
+def command(*flags: object, ranks: int = 1, cache: Path, script: str = "general") -> tuple[list[str], dict[str, str]]:
+    """The words and the environment a script runs with."""
+    given = [str(REPOSITORY / "launch_scripts" / f"{script}.py"), *map(str, flags)]
+    words = [sys.executable, *given]
     if ranks > 1:
         launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
-        words = [*launcher, "--master_port", str(_free_port()), *script]
+        words = [*launcher, "--master_port", str(_free_port()), *given]
     environment = {**os.environ, "BISTIL_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):

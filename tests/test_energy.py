@@ -30,6 +30,18 @@ def test_packages_add_up_and_their_parts_do_not_count_twice(tmp_path: Path) -> N
     assert counter.joules() == pytest.approx(0.8)
 
 
+def test_memory_counts_beside_its_package(tmp_path: Path) -> None:
+    package = add_domain(tmp_path, "intel-rapl:1", "package-1", 0)
+    memory = add_domain(tmp_path, "intel-rapl:1:0", "dram", 0)
+    counter = Counter(rapl_sources(tmp_path)[0])
+    assert counter.measures == "package-1, dram-1"
+    package.write_text("400000")
+    memory.write_text("100000")
+    assert counter.joules() == pytest.approx(0.5)
+    assert counter.joules() == pytest.approx(0.5)
+    assert [source.updates for source in counter.sources] == [1, 1]
+
+
 def test_a_counter_that_wraps_goes_on_counting(tmp_path: Path) -> None:
     file = add_domain(tmp_path, "intel-rapl:0", "package-0", 900_000)
     counter = Counter(rapl_sources(tmp_path)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from random_sfts import random_diff
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
@@ -40,12 +42,6 @@ CONFIG = BertConfig(
 def model() -> BertForMaskedLM:
     torch.manual_seed(0)
     return BertForMaskedLM(CONFIG).eval()
-
-
-def random_diff(shape: tuple[int, ...], entries: int, seed: int = 0) -> SparseDiff:
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(int(np.prod(shape)), generator=generator)[:entries].sort().values
-    return SparseDiff(shape, chosen, torch.randn(entries, generator=generator))
 
 
 @pytest.fixture
@@ -92,6 +88,33 @@ def test_a_pickle_written_by_numpy_1_is_read(tmp_path: Path) -> None:
     torch.save(torch.load(file, weights_only=False), file, _use_new_zipfile_serialization=False)
     file.write_bytes(file.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
     assert SparseFineTuning.load(tmp_path).sparse["w"].indices_K.tolist() == [0, 4, 8]
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (7,), (2, 3, 4)])
+def test_the_published_format_gives_back_what_was_saved(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    size = int(np.prod(shape))
+    sparse = {"w": random_diff(shape, size // 2), "all": random_diff(shape, size), "none": random_diff(shape, 0)}
+    SparseFineTuning("x", sparse, {"head": torch.ones(2)}).save_published(tmp_path)
+    loaded = SparseFineTuning.load(tmp_path)
+    for name, diff in sparse.items():
+        assert loaded.sparse[name].shape == shape
+        assert torch.equal(loaded.sparse[name].indices_K, diff.indices_K)
+        assert torch.equal(loaded.sparse[name].values_K, diff.values_K)
+    assert torch.equal(loaded.dense["head"], torch.ones(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["pytorch_diff.bin"]
+
+
+def test_a_published_file_of_ours_is_encoded_as_theirs_and_opens_without_unpickling_code(tmp_path: Path) -> None:
+    difference = torch.randn(4, 6) * (torch.rand(4, 6) < 0.5)
+    for folder in ("ours", "theirs"):
+        (tmp_path / folder).mkdir()
+    write_published(tmp_path / "theirs", {"w": difference}, {})
+    SparseFineTuning.load(tmp_path / "theirs").save_published(tmp_path / "ours")
+    ours = torch.load(tmp_path / "ours" / "pytorch_diff.bin", weights_only=True)["diffs"]["w"]
+    theirs = torch.load(tmp_path / "theirs" / "pytorch_diff.bin", weights_only=False)["diffs"]["w"]
+    assert ours["size"] == theirs["size"]
+    assert ours["index_steps"] == [int(step) for step in theirs["index_steps"]]
+    assert torch.equal(ours["values"], theirs["values"])
 
 
 class Hostile:
@@ -183,6 +206,26 @@ def test_a_folder_without_an_sft_and_a_missing_folder_are_refused(tmp_path: Path
         SparseFineTuning.load(tmp_path / "nothing here")
 
 
+def test_a_hub_id_fetches_the_files_of_an_sft_or_of_its_base_only(
+    tmp_path: Path, model: BertForMaskedLM, sft: SparseFineTuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: dict[str, list[str]] = {}
+
+    def download(repository: str, *, allow_patterns: list[str]) -> str:
+        fetched[repository] = allow_patterns
+        return str(tmp_path / repository)
+
+    monkeypatch.setattr("bistil_ds.hub_folder.snapshot_download", download)
+    model.save_pretrained(tmp_path / "org" / "mmt")
+    sft.metadata["base_hash"] = hash_weights(model)
+    sft.save(tmp_path / "org" / "sft")
+    loaded = SparseFineTuning.load("org/sft")
+    loaded.apply(model, check_base="org/mmt")
+    assert loaded.name == "org/sft"
+    assert fetched["org/sft"] == ["sft.safetensors", "sft.json", "pytorch_diff.bin"]
+    assert not any(name.endswith(".bin") for name in fetched["org/mmt"])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_apply_adds_and_revert_restores_every_bit(
     model: BertForMaskedLM, sft: SparseFineTuning, dtype: torch.dtype
@@ -246,20 +289,63 @@ def test_an_sft_for_another_model_names_itself_the_parameter_and_both_shapes(mod
     assert same_bits(model, before)
 
 
-def test_applying_twice_or_reverting_out_of_turn_is_an_error(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
-    other = SparseFineTuning("other", {DENSE: random_diff((12, 8), 50, seed=2)})
-    before = bits(model)
+def test_applying_twice_or_reverting_what_is_not_there_is_an_error(
+    model: BertForMaskedLM, sft: SparseFineTuning
+) -> None:
     with pytest.raises(RuntimeError, match="toy is not applied"):
         sft.revert(model)
     sft.apply(model)
     with pytest.raises(RuntimeError, match="toy is already applied"):
         sft.apply(model)
-    other.apply(model)
-    with pytest.raises(RuntimeError, match="not the last one"):
-        sft.revert(model)
-    other.revert(model)
+    with pytest.raises(RuntimeError, match="toy is already applied"):
+        sft.swap(model, sft)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_several_sfts_come_off_in_any_order(
+    model: BertForMaskedLM, sft: SparseFineTuning, order: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    model.to(dtype)
+    before, rest = bits(model), copy.deepcopy(model)
+    sfts = [sft, *(SparseFineTuning(f"{seed}", {DENSE: random_diff((12, 8), 50, seed)}) for seed in (2, 3))]
+    for each in sfts:
+        each.apply(model)
+    sfts[order[0]].revert(model)
+    for each in sfts:
+        if each is not sfts[order[0]]:
+            each.apply(rest)
+    assert same_bits(model, bits(rest))  # as if the first had never been there
+    for index in order[1:]:
+        sfts[index].revert(model)
+    assert same_bits(model, before)
+
+
+def test_swapping_leaves_the_bits_of_the_other_sft_alone(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+    other = SparseFineTuning(
+        "other", {DENSE: random_diff((12, 8), 50, seed=2)}, {"cls.predictions.bias": torch.ones(40)}
+    )
+    task = SparseFineTuning("task", {DENSE: random_diff((12, 8), 50, seed=3)})
+    before, expected = bits(model), copy.deepcopy(model)
+    other.apply(expected)
+    task.apply(expected)
+    sft.apply(model)
+    task.apply(model)
+    for _ in range(5):
+        sft.swap(model, other)
+        assert same_bits(model, bits(expected))
+        other.swap(model, sft)
+    task.revert(model)
     sft.revert(model)
     assert same_bits(model, before)
+
+
+def test_a_swap_that_is_refused_changes_nothing(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+    sft.apply(model)
+    applied = bits(model)
+    with pytest.raises(InputError, match="another model"):
+        sft.swap(model, SparseFineTuning("wide", {DENSE: random_diff((12, 9), 5)}))
+    assert same_bits(model, applied)
 
 
 def test_a_copy_of_the_model_reverts_on_its_own(model: BertForMaskedLM, sft: SparseFineTuning) -> None:
@@ -287,6 +373,36 @@ def test_restriction_commutes_with_trimming(model: BertForMaskedLM, sft: SparseF
     assert torch.equal(small.get_parameter(DENSE), model.get_parameter(DENSE))
 
 
+def test_indices_are_64_bit_where_a_parameter_needs_them(tmp_path: Path) -> None:
+    rows, width, far = 2_500_000, 1024, 2_400_000
+    flat = torch.tensor([5, far * width + 7])
+    huge = SparseFineTuning("huge", {EMBEDDINGS: SparseDiff((rows, width), flat, torch.tensor([1.0, 2.0]))})
+    assert huge.sparse[EMBEDDINGS].indices_K.dtype == torch.int64
+    huge.save(tmp_path / "ours")
+    huge.save_published(tmp_path / "published")
+    for folder in ("ours", "published"):
+        assert SparseFineTuning.load(tmp_path / folder).sparse[EMBEDDINGS].indices_K.tolist() == flat.tolist()
+    small = huge.restrict(np.array([0, 3, far]), base_vocab_size=rows).sparse[EMBEDDINGS]
+    assert small.indices_K.tolist() == [5, 2 * width + 7]
+    assert (small.shape, small.indices_K.dtype) == ((3, width), torch.int32)
+    assert (huge + huge).sparse[EMBEDDINGS].indices_K.tolist() == flat.tolist()
+
+
+def test_restriction_reaches_tied_decoders_and_biases(model: BertForMaskedLM) -> None:
+    kept = np.array([1, 4, 9])
+    tied, bias = random_diff((40, 8), 60), random_diff((40,), 30, seed=1)
+    names = [EMBEDDINGS, "cls.predictions.decoder.weight", "cls.predictions.bias", "cls.predictions.decoder.bias"]
+    sft = SparseFineTuning("tied", {names[0]: tied, names[1]: tied, names[2]: bias, names[3]: bias})
+    small = BertForMaskedLM(BertConfig(**{**CONFIG.to_dict(), "vocab_size": len(kept)})).eval()
+    before = bits(small)
+    few = sft.restrict(kept, base_vocab_size=40)
+    few.apply(small)  # refused if the two names of one parameter now differed
+    whole_bias = torch.zeros(40)
+    whole_bias[bias.indices_K.long()] = bias.values_K
+    assert torch.equal(small.get_parameter(names[3]), before[names[3]] + whole_bias[kept])
+    assert few.sparse[names[1]].shape == (3, 8)
+
+
 def test_restriction_refuses_another_vocabulary(sft: SparseFineTuning) -> None:
     with pytest.raises(InputError, match=r"toy: .*word_embeddings\.weight has 40 rows, the untrimmed model 41"):
         sft.restrict(np.array([0, 1]), base_vocab_size=41)
@@ -306,7 +422,10 @@ def test_the_hash_is_the_same_for_model_folder_and_shards(tmp_path: Path, family
     assert hash_weights(model) != one
 
 
-def test_the_base_is_checked_when_asked(tmp_path: Path, model: BertForMaskedLM, sft: SparseFineTuning) -> None:
+def test_the_base_is_checked_when_asked(
+    tmp_path: Path, model: BertForMaskedLM, sft: SparseFineTuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     model.save_pretrained(tmp_path)
     sft.metadata |= {"base_model": "some/mmt", "base_hash": hash_weights(tmp_path)}
     sft.apply(model, check_base=tmp_path)
@@ -314,8 +433,11 @@ def test_the_base_is_checked_when_asked(tmp_path: Path, model: BertForMaskedLM, 
     sft.metadata["base_hash"] = "0" * 64
     with pytest.raises(InputError, match=f"some/mmt .*not for {tmp_path}"):
         sft.apply(model, check_base=tmp_path)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no model\.safetensors"):
         sft.apply(model, check_base=tmp_path / "empty")
+    with pytest.raises(InputError, match="no model at no/where: neither a folder here nor a hub id"):
+        sft.check_base("no/where")
 
 
 def test_a_published_sft_goes_on_and_off_a_real_model(tmp_path: Path, shared: Path) -> None:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
 
+from bistil_ds.benchmarking.own_process import run_in_own_process
+
 
 @dataclass
 class Peak:
-    """Bytes: `baseline` with everything loaded, `peak` while it ran. Resident memory on CPU, allocated on CUDA."""
+    """Bytes, resident on CPU and allocated on CUDA, and the seconds of `build`.
 
+    Attributes:
+        empty: with the libraries alone.
+        baseline: with everything built.
+        peak: while the steps ran.
+        reserved: on CUDA, the most its allocator held.
+    """
+
+    empty: int
     baseline: int
     peak: int
+    build_seconds: float
+    reserved: int | None = None
 
 
 def peak_in_own_process(build: Callable[..., Callable[[], object]], *arguments: object, steps: int = 2) -> Peak:
@@ -25,25 +36,45 @@ def peak_in_own_process(build: Callable[..., Callable[[], object]], *arguments: 
 
     A fresh one, because memory that a process once held is not always given back, and would hide the next peak.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, build, arguments, steps, torch.get_num_threads()).result()
+    found: Peak = run_in_own_process(_measure, build, arguments, steps, torch.get_num_threads())
+    return found
 
 
 def _measure(
     build: Callable[..., Callable[[], object]], arguments: tuple[object, ...], steps: int, threads: int
 ) -> Peak:
     torch.set_num_threads(threads)
-    step = build(*arguments)
+    return peak_of(lambda: build(*arguments), steps)
+
+
+def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
+    """Peak of `steps` calls of what `build()` returns, in this process."""
+    empty = psutil.Process().memory_info().rss
+    started = time.perf_counter()
+    step = build()
     on_gpu = torch.cuda.is_initialized()
     if on_gpu:
         torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-        baseline = torch.cuda.memory_allocated()
+        empty, baseline = 0, torch.cuda.memory_allocated()
     else:
+        _forget_resident_peak()
         baseline = psutil.Process().memory_info().rss
     for _ in range(steps):
         step()
-    return Peak(baseline, torch.cuda.max_memory_allocated() if on_gpu else _resident_peak())
+    if on_gpu:
+        return Peak(empty, baseline, torch.cuda.max_memory_allocated(), seconds, torch.cuda.max_memory_reserved())
+    return Peak(empty, baseline, _resident_peak(), seconds)
+
+
+def _forget_resident_peak() -> None:
+    """Begin the high-water mark anew, so that it is not that of building; where this is not allowed, it stays."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
 
 
 def _resident_peak() -> int:

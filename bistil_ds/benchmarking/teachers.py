@@ -6,13 +6,13 @@ Each is made from the fp32 teacher and stands in its place; the student and the 
 from __future__ import annotations
 
 import copy
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from bistil_ds.benchmarking.engines import int8_matrices
 from bistil_ds.distillation import Distiller
 
 VARIANTS = ("bfloat16", "int8", "compiled")
@@ -25,9 +25,7 @@ def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedMode
         return other.to(torch.bfloat16), None
     if name == "compiled":
         return other, torch.compile(other)  # type: ignore[return-value]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.ao.quantization.quantize_dynamic(other.base_model.encoder, {nn.Linear}, inplace=True)
+    int8_matrices(other.base_model.encoder)
     return other, None
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from torch import Tensor
 from transformers import PreTrainedModel
 
-import bistil_ds
 from bistil_ds.benchmarking.memory import peak_in_own_process
 from bistil_ds.benchmarking.steps import WAYS, Shape, random_steps, single_step
+from bistil_ds.benchmarking.tables import Grid
 from bistil_ds.benchmarking.teachers import cheaper_teacher, cost_in_the_loss
 from bistil_ds.benchmarking.timing import Way, interleaved, paired_ratio
-from bistil_ds.run_record import git_state, hardware, versions
 
 MiB = 2**20
 
@@ -85,29 +78,20 @@ def _timed(
     }
 
 
-def show(title: str, rows: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+def grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Grid:
     """A table: one row a way, one column a number."""
     columns = [key for key, value in next(iter(rows.values())).items() if isinstance(value, float)]
-    table = Table("", *[column.replace("_", " ") for column in columns], title=title)
-    for name, row in rows.items():
-        table.add_row(name, *[f"{row[key]:,.0f}" if abs(row[key]) > 100 else f"{row[key]:.4g}" for key in columns])
-    console.print(table)
+    cells = [[name, *(_number(row[key]) for key in columns)] for name, row in rows.items()]
+    return Grid(title, ["", *(column.replace("_", " ") for column in columns)], cells)
 
 
-def write_record(folder: Path, name: str, device: torch.device, content: dict[str, Any]) -> Path:
-    """`<name>-<device>-<time>.json` with raw samples, versions, commit and hardware."""
-    now = datetime.now(timezone.utc)
-    kind = torch.cuda.get_device_name(device).replace(" ", "_") if device.type == "cuda" else platform.machine()
-    path = folder / f"{name}-{device.type}-{kind}-{now:%Y%m%d-%H%M%S}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "date": now.isoformat(timespec="seconds"),
-        "device": str(device),
-        "torch_threads": torch.get_num_threads(),
-        "hardware": hardware(),
-        "versions": versions(),
-        "git": git_state(Path(bistil_ds.__file__).parent),
-        **content,
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path
+def throughput_grids(content: Mapping[str, Any]) -> list[Grid]:
+    """A table for each group of rows."""
+    groups: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in content["rows"]:
+        groups.setdefault(row["table"], {})[row["way"]] = row
+    return [grid(title, rows) for title, rows in groups.items()]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) > 100 else f"{value:.4g}"

@@ -19,19 +19,24 @@ class Way:
 
 
 def interleaved(
-    ways: Mapping[str, Way], rounds: int, device: torch.device, on_step: Callable[[], object] = lambda: None
+    ways: Mapping[str, Way],
+    rounds: int,
+    device: torch.device,
+    on_step: Callable[[], object] = lambda: None,
+    clock: Callable[[Callable[[], object], torch.device], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one round that is not counted.
+    """Seconds of each way in each round, after one round that is not counted; by `clock`, else `timed`.
 
     Every round runs every way once and begins with the next one, so that none always follows the same neighbour.
     """
+    clock = clock or timed
     names = list(ways)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for round_ in range(rounds + 1):
         first = round_ % len(names)
         for name in names[first:] + names[:first]:
             ways[name].prepare()
-            elapsed = timed(ways[name].step, device)
+            elapsed = clock(ways[name].step, device)
             if round_:
                 seconds[name].append(elapsed)
             on_step()
@@ -39,19 +44,20 @@ def interleaved(
 
 
 def timed(step: Callable[[], object], device: torch.device) -> float:
-    """Wall seconds of one call, the device's queue empty before and after."""
-    _drain(device)
+    """Seconds of one call, the queue empty before and after: wall time, on CUDA the time between two events."""
+    if device.type == "cuda":
+        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize(device)
+        before.record()
+        step()
+        after.record()
+        torch.cuda.synchronize(device)
+        return before.elapsed_time(after) / 1000
     start = time.perf_counter()
     step()
-    _drain(device)
     return time.perf_counter() - start
 
 
 def paired_ratio(samples: Sequence[float], reference: Sequence[float]) -> float:
     """The median over rounds of a way's time over the reference's in the same round."""
     return statistics.median(a / b for a, b in zip(samples, reference))
-
-
-def _drain(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

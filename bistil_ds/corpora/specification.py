@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE_SUFFIXES = (".txt", ".gz", ".jsonl", ".json")
+FILE_SUFFIXES = (".txt", ".gz", ".jsonl", ".json", ".tsv", ".conllu", ".conll", ".iob2", ".bio")
 HUB_ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(:(?P<config>[\w.-]*))?(:(?P<split>[\w.-]+))?")
 
 
@@ -23,6 +24,6 @@ def parse_specification(spec: str | Path) -> Path | HubDataset:
     """A path, or `org/name[:config[:split]]` (split `train` when not given). An existing path is always a path."""
     path = Path(spec).expanduser()
     match = HUB_ID.fullmatch(str(spec))
-    if path.exists() or match is None or path.suffix in FILE_SUFFIXES:
+    if os.path.exists(path) or match is None or path.suffix in FILE_SUFFIXES:
         return path
     return HubDataset(match["id"], match["config"] or None, match["split"] or "train")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,9 @@ def is_jsonl(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
+def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
     """The file's bytes, decompressed; what the file system or gzip object to becomes an `InputError`."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise InputError(f"{flag}: {path} is a pipe or device, which cannot be read twice; save its text to a file")
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
@@ -39,14 +40,13 @@ def _opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
         raise InputError(f"{flag}: {path} cannot be read ({error.strerror}); check the file and its rights") from None
 
 
-def read_texts(path: Path, text_column: str, flag: str) -> Iterator[str]:
-    """Each text of the file in order: a line, or the text column of a JSONL line. Blank texts are left out.
+def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
+    """Each line of the file with its number, counted from 1, without its line end and the file's byte order mark.
 
     Raises:
-        InputError: the file cannot be read, or a line is not what it should be; `flag` says which argument gave it.
+        InputError: the file cannot be read, or a line is not UTF-8; `flag` says which argument gave it.
     """
-    jsonl = is_jsonl(path)
-    with _opened(path, flag) as file:
+    with opened(path, flag) as file:
         for number, line in enumerate(file, 1):
             try:
                 text = line.decode("utf-8")
@@ -57,11 +57,21 @@ def read_texts(path: Path, text_column: str, flag: str) -> Iterator[str]:
                 ) from None
             if number == 1:
                 text = text.removeprefix("\ufeff")
-            text = text.rstrip("\r\n")
-            if jsonl and text.strip():
-                text = _text_of(text, text_column, f"{flag}: {path}, line {number}")
-            if text.strip():
-                yield text
+            yield number, text.rstrip("\r\n")
+
+
+def read_texts(path: Path, text_column: str, flag: str) -> Iterator[str]:
+    """Each text of the file in order: a line, or the text column of a JSONL line. Blank texts are left out.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not what it should be; `flag` says which argument gave it.
+    """
+    jsonl = is_jsonl(path)
+    for number, text in numbered_lines(path, flag):
+        if jsonl and text.strip():
+            text = _text_of(text, text_column, f"{flag}: {path}, line {number}")
+        if text.strip():
+            yield text
 
 
 def _text_of(line: str, text_column: str, where: str) -> str:
@@ -90,7 +100,7 @@ def is_readable_plain_text(path: Path, flag: str) -> bool:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     blank = True
-    with _opened(path, flag) as file:
+    with opened(path, flag) as file:
         try:
             while block := file.read(BLOCK_BYTES):
                 text = decoder.decode(block)

@@ -3,6 +3,7 @@
 from bistil_ds.sample.annotation import Sentence
 from bistil_ds.sample.generation import LANGUAGES, Parallel, sentences
 from bistil_ds.sample.mmt import held_out_accuracy, held_out_sentences, sample_corpora, sample_mmt
+from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.sample.text import write_text
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "held_out_sentences",
     "sample_corpora",
     "sample_mmt",
+    "sample_task_file",
     "sentences",
     "write_text",
 ]

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-import bistil_ds
-from bistil_ds.cache import cache_folder
 from bistil_ds.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining import Recipe, pretrain
+from bistil_ds.sample.cached import cached
 from bistil_ds.sample.generation import LANGUAGES, sentences
 from bistil_ds.sample.text import write_text
 
@@ -25,16 +18,6 @@ RECIPE = Recipe()
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
 CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # and one more for each language
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
-_SOURCES = (
-    "sample/*.py",
-    "pretraining*.py",
-    "masking.py",
-    "unigram_tokenizer.py",
-    "masked_accuracy.py",
-    "cooccurrence.py",
-    "head.py",
-)
-_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
 def sample_mmt(progress: bool = True) -> Path:
@@ -43,12 +26,12 @@ def sample_mmt(progress: bool = True) -> Path:
     `AutoModelForMaskedLM` and `AutoTokenizer` load it. `accuracy.json` there: masked-token accuracy on held-out
     sentences of each language, beside that of the most frequent token as a guess.
     """
-    return _cached("mmt", lambda folder: _make_mmt(folder, progress))
+    return cached("mmt", lambda folder: _make_mmt(folder, progress))
 
 
 def sample_corpora() -> dict[str, Path]:
     """en.txt, tr.txt and sw.txt for phase 1: drawn apart from the model's text and from each other, so not parallel."""
-    folder = _cached("corpora", _make_corpora)
+    folder = cached("corpora", _make_corpora)
     return {language: folder / f"{language}.txt" for language in LANGUAGES}
 
 
@@ -76,31 +59,3 @@ def _make_corpora(folder: Path) -> None:
     for seed, language in enumerate(LANGUAGES, start=CORPUS_SEED):
         lines = [parallel[language].text for parallel in sentences(CORPUS_SENTENCES, seed)]
         (folder / f"{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _recipe_hash() -> str:
-    """Of all that shapes the files: sizes, seeds, our sources, the versions of the libraries."""
-    package = Path(bistil_ds.__file__).parent
-    sha = hashlib.sha256(repr((asdict(RECIPE), [version(name) for name in _PACKAGES])).encode())
-    for pattern in _SOURCES:
-        for path in sorted(package.glob(pattern)):
-            sha.update(path.read_bytes())
-    return sha.hexdigest()[:16]
-
-
-def _cached(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `name` of this recipe; `make` fills a temporary one, which only then takes its place."""
-    parent = cache_folder("sample", _recipe_hash())
-    final = parent / name
-    if not final.is_dir():
-        part = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
-        try:
-            make(part)
-            part.chmod(0o755)
-            os.rename(part, final)
-        except OSError:
-            if not final.is_dir():  # else another process was first
-                raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    return final

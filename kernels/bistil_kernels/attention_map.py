@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bistil_kernels.dispatch import on_triton
+from bistil_kernels import dispatch
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 QueriesKeys = tuple[Tensor, Tensor]
@@ -53,7 +53,7 @@ def attention_map_loss(
     _check(student_qk, teacher_qk, mask, kind)
     if not student_qk:
         return torch.zeros(0)
-    if on_triton(x for pairs in (student_qk, teacher_qk) for pair in pairs for x in pair):
+    if dispatch.on_triton(x for pairs in (student_qk, teacher_qk) for pair in pairs for x in pair):
         from bistil_kernels import triton_attention_map
 
         return triton_attention_map.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries)

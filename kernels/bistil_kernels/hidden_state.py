@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bistil_kernels.dispatch import on_triton
+from bistil_kernels import dispatch
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 
@@ -22,6 +22,8 @@ def hidden_state_loss(
     mask: Tensor | None,
     projections: Sequence[Tensor] | None = None,
     kind: str = "mse",
+    *,
+    upstream: float = 1.0,
 ) -> Tensor:
     """One mean for each pair of states, over real tokens: of squared differences over the width ("mse"), or of
     1 − cosine ("cosine").
@@ -32,6 +34,8 @@ def hidden_state_loss(
         mask: bool [B, T], True on real tokens; None when all are real.
         projections: P frozen matrices [Dt, Ds]; the target is `teacher @ projection`.
         kind: "mse" or "cosine".
+        upstream: not 0; the gradient that each value will get in backward, where that is known: 1/P if the caller takes
+            the mean of the values. Only speed depends on it.
 
     Returns:
         fp32 [P] (float64 for float64 students). A pair with nothing real gives 0.
@@ -41,18 +45,20 @@ def hidden_state_loss(
 
     The gradient is computed together with the value, so nothing of the teacher is kept for backward: with n = B·T and
     e bytes an element, 3·P·n·D·e bytes are read and written, and 2·P·n·D·e more where the upstream gradient is applied.
-    On CUDA, Triton kernels serve all pairs in one launch, and leave the gradient alone where the upstream one is 1.
+    It is not applied where it is `upstream` (fp16 excepted). On CUDA, Triton kernels serve all pairs in one launch.
     """
     _check(student, teacher, mask, projections, kind)
+    if not upstream:
+        raise ValueError("hidden_state_loss: upstream is 0, expected what the values' gradient will be")
     if not student:
         return torch.zeros(0)
-    if on_triton([*student, *teacher]):
+    if dispatch.on_triton([*student, *teacher]):
         from bistil_kernels import triton_hidden_state
 
-        return triton_hidden_state.hidden_state_loss(student, teacher, mask, projections, kind)
+        return triton_hidden_state.hidden_state_loss(student, teacher, mask, projections, kind, upstream)
     matrices: Sequence[Tensor | None] = projections or [None] * len(student)
     pairs = zip(student, teacher, matrices)
-    return torch.stack([_HiddenStateLoss.apply(s, t.detach(), mask, w, kind) for s, t, w in pairs])
+    return torch.stack([_HiddenStateLoss.apply(s, t.detach(), mask, w, kind, upstream) for s, t, w in pairs])
 
 
 def _check(
@@ -86,23 +92,24 @@ class _HiddenStateLoss(torch.autograd.Function):
         mask_BT: Tensor | None,
         projection_DS: Tensor | None,
         kind: str,
+        upstream: float,
     ) -> Tensor:
         dtype = compute_dtype(student_BTS.dtype)
         target = teacher_BTD.to(dtype)
         if projection_DS is not None:
             target = target @ projection_DS.to(dtype)
         loss = _squared_error if kind == "mse" else _cosine_distance
-        value, gradient = loss(student_BTS.to(dtype), target, mask_BT, ctx.needs_input_grad[0])
+        value, gradient = loss(student_BTS.to(dtype), target, mask_BT, upstream if ctx.needs_input_grad[0] else None)
         if gradient is not None:
-            ctx.dtype = student_BTS.dtype
+            ctx.dtype, ctx.upstream = student_BTS.dtype, upstream
             ctx.save_for_backward(gradient.to(kept_dtype(student_BTS.dtype)))
         return value
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, None, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return scaled(gradient, upstream, ctx.dtype), None, None, None, None
+        return scaled(gradient, upstream / ctx.upstream, ctx.dtype), None, None, None, None, None
 
 
 def _real_tokens(state: Tensor, mask_BT: Tensor | None) -> Tensor | int:
@@ -110,18 +117,18 @@ def _real_tokens(state: Tensor, mask_BT: Tensor | None) -> Tensor | int:
 
 
 def _squared_error(
-    student_BTD: Tensor, target_BTD: Tensor, mask_BT: Tensor | None, with_gradient: bool
+    student_BTD: Tensor, target_BTD: Tensor, mask_BT: Tensor | None, upstream: float | None
 ) -> tuple[Tensor, Tensor | None]:
     difference = student_BTD - target_BTD
     if mask_BT is not None:
         difference.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)  # not a product: padding may hold inf
     count = max(_real_tokens(difference, mask_BT) * difference.shape[-1], 1)
     value = difference.square().sum() / count  # not a dot product: BLAS loses five digits on millions of terms
-    return value, difference.mul_(2.0 / count) if with_gradient else None
+    return value, None if upstream is None else difference.mul_(2.0 * upstream / count)
 
 
 def _cosine_distance(
-    student_BTD: Tensor, target_BTD: Tensor, mask_BT: Tensor | None, with_gradient: bool
+    student_BTD: Tensor, target_BTD: Tensor, mask_BT: Tensor | None, upstream: float | None
 ) -> tuple[Tensor, Tensor | None]:
     tiny = torch.finfo(student_BTD.dtype).tiny
     student_norm = student_BTD.norm(dim=-1, keepdim=True).clamp(min=tiny)
@@ -133,9 +140,9 @@ def _cosine_distance(
         distance = distance.masked_fill(~mask_BT.unsqueeze(-1), 0.0)
     count = _real_tokens(student_BTD, mask_BT)
     value = distance.sum() / max(count, 1)
-    if not with_gradient:
+    if upstream is None:
         return value, None
-    gradient = student_unit.mul_(cosine).sub_(target_unit).div_(student_norm * max(count, 1))
+    gradient = student_unit.mul_(cosine).sub_(target_unit).mul_(upstream / (student_norm * max(count, 1)))
     if mask_BT is not None:
         gradient.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)
     return value, gradient

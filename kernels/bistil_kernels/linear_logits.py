@@ -112,29 +112,30 @@ class _LinearKL(torch.autograd.Function):
         total = torch.zeros((), dtype=dtype, device=hidden_ND.device)
         need = ctx.needs_input_grad
         d_hidden = torch.zeros_like(hidden_ND, dtype=kept_dtype(hidden_ND.dtype)) if need[0] else None
-        d_weight = torch.zeros_like(weight) if need[1] else None
+        d_weight = torch.empty_like(weight) if need[1] else None
         d_bias = torch.zeros(V, dtype=dtype, device=weight.device) if need[2] else None
         positions = torch.arange(N, device=hidden_ND.device) if valid is None else valid.nonzero().squeeze(1)
-        for rows in positions.split(max(1, CHUNK // max(V, 1))):
+        for i, rows in enumerate(positions.split(max(1, CHUNK // max(V, 1)))):
             hidden = hidden_ND[rows].to(dtype)
             logits = _logits(hidden, weight, bias_V, dtype)
-            d_logits = torch.zeros_like(logits)
+            d_logits = None
             if alpha_ce and labels_N is not None:
                 log_p = logits.log_softmax(-1)
                 labels = labels_N[rows, None]
                 total -= alpha_ce * log_p.gather(1, labels).sum()
                 d_logits = log_p.exp_().scatter_add_(1, labels, log_p.new_full(labels.shape, -1.0)).mul_(alpha_ce)
-            log_s = logits.div_(temperature).log_softmax(-1)
-            log_t = _logits(teacher_hidden[rows], teacher_weight, teacher_bias, dtype).div_(temperature).log_softmax(-1)
+            teacher_logits = _logits(teacher_hidden[rows], teacher_weight, teacher_bias, dtype)
+            log_s, log_t = (torch.log_softmax(x.div_(temperature), -1, out=x) for x in (logits, teacher_logits))
             p_t = log_t.exp()
-            total += p_t.mul(log_t.sub_(log_s)).sum()
+            total += log_t.sub_(log_s).mul_(p_t).sum()
             if not any(need[:3]):
                 continue
-            d_logits.add_(log_s.exp_().sub_(p_t), alpha=1.0 / temperature).div_(count)
+            of_kl = log_s.exp_().sub_(p_t).mul_(1.0 / (temperature * count))
+            d_logits = of_kl if d_logits is None else of_kl.add_(d_logits, alpha=1.0 / count)
             if d_hidden is not None:
                 d_hidden[rows] = (d_logits @ weight).to(d_hidden.dtype)
             if d_weight is not None:
-                d_weight.addmm_(d_logits.t(), hidden)
+                d_weight.addmm_(d_logits.t(), hidden, beta=min(i, 1))  # the first is not added to anything
             if d_bias is not None:
                 d_bias += d_logits.sum(0)
         ctx.dtypes = [None if x is None else x.dtype for x in (hidden_ND, weight_VD, bias_V)]

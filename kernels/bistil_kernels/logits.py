@@ -63,10 +63,10 @@ class _DistillationKL(torch.autograd.Function):
         rows = max(1, CHUNK // max(V, 1))
         for first in range(0, N, rows):
             chunk = slice(first, first + rows)
-            log_s = (student_NV[chunk].to(dtype) / temperature).log_softmax(-1)
-            log_t = (teacher_NV[chunk].to(dtype) / temperature).log_softmax(-1)
+            scaled_s, scaled_t = (torch.div(x[chunk].to(dtype), temperature) for x in (student_NV, teacher_NV))
+            log_s, log_t = (torch.log_softmax(x, -1, out=x) for x in (scaled_s, scaled_t))
             p_t = log_t.exp()
-            kl = (p_t * (log_t - log_s)).sum(-1)
+            kl = log_t.sub_(log_s).mul_(p_t).sum(-1)
             difference = log_s.exp_().sub_(p_t)
             if valid_N is not None:
                 kl = kl.masked_fill(~valid_N[chunk], 0.0)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
+
+ROUNDING = 2.5e-7
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -18,5 +23,41 @@ def kept_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype) -> Tensor:
-    """`gradient * upstream` in `dtype`; the product is taken in fp32, as fp16 cannot hold a usual loss scale."""
+    """`gradient * upstream` in `dtype`, for a gradient saved for backward; `upstream` is a scalar.
+
+    The product is taken in fp32, as fp16 cannot hold a usual loss scale. In the last backward pass it takes no memory
+    where the dtype allows, and on a CPU no time where the upstream gradient is one.
+    """
+    if gradient.dtype == dtype and may_be_overwritten(gradient):
+        if upstream.is_cpu and is_one(float(upstream)):
+            return gradient
+        if dtype == compute_dtype(dtype):
+            return gradient.mul_(upstream)
     return (gradient.to(compute_dtype(dtype)) * upstream).to(dtype)
+
+
+def is_one(factor: float) -> bool:
+    """Up to the rounding of two ways to compute one fp32 number, such as w / P and w · (1 / P)."""
+    return abs(factor - 1.0) <= ROUNDING
+
+
+def may_be_overwritten(saved: Tensor) -> bool:
+    """Whether the running backward pass is the last through its graph, so that what was saved is of no more use."""
+    if type(saved) is not Tensor:  # traced by a compiler, which wants functions without side effects
+        return False
+    is_kept = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return is_kept is not None and not is_kept()
+
+
+@contextmanager
+def ieee_products() -> Iterator[None]:
+    """fp32 matrix products on CUDA are not rounded to TF32 inside, whatever the program allows outside."""
+    setting = torch.backends.cuda.matmul
+    before = setting.fp32_precision
+    if before == "tf32":
+        setting.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        if before == "tf32":
+            setting.fp32_precision = before

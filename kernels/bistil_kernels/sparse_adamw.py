@@ -29,7 +29,9 @@ class SparseAdamW(torch.optim.Optimizer):
     Raises:
         ValueError: a hyperparameter out of range, or the same delta twice.
 
-    On CUDA a weight that is not contiguous sends its whole group to torch's foreach AdamW.
+    On CUDA a weight that is not contiguous sends its whole group to torch's foreach AdamW. `step` runs outside compiled
+    code, and is no operator of torch's: its scalars change with every step, its table of pointers is kept on the device
+    from step to step, and in one launch there is nothing left to fuse.
 
     State: delta, start and two moments, at most 16 K bytes, plus 4 K of indices; weights carry no state. On CUDA one
     launch for each parameter group (more only if it mixes dtypes or step counts), elsewhere torch's foreach AdamW.

@@ -63,7 +63,8 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
     if is_served(deltas):
         from bistil_kernels import triton_adamw
 
-        triton_adamw.SparseUpdate(deltas).write()
+        tensors = [(x.weight.detach(), x.indices_K, x.start_K, x.delta_K.detach()) for x in deltas]
+        triton_adamw.write_deltas(*map(list, zip(*tensors)))
         return
     for x in deltas:
         x.weight.detach().put_(x.indices_K.long(), x.values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -14,55 +15,60 @@ from torch import Tensor
 from bistil_kernels.sparse_delta import SparseDelta
 from bistil_kernels.triton_pairs import device_of
 from bistil_kernels.triton_precision import rounded
-from bistil_kernels.triton_table import Table, entries, owner, pointer, triton_dtype
+from bistil_kernels.triton_table import Table, owner, pointer, read, span, triton_dtype
 
 UPDATING = {"BLOCK": 1024, "num_warps": 4}
 
 
 @triton.jit
-def update_deltas(
-    table,
-    P,
-    decay,
-    step_size,
-    one_minus_beta1,
-    beta2,
-    one_minus_beta2,
-    root_of_correction2,
-    eps,
-    ADAMW: tl.constexpr,
-    DENSE: tl.constexpr,
-    WEIGHT: tl.constexpr,
-    GRADIENT: tl.constexpr,
-    INDEX: tl.constexpr,
-    STEPS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Table rows: weights, indices, starts, deltas, first and second moments, gradients (of the whole weight if DENSE).
-
-    Without ADAMW the deltas stay as they are: the weights are written only (and the table ends at the deltas).
-    """
-    block = tl.program_id(0).to(tl.int64)
-    one = owner(table, P, block, STEPS)
-    i, exists = entries(table, P, one, block, BLOCK)
-    where = tl.load(pointer(table, P, 1, one, INDEX) + i, mask=exists, other=0)
-    into = pointer(table, P, 3, one, tl.float32) + i
-    delta = tl.load(into, mask=exists, other=0.0)
+def _update_block(
+    table, P, one, i, exists, decay, step_size, one_minus_beta1, beta2, one_minus_beta2, root_of_correction2, eps,
+    ADAMW: tl.constexpr, DENSE: tl.constexpr, WEIGHT: tl.constexpr, GRADIENT: tl.constexpr, INDEX: tl.constexpr,
+    ALIGNED: tl.constexpr,
+):  # fmt: skip
+    where = read(pointer(table, P, 1, one, INDEX, ALIGNED) + i, exists, 0)
+    into = pointer(table, P, 3, one, tl.float32, ALIGNED) + i
+    delta = read(into, exists, 0.0)
     if ADAMW:
         at = where if DENSE else i
-        gradient = tl.load(pointer(table, P, 6, one, GRADIENT) + at, mask=exists, other=0.0).to(tl.float32)
-        average_at = pointer(table, P, 4, one, tl.float32) + i
-        square_at = pointer(table, P, 5, one, tl.float32) + i
-        average = tl.load(average_at, mask=exists, other=0.0)
-        square = tl.load(square_at, mask=exists, other=0.0)
+        gradient = read(pointer(table, P, 6, one, GRADIENT, ALIGNED and not DENSE) + at, exists, 0.0).to(tl.float32)
+        average_at = pointer(table, P, 4, one, tl.float32, ALIGNED) + i
+        square_at = pointer(table, P, 5, one, tl.float32, ALIGNED) + i
+        average, square = read(average_at, exists, 0.0), read(square_at, exists, 0.0)
         average += one_minus_beta1 * (gradient - average)
         square = beta2 * square + one_minus_beta2 * gradient * gradient
         delta = decay * delta - step_size * (average / (tl.sqrt(square) / root_of_correction2 + eps))
         tl.store(average_at, average, mask=exists)
         tl.store(square_at, square, mask=exists)
         tl.store(into, delta, mask=exists)
-    start = tl.load(pointer(table, P, 2, one, WEIGHT) + i, mask=exists, other=0.0).to(tl.float32)
-    tl.store(pointer(table, P, 0, one, WEIGHT) + where, rounded(start + delta, WEIGHT), mask=exists)
+    start = read(pointer(table, P, 2, one, WEIGHT, ALIGNED) + i, exists, 0.0).to(tl.float32)
+    tl.store(pointer(table, P, 0, one, WEIGHT, False) + where, rounded(start + delta, WEIGHT), mask=exists)
+
+
+@triton.jit
+def update_deltas(
+    table, P, decay, step_size, one_minus_beta1, beta2, one_minus_beta2, root_of_correction2, eps,
+    ADAMW: tl.constexpr, DENSE: tl.constexpr, WEIGHT: tl.constexpr, GRADIENT: tl.constexpr, INDEX: tl.constexpr,
+    STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Table rows: weights, indices, starts, deltas, first and second moments, gradients (of the whole weight if DENSE).
+
+    Without ADAMW the deltas stay as they are: the weights are written only (and the table ends at the deltas).
+    """
+    block = tl.program_id(0).to(tl.int64)
+    one = owner(table, P, block, STEPS)
+    first, size = span(table, P, one, block, BLOCK)
+    i = first + tl.arange(0, BLOCK)
+    if first + BLOCK <= size:
+        _update_block(
+            table, P, one, i, None, decay, step_size, one_minus_beta1, beta2, one_minus_beta2, root_of_correction2,
+            eps, ADAMW, DENSE, WEIGHT, GRADIENT, INDEX, ALIGNED,
+        )  # fmt: skip
+    else:
+        _update_block(
+            table, P, one, i, i < size, decay, step_size, one_minus_beta1, beta2, one_minus_beta2, root_of_correction2,
+            eps, ADAMW, DENSE, WEIGHT, GRADIENT, INDEX, ALIGNED,
+        )  # fmt: skip
 
 
 class SparseUpdate:
@@ -113,7 +119,7 @@ class SparseUpdate:
             self._places, self._alive, self._launches = places, fixed, list(self._build(extra, dense))
         for table, dtypes in self._launches:
             with device_of(table.tensor):
-                update_deltas[(table.blocks,)](table.tensor, table.P, *scalars, STEPS=table.steps, **dtypes, **UPDATING)
+                update_deltas[(table.blocks,)](table.tensor, table.P, *scalars, **table.constants, **dtypes, **UPDATING)
 
     def _build(
         self, extra: Sequence[Sequence[Tensor]], dense: Sequence[bool]
@@ -130,5 +136,18 @@ class SparseUpdate:
             columns = [[x.weight for x in some], [x.indices_K for x in some], [x.start_K for x in some]]
             columns += [[x.delta_K for x in some], *([column[n] for n in group] for column in extra)]
             names = dict(zip(("WEIGHT", "GRADIENT", "INDEX"), map(triton_dtype, dtypes)))  # type: ignore[arg-type]
-            table = Table([len(x.indices_K) for x in some], columns, UPDATING["BLOCK"])
+            scattered = (0, 6) if is_dense else (0,)
+            table = Table([len(x.indices_K) for x in some], columns, UPDATING["BLOCK"], scattered)
             yield table, {"ADAMW": bool(extra), "DENSE": is_dense, **names}
+
+
+@torch.library.custom_op(
+    "bistil_kernels::write_deltas",
+    mutates_args=("weights",),
+    schema="(Tensor(a!)[] weights, Tensor[] indices, Tensor[] starts, Tensor[] deltas) -> ()",
+)
+def write_deltas(
+    weights: Sequence[Tensor], indices: Sequence[Tensor], starts: Sequence[Tensor], deltas: Sequence[Tensor]
+) -> None:
+    """`bistil_kernels.write_deltas`, on a CUDA device (on a CPU only under Triton's interpreter)."""
+    SparseUpdate([SparseDelta(*each) for each in zip(weights, indices, starts, deltas)]).write()  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an eleme
 Forward needs each row's softmax statistics before it can compare maps, so it forms tiles of scores twice (once where
 all keys fit in a tile); backward forms them twice more, for dq and for dk: 10 products of T·T·d in all (8).
 Bytes moved, with tiles' inputs read again from the L2 cache: forward 4·P·B·H·T·d·e, and statistics of 12·P·B·H·T;
-backward 12·P·B·H·T·d·e for two passes over the inputs and dq, dk; and their statistics. Workspace: the statistics.
+backward 10·P·B·H·T·d·e, the inputs for dq and again for dk, and 24·P·B·H·T of statistics. Workspace: the statistics.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ bytes (16 in fp32), 8·v·Ds for a chunk of the weight's gradient, 8·n·Ds for 
 a copy of the hidden states that count. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term again for the second
 sweep. Bytes moved beside the products' operands: 16·n·V a sweep (logits written and read) and 3·e·n·V (their gradient
 written, read twice), from the L2 cache where chunks fit.
-The products are left to cuBLAS, for which these shapes are what it is made for. Those of fp32 follow torch's setting,
-which is IEEE fp32 unless a program allows TF32.
+What is fused: between the products, one kernel takes a chunk of both heads' logits into the running statistics (bias,
+temperature, softmaxes, KL and cross-entropy in one reading), and one turns a chunk into its gradient. The products
+themselves are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. Those of fp32 stay fp32, even
+where a program allows TF32 elsewhere.
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# (kernels: their arguments are Triton values)
 
 from __future__ import annotations
 
@@ -23,13 +24,12 @@ from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
-from bistil_kernels.precision import kept_dtype
-from bistil_kernels.triton_logits import LEAST
+from bistil_kernels.precision import ieee_products, kept_dtype
+from bistil_kernels.triton_logit_chunks import accumulate_statistics, differentiate_chunk, finish_positions
+from bistil_kernels.triton_online_kl import LEAST
 from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_precision import rounded
 from bistil_kernels.triton_scaling import scaled
 
 CHUNK = 1 << 22  # logits of the student at once: 16 MiB
@@ -52,123 +52,6 @@ def linear_distillation_kl(
     targets = [None if x is None else x.detach() for x in teacher]
     op = torch.ops.bistil_kernels.linear_distillation_kl
     return op(*student, *targets, float(temperature), labels, float(alpha_ce), ignore_index, wanted)[0]
-
-
-@triton.jit
-def _scaled_logits(logits, bias, row, column, exists, columns, first_column, inverse_temperature):
-    x = tl.load(logits + row * columns + column, mask=exists, other=float("-inf"))
-    if bias is not None:
-        x += tl.load(bias + first_column + column, mask=exists, other=0.0).to(tl.float32)
-    return x * inverse_temperature
-
-
-@triton.jit
-def accumulate_statistics(
-    student,
-    teacher,
-    student_bias,
-    teacher_bias,
-    labels,
-    state,
-    n,
-    columns,
-    first_column,
-    temperature,
-    inverse_temperature,
-    HARD: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Take one chunk of logits, fp32 [rows, columns], into the state, fp32 [7, n].
-
-    The state: maximum and sum of exponentials of student / T, of teacher / T, Σ exp(teacher / T − maximum) ·
-    (teacher − student) / T, and (HARD) the student's sum of exponentials at temperature 1 and the label's logit.
-    """
-    row = tl.program_id(0).to(tl.int64)
-    max_s, sum_s = tl.load(state + row), tl.load(state + n + row)
-    max_t, sum_t = tl.load(state + 2 * n + row), tl.load(state + 3 * n + row)
-    cross = tl.load(state + 4 * n + row)
-    if HARD:
-        sum_1, chosen = tl.load(state + 5 * n + row), tl.load(state + 6 * n + row)
-        label = tl.load(labels + row) - first_column
-    for first in range(0, columns, BLOCK):
-        column = first + tl.arange(0, BLOCK)
-        exists = column < columns
-        s = _scaled_logits(student, student_bias, row, column, exists, columns, first_column, inverse_temperature)
-        t = _scaled_logits(teacher, teacher_bias, row, column, exists, columns, first_column, inverse_temperature)
-        new_s, new_t = tl.maximum(max_s, tl.max(s)), tl.maximum(max_t, tl.max(t))
-        p_t = tl.exp(t - new_t)
-        shrink_t = tl.exp(max_t - new_t)
-        sum_s = sum_s * tl.exp(max_s - new_s) + tl.sum(tl.exp(s - new_s))
-        sum_t = sum_t * shrink_t + tl.sum(p_t)
-        cross = cross * shrink_t + tl.sum(tl.where(p_t > 0, p_t * (t - s), 0.0))
-        if HARD:
-            shrink_1 = tl.exp((max_s - new_s) * temperature)
-            sum_1 = sum_1 * shrink_1 + tl.sum(tl.exp((s - new_s) * temperature))
-            chosen += tl.sum(tl.where(exists & (column == label), s * temperature, 0.0))
-        max_s, max_t = new_s, new_t
-    tl.store(state + row, max_s)
-    tl.store(state + n + row, sum_s)
-    tl.store(state + 2 * n + row, max_t)
-    tl.store(state + 3 * n + row, sum_t)
-    tl.store(state + 4 * n + row, cross)
-    if HARD:
-        tl.store(state + 5 * n + row, sum_1)
-        tl.store(state + 6 * n + row, chosen)
-
-
-@triton.jit
-def differentiate_chunk(
-    student,
-    teacher,
-    student_bias,
-    teacher_bias,
-    labels,
-    state,
-    gradient,
-    n,
-    columns,
-    first_column,
-    temperature,
-    inverse_temperature,
-    alpha_ce,
-    HARD: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """gradient [rows, columns]: of the sum of losses (not yet their mean) at a chunk of the student's logits."""
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    exists = column < columns
-    s = _scaled_logits(student, student_bias, row, column, exists, columns, first_column, inverse_temperature)
-    t = _scaled_logits(teacher, teacher_bias, row, column, exists, columns, first_column, inverse_temperature)
-    s -= tl.load(state + row)
-    p_s = tl.exp(s) / tl.load(state + n + row)
-    p_t = tl.exp(t - tl.load(state + 2 * n + row)) / tl.load(state + 3 * n + row)
-    d = (p_s - p_t) * inverse_temperature
-    if HARD:
-        p_1 = tl.exp(s * temperature) / tl.load(state + 5 * n + row)
-        is_label = column == tl.load(labels + row) - first_column
-        d += alpha_ce * (p_1 - tl.where(is_label, 1.0, 0.0))
-    tl.store(gradient + row * columns + column, rounded(d, gradient.dtype.element_ty), mask=exists)
-
-
-@triton.jit
-def finish_positions(state, value, n, temperature, alpha_ce, HARD: tl.constexpr, BLOCK: tl.constexpr):
-    """The mean loss."""
-    total = tl.zeros([BLOCK], tl.float32)
-    for first in range(0, n, BLOCK):
-        i = first + tl.arange(0, BLOCK)
-        exists = i < n
-        max_s, max_t = tl.load(state + i, mask=exists, other=0.0), tl.load(state + 2 * n + i, mask=exists, other=0.0)
-        sum_s = tl.load(state + n + i, mask=exists, other=1.0)
-        sum_t = tl.load(state + 3 * n + i, mask=exists, other=1.0)
-        loss = tl.load(state + 4 * n + i, mask=exists, other=0.0) / sum_t
-        loss += max_s + tl.log(sum_s) - (max_t + tl.log(sum_t))
-        if HARD:
-            sum_1 = tl.load(state + 5 * n + i, mask=exists, other=1.0)
-            chosen = tl.load(state + 6 * n + i, mask=exists, other=0.0)
-            loss += alpha_ce * (max_s * temperature + tl.log(sum_1) - chosen)
-        total += loss
-    tl.store(value, tl.sum(total) / n)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -232,7 +115,7 @@ class _Chunks:
 
 
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Value [], factors fp32 [3] (ones), and the gradients of hidden, weight and bias ([0] where not wanted)."""
+    """Value [], ones fp32 [3], and the gradients, for upstream ones, of hidden, weight and bias ([0] if not wanted)."""
     hidden = student[0]
     assert hidden is not None
     value, ones = (hidden.new_full(shape, start, dtype=torch.float32) for shape, start in (((), 0.0), ((3,), 1.0)))
@@ -270,7 +153,7 @@ def _forward(
     if not hidden.shape[0] or not weight.shape[0]:
         return value, ones, [x.zero_() for x in gradients]
     student, teacher = [hidden, weight, bias], [teacher_hidden, teacher_weight, teacher_bias]
-    with device_of(hidden), torch.autocast(hidden.device.type, enabled=False):
+    with device_of(hidden), torch.autocast(hidden.device.type, enabled=False), ieee_products():
         chunks = _Chunks(student, teacher, temperature, labels, alpha_ce)
         at_once = None
         for r in chunks.rows:

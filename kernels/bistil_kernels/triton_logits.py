@@ -10,7 +10,6 @@ are kept and no [N, V] buffer.
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# (kernels: their arguments are Triton values)
 
 from __future__ import annotations
 
@@ -19,17 +18,15 @@ from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from bistil_kernels.triton_logit_rows import compare_long_rows, compare_rows, differentiate_long_rows, finish_rows
 from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_precision import rounded
 from bistil_kernels.triton_scaling import scaled
 
 LONGEST = 8192  # twice as long spills registers on sm_80 and sm_90 at 16 and at 32 warps
 STREAMING = {"COLUMNS": 4096, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 4}
-LEAST = tl.constexpr(-3.0e38)  # a running maximum before anything was seen: finite, so that no difference is NaN
 
 
 def on_chip(V: int) -> Mapping[str, int]:
@@ -46,163 +43,13 @@ def distillation_kl(student: Tensor, teacher: Tensor, temperature: float, valid:
     return op(student, teacher.detach(), float(temperature), valid, with_gradient)[0]
 
 
-@triton.jit
-def _count(valid_rows, N):
-    """How many rows count, at least 1."""
-    count = N.to(tl.float32) if valid_rows is None else tl.load(valid_rows).to(tl.float32)
-    return tl.maximum(count, 1.0)
-
-
-@triton.jit
-def compare_rows(
-    student,
-    teacher,
-    gradient,
-    valid,
-    valid_rows,
-    losses,
-    N,
-    V,
-    s_n,
-    s_v,
-    t_n,
-    t_v,
-    v_n,
-    inverse_temperature,
-    SCALED: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
-    """losses fp32 [N] and, unless it is None, gradient [N, V]: (SCALED) for upstream 1, or p_student − p_teacher."""
-    row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLUMNS)
-    inside = row < N
-    real = inside
-    at = row.to(tl.int64)
-    if valid is not None:
-        real = inside & (tl.load(valid + at * v_n, mask=inside, other=0) != 0)
-    exists = (column < V)[None, :]
-    wanted = real[:, None] & exists
-    s = tl.load(student + at[:, None] * s_n + column[None, :] * s_v, mask=wanted, other=0.0).to(tl.float32)
-    t = tl.load(teacher + at[:, None] * t_n + column[None, :] * t_v, mask=wanted, other=0.0).to(tl.float32)
-    s = tl.where(exists, s * inverse_temperature, float("-inf"))
-    t = tl.where(exists, t * inverse_temperature, float("-inf"))
-    s -= tl.max(s, 1)[:, None]
-    t -= tl.max(t, 1)[:, None]
-    p_s, p_t = tl.exp(s), tl.exp(t)
-    sum_s, sum_t = tl.sum(p_s, 1), tl.sum(p_t, 1)
-    p_t /= sum_t[:, None]
-    difference = t - tl.log(sum_t)[:, None] - (s - tl.log(sum_s)[:, None])
-    loss = tl.sum(tl.where(p_t > 0, p_t * difference, 0.0), 1)  # an impossible entry costs nothing, inf − inf is NaN
-    tl.store(losses + row, tl.where(real, loss, 0.0), mask=inside)
-    if gradient is not None:
-        d = p_s / sum_s[:, None] - p_t
-        if SCALED:
-            d *= inverse_temperature / _count(valid_rows, N)
-        d = rounded(tl.where(wanted, d, 0.0), gradient.dtype.element_ty)
-        tl.store(gradient + at[:, None] * V + column[None, :], d, mask=inside[:, None] & exists)
-
-
-@triton.jit
-def compare_long_rows(
-    student,
-    teacher,
-    statistics,
-    valid,
-    losses,
-    N,
-    V,
-    s_n,
-    s_v,
-    t_n,
-    t_v,
-    v_n,
-    inverse_temperature,
-    COLUMNS: tl.constexpr,
-):
-    """losses fp32 [N], and statistics fp32 [2, N]: the log-sum-exp of student and teacher at this temperature."""
-    row = tl.program_id(0).to(tl.int64)
-    real = True
-    if valid is not None:
-        real = tl.load(valid + row * v_n) != 0
-    nothing = tl.full([], 0.0, tl.float32)
-    max_s, max_t, sum_s, sum_t, cross = nothing + LEAST, nothing + LEAST, nothing, nothing, nothing
-    if real:
-        for first in range(0, V, COLUMNS):
-            column = first + tl.arange(0, COLUMNS)
-            exists = column < V
-            at_s, at_t = column.to(tl.int64) * s_v, column.to(tl.int64) * t_v
-            s = tl.load(student + row * s_n + at_s, mask=exists, other=float("-inf")).to(tl.float32)
-            t = tl.load(teacher + row * t_n + at_t, mask=exists, other=float("-inf")).to(tl.float32)
-            s *= inverse_temperature
-            t *= inverse_temperature
-            new_s, new_t = tl.maximum(max_s, tl.max(s)), tl.maximum(max_t, tl.max(t))
-            p_t = tl.exp(t - new_t)
-            shrink_t = tl.exp(max_t - new_t)
-            sum_s = sum_s * tl.exp(max_s - new_s) + tl.sum(tl.exp(s - new_s))
-            sum_t = sum_t * shrink_t + tl.sum(p_t)
-            cross = cross * shrink_t + tl.sum(tl.where(p_t > 0, p_t * (t - s), 0.0))
-            max_s, max_t = new_s, new_t
-    # a row that does not count has sums of 0
-    lse_s, lse_t = max_s + tl.log(sum_s), max_t + tl.log(sum_t)
-    tl.store(losses + row, tl.where(real, cross / sum_t + (lse_s - lse_t), 0.0))
-    tl.store(statistics + row, lse_s)
-    tl.store(statistics + N + row, lse_t)
-
-
-@triton.jit
-def differentiate_long_rows(
-    student,
-    teacher,
-    statistics,
-    valid,
-    factor,
-    upstream,
-    gradient,
-    N,
-    V,
-    s_n,
-    s_v,
-    t_n,
-    t_v,
-    v_n,
-    inverse_temperature,
-    COLUMNS: tl.constexpr,
-):
-    """gradient [N, V]: (p_student − p_teacher) · factor · upstream."""
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    exists = column < V
-    wanted = exists
-    if valid is not None:
-        wanted = exists & (tl.load(valid + row * v_n) != 0)
-    at_s, at_t = column.to(tl.int64) * s_v, column.to(tl.int64) * t_v
-    s = tl.load(student + row * s_n + at_s, mask=wanted, other=0.0).to(tl.float32)
-    t = tl.load(teacher + row * t_n + at_t, mask=wanted, other=0.0).to(tl.float32)
-    p_s = tl.exp(s * inverse_temperature - tl.load(statistics + row))
-    p_t = tl.exp(t * inverse_temperature - tl.load(statistics + N + row))
-    d = tl.where(wanted, (p_s - p_t) * (tl.load(factor) * tl.load(upstream)), 0.0)
-    tl.store(gradient + row * V + column, rounded(d, gradient.dtype.element_ty), mask=exists)
-
-
-@triton.jit
-def finish_rows(losses, valid_rows, value, factor, N, inverse_temperature, APPLIED: tl.constexpr, BLOCK: tl.constexpr):
-    """The mean loss, and what is left to multiply what is kept for backward by, beside the upstream gradient."""
-    total = tl.zeros([BLOCK], tl.float32)
-    for first in range(0, N, BLOCK):
-        i = first + tl.arange(0, BLOCK)
-        total += tl.load(losses + i, mask=i < N, other=0.0)
-    count = _count(valid_rows, N)
-    tl.store(value, tl.sum(total) / count)
-    tl.store(factor, 1.0 if APPLIED else inverse_temperature / count)
-
-
 def _buffers(student: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Value [], factor [1], and what backward needs: a gradient [N, V], statistics fp32 [2, N], or nothing [0]."""
+    """Value [], an upstream [1], and what backward needs for it: a gradient [N, V], statistics fp32 [2, N], or [0]."""
     N, V = student.shape
-    value, factor = (student.new_empty(shape, dtype=torch.float32) for shape in ((), (1,)))
+    value, prepared = (student.new_empty(shape, dtype=torch.float32) for shape in ((), (1,)))
     if V > LONGEST:
-        return value, factor, student.new_empty((2, N), dtype=torch.float32)
-    return value, factor, student.new_empty((N, V) if with_gradient else (0,))
+        return value, prepared, student.new_empty((2, N), dtype=torch.float32)
+    return value, prepared, student.new_empty((N, V) if with_gradient else (0,))
 
 
 @torch.library.custom_op(
@@ -214,10 +61,10 @@ def _buffers(student: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tens
 def _forward(
     student: Tensor, teacher: Tensor, temperature: float, valid: Tensor | None, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    value, factor, kept = _buffers(student, with_gradient)
+    value, prepared, kept = _buffers(student, with_gradient)
     N, V = student.shape
     if not student.numel():
-        return value.zero_(), factor.fill_(1.0), kept.zero_()
+        return value.zero_(), prepared.fill_(1.0), kept.zero_()
     losses = student.new_empty(N, dtype=torch.float32)
     valid_rows = None if valid is None else valid.sum()
     strides = (*student.stride(), *teacher.stride(), 0 if valid is None else valid.stride(0))
@@ -243,8 +90,8 @@ def _forward(
                 SCALED=applied,
                 **settings,
             )
-        finish_rows[(1,)](losses, valid_rows, value, factor, N, 1.0 / temperature, APPLIED=applied, **FINISHING)
-    return value, factor, kept
+        finish_rows[(1,)](losses, valid_rows, value, prepared, N, 1.0 / temperature, APPLIED=applied, **FINISHING)
+    return value, prepared, kept
 
 
 @_forward.register_fake
@@ -255,7 +102,7 @@ def _(student, teacher, temperature, valid, with_gradient):
 @torch.library.custom_op(
     "bistil_kernels::distillation_kl_gradient",
     mutates_args=(),
-    schema="(Tensor student, Tensor teacher, float temperature, Tensor? valid, Tensor statistics, Tensor factor,"
+    schema="(Tensor student, Tensor teacher, float temperature, Tensor? valid, Tensor statistics, Tensor prepared,"
     " Tensor upstream) -> Tensor",
 )
 def _gradient(
@@ -264,7 +111,7 @@ def _gradient(
     temperature: float,
     valid: Tensor | None,
     statistics: Tensor,
-    factor: Tensor,
+    prepared: Tensor,
     upstream: Tensor,
 ) -> Tensor:
     N, V = student.shape
@@ -276,7 +123,7 @@ def _gradient(
             teacher,
             statistics,
             valid,
-            factor,
+            prepared,
             upstream,
             gradient,
             N,
@@ -289,29 +136,29 @@ def _gradient(
 
 
 @_gradient.register_fake
-def _(student, teacher, temperature, valid, statistics, factor, upstream):
+def _(student, teacher, temperature, valid, statistics, prepared, upstream):
     return torch.empty_like(student, memory_format=torch.contiguous_format)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     student, teacher, ctx.temperature, valid, ctx.with_gradient = inputs
-    _, factor, kept = output
+    _, prepared, kept = output
     ctx.dtype, ctx.is_long = student.dtype, student.shape[1] > LONGEST
-    ctx.mark_non_differentiable(factor, kept)
+    ctx.mark_non_differentiable(prepared, kept)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(factor, kept, *((student, teacher, valid) if ctx.is_long else ()))
+    ctx.save_for_backward(prepared, kept, *((student, teacher, valid) if ctx.is_long else ()))
 
 
 def _backward(ctx: Any, upstream: Tensor | None, *_: object) -> tuple[Tensor | None, ...]:
-    factor, kept, *inputs = ctx.saved_tensors
+    prepared, kept, *inputs = ctx.saved_tensors
     gradient = None
     if upstream is not None and ctx.with_gradient:
         if ctx.is_long:
             student, teacher, valid = inputs
             op = torch.ops.bistil_kernels.distillation_kl_gradient
-            gradient = op(student, teacher, ctx.temperature, valid, kept, factor, upstream)
+            gradient = op(student, teacher, ctx.temperature, valid, kept, prepared, upstream)
         else:
-            (gradient,) = scaled([kept], factor, upstream.reshape(1), [ctx.dtype])
+            (gradient,) = scaled([kept], prepared, upstream.reshape(1), [ctx.dtype])
     return gradient, None, None, None, None
 
 

@@ -1,20 +1,95 @@
-"""Gradients computed in forward meet their upstream gradient: in place, and not touched at all where that is one."""
+"""Gradients computed in forward meet their upstream gradient: in place, and untouched where it is as expected.
+
+P gradients, each prepared for one upstream gradient (fp32, on the device).
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# (kernels: their arguments are Triton values)
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
 
-from bistil_kernels.triton_hidden_state import _may_be_overwritten
+from bistil_kernels.precision import ROUNDING, may_be_overwritten
+from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, layout, picked, pointer_of
+from bistil_kernels.triton_precision import rounded
+
+SCALING = {"BLOCK": 4096, "num_warps": 8}
+AGREEMENT = tl.constexpr(ROUNDING)
 
 
 def scaled(
-    gradients: Sequence[Tensor], factors: Tensor, upstream: Tensor, dtypes: Sequence[torch.dtype]
+    gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor, dtypes: Sequence[torch.dtype]
 ) -> Sequence[Tensor]:
-    """`gradients[i] · factors[i] · upstream[i]` in `dtypes[i]`; factors and upstream fp32 [P] on the device."""
-    if _may_be_overwritten(gradients[0]) and [x.dtype for x in gradients] == list(dtypes):
-        torch.ops.bistil_kernels.scale_gradients_(gradients, factors, upstream)
+    """`gradients[i] · upstream[i] / prepared[i]` in `dtypes[i]`; prepared and upstream fp32 [P] on the device."""
+    if may_be_overwritten(gradients[0]) and [x.dtype for x in gradients] == list(dtypes):
+        torch.ops.bistil_kernels.scale_gradients_(gradients, prepared, upstream)
         return gradients
-    return torch.ops.bistil_kernels.scale_gradients(gradients, factors, upstream, [x == torch.float16 for x in dtypes])
+    return torch.ops.bistil_kernels.scale_gradients(gradients, prepared, upstream, [x == torch.float16 for x in dtypes])
+
+
+@triton.jit
+def scale(sources, targets, prepared, upstream, upstream_stride, elements, IN_PLACE: tl.constexpr, BLOCK: tl.constexpr):
+    """targets[p] = sources[p] · upstream[p] / prepared[p]; in place, nothing is read or written where these agree."""
+    pair = tl.program_id(1)
+    source, target = pointer_of(sources, pair), pointer_of(targets, pair)
+    expected, found = tl.load(prepared + pair), tl.load(upstream + pair * upstream_stride)
+    factor = tl.where(tl.abs(found - expected) <= tl.abs(expected) * AGREEMENT, 1.0, found / expected)
+    last = elements
+    if IN_PLACE:
+        last = tl.where(factor == 1.0, 0, elements)
+    for first in range(tl.program_id(0).to(tl.int64) * BLOCK, last, tl.num_programs(0) * BLOCK):
+        i = first + tl.arange(0, BLOCK)
+        x = tl.load(source + i, mask=i < elements, other=0.0).to(tl.float32) * factor
+        tl.store(target + i, rounded(x, target.dtype.element_ty), mask=i < elements)
+
+
+def _scale_into(targets: Sequence[Tensor], sources: Sequence[Tensor], prepared: Tensor, upstream: Tensor) -> None:
+    with device_of(prepared):
+        for pairs in launches([layout(*x) for x in zip(sources, targets)]):
+            elements = sources[pairs[0]].numel()
+            up = gathered(upstream, pairs)
+            scale[grid(elements, SCALING["BLOCK"], len(pairs))](
+                picked(sources, pairs),
+                picked(targets, pairs),
+                gathered(prepared, pairs),
+                up,
+                up.stride(0),
+                elements,
+                IN_PLACE=targets is sources,
+                **SCALING,
+            )
+
+
+@torch.library.custom_op(
+    "bistil_kernels::scale_gradients_",
+    mutates_args=("gradients",),
+    schema="(Tensor(a!)[] gradients, Tensor prepared, Tensor upstream) -> ()",
+)
+def _scale_in_place(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor) -> None:
+    _scale_into(gradients, gradients, prepared, upstream)
+
+
+def _buffers(gradients: Sequence[Tensor], to_fp16: Sequence[bool]) -> list[Tensor]:
+    return [torch.empty_like(x, dtype=torch.float16 if half else x.dtype) for x, half in zip(gradients, to_fp16)]
+
+
+@torch.library.custom_op(
+    "bistil_kernels::scale_gradients",
+    mutates_args=(),
+    schema="(Tensor[] gradients, Tensor prepared, Tensor upstream, bool[] to_fp16) -> Tensor[]",
+)
+def _scale(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor, to_fp16: Sequence[bool]) -> list[Tensor]:
+    targets = _buffers(gradients, to_fp16)
+    _scale_into(targets, gradients, prepared, upstream)
+    return targets
+
+
+@_scale.register_fake
+def _(gradients, prepared, upstream, to_fp16):
+    return _buffers(gradients, to_fp16)

@@ -18,35 +18,38 @@ from torch import Tensor
 
 from bistil_kernels.selection import Pairs, index_dtype
 from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_table import Table, entries, owner, pointer, to_device, triton_dtype
+from bistil_kernels.triton_table import Table, owner, pointer, read, span, to_device, triton_dtype
 
 READING = {"BLOCK": 4096, "num_warps": 8}
 PROGRAMS = 1056  # at most, for a histogram: each keeps one in registers; eight on each of an H100's or H200's 132 SMs
 
 
 @triton.jit
-def _keys(table, P, one, i, exists, AFTER: tl.constexpr, BEFORE: tl.constexpr):
+def _keys(table, P, one, i, exists, AFTER: tl.constexpr, BEFORE: tl.constexpr, ALIGNED: tl.constexpr):
     """The fp32 bits of |after − before|, which order as these numbers do."""
-    after = tl.load(pointer(table, P, 0, one, AFTER) + i, mask=exists, other=0.0).to(tl.float32)
-    before = tl.load(pointer(table, P, 1, one, BEFORE) + i, mask=exists, other=0.0).to(tl.float32)
+    after = read(pointer(table, P, 0, one, AFTER, ALIGNED) + i, exists, 0.0).to(tl.float32)
+    before = read(pointer(table, P, 1, one, BEFORE, ALIGNED) + i, exists, 0.0).to(tl.float32)
     return tl.abs(after - before).to(tl.int32, bitcast=True)
 
 
 @triton.jit
+def _block_keys(table, P, one, block, AFTER: tl.constexpr, BEFORE: tl.constexpr, ALIGNED: tl.constexpr,
+                BLOCK: tl.constexpr):  # fmt: skip
+    """A block's entries (int64 [BLOCK]), their keys, and which of them exist."""
+    first, size = span(table, P, one, block, BLOCK)
+    i = first + tl.arange(0, BLOCK)
+    if first + BLOCK <= size:
+        keys = _keys(table, P, one, i, None, AFTER, BEFORE, ALIGNED)
+    else:
+        keys = _keys(table, P, one, i, i < size, AFTER, BEFORE, ALIGNED)
+    return i, keys, i < size
+
+
+@triton.jit
 def count_digits(
-    table,
-    P,
-    counts,
-    blocks,
-    prefix,
-    shift,
-    BITS: tl.constexpr,
-    FIRST: tl.constexpr,
-    AFTER: tl.constexpr,
-    BEFORE: tl.constexpr,
-    STEPS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    table, P, counts, blocks, prefix, shift, BITS: tl.constexpr, FIRST: tl.constexpr,
+    AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Adds to counts (int64 [2^BITS]) the digits at `shift` of the keys whose higher bits are `prefix` (FIRST: all).
 
     Integers: the order of the additions does not matter.
@@ -54,46 +57,35 @@ def count_digits(
     histogram = tl.zeros([1 << BITS], tl.int32)
     for block in range(tl.program_id(0), blocks, tl.num_programs(0)):
         one = owner(table, P, block, STEPS)
-        i, exists = entries(table, P, one, block, BLOCK)
-        keys = _keys(table, P, one, i, exists, AFTER, BEFORE)
-        counted = exists
+        _, keys, counted = _block_keys(table, P, one, block, AFTER, BEFORE, ALIGNED, BLOCK)
         if not FIRST:
-            counted = exists & ((keys >> (shift + BITS)) == prefix)
+            counted = counted & ((keys >> (shift + BITS)) == prefix)
         histogram += tl.histogram((keys >> shift) & ((1 << BITS) - 1), 1 << BITS, mask=counted)
     tl.atomic_add(counts + tl.arange(0, 1 << BITS), histogram.to(tl.int64), sem="relaxed")
 
 
 @triton.jit
 def count_blocks(
-    table, P, greater, equal, key, AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr
-):
+    table, P, greater, equal, key,
+    AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """For each block how many keys are greater than `key` and how many equal it; int64 [blocks] each."""
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
-    i, exists = entries(table, P, one, block, BLOCK)
-    keys = _keys(table, P, one, i, exists, AFTER, BEFORE)
+    _, keys, exists = _block_keys(table, P, one, block, AFTER, BEFORE, ALIGNED, BLOCK)
     tl.store(greater + block, tl.sum((exists & (keys > key)).to(tl.int32)).to(tl.int64))
     tl.store(equal + block, tl.sum((exists & (keys == key)).to(tl.int32)).to(tl.int64))
 
 
 @triton.jit
 def collect_chosen(
-    table,
-    P,
-    chosen,
-    places,
-    quotas,
-    key,
-    AFTER: tl.constexpr,
-    BEFORE: tl.constexpr,
-    STEPS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    table, P, chosen, places, quotas, key,
+    AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Writes the indices of each block's greater keys and first `quotas` equal ones to `chosen`, from `places` on."""
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
-    i, exists = entries(table, P, one, block, BLOCK)
-    keys = _keys(table, P, one, i, exists, AFTER, BEFORE)
+    i, keys, exists = _block_keys(table, P, one, block, AFTER, BEFORE, ALIGNED, BLOCK)
     is_equal = (exists & (keys == key)).to(tl.int32)
     taken = (tl.cumsum(is_equal) <= tl.load(quotas + block)) & (is_equal != 0)
     is_chosen = (exists & (keys > key)) | taken
@@ -110,7 +102,7 @@ class _Group:
         self.constants = {
             "AFTER": triton_dtype(after[0].dtype),
             "BEFORE": triton_dtype(before[0].dtype),
-            "STEPS": self.table.steps,
+            **self.table.constants,
             **READING,
         }
         self.greater = self.equal = self.table.tensor.new_empty(0)

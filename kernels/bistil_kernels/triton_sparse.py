@@ -13,35 +13,57 @@ import triton.language as tl
 from torch import Tensor
 
 from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_table import Table, entries, owner, pointer, triton_dtype
+from bistil_kernels.triton_table import Table, owner, pointer, read, span, triton_dtype
 
-MOVING = {"BLOCK": 1024, "num_warps": 8}
+MOVING = {"BLOCK": 1024, "num_warps": 4}
 # bits are moved as integers, so that nothing on the way can change one
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @triton.jit
-def gather_entries(table, P, BITS: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr):
-    """Table rows: tensors, indices, found values."""
-    block = tl.program_id(0).to(tl.int64)
-    one = owner(table, P, block, STEPS)
-    i, exists = entries(table, P, one, block, BLOCK)
-    where = tl.load(pointer(table, P, 1, one, INDEX) + i, mask=exists, other=0)
-    found = tl.load(pointer(table, P, 0, one, BITS) + where, mask=exists, other=0)
-    tl.store(pointer(table, P, 2, one, BITS) + i, found, mask=exists)
+def _gather_block(table, P, one, i, exists, BITS: tl.constexpr, INDEX: tl.constexpr, ALIGNED: tl.constexpr):
+    where = read(pointer(table, P, 1, one, INDEX, ALIGNED) + i, exists, 0)
+    found = read(pointer(table, P, 0, one, BITS, False) + where, exists, 0)
+    tl.store(pointer(table, P, 2, one, BITS, ALIGNED) + i, found, mask=exists)
 
 
 @triton.jit
-def swap_entries(table, P, BITS: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr):
+def gather_entries(
+    table, P, BITS: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Table rows: tensors, indices, found values."""
+    block = tl.program_id(0).to(tl.int64)
+    one = owner(table, P, block, STEPS)
+    first, size = span(table, P, one, block, BLOCK)
+    i = first + tl.arange(0, BLOCK)
+    if first + BLOCK <= size:
+        _gather_block(table, P, one, i, None, BITS, INDEX, ALIGNED)
+    else:
+        _gather_block(table, P, one, i, i < size, BITS, INDEX, ALIGNED)
+
+
+@triton.jit
+def _swap_block(table, P, one, i, exists, BITS: tl.constexpr, INDEX: tl.constexpr, ALIGNED: tl.constexpr):
+    where = read(pointer(table, P, 1, one, INDEX, ALIGNED) + i, exists, 0)
+    weight = pointer(table, P, 0, one, BITS, False) + where
+    old = read(weight, exists, 0)
+    tl.store(weight, read(pointer(table, P, 2, one, BITS, ALIGNED) + i, exists, 0), mask=exists)
+    tl.store(pointer(table, P, 3, one, BITS, ALIGNED) + i, old, mask=exists)
+
+
+@triton.jit
+def swap_entries(
+    table, P, BITS: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr
+):
     """Table rows: weights, indices, new values, old values."""
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
-    i, exists = entries(table, P, one, block, BLOCK)
-    where = tl.load(pointer(table, P, 1, one, INDEX) + i, mask=exists, other=0)
-    weight = pointer(table, P, 0, one, BITS) + where
-    old = tl.load(weight, mask=exists, other=0)
-    tl.store(weight, tl.load(pointer(table, P, 2, one, BITS) + i, mask=exists, other=0), mask=exists)
-    tl.store(pointer(table, P, 3, one, BITS) + i, old, mask=exists)
+    first, size = span(table, P, one, block, BLOCK)
+    i = first + tl.arange(0, BLOCK)
+    if first + BLOCK <= size:
+        _swap_block(table, P, one, i, None, BITS, INDEX, ALIGNED)
+    else:
+        _swap_block(table, P, one, i, i < size, BITS, INDEX, ALIGNED)
 
 
 def gather_at(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]:
@@ -108,13 +130,13 @@ def _groups(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[list[i
 
 def _launch(kernel: object, group: list[int], columns: Sequence[Sequence[Tensor]]) -> None:
     picked = [[column[n] for n in group] for column in columns]
-    table = Table([len(x) for x in picked[1]], picked, MOVING["BLOCK"])
+    table = Table([len(x) for x in picked[1]], picked, MOVING["BLOCK"], scattered=(0,))
     with device_of(picked[0][0]):
         kernel[(table.blocks,)](  # type: ignore[index]
             table.tensor,
             table.P,
             BITS=triton_dtype(BITS[picked[0][0].element_size()]),
             INDEX=triton_dtype(picked[1][0].dtype),
-            STEPS=table.steps,
+            **table.constants,
             **MOVING,
         )

@@ -63,13 +63,15 @@ def compare_states(
     w_s,
     m_b,
     m_t,
+    upstream,
     COSINE: tl.constexpr,
     HALVED: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     INNER: tl.constexpr,
 ):
-    """Partial sums [P, programs] of squared differences or cosine distances, and the gradients [n, D] for upstream 1.
+    """Partial sums [P, programs] of squared differences or cosine distances, and the gradients [n, D] for this upstream
+    (HALVED: half the differences instead).
 
     Tuples of P: students, teachers, matrices or None, gradients or None. mask bool and real_tokens int64 [1], or None.
     """
@@ -109,11 +111,11 @@ def compare_states(
                 target = _target(teacher, matrix, t_row, column, real, D, Dt, t_d, w_t, w_s, INNER)
                 if COSINE:
                     unit = s / s_norm[:, None] * cosine[:, None] - target / t_norm[:, None]
-                    gradient = unit / (s_norm * count)[:, None]
+                    gradient = unit * (upstream / (s_norm * count))[:, None]
                 else:
                     difference = s - target
                     squares += difference * difference
-                    gradient = difference * (0.5 if HALVED else 2.0 / (count * D))
+                    gradient = difference * (0.5 if HALVED else 2.0 * upstream / (count * D))
                 if gradients is not None:
                     into = pointer_of(gradients, pair)
                     where = into + row.to(tl.int64)[:, None] * D + column[None, :]
@@ -124,8 +126,10 @@ def compare_states(
 
 
 @triton.jit
-def finish(partials, real_tokens, values, factors, programs, n, width, HALVED: tl.constexpr, BLOCK: tl.constexpr):
-    """The means from the partial sums, and what backward must multiply the kept gradients by, beside the upstream."""
+def finish(
+    partials, real_tokens, values, upstreams, programs, n, width, upstream, HALVED: tl.constexpr, BLOCK: tl.constexpr
+):
+    """The means from the partial sums, and the upstream gradient that the kept gradients are right for."""
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, programs, BLOCK):
@@ -134,19 +138,4 @@ def finish(partials, real_tokens, values, factors, programs, n, width, HALVED: t
     count = n * 1.0 if real_tokens is None else tl.maximum(tl.load(real_tokens), 1).to(tl.float32)
     count = tl.maximum(count * width, 1.0)
     tl.store(values + pair, tl.sum(total) / count)
-    tl.store(factors + pair, 4.0 / count if HALVED else 1.0)
-
-
-@triton.jit
-def scale(sources, targets, factors, upstream, upstream_stride, elements, IN_PLACE: tl.constexpr, BLOCK: tl.constexpr):
-    """targets[p] = sources[p] · factors[p] · upstream[p]; in place, nothing is read or written where that is 1."""
-    pair = tl.program_id(1)
-    source, target = pointer_of(sources, pair), pointer_of(targets, pair)
-    factor = tl.load(factors + pair) * tl.load(upstream + pair * upstream_stride)
-    last = elements
-    if IN_PLACE:
-        last = tl.where(factor == 1.0, 0, elements)
-    for first in range(tl.program_id(0).to(tl.int64) * BLOCK, last, tl.num_programs(0) * BLOCK):
-        i = first + tl.arange(0, BLOCK)
-        x = tl.load(source + i, mask=i < elements, other=0.0).to(tl.float32) * factor
-        tl.store(target + i, rounded(x, target.dtype.element_ty), mask=i < elements)
+    tl.store(upstreams + pair, 0.25 * count if HALVED else upstream)

@@ -1,6 +1,10 @@
 """One launch over many tensors of very different sizes, by a table of their pointers on the device.
 
 The table is int64 [rows, P]: the first block of each tensor, its size, then its pointers. P tensors.
+
+What is read and written in order moves 16 bytes a thread at a time. For that the compiler must know that pointers are
+multiples of 16 (ALIGNED, which the table finds out) and that no mask cuts a block: so blocks that lie whole inside
+their tensor are worked on without one.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -29,16 +33,27 @@ def owner(table, P, block, STEPS: tl.constexpr):
 
 
 @triton.jit
-def pointer(table, P, row, one, DTYPE: tl.constexpr):
+def pointer(table, P, row, one, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
     """The pointer to the first entry of tensor `one` that the table's `row` of pointers holds."""
-    return tl.load(table + (row + 2) * P + one).to(tl.pointer_type(DTYPE))
+    found = tl.load(table + (row + 2) * P + one).to(tl.pointer_type(DTYPE))
+    if ALIGNED:
+        found = tl.multiple_of(found, 16)
+    return found
 
 
 @triton.jit
-def entries(table, P, one, block, BLOCK: tl.constexpr):
-    """Which entries (int64 [BLOCK]) of tensor `one` this `block` has, and which of them exist."""
-    i = (block - tl.load(table + one)) * BLOCK + tl.arange(0, BLOCK)
-    return i, i < tl.load(table + P + one)
+def span(table, P, one, block, BLOCK: tl.constexpr):
+    """The first entry of tensor `one` that this `block` has (int64), and the tensor's size."""
+    return (block - tl.load(table + one)) * BLOCK, tl.load(table + P + one)
+
+
+@triton.jit
+def read(at, exists, other: tl.constexpr):
+    """What is at these pointers; `exists` is None where all may be read."""
+    if exists is None:
+        return tl.load(at)
+    else:
+        return tl.load(at, mask=exists, other=other)
 
 
 class Table:
@@ -48,15 +63,23 @@ class Table:
         sizes: entries of each tensor.
         columns: for each row of pointers the P tensors, contiguous, which must outlive the launch.
         block: entries a program (or an iteration of one) works on.
+        scattered: columns that are not read in order, whose alignment does not matter.
     """
 
-    def __init__(self, sizes: Sequence[int], columns: Sequence[Sequence[Tensor]], block: int) -> None:
+    def __init__(
+        self, sizes: Sequence[int], columns: Sequence[Sequence[Tensor]], block: int, scattered: Sequence[int] = ()
+    ) -> None:
         first = [0]
         for size in sizes:
             first.append(first[-1] + triton.cdiv(size, block))
         rows = [first[:-1], list(sizes), *([x.data_ptr() for x in column] for column in columns)]
         self.first, self.blocks = first, first[-1]
-        self.P, self.steps = len(sizes), len(sizes).bit_length()
+        self.P = len(sizes)
+        ordered = [column for n, column in enumerate(rows[2:]) if n not in scattered]
+        self.constants = {
+            "STEPS": self.P.bit_length(),
+            "ALIGNED": all(address % 16 == 0 for column in ordered for address in column),
+        }
         self.tensor = to_device(torch.tensor(rows, dtype=torch.int64), columns[0][0].device)
 
 

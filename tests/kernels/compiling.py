@@ -66,7 +66,8 @@ def row(
 
 
 def _of_machine_code(cubin: bytes) -> dict[str, int]:
-    """Registers a thread, stack bytes, and local loads and stores, which are what a spill becomes."""
+    """Registers a thread, stack bytes, local loads and stores, which are what a spill becomes, and global loads and
+    stores of 16 bytes."""
     import triton.backends.nvidia
 
     tool = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
@@ -82,14 +83,15 @@ def _of_machine_code(cubin: bytes) -> dict[str, int]:
         "registers": int(numbers["REG"]),
         "stack_bytes": int(numbers["STACK"]) + int(numbers["LOCAL"]),
         "spills": len(re.findall(r"\b(?:STL|LDL)\b", code)),
+        "wide_moves": len(re.findall(r"\b(?:LDG|STG|LDGSTS)\.[\w.]*128\b", code)),
     }
 
 
-def rows_of(module: str) -> list[dict[str, Any]]:
-    """`rows()` of a module of tests/kernels, from a process of its own, where Triton compiles."""
+def rows_of(module: str, every_form: bool = False) -> list[dict[str, Any]]:
+    """`rows(every_form)` of a module of tests/kernels, from a process of its own, where Triton compiles."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     name = f"tests.kernels.{module.rpartition('.')[2]}"
-    program = f"import json, {name} as m; print(json.dumps(m.rows()))"
+    program = f"import json, {name} as m; print(json.dumps(m.rows({every_form})))"
     root = Path(__file__).parents[2]
     environment["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "kernels")])
     done = subprocess.run(

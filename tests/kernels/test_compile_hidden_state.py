@@ -2,46 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import pytest
 
 from tests.kernels.compiling import CAPABILITIES, assert_fits, row, rows_of
 
 P = 7  # mBERT at layer reduction factor 2
+FORMS: Mapping[str, Mapping[str, Any]] = {
+    "": {},
+    ", no mask": {"mask": None, "real_tokens": None, "m_b": 0, "m_t": 0},
+    ", no gradient": {"gradients": None},
+}
 
 
-def rows() -> list[dict[str, Any]]:
-    """The resource table: each kernel for bf16, fp16 and fp32 states."""
-    from bistil_kernels import triton_hidden_state as module
-    from bistil_kernels import triton_state_tiles as tiles
+def rows(every_form: bool = True) -> list[dict[str, Any]]:
+    """The resource table: each kernel for bf16, fp16 and fp32 states, in each form.
 
+    Without `every_form` one or two forms of each launch configuration.
+    """
     table = []
     for capability in CAPABILITIES:
         for dtype in ("bf16", "fp16", "fp32"):
-            halved = dtype == "fp16"
-            for projected in (False, True):
-                for cosine in (False, True):
-                    signature = dict.fromkeys(["n", "T", "D", "Dt", "s_b", "s_t", "t_b", "t_t", "m_b"], "i32:16")
-                    signature |= {"students": (f"*{dtype}",) * P, "teachers": (f"*{dtype}",) * P, "mask": "*i1"}
-                    kept = "fp32" if cosine and halved else dtype
-                    signature |= {"gradients": (f"*{kept}",) * P, "real_tokens": "*i64", "partials": "*fp32"}
-                    constants: dict[str, Any] = {"s_d": 1, "t_d": 1, "m_t": 1, "COSINE": cosine}
-                    constants |= {"HALVED": halved and not cosine, "w_s": 1}
-                    if projected:
-                        signature |= {"matrices": ("*fp32",) * P, "w_t": "i32:16"}
-                    else:
-                        constants |= {"matrices": None, "w_t": 0, "w_s": 0}
-                    settings = module.PROJECTED if projected else module.PLAIN
-                    name = f"{dtype} {'cosine' if cosine else 'mse'}{' projected' if projected else ''}"
-                    table.append(row(tiles.compare_states, name, signature, constants, settings, capability))
-            signature = {"sources": (f"*{dtype}",) * P, "targets": (f"*{dtype}",) * P, "factors": "*fp32"}
-            signature |= {"upstream": "*fp32", "elements": "i32:16"}
-            constants = {"upstream_stride": 1, "IN_PLACE": True}
-            table.append(row(tiles.scale, f"{dtype} in place", signature, constants, module.SCALING, capability))
-        signature = {"partials": "*fp32", "real_tokens": "*i64", "values": "*fp32", "factors": "*fp32"}
-        signature |= dict.fromkeys(("programs", "n", "width"), "i32")
-        table.append(row(tiles.finish, "", signature, {"HALVED": False}, module.FINISHING, capability))
+            table += _of_states(dtype, capability, every_form)
+        table += _of_scaling(capability)
+        table += _of_means(capability)
+    return table
+
+
+def _of_states(dtype: str, capability: int, every_form: bool) -> list[dict[str, Any]]:
+    from bistil_kernels import triton_hidden_state as module
+    from bistil_kernels import triton_state_tiles as tiles
+
+    table, halved = [], dtype == "fp16"
+    for projected in (False, True):
+        for cosine in (False, True):
+            kept = "fp32" if cosine and halved else dtype
+            signature = dict.fromkeys(["n", "T", "D", "Dt", "s_b", "s_t", "t_b", "t_t", "m_b"], "i32:16")
+            signature |= {"students": (f"*{dtype}",) * P, "teachers": (f"*{dtype}",) * P, "mask": "*i1"}
+            signature |= {"gradients": (f"*{kept}",) * P, "real_tokens": "*i64", "partials": "*fp32"}
+            signature |= {"upstream": "fp32"}
+            constants: dict[str, Any] = {"s_d": 1, "t_d": 1, "m_t": 1, "COSINE": cosine}
+            constants |= {"HALVED": halved and not cosine, "w_s": 1}
+            if projected:
+                signature |= {"matrices": ("*fp32",) * P, "w_t": "i32:16"}
+            else:
+                constants |= {"matrices": None, "w_t": 0, "w_s": 0}
+            settings = module.PROJECTED if projected else module.PLAIN
+            for form, changes in FORMS.items() if every_form else [("", FORMS[""])]:
+                types = {k: v for k, v in signature.items() if k not in changes}
+                name = f"{dtype} {'cosine' if cosine else 'mse'}{' projected' if projected else ''}{form}"
+                fixed = {**constants, **changes}
+                table.append(row(tiles.compare_states, name, types, fixed, settings, capability))
+    return table
+
+
+def _of_scaling(capability: int) -> list[dict[str, Any]]:
+    from bistil_kernels import triton_scaling as module
+
+    table = []
+    both = [(x, x, place) for x in ("bf16", "fp16", "fp32") for place in ("in place", "into a new tensor")]
+    for source, target, place in [*both, ("fp32", "fp16", "into a new tensor")]:
+        signature = {"sources": (f"*{source}",) * P, "targets": (f"*{target}",) * P, "prepared": "*fp32"}
+        signature |= {"upstream": "*fp32", "elements": "i32:16"}
+        constants = {"upstream_stride": 1, "IN_PLACE": place == "in place"}
+        name = f"{source} {place}" if source == target else f"{source} to {target} {place}"
+        table.append(row(module.scale, name, signature, constants, module.SCALING, capability))
+    return table
+
+
+def _of_means(capability: int) -> list[dict[str, Any]]:
+    from bistil_kernels import triton_hidden_state as module
+    from bistil_kernels import triton_state_tiles as tiles
+
+    signature = {"partials": "*fp32", "values": "*fp32", "upstreams": "*fp32", "upstream": "fp32"}
+    signature |= dict.fromkeys(("programs", "n", "width"), "i32")
+    masked: tuple[dict[str, str], dict[str, Any]] = {**signature, "real_tokens": "*i64"}, {"HALVED": False}
+    table = [row(tiles.finish, "", *masked, module.FINISHING, capability)]
+    for halved in (False, True):
+        constants = {"HALVED": halved, "real_tokens": None}
+        name = f"no mask{', fp16 mse' if halved else ''}"
+        table.append(row(tiles.finish, name, signature, constants, module.FINISHING, capability))
     return table
 
 
 def test_every_configuration_compiles_and_fits() -> None:
     assert_fits(rows_of(__name__))
+
+
+@pytest.mark.slow
+def test_every_form_compiles_and_fits() -> None:
+    assert_fits(rows_of(__name__, every_form=True))

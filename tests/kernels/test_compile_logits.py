@@ -4,68 +4,105 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.kernels.compiling import CAPABILITIES, assert_fits, row, rows_of
 
+DTYPES = ("bf16", "fp16", "fp32")
 
-def rows() -> list[dict[str, Any]]:
-    """The resource table: each kernel for bf16, fp16 and fp32 logits, and every length of row that has its own."""
+
+def rows(every_form: bool = True) -> list[dict[str, Any]]:
+    """The resource table: each kernel for bf16, fp16 and fp32 logits, and every length of row that has its own.
+
+    Without `every_form` one or two forms of each launch configuration.
+    """
+    found = []
+    for capability in CAPABILITIES:
+        for dtype in DTYPES:
+            found += _of_rows(dtype, capability, every_form)
+        found += _of_means(capability)
+        found += _of_chunks(capability)
+    return found
+
+
+def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, Any]]:
+    from bistil_kernels import triton_logit_rows as kernels
     from bistil_kernels import triton_logits as module
 
+    signature: dict[str, str] = {"student": f"*{dtype}", "teacher": f"*{dtype}", "valid": "*i1", "N": "i32"}
+    signature |= {"V": "i32:16", "s_n": "i32:16", "t_n": "i32:16", "inverse_temperature": "fp32"}
+    contiguous: dict[str, Any] = {"s_v": 1, "t_v": 1, "v_n": 1}
+    everyone: dict[str, Any] = {"valid": None, "v_n": 0}
+    one = {**signature, "gradient": f"*{dtype}", "valid_rows": "*i64", "losses": "*fp32"}
     found = []
+
+    def add(kernel: Any, name: str, types: dict[str, str], form: dict[str, Any], settings: Any) -> None:
+        types = {k: v for k, v in types.items() if k not in form}
+        found.append(row(kernel, f"{dtype}{name}", types, {**contiguous, **form}, settings, capability))
+
     lengths = [16 << n for n in range(20) if 16 << n <= module.LONGEST]
-    for capability in CAPABILITIES:
-        for dtype in ("bf16", "fp16", "fp32"):
-            signature: dict[str, str] = {"student": f"*{dtype}", "teacher": f"*{dtype}", "valid": "*i1", "N": "i32"}
-            signature |= {"V": "i32:16", "s_n": "i32:16", "t_n": "i32:16", "inverse_temperature": "fp32"}
-            contiguous = {"s_v": 1, "t_v": 1, "v_n": 1}
-            one = {"gradient": f"*{dtype}", "valid_rows": "*i64", "losses": "*fp32"}
-            for V in lengths if dtype != "fp16" else lengths[-1:]:  # fp16 compiles to nearly what bf16 does
-                settings = module.on_chip(V)
-                constants = {**contiguous, "SCALED": dtype != "fp16"}
-                found.append(
-                    row(module.compare_rows, f"{dtype} V={V}", signature | one, constants, settings, capability)
-                )
-            long = {**signature, "statistics": "*fp32"}
-            kernel, settings = module.compare_long_rows, module.STREAMING
-            found.append(row(kernel, dtype, {**long, "losses": "*fp32"}, contiguous, settings, capability))
-            backward = {"factor": "*fp32", "upstream": "*fp32", "gradient": f"*{dtype}"}
-            found.append(
-                row(module.differentiate_long_rows, dtype, {**long, **backward}, contiguous, settings, capability)
-            )
-        signature = {"losses": "*fp32", "valid_rows": "*i64", "value": "*fp32", "factor": "*fp32", "N": "i32"}
-        signature |= {"inverse_temperature": "fp32"}
-        found.append(row(module.finish_rows, "", signature, {"APPLIED": True}, module.FINISHING, capability))
-    return found + rows_of_chunks()
+    for V in lengths if every_form or dtype != "fp16" else lengths[-1:]:  # fp16 compiles to nearly what bf16 does
+        scaled = {"SCALED": dtype != "fp16"}
+        add(kernels.compare_rows, f" V={V}", one, scaled, module.on_chip(V))
+        if every_form and V in (2048, lengths[-1]):
+            every = {**scaled, **everyone, "valid_rows": None}
+            add(kernels.compare_rows, f" V={V}, every row", one, every, module.on_chip(V))
+            add(kernels.compare_rows, f" V={V}, no gradient", one, {**scaled, "gradient": None}, module.on_chip(V))
+    long = {**signature, "statistics": "*fp32", "losses": "*fp32"}
+    backward = {**signature, "statistics": "*fp32", "prepared": "*fp32", "upstream": "*fp32", "gradient": f"*{dtype}"}
+    for name, form in (("", {}), (", every row", everyone))[: 2 if every_form else 1]:
+        add(kernels.compare_long_rows, name, long, form, module.STREAMING)
+        add(kernels.differentiate_long_rows, name, backward, form, module.STREAMING)
+    return found
 
 
-def rows_of_chunks() -> list[dict[str, Any]]:
+def _of_means(capability: int) -> list[dict[str, Any]]:
+    from bistil_kernels import triton_logit_rows as kernels
+    from bistil_kernels import triton_logits as module
+
+    signature = {"losses": "*fp32", "value": "*fp32", "prepared": "*fp32", "N": "i32", "inverse_temperature": "fp32"}
+    found = []
+    for applied in (False, True):
+        masked = {**signature, "valid_rows": "*i64"}
+        name = "upstream applied" if applied else "upstream to come"
+        found.append(row(kernels.finish_rows, name, masked, {"APPLIED": applied}, module.FINISHING, capability))
+        every = {"APPLIED": applied, "valid_rows": None}
+        name += ", every row"
+        found.append(row(kernels.finish_rows, name, signature, every, module.FINISHING, capability))
+    return found
+
+
+def _of_chunks(capability: int) -> list[dict[str, Any]]:
     """Those of the linear form, whose logits are always fp32."""
     from bistil_kernels import triton_linear_logits as module
+    from bistil_kernels import triton_logit_chunks as kernels
 
     found = []
-    for capability in CAPABILITIES:
-        sizes: dict[str, str] = dict.fromkeys(("n", "columns", "first_column"), "i32")
-        sizes |= dict.fromkeys(("temperature", "inverse_temperature"), "fp32")
-        chunk = dict.fromkeys(("student", "teacher", "state"), "*fp32") | sizes
-        for hard in (False, True):
-            constants: dict[str, Any] = {"HARD": hard}
-            for dtype in ("bf16", "fp32"):
-                biased = {**chunk, "student_bias": f"*{dtype}", "teacher_bias": f"*{dtype}"}
-                if hard:
-                    biased["labels"] = "*i64"
+    sizes: dict[str, str] = dict.fromkeys(("n", "columns", "first_column"), "i32")
+    sizes |= dict.fromkeys(("temperature", "inverse_temperature"), "fp32")
+    chunk = dict.fromkeys(("student", "teacher", "state"), "*fp32") | sizes
+    for hard in (False, True):
+        for dtype, biased in [*((x, True) for x in DTYPES), ("bf16", False), ("fp16", False)]:
+            types, constants = dict(chunk), {"HARD": hard}
+            for name, kind in (("student_bias", f"*{dtype}"), ("teacher_bias", f"*{dtype}"), ("labels", "*i64")):
+                if hard if name == "labels" else biased:
+                    types[name] = kind
                 else:
-                    constants["labels"] = None
-                name = f"{dtype}{' and labels' if hard else ''}"
-                kernel = module.accumulate_statistics
-                found.append(row(kernel, name, biased, constants, module.READING, capability))
-                backward = {**biased, "gradient": f"*{dtype}", "alpha_ce": "fp32"}
-                kernel = module.differentiate_chunk
-                found.append(row(kernel, name, backward, constants, module.READING, capability))
-            last = {"state": "*fp32", "value": "*fp32", "n": "i32", "temperature": "fp32", "alpha_ce": "fp32"}
-            hardness = {"HARD": hard}
-            found.append(row(module.finish_positions, "", last, hardness, module.FINISHING, capability))
+                    constants[name] = None  # type: ignore[assignment]
+            name = f"{dtype}{'' if biased else ', no bias'}{', labels' if hard else ''}"
+            found.append(row(kernels.accumulate_statistics, name, types, constants, module.READING, capability))
+            backward = {**types, "gradient": f"*{dtype}", "alpha_ce": "fp32"}
+            found.append(row(kernels.differentiate_chunk, name, backward, constants, module.READING, capability))
+        last = {"state": "*fp32", "value": "*fp32", "n": "i32", "temperature": "fp32", "alpha_ce": "fp32"}
+        name = "labels" if hard else ""
+        found.append(row(kernels.finish_positions, name, last, {"HARD": hard}, module.FINISHING, capability))
     return found
 
 
 def test_every_configuration_compiles_and_fits() -> None:
     assert_fits(rows_of(__name__))
+
+
+@pytest.mark.slow
+def test_every_form_compiles_and_fits() -> None:
+    assert_fits(rows_of(__name__, every_form=True))

@@ -102,6 +102,27 @@ def test_a_second_backward_through_a_kept_graph_gives_the_same_gradient() -> Non
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize("kind", ["mse", "cosine"])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dtype: torch.dtype) -> None:
+    student = torch.randn(2, 5, 6, dtype=dtype, requires_grad=True)
+    teacher = torch.randn(2, 5, 6, dtype=dtype)
+    for upstream in (0.25, -3.0):  # as told, and not
+        told = hidden_state_loss([student], [teacher], None, kind=kind, upstream=0.25) * upstream
+        plain = hidden_state_loss([student], [teacher], None, kind=kind) * upstream
+        found, wanted = (torch.autograd.grad(x.sum(), student)[0] for x in (told, plain))
+        torch.testing.assert_close(found, wanted, rtol=2 * torch.finfo(dtype).eps, atol=1e-7)
+    with pytest.raises(ValueError, match="upstream"):
+        hidden_state_loss([student], [teacher], None, upstream=0.0)
+
+
+def test_gradients_add_up_over_several_passes_as_torchs_do() -> None:
+    student, teacher = torch.randn(1, 2, 3, requires_grad=True), torch.randn(1, 2, 3)
+    for _ in range(2):  # the second pass must not meet what the first has given away
+        hidden_state_loss([student], [teacher], None).sum().backward()
+    torch.testing.assert_close(student.grad, 4 * (student.detach() - teacher) / 6)
+
+
 @pytest.mark.parametrize(
     ("teacher_shape", "mask", "kind"),
     [

@@ -146,6 +146,29 @@ def test_the_last_backward_pass_allocates_no_second_gradient() -> None:
     assert "bistil_kernels::scale_gradients_" in last.names
 
 
+@pytest.mark.parametrize("kind", ["mse", "cosine"])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dtype: torch.dtype) -> None:
+    x = [y.contiguous() for y in states(2, 5, 6, 6, dtype, dtype)]
+    student = [y.requires_grad_() for y in x[:P]]
+    for weights in (torch.tensor([0.3, 0.3]), torch.tensor([0.3, -2.0])):  # as told, and not
+        values = hidden_state_loss(student, x[P:], None, kind=kind, upstream=0.3)
+        found = torch.autograd.grad(values, student, weights)
+        wanted = torch.autograd.grad(hidden_state_loss(student, x[P:], None, kind=kind), student, weights)
+        torch.testing.assert_close(found, wanted, rtol=2 * torch.finfo(dtype).eps, atol=1e-7)
+
+
+def test_gradients_prepared_for_their_upstream_are_left_alone() -> None:
+    prepared = torch.tensor([1 / 7, 0.1, 0.1])
+    upstream = torch.tensor([torch.ones(()) / 7, torch.tensor(0.3) * (1 / 3), 0.2])
+    assert prepared[1] != upstream[1], "as much as rounding may do"
+    gradients = [torch.randn(5000) for _ in range(3)]
+    before = [x.clone() for x in gradients]
+    torch.ops.bistil_kernels.scale_gradients_(gradients, prepared, upstream)
+    assert [torch.equal(x, y) for x, y in zip(gradients, before)] == [True, True, False]
+    torch.testing.assert_close(gradients[2], 2 * before[2])
+
+
 @pytest.mark.parametrize("factor", [1.0, 3.0, 0.0])
 def test_a_second_backward_through_a_kept_graph_gives_the_same_gradient(factor: float) -> None:
     student = torch.randn(1, 2, 3, requires_grad=True)
@@ -184,7 +207,7 @@ def test_the_operators_are_registered_as_torch_wants_them(projected: bool) -> No
     projections = [torch.randn(4, 4) for _ in range(P)] if projected else None
     operators, mask = torch.ops.bistil_kernels, draw_mask("holes", 2, 3)
     student = [y.requires_grad_() for y in x[:P]]
-    torch.library.opcheck(operators.hidden_state, (student, x[P:], mask, projections, "mse", True))
+    torch.library.opcheck(operators.hidden_state, (student, x[P:], mask, projections, "mse", 1.0, True))
     gradients = [torch.randn(2, 3, 4) for _ in range(P)]
     torch.library.opcheck(operators.scale_gradients_, (gradients, torch.ones(P), torch.rand(P)))
     torch.library.opcheck(operators.scale_gradients, (gradients, torch.ones(P), torch.rand(P), [False, True]))

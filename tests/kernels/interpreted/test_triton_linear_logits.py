@@ -92,3 +92,24 @@ def test_compiled_code_gives_the_same() -> None:
     wanted = torch.autograd.grad(loss(*leaves), leaves)
     found = torch.autograd.grad(torch.compile(loss, backend="aot_eager", fullgraph=True)(*leaves), leaves)
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("allowed", ["tf32", "ieee"])
+def test_products_of_fp32_are_not_rounded_even_where_the_program_allows_it(
+    allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, seen, plain = torch.backends.cuda.matmul, [], triton_linear_logits._product
+
+    def watched(a: Tensor, b: Tensor) -> Tensor:
+        seen.append(setting.fp32_precision)
+        return plain(a, b)
+
+    monkeypatch.setattr(triton_linear_logits, "_product", watched)
+    before = setting.fp32_precision
+    setting.fp32_precision = allowed
+    try:
+        linear_distillation_kl(*draw((5, 3), (11, 3), (5, 2), (11, 2)))
+        assert set(seen) == {"ieee"}
+        assert setting.fp32_precision == allowed
+    finally:
+        setting.fp32_precision = before

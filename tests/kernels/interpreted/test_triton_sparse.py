@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from bistil_kernels import triton_sparse
+from bistil_kernels import SparseDelta, triton_adamw, triton_sparse, write_deltas
+from bistil_kernels.triton_table import Table
 
 from tests.kernels.test_sparse import *  # noqa: F403
 from tests.kernels.test_sparse import noise, some
@@ -18,6 +19,9 @@ def test_operators_are_registered_as_they_behave() -> None:
     values = [torch.randn(len(i)).to(x.dtype) for x, i in zip(tensors, indices)]
     old = [torch.full_like(x, torch.nan) for x in values]
     torch.library.opcheck(torch.ops.bistil_kernels.swap_in.default, (tensors, indices, values, old))
+    assert triton_adamw
+    deltas = [torch.randn(len(i)) for i in indices[:2]]
+    torch.library.opcheck(torch.ops.bistil_kernels.write_deltas.default, (tensors[:2], indices[:2], values[:2], deltas))
 
 
 def test_compiled_code_swaps_too() -> None:
@@ -37,3 +41,31 @@ def test_a_block_boundary_inside_a_tensor_moves_nothing_twice() -> None:
     old = triton_sparse.swap_in([weight], [index], [torch.ones(4097, dtype=torch.bfloat16)])[0]
     assert (weight == 1).all()
     assert torch.equal(triton_sparse.swap_in([weight], [index], [old])[0], torch.ones(4097, dtype=torch.bfloat16))
+
+
+def test_compiled_code_writes_deltas_too() -> None:
+    delta = SparseDelta.of(torch.zeros(9), torch.tensor([2, 5]))
+
+    def trained(update: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            delta.delta_K.copy_(update * 2)
+        write_deltas([delta])
+        return delta.weight + 1
+
+    found = torch.compile(trained, backend="aot_eager", fullgraph=True)(torch.tensor([1.0, 2.0]))
+    assert found.tolist() == [1, 1, 3, 1, 1, 5, 1, 1, 1]
+
+
+def test_tables_know_whether_what_is_read_in_order_is_aligned() -> None:
+    whole, shifted = torch.zeros(16), torch.zeros(17)[1:]
+    for columns, is_aligned in (([whole, whole], True), ([whole, shifted], False), ([shifted, whole], True)):
+        table = Table([16], [[x] for x in columns], 1024, scattered=(0,))
+        assert table.constants["ALIGNED"] == is_aligned
+
+
+def test_tensors_that_start_anywhere_are_moved_too() -> None:
+    weight, index = noise((3001,), torch.bfloat16)[1:], torch.arange(3001, dtype=torch.int32)[1:] - 1
+    before = weight.clone()
+    old = triton_sparse.swap_in([weight], [index], [torch.ones(3001, dtype=torch.bfloat16)[1:]])[0]
+    assert (weight == 1).all()
+    assert torch.equal(old.view(torch.int16), before.view(torch.int16))

@@ -1,0 +1,120 @@
+"""Zero-shot transfer on real data: teacher, students and baselines, by the commands a user types.
+
+    python benchmarks/transfer.py --mmt MODEL --data FOLDER --languages tr ha --tasks pos ner --output_dir runs/transfer
+
+What is finished in the output folder is not run again, so a run that was stopped goes on. The settings are in
+`transfer.yaml`. Models: `teacher` (the MMT, tuned), `k2` and `k3` (students of layer reduction 2 and 3), `dense` (k2 with
+a dense phase 2), `unphased` (k2 without phase 1), `scratch` (k2's size, pretrained on the two corpora, tuned densely).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
+MODELS = ("k2", "k3", "dense", "unphased", "scratch")
+
+
+class Transfer:
+    """The steps of one output folder."""
+
+    def __init__(self, mmt: str, data: Path, folder: Path, settings: dict[str, Any]) -> None:
+        self.mmt, self.data, self.folder, self.settings = mmt, data, folder, settings
+
+    def run(self, script: str, name: str, **flags: Any) -> Path:
+        """The folder `name` that `script` makes, unless it is finished already."""
+        folder = self.folder / name
+        record = folder / "run.json"
+        if record.is_file() and json.loads(record.read_text())["finished"]:
+            return folder
+        words = [sys.executable, str(SCRIPTS / f"{script}.py")]
+        for flag, value in {**flags, "output_dir": folder}.items():
+            words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
+        if record.is_file() and script in ("general", "teacher", "task"):
+            words += ["--resume_from_checkpoint", "true"]
+        print(f"=== {name}", flush=True)
+        subprocess.run(words, check=True)
+        return folder
+
+    def student(self, language: str, k: int) -> Path:
+        texts = {f"{side}_file": self.data / "text" / f"{code}.txt" for side, code in self._sides(language)}
+        languages = {f"{side}_language": code for side, code in self._sides(language)}
+        more = {**self.settings["phase_1"], "layer_reduction_factor": k}
+        return self.run("general", f"en-{language}-k{k}", teacher_model=self.mmt, **texts, **languages, **more)
+
+    def scratch(self, language: str) -> Path:
+        """MLM from random weights on the same corpora, with the student's vocabulary and size."""
+        texts, student = self.folder / "texts" / language, self.student(language, 2)
+        texts.mkdir(parents=True, exist_ok=True)
+        for _, code in self._sides(language):
+            if not (texts / f"{code}.txt").exists():
+                (texts / f"{code}.txt").symlink_to((self.data / "text" / f"{code}.txt").resolve())
+        more = self.settings["scratch"]
+        return self.run(
+            "pretrain", f"en-{language}-scratch", input_folder=texts, tokenizer=student, config=student, **more
+        )
+
+    @staticmethod
+    def _sides(language: str) -> list[tuple[str, str]]:
+        return [("source", "en"), ("target", language)]
+
+    def teacher(self, task: str) -> Path:
+        return self.run("teacher", f"teacher-{task}", model=self.mmt, **self._task(task, "teacher"))
+
+    def model(self, task: str, language: str, kind: str) -> str:
+        """`NAME=FOLDER+SFT` for the evaluation."""
+        name = f"en-{language}-{kind}-{task}"
+        if kind == "scratch":
+            base = self.scratch(language)
+            sft = self.run("teacher", name, model=base, dense="true", **self._task(task, "student"))
+            return f"{kind}={base}+{sft}"
+        base = self.student(language, 3 if kind == "k3" else 2)
+        if kind == "unphased":
+            base = base / "build" / "student"
+        flags = {**self._task(task, "student"), **({"dense": "true"} if kind == "dense" else {})}
+        sft = self.run("task", name, student=base, teacher_model=self.mmt, teacher_sft=self.teacher(task), **flags)
+        return f"{kind}={base}+{sft}"
+
+    def _task(self, task: str, role: str) -> dict[str, Any]:
+        settings = self.settings["tasks"][task]
+        files = {f"{part}_file": self._file(settings[part]) for part in ("train", "dev")}
+        return {"task": task, **files, **settings[role]}
+
+    def _file(self, word: str) -> str:
+        language, _, path = word.partition("=")
+        return f"{language}={self.data / path}"
+
+    def evaluate(self, task: str, language: str, kinds: list[str]) -> Path:
+        settings = self.settings["tasks"][task]
+        models = [f"teacher={self.mmt}+{self.teacher(task)}", *(self.model(task, language, kind) for kind in kinds)]
+        tests = [f"{code}={self.data / settings['test'][code]}" for code in ("en", language)]
+        more = {"label_map": settings["label_map"]} if "label_map" in settings else {}
+        return self.run("evaluate", f"evaluation-{task}-{language}", model=models, test_file=tests, task=task, **more)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mmt", required=True, help="folder or hub id of the multilingual model")
+    parser.add_argument("--data", required=True, type=Path, help="folder the paths of the settings are relative to")
+    parser.add_argument("--languages", nargs="+", required=True)
+    parser.add_argument("--tasks", nargs="+", default=["pos", "dp", "ner"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--settings", type=Path, default=Path(__file__).with_suffix(".yaml"))
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/transfer"))
+    given = parser.parse_args()
+    steps = Transfer(given.mmt, given.data, given.output_dir, yaml.safe_load(given.settings.read_text()))
+    for task in given.tasks:
+        for language in given.languages:
+            if language in steps.settings["tasks"][task]["test"]:
+                steps.evaluate(task, language, given.models)
+
+
+if __name__ == "__main__":
+    main()

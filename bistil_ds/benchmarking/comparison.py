@@ -1,0 +1,81 @@
+"""Two result files of one benchmark side by side: what changed, and what is inside the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+from bistil_ds.benchmarking.latency import case_text
+from bistil_ds.benchmarking.latency_tables import noise, ratio_text
+from bistil_ds.benchmarking.samples import Rounds, unpaired_ratio
+from bistil_ds.benchmarking.tables import Grid
+from bistil_ds.errors import InputError
+
+Content = Mapping[str, Any]
+Values = dict[tuple[str, str], Rounds]
+SAME = ("device", "hardware", "versions", "threads")
+
+
+def compare(first: Content, second: Content) -> Grid:
+    """The second over the first for everything both measured. The less of each, the better.
+
+    The interval is resampled from the rounds of both files, and widened by how far the same model twice came out in
+    either. Where a file has one value only, nothing is known of its noise, and the table says so.
+
+    Raises:
+        InputError: they are of different benchmarks, of one that is not compared, or have nothing in common.
+    """
+    kind = first["benchmark"]
+    if second["benchmark"] != kind:
+        raise InputError(f"--compare: {kind} and {second['benchmark']} cannot be compared; give two files of one")
+    if kind not in VALUES:
+        raise InputError(f"--compare: results of {kind} are not compared; give two of {', '.join(VALUES)}")
+    ours, theirs = VALUES[kind](first), VALUES[kind](second)
+    common = [key for key in ours if key in theirs]
+    if not common:
+        raise InputError("--compare: the two files have no model and case in common")
+    spread = max(noise(first), noise(second))
+    columns = ["model", "case", "first", "second", "ratio, 95 %", ""]
+    grid = Grid(f"{kind.capitalize()}: the second over the first", columns)
+    for model, case in common:
+        a, b = ours[model, case], theirs[model, case]
+        ratio = unpaired_ratio(b, a)
+        single = max(len(a), len(b)) == 1
+        shown = f"{ratio.median:.3f}" if single else ratio_text(vars(ratio))
+        verdict = "one value each: noise unknown" if single and ratio.median != 1 else ratio.verdict(spread)
+        grid.rows.append([model, case, _middle(a), _middle(b), shown, verdict])
+    notes = [f"widened by {100 * spread:.1f} %, the same model twice"] if spread else []
+    notes += [f"{name} differ" for name in SAME if first.get(name) != second.get(name)]
+    missing = len(set(ours) ^ set(theirs))
+    notes += [f"{missing} measurements are in one file only"] if missing else []
+    grid.note = "; ".join(notes)
+    return grid
+
+
+def _middle(rounds: Rounds) -> str:
+    return f"{median(median(one) for one in rounds):.4g}"
+
+
+def _latency(content: Content) -> Values:
+    rows = [row for row in content["rows"] if "seconds" in row and not row["control"]]
+    return {(row["model"], f"{row['engine']} {row['dtype']}, {case_text(row)}, s"): row["seconds"] for row in rows}
+
+
+def _memory(content: Content) -> Values:
+    stages = ("inference", "training")
+    found = {(row["model"], f"{stage}, MiB"): row[stage].get("peak") for row in content["rows"] for stage in stages}
+    return {key: [[peak / 2**20]] for key, peak in found.items() if peak}
+
+
+def _energy(content: Content) -> Values:
+    per_sentence = {}
+    for row in content["rows"]:
+        if row.get("net") and not row["control"]:
+            joules = [sum(w["joules"].values()) - row["idle_watts"] * w["seconds"] for w in row["windows"]]
+            each = [[total / (w["calls"] * row["batch"])] for total, w in zip(joules, row["windows"])]
+            per_sentence[row["model"], f"{case_text(row)}, J a sentence, net"] = each
+    return per_sentence
+
+
+VALUES: dict[str, Callable[[Content], Values]] = {"latency": _latency, "memory": _memory, "energy": _energy}

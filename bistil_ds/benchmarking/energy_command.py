@@ -1,0 +1,39 @@
+"""Joules of a whole command, such as a training run."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import Any
+
+from bistil_ds.benchmarking.energy_meter import Meter
+from bistil_ds.benchmarking.energy_rounds import one_window, watts
+from bistil_ds.errors import InputError
+
+
+def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str, Any]:
+    """A row for a whole command, such as a training run: joules, gross and without the idle power before it.
+
+    Raises:
+        InputError: it cannot be started, or fails.
+    """
+    idle = one_window(meter, None, idle_seconds)
+    meter.begin()
+    try:
+        done = subprocess.run(shlex.split(command), check=False)
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(f"--command {command!r}: cannot be started ({error})") from None
+    finally:
+        window = meter.end()
+    if done.returncode:
+        raise InputError(f"--command {command!r}: ended with exit code {done.returncode}")
+    net = None if meter.is_estimate else window.total - watts(idle) * window.seconds
+    return {
+        "command": command,
+        "seconds": window.seconds,
+        "joules": window.joules,
+        "gross_joules": window.total,
+        "net_joules": net,
+        "idle_watts": watts(idle),
+        "estimate": meter.is_estimate,
+    }

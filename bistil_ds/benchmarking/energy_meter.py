@@ -1,0 +1,150 @@
+"""Joules of a stretch of time: from zeus where it is installed, else from our own reading of the same counters.
+
+An estimate is made only by the meter that is named so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import torch
+
+from bistil_ds.energy import Counter, energy_counter, energy_unavailable
+
+POLL_SECONDS = 0.05  # often enough to see a counter that moves ten times a second, and no work to speak of
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was used between `begin` and `end`.
+
+    Attributes:
+        joules: of each part measured, such as "GPU 0", "package-0", "dram-0".
+        updates: how often the slowest of the counters moved; None where that cannot be seen.
+    """
+
+    seconds: float
+    joules: dict[str, float]
+    updates: int | None
+
+    @property
+    def total(self) -> float:
+        """Of all parts."""
+        return sum(self.joules.values())
+
+
+class Meter(Protocol):
+    """Measures one window at a time.
+
+    Attributes:
+        name: what it reads, for the record.
+        is_estimate: it computes from a constant and reads nothing.
+    """
+
+    name: str
+    is_estimate: bool
+
+    def begin(self) -> None:
+        """The window starts now."""
+
+    def end(self) -> Window:
+        """It ends now."""
+
+
+class CounterMeter:
+    """Reads counters all through the window, so that one which wraps around is never missed."""
+
+    is_estimate = False
+
+    def __init__(self, counter: Counter) -> None:
+        self.counter, self.name = counter, f"counters: {counter.measures}"
+
+    def begin(self) -> None:
+        """Start reading, in a thread."""
+        self._stop = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._before, self._updates = self._joules(), [source.updates for source in self.counter.sources]
+        self._started = time.perf_counter()
+        self._reader.start()
+
+    def end(self) -> Window:
+        """Stop reading."""
+        self._stop.set()
+        self._reader.join()
+        after, seconds = self._joules(), time.perf_counter() - self._started
+        updates = min(source.updates - old for source, old in zip(self.counter.sources, self._updates))
+        return Window(seconds, {name: after[name] - self._before[name] for name in after}, updates)
+
+    def _joules(self) -> dict[str, float]:
+        return {source.name: source.joules() for source in self.counter.sources}
+
+    def _read(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            self._joules()
+
+
+class ZeusMeter:
+    """`zeus.monitor.ZeusMonitor`."""
+
+    is_estimate = False
+    name = "zeus"
+
+    def __init__(self, monitor: Any) -> None:
+        self._monitor = monitor
+
+    def begin(self) -> None:
+        """Open zeus' window."""
+        self._monitor.begin_window("bistil_ds")
+
+    def end(self) -> Window:
+        """Close it."""
+        found = self._monitor.end_window("bistil_ds")
+        joules = {}
+        for part, label in (("gpu_energy", "GPU"), ("cpu_energy", "package"), ("dram_energy", "dram")):
+            joules |= {f"{label} {index}": value for index, value in (getattr(found, part, None) or {}).items()}
+        return Window(found.time, joules, None)
+
+
+class EstimatingMeter:
+    """A given power times the time: no measurement."""
+
+    is_estimate = True
+
+    def __init__(self, watts: float) -> None:
+        self.watts, self.name = watts, f"ESTIMATE: {watts:g} W times the time"
+
+    def begin(self) -> None:
+        """Look at the clock."""
+        self._started = time.perf_counter()
+
+    def end(self) -> Window:
+        """Multiply."""
+        seconds = time.perf_counter() - self._started
+        return Window(seconds, {"estimate": seconds * self.watts}, None)
+
+
+def find_meter() -> Meter | str:
+    """The meter of this machine, or why there is none, in one line beginning with "unavailable"."""
+    reason = energy_unavailable()
+    if find_spec("zeus") is not None:
+        try:
+            return _zeus()
+        except Exception as error:  # it has its own errors for every kind of missing device
+            reason = f"{reason}; zeus: {error}" if reason else None
+    counter = energy_counter()
+    return CounterMeter(counter) if counter else str(reason)
+
+
+def _zeus() -> ZeusMeter:
+    """On this process's GPUs and all CPUs; whatever it raises where it finds neither."""
+    from zeus.monitor import ZeusMonitor
+
+    meter = ZeusMeter(ZeusMonitor(gpu_indices=list(range(torch.cuda.device_count()))))
+    meter.begin()
+    if not meter.end().joules:
+        raise RuntimeError("no counter")
+    return meter

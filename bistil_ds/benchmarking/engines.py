@@ -1,0 +1,106 @@
+"""Ways to run one encoder's forward pass: eager, compiled, through ONNX Runtime, and with int8 matrices."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+Inputs = dict[str, Tensor]
+Runner = Callable[[Inputs], object]
+ENGINES = ("eager", "compile", "int8", "onnx", "onnx-int8")
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
+    """Why an engine cannot run here, in one line; None where it can."""
+    if engine in ("eager", "compile"):
+        return None
+    if dtype != "float32":
+        return f"{engine} starts from float32 weights, not {dtype}"
+    if engine == "int8":
+        if device.type != "cpu":
+            return "torch's dynamic int8 matrices run on CPU only"
+        return None if torch.backends.quantized.supported_engines else "this torch has no quantized engine"
+    if missing := [package for package in ONNX_PACKAGES if find_spec(package) is None]:
+        return f"not installed: {', '.join(missing)}"
+    import onnxruntime
+
+    wanted = _provider(device)
+    return None if wanted in onnxruntime.get_available_providers() else f"this ONNX Runtime has no {wanted}"
+
+
+def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threads: int) -> Runner:
+    """A forward pass of `model` through an engine, with `threads` threads on a CPU.
+
+    Inputs: `input_ids` and `attention_mask`, int64 [B, T], on the device. The result: the last hidden state [B, T, D].
+    """
+    torch.set_num_threads(threads)
+    if engine.startswith("onnx"):
+        return _onnx_runner(model, device, threads, int8=engine == "onnx-int8")
+    module: Callable[..., object] = int8_matrices(model) if engine == "int8" else model
+    module = torch.compile(model) if engine == "compile" else module
+
+    def run(inputs: Inputs) -> object:
+        with torch.inference_mode():
+            return module(**inputs)
+
+    return run
+
+
+def int8_matrices(module: nn.Module) -> nn.Module:
+    """`module` with its linear layers in dynamic int8, changed in place."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated in favour of another package, which torch does not bring
+        torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, inplace=True)
+    return module
+
+
+def _provider(device: torch.device) -> str:
+    return "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+
+
+def _onnx_runner(model: PreTrainedModel, device: torch.device, threads: int, int8: bool) -> Runner:
+    import onnxruntime
+    from onnxruntime.quantization import quantize_dynamic
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        _export(model, path)
+        if int8:
+            quantize_dynamic(path, path := path.with_name("int8.onnx"))
+        session = onnxruntime.InferenceSession(str(path), options, providers=[_provider(device)])
+
+    def run(inputs: Inputs) -> object:
+        return session.run(None, {name: tensor.cpu().numpy() for name, tensor in inputs.items()})
+
+    return run
+
+
+def _export(model: PreTrainedModel, path: Path) -> None:
+    """Sequences and tokens are free in number."""
+    names = ["input_ids", "attention_mask"]
+    example = {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names}
+    free = {0: torch.export.Dim("B"), 1: torch.export.Dim("T", max=512)}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (),
+            str(path),
+            kwargs=example,
+            input_names=names,
+            output_names=["hidden"],
+            dynamic_shapes=dict.fromkeys(names, free),
+            dynamo=True,
+            verbose=False,
+        )

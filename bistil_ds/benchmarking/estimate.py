@@ -1,0 +1,42 @@
+"""How long a latency run will take, before any model is built."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModel
+
+from bistil_ds.benchmarking.latency import Plan, turn_size
+from bistil_ds.benchmarking.model_shapes import config_of
+from bistil_ds.benchmarking.subjects import WARM_UP_SECONDS, Case, parameter_counts
+from bistil_ds.throughput import matmul_rate
+
+START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # of a process, and of filling a model with random numbers
+WARM_UP_TURNS = 6
+TEXT_LENGTH = 32
+
+
+def estimated_seconds(plan: Plan) -> float:
+    """Starting the models, and the measuring time, or what the fewest rounds take where that is more.
+
+    From operations (two a parameter of the layers and a token) and the rate of a matrix product measured now.
+    """
+    counts = {label: _counts(name) for label, name in plan.names().items()}
+    rate = matmul_rate(plan.device, torch.float32)  # with all threads
+    starting = sum(START_SECONDS + SECONDS_PER_PARAMETER * found["parameters"] for found in counts.values())
+    most = max(case.threads for case in plan.cases)
+    least = 0.0
+    for case in plan.cases:
+        for found in counts.values():
+            call = _operations(found, case) / rate * most / case.threads
+            timed, untimed = turn_size(call)
+            least += plan.fewest_rounds * (timed + untimed) * call + min(WARM_UP_SECONDS, WARM_UP_TURNS * call)
+    return len(plan.settings) * starting + max(plan.seconds, len(plan.settings) * least)
+
+
+def _counts(name: str) -> dict[str, int]:
+    with torch.device("meta"):
+        return parameter_counts(AutoModel.from_config(config_of(name)))
+
+
+def _operations(counts: dict[str, int], case: Case) -> float:
+    return 2.0 * counts["encoder_parameters"] * case.batch * (case.length or TEXT_LENGTH)

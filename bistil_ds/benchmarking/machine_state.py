@@ -1,0 +1,82 @@
+"""What the machine is doing: clocks, driver, temperatures, load and threads, each where it can be read."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import psutil
+import torch
+
+
+def machine_state() -> dict[str, Any]:
+    """Now. Clocks in MHz, temperatures in °C; None for what this machine does not tell."""
+    return {
+        "cpu_mhz": _cpu_clocks(),
+        "load_average": list(os.getloadavg()),
+        "memory_available_bytes": psutil.virtual_memory().available,
+        "cpu_temperature": _cpu_temperature(),
+        "gpus": _gpus(),
+    }
+
+
+def all_threads() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_counts() -> dict[str, Any]:
+    """Torch's threads, and the variables that decide them."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return {"torch": torch.get_num_threads(), **{name: os.environ.get(name) for name in names}}
+
+
+def _cpu_clocks() -> list[float] | None:
+    try:
+        return [round(one.current) for one in psutil.cpu_freq(percpu=True) or []] or None
+    except (AttributeError, NotImplementedError, OSError):
+        return None
+
+
+def _cpu_temperature() -> float | None:
+    """The hottest processor sensor."""
+    try:
+        sensors = psutil.sensors_temperatures()
+    except (AttributeError, OSError):
+        return None
+    readings = [one.current for name in ("coretemp", "k10temp", "zenpower") for one in sensors.get(name, [])]
+    return max(readings, default=None)
+
+
+def _gpus() -> list[dict[str, Any]] | None:
+    """Driver, clocks and temperature of each GPU of the machine; None without NVML or without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        driver = pynvml.nvmlSystemGetDriverVersion()
+    except Exception:  # the package or the library is missing, each in its own way
+        return None
+    return [{"driver": driver, **_gpu(handle)} for handle in handles]
+
+
+def _gpu(handle: object) -> dict[str, Any]:
+    import pynvml
+
+    readings = {
+        "sm_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        "memory_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
+        "temperature": lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+        "power_watts": lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+        "persistence_mode": lambda: bool(pynvml.nvmlDeviceGetPersistenceMode(handle)),
+    }
+    found: dict[str, Any] = {}
+    for name, read in readings.items():
+        try:
+            found[name] = read()
+        except pynvml.NVMLError:
+            found[name] = None
+    return found

@@ -1,0 +1,146 @@
+"""The models that are compared: MMTs and their students by shape alone, and any folder or hub id.
+
+Time, memory and energy depend on a model's shape and its input, not on the values of its weights, so these are drawn
+at random and nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BertConfig,
+    DistilBertConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    XLMRobertaConfig,
+    XLMRobertaXLConfig,
+)
+
+from bistil_ds.checks import cannot_load, longest_input
+from bistil_ds.errors import InputError
+from bistil_ds.student.layers import choose_layers
+
+XLMR, MBERT = "XLM-R-base", "mBERT"
+FACTORS, VOCABULARIES = (2, 3), (30_000, 60_000)
+MMTS = (XLMR, MBERT)
+LARGE = ("XLM-R-large", "XLM-R-XL", "XLM-R-XXL")
+OTHERS = {"DistilmBERT": MBERT, "mMiniLM-L12-H384": XLMR}
+WIDTHS = {"XLM-R-large": (1024, 24, 16, 4096), "XLM-R-XL": (2560, 36, 32, 10240), "XLM-R-XXL": (4096, 48, 32, 16384)}
+
+
+def student_name(mmt: str, factor: int, vocabulary: int) -> str:
+    """Such as `mBERT k2 30k`."""
+    return f"{mmt} k{factor} {vocabulary // 1000}k"
+
+
+def students_of(mmt: str) -> list[str]:
+    """The names of an MMT's students, the largest first."""
+    return [student_name(mmt, k, vocabulary) for k in FACTORS for vocabulary in reversed(VOCABULARIES)]
+
+
+def default_names() -> list[str]:
+    """Every model that is compared by default, each MMT before its students."""
+    return [name for mmt in MMTS for name in (mmt, *students_of(mmt))] + list(OTHERS)
+
+
+def config_of(name: str) -> PretrainedConfig:
+    """The configuration of a name of ours, a folder or a hub id.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if (ours := _our_config(name)) is not None:
+        return ours
+    try:
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # transformers, the hub and json have no common kind
+        raise cannot_load("--model", name, error) from None
+
+
+def check_models(names: Sequence[str], length: int, *, tokenizers: bool = False) -> None:
+    """InputError unless every model is there, takes `length` tokens and, with `tokenizers`, has one."""
+    for name in names:
+        if length > (longest := longest_input(config_of(name))):
+            raise InputError(f"--model {name}: takes at most {longest} tokens, and {length} are to be measured")
+        if tokenizers and is_ours(name):
+            raise InputError(
+                f"--text_file needs models with tokenizers, and {name} is a shape: give --model FOLDER ..."
+            )
+    if twice := [name for name in names if [label_of(each) for each in names].count(label_of(name)) > 1]:
+        raise InputError(f"--model: {' '.join(twice)} have one name; rename a folder")
+
+
+def is_ours(name: str) -> bool:
+    """Whether `name` is a shape without weights of its own."""
+    return _our_config(name) is not None
+
+
+def reference_of(name: str, names: Sequence[str]) -> str:
+    """What a model is compared with: its MMT where that is among `names`, else the first of them."""
+    mmt = OTHERS.get(name) or next(
+        (each for each in (*MMTS, *LARGE) if name == each or name.startswith(f"{each} k")), ""
+    )
+    return mmt if mmt in names else names[0]
+
+
+def load_encoder(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The encoder alone, as tasks use it, without pooler and vocabulary head; in eval mode, without dropout."""
+    if (config := _our_config(name)) is not None:
+        torch.manual_seed(0)
+        model = AutoModel.from_config(config, dtype=dtype)
+    else:
+        model = AutoModel.from_pretrained(name, dtype=dtype, trust_remote_code=False)
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model.eval()
+
+
+def label_of(name: str) -> str:
+    """What to call a model in a table: a folder by its last part."""
+    return Path(name).name if Path(name).is_dir() else name
+
+
+def _our_config(name: str) -> PretrainedConfig | None:
+    for mmt in (*MMTS, *LARGE):
+        if name == mmt:
+            return _mmt_config(mmt)
+        for factor in FACTORS:
+            for vocabulary in VOCABULARIES:
+                if name == student_name(mmt, factor, vocabulary):
+                    return _student_config(_mmt_config(mmt), factor, vocabulary)
+    if name == "DistilmBERT":
+        return DistilBertConfig(vocab_size=119_547)
+    if name == "mMiniLM-L12-H384":
+        return BertConfig(vocab_size=250_037, hidden_size=384, num_attention_heads=12, intermediate_size=1536)
+    return None
+
+
+def _mmt_config(name: str) -> PretrainedConfig:
+    if name == MBERT:
+        return BertConfig(vocab_size=119_547)
+    positions = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+    if name == XLMR:
+        return XLMRobertaConfig(vocab_size=250_002, **positions)
+    width, layers, heads, inner = WIDTHS[name]
+    shape = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": inner,
+    }
+    if name == "XLM-R-large":
+        return XLMRobertaConfig(vocab_size=250_002, **shape, **positions)
+    return XLMRobertaXLConfig(vocab_size=250_880, **shape, **positions)
+
+
+def _student_config(mmt: PretrainedConfig, factor: int, vocabulary: int) -> PretrainedConfig:
+    config = copy.deepcopy(mmt)
+    config.vocab_size = vocabulary
+    config.num_hidden_layers = len(choose_layers(mmt.num_hidden_layers, factor))
+    return config

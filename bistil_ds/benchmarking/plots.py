@@ -1,0 +1,132 @@
+"""Pictures of results, as SVG: ratios with their intervals, and lines over the length. The reference is always 1."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind eyes too
+
+
+@dataclass
+class Bars:
+    """Values with an interval: for each series, name → (value, low, high)."""
+
+    title: str
+    label: str
+    series: dict[str, dict[str, tuple[float, float, float]]] = field(default_factory=dict)
+
+
+@dataclass
+class Points:
+    """For each name (x, y); a named point each."""
+
+    title: str
+    x_label: str
+    y_label: str
+    points: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass
+class Lines:
+    """For each name a line of (x, y); both axes are logarithmic."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: dict[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+
+
+Plot = Bars | Points | Lines
+
+
+def as_svg(plot: Plot) -> str:
+    """An `<svg>` element with text as text, for a page or, alone, a file."""
+    import matplotlib
+
+    figure = _figure(_height(plot))
+    axes = figure.add_subplot()
+    axes.set_title(plot.title, loc="left", fontsize=11)
+    if isinstance(plot, Bars):
+        _bars(axes, plot)
+    elif isinstance(plot, Points):
+        _points(axes, plot)
+    else:
+        _lines(axes, plot)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": plot.title}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def _figure(height: float) -> Figure:
+    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+
+    return Figure(figsize=(6, height), layout="constrained")
+
+
+def _height(plot: Plot) -> float:
+    if isinstance(plot, Bars):
+        return 1.3 + 0.17 * sum(1 + len(values) for values in plot.series.values())
+    return 3.8
+
+
+def _bars(axes, plot: Bars) -> None:  # type: ignore[no-untyped-def]
+    names = list(dict.fromkeys(name for values in plot.series.values() for name in values))
+    thickness = 0.8 / max(1, len(plot.series))
+    for i, (label, values) in enumerate(plot.series.items()):
+        y = [names.index(name) + (i - (len(plot.series) - 1) / 2) * thickness for name in values]
+        middle = [value for value, _, _ in values.values()]
+        errors = [[v - low for v, low, _ in values.values()], [high - v for v, _, high in values.values()]]
+        style = {"color": COLOURS[i % len(COLOURS)], "error_kw": {"elinewidth": 1, "ecolor": "#333"}}
+        bars = axes.barh(y, middle, thickness, xerr=errors, label=label, **style)
+        axes.bar_label(bars, [f"{value:.2f}" for value in middle], padding=4, fontsize=7)
+    axes.axvline(1, color="#777", linewidth=0.8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.margins(x=0.12)
+    axes.set_ylim(len(names) - 0.4, -0.6)  # the first name on top
+    axes.set_xlabel(plot.label)
+    _legend(axes, len(plot.series))
+
+
+def _points(axes, plot: Points) -> None:  # type: ignore[no-untyped-def]
+    for i, (name, (x, y)) in enumerate(plot.points.items()):
+        axes.plot(x, y, marker="o", color=COLOURS[i % len(COLOURS)])
+        axes.annotate(name, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+    axes.set(xlabel=plot.x_label, ylabel=plot.y_label)
+    axes.margins(0.2)
+
+
+def _lines(axes, plot: Lines) -> None:  # type: ignore[no-untyped-def]
+    for i, (name, line) in enumerate(plot.lines.items()):
+        xs, ys = zip(*sorted(line))
+        axes.plot(
+            xs, ys, marker=".", color=COLOURS[i % len(COLOURS)], linestyle=("-", "--", ":")[i // 6 % 3], label=name
+        )
+    axes.set(xlabel=plot.x_label, ylabel=plot.y_label, xscale="log", yscale="log")
+    ticks = sorted({x for line in plot.lines.values() for x, _ in line})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    _legend(axes, len(plot.lines))
+
+
+def _legend(axes, entries: int) -> None:  # type: ignore[no-untyped-def]
+    if entries > 1:
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2)
+
+
+def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Bars:
+    """Bars from ratios: series → name → a ratio's `median`, `low` and `high`."""
+    series = {
+        name: {each: (one["median"], one["low"], one["high"]) for each, one in ratios.items()}
+        for name, ratios in found.items()
+    }
+    return Bars(title, label, series)

@@ -1,0 +1,65 @@
+"""Bytes a rank holds and sends under DeepSpeed ZeRO, in bf16 with fp32 master weights and AdamW.
+
+P parameters, N ranks. Weights are 2 bytes a parameter, gradients 2 and again 4, master weights 4, moments 8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GPUS_A_NODE = 8
+MODES = ("0", "1", "2", "3", "2 offload", "3 offload")
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """On the device, and in the host's memory for each node."""
+
+    device: float
+    host: float
+
+
+def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> Bytes:
+    """Weights, gradients and optimizer state of a model under training.
+
+    Stages 2 and 3 are DeepSpeed's own estimates; it has none for 0 (nothing partitioned) and 1 (optimizer state and
+    fp32 gradients partitioned), which are counted here alike.
+
+    Args:
+        mode: one of `MODES`.
+        largest_layer: parameters of the largest module that stage 3 gathers at once.
+    """
+    if mode in ("0", "1"):
+        return Bytes((2 + 2) * parameters + 16 * parameters / (ranks if mode == "1" else 1), 0.0)
+    nodes = max(1, ranks // GPUS_A_NODE)
+    shape = {"num_gpus_per_node": min(ranks, GPUS_A_NODE), "num_nodes": nodes, "cpu_offload": "offload" in mode}
+    if mode.startswith("2"):
+        from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
+
+        host, device = estimate_zero2_model_states_mem_needs(parameters, **shape)
+    else:
+        from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
+
+        shape["cpu_offload_params"] = shape["cpu_offload"]
+        host, device, _ = estimate_zero3_model_states_mem_needs(parameters, largest_layer, **shape)
+    return Bytes(device, host if "offload" in mode else 0.0)
+
+
+def teacher_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> float:
+    """The teacher's bf16 weights: whole on each device, at stage 3 partitioned, one layer gathered at a time."""
+    if not mode.startswith("3"):
+        return 2.0 * parameters
+    return 2.0 * parameters / ranks + 2.0 * largest_layer * (ranks > 1)
+
+
+def sent_bytes(mode: str, student: int, teacher: int, ranks: int) -> float:
+    """Bytes each rank sends in a step without accumulation, by ring collectives; as many arrive.
+
+    Over N ranks, to reduce-scatter or to all-gather n bytes sends (N − 1) / N · n, and an all-reduce is both. Stages
+    0 to 2: gradients are reduced and then either those or the new weights gathered. Stage 3: weights are gathered in
+    forward and in backward, gradients scattered, and the teacher's weights gathered once.
+    """
+    share = (ranks - 1) / ranks
+    if not mode.startswith("3"):
+        return share * 2 * (2.0 * student)
+    return share * (3 * 2.0 * student + 2.0 * teacher)

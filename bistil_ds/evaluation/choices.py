@@ -1,0 +1,75 @@
+"""What the user wrote: models as NAME=FOLDER+SFT+SFT, test files as LANGUAGE=FILE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.sources import parse_sources
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model by what it is called in the tables: a folder or hub id, and the fine-tunings to apply in order."""
+
+    name: str
+    folder: str
+    sfts: tuple[str, ...] = ()
+
+
+def parse_models(words: Sequence[str], sfts: Sequence[str] = ()) -> list[ModelChoice]:
+    """`[NAME=]FOLDER[+SFT...]` each; `sfts` are those of the only model.
+
+    Raises:
+        InputError: two models of one name, a name or folder left out, or `sfts` for several models.
+    """
+    if sfts and len(words) > 1:
+        raise InputError("--sft: goes with one --model; with several write NAME=FOLDER+SFT for each")
+    choices = []
+    for word in words:
+        name, equals, paths = word.partition("=")
+        named = bool(equals) and not Path(word).expanduser().exists()
+        folder, *own = _paths(paths if named else word)
+        name = name if named else _last_part(folder)
+        if not all([name, folder, *own]):
+            raise InputError(f"--model {word}: expected NAME=FOLDER or NAME=FOLDER+SFT")
+        choices.append(ModelChoice(name, folder, (*own, *map(_home, sfts))))
+    refuse_twice([choice.name for choice in choices], "--model", "NAME=FOLDER")
+    return choices
+
+
+def parse_test_files(words: Sequence[str]) -> dict[str, str]:
+    """Language → file or hub data set; see `parse_sources`. InputError for two of one language."""
+    sources = parse_sources(words, "--test_file")
+    refuse_twice([language for language, _ in sources], "--test_file", "LANGUAGE=FILE")
+    return dict(sources)
+
+
+def refuse_twice(names: Iterable[str], flag: str, form: str) -> None:
+    """InputError when a name comes twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"{flag}: two are called {name}; give each its own name with {form}")
+        seen.add(name)
+
+
+def _paths(text: str) -> list[str]:
+    """What stands between the `+` signs; a `+` inside an existing path does not divide it."""
+    parts, paths = text.split("+"), []
+    while parts:
+        lengths = range(len(parts), 1, -1)
+        taken = next((n for n in lengths if Path("+".join(parts[:n])).expanduser().exists()), 1)
+        paths.append(_home("+".join(parts[:taken])))
+        parts = parts[taken:]
+    return paths
+
+
+def _home(path: str) -> str:
+    return str(Path(path).expanduser()) if path.startswith("~") else path
+
+
+def _last_part(folder: str) -> str:
+    return Path(folder).name or Path(folder).resolve().name

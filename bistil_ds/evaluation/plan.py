@@ -1,0 +1,103 @@
+"""Everything an evaluation needs, read and checked before a model runs on anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.cache import file_hash
+from bistil_ds.errors import InputError
+from bistil_ds.evaluation.choices import ModelChoice
+from bistil_ds.evaluation.models import Candidate, Shelf, examine
+from bistil_ds.evaluation.training_text import recorded_train_files, share_seen, text_keys
+from bistil_ds.tasks.data import read_examples
+from bistil_ds.tasks.task import ReadOptions, Task
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The examples of one language.
+
+    Attributes:
+        language: what it is called in tables and to `Task.counts`.
+        source: the file or hub data set.
+        sha256: of the file; None for a hub data set.
+        in_source: examples the source holds, of which `examples` are the first.
+        seen_in_training: the share of `examples` whose text also stands in a training file; None: no file is known.
+    """
+
+    language: str
+    source: str
+    sha256: str | None
+    in_source: int
+    examples: list[Any] = field(repr=False)
+    seen_in_training: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Checked models and examples; `reference` is the model others are compared with, None when there is only one."""
+
+    task: Task
+    models: tuple[Candidate, ...]
+    test_sets: tuple[HeldOut, ...]
+    reference: str | None
+    train_files: tuple[str, ...]
+    shelf: Shelf = field(repr=False)
+
+
+def prepare(
+    models: Sequence[ModelChoice],
+    test_files: Mapping[str, str],
+    task: Task,
+    *,
+    reference: str | None = None,
+    train_files: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    label_map: Mapping[str, str] | None = None,
+    max_length: int | None = None,
+    limit: int | None = None,
+) -> Plan:
+    """Read every file and load every model once, so that what cannot work is told now and not in an hour.
+
+    Raises:
+        InputError: a file, model or fine-tuning that cannot be used, a label a model was never taught, or a
+            `reference` that is none of the models.
+    """
+    reference = _reference(reference, [model.name for model in models])
+    columns, label_map = columns or {}, label_map or {}
+    options = ReadOptions("--test_file", columns, label_map)
+    examples = {language: read_examples(task, source, options, True) for language, source in test_files.items()}
+    shelf = Shelf(task)
+    candidates = []
+    for choice in reversed(models):  # the first is then still loaded when it is needed
+        candidates.append(examine(choice, shelf, max_length))
+        for each in examples.values():
+            task.check_labels(each, candidates[-1].labels, options.flag)
+    known = [(file, "--train_file") for file in train_files] or recorded_train_files(models, task)
+    keys = text_keys(task, [(file, ReadOptions(flag, columns, label_map)) for file, flag in known])
+    test_sets = []
+    for language, source in test_files.items():
+        first = examples[language][:limit]
+        seen = share_seen(task, first, keys) if known else None
+        sha256 = file_hash(source) if Path(source).is_file() else None
+        test_sets.append(HeldOut(language, source, sha256, len(examples[language]), first, seen))
+    files = tuple(file for file, _ in known)
+    return Plan(task, tuple(reversed(candidates)), tuple(test_sets), reference, files, shelf)
+
+
+def check_numbers(*, batch_size: int, limit: int | None, resamples: int, seed: int) -> None:
+    """InputError for what cannot be a size, a count or a seed."""
+    for name, value in {"batch_size": batch_size, "limit": limit, "resamples": resamples}.items():
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: expected at least 1")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: expected 0 or above")
+
+
+def _reference(wanted: str | None, names: Sequence[str]) -> str | None:
+    if wanted is not None and wanted not in names:
+        raise InputError(f"--reference {wanted}: is none of the models, which are {', '.join(names)}")
+    return (wanted or names[0]) if len(names) > 1 else None

@@ -1,0 +1,134 @@
+"""An evaluation as tables: in the terminal, and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bistil_ds.evaluation.bootstrap import CONFIDENCE, Estimate
+from bistil_ds.evaluation.result import Evaluation
+
+ABSENT = "–"
+MOST_COLUMNS = 8  # languages side by side; more are only in the long table
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of strings; the first `texts` columns hold words, the others numbers."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: int = 1
+
+    def rich(self) -> Table:
+        """For the terminal."""
+        table = Table(title=escape(self.title), title_justify="left")
+        for place, name in enumerate(self.header):
+            table.add_column(escape(name), justify="left" if place < self.texts else "right")
+        for row in self.rows:
+            table.add_row(*map(escape, row))
+        return table
+
+    def markdown(self) -> str:
+        """As a pipe table under its title."""
+        marks = ["---" if place < self.texts else "--:" for place in range(len(self.header))]
+        lines = [[cell.replace("|", "\\|") for cell in row] for row in (self.header, marks, *self.rows)]
+        return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def print_report(evaluation: Evaluation, console: Console) -> None:
+    """The test sets, the models, and the task's main metric with its intervals."""
+    for grid in (sources(evaluation), overview(evaluation), scores(evaluation, evaluation.metrics[0])):
+        console.print(grid.rich())
+    for note in notes(evaluation):
+        console.print(note, highlight=False)
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The test sets, the models, every metric with its intervals, and how the numbers came about."""
+    grids = [sources(evaluation), overview(evaluation), *(scores(evaluation, name) for name in evaluation.metrics)]
+    parts = [f"# Evaluation: {evaluation.plan.task.name}", *(grid.markdown() for grid in grids)]
+    return "\n\n".join([*parts, *notes(evaluation)]) + "\n"
+
+
+def sources(evaluation: Evaluation) -> Grid:
+    """A line for each language."""
+    rows = []
+    for held in evaluation.plan.test_sets:
+        seen = ABSENT if held.seen_in_training is None else f"{held.seen_in_training:.1%}"
+        rows.append([held.language, f"{len(held.examples):,}", seen])
+    return Grid("test sets", ["language", "examples", "in training"], rows)
+
+
+def overview(evaluation: Evaluation) -> Grid:
+    """A line for each model: its size, its speed and its main metric."""
+    metric, languages = evaluation.metrics[0], evaluation.languages
+    shown = languages if len(languages) <= MOST_COLUMNS else []
+    average = ["macro"] if len(languages) > 1 else []
+    rows = []
+    for candidate in evaluation.plan.models:
+        name = candidate.choice.name
+        speed = evaluation.examples_per_second(name)
+        found = [evaluation.score(metric, name, language) for language in [*shown, *([None] if average else [])]]
+        size = [f"{candidate.parameters:,}", f"{candidate.bytes / 1e6:.1f}"]
+        rows.append([name, *size, ABSENT if speed is None else f"{speed:.1f}", *map(_percent, found)])
+    header = ["model", "parameters", "MB", "examples/s", *shown, *average]
+    return Grid(f"models; {metric}, per cent", header, rows)
+
+
+def scores(evaluation: Evaluation, metric: str) -> Grid:
+    """A line for each language and model: score and difference to the reference, with their intervals."""
+    reference = evaluation.plan.reference
+    header = ["language", "model", metric, *([f"minus {reference}"] if reference else [])]
+    places = [*evaluation.languages, *([None] if len(evaluation.languages) > 1 else [])]
+    rows = []
+    for language in places:
+        for model in evaluation.models:
+            row = [language or "macro average", model, _with_interval(evaluation.score(metric, model, language))]
+            if reference:
+                row.append(_with_interval(evaluation.difference(metric, model, language), sign="+"))
+            rows.append(row)
+    return Grid(f"{metric}, per cent [{CONFIDENCE:.0%} interval]", header, rows, texts=2)
+
+
+def notes(evaluation: Evaluation) -> list[str]:
+    """How the numbers came about, and what they leave out."""
+    plan = evaluation.plan
+    found = []
+    if not evaluation.finished:
+        done = sum(len(cells) for cells in evaluation.cells.values())
+        found.append(f"Unfinished: {done} of {len(plan.models) * len(plan.test_sets)} cells were run.")
+    found += [
+        f"Only the first {len(held.examples):,} of {held.in_source:,} examples of {held.language} were used."
+        for held in plan.test_sets
+        if len(held.examples) < held.in_source
+    ]
+    found.append(
+        f"Intervals: percentile bootstrap, {evaluation.resamples:,} resamples of the examples within each language, "
+        "the same for every model."
+    )
+    if plan.train_files:
+        found.append(f"In training: share of test examples whose text also stands in {', '.join(plan.train_files)}.")
+    found.append(
+        f"Examples/s: one pass over the data of this run on {evaluation.device} in batches of {evaluation.batch_size}, "
+        "tokenising not included; other work on the machine slows it."
+    )
+    return found
+
+
+def _percent(estimate: Estimate | None) -> str:
+    return ABSENT if estimate is None else f"{100 * estimate.value:.1f}"
+
+
+def _with_interval(estimate: Estimate | None, sign: str = "") -> str:
+    if estimate is None:
+        return ABSENT
+    value, *ends = [
+        f"{100 * number:{sign}.1f}" for number in (estimate.value, estimate.low, estimate.high) if number is not None
+    ]
+    return f"{value} [{', '.join(ends)}]" if ends else value

@@ -1,0 +1,145 @@
+"""Zero-shot evaluation: models and languages in, scores, differences and their confidence intervals out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from bistil_ds.errors import InputError
+from bistil_ds.evaluation.choices import ModelChoice
+from bistil_ds.evaluation.models import Candidate
+from bistil_ds.evaluation.plan import HeldOut, Plan, check_numbers, prepare
+from bistil_ds.evaluation.result import Cell, Evaluation
+from bistil_ds.prediction import predict
+from bistil_ds.task_model import LoadedTaskModel
+from bistil_ds.tasks import Task, find_task
+from bistil_ds.tasks.data import TaskData
+
+WARM_UP = 8
+
+
+def evaluate(
+    models: Mapping[str, str | Path | Sequence[str | Path]],
+    test_files: Mapping[str, str | Path],
+    task: str | Task,
+    *,
+    reference: str | None = None,
+    train_files: Sequence[str | Path] = (),
+    columns: Mapping[str, str] | None = None,
+    label_map: Mapping[str, str] | None = None,
+    max_length: int | None = None,
+    limit: int | None = None,
+    batch_size: int = 32,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+) -> Evaluation:
+    """Score every model in every language.
+
+    Args:
+        models: name → folder or hub id, or [folder, SFT, SFT ...], the fine-tunings applied in order.
+        test_files: language → file or hub data set.
+        task: a task or its name.
+        reference: the model that others are compared with; default: the first.
+        train_files: the share of test examples whose text stands in one of these is reported; default: what the
+            fine-tunings' `run.json` name.
+        columns, label_map: as in `ReadOptions`.
+        max_length: longest input in tokens; default: as the model was trained.
+        limit: the first so many examples of each file only.
+        resamples, seed: of the bootstrap; see `Bootstrap`.
+
+    Raises:
+        InputError: whatever cannot be used, before any model runs.
+    """
+    if not models or not test_files:
+        raise InputError("evaluate: expected at least one model and one test file")
+    check_numbers(batch_size=batch_size, limit=limit, resamples=resamples, seed=seed)
+    choices = []
+    for name, paths in models.items():
+        folder, *sfts = [str(paths)] if isinstance(paths, (str, Path)) else [str(path) for path in paths]
+        choices.append(ModelChoice(name, folder, tuple(sfts)))
+    plan = prepare(
+        choices,
+        {language: str(source) for language, source in test_files.items()},
+        find_task(task) if isinstance(task, str) else task,
+        reference=reference,
+        train_files=[str(file) for file in train_files],
+        columns=columns,
+        label_map=label_map,
+        max_length=max_length,
+        limit=limit,
+    )
+    return run(plan, batch_size=batch_size, resamples=resamples, seed=seed, progress=progress)
+
+
+def run(
+    plan: Plan,
+    *,
+    batch_size: int = 32,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+    on_cell: Callable[[Evaluation], object] = lambda evaluation: None,
+) -> Evaluation:
+    """Run every model of the plan on every language, on the GPU where there is one.
+
+    Args:
+        on_cell: called with all there is after each (model, language).
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    evaluation = Evaluation(plan, str(device), batch_size, resamples, seed)
+    total = len(plan.models) * sum(len(held.examples) for held in plan.test_sets)
+    with tqdm(total=total, unit="example", disable=not progress) as bar:
+        for candidate in plan.models:
+            loaded = plan.shelf.get(candidate.choice)
+            loaded.model.to(device)
+            for held in plan.test_sets:
+                bar.set_description(f"{candidate.choice.name}, {held.language}")
+                cell = _cell(loaded, candidate, held, batch_size, device, bar)
+                evaluation.cells.setdefault(candidate.choice.name, {})[held.language] = cell
+                on_cell(evaluation)
+    evaluation.estimate()
+    return evaluation
+
+
+def _cell(
+    loaded: LoadedTaskModel, candidate: Candidate, held: HeldOut, batch_size: int, device: torch.device, bar: Any
+) -> Cell:
+    """One model's answers in one language, timed and counted."""
+    task, labels = loaded.task, candidate.labels
+    rows = task.features(held.examples, loaded.tokenizer, labels, candidate.max_length, training=False)
+    data = TaskData(task, held.language, held.source, held.examples, rows)
+
+    def answer(part: TaskData) -> list[Any]:
+        pad = int(loaded.tokenizer.pad_token_id)
+        return predict(loaded.model, part, labels, batch_size=batch_size, device=device, pad_token_id=pad)
+
+    answer(_first(data, WARM_UP))  # the first batch also pays for allocations and the choice of kernels
+    start, seen = bar.n, 0
+
+    def advance(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        nonlocal seen
+        seen += len(kwargs["input_ids"])
+        bar.update(start + len(held.examples) * seen // len(rows) - bar.n)
+
+    hook = loaded.model.register_forward_hook(advance, with_kwargs=True)
+    try:
+        began = time.perf_counter()
+        answers = answer(data)
+        seconds = time.perf_counter() - began  # answers are on the CPU: nothing is left in a device's queue
+    finally:
+        hook.remove()
+    pairs = zip(held.examples, answers, strict=True)
+    return Cell(np.stack([task.counts(example, got, held.language) for example, got in pairs]), seconds)
+
+
+def _first(data: TaskData, examples: int) -> TaskData:
+    rows = [row for row in data.rows if row["example"] < examples]
+    return replace(data, examples=data.examples[:examples], rows=rows)

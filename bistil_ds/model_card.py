@@ -1,0 +1,161 @@
+"""`README.md` of an exported model: YAML for the hub, and what is known of method, data, scores and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bistil_ds.model_card_facts import CardFacts, Run
+from bistil_ds.model_card_header import UNKNOWN, front_matter
+from bistil_ds.onnx_export import ONNX_FILE
+
+PARSER_SUFFIX = "DependencyParsing"
+PHASE_1 = (
+    *("layer_reduction_factor", "hidden_reduction_factor", "vocab_threshold", "vocab_size", "max_length", "max_steps"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed"),
+    *("hidden_weight", "attention_weight", "logit_weight", "mlm_weight", "published_losses"),
+)
+TUNING = (
+    *("density", "k", "selection", "iterations", "dense", "full_epochs", "sparse_epochs"),
+    *("full_max_steps", "sparse_max_steps", "max_length", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "learning_rate", "seed", "hidden_weight", "attention_weight"),
+    *("logit_weight", "label_weight", "temperature", "label_map"),
+)
+
+
+def model_card(facts: CardFacts) -> str:
+    """The whole file, ending in a newline."""
+    parts = [front_matter(facts), f"# {facts.title}", _summary(facts), _usage(facts), _method(facts), _data(facts)]
+    parts += [_scores(facts), _limitations(facts), _licence(facts)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(facts: CardFacts) -> str:
+    return "\n".join(
+        [
+            f"- Class: {facts.kind}, {facts.parameters:,} parameters",
+            f"- Task: {facts.task}",
+            f"- Languages: {', '.join(facts.languages) or UNKNOWN}",
+            f"- Labels: {', '.join(f'`{label}`' for label in facts.labels) or 'none'}",
+            f"- Longest input in training, in tokens: {facts.max_length or UNKNOWN}",
+        ]
+    )
+
+
+def _usage(facts: CardFacts) -> str:
+    lines = ["## Use", "", "```python"]
+    if facts.head == PARSER_SUFFIX:
+        lines += ["from transformers import AutoTokenizer", "", "from bistil_ds.tasks.parser import BiaffineParser", ""]
+        load = "BiaffineParser"
+    else:
+        load = f"AutoModelFor{facts.head}"
+        lines += [f"from transformers import {load}, AutoTokenizer", ""]
+    lines += [f'model = {load}.from_pretrained("{facts.title}")']
+    lines += [f'tokenizer = AutoTokenizer.from_pretrained("{facts.title}")', "```"]
+    if facts.head == PARSER_SUFFIX:
+        lines += [
+            "",
+            "The parser's class is in the package `bistil-ds`; `AutoModel` loads its encoder without it. Beside the",
+            "tokens it takes `word_positions`, the place of each word's first token. `bistil-evaluate --task dp` does",
+            "all of it.",
+        ]
+    elif facts.head == "TokenClassification":
+        lines += ["", "A word's label is the one of its first token."]
+    if facts.onnx:
+        lines += [
+            "",
+            f"`{ONNX_FILE}` is the same model for ONNX Runtime: on {len(facts.onnx.shapes)} random batches its outputs",
+            f"differ from PyTorch's by at most {facts.onnx.absolute:.1e} ({facts.onnx.relative:.1e} of the largest).",
+        ]
+    return "\n".join(lines)
+
+
+def _method(facts: CardFacts) -> str:
+    base, parts = facts.base, ["## Method"]
+    if base.teacher:
+        trimmed = ""
+        if base.vocabulary:
+            trimmed = f" Of the teacher's {base.vocabulary[0]:,} tokens it keeps {base.vocabulary[1]:,}."
+        layers = ", ".join(map(str, base.layer_map or ()))
+        parts.append(
+            f"Base: `{base.name}`, a student that BiStil (arXiv 2306.01709) distilled from `{base.teacher}`, from its "
+            f"layers {layers} (counted from 0).{trimmed}"
+        )
+        parts.append(_arguments(base.run, PHASE_1))
+    else:
+        parts.append(f"Base: `{base.name}`. How it was made: {UNKNOWN}.")
+    for sft in facts.sfts:
+        density = sft.metadata.get("density")
+        share = UNKNOWN if density is None else f"{density:.4g}"
+        codes = ", ".join(sft.metadata.get("languages") or [UNKNOWN])
+        parts.append(
+            f"Sparse fine-tuning `{sft.name}` (LT-SFT, arXiv 2110.07560), merged into the weights: {sft.entries:,} "
+            f"entries changed (density {share}), {sft.replaced:,} values of the head set. Task: "
+            f"{sft.metadata.get('task') or UNKNOWN}. Languages: {codes}."
+        )
+        parts.append(_arguments(sft.run, TUNING))
+    return "\n\n".join(parts)
+
+
+def _arguments(run: Run, names: Sequence[str]) -> str:
+    given = [f"`{name}` {_show(run.arguments[name])}" for name in names if run.arguments.get(name) is not None]
+    if not given:
+        return f"Training arguments: {UNKNOWN}."
+    versions = ", ".join(
+        f"{p} {run.versions[p]}" for p in ("bistil-ds", "torch", "transformers") if run.versions.get(p)
+    )
+    return f"Training arguments: {', '.join(given)}. Software: {versions or UNKNOWN}; commit {run.commit or UNKNOWN}."
+
+
+def _show(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _data(facts: CardFacts) -> str:
+    rows = ["| training of | data | SHA-256 |", "|---|---|---|"]
+    for name, run in [(facts.base.name, facts.base.run), *((sft.name, sft.run) for sft in facts.sfts)]:
+        for file, sha256 in run.data or [(UNKNOWN, None)]:
+            rows.append(f"| `{name}` | {file} | {f'`{sha256}`' if sha256 else UNKNOWN} |")
+    return "\n".join(["## Data", "", *rows])
+
+
+def _scores(facts: CardFacts) -> str:
+    if not facts.scores:
+        return f"## Scores\n\n{UNKNOWN.capitalize()}: no evaluation was given when the model was exported."
+    rows = ["| language | test set | examples | also in training | metric | score | 95 % interval |"]
+    rows.append("|---|---|---:|---:|---|---:|---:|")
+    for score in facts.scores:
+        seen = UNKNOWN if score.seen_in_training is None else f"{score.seen_in_training:.1%}"
+        examples = UNKNOWN if score.examples is None else f"{score.examples:,}"
+        bounds = (score.low, score.high)
+        interval = (
+            UNKNOWN if None in bounds else " to ".join(f"{100 * bound:.1f}" for bound in bounds if bound is not None)
+        )
+        cells = (score.language, score.test_set[0], examples, seen, score.metric, f"{100 * score.value:.1f}", interval)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(["## Scores", "", "Per cent.", "", *rows])
+
+
+def _limitations(facts: CardFacts) -> str:
+    points = []
+    if facts.base.vocabulary:
+        points.append(
+            "The vocabulary was trimmed to text of the two languages: other languages are cut into more pieces."
+        )
+    trained = [
+        code for sft in facts.sfts if sft.metadata.get("task") == facts.task for code in sft.metadata["languages"]
+    ]
+    if unseen := [code for code in facts.base.languages if trained and code not in trained]:
+        points.append(
+            f"No labelled text in {', '.join(unseen)} was used: there the model relies on zero-shot transfer."
+        )
+    measured = "on text unlike the test sets above" if facts.scores else "on any text"
+    points.append(f"Nothing is known here of its quality {measured}.")
+    points.append("Training text was not searched for harmful or biased content; the model may repeat what is in it.")
+    return "\n".join(["## Limitations", "", *(f"- {point}" for point in points)])
+
+
+def _licence(facts: CardFacts) -> str:
+    said = [f"`{sft.name}` says {sft.metadata['licence']}" for sft in facts.sfts if sft.metadata.get("licence")]
+    known = f" Of its parts, {', '.join(said)}." if said else ""
+    return f"## Licence\n\n{facts.licence or UNKNOWN.capitalize()}.{known}"

@@ -1,0 +1,105 @@
+"""What an SFT says about itself in the JSON header: the keys, their types, and how two headers become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from bistil_ds.errors import InputError
+
+
+class SftMetadata(TypedDict, total=False):
+    """Every key is optional: published files carry none. Other keys are kept as they are.
+
+    Attributes:
+        base_model: folder or hub id of the model the differences are for.
+        base_hash: `hash_weights` of that model's folder.
+        task: what it was trained on (`mlm`: a language SFT, which goes with any task).
+        labels: the classes of the task head, in the order of its outputs.
+        languages: codes of the languages it was trained on.
+        density: moved entries as a share of the base model's maskable ones.
+        max_length: longest input in tokens, as trained.
+        licence: SPDX identifier or expression.
+    """
+
+    base_model: str
+    base_hash: str
+    task: str
+    labels: list[str]
+    languages: list[str]
+    density: float
+    max_length: int
+    licence: str
+
+
+LANGUAGE_TASK = "mlm"
+_TASK_KEYS = ("task", "labels", "max_length")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "base_model": (str,),
+    "base_hash": (str,),
+    "task": (str,),
+    "labels": (list,),
+    "languages": (list,),
+    "density": (float, int),
+    "max_length": (int,),
+    "licence": (str,),
+}
+
+
+def check_metadata(name: str, metadata: Mapping[str, Any]) -> None:
+    """InputError for a known key whose value is of another type; None stands for unknown."""
+    for key, types in _TYPES.items():
+        value = metadata.get(key)
+        strings = not isinstance(value, list) or all(isinstance(item, str) for item in value)
+        if value is not None and (not isinstance(value, types) or isinstance(value, bool) or not strings):
+            wanted = "a list of strings" if types == (list,) else " or ".join(t.__name__ for t in types)
+            raise InputError(f"SFT {name}: {key} in its header is {value!r}, expected {wanted}; save or fetch it again")
+
+
+def check_task(name: str, metadata: Mapping[str, Any], task: str) -> None:
+    """InputError when the SFT was made for another task than `task`; a language SFT goes with any."""
+    made_for = metadata.get("task")
+    if made_for not in (None, LANGUAGE_TASK, task):
+        raise InputError(f"SFT {name} was made for {made_for}, asked for {task}: give the SFT of the task you want")
+
+
+def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The header of the sum of two SFTs.
+
+    The base must be the same where both know theirs; languages add up; the task, its labels and length come from the
+    one that is no language SFT; differing licences become one SPDX expression. `density` is gone: it described one
+    training.
+
+    Raises:
+        InputError: made for two base models, or for two tasks.
+    """
+    hashes = [meta.get("base_hash") for meta in (one, other)]
+    if all(hashes) and hashes[0] != hashes[1]:
+        made_for = [f"{meta.get('base_model', 'an unnamed model')} ({meta['base_hash'][:12]})" for meta in (one, other)]
+        raise InputError(
+            f"SFT {names[0]} was made for {made_for[0]}, SFT {names[1]} for {made_for[1]}: only SFTs of one model go "
+            "together"
+        )
+    tasks = [meta.get("task") for meta in (one, other)]
+    real = [task for task in tasks if task not in (None, LANGUAGE_TASK)]
+    if len(set(real)) > 1:
+        raise InputError(
+            f"SFT {names[0]} was made for {tasks[0]}, SFT {names[1]} for {tasks[1]}: one model has one task"
+        )
+    merged = {**one, **other}
+    owner = other if tasks[1] in real or not tasks[0] else one
+    for key in ("density", *_TASK_KEYS):
+        merged.pop(key, None)
+    merged |= {key: owner[key] for key in _TASK_KEYS if key in owner}
+    for key in ("base_model", "base_hash"):  # one of the two may not know
+        merged[key] = one.get(key) or other.get(key)
+    merged["languages"] = list(dict.fromkeys([*(one.get("languages") or []), *(other.get("languages") or [])]))
+    licences = dict.fromkeys(meta["licence"] for meta in (one, other) if meta.get("licence"))
+    merged["licence"] = " AND ".join(licences)
+    return {key: value for key, value in merged.items() if value not in (None, [], "")}
+
+
+def without_density(metadata: Mapping[str, Any], *, keep_task: bool) -> dict[str, Any]:
+    """The header of an SFT that something was taken out of, perhaps its task head."""
+    gone = {"density"} if keep_task else {"density", *_TASK_KEYS}
+    return {key: value for key, value in metadata.items() if key not in gone}

@@ -1,0 +1,18 @@
+"""Sparse fine-tuning: choosing K entries of a model and training only those (LT-SFT, arXiv 2110.07560)."""
+
+from bistil_ds.sparse.arguments import SparseArguments
+from bistil_ds.sparse.deltas import SparseDeltas, attach
+from bistil_ds.sparse.lottery_ticket import LotteryTicketTrainer, Stage
+from bistil_ds.sparse.maskable import maskable_count
+from bistil_ds.sparse.selection import moved_most, random_entries
+
+__all__ = [
+    "LotteryTicketTrainer",
+    "SparseArguments",
+    "SparseDeltas",
+    "Stage",
+    "attach",
+    "maskable_count",
+    "moved_most",
+    "random_entries",
+]

@@ -1,0 +1,43 @@
+"""θ0, the weights sparse training starts from: read from their folder, one tensor at a time, beside a model's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bistil_ds.errors import InputError
+from bistil_ds.model_parameters import ParameterNames, full_shape
+from bistil_ds.partitions import full_size, parts
+from bistil_ds.weight_files import WeightFolder
+
+
+class BaseWeights:
+    """The base model's folder, asked by the parameters of a model that was loaded from it."""
+
+    def __init__(self, model: nn.Module, folder: str | Path) -> None:
+        self._names, self._weights = ParameterNames(model), WeightFolder(folder)
+
+    def of(self, name: str, parameter: nn.Parameter) -> Tensor:
+        """The flat stored weight of `parameter`, called `name`; an InputError where the folder has none that fits."""
+        stored = next((n for n in self._names.names_of(parameter) if n in self._weights), None)
+        if stored is None:
+            raise InputError(f"{self._weights.folder} has no weight {name}: give the folder the model is loaded from")
+        weight = self._weights[stored]
+        if tuple(weight.shape) != full_shape(parameter):
+            raise InputError(
+                f"{self._weights.folder}: {stored} is {list(weight.shape)}, the model's {list(full_shape(parameter))}"
+            )
+        return weight.reshape(-1)
+
+    def check(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """InputError unless these parameters hold the folder's weights, rounded to their dtype, on this rank."""
+        for name, parameter in parameters.items():
+            stored = self.of(name, parameter)
+            for part, first in parts(parameter):
+                held = part[: max(0, full_size(parameter) - first)]
+                expected = stored[first : first + len(held)].to(held)
+                if not torch.equal(held, expected):
+                    raise InputError(f"{name} is not the one in {self._weights.folder}: load the model from there")

@@ -1,0 +1,189 @@
+"""K trained values of a model's weights: 1-D parameters beside frozen weights that always hold start + delta.
+
+So gradients, their reduction between ranks, clipping and optimizer state are K-sized at every ZeRO stage. DeepSpeed
+knows nothing of a mask: it sees a model with few, small trainable parameters.
+
+The optimizer is torch's AdamW with DeepSpeed and without, not `SparseAdamW`: the head trains densely in it too, so that
+one schedule, one state and one kind of checkpoint serve both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from bistil_kernels import SparseDelta, write_deltas
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from bistil_ds.errors import InputError
+from bistil_ds.model_parameters import ParameterNames, full_shape, unwrap
+from bistil_ds.partitions import is_partitioned, write_entries, write_whole
+from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft_changes import SparseDiff
+from bistil_ds.sparse.gathering import full_fp32, gathered
+from bistil_ds.sparse.maskable import base_model_of, maskable_parameters
+from bistil_ds.sparse.modules import DELTA, make_sparse
+
+
+class SparseDeltas:
+    """The deltas of one model, by the name of the weight they belong to.
+
+    Attributes:
+        deltas: name → weight, indices [K] ascending, start [K] and delta [K], a parameter of the weight's module (of
+            each module, where the weight is tied: its gradients add there).
+        metadata: goes into every SFT made of these deltas.
+    """
+
+    def __init__(self, model: nn.Module, deltas: dict[str, SparseDelta], metadata: Mapping[str, Any]) -> None:
+        self.model, self.deltas, self.metadata = model, deltas, dict(metadata)
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Make every weight hold start + delta: after a step of any optimizer, and after a checkpoint is loaded.
+
+        Every rank takes part. At ZeRO-3 this rank's share of each weight is written (and a gathered copy, where one
+        stays), rather than the gathered weight in every forward pass: once a step, for whatever reads the weight.
+        """
+        for delta in self.deltas.values():
+            delta.indices_K = delta.indices_K.to(delta.weight.device)
+            delta.start_K = delta.start_K.to(delta.weight)  # rounded with the weight where training is bf16
+        with gathered([delta.delta_K for delta in self.deltas.values()]):
+            whole = []
+            for delta in self.deltas.values():
+                if delta.delta_K.dtype != torch.float32:
+                    delta = replace(delta, delta_K=nn.Parameter(delta.delta_K.float(), requires_grad=False))
+                if is_partitioned(delta.weight):
+                    write_entries(delta.weight, delta.indices_K, delta.values())
+                else:
+                    whole.append(delta)
+            write_deltas(whole)
+
+    def head(self) -> dict[str, nn.Parameter]:
+        """The parameters that train densely: all that train but the deltas."""
+        ours = {id(delta.delta_K) for delta in self.deltas.values()}
+        return {n: p for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in ours}
+
+    def fine_tuning(self, name: str = "sparse fine-tuning") -> SparseFineTuning:
+        """The deltas and the head in fp32 on the CPU (from the masters, if training is bf16). Every rank takes part."""
+        sparse = {
+            n: SparseDiff(full_shape(d.weight), d.indices_K.cpu().clone(), full_fp32(d.delta_K))
+            for n, d in self.deltas.items()
+        }
+        dense = {n: full_fp32(p) for n, p in self.head().items()}
+        return SparseFineTuning(name, sparse, dense, dict(self.metadata))
+
+    @torch.no_grad()
+    def load(self, fine_tuning: SparseFineTuning) -> None:
+        """Take over the values of an SFT whose entries are all among these, and its head; other deltas become 0.
+
+        Not for deltas that an engine partitions already.
+
+        Raises:
+            InputError: an SFT with other entries, or for another base.
+        """
+        check_base(fine_tuning, self.metadata)
+        if unknown := sorted(set(fine_tuning.sparse) - set(self.deltas)):
+            raise InputError(f"SFT {fine_tuning.name}: {unknown[0]} is not trained here")
+        for name, delta in self.deltas.items():
+            values_K = torch.zeros(len(delta.indices_K))
+            if (diff := fine_tuning.sparse.get(name)) is not None:
+                places = torch.searchsorted(delta.indices_K.cpu(), diff.indices_K).clamp(max=len(values_K) - 1)
+                if not torch.equal(delta.indices_K.cpu()[places], diff.indices_K):
+                    raise InputError(f"SFT {fine_tuning.name}: {name} has entries that are not trained here")
+                values_K[places] = diff.values_K.float()
+            delta.delta_K.copy_(values_K)
+        load_dense(self.model, fine_tuning.dense)
+        self.write()
+
+
+def load_dense(model: nn.Module, dense: Mapping[str, Tensor]) -> None:
+    """Write whole tensors (heads) into a model, partitioned or not; an InputError where one does not fit."""
+    names = ParameterNames(model)
+    for name, tensor in dense.items():
+        parameter = names.find(name)
+        if parameter is None or full_shape(parameter) != tuple(tensor.shape):
+            raise InputError(f"{name} {list(tensor.shape)} does not fit this model: give the SFT's own task and labels")
+        write_whole(parameter, tensor)
+
+
+def check_base(fine_tuning: SparseFineTuning, metadata: Mapping[str, Any]) -> None:
+    """InputError when both say which base they are for, and it is not the same."""
+    theirs, ours = fine_tuning.metadata, metadata
+    if theirs.get("base_hash") and ours.get("base_hash") and theirs["base_hash"] != ours["base_hash"]:
+        bases = [f"{of.get('base_model', 'a model')} (weights {of['base_hash'][:12]})" for of in (theirs, ours)]
+        raise InputError(f"{fine_tuning.name} was made for {bases[0]}, not for {bases[1]}")
+
+
+def attach(
+    model: nn.Module, selection: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
+) -> SparseDeltas:
+    """Freeze the base model and give each selected weight a delta of zeros. Before the model is wrapped or partitioned
+    further; where ZeRO-3 partitioned it on loading, every rank takes part.
+
+    What lies outside the base model keeps training, or stays frozen, as it is.
+
+    Args:
+        selection: name (see `maskable_parameters`) → flat row-major indices [K], ascending.
+
+    Raises:
+        InputError: a name that is not maskable, or a module whose use of its weights is not known.
+    """
+    maskable = maskable_parameters(model)
+    if unknown := sorted(set(selection) - set(maskable)):
+        raise InputError(f"{unknown[0]} is selected, but is no weight of this model's base that may be")
+    modules = dict(model.named_modules(remove_duplicate=False))
+    places: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        places.setdefault(parameter, []).append(name)
+    freeze_base(model)
+    deltas = {}
+    for name, indices_K in sorted(selection.items()):
+        if not len(indices_K):
+            continue
+        parameter = maskable[name]
+        with gathered([parameter]):
+            delta = SparseDelta.of(parameter, indices_K.to(parameter.device))
+        delta.start_K = delta.start_K.detach()
+        for place in places[parameter]:
+            owner, _, kind = place.rpartition(".")
+            module = make_sparse(modules[owner], owner)
+            module.register_parameter(f"{kind}{DELTA}", delta.delta_K)
+            module.trained[kind] = delta
+        deltas[name] = delta
+    attached = SparseDeltas(unwrap(model), deltas, metadata or {})
+    unwrap(model)._sparse_deltas = attached  # type: ignore[assignment]
+    unwrap(model).register_load_state_dict_post_hook(_frozen_may_be_missing)
+    return attached
+
+
+def attached_to(model: nn.Module) -> SparseDeltas | None:
+    """The deltas `attach` gave this model, or None."""
+    return getattr(unwrap(model), "_sparse_deltas", None)
+
+
+def freeze_base(model: nn.Module) -> None:
+    """Stop every parameter of the base model from training."""
+    base_model_of(model)[1].requires_grad_(False)
+
+
+class WriteDeltas(TrainerCallback):
+    """Writes the weights after every optimizer step, under DeepSpeed and gradient accumulation too, and before the
+    first, when a checkpoint may have been loaded."""
+
+    def __init__(self, deltas: SparseDeltas) -> None:
+        self.deltas = deltas
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.deltas.write()
+
+    on_optimizer_step = on_train_begin
+
+
+def _frozen_may_be_missing(model: nn.Module, incompatible: Any) -> None:
+    """Checkpoints hold what trains; the frozen rest is the base, which was loaded from its own folder."""
+    frozen = {n for n, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    buffers = {name for name, _ in model.named_buffers()}
+    incompatible.missing_keys[:] = [n for n in incompatible.missing_keys if n not in frozen | buffers]

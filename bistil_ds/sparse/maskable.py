@@ -1,0 +1,67 @@
+"""Which parameters sparse training may choose from: the whole base model but for its layer norms."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import AutoModel, PretrainedConfig
+
+from bistil_ds.errors import InputError
+from bistil_ds.model_parameters import unwrap
+from bistil_ds.partitions import full_size
+from bistil_ds.sparse.modules import DELTA
+
+
+def base_model_of(model: nn.Module) -> tuple[str, nn.Module]:
+    """(the prefix of its parameters' names, the base model) of a transformers model with a head, or of a bare one."""
+    model = unwrap(model)
+    prefix = str(getattr(model, "base_model_prefix", ""))
+    base = getattr(model, prefix, None) if prefix else None
+    return (f"{prefix}.", base) if isinstance(base, nn.Module) else ("", model)
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether the module is a layer norm, of torch or of a model family's own."""
+    return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
+
+
+def maskable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name → parameter, in the order of the names; a tied parameter stands once, under its first name there.
+
+    Word embeddings and biases are among them, layer norms and everything outside the base model are not.
+    """
+    prefix, base = base_model_of(model)
+    found = {
+        f"{prefix}{place}.{name}" if place else f"{prefix}{name}": parameter
+        for place, module in base.named_modules()
+        if not is_norm(module)
+        for name, parameter in module.named_parameters(recurse=False)
+        if not name.endswith(DELTA)
+    }
+    names: dict[nn.Parameter, str] = {}
+    for name in sorted(found):
+        names.setdefault(found[name], name)
+    return {name: parameter for parameter, name in names.items()}
+
+
+def maskable_count(model: nn.Module | PretrainedConfig) -> int:
+    """Entries that may be chosen; from a configuration alone too, without a model in memory."""
+    if isinstance(model, PretrainedConfig):
+        with torch.device("meta"):
+            model = AutoModel.from_config(model)
+    return sum(map(full_size, maskable_parameters(model).values()))
+
+
+def entries_to_train(density: float, k: int | None, maskable: int) -> int:
+    """K: `k`, or the share `density` of the maskable entries.
+
+    Raises:
+        InputError: a density that is not above 0 and at most 1, or a K that is not among 1 … the maskable count.
+    """
+    if k is None:
+        if not 0 < density <= 1:
+            raise InputError(f"--density {density:g}: expected a number above 0 and at most 1, such as 0.08")
+        return max(1, min(maskable, round(density * maskable)))
+    if not 1 <= k <= maskable:
+        raise InputError(f"--k {k}: expected 1 to {maskable}, the entries of the base model without its layer norms")
+    return k

@@ -1,0 +1,126 @@
+"""Which K entries the sparse stage trains: those that moved most in the full stage, or random ones (the control)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from bistil_kernels import top_k_delta
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from bistil_ds import checkpoints
+from bistil_ds.errors import InputError
+from bistil_ds.partitions import full_size, is_partitioned
+from bistil_ds.sparse.base_weights import BaseWeights
+from bistil_ds.sparse.gathering import share_fp32
+from bistil_ds.sparse.maskable import maskable_parameters
+
+Selection = dict[str, Tensor]  # parameter name → flat row-major indices, ascending, on the CPU
+
+FILE, DESCRIPTION = "selection.safetensors", "selection.json"
+ABOVE_ALL = torch.finfo(torch.float32).max / 2  # a change no training makes, and still finite
+
+
+def moved_most(
+    model: nn.Module, base_folder: str | Path, k: int, kept: Mapping[str, Tensor] | None = None
+) -> Selection:
+    """The `k` maskable entries with the largest |θ1 − θ0|, in fp32, those `kept` from earlier rounds first.
+
+    Ties go to the first parameter name, then to the lowest flat index. θ0 is read from `base_folder`. The answer is the
+    same at any number of ranks and any ZeRO stage; at ZeRO-3 each rank looks at its own share. Every rank takes part.
+
+    Raises:
+        InputError: fewer than `k` maskable entries, a folder of other weights, or weights that are not finite.
+    """
+    parameters = maskable_parameters(model)
+    _check(parameters, k)
+    base, kept = BaseWeights(model, base_folder), kept or {}
+    bar = tqdm(parameters.items(), "comparing with the start", delay=2, leave=False)
+    pairs, firsts = [], []
+    for name, parameter in bar:
+        after, first = share_fp32(parameter)
+        before = base.of(name, parameter)[first : first + len(after)].to(after.device, torch.float32)
+        if (earlier := kept.get(name)) is not None:
+            here = earlier[(earlier >= first) & (earlier < first + len(after))].long() - first
+            after, before = (x.index_fill(0, here.to(x.device), v) for x, v in ((after, ABOVE_ALL), (before, 0.0)))
+        pairs.append((after, before))
+        firsts.append(first)
+    partitioned = any(map(is_partitioned, parameters.values()))
+    ranks: dict[str, Any] = {}
+    if partitioned:
+        ranks = {"all_reduce": dist.all_reduce, "rank": dist.get_rank(), "world_size": dist.get_world_size()}
+    try:
+        chosen = top_k_delta(pairs, k, **ranks)
+    except ValueError as error:
+        raise InputError(
+            f"the full stage ended with weights that are not finite: lower --learning_rate ({error})"
+        ) from None
+    ours = [index.cpu().long() + first for index, first in zip(chosen, firsts)]
+    everyone: list[list[Tensor]] = [ours]
+    if partitioned:
+        everyone = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(everyone, ours)
+    return _selection(parameters, [torch.cat(each) for each in zip(*everyone)])
+
+
+def random_entries(model: nn.Module, k: int, seed: int) -> Selection:
+    """`k` maskable entries, every set of them equally likely; the same on every rank.
+
+    Raises:
+        InputError: fewer than `k` maskable entries.
+    """
+    parameters = maskable_parameters(model)
+    _check(parameters, k)
+    ends = [0, *accumulate(map(full_size, parameters.values()))]
+    chosen = _draw(ends[-1], k, np.random.default_rng(seed))
+    bounds = np.searchsorted(chosen, ends)
+    pieces = [chosen[low:high] - start for low, high, start in zip(bounds, bounds[1:], ends)]
+    return _selection(parameters, [torch.from_numpy(piece) for piece in pieces])
+
+
+def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
+    """`k` of 0 … size − 1, ascending, in memory for `k`: as many draws as are missing, until none is."""
+    if 2 * k > size:
+        rest = np.ones(size, bool)
+        rest[_draw(size, size - k, draw)] = False
+        return np.flatnonzero(rest)
+    chosen = np.empty(0, np.int64)
+    while len(chosen) < k:
+        chosen = np.union1d(chosen, draw.integers(0, size, k - len(chosen)))
+    return chosen
+
+
+def write_selection(folder: Path, selection: Selection, description: Mapping[str, Any], world_size: int) -> None:
+    """Write and seal the boundary between the stages (`bistil_ds.checkpoints`). On one rank."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(selection, folder / FILE)
+    (folder / DESCRIPTION).write_text(json.dumps(dict(description), indent=1) + "\n", encoding="utf-8")
+    checkpoints.seal(folder, world_size)
+
+
+def read_selection(folder: Path) -> tuple[Selection, dict[str, Any]]:
+    """What `write_selection` wrote; an InputError where it is not whole."""
+    if reason := checkpoints.broken(folder):
+        raise InputError(reason)
+    return load_file(folder / FILE), json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+
+
+def _check(parameters: Mapping[str, nn.Parameter], k: int) -> None:
+    if k > (maskable := sum(map(full_size, parameters.values()))):
+        raise InputError(f"{k} entries are to be trained, but the base model has {maskable} without its layer norms")
+
+
+def _selection(parameters: Mapping[str, nn.Parameter], indices: list[Tensor]) -> Selection:
+    return {
+        name: index.to(torch.int32 if full_size(parameter) <= torch.iinfo(torch.int32).max else torch.int64)
+        for (name, parameter), index in zip(parameters.items(), indices)
+        if len(index)
+    }

@@ -1,0 +1,124 @@
+"""The arguments of task training: the models, the data, what is minimised, and how it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from transformers import TrainingArguments
+
+
+@dataclass
+class TunedModelArguments:
+    """The multilingual model to tune. Without --model and files, the embedded sample."""
+
+    _argument_group_name = "model (none of --model and the files: the embedded sample)"
+
+    model: str | None = field(default=None, metadata={"help": "Folder or hub id of the multilingual model to tune."})
+    source_sft: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Sparse fine-tuning(s) it carries while it is tuned: its source language."},
+    )
+
+
+@dataclass
+class DistilledStudentArguments:
+    """The student of phase 1 and the task teacher. Without models and files, the embedded sample."""
+
+    _argument_group_name = "student and teacher (none of the models and files: the embedded sample)"
+
+    student: str | None = field(default=None, metadata={"help": "Folder of the bilingual student phase 1 left."})
+    teacher_model: str | None = field(
+        default=None, metadata={"help": "Folder or hub id of the multilingual model the student was distilled from."}
+    )
+    teacher_sft: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Fine-tunings the teacher carries: its source language's, then the task's."},
+    )
+    new_head: bool = field(
+        default=False, metadata={"help": "Begin with a random task head instead of a copy of the teacher's."}
+    )
+
+
+@dataclass
+class TaskDataArguments:
+    """The task and its data."""
+
+    _argument_group_name = "task and data"
+
+    task: str | None = field(
+        default=None, metadata={"help": "dp, pos, ner, nli, qa, mlm, or a plug-in's; default: ner, on the sample."}
+    )
+    train_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "Training data, [LANGUAGE=]FILE or hub dataset id[:config[:split]]; several mix.",
+        },
+    )
+    dev_file: list[str] | None = field(
+        default=None, metadata={"nargs": "+", "help": "Data the best checkpoint is picked on, in the same forms."}
+    )
+    columns: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "OURS=THEIRS column names of hub datasets and headed files: tags=ner_tags."},
+    )
+    label_map: list[str] | None = field(
+        default=None, metadata={"nargs": "+", "help": "Labels to read as others: DATE=O, or PERSON=PER."}
+    )
+    max_length: int | None = field(default=None, metadata={"help": "Longest input in tokens; default: the task's."})
+    upsample: bool = field(default=True, metadata={"help": "Repeat smaller training files to the size of the largest."})
+
+
+@dataclass
+class TaskLossArguments:
+    """What phase 2 minimises. Weights are a number, or FROM:TO for a linear change over each stage."""
+
+    _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over each stage)"
+
+    hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state MSE."})
+    attention_weight: str = field(default="1", metadata={"help": "Weight of the attention-map loss."})
+    logit_weight: str = field(default="1", metadata={"help": "Weight of KL(teacher || student) over task logits."})
+    label_weight: str = field(default="0", metadata={"help": "Weight of the loss on the gold labels."})
+    attention_loss: str = field(default="mse", metadata={"help": "How maps are compared.", "choices": ["mse", "kl"]})
+    align_layers: str = field(
+        default="all", metadata={"help": "Align all kept layers, or the last only.", "choices": ["all", "last"]}
+    )
+    temperature: float = field(default=2.0, metadata={"help": "Temperature of the logit distillation."})
+    published_losses: bool = field(
+        default=False, metadata={"help": "Padding counts as in the authors' code: only attention keys are masked."}
+    )
+
+
+@dataclass
+class TaskTrainingArguments(TrainingArguments):
+    """`transformers.TrainingArguments` with the defaults of task training; each stage validates every epoch."""
+
+    output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/<script>-<time>."})
+    per_device_train_batch_size: int = field(default=8, metadata={"help": "Examples per device and micro-step."})
+    per_device_eval_batch_size: int = field(default=32, metadata={"help": "Examples per device in validation."})
+    learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Peak learning rate, linear decay by default; default: the task's published one."},
+    )
+    teacher_dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "Precision the teacher runs in; auto: bfloat16 on GPUs that have it, else float32.",
+            "choices": ["auto", "float32", "bfloat16", "float16"],
+        },
+    )
+    logging_steps: float = field(default=50, metadata={"help": "Steps between log lines."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "no, steps or epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "no, steps or epoch; as eval_strategy."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best model, not the last."})
+    report_to: None | str | list[str] = field(  # noqa: RUF036 - the parser takes this order only
+        default="tensorboard", metadata={"help": "Where to log: tensorboard, wandb, none ..."}
+    )
+    remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: rows are the task's."})
+
+    def __post_init__(self) -> None:
+        if not torch.cuda.is_available():
+            self.use_cpu = True  # else transformers gives each of several CPU ranks a world of its own
+        super().__post_init__()

@@ -1,0 +1,77 @@
+"""What is checked about a task command before anything is read at length, built or started."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import torch
+from transformers.integrations import get_reporting_integration_callbacks
+
+from bistil_ds import checks, engine
+from bistil_ds.errors import InputError
+from bistil_ds.schedule import Weight
+from bistil_ds.task_arguments import TaskTrainingArguments
+from bistil_ds.task_distillation import WEIGHTED
+from bistil_ds.tasks import Task
+
+AT_LEAST_1 = (
+    "max_length",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "save_total_limit",
+)
+
+
+def fill_in(ns: argparse.Namespace, task: Task) -> None:
+    """The task's published settings in place of what was not given."""
+    ns.learning_rate = task.learning_rate if ns.learning_rate is None else ns.learning_rate
+    ns.max_length = task.max_length if ns.max_length is None else ns.max_length
+    ns.full_epochs = task.full_epochs if ns.full_epochs is None else ns.full_epochs
+    ns.sparse_epochs = task.sparse_epochs if ns.sparse_epochs is None else ns.sparse_epochs
+
+
+def check_arguments(ns: argparse.Namespace) -> None:
+    """InputError for values that cannot work, whatever the files hold."""
+    for name in AT_LEAST_1:
+        if (value := getattr(ns, name)) is not None and value < 1:
+            raise InputError(f"--{name} {value}: expected at least 1")
+    for name in ("learning_rate", "temperature", "logging_steps"):
+        if (value := getattr(ns, name, None)) is not None and not 0 < value < float("inf"):
+            raise InputError(f"--{name} {value}: expected a number above 0")
+    for name in WEIGHTED:
+        if hasattr(ns, f"{name}_weight"):
+            Weight.parse(getattr(ns, f"{name}_weight"), f"{name}_weight")
+    plain = TaskTrainingArguments.__dataclass_fields__
+    for name, instead in (("num_train_epochs", "epochs"), ("max_steps", "max_steps")):
+        if getattr(ns, name) != plain[name].default:
+            raise InputError(f"--{name}: there are two stages; use --full_{instead} and --sparse_{instead}")
+    _check_training_arguments(ns)
+    checks.check_deepspeed(ns)
+
+
+class _Unplaced(TaskTrainingArguments):
+    """The arguments without a device: looking for one joins the other ranks, which are not there yet."""
+
+    device = torch.device("cpu")
+
+
+def _check_training_arguments(ns: argparse.Namespace) -> None:
+    if ns.fp16 and not torch.cuda.is_available():
+        raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are given again, once, when the run starts
+            args = _Unplaced(**{**checks.as_fields(ns, TaskTrainingArguments), "deepspeed": None})
+            get_reporting_integration_callbacks(args.report_to)
+    except (ValueError, OSError, ImportError) as error:
+        raise InputError(f"the flags do not go together: {error}") from None
+
+
+def zero_stage(ns: argparse.Namespace) -> int:
+    """The ZeRO stage of the run's DeepSpeed file; 0 without one."""
+    if not ns.deepspeed:
+        return 0
+    stage: int = engine.read_config(engine.find_config(ns.deepspeed)).get("zero_optimization", {}).get("stage", 0)
+    return stage

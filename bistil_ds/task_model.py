@@ -1,0 +1,99 @@
+"""A model ready for a task: a base model and its sparse fine-tunings, or a folder that is finished already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds import checks
+from bistil_ds.errors import InputError
+from bistil_ds.hub_folder import local_folder
+from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft_metadata import LANGUAGE_TASK, check_task
+from bistil_ds.tasks import Task, find_task
+from bistil_ds.weight_files import hash_weights
+
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
+
+
+@dataclass(frozen=True)
+class LoadedTaskModel:
+    """An fp32 model in evaluation mode with its tokenizer; `labels` are its classes in the order of its outputs."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    labels: tuple[str, ...]
+
+
+def load_task_model(
+    folder: str,
+    sfts: Sequence[str] = (),
+    task: Task | None = None,
+    labels: Sequence[str] | None = None,
+    flag: str = "--model",
+) -> LoadedTaskModel:
+    """Load `folder` with the head of its task, and apply the fine-tunings in order.
+
+    Task and labels are those of the last SFT that names them; without one, those of a finished task model's config.
+
+    Args:
+        folder: model folder or hub id: a base model, or a model of the task.
+        sfts: folders or hub ids of sparse fine-tunings made for that base.
+        task: what the model is wanted for; an SFT for another task is refused.
+        labels: the classes of a head that is yet to be trained, instead of recorded ones.
+
+    Raises:
+        InputError: nothing there, an SFT made for another model or task, or no head for the task anywhere.
+    """
+    fine_tunings = [SparseFineTuning.load(name) for name in sfts]
+    for sft in fine_tunings:
+        made_for = sft.metadata.get("task")
+        task = task or (find_task(made_for) if made_for not in (None, LANGUAGE_TASK) else None)
+        if task is not None and task.name != LANGUAGE_TASK:
+            check_task(sft.name, sft.metadata, task.name)
+    if task is None:
+        raise InputError(f"{flag} {folder}: say which task it is for with --task")
+    try:
+        if labels is None:
+            labels = _labels(fine_tunings, folder, task, flag)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = task.load_model(folder, labels, trust_remote_code=False)
+    except InputError:
+        raise
+    except Exception as error:  # transformers, safetensors, pickle and the hub have no common kind
+        raise checks.cannot_load(flag, folder, error) from None
+    for sft in fine_tunings:
+        sft.apply(model, check_base=local_folder(folder, "model", WEIGHT_FILES))
+    return LoadedTaskModel(model.eval(), tokenizer, task, tuple(labels))
+
+
+def recorded_labels(sfts: Sequence[str], folder: str, task: Task, flag: str) -> tuple[str, ...]:
+    """The classes that the last SFT with a head names, or a finished task model's config; as `load_task_model`."""
+    return _labels([SparseFineTuning.load(name) for name in sfts], folder, task, flag)
+
+
+def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, flag: str) -> tuple[str, ...]:
+    for sft in reversed(fine_tunings):
+        if sft.metadata.get("labels") is not None:
+            check_task(sft.name, sft.metadata, task.name)
+            return tuple(sft.metadata["labels"])
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    kind = (config.architectures or ["ForMaskedLM"])[0]
+    if task.trains_head and ("ForMaskedLM" in kind or "ForPreTraining" in kind):
+        raise InputError(
+            f"{flag} {folder}: is a {kind}, which has no head for {task.name}; add the task's sparse fine-tuning"
+        )
+    return tuple(config.id2label[i] for i in range(len(config.id2label)))
+
+
+def base_metadata(folder: str) -> dict[str, str]:
+    """What an SFT records of the model it is for: `base_model` and `base_hash`."""
+    here = local_folder(folder, "model", WEIGHT_FILES)
+    return {
+        "base_model": str(Path(folder).resolve()) if here == Path(folder) else folder,
+        "base_hash": hash_weights(here),
+    }

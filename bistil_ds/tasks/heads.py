@@ -1,0 +1,114 @@
+"""Pretrained encoders under a task's head."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+
+from bistil_ds.errors import InputError
+
+HEAD = "classifier"  # its name in BERT, RoBERTa, XLM-R and XLM-R XL, over tokens and over sequences
+
+
+def load_classifier(
+    kind: Any,
+    folder: str | Path,
+    labels: Sequence[str],
+    *,
+    heads: Sequence[str] = (HEAD,),
+    start: Callable[[Tensor], object] | None = None,
+    **kwargs: Any,
+) -> PreTrainedModel:
+    """The model in `folder` under a head for `labels`, in fp32 and without dropout.
+
+    The head is the folder's if that has one for the same labels in the same order, else a new one from torch's random
+    state. A BERT pooler the folder lacks starts as the identity: a sparse fine-tuning is a difference, so what it is a
+    difference to must be the same each time.
+
+    Args:
+        kind: `AutoModelForTokenClassification` or another class with its `from_pretrained`.
+        folder: a model folder or hub id, with any head or none.
+        labels: in the order of the outputs.
+        heads: names of the modules of the task's head.
+        start: fills a new head's weight matrices; by default from the normal distribution of the encoder's config.
+        kwargs: go to `from_pretrained`.
+
+    Raises:
+        InputError: the folder's weights are not those of the encoder its configuration describes.
+    """
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    same_labels = [config.id2label[i] for i in sorted(config.id2label)] == list(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    without_dropout(config)
+    with no_load_report():
+        model, info = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # of a head that is made anew below
+            output_loading_info=True,
+            **kwargs,
+        )
+    pooler = f"{model.base_model_prefix}.pooler."
+    lost = {name for name in info["missing_keys"] if name.partition(".")[0] not in heads}
+    kept = same_labels and len(lost) == len(info["missing_keys"])
+    if encoder := sorted(name for name in lost if not name.startswith(pooler)):
+        raise InputError(
+            f"{folder}: has no weights for {encoder[0]} ({len(encoder)} such); give a whole model's folder"
+        )
+    if lost:
+        _start(model.base_model.pooler.dense, nn.init.eye_)
+    if not kept:
+        start = start or partial(nn.init.normal_, std=config.initializer_range)
+        for layer in (layer for head in heads for layer in model.get_submodule(head).modules()):
+            if isinstance(layer, nn.Linear):
+                _start(layer, start)
+    result: PreTrainedModel = model
+    return result
+
+
+def without_dropout(config: PretrainedConfig) -> None:
+    """Sets every dropout probability to 0 (BiStil, section 3: a student has none)."""
+    for name, value in config.to_dict().items():
+        if "dropout" in name and isinstance(value, float):
+            setattr(config, name, 0.0)
+
+
+@contextmanager
+def no_load_report() -> Iterator[None]:
+    """Without transformers' table of the weights left out and made anew: here both are meant to be."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
+
+
+@torch.no_grad()
+def _start(layer: nn.Linear, weights: Callable[[Tensor], object]) -> None:
+    """Sets a layer's weights by an initialisation, and its bias to 0."""
+    if hasattr(layer.weight, "ds_id"):  # partitioned by ZeRO-3
+        import deepspeed
+
+        gathered: AbstractContextManager[object] = deepspeed.zero.GatheredParameters(
+            [layer.weight, layer.bias], modifier_rank=0
+        )
+    else:
+        gathered = nullcontext()
+    with gathered:
+        weights(layer.weight)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,188 @@
+"""Masked language modelling, for the language SFTs of LT-SFT (section 3); accuracy on the masked tokens.
+
+B rows of a batch, T tokens, N masked tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.engine import rank
+from bistil_ds.errors import InputError
+from bistil_ds.masking import mask_tokens
+from bistil_ds.tasks.examples import Text
+from bistil_ds.tasks.heads import no_load_report, without_dropout
+from bistil_ds.tasks.masked_head import MaskedHead
+from bistil_ds.tasks.padding import IGNORED, pad, pad_inputs
+from bistil_ds.tasks.readers import read_texts
+from bistil_ds.tasks.task import ReadOptions, Row, Task
+from bistil_ds.tasks.text_key import text_key
+
+PROBABILITY = 0.15
+TEXTS_AT_ONCE = 1000
+
+
+class MaskedLanguageModelling(Task):
+    """Texts with their special tokens, one after the other, cut every `max_length` tokens.
+
+    In evaluation a chunk is masked the same way each time. In training its mask depends on the seed and on the rows it
+    is batched with: another one each epoch, and the same again when a run resumes (a batch of one row, which has no
+    others, draws on torch's random state).
+    """
+
+    name = "mlm"
+    metric = "accuracy"
+    full_epochs = 100  # published: that, or 100,000 steps if those are fewer
+    sparse_epochs = 100
+    learning_rate = 5e-5
+    trains_head = False
+
+    def read(self, source: str, options: ReadOptions) -> Iterator[Text]:
+        return read_texts(source, options)
+
+    def labels(self, examples: Sequence[Text]) -> tuple[str, ...]:
+        return ()
+
+    def check_labels(self, examples: Sequence[Text], labels: Sequence[str], flag: str) -> None:
+        pass
+
+    def features(
+        self,
+        examples: Sequence[Text],
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
+        max_length: int,
+        *,
+        training: bool,
+    ) -> list[Row]:
+        """A row for each chunk that holds an ordinary token; `example` is the text the chunk begins in.
+
+        Training rows are masked when they are batched, by their `masking`; others here.
+
+        Raises:
+            InputError: the tokenizer has no mask.
+        """
+        if tokenizer.mask_token_id is None:
+            raise InputError(
+                f"--task mlm: the tokenizer {tokenizer.name_or_path} has no mask token; give another model"
+            )
+        special = set(tokenizer.all_special_ids)
+        masking = {"mask": tokenizer.mask_token_id, "vocabulary": len(tokenizer), "special": sorted(special)}
+        rows: list[Row] = []
+        for number, (example, ids) in enumerate(_chunks(examples, tokenizer, max_length)):
+            if special.issuperset(ids):
+                continue
+            row: Row = {"input_ids": ids, "example": example, "chunk": number, "masking": masking}
+            if not training:
+                masked_1T, labels_1T = _mask(torch.tensor([ids]), [row], seed=number)
+                row = {"input_ids": masked_1T[0].tolist(), "labels": labels_1T[0].tolist(), "example": example}
+            rows.append(row)
+        return rows
+
+    def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
+        """The masked language model in fp32, without dropout.
+
+        Given labels, it returns the logits [N, V] of the masked tokens only.
+
+        Raises:
+            InputError: the folder holds no whole masked language model.
+        """
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        without_dropout(config)
+        with no_load_report():
+            model, info = AutoModelForMaskedLM.from_pretrained(
+                folder, config=config, dtype=torch.float32, output_loading_info=True, **kwargs
+            )
+        if info["missing_keys"]:
+            raise InputError(f"{folder}: is no masked language model (no {min(info['missing_keys'])}); give one")
+        MaskedHead(model)
+        result: PreTrainedModel = model
+        return result
+
+    def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
+        batch = pad_inputs(rows, pad_token_id)
+        if "labels" in rows[0]:
+            batch["labels"] = pad([row["labels"] for row in rows], IGNORED)
+        else:
+            drawn = int(torch.randint(2**62, ())) if len(rows) == 1 else 0
+            seed = hash((torch.initial_seed(), drawn, *(row["chunk"] for row in rows)))
+            batch["input_ids"], batch["labels"] = _mask(batch["input_ids"], rows, seed)
+        return batch
+
+    def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """[N, V]: at the masked tokens."""
+        logits = outputs.logits
+        return [logits if logits.dim() == 2 else logits[batch["labels"] != IGNORED]]
+
+    def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
+        """For each row how many masked tokens were named, and how many there are."""
+        labels_BT = batch["labels"]
+        masked_BT = labels_BT != IGNORED
+        named_BT = torch.zeros_like(masked_BT)
+        named_BT[masked_BT] = self.distilled_logits(outputs, batch)[0].argmax(-1) == labels_BT[masked_BT]
+        return list(zip(named_BT.sum(1).tolist(), masked_BT.sum(1).tolist()))
+
+    def decide(
+        self, example: Text, rows: Sequence[Row], predictions: Sequence[tuple[int, int]], labels: Sequence[str]
+    ) -> tuple[int, int]:
+        """Of the chunks that begin in this text (there may be none): masked tokens named, and masked tokens."""
+        return sum(named for named, _ in predictions), sum(masked for _, masked in predictions)
+
+    def counts(self, example: Text, answer: tuple[int, int], language: str | None) -> np.ndarray:
+        """Masked tokens named, masked tokens."""
+        return np.array(answer, dtype=np.float64)
+
+    def metrics(self, totals: np.ndarray) -> dict[str, float]:
+        named, masked = totals.tolist()
+        return {"accuracy": named / masked if masked else 0.0}
+
+    def text_key(self, example: Text) -> str:
+        return text_key(example.text)
+
+
+def _chunks(
+    examples: Sequence[Text], tokenizer: PreTrainedTokenizerBase, length: int
+) -> Iterator[tuple[int, list[int]]]:
+    """Chunks of `length` token ids, the last one shorter, with the index of the text that each begins in."""
+    ids: list[int] = []
+    begins: list[tuple[int, int]] = []  # in `ids`, of each text: (position, index)
+    starts = range(0, len(examples), TEXTS_AT_ONCE)
+    for start in tqdm(starts, "tokenising", unit_scale=TEXTS_AT_ONCE, leave=False, delay=2, disable=rank() > 0):
+        texts = [example.text for example in examples[start : start + TEXTS_AT_ONCE]]
+        for index, one in enumerate(tokenizer(texts, verbose=False)["input_ids"], start):
+            begins.append((len(ids), index))
+            ids += one
+    at = 0
+    for position in range(0, len(ids), length):
+        while at + 1 < len(begins) and begins[at + 1][0] <= position:
+            at += 1
+        yield begins[at][1], ids[position : position + length]
+
+
+def _mask(input_ids_BT: Tensor, rows: Sequence[Row], seed: int) -> tuple[Tensor, Tensor]:
+    """Masked ids and labels, int64 [B, T]; in each row at least one token is masked."""
+    masking = rows[0]["masking"]
+    maskable_BT = ~torch.isin(input_ids_BT, torch.tensor(masking["special"]))
+    masked_BT, labels_BT = mask_tokens(
+        input_ids_BT,
+        maskable_BT,
+        seed=seed,
+        rows=slice(0, len(rows)),
+        total_rows=len(rows),
+        mask_token_id=masking["mask"],
+        vocab_size=masking["vocabulary"],
+        probability=PROBABILITY,
+    )
+    none_B = (labels_BT == IGNORED).all(1).nonzero().flatten()
+    first_B = maskable_BT[none_B].int().argmax(1)
+    labels_BT[none_B, first_B] = input_ids_BT[none_B, first_B]
+    masked_BT[none_B, first_B] = masking["mask"]
+    return masked_BT, labels_BT

@@ -1,0 +1,107 @@
+"""Natural language inference: how a hypothesis relates to a premise; accuracy.
+
+B rows of a batch, T tokens, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.tasks.examples import SentencePair
+from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.labels import check_known
+from bistil_ds.tasks.padding import pad, pad_inputs
+from bistil_ds.tasks.readers import read_pairs
+from bistil_ds.tasks.task import ReadOptions, Row, Task
+from bistil_ds.tasks.text_key import text_key
+
+
+class Inference(Task):
+    """One label for a pair of sentences. Pairs that are too long lose tokens from the end of the longer sentence."""
+
+    name = "nli"
+    metric = "accuracy"
+    full_epochs = 5
+    sparse_epochs = 5
+    learning_rate = 2e-5
+
+    def read(self, source: str, options: ReadOptions) -> Iterator[SentencePair]:
+        return read_pairs(source, options)
+
+    def labels(self, examples: Sequence[SentencePair]) -> tuple[str, ...]:
+        """The labels found, sorted."""
+        return tuple(sorted({example.label for example in examples}))
+
+    def check_labels(self, examples: Sequence[SentencePair], labels: Sequence[str], flag: str) -> None:
+        check_known(((example.label, example.place) for example in examples), labels, flag, "label", labels[0])
+
+    def features(
+        self,
+        examples: Sequence[SentencePair],
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
+        max_length: int,
+        *,
+        training: bool,
+    ) -> list[Row]:
+        """Rows of `input_ids`, `label`, `example`, and `token_type_ids` where the tokenizer tells the two apart."""
+        if not examples:
+            return []
+        number = {label: i for i, label in enumerate(labels)}
+        encoded = tokenizer(
+            [example.premise for example in examples],
+            [example.hypothesis for example in examples],
+            truncation="longest_first",
+            max_length=max_length,
+            return_token_type_ids=True,
+        )
+        rows: list[Row] = [
+            {"input_ids": ids, "label": number[example.label], "example": i}
+            for i, (example, ids) in enumerate(zip(examples, encoded["input_ids"]))
+        ]
+        for row, types in zip(rows, encoded["token_type_ids"]):
+            if any(types):  # else the model may know one type only
+                row["token_type_ids"] = types
+        return rows
+
+    def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
+        return load_classifier(AutoModelForSequenceClassification, folder, labels, **kwargs)
+
+    def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
+        batch = {**pad_inputs(rows, pad_token_id), "labels": torch.tensor([row["label"] for row in rows])}
+        if "token_type_ids" in rows[0]:
+            batch["token_type_ids"] = pad([row["token_type_ids"] for row in rows], 0)
+        return batch
+
+    def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """[B, C]: every row is labelled."""
+        return [outputs.logits]
+
+    def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[int]:
+        """For each row the number of its most probable label."""
+        numbers: list[int] = outputs.logits.argmax(-1).tolist()
+        return numbers
+
+    def decide(
+        self, example: SentencePair, rows: Sequence[Row], predictions: Sequence[int], labels: Sequence[str]
+    ) -> str:
+        return labels[predictions[0]]
+
+    def counts(self, example: SentencePair, answer: str, language: str | None) -> np.ndarray:
+        """Pairs labelled right, pairs."""
+        return np.array([answer == example.label, 1], dtype=np.float64)
+
+    def metrics(self, totals: np.ndarray) -> dict[str, float]:
+        right, pairs = totals.tolist()
+        return {"accuracy": right / pairs if pairs else 0.0}
+
+    def text_key(self, example: SentencePair) -> str:
+        """Premise and hypothesis, parted by a tab."""
+        return f"{text_key(example.premise)}\t{text_key(example.hypothesis)}"

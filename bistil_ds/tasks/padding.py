@@ -1,0 +1,24 @@
+"""Rows of different lengths as tensors: B rows, T tokens of the longest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bistil_ds.tasks.task import Row
+
+IGNORED = -100  # a label where nothing is to be learned
+
+
+def pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:
+    """int64 [B, T]: each sequence followed by `value`."""
+    length = max(map(len, sequences))
+    return torch.tensor([[*sequence, *[value] * (length - len(sequence))] for sequence in sequences], dtype=torch.int64)
+
+
+def pad_inputs(rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
+    """`input_ids` and `attention_mask` (1 on real tokens) of the rows, int64 [B, T]."""
+    ids = [row["input_ids"] for row in rows]
+    return {"input_ids": pad(ids, pad_token_id), "attention_mask": pad([[1] * len(one) for one in ids], 0)}

@@ -1,0 +1,154 @@
+"""A question and its context as windows that fit a model, and the answer found in their scores.
+
+T tokens of a window, C of them of the context.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from bistil_ds.tasks.examples import Question
+from bistil_ds.tasks.task import Row
+
+OVERLAP = 128  # tokens of context that neighbouring windows share
+LONGEST_ANSWER = 30  # tokens
+CANDIDATES = 20  # spans of a window that are looked at
+
+
+class _Frame(NamedTuple):
+    """Special tokens before, between and after a question and a context, and the segments' token types."""
+
+    before: list[int]
+    between: list[int]
+    after: list[int]
+    types: tuple[list[int], int, list[int], int, list[int]] | None
+
+
+def windows(
+    questions: Sequence[Question], tokenizer: PreTrainedTokenizerBase, max_length: int, *, training: bool
+) -> Iterator[Row]:
+    """Rows of at most `max_length` tokens; each context token is in at least one of its question's.
+
+    A row holds `input_ids`, `example`, `start_positions` and `end_positions` (the tokens of the first answer, or the
+    first token where the window does not hold it whole), `token_type_ids` where the tokenizer tells question from
+    context, and, but for training, `context` (index of its first context token) and `characters` (begin and end of
+    each of its context tokens in the context). A question takes at most half of a window: the rest of it is cut off.
+    """
+    frame = _frame(tokenizer)
+    special = len(frame.before) + len(frame.between) + len(frame.after)
+    if (usable := max_length - special) < 2:
+        raise ValueError(f"max_length {max_length} leaves no room for a question and its context")
+
+    @lru_cache(maxsize=1)  # the questions on one context follow each other
+    def context_pieces(context: str) -> tuple[list[int], np.ndarray]:
+        encoded = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return encoded["input_ids"], np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+
+    for number, question in enumerate(questions):
+        asked = tokenizer(question.question, add_special_tokens=False, verbose=False)["input_ids"][: usable // 2]
+        pieces, characters_C2 = context_pieces(question.context)
+        first, last = _answer_tokens(question, characters_C2)
+        if training and question.answers and first < 0:
+            continue  # an answer without any token
+        room, offset = usable - len(asked), len(frame.before) + len(asked) + len(frame.between)
+        for begin, end in _spans(len(pieces), room):
+            inside = begin <= first and last < end
+            row: Row = {
+                "input_ids": frame.before + asked + frame.between + pieces[begin:end] + frame.after,
+                "start_positions": first - begin + offset if inside else 0,
+                "end_positions": last - begin + offset if inside else 0,
+                "example": number,
+            }
+            if frame.types:
+                before, question_type, between, context_type, after = frame.types
+                types = before + [question_type] * len(asked) + between + [context_type] * (end - begin) + after
+                row["token_type_ids"] = types
+            if not training:
+                row |= {"context": offset, "characters": characters_C2[begin:end].tolist()}
+            yield row
+
+
+def best_answer(
+    context: str, rows: Sequence[Row], logits: Iterable[tuple[Sequence[float], Sequence[float]]], *, may_be_none: bool
+) -> str:
+    """The text of the span with the highest sum of start and end logits over all windows.
+
+    Args:
+        context: what the answer is cut from.
+        rows: a question's windows, not for training.
+        logits: of each window, the start and end logits of its T tokens.
+        may_be_none: "" is the answer where the lowest of the windows' sums at their first token, where a window says
+            that the answer is not in it, is above every span's.
+    """
+    found: list[tuple[float, str]] = []
+    none = np.inf
+    for row, (start, end) in zip(rows, logits, strict=True):
+        start_T, end_T = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
+        none = min(none, start_T[0] + end_T[0])
+        part = slice(row["context"], row["context"] + len(row["characters"]))
+        for score, first, last in _best_spans(start_T[part], end_T[part]):
+            if text := context[row["characters"][first][0] : row["characters"][last][1]].strip():
+                found.append((score, text))
+                break
+    best, text = max(found, key=lambda pair: pair[0], default=(-np.inf, ""))
+    return "" if may_be_none and none > best else text
+
+
+def _best_spans(start_C: np.ndarray, end_C: np.ndarray) -> Iterator[tuple[float, int, int]]:
+    """(score, first, last) of the best spans, the best first, earlier and shorter ones before their equals."""
+    tokens = len(start_C)
+    if not tokens:
+        return
+    lengths = min(LONGEST_ANSWER, tokens)
+    padded = np.concatenate([end_C, np.full(lengths, -np.inf)])
+    scores_CL = start_C[:, None] + np.lib.stride_tricks.sliding_window_view(padded, lengths)[:tokens]
+    flat = scores_CL.ravel()
+    top = np.argpartition(-flat, min(CANDIDATES, flat.size) - 1)[:CANDIDATES]
+    for index in sorted(top.tolist(), key=lambda i: (-flat[i], i)):
+        if np.isfinite(flat[index]):
+            first, more = divmod(index, lengths)
+            yield float(flat[index]), first, first + more
+
+
+def _answer_tokens(question: Question, characters_C2: np.ndarray) -> tuple[int, int]:
+    """First and last context token of the first answer; (-1, -1) where there is none."""
+    if not question.answers:
+        return -1, -1
+    text, begin = question.answers[0]
+    touched = np.flatnonzero((characters_C2[:, 1] > begin) & (characters_C2[:, 0] < begin + len(text)))
+    return (int(touched[0]), int(touched[-1])) if len(touched) else (-1, -1)
+
+
+def _spans(tokens: int, room: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of windows over `tokens` that overlap by `OVERLAP`, or by half where they are small."""
+    step, begin = room - min(OVERLAP, room // 2), 0
+    while begin + room < tokens:
+        yield begin, begin + room
+        begin += step
+    yield begin, tokens
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
+    """How the tokenizer puts a pair together, from one it has put together."""
+    one, two = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a", "b")]
+    pair = tokenizer("a", "b", return_token_type_ids=True)
+    whole, types = pair["input_ids"], pair["token_type_ids"]
+    a = next(i for i in range(len(whole)) if whole[i : i + len(one)] == one)
+    b = next(i for i in range(a + len(one), len(whole)) if whole[i : i + len(two)] == two)
+    parts = slice(a), slice(a + len(one), b), slice(b + len(two), None)
+    before, between, after = (types[part] for part in parts)
+    told_apart = any(types) and "token_type_ids" in tokenizer.model_input_names  # else the model knows one type only
+    special = [whole[part] for part in parts]
+    token_types = (before, types[a], between, types[b], after) if told_apart else None
+    return _Frame(special[0], special[1], special[2], token_types)
+
+
+def as_numbers(logits_T: np.ndarray) -> array[float]:
+    """A window's logits as plain single-precision numbers, a tenth of a list's size."""
+    return array("f", logits_T.astype(np.float32).tobytes())

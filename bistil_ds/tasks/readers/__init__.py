@@ -1,0 +1,13 @@
+"""Readers of task data: files or hub data sets, streamed as checked examples.
+
+Each is `read_xxx(source, options) -> Iterator[Example]`. What is not as its format says raises an `InputError` that
+names the flag, the file and the line; an example is never left out without a word.
+"""
+
+from bistil_ds.tasks.readers.conllu import read_trees, read_upos
+from bistil_ds.tasks.readers.iob2 import read_tagged
+from bistil_ds.tasks.readers.pairs import read_pairs
+from bistil_ds.tasks.readers.squad import read_questions
+from bistil_ds.tasks.readers.text import read_texts
+
+__all__ = ["read_pairs", "read_questions", "read_tagged", "read_texts", "read_trees", "read_upos"]

@@ -1,0 +1,41 @@
+"""Which column of a headed file, JSON record or hub data set holds what a reader wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.task import ReadOptions
+
+OtherNames = Mapping[str, tuple[str, ...]]
+
+
+def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions, where: str) -> dict[str, str]:
+    """Our name → the name there: what `options.columns` says, else ours, else one of the usual others.
+
+    Args:
+        wanted: our names, each with the other names it has in well-known data sets.
+        found: the names there.
+        where: the file and line, or data set, for messages.
+
+    Raises:
+        InputError: a column is missing, or could be either of two; `options.columns` names none of ours.
+    """
+    for name in options.columns:
+        if name not in wanted:
+            raise InputError(f"--columns {name}={options.columns[name]}: the columns here are {', '.join(wanted)}")
+    chosen: dict[str, str] = {}
+    for ours, others in wanted.items():
+        candidates = (options.columns[ours],) if ours in options.columns else (ours, *others)
+        present = [name for name in candidates if name in found]
+        if len(present) > 1:
+            raise InputError(f"{where}: {' and '.join(present)} both there; say which with --columns {ours}=NAME")
+        if not present:
+            there = ", ".join(shown(name) for name in found[:10]) or "none"
+            expected = " or ".join(candidates)
+            raise InputError(f"{where}: no column {expected} (it has {there}); name it with --columns {ours}=NAME")
+        if found.count(present[0]) > 1:
+            raise InputError(f"{where}: column {present[0]} is there twice; rename one")
+        chosen[ours] = present[0]
+    return chosen

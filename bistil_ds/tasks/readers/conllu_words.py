@@ -1,0 +1,117 @@
+"""The syntactic words of one CoNLL-U sentence; the numbering of words, multiword tokens and empty nodes is checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.examples import Place
+from bistil_ds.tasks.readers.lines import Block, shown
+
+FIELDS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
+MULTIWORD = re.compile(r"([1-9][0-9]{0,4})-([1-9][0-9]{0,4})")
+EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,4})\.([1-9][0-9]{0,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a sentence, column by column as they are written."""
+
+    forms: list[str]
+    upos: list[str]
+    heads: list[str]
+    relations: list[str]
+    place: Place
+    numbers: list[int]  # the line of each word; none in a hub data set
+    name: str  # flag and file, or hub row, for messages
+
+    def where(self, index: int) -> str:
+        """The place of a word, by its 0-based index, for messages."""
+        return f"{self.name}, line {self.numbers[index]}" if self.numbers else f"{self.name}, word {index + 1}"
+
+
+def words_of_block(block: Block, file: str, flag: str) -> Words:
+    """The words among the lines of one sentence.
+
+    Raises:
+        InputError: a line without ten filled columns, numbers out of order, no word, or a comment inside.
+    """
+    name = f"{flag}: {file}"
+    first = 0
+    while first < len(block) and block[first][1].startswith("#"):
+        first += 1
+    if first == len(block):
+        raise InputError(f"{name}, line {block[0][0]}: comments without a sentence; words must follow at once")
+    forms: list[str] = []
+    upos: list[str] = []
+    heads: list[str] = []
+    relations: list[str] = []
+    numbers: list[int] = []
+    numbering = _Numbering()
+    for number, line in block[first:]:
+        columns = line.split("\t")
+        if len(columns) != len(FIELDS) or "" in columns:
+            raise InputError(f"{name}, line {number}: {_wrong_columns(line, columns)}")
+        if complaint := numbering.complaint_about(columns):
+            raise InputError(f"{name}, line {number}: {complaint}")
+        if numbering.words == len(forms):  # not a word: a multiword token or an empty node
+            continue
+        form = columns[1]
+        if form != form.strip():
+            raise InputError(f"{name}, line {number}: FORM {shown(form)} begins or ends with a space")
+        forms.append(form)
+        upos.append(columns[3])
+        heads.append(columns[6])
+        relations.append(columns[7])
+        numbers.append(number)
+    if not forms or numbering.covered > len(forms):
+        raise InputError(
+            f"{name}, line {block[-1][0]}: the sentence ends after word {len(forms)}; expected "
+            + (f"word {numbering.covered}, of the multiword token above" if forms else "at least one word")
+        )
+    return Words(forms, upos, heads, relations, Place(file, numbers[0]), numbers, name)
+
+
+class _Numbering:
+    """Follows the ID column of one sentence."""
+
+    def __init__(self) -> None:
+        self.words = 0  # seen so far
+        self.covered = 0  # last word of the last multiword token
+        self.empty = 0  # empty nodes since the last word
+
+    def complaint_about(self, columns: list[str]) -> str | None:
+        """What is wrong with a line's number, if anything; the line counts as seen."""
+        found, expected = columns[0], self.words + 1
+        if found == str(expected):
+            self.words, self.empty = expected, 0
+            return None
+        if match := MULTIWORD.fullmatch(found):
+            start, end = int(match[1]), int(match[2])
+            if start != expected or end < start:
+                return f"ID is {found}; a multiword token stands before its first word, here {expected}-N"
+            if start <= self.covered:
+                return f"ID is {found}; it overlaps the multiword token that ends with word {self.covered}"
+            self.covered = end
+        elif match := EMPTY_NODE.fullmatch(found):
+            if (int(match[1]), int(match[2])) != (self.words, self.empty + 1):
+                return f"ID is {found}; an empty node here is {self.words}.{self.empty + 1}"
+            self.empty += 1
+        elif found == "1":
+            return f"ID is 1 again; expected {expected}, or an empty line before a new sentence"
+        else:
+            return f"ID is {shown(found)}; expected {expected}"
+        if columns[6:8] != ["_", "_"]:
+            return f"ID is {found}, not a word's, but HEAD and DEPREL are not _"
+        return None
+
+
+def _wrong_columns(line: str, columns: list[str]) -> str:
+    if line.isspace():
+        return "only spaces; leave the line between two sentences empty"
+    if line.startswith("#"):
+        return "a comment inside a sentence; comments stand before its words, an empty line after them"
+    if len(columns) != len(FIELDS):
+        return f"{len(columns)} tab-separated columns; CoNLL-U has {len(FIELDS)} ({shown(line)})"
+    return f"{FIELDS[columns.index('')]} is empty; CoNLL-U writes _ for nothing"

@@ -1,0 +1,64 @@
+"""Rows of a hub data set under our column names, class numbers turned into their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from datasets import ClassLabel, load_dataset
+
+from bistil_ds.corpora.checks import hub_error
+from bistil_ds.corpora.specification import HubDataset
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.examples import Place
+from bistil_ds.tasks.readers.columns import OtherNames, find_columns
+from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.task import ReadOptions
+
+NO_LABEL = "-"  # what SNLI writes for it; hub data sets have the class number -1
+
+
+def hub_rows(
+    corpus: HubDataset, options: ReadOptions, wanted: OtherNames
+) -> Iterator[tuple[Place, str, dict[str, Any]]]:
+    """Each row's place, its name in messages, and its values by our names, streamed from the downloaded data set.
+
+    Raises:
+        InputError: the data set cannot be had, has no rows, or lacks a column.
+    """
+    try:
+        rows = load_dataset(corpus.id, corpus.config, split=corpus.split)
+    except Exception as error:  # `datasets` has no common type for what can go wrong here
+        raise hub_error(corpus, options.flag, error) from None
+    name = f"{corpus.id}, split {corpus.split}"
+    columns = find_columns(wanted, rows.column_names, options, f"{options.flag}: {name}")
+    if not len(rows):
+        raise InputError(f"{options.flag}: {name} has no rows")
+    named = {ours: _namer(rows.features[theirs]) for ours, theirs in columns.items()}
+    for number, row in enumerate(rows.select_columns(list(dict.fromkeys(columns.values()))), 1):
+        place = Place(name, number)
+        values = {ours: named[ours](row[theirs]) for ours, theirs in columns.items()}
+        yield place, f"{options.flag}: {name}, row {number}", values
+
+
+def _namer(feature: Any) -> Callable[[Any], Any]:
+    """What turns a value of the feature into one with class names in place of class numbers."""
+    if isinstance(feature, ClassLabel):
+        names = feature.names
+        return lambda value: names[value] if isinstance(value, int) and 0 <= value < len(names) else NO_LABEL
+    inner = getattr(feature, "feature", None)
+    if isinstance(inner, ClassLabel):
+        of_one = _namer(inner)
+        return lambda values: None if values is None else [of_one(value) for value in values]
+    return lambda value: value
+
+
+def strings(value: Any, column: str, where: str) -> list[str]:
+    """The value, when it is a list of strings.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InputError(f"{where}: column {column} is {shown(value)}; expected a list of strings")
+    return value

@@ -1,0 +1,103 @@
+"""Named entities in IOB2: a token and its tag a line, an empty line after each sentence.
+
+Columns are parted by tabs, or each by one space; of more than two, the first and the last are read (CoNLL-2002, 2003).
+`-DOCSTART-` lines are no tokens. A tag is `O`, `B-TYPE` where an entity begins, or `I-TYPE` inside one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bistil_ds.corpora.specification import HubDataset, parse_specification
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.examples import Place, TaggedSentence
+from bistil_ds.tasks.readers.hub import hub_rows, strings
+from bistil_ds.tasks.readers.lines import at_least_one, sentences, shown
+from bistil_ds.tasks.readers.tag_map import TagMap
+from bistil_ds.tasks.task import ReadOptions
+
+DOCUMENT_START = "-DOCSTART-"
+
+
+def read_tagged(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
+    """Stream the sentences of an IOB2 file, or of a hub data set with `tokens` and `tags` (or `ner_tags`).
+
+    `options.label_map` renames entity types (`DATE=O` takes their entities away) or whole tags (`B-OTH=O`).
+
+    Raises:
+        InputError: not as the format says, a tag that is none, an I- tag that continues no entity of its type, before
+            or after renaming, or no sentence at all.
+    """
+    tag_map = TagMap(options.label_map)
+    corpus = parse_specification(source)
+    if isinstance(corpus, HubDataset):
+        for place, where, row in hub_rows(corpus, options, {"tokens": (), "tags": ("ner_tags",)}):
+            words, tags = strings(row["tokens"], "tokens", where), strings(row["tags"], "tags", where)
+            if not words or not all(words) or len(words) != len(tags):
+                raise InputError(
+                    f"{where}: {len(words)} tokens and {len(tags)} tags; expected one tag a token, none empty"
+                )
+            yield TaggedSentence(tuple(words), tag_map.read(tags, _word_namer(where)), place)
+        return
+    yield from at_least_one(
+        _of_file(corpus, options.flag, tag_map),
+        f"{options.flag}: {corpus} holds no sentence; expected a token and its tag a line",
+    )
+
+
+def _of_file(path: Path, flag: str, tag_map: TagMap) -> Iterator[TaggedSentence]:
+    split: _Columns | None = None
+    for block in sentences(path, flag, _is_border):
+        split = split or _Columns(block[0][1], block[0][0])
+        words, tags = [], []
+        for number, line in block:
+            columns = split(line, f"{flag}: {path}, line {number}")
+            words.append(columns[0])
+            tags.append(columns[-1])
+        first = block[0][0]
+        place = Place(str(path), first)
+        yield TaggedSentence(tuple(words), tag_map.read(tags, _line_namer(f"{flag}: {path}", first)), place)
+
+
+def _is_border(line: str) -> bool:
+    return not line or (line.startswith(DOCUMENT_START) and line[len(DOCUMENT_START) :][:1] in ("", " ", "\t"))
+
+
+def _line_namer(name: str, first: int) -> Callable[[int], str]:
+    return lambda index: f"{name}, line {first + index}"
+
+
+def _word_namer(name: str) -> Callable[[int], str]:
+    return lambda index: f"{name}, token {index + 1}"
+
+
+class _Columns:
+    """Splits lines as the first one shows: at tabs if it has any, else at spaces, into as many columns."""
+
+    def __init__(self, first_line: str, number: int) -> None:
+        self.separator, self.named = ("\t", "tab") if "\t" in first_line else (" ", "space")
+        self.count = len(first_line.split(self.separator))
+        self.number = number
+
+    def __call__(self, line: str, where: str) -> Sequence[str]:
+        """The columns.
+
+        Raises:
+            InputError: not as many as in the first line, an empty one, or a tab where spaces part columns.
+        """
+        columns = line.split(self.separator)
+        if line.isspace():
+            raise InputError(f"{where}: only spaces; leave the line between two sentences empty")
+        if len(columns) < 2:
+            raise InputError(f"{where}: {shown(line)} is one column; expected a token, a tab or space, and its tag")
+        if len(columns) != self.count:
+            raise InputError(
+                f"{where}: {len(columns)} columns parted by {self.named}s ({shown(line)}); "
+                f"line {self.number} has {self.count}"
+            )
+        if "" in columns or (self.separator == " " and "\t" in line):
+            raise InputError(
+                f"{where}: an empty column, or tabs and spaces mixed ({shown(line)}); part all columns alike"
+            )
+        return columns

@@ -1,0 +1,76 @@
+"""Lines of a text file (`.gz` too) and the sentences that blank lines part, streamed with their line numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from bistil_ds.corpora.text_files import numbered_lines
+from bistil_ds.errors import InputError
+
+LONGEST_SENTENCE = 10_000  # lines; more means that the blank lines were lost, and would not stream
+SHOWN_CHARACTERS = 40
+
+Example = TypeVar("Example")
+Block = list[tuple[int, str]]
+
+
+def shown(found: object) -> str:
+    """What was found, short and in one line, for a message."""
+    if isinstance(found, str):
+        return repr(found) if len(found) <= SHOWN_CHARACTERS else repr(found[:SHOWN_CHARACTERS])[:-1] + "…"
+    if isinstance(found, list | tuple | dict):
+        return "an object" if isinstance(found, dict) else f"a list of {len(found)}"
+    return repr(found)[:SHOWN_CHARACTERS]
+
+
+def lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
+    """Each line with its number, without its line end (LF or CRLF).
+
+    Raises:
+        InputError: the file cannot be read, is not UTF-8, or has a NUL or a carriage return inside a line.
+    """
+    for number, line in numbered_lines(path, flag):
+        if "\0" in line:
+            raise InputError(f"{flag}: {path}, line {number} has a NUL: UTF-16 or no text; convert it to UTF-8")
+        if "\r" in line:
+            raise InputError(
+                f"{flag}: {path}, line {number} has a carriage return inside; end lines with LF or CRLF only"
+            )
+        yield number, line
+
+
+def sentences(path: Path, flag: str, is_border: Callable[[str], bool] = lambda line: not line) -> Iterator[Block]:
+    """The lines of each sentence with their numbers. Sentences end at a border, by default an empty line.
+
+    Raises:
+        InputError: as `lines`, or a sentence of over 10,000 lines.
+    """
+    block: Block = []
+    for number, line in lines(path, flag):
+        if not is_border(line):
+            block.append((number, line))
+            if len(block) > LONGEST_SENTENCE:
+                raise InputError(
+                    f"{flag}: {path}, line {number}: no empty line since line {block[0][0]}; one ends each sentence"
+                )
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def at_least_one(examples: Iterable[Example], message: str) -> Iterator[Example]:
+    """The examples.
+
+    Raises:
+        InputError: with `message`, when there are none.
+    """
+    found = False
+    for example in examples:
+        found = True
+        yield example
+    if not found:
+        raise InputError(message)

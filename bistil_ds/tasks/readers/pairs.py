@@ -1,0 +1,57 @@
+"""Pairs of premise and hypothesis with their relation, for natural language inference."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.examples import SentencePair
+from bistil_ds.tasks.readers.hub import NO_LABEL
+from bistil_ds.tasks.readers.json_values import text_at
+from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.readers.records import records
+from bistil_ds.tasks.task import ReadOptions
+
+LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # the last in two-class sets such as RTE
+COLUMNS = {"premise": ("sentence1",), "hypothesis": ("sentence2",), "label": ("gold_label",)}  # SNLI, MultiNLI, XNLI
+
+
+def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
+    """Stream the pairs of a TSV file with a header, a JSONL file or a hub data set; see `records`.
+
+    Columns: `premise`, `hypothesis`, `label`, or as in SNLI, MultiNLI and XNLI `sentence1`, `sentence2`, `gold_label`.
+    Pairs whose annotators did not agree (label `-`; in hub data sets -1) have no right answer: they are left out, and
+    their number is logged as a warning.
+
+    Raises:
+        InputError: not as `records` says, an empty sentence, or a label that is none of `LABELS` once
+            `options.label_map` has renamed it (a number is a label only if renamed).
+    """
+    pairs = unlabelled = 0
+    for place, where, record in records(source, options, COLUMNS):
+        premise, hypothesis = text_at(record, "premise", where), text_at(record, "hypothesis", where)
+        label = _label(record["label"], options, where)
+        if label == NO_LABEL:
+            unlabelled += 1
+            continue
+        pairs += 1
+        yield SentencePair(premise, hypothesis, label, place)
+    if not pairs:
+        raise InputError(f"{options.flag}: {source} has no pair with a label; all {unlabelled} have {NO_LABEL!r}")
+    if unlabelled:
+        logging.getLogger(__name__).warning(
+            "%s: %s: left out %d of %d pairs, which have no gold label (%r)",
+            *(options.flag, source, unlabelled, pairs + unlabelled, NO_LABEL),
+        )
+
+
+def _label(found: Any, options: ReadOptions, where: str) -> str:
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        raise InputError(f"{where}: label is {shown(found)}; expected one of {', '.join(LABELS)}")
+    label = options.label_map.get(str(found), str(found))
+    if label not in LABELS and label != NO_LABEL:
+        hint = f"name it with --label_map {shown(str(found))[1:-1]}=NAME" if str(found) else "every pair has one"
+        raise InputError(f"{where}: label is {shown(label)}; expected one of {', '.join(LABELS)}; {hint}")
+    return label

@@ -1,0 +1,78 @@
+"""Records with named columns, streamed: a TSV file with a header, a JSONL file, or a hub data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.corpora.specification import HubDataset, parse_specification
+from bistil_ds.corpora.text_files import is_jsonl
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.examples import Place
+from bistil_ds.tasks.readers.columns import OtherNames, find_columns
+from bistil_ds.tasks.readers.hub import hub_rows
+from bistil_ds.tasks.readers.json_values import parse_json
+from bistil_ds.tasks.readers.lines import at_least_one, lines, shown
+from bistil_ds.tasks.task import ReadOptions
+
+Record = tuple[Place, str, dict[str, Any]]
+
+
+def records(source: str, options: ReadOptions, wanted: OtherNames) -> Iterator[Record]:
+    """Each record's place, its name for messages, and its values by our names; other columns are left out.
+
+    In TSV a column is what stands between two tabs: quote characters are text. Empty lines are no records. In JSONL
+    (`.jsonl`, `.json`) the first line says which of several usual names the columns have.
+
+    Raises:
+        InputError: the file cannot be read or has no record; a header without our columns; a line with more or fewer
+            columns than the header, that is no JSON object, or lacks a column.
+    """
+    corpus = parse_specification(source)
+    if isinstance(corpus, HubDataset):
+        yield from hub_rows(corpus, options, wanted)
+        return
+    kind, read = ("JSONL, one object a line", _jsonl) if is_jsonl(corpus) else ("a TSV header and rows", _tsv)
+    message = f"{options.flag}: {corpus} has no rows; expected {kind} with {', '.join(wanted)}"
+    yield from at_least_one(read(corpus, options, wanted), message)
+
+
+def _tsv(path: Path, options: ReadOptions, wanted: OtherNames) -> Iterator[Record]:
+    header: list[str] = []
+    position: dict[str, int] = {}
+    for number, line in lines(path, options.flag):
+        where = f"{options.flag}: {path}, line {number}"
+        cells = line.split("\t")
+        if not header:
+            header = cells
+            position = {ours: header.index(theirs) for ours, theirs in _of_header(header, options, wanted, where)}
+        elif line:
+            if len(cells) != len(header):
+                raise InputError(
+                    f"{where}: {len(cells)} tab-separated columns ({shown(line)}); the header has {len(header)}"
+                )
+            yield Place(str(path), number), where, {ours: cells[index] for ours, index in position.items()}
+
+
+def _of_header(header: list[str], options: ReadOptions, wanted: OtherNames, where: str) -> list[tuple[str, str]]:
+    try:
+        return list(find_columns(wanted, header, options, where).items())
+    except InputError as error:
+        raise InputError(f"{error}; the first line is the header, its names parted by tabs") from None
+
+
+def _jsonl(path: Path, options: ReadOptions, wanted: OtherNames) -> Iterator[Record]:
+    columns: dict[str, str] = {}
+    for number, line in lines(path, options.flag):
+        if not line.strip():
+            continue
+        where = f"{options.flag}: {path}, line {number}"
+        value = parse_json(line, where)
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: {shown(line)} is no object; expected one a line with {', '.join(wanted)}")
+        columns = columns or find_columns(wanted, list(value), options, where)
+        for theirs in columns.values():
+            if theirs not in value:
+                raise InputError(f"{where}: no key {theirs}, which the first object has")
+        yield Place(str(path), number), where, {ours: value[theirs] for ours, theirs in columns.items()}

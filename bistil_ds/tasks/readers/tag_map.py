@@ -1,0 +1,75 @@
+"""IOB2 tags of a sentence, renamed as `--label_map` says and checked: each I- continues an entity of its type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.readers.lines import shown
+
+
+class TagMap:
+    """Renames entity types and whole tags.
+
+    Args:
+        label_map: type → type or O, or tag → tag.
+
+    Raises:
+        InputError: a new name that is no type, or no tag.
+    """
+
+    def __init__(self, label_map: Mapping[str, str]) -> None:
+        self.label_map = label_map
+        for old, new in label_map.items():
+            whole = _is_tag(old) or old[1:2] == "-"  # S-PER, E-PER: whole tags of another scheme
+            if not new or new.split() != [new]:
+                raise InputError(f"--label_map {old}={new}: expected a name without spaces, or O")
+            if whole and not _is_tag(new):
+                raise InputError(f"--label_map {old}={new}: {new} is no tag; expected O, B-TYPE or I-TYPE")
+            if not whole and new != "O" and _is_tag(new):
+                raise InputError(f"--label_map {old}={new}: expected a type, or O; the B- and I- stay")
+
+    def read(self, tags: Sequence[str], where: Callable[[int], str]) -> tuple[str, ...]:
+        """The new tags of one sentence.
+
+        Args:
+            tags: as they stand in the data.
+            where: names the place of a tag, by its 0-based index, for messages.
+
+        Raises:
+            InputError: naming the place of the first tag that is none, or is an I- that continues nothing.
+        """
+        new_tags: list[str] = []
+        before, new_before = "O", "O"
+        for index, tag in enumerate(tags):
+            new = self._renamed(tag)
+            if not _is_tag(new):
+                raise InputError(
+                    f"{where(index)}: tag {shown(tag)}; expected O, B-TYPE or I-TYPE (IOB2), or a --label_map for it"
+                )
+            if new[0] == "I" and (new[2:] != new_before[2:] or self._is_other(tag, before)):
+                renamed = "" if (tag, before) == (new, new_before) else f" (renamed: {new} after {new_before})"
+                follows = f"follows {shown(before)}" if index else "begins the sentence"
+                raise InputError(
+                    f"{where(index)}: tag {shown(tag)} {follows}{renamed}; "
+                    f"in IOB2 I-TYPE follows B-TYPE or I-TYPE, so an entity begins with B-"
+                )
+            new_tags.append(new)
+            before, new_before = tag, new
+        return tuple(new_tags)
+
+    def _renamed(self, tag: str) -> str:
+        if tag in self.label_map:
+            return self.label_map[tag]
+        if tag == "O" or not _is_tag(tag):
+            return tag
+        new = self.label_map.get(tag[2:], tag[2:])
+        return new if new == "O" else tag[:2] + new
+
+    def _is_other(self, tag: str, before: str) -> bool:
+        """Whether two tags, neither renamed as a whole, are of two types that the map makes one."""
+        return tag not in self.label_map and before not in self.label_map and tag[2:] != before[2:]
+
+
+def _is_tag(tag: str) -> bool:
+    return tag == "O" or (tag[:2] in ("B-", "I-") and len(tag) > 2 and tag.split() == [tag])

@@ -1,0 +1,46 @@
+"""Tasks by name: ours, and those of installed packages that declare an entry point in the group `bistil_ds.tasks`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.task import Task
+
+GROUP = "bistil_ds.tasks"
+OURS = {
+    "dp": "bistil_ds.tasks.dp:DependencyParsing",
+    "pos": "bistil_ds.tasks.pos:PartOfSpeech",
+    "ner": "bistil_ds.tasks.ner:NamedEntities",
+    "nli": "bistil_ds.tasks.nli:Inference",
+    "qa": "bistil_ds.tasks.qa:QuestionAnswering",
+    "mlm": "bistil_ds.tasks.mlm:MaskedLanguageModelling",
+}
+
+
+def task_names() -> list[str]:
+    """Every name `find_task` knows."""
+    return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
+
+
+def find_task(name: str) -> Task:
+    """The task called `name`.
+
+    Raises:
+        InputError: there is none, or a plug-in's cannot be loaded.
+    """
+    if name in OURS:
+        module, _, kind = OURS[name].partition(":")
+        task: Task = getattr(import_module(module), kind)()
+        return task
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            try:
+                found = point.load()()
+            except Exception as error:  # whatever somebody else's package raises
+                raise InputError(f"--task {name}: its plug-in {point.value} cannot be loaded: {error}") from None
+            if not isinstance(found, Task):
+                raise InputError(f"--task {name}: its plug-in {point.value} is not a bistil_ds.tasks.Task")
+            return found
+    raise InputError(f"--task {name}: no such task; give one of {', '.join(task_names())}")

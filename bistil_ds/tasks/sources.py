@@ -1,0 +1,30 @@
+"""Data files as the user names them: `[LANGUAGE=]FILE`, a file or a hub data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bistil_ds.corpora.specification import parse_specification
+from bistil_ds.errors import InputError
+
+
+def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
+    """(language, file or hub data set) of each word.
+
+    Without a language a file is called after the folder it is in, or else after itself.
+
+    Raises:
+        InputError: a word of which no language can be told.
+    """
+    found = []
+    for word in words:
+        language, equals, source = word.partition("=")
+        if not equals or Path(word).expanduser().exists():
+            language, source = "", word
+            if isinstance(parse_specification(source), Path):
+                language = Path(source).parent.name or Path(source).name.partition(".")[0]
+        if not language or not source:
+            raise InputError(f"{flag} {word}: expected LANGUAGE=FILE, such as ha=ha/test.txt")
+        found.append((language, str(Path(source).expanduser()) if source.startswith("~") else source))
+    return found

@@ -1,0 +1,134 @@
+"""Which subword stands for which word: the one place where words meet subwords (BiStil, section 3; first subwords).
+
+A word is cut by itself, as in the middle of a sentence, so its pieces are the same wherever it stands; it may contain
+spaces (UD allows them). A word of no piece at all (control characters, zero-width spaces), or one that spells a special
+token, becomes the unknown token: no word is ever lost, and none ends a sequence early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from transformers import PreTrainedTokenizerBase
+
+
+class Aligned(NamedTuple):
+    """A sentence as the model reads it, with special tokens, and the position of each word's first subword.
+
+    first: one entry for each word; -1 for words that stand beyond the end.
+    """
+
+    input_ids: list[int]
+    first: list[int]
+
+
+class Window(NamedTuple):
+    """A part of a sentence as the model reads it, and the words it decides: `first[i]` is that of word `start` + i."""
+
+    input_ids: list[int]
+    start: int
+    first: list[int]
+
+
+def align(
+    words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[Aligned]:
+    """Each sentence cut at `max_length` tokens, special ones included.
+
+    A word whose first subword is inside counts as inside.
+    """
+    before, after = _special_tokens(tokenizer)
+    room = _room(max_length, before, after)
+    aligned = []
+    for pieces, starts in _pieces(words_of_sentences, tokenizer):
+        first = [len(before) + at if at < room else -1 for at in starts[:-1]]
+        aligned.append(Aligned(before + pieces[:room] + after, first))
+    return aligned
+
+
+def windows(
+    words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[list[Window]]:
+    """Each sentence as windows of at most `max_length` tokens, special ones included, that overlap by half.
+
+    Every word is decided by one window: the one where its first subword is farthest from a cut. The words of a
+    sentence's windows, in order, are the words of the sentence.
+    """
+    before, after = _special_tokens(tokenizer)
+    room = _room(max_length, before, after)
+    return [
+        [
+            Window(
+                before + pieces[begin : begin + room] + after,
+                word,
+                [len(before) + at - begin for at in starts[word:next_word]],
+            )
+            for begin, word, next_word in _shares(starts, room)
+        ]
+        for pieces, starts in _pieces(words_of_sentences, tokenizer)
+    ]
+
+
+def _room(max_length: int, before: list[int], after: list[int]) -> int:
+    room = max_length - len(before) - len(after)
+    if room < 1:
+        raise ValueError(f"max_length {max_length} leaves no room between the special tokens")
+    return room
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """What the tokenizer puts before and after a sentence."""
+    bare, whole = _cut(["a"], tokenizer)[0], _cut(["a"], tokenizer, add_special_tokens=True)[0]
+    at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+    return whole[:at], whole[at + len(bare) :]
+
+
+def _pieces(
+    words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[list[int], list[int]]]:
+    """For each sentence its pieces, and where in them each word starts; the last entry is their number."""
+    distinct = list(dict.fromkeys(word for words in words_of_sentences for word in words))
+    unknown = tokenizer.unk_token_id
+    special = set(tokenizer.all_special_ids) - {unknown}
+    # byte-level tokenizers tell " word" from "word"; the others drop the space
+    cut = _cut([f" {word}" for word in distinct], tokenizer)
+    pieces_of = {word: ids if ids and special.isdisjoint(ids) else [unknown] for word, ids in zip(distinct, cut)}
+    for words in words_of_sentences:
+        pieces: list[int] = []
+        starts = [0]
+        for word in words:
+            pieces += pieces_of[word]
+            starts.append(len(pieces))
+        yield pieces, starts
+
+
+def _cut(texts: list[str], tokenizer: PreTrainedTokenizerBase, add_special_tokens: bool = False) -> list[list[int]]:
+    if not texts:
+        return []
+    cut: list[list[int]] = tokenizer(texts, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
+    return cut
+
+
+def _shares(starts: list[int], room: int) -> list[tuple[int, int, int]]:
+    """Windows as (first piece, first word, word after the last), the words being those the window decides."""
+    words, pieces = len(starts) - 1, starts[-1]
+    begins = [0]  # the word each window begins with
+    while pieces - starts[begins[-1]] > room:
+        half = starts[begins[-1]] + room // 2
+        following = next((w for w in range(begins[-1] + 1, words) if starts[w] >= half), None)
+        if following is None:  # what is left over are pieces of one long word
+            break
+        begins.append(following)
+    shares, word = [], 0
+    for begin, following in zip(begins, [*begins[1:], None]):
+        stop = words
+        if following is not None:
+            # a word is the next window's as soon as it is no nearer to that one's beginning than to this one's end
+            end = starts[begin] + room
+            later = range(following, words)
+            stop = next((w for w in later if starts[w] - starts[following] >= end - starts[w]), words)
+        if stop > word:
+            shares.append((starts[begin], word, stop))
+        word = stop
+    return shares

@@ -1,0 +1,227 @@
+"""What tuning a teacher and distilling a student on a task share: settling a command on rank 0, and training it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.console import Console
+from transformers import AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+from bistil_ds import checks, cli, engine, task_checks
+from bistil_ds.errors import InputError, NonFiniteLossError
+from bistil_ds.run_folder import new_folder, whole_or_nothing
+from bistil_ds.run_record import RunRecord
+from bistil_ds.sample.tasks import sample_task_file
+from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments, Stage, maskable_count
+from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
+from bistil_ds.task_data import absolute, data_hashes, development_sets, training_examples, training_rows
+from bistil_ds.task_preparation import BASE, head_parameters
+from bistil_ds.task_trainer import TaskTrainer
+from bistil_ds.tasks import Task, find_task
+from bistil_ds.throughput import peak_memory
+from bistil_ds.tune_summary import print_summary
+
+SAMPLE_TASK, SAMPLE_LEARNING_RATE = "ner", 1e-3
+BUILD = "build"
+Prepared = tuple[PreTrainedModel, dict[str, Any]]  # the model that is to be trained, and what is to be recorded
+
+
+class TuneCommand(ABC):
+    """One of the two commands. `models` are its flags that name models: all are given or, for the sample, none."""
+
+    script: ClassVar[str]
+    description: ClassVar[str]
+    types: ClassVar[tuple[type, ...]]
+    models: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def use_sample(self, ns: argparse.Namespace) -> None:
+        """Fill in the models of the embedded sample."""
+
+    @abstractmethod
+    def labels(self, ns: argparse.Namespace, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
+        """The classes of the model that is trained."""
+
+    @abstractmethod
+    def prepare(self, ns: argparse.Namespace, task: Task, labels: Sequence[str], folder: Path) -> Prepared:
+        """Leave the models in `folder`, the one to train in `folder/base`."""
+
+    @abstractmethod
+    def metadata(self, ns: argparse.Namespace) -> dict[str, Any]:
+        """What the SFT says of its base: `base_model` and `base_hash`."""
+
+    def distiller(self, ns: argparse.Namespace, task: Task, model: PreTrainedModel, args: TaskTrainingArguments) -> Any:
+        """The loss of a stage; None: the model's own."""
+        return None
+
+
+def run(command: TuneCommand, argv: Sequence[str] | None) -> int:
+    """Returns the exit code: 0, 2 for bad input, 1 when training stopped on a non-finite loss."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return cli.run(lambda: _run(command, words))
+
+
+def _run(command: TuneCommand, words: list[str]) -> None:
+    ns = cli.parse(words, _types(command), command.description)
+    engine.choose_accelerator()
+    logging.disable_progress_bar()  # transformers' bars for every file it writes; training keeps its own
+    settled = settle(command, ns) if engine.rank() == 0 else None
+    engine.prepare_environment(use_deepspeed=bool(ns.deepspeed))
+    engine.start_distributed(use_deepspeed=bool(ns.deepspeed))
+    try:
+        train(command, engine.from_rank_0(settled))
+    except NonFiniteLossError as error:
+        raise SystemExit(f"error: {error}") from None
+    engine.stop_distributed()
+
+
+def _types(command: TuneCommand) -> tuple[type, ...]:
+    return (*command.types, TaskDataArguments, SparseArguments, TaskTrainingArguments)
+
+
+def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
+    """Rank 0: check everything, decide what is open, build what is missing. The values every rank goes on with."""
+    needed = (*command.models, "train_file", "dev_file")
+    sample = not any(getattr(ns, name) for name in needed)
+    folder = cli.run_folder(ns.output_dir, command.script, ns.resume_from_checkpoint)
+    if sample:
+        ns.task = ns.task or SAMPLE_TASK
+        ns.learning_rate = ns.learning_rate or SAMPLE_LEARNING_RATE
+    elif missing := [f"--{name}" for name in ("task", *needed) if not getattr(ns, name)]:
+        raise InputError(f"{' '.join(missing)} missing: give them, or no model and file at all for the embedded sample")
+    task = find_task(ns.task)
+    task_checks.fill_in(ns, task)
+    task_checks.check_arguments(ns)
+    if sample:
+        command.use_sample(ns)
+        ns.train_file, ns.dev_file = ([f"en={sample_task_file(ns.task, 'en', part)}"] for part in ("train", "dev"))
+    if ns.deepspeed:
+        ns.deepspeed = str(engine.find_config(ns.deepspeed))
+    examples = training_examples(ns, task)
+    labels = command.labels(ns, task, examples)
+    task.check_labels(examples, labels, "--train_file")
+    given = _given(command, ns)
+    if ns.resume_from_checkpoint:
+        ns.output_dir = str(folder)
+        _check_resumed(command, ns, given, folder)
+        return {**vars(ns), "labels": labels}
+    with new_folder(folder, explicit=ns.output_dir is not None) as folder:
+        ns.output_dir = str(folder)
+        with whole_or_nothing(folder / BUILD) as build:
+            model, report = command.prepare(ns, task, labels, build)
+            sparse = SparseArguments(**checks.as_fields(ns, SparseArguments))
+            sparse.check(maskable_count(model), task_checks.zero_stage(ns), fp16=ns.fp16)
+    record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=data_hashes(ns))
+    record.update(results={"build": report})
+    return {**vars(ns), "labels": labels}
+
+
+def _given(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
+    """Every argument for the record, files and folders as absolute paths: it is read from other places too."""
+    names = {name for kind in _types(command) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    given = {name: value for name, value in vars(ns).items() if name in names}
+    for flag in ("train_file", "dev_file"):
+        given[flag] = absolute(given[flag], f"--{flag}")
+    for name in command.models:
+        many = given[name] if isinstance(given[name], list) else [given[name]]
+        paths = [str(Path(one).resolve()) if Path(one).exists() else one for one in many]
+        given[name] = paths if isinstance(given[name], list) else paths[0]
+    return given
+
+
+def _check_resumed(command: TuneCommand, ns: argparse.Namespace, given: dict[str, Any], folder: Path) -> None:
+    try:
+        record = RunRecord.open(folder).content
+        recorded, data = record["arguments"], record["data"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / 'run.json'}: damaged; the run cannot be resumed") from None
+    own = (*command.types, TaskDataArguments, SparseArguments)
+    names = {name for kind in own for name in kind.__dataclass_fields__} | {"learning_rate", "seed"}  # type: ignore[attr-defined]
+    checks.check_same_run(given, recorded, sorted(names), folder)
+    for name, found in data_hashes(ns).items():
+        if found != data.get(name):
+            raise InputError(f"{name}: not the data that the run in {folder} was started with")
+    if not (folder / BUILD / BASE / "config.json").is_file():
+        raise InputError(f"{folder / BUILD / BASE}: missing, so the run cannot be resumed; start a new one")
+
+
+def train(command: TuneCommand, values: dict[str, Any]) -> None:
+    """Every rank: train from the folder rank 0 prepared, keep the best fine-tuning, leave the run's record."""
+    ns = argparse.Namespace(**values)
+    folder, task, labels = Path(ns.output_dir), find_task(ns.task), tuple(ns.labels)
+    base = folder / BUILD / BASE
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    rows = training_rows(ns, task, tokenizer, labels, progress=engine.rank() == 0)
+    dev = development_sets(ns, task, tokenizer, labels)
+
+    stages: list[tuple[Stage, TaskTrainer]] = []
+
+    def load_model() -> PreTrainedModel:
+        model = task.load_model(base, labels)
+        if not task.trains_head:
+            for parameter in head_parameters(model).values():
+                parameter.requires_grad_(False)
+        return model
+
+    def make_trainer(model: PreTrainedModel, args: Any, stage: Stage) -> TaskTrainer:
+        distiller = command.distiller(ns, task, model, args)
+        trainer = TaskTrainer(model, args, task=task, labels=labels, rows=rows, dev=dev, distiller=distiller)
+        stages.append((stage, trainer))
+        return trainer
+
+    args = TaskTrainingArguments(
+        **{
+            **checks.as_fields(ns, TaskTrainingArguments),
+            "metric_for_best_model": f"eval_{task.metric}",
+            "greater_is_better": True,
+        }
+    )
+    languages = sorted({word.partition("=")[0] for word in absolute(ns.train_file, "--train_file")})
+    trainer = LotteryTicketTrainer(
+        load_model,
+        make_trainer,
+        args,
+        SparseArguments(**checks.as_fields(ns, SparseArguments)),
+        base_folder=base,
+        metadata={
+            **command.metadata(ns),
+            "task": task.name,
+            "labels": list(labels),
+            "languages": languages,
+            "max_length": ns.max_length,
+        },
+    )
+    fine_tuning = trainer.train(resume=ns.resume_from_checkpoint)
+    peaks = engine.from_every_rank(peak_memory(args.device))
+    if engine.rank() == 0:
+        fine_tuning.save(folder)
+        record = RunRecord.open(folder)
+        record.update(results={**stage_results(stages, task), "peak_memory_bytes": peaks})
+        record.finish()
+        print_summary(record.content, folder, Console())
+
+
+def stage_results(stages: Sequence[tuple[Stage, TaskTrainer]], task: Task) -> dict[str, Any]:
+    """What each stage came to: steps, speed, and the validation metrics of its best checkpoint."""
+    found = []
+    for stage, trainer in stages:
+        state = trainer.state
+        history = [row for row in state.log_history if f"eval_{task.metric}" in row]
+        best = max(history, key=lambda row: row[f"eval_{task.metric}"]) if history else {}
+        speeds = sorted(row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row)
+        found.append(
+            {
+                "stage": stage.folder.name,
+                "steps": state.global_step,
+                "metrics": {name: value for name, value in best.items() if name.startswith("eval_")},
+                "best_step": best.get("step"),
+                "tokens_per_second": speeds[len(speeds) // 2] if speeds else None,
+            }
+        )
+    return {"stages": found}

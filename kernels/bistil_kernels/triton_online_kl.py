@@ -1,0 +1,22 @@
+"""KL of a row of logits that comes in pieces: running maxima and sums, each as if nothing were to follow."""
+
+# mypy: disable-error-code="no-untyped-def"
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+LEAST = tl.constexpr(-3.0e38)  # a running maximum before anything was seen: finite, so that no difference is NaN
+
+
+@triton.jit
+def taken_in(s, t, max_s, sum_s, max_t, sum_t, cross):
+    """The state after one more piece of a row: student's maximum and sum of exponentials, the teacher's, and
+    Σ exp(t − maximum) · (t − s). Logits s and t are divided by the temperature already; −inf where there is none."""
+    new_s, new_t = tl.maximum(max_s, tl.max(s)), tl.maximum(max_t, tl.max(t))
+    p_t = tl.exp(t - new_t)
+    shrink_t = tl.exp(max_t - new_t)
+    sum_s = sum_s * tl.exp(max_s - new_s) + tl.sum(tl.exp(s - new_s))
+    sum_t = sum_t * shrink_t + tl.sum(p_t)
+    cross = cross * shrink_t + tl.sum(tl.where(p_t > 0, p_t * (t - s), 0.0))
+    return new_s, sum_s, new_t, sum_t, cross

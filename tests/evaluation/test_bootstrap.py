@@ -1,0 +1,129 @@
+"""Bootstrap intervals: right where the answer is known, paired, repeatable."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bistil_ds.evaluation.bootstrap import Bootstrap, resampled_totals
+
+
+def accuracy(totals: np.ndarray) -> dict[str, float]:
+    """Counts are (right, examples)."""
+    return {"accuracy": float(totals[0] / totals[1])}
+
+
+def f1(totals: np.ndarray) -> dict[str, float]:
+    """Counts are (right, predicted, gold)."""
+    return {"f1": float(2 * totals[0] / max(totals[1] + totals[2], 1))}
+
+
+def answers(right_N: np.ndarray) -> np.ndarray:
+    """The counts of `accuracy` for examples answered rightly or not."""
+    return np.stack([right_N, np.ones_like(right_N)], 1).astype(float)
+
+
+def width(estimate: object) -> float:
+    return estimate.high - estimate.low  # type: ignore[attr-defined, no-any-return]
+
+
+def test_each_resample_draws_as_many_examples_as_there_are() -> None:
+    counts_NC = np.stack([np.ones(7), np.arange(7.0)], 1)
+    totals_RC = resampled_totals(counts_NC, 50, np.random.default_rng(0))
+    assert totals_RC.shape == (50, 2)
+    assert (totals_RC[:, 0] == 7).all()
+    assert len(np.unique(totals_RC[:, 1])) > 5
+
+
+def test_many_resamples_come_in_blocks_and_are_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts_NC = np.random.default_rng(1).random((30, 2))
+    whole = resampled_totals(counts_NC, 25, np.random.default_rng(0))
+    monkeypatch.setattr("bistil_ds.evaluation.bootstrap.WEIGHTS_AT_ONCE", 200)  # 6 resamples at once
+    assert np.allclose(whole, resampled_totals(counts_NC, 25, np.random.default_rng(0)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("examples", "share"), [(400, 0.5), (1000, 0.8), (3000, 0.93)])
+def test_the_interval_of_an_accuracy_is_the_binomial_one(examples: int, share: float) -> None:
+    counts = {"m": {"xx": answers(np.arange(examples) < share * examples)}}
+    found = Bootstrap(counts, accuracy, resamples=4000).score("accuracy", "m", "xx")
+    half = 1.96 * np.sqrt(share * (1 - share) / examples)
+    assert found.value == pytest.approx(share)
+    assert found.low == pytest.approx(share - half, abs=0.08 * half)
+    assert found.high == pytest.approx(share + half, abs=0.08 * half)
+
+
+def test_the_interval_of_an_f1_is_that_of_all_possible_resamples() -> None:
+    counts_NC = np.array([[1, 1, 2], [0, 1, 1], [2, 2, 2], [0, 3, 1], [1, 2, 1]], dtype=float)
+    drawn = itertools.product(range(5), repeat=5)
+    every = sorted(f1(counts_NC[list(each)].sum(0))["f1"] for each in drawn)
+    found = Bootstrap({"m": {"xx": counts_NC}}, f1, resamples=20_000).score("f1", "m", "xx")
+    assert found.value == pytest.approx(f1(counts_NC.sum(0))["f1"])
+    # The share of all 3,125 resamples beyond each end is a fortieth, as far as values that repeat allow.
+    below, above = np.mean(np.array(every) < found.low), np.mean(np.array(every) > found.high)
+    assert below <= 0.028
+    assert above <= 0.028
+    assert np.mean(np.array(every) <= found.low) >= 0.022
+    assert np.mean(np.array(every) >= found.high) >= 0.022
+
+
+def test_pairing_makes_the_interval_of_a_difference_narrower() -> None:
+    draw = np.random.default_rng(3)
+    one = draw.random(800) < 0.7
+    other = np.where(draw.random(800) < 0.1, ~one, one)  # two models that mostly err on the same examples
+    counts = {"one": {"xx": answers(one)}, "other": {"xx": answers(other)}}
+    bootstrap = Bootstrap(counts, accuracy, resamples=2000)
+    found = bootstrap.difference("accuracy", "other", "one", "xx")
+    assert found.value == pytest.approx(other.mean() - one.mean())
+    unpaired = np.hypot(*(width(bootstrap.score("accuracy", name, "xx")) for name in counts))
+    paired = 2 * 1.96 * np.std(other.astype(float) - one) / np.sqrt(800)
+    assert width(found) == pytest.approx(paired, rel=0.08)
+    assert width(found) < 0.6 * unpaired
+
+
+def test_models_that_answer_alike_differ_by_exactly_nothing() -> None:
+    right = np.random.default_rng(0).random(100) < 0.5
+    bootstrap = Bootstrap({"a": {"xx": answers(right)}, "b": {"xx": answers(right)}}, accuracy, resamples=100)
+    found = bootstrap.difference("accuracy", "b", "a")
+    assert (found.value, found.low, found.high) == (0, 0, 0)
+
+
+def test_the_macro_average_weighs_languages_alike_and_resamples_each_for_itself() -> None:
+    sizes = {"big": 4000, "small": 100}
+    counts = {"m": {name: answers(np.arange(size) < size // 2) for name, size in sizes.items()}}
+    counts["m"]["small"] = answers(np.arange(100) < 80)
+    found = Bootstrap(counts, accuracy, resamples=4000).score("accuracy", "m")
+    assert found.value == pytest.approx(0.65)
+    assert width(found) == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 4000 + 0.16 / 100) / 2, rel=0.08)
+
+
+def test_the_seed_decides_and_other_languages_and_models_do_not() -> None:
+    draw = np.random.default_rng(5)
+    sets = {name: answers(draw.random(60) < 0.6) for name in ("xx", "yy")}
+    alone = Bootstrap({"m": {"xx": sets["xx"]}}, accuracy, resamples=200).score("accuracy", "m", "xx")
+    both = {"other": {"yy": sets["xx"], "xx": sets["yy"]}, "m": {"yy": sets["yy"], "xx": sets["xx"]}}
+    assert Bootstrap(both, accuracy, resamples=200).score("accuracy", "m", "xx") == alone
+    seeded = Bootstrap({"m": {"xx": sets["xx"]}}, accuracy, resamples=200, seed=1).score("accuracy", "m", "xx")
+    assert seeded.value == alone.value
+    assert seeded != alone
+
+
+@pytest.mark.slow
+def test_nineteen_of_twenty_intervals_of_a_paired_difference_hold_the_truth() -> None:
+    """Two languages, two models with known accuracies, right together more often than by chance; 1,000 test sets."""
+    draw, runs, size = np.random.default_rng(11), 1000, 300
+    truth = {"xx": (0.8, 0.7), "yy": (0.6, 0.55)}
+    held = {"xx": 0, "macro": 0}
+    for run in range(runs):
+        counts: dict[str, dict[str, np.ndarray]] = {"a": {}, "b": {}}
+        for language, (first, second) in truth.items():
+            luck_N = draw.random(size)  # shared: easy examples are easy for both
+            own_N = np.where(draw.random(size) < 0.5, luck_N, draw.random(size))
+            counts["a"][language], counts["b"][language] = answers(luck_N < first), answers(own_N < second)
+        bootstrap = Bootstrap(counts, accuracy, resamples=500, seed=run)
+        for place, difference in {"xx": 0.1, "macro": 0.075}.items():
+            found = bootstrap.difference("accuracy", "a", "b", None if place == "macro" else place)
+            held[place] += found.low <= difference <= found.high
+    for name, count in held.items():
+        assert 0.93 <= count / runs <= 0.97, (name, count / runs)

@@ -1,0 +1,146 @@
+"""The command: its folder, its table, its errors and its end by Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Files
+from tiny_task import Topics
+
+from bistil_ds.evaluation import command, zero_shot
+from bistil_ds.prediction import predict
+
+
+@pytest.fixture(autouse=True)
+def _topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "find_task", lambda name: Topics())
+
+
+def flags(files: Files, folder: Path) -> list[str]:
+    models = [f"teacher={files.base}+{files.sft}", f"student={files.finished}"]
+    tests = [str(path) for path in files.tests.values()]
+    return ["--model", *models, "--task", "topics", "--test_file", *tests, "--resamples", "50", "--output_dir",
+            str(folder)]  # fmt: skip
+
+
+def test_it_leaves_json_markdown_and_a_table(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(flags(files, tmp_path / "out")) == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert found["finished"] is True
+    assert found["reference"] == "teacher"
+    assert list(found["test_sets"]) == ["aa", "bb"]
+    assert found["run"]["versions"]["torch"]
+    assert found["run"]["finished"]
+    student = found["models"]["student"]
+    score = student["languages"]["aa"]["score"]["accuracy"]
+    assert score["low"] <= score["value"] <= score["high"]
+    assert student["languages"]["aa"]["counts"] == [round(40 * score["value"]), 40]
+    assert student["macro_average"]["difference_to_reference"]["accuracy"]["low"] <= 1
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["results"]["scores"]["student"]["aa"] == score["value"]
+    assert record["data"]["aa"]["sha256"] == found["test_sets"]["aa"]["sha256"]
+    assert f"{100 * score['value']:.1f}" in (tmp_path / "out" / "evaluation.md").read_text()
+    out = capsys.readouterr().out
+    assert f"{100 * score['value']:.1f}" in out
+    assert "macro average" in out
+
+
+def test_a_yaml_file_does_as_well(files: Files, tmp_path: Path) -> None:
+    recipe = {
+        "model": str(files.base),
+        "sft": [str(files.sft)],
+        "task": "topics",
+        "test_file": [f"xx={files.tests['bb']}"],
+        "limit": 5,
+        "output_dir": str(tmp_path / "out"),
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert command.main([str(tmp_path / "recipe.yaml"), "--limit", "6"]) == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert found["test_sets"]["xx"]["examples"] == 6
+    assert found["models"]["base"]["sfts"] == [str(files.sft)]
+
+
+def test_ctrl_c_keeps_the_finished_cells(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[Any] = []
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 6:  # a warm-up and a run in each cell: in the third
+            raise KeyboardInterrupt
+        return predict(*args, **kwargs)
+
+    monkeypatch.setattr(zero_shot, "predict", interrupted)
+    assert command.main(flags(files, tmp_path / "out")) == 130
+    assert "what was finished is in" in capsys.readouterr().err
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert found["finished"] is False
+    assert found["run"]["finished"] is None
+    assert set(found["models"]["teacher"]["languages"]) == {"aa", "bb"}
+    assert found["models"]["teacher"]["languages"]["aa"]["score"]["accuracy"]["low"] is None
+    assert found["models"]["student"]["languages"] == {}
+    text = (tmp_path / "out" / "evaluation.md").read_text()
+    assert "Unfinished: 2 of 4 cells were run." in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--model", "./no/where"], "error: --model ./no/where: there is no such folder"),
+        (["--label_map", "DATE"], "error: --label_map DATE: expected NAME=NAME"),
+        (["--limit", "0"], "error: --limit 0: expected at least 1"),
+        (["--sft", "s"], "error: --sft: goes with one --model"),
+        (["--reference", "me"], "error: --reference me: is none of the models"),
+        (["--limt", "3"], "error: unrecognized arguments"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_folder(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], message: str
+) -> None:
+    assert command.main([*flags(files, tmp_path / "out"), *change]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith(message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--model", "x"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --test_file --task missing: give all of --model, --test_file, --task, or none\n"
+    )
+
+
+def test_a_folder_that_is_not_empty_is_refused(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    assert command.main(flags(files, tmp_path)) == 2
+    assert capsys.readouterr().err == f"error: --output_dir {tmp_path}: is not empty; choose another folder\n"
+
+
+def test_without_models_and_files_it_takes_the_sample(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bistil_ds.sample.sample_mmt", lambda: files.base)
+    monkeypatch.setattr("bistil_ds.sample_pipeline.sample_teacher_sft", lambda task: files.sft)
+    monkeypatch.setattr("bistil_ds.sample_pipeline.sample_student_and_sft", lambda task: (files.base, files.sft))
+    monkeypatch.setattr("bistil_ds.sample.tasks.sample_task_file", lambda task, language, part: files.tests["aa"])
+    assert command.main(["--output_dir", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert list(found["models"]) == ["teacher", "student"]
+    assert list(found["test_sets"]) == ["en", "tr"]
+    assert command.main(["--task", "nli"]) == 2
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    page = capsys.readouterr().out
+    for name in command.EvaluationArguments.__dataclass_fields__:
+        assert f"--{name}" in page

@@ -1,0 +1,181 @@
+"""Evaluation from Python: the scores are those of the models, and what cannot work is told before any model runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import LABELS, Files, write_sft, write_task_file
+from tiny import write_teacher
+from tiny_task import Topics
+from transformers import AutoTokenizer
+
+from bistil_ds.errors import InputError
+from bistil_ds.evaluation import Evaluation, evaluate, zero_shot
+from bistil_ds.evaluation.report import markdown, overview, scores, sources
+from bistil_ds.sft import SparseFineTuning
+from bistil_ds.weight_files import hash_weights
+
+TASK = Topics()
+
+
+def both(files: Files) -> dict[str, Any]:
+    return {"teacher": [files.base, files.sft], "student": files.finished}
+
+
+@pytest.fixture(scope="module")
+def evaluation(files: Files) -> Evaluation:
+    return evaluate(both(files), files.tests, TASK, batch_size=4, resamples=200, progress=False)
+
+
+def accuracy_by_hand(model: Any, folder: Path, test: Path, max_length: int) -> float:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    right = []
+    for line in test.read_text().splitlines():
+        topic, text = line.split("\t")
+        batch = tokenizer(text, truncation=True, max_length=max_length, return_tensors="pt")
+        with torch.no_grad():
+            right.append(LABELS[model(**batch).logits.argmax()] == topic)
+    return sum(right) / len(right)
+
+
+def test_scores_are_those_of_each_model_run_by_hand(files: Files, evaluation: Evaluation) -> None:
+    teacher, student = TASK.load_model(files.base, LABELS).eval(), TASK.load_model(files.finished, LABELS).eval()
+    SparseFineTuning.load(files.sft).apply(teacher)
+    for language, test in files.tests.items():
+        by_hand = {
+            "teacher": accuracy_by_hand(teacher, files.base, test, max_length=16),  # the length its SFT names
+            "student": accuracy_by_hand(student, files.finished, test, max_length=32),  # the task's
+        }
+        for name, accuracy in by_hand.items():
+            assert evaluation.score("accuracy", name, language).value == pytest.approx(accuracy)
+            assert evaluation.score("error", name, language).value == pytest.approx(1 - accuracy)
+        found = evaluation.difference("accuracy", "student", language)
+        assert found.value == pytest.approx(by_hand["student"] - by_hand["teacher"])
+        assert found.low <= found.value <= found.high
+    average = sum(evaluation.score("accuracy", "student", language).value for language in files.tests) / 2
+    assert evaluation.score("accuracy", "student").value == pytest.approx(average)
+    facts = evaluation.as_json()["models"]["teacher"]
+    assert facts["weights_sha256"] == hash_weights(teacher)
+    assert facts["parameters"] * 4 == facts["bytes"] == sum(p.numel() for p in teacher.parameters()) * 4
+
+
+def test_the_first_model_is_the_reference_unless_another_is_named(files: Files, evaluation: Evaluation) -> None:
+    assert evaluation.plan.reference == "teacher"
+    assert evaluation.difference("accuracy", "teacher", "aa") is None
+    other = evaluate(both(files), files.tests, TASK, reference="student", resamples=200, progress=False)
+    one, two = evaluation.difference("accuracy", "student"), other.difference("accuracy", "teacher")
+    assert (one.value, one.low, one.high) == pytest.approx((-two.value, -two.high, -two.low))
+
+
+def test_the_share_seen_in_training_counts_equal_texts(files: Files, tmp_path: Path) -> None:
+    lines = files.tests["aa"].read_text().splitlines()[:10]
+    train = tmp_path / "train.tsv"
+    train.write_text("".join(f"{line.upper().replace(' ', '  ', 1)}\n" for line in lines))
+    assert len({line.split("\t")[1] for line in files.tests["aa"].read_text().splitlines()}) == 40
+    found = evaluate({"m": files.finished}, files.tests, TASK, train_files=[train], resamples=10, progress=False)
+    assert [held.seen_in_training for held in found.plan.test_sets] == [0.25, 0.0]
+    assert [list(row) for row in sources(found).rows] == [["aa", "40", "25.0%"], ["bb", "25", "0.0%"]]
+
+
+def test_training_files_are_found_in_the_record_of_the_fine_tuning(files: Files, tmp_path: Path) -> None:
+    sft = write_sft(tmp_path / "sft", files.base)
+    arguments = {"task": "topics", "train_file": [f"aa={files.tests['aa']}", "gone.tsv"]}
+    (sft / "run.json").write_text(json.dumps({"arguments": arguments}))
+    model = {"m": [files.base, sft]}
+    found = evaluate(model, files.tests, TASK, resamples=10, progress=False)
+    assert found.plan.train_files == (str(files.tests["aa"]),)
+    assert [held.seen_in_training for held in found.plan.test_sets] == [1.0, 0.0]
+    (sft / "run.json").write_text(json.dumps({"arguments": {**arguments, "task": "mlm"}}))
+    assert evaluate(model, files.tests, TASK, resamples=10, progress=False).plan.train_files == ()
+    (sft / "run.json").write_text("[]")
+    found = evaluate(model, files.tests, TASK, resamples=10, progress=False)
+    assert found.plan.test_sets[0].seen_in_training is None
+    assert list(sources(found).rows[0]) == ["aa", "40", "–"]
+
+
+def test_a_limit_takes_the_first_examples_and_is_told(files: Files) -> None:
+    found = evaluate({"m": files.finished}, files.tests, TASK, limit=30, resamples=10, progress=False)
+    assert [len(held.examples) for held in found.plan.test_sets] == [30, 25]
+    assert "Only the first 30 of 40 examples of aa were used." in markdown(found)
+    assert "examples of bb" not in markdown(found)
+    every = evaluate({"m": files.finished}, files.tests, TASK, resamples=10, progress=False)
+    right = every.cells["m"]["aa"].counts_NC[:30, 0].mean()
+    assert found.score("accuracy", "m", "aa").value == pytest.approx(right)
+
+
+def test_the_tables_hold_the_numbers(evaluation: Evaluation) -> None:
+    grid = overview(evaluation)
+    assert grid.header == ["model", "parameters", "MB", "examples/s", "aa", "bb", "macro"]
+    student = list(grid.rows[1])
+    assert student[0] == "student"
+    assert student[4] == f"{100 * evaluation.score('accuracy', 'student', 'aa').value:.1f}"
+    long = scores(evaluation, "accuracy")
+    assert [row[0] for row in long.rows] == ["aa", "aa", "bb", "bb", "macro average", "macro average"]
+    difference = evaluation.difference("accuracy", "student", "bb")
+    numbers = [f"{100 * number:+.1f}" for number in (difference.value, difference.low, difference.high)]
+    assert long.rows[3][-1] == "{} [{}, {}]".format(*numbers)
+    assert long.rows[2][-1] == "–"
+    text = markdown(evaluation)
+    assert "**accuracy, per cent [95% interval]**" in text
+    assert "**error, per cent [95% interval]**" in text
+
+
+def test_one_model_and_one_language_leave_out_what_there_is_not(files: Files) -> None:
+    found = evaluate({"m": files.finished}, {"aa": files.tests["aa"]}, TASK, resamples=10, progress=False)
+    assert list(scores(found, "accuracy").header) == ["language", "model", "accuracy"]
+    assert len(scores(found, "accuracy").rows) == 1
+
+
+def refused(models: dict[str, Any], tests: dict[str, Any], match: str, **options: Any) -> None:
+    """The one line of an InputError that comes before any model is run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zero_shot, "predict", None)
+        with pytest.raises(InputError, match=match) as error:
+            evaluate(models, tests, TASK, progress=False, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_runs_when_one_of_the_models_cannot(files: Files, tmp_path: Path) -> None:
+    good = {"good": files.finished}
+    refused({**good, "m": tmp_path / "nothing"}, files.tests, "nothing: there is no such folder")
+    refused({**good, "m": files.base}, files.tests, "no head for topics; add the task's sparse fine-tuning")
+    refused({**good, "m": [files.base, tmp_path / "x"]}, files.tests, "x")
+    other_task = write_sft(tmp_path / "ner", files.base, task="ner")
+    refused({**good, "m": [files.base, other_task]}, files.tests, "ner was made for ner")
+    headless = write_sft(tmp_path / "headless", files.base, headless=True)
+    refused({**good, "m": [files.base, headless]}, files.tests, "has no trained head for topics")
+    other_base = write_teacher(tmp_path / "other", layers=2, width=16, seed=9)
+    refused({**good, "m": [other_base, files.sft]}, files.tests, "was made for .* not for .*other")
+    refused(good, files.tests, "--reference x: is none of the models, which are good", reference="x")
+    refused(good, files.tests, "--max_length 65: .*finished takes 1 to 64 tokens", max_length=65)
+
+
+def test_nothing_runs_when_one_of_the_files_cannot_be_used(files: Files, tmp_path: Path) -> None:
+    good, model = files.tests["aa"], {"m": files.finished}
+    refused(model, {"aa": good, "bb": tmp_path / "gone"}, "--test_file: there is no file .*gone")
+    (tmp_path / "broken").write_text("news\tx\nsport y\n")
+    refused(model, {"aa": good, "bb": tmp_path / "broken"}, "--test_file: .*broken, line 2: expected topic")
+    (tmp_path / "empty").write_text("")
+    refused(model, {"aa": good, "bb": tmp_path / "empty"}, "--test_file .*empty: holds no examples for topics")
+    (tmp_path / "new").write_text("news\tx\nart\ty\n")
+    refused(model, {"aa": good, "bb": tmp_path / "new"}, "--test_file, line 2: topic art is none of news, sport")
+    refused(model, files.tests, "--train_file: .*broken, line 2", train_files=[tmp_path / "broken"])
+    found = evaluate(model, {"bb": tmp_path / "new"}, TASK, label_map={"art": "news"}, resamples=10, progress=False)
+    assert found.finished
+
+
+@pytest.mark.parametrize("option", [{"limit": 0}, {"batch_size": 0}, {"resamples": -1}, {"seed": -1}])
+def test_numbers_that_cannot_be_are_refused(files: Files, option: dict[str, int]) -> None:
+    name, value = next(iter(option.items()))
+    refused({"m": files.finished}, files.tests, f"--{name} {value}: expected", **option)
+
+
+def test_more_examples_than_a_batch_and_long_lines_are_counted_once(files: Files, tmp_path: Path) -> None:
+    test = write_task_file(tmp_path / "t.tsv", "aa", 33, seed=9)
+    test.write_text(test.read_text() + f"news\t{'ba ' * 200}\n")
+    found = evaluate({"m": files.finished}, {"aa": test}, TASK, batch_size=8, resamples=10, progress=False)
+    assert found.cells["m"]["aa"].counts_NC[:, 1].sum() == 34

@@ -1,0 +1,175 @@
+"""Sparse training under DeepSpeed: only the chosen entries move, K-sized work, the answer of plain PyTorch, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import material
+import pytest
+import torch
+from launch import _free_port
+from safetensors.torch import load_file
+
+from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sparse import LotteryTicketTrainer
+from bistil_ds.sparse.maskable import maskable_parameters
+
+HERE = Path(__file__).parent
+ACCUMULATE = {"gradient_accumulation_steps": 2, "max_grad_norm": 0.3}
+# a large epsilon: the gradient of a key's bias is 0 but for rounding, which Adam would blow up
+ADAM = {"adam_epsilon": 1e-3}
+
+
+def zero(base: Path, folder: Path, ranks: int, runs: list[dict[str, Any]]) -> None:
+    """Run `zero_program.py` on so many ranks, 4 rows a micro-step in all."""
+    for run in runs:
+        batch = {"per_device_train_batch_size": 4 // ranks}
+        run["arguments"] = {**batch, **ACCUMULATE, **ADAM, **run.get("arguments", {})}
+    port, processes = _free_port(), []
+    for rank in range(ranks):
+        environment = {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+        environment |= {"LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
+        words = [sys.executable, str(HERE / "zero_program.py"), str(base), str(folder), json.dumps(runs)]
+        log = (folder / f"log-{ranks}-{rank}").open("w")
+        processes.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
+    codes = [process.wait(600) for process in processes]
+    assert not any(codes), "".join((folder / f"log-{ranks}-{rank}").read_text()[-2500:] for rank in range(ranks))
+
+
+def plain(base: Path, folder: Path, mlm: bool = False, sparse: dict[str, Any] | None = None, **more: Any) -> Any:
+    """The same run in this process, without DeepSpeed: (its SFT, its selection's size)."""
+    args = material.arguments(folder, **{**ACCUMULATE, **ADAM, **more})
+    make = material.factory(mlm, padding=False)
+    load = lambda: material.load(base, mlm)  # noqa: E731
+    return LotteryTicketTrainer(load, make, args, material.sparse(**(sparse or {})), base).train()
+
+
+def result(folder: Path, name: str) -> SparseFineTuning:
+    return SparseFineTuning.load(folder / name / "stage-2-sparse" / "result")
+
+
+def assert_close(found: SparseFineTuning, expected: SparseFineTuning, atol: float = 1e-6) -> None:
+    assert found.sparse.keys() == expected.sparse.keys()
+    for name, diff in expected.sparse.items():
+        assert found.sparse[name].indices_K.equal(diff.indices_K), name
+        torch.testing.assert_close(found.sparse[name].values_K, diff.values_K, rtol=0, atol=atol)
+    assert found.dense.keys() == expected.dense.keys()
+    for name, tensor in expected.dense.items():
+        torch.testing.assert_close(found.dense[name], tensor, rtol=0, atol=atol)
+
+
+def assert_only_chosen_entries_moved(base: Path, folder: Path, name: str, mlm: bool = False) -> None:
+    """Bit for bit, and each chosen one holds start + delta."""
+    sft, model = result(folder, name), material.load(base, mlm)
+    assert sum(len(diff.indices_K) for diff in sft.sparse.values()) == round(0.08 * maskable(base, mlm))
+    sft.apply(model)
+    weights = load_file(folder / f"{name}.safetensors")
+    assert weights.keys() == dict(model.named_parameters()).keys()
+    assert all(p.equal(weights[n]) for n, p in model.named_parameters())
+
+
+def maskable(base: Path, mlm: bool = False) -> int:
+    return sum(p.numel() for p in maskable_parameters(material.load(base, mlm)).values())
+
+
+def assert_work_is_k_sized(base: Path, folder: Path, name: str, ranks: int) -> None:
+    sft = result(folder, name)
+    trained = round(0.08 * maskable(base)) + sum(t.numel() for t in sft.dense.values())
+    sizes = [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in range(ranks)]
+    state = sum(each["sparse"]["state"] for each in sizes)
+    whole = ranks if name.startswith("zero0") else 1  # at stage 0 each rank has the whole state
+    assert whole * trained <= state <= whole * trained + 100  # partitions are padded to one length
+    for each in sizes:
+        updates, micro_steps = 6, 6 * ACCUMULATE["gradient_accumulation_steps"]
+        assert updates * trained <= each["sparse"]["reduced"] <= micro_steps * (trained + 100)
+        assert each["full"]["reduced"] > 8 * each["sparse"]["reduced"]
+
+
+@pytest.fixture(scope="module")
+def two_ranks(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ZeRO-2 and ZeRO-3 on two ranks, one after the other in one process; and the same, killed and gone on."""
+    folder = tmp_path_factory.mktemp("two")
+    runs: list[dict[str, Any]] = []
+    for stage in (2, 3):
+        runs += [{"name": f"zero{stage}", "zero": stage}]
+        killed = {"name": f"zero{stage}-killed", "zero": stage}
+        runs += [{**killed, "kill": ["sparse", 3], "copy": f"zero{stage}-alone"}, {**killed, "resume": True}]
+    zero(base, folder, 2, runs)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(base: Path, tmp_path_factory: pytest.TempPathFactory) -> SparseFineTuning:
+    return plain(base, tmp_path_factory.mktemp("plain") / "out")
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_ranks_move_the_chosen_entries_only(base: Path, two_ranks: Path, stage: int) -> None:
+    assert_only_chosen_entries_moved(base, two_ranks, f"zero{stage}")
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_ranks_find_what_plain_pytorch_finds(two_ranks: Path, expected: SparseFineTuning, stage: int) -> None:
+    assert_close(result(two_ranks, f"zero{stage}"), expected)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_gradients_state_and_reduced_bytes_are_k_sized(base: Path, two_ranks: Path, stage: int) -> None:
+    assert_work_is_k_sized(base, two_ranks, f"zero{stage}", 2)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_killed_ranks_go_on_to_the_same_bits(two_ranks: Path, stage: int) -> None:
+    assert_close(result(two_ranks, f"zero{stage}-killed"), result(two_ranks, f"zero{stage}"), atol=0)
+
+
+def test_one_rank_goes_on_where_two_stopped(base: Path, two_ranks: Path, expected: SparseFineTuning) -> None:
+    runs = [{"name": f"zero{stage}-alone", "zero": stage, "resume": True} for stage in (2, 3)]
+    zero(base, two_ranks, 1, runs)
+    for stage in (2, 3):
+        assert_close(result(two_ranks, f"zero{stage}-alone"), expected)
+        assert_only_chosen_entries_moved(base, two_ranks, f"zero{stage}-alone")
+
+
+def test_sparse_checkpoints_hold_no_frozen_weight(two_ranks: Path) -> None:
+    for stage in (2, 3):
+        folder = two_ranks / f"zero{stage}" / "stage-2-sparse" / "checkpoint-6"
+        assert not list(folder.rglob("model.safetensors"))
+        for path in folder.rglob("*model_states.pt"):
+            states = torch.load(path, weights_only=False)
+            assert not states.get("frozen_param_fragments")
+            frozen = [n for n in states["module"] if not n.endswith("_delta") and not n.startswith("classifier")]
+            assert not frozen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_every_stage_agrees_with_plain_pytorch(
+    base: Path, tmp_path: Path, expected: SparseFineTuning, ranks: int
+) -> None:
+    tied = plain(base, tmp_path / "plain-mlm", mlm=True)
+    penalised = {"full_l1": 5.0, "sparse_l1": 5.0}
+    expected_l1 = plain(base, tmp_path / "plain-l1", sparse=penalised)
+    runs: list[dict[str, Any]] = []
+    for stage in range(4):
+        runs += [{"name": f"zero{stage}", "zero": stage}, {"name": f"zero{stage}-mlm", "zero": stage, "mlm": True}]
+        l1 = {"sparse_l1": 5.0} if stage == 3 else penalised
+        runs += [{"name": f"zero{stage}-l1", "zero": stage, "sparse": l1}]
+    runs += [{"name": "ddp"}]
+    zero(base, tmp_path, ranks, runs)
+    for name in ("zero0", "zero1", "zero2", "zero3", "ddp"):
+        assert_close(result(tmp_path, name), expected)
+        assert_only_chosen_entries_moved(base, tmp_path, name)
+    for stage in range(4):
+        assert_work_is_k_sized(base, tmp_path, f"zero{stage}", ranks)
+        assert_close(result(tmp_path, f"zero{stage}-mlm"), tied)
+        assert_only_chosen_entries_moved(base, tmp_path, f"zero{stage}-mlm", mlm=True)
+        if stage < 3:
+            assert_close(result(tmp_path, f"zero{stage}-l1"), expected_l1)

@@ -1,0 +1,232 @@
+"""Formats of task data for the fuzz test: random right files, a writer, and a second, simple reader for comparison."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from reading import Reader
+
+from bistil_ds.tasks.readers import read_pairs, read_questions, read_tagged, read_texts, read_trees, read_upos
+
+WORDS = [
+    "a",
+    "Ada",
+    "x1",
+    "ß",
+    "ağaç",
+    "العربية",
+    "日本",
+    "10 000",
+    "#",
+    "_",
+    '"',
+    "l'",
+    "\u200b",
+    "e\u0301",
+    "😀",
+    "O",
+]
+LABELS = ["entailment", "neutral", "contradiction"]
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How files of one reader are made, written and counted.
+
+    Attributes:
+        make: a random right file.
+        write: the canonical file of what the reader gave, each example as the tuple of its values.
+        simple: the examples' values, by a reader that checks nothing; called on text the real one accepted.
+    """
+
+    name: str
+    reader: Reader
+    suffix: str
+    make: Callable[[Random], str]
+    write: Callable[[Sequence[Values]], str]
+    simple: Callable[[str], list[Values]]
+
+
+def _words(rng: Random, most: int = 7) -> list[str]:
+    return [rng.choice(WORDS) for _ in range(rng.randint(1, most))]
+
+
+def _blocks(text: str, border: str = "") -> list[list[str]]:
+    """Lines between borders (empty lines; lines that match `border`)."""
+    lines = ["" if border and re.match(border, line) else line for line in text.split("\n")]
+    return [block.split("\n") for block in re.split(r"\n\n+", "\n".join(lines).strip("\n")) if block]
+
+
+def make_conllu(rng: Random) -> str:
+    text = ""
+    for number in range(rng.randint(1, 4)):
+        words = _words(rng)
+        root = rng.randint(1, len(words))
+        text += f"# sent_id = {number}\n# text = {''.join(words)}\n" if rng.random() < 0.5 else ""
+        for at, word in enumerate(words, 1):
+            if rng.random() < 0.1 and at < len(words):
+                text += f"{at}-{at}\t{word}" + "\t_" * 8 + "\n"
+            head = 0 if at == root else rng.choice([root, at - 1 if at > root else at + 1])
+            relation = "root" if at == root else rng.choice(["nsubj", "obl:tmod", "punct"])
+            text += f"{at}\t{word}\t_\t{rng.choice(['NOUN', 'VERB', 'X'])}\t_\t_\t{head}\t{relation}\t_\t_\n"
+            text += f"{at}.1\t_" + "\t_" * 8 + "\n" if rng.random() < 0.05 else ""
+        text += "\n"
+    return text
+
+
+def write_trees(trees: Sequence[Values]) -> str:
+    rows = [
+        [f"{at}\t{w}\t_\t{u}\t_\t_\t{h}\t{r}\t_\t_\n" for at, (w, u, h, r) in enumerate(zip(*tree, strict=True), 1)]
+        for tree in trees
+    ]
+    return "".join("".join(lines) + "\n" for lines in rows)
+
+
+def simple_trees(text: str) -> list[Values]:
+    found = []
+    for block in _blocks(text):  # what has a HEAD is a word, whatever its number says
+        cells = [line.split("\t") for line in block if line[0] != "#" and line.split("\t")[6] != "_"]
+        words, upos = tuple(c[1] for c in cells), tuple(c[3] for c in cells)
+        found.append((words, upos, tuple(int(c[6]) for c in cells), tuple(c[7].split(":")[0] for c in cells)))
+    return found
+
+
+def write_upos(sentences: Sequence[Values]) -> str:
+    return write_trees([(words, tags, ["_"] * len(words), ["_"] * len(words)) for words, tags in sentences])
+
+
+def simple_upos(text: str) -> list[Values]:
+    cells = [[line.split("\t") for line in block if re.match(r"[0-9]+\t", line)] for block in _blocks(text)]
+    return [(tuple(c[1] for c in lines), tuple(c[3] for c in lines)) for lines in cells]
+
+
+def make_iob2(rng: Random) -> str:
+    separator = rng.choice([" ", "\t"])
+    text = rng.choice(["", f"-DOCSTART-{separator}O\n\n"])
+    for _ in range(rng.randint(1, 5)):
+        tag = "O"
+        for word in _words(rng):
+            kind = rng.choice(["PER", "LOC"])
+            tag = rng.choice(["O", f"B-{kind}", "O" if tag == "O" else f"I-{tag[2:]}"])
+            text += f"{word.replace(' ', '') if separator == ' ' else word}{separator}{tag}\n"
+        text += "\n"
+    return text
+
+
+def write_iob2(sentences: Sequence[Values]) -> str:
+    return "".join("".join(f"{w}\t{t}\n" for w, t in zip(*one, strict=True)) + "\n" for one in sentences)
+
+
+def simple_iob2(text: str) -> list[Values]:
+    found, widths = [], set()
+    for block in _blocks(text, r"-DOCSTART-([ \t]|$)"):
+        cells = [line.split("\t" if "\t" in line else " ") for line in block]
+        found.append((tuple(c[0] for c in cells), tuple(c[-1] for c in cells)))
+        widths |= {len(c) for c in cells}
+    assert len(widths) == 1  # else a line may hold two tokens
+    return found
+
+
+def make_tsv(rng: Random) -> str:
+    names = rng.choice([["premise", "hypothesis", "label"], ["gold_label", "id", "sentence1", "sentence2"]])
+    rows = [names]
+    for _ in range(rng.randint(1, 6)):
+        rows.append([rng.choice(LABELS) if "label" in name else " ".join(_words(rng)) for name in names])
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def simple_tsv(text: str) -> list[Values]:
+    header, *rows = [line.split("\t") for line in text.split("\n") if line]
+    assert all(len(row) == len(header) for row in rows)
+    at = [next(header.index(n) for n in names if n in header) for names in (PREMISE, HYPOTHESIS, LABEL)]
+    return [tuple(row[i] for i in at) for row in rows if row[at[2]] != "-"]
+
+
+PREMISE, HYPOTHESIS, LABEL = ("premise", "sentence1"), ("hypothesis", "sentence2"), ("label", "gold_label")
+
+
+def make_pairs_jsonl(rng: Random) -> str:
+    row = lambda: {"premise": " ".join(_words(rng)), "hypothesis": rng.choice(WORDS), "label": rng.choice(LABELS)}  # noqa: E731
+    return "".join(
+        json.dumps(row() | {"id": n}, ensure_ascii=rng.random() < 0.5) + "\n" for n in range(rng.randint(1, 5))
+    )
+
+
+def write_pairs_jsonl(pairs: Sequence[Values]) -> str:
+    return "".join(
+        json.dumps(dict(zip(("premise", "hypothesis", "label"), pair, strict=True))) + "\n" for pair in pairs
+    )
+
+
+def simple_pairs_jsonl(text: str) -> list[Values]:
+    rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    found = [tuple(next(row[n] for n in names if n in row) for names in (PREMISE, HYPOTHESIS, LABEL)) for row in rows]
+    return [pair for pair in found if pair[2] != "-"]
+
+
+def make_squad(rng: Random) -> str:
+    paragraphs = []
+    for number in range(rng.randint(1, 3)):
+        words = _words(rng, 12)
+        context = " ".join(words)
+        questions: list[dict[str, Any]] = []
+        for at in range(rng.randint(0 if number else 1, 3)):
+            word = rng.choice(words)
+            question = {"id": f"q{number}{at}", "question": rng.choice(WORDS)}
+            if not (none := rng.random() < 0.2):
+                question["answers"] = [{"text": word, "answer_start": context.index(word)}] * rng.randint(1, 2)
+            questions.append(question | ({"answers": [], "is_impossible": True} if none else {}))
+        paragraphs.append({"context": context, "qas": questions})
+    cut = rng.randrange(len(paragraphs))
+    data = [{"title": "t", "paragraphs": paragraphs[:cut]}, {"paragraphs": paragraphs[cut:]}]
+    return json.dumps({"version": "v2.0", "data": data}, ensure_ascii=False, indent=rng.choice([None, 1]))
+
+
+def write_squad(questions: Sequence[Values]) -> str:
+    paragraphs = []
+    for name, question, context, answers in questions:
+        listed = [{"text": text, "answer_start": start} for text, start in answers]
+        one = {"id": name, "question": question, "answers": listed, "is_impossible": not listed}
+        paragraphs.append({"context": context, "qas": [one]})
+    return json.dumps({"data": [{"paragraphs": paragraphs}]})
+
+
+def simple_squad(text: str) -> list[Values]:
+    return [
+        (q["id"], q["question"], p["context"], tuple((a["text"], a["answer_start"]) for a in q["answers"]))
+        for article in json.loads(text)["data"]
+        for p in article["paragraphs"]
+        for q in p["qas"]
+    ]
+
+
+def make_text(rng: Random) -> str:
+    return "".join(rng.choice(["", " ".join(_words(rng))]) + "\n" for _ in range(rng.randint(1, 8))) + "end\n"
+
+
+def simple_text(text: str) -> list[Values]:
+    return [(line.rstrip("\r"),) for line in text.split("\n") if line.strip()]
+
+
+FORMATS = [
+    Format("trees", read_trees, ".conllu", make_conllu, write_trees, simple_trees),
+    Format("upos", read_upos, ".conllu", make_conllu, write_upos, simple_upos),
+    Format("tagged", read_tagged, ".iob2", make_iob2, write_iob2, simple_iob2),
+    Format(
+        "pairs",
+        read_pairs,
+        ".tsv",
+        make_tsv,
+        lambda pairs: "".join("\t".join(row) + "\n" for row in [("premise", "hypothesis", "label"), *pairs]),
+        simple_tsv,
+    ),
+    Format("pairs in JSONL", read_pairs, ".jsonl", make_pairs_jsonl, write_pairs_jsonl, simple_pairs_jsonl),
+    Format("questions", read_questions, ".json", make_squad, write_squad, simple_squad),
+    Format("texts", read_texts, ".txt", make_text, lambda texts: "".join(f"{t}\n" for (t,) in texts), simple_text),
+]

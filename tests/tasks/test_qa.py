@@ -1,0 +1,110 @@
+"""Question answering as a task: rows, batches, answers and scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import text_lines, unigram_tokenizer, xlmr
+from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerFast
+from transformers.modeling_outputs import QuestionAnsweringModelOutput
+
+from bistil_ds.tasks import ReadOptions, find_task
+from bistil_ds.tasks.examples import Place, Question
+
+QA = find_task("qa")
+
+
+def questions() -> list[Question]:
+    """What stands after the question's word?"""
+    found = []
+    for number, line in enumerate(text_lines("aa", 8, seed=3)):
+        words = line.rstrip(".").split()
+        begin = len(words[0]) + 1
+        found.append(Question(str(number), words[0], line, ((words[1], begin),), Place("a.json", number)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return unigram_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    folder = tmp_path_factory.mktemp("mlm")
+    xlmr(len(tokenizer), layers=2).save_pretrained(folder)
+    return folder
+
+
+def test_it_is_found_by_name_with_the_published_settings() -> None:
+    assert (QA.metric, QA.full_epochs, QA.sparse_epochs, QA.learning_rate) == ("f1", 2, 2, 3e-5)
+
+
+def test_it_reads_squad_json(tmp_path: Path) -> None:
+    asked = {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
+    file = {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "Ada did.", "qas": [asked]}]}]}
+    (tmp_path / "a.json").write_text(json.dumps(file))
+    (read,) = QA.read(str(tmp_path / "a.json"), ReadOptions())
+    assert (read.question, read.context, read.answers) == ("Who?", "Ada did.", (("Ada", 0),))
+
+
+def test_only_a_model_that_saw_questions_without_answer_gives_none(tokenizer: PreTrainedTokenizerFast) -> None:
+    answered = questions()
+    unanswered = Question("u", "ba", "ba ke", (), Place("a.json", 9))
+    (row,) = QA.features([unanswered], tokenizer, (), 64, training=False)
+    sure_of_none = [([9.0] + [0.0] * (len(row["input_ids"]) - 1),) * 2]
+    assert QA.decide(unanswered, [row], sure_of_none, QA.labels(answered)) != ""
+    assert QA.decide(unanswered, [row], sure_of_none, QA.labels([*answered, unanswered])) == ""
+
+
+def test_windows_are_no_longer_than_the_model_takes(tokenizer: PreTrainedTokenizerFast) -> None:
+    long = Question("1", "ba", " ".join(text_lines("aa", 30)), (), Place("a.json", 1))
+    rows = QA.features([long], tokenizer, (), 384, training=False)
+    assert max(len(row["input_ids"]) for row in rows) == tokenizer.model_max_length == 64
+
+
+def test_distilled_logits_leave_padding_out() -> None:
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    output = QuestionAnsweringModelOutput(start_logits=torch.ones(2, 3), end_logits=torch.zeros(2, 3))
+    start, end = QA.distilled_logits(output, {"attention_mask": mask})
+    assert start.tolist() == [[1, 1, 1], [1, 1, -1e4]]
+    assert end.tolist() == [[0, 0, 0], [0, 0, -1e4]]
+
+
+def test_scores_are_means_over_questions_in_their_language() -> None:
+    question = Question("1", "?", "die Katze", (("die Katze", 0),), Place("a.json", 1))
+    totals = QA.counts(question, "Katze", "de") + QA.counts(question, "Hund", "de")
+    assert QA.metrics(totals) == {"f1": 0.5, "exact_match": 0.5}
+    assert QA.metrics(np.zeros(3)) == {"f1": 0.0, "exact_match": 0.0}
+
+
+def test_the_saved_model_loads_by_the_auto_class_and_keeps_its_head(folder: Path, tmp_path: Path) -> None:
+    labels = QA.labels(questions())
+    model = QA.load_model(folder, labels)
+    model.save_pretrained(tmp_path)
+    for again in (QA.load_model(tmp_path, labels), AutoModelForQuestionAnswering.from_pretrained(tmp_path)):
+        assert torch.equal(again.qa_outputs.weight, model.qa_outputs.weight)
+        assert tuple(again.config.id2label.values()) == labels
+
+
+def test_a_small_model_learns_its_training_questions(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
+    asked = questions()
+    labels = QA.labels(asked)
+    model = QA.load_model(folder, labels).train()
+    batch = QA.collate(QA.features(asked, tokenizer, labels, 64, training=True), pad_token_id=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        optimizer.step()
+    rows = QA.features(asked, tokenizer, labels, 64, training=False)
+    with torch.no_grad():
+        predictions = QA.predict(model.eval()(**batch), batch)
+    answers = [QA.decide(q, [r], [p], labels) for q, r, p in zip(asked, rows, predictions, strict=True)]
+    totals = sum(QA.counts(*pair, "en") for pair in zip(asked, answers, strict=True))
+    assert QA.metrics(totals)["f1"] > 0.9

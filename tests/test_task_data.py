@@ -1,0 +1,56 @@
+"""Data files of the task commands: names, mixing, label maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.data import mix, parse_pairs
+from bistil_ds.tasks.sources import parse_sources
+
+
+def rows(count: int, first: int) -> list[dict[str, int]]:
+    return [{"example": first + i} for i in range(count)]
+
+
+def test_smaller_sources_are_repeated_to_the_size_of_the_largest() -> None:
+    mixed = [row["example"] for row in mix([rows(7, 0), rows(3, 100)], upsample=True)]
+    assert mixed == [*range(7), 100, 101, 102, 100, 101, 102, 100]
+
+
+def test_without_upsampling_every_row_comes_once() -> None:
+    mixed = [row["example"] for row in mix([rows(4, 0), rows(2, 100)], upsample=False)]
+    assert mixed == [0, 1, 2, 3, 100, 101]
+
+
+def test_a_file_is_called_after_its_language_its_folder_or_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.txt").write_text("x")
+    words = ["ha=data/test.txt", "yo/test.txt", "ig.txt", f"{tmp_path}/a=b.txt"]
+    found = parse_sources(words, "--test_file")
+    assert found == [
+        ("ha", "data/test.txt"),
+        ("yo", "yo/test.txt"),
+        ("ig", "ig.txt"),
+        (tmp_path.name, f"{tmp_path}/a=b.txt"),
+    ]
+
+
+def test_a_hub_data_set_needs_a_language() -> None:
+    with pytest.raises(InputError, match=r"--train_file org/name: expected LANGUAGE=FILE"):
+        parse_sources(["org/name"], "--train_file")
+
+
+def test_label_maps_are_pairs() -> None:
+    assert parse_pairs(["DATE=O", "PERSON=PER"], "--label_map") == {"DATE": "O", "PERSON": "PER"}
+    assert parse_pairs(None, "--label_map") == {}
+
+
+@pytest.mark.parametrize("words", [["DATE"], ["=O"], ["DATE="], ["DATE=O", "DATE=PER"]])
+def test_what_is_no_pair_is_refused(words: list[str]) -> None:
+    with pytest.raises(InputError, match="--label_map DATE|--label_map =O"):
+        parse_pairs(words, "--label_map")
