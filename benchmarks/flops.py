@@ -1,6 +1,6 @@
 """Operations of MMTs, their students and other small models: a forward pass, and a phase-1 step with our losses.
 
-Counted by torch.utils.flop_counter on models without weights, so it takes seconds; our kernels have formulas of their own.
+Counted by torch.utils.flop_counter on models without weights, in seconds; our kernels have formulas of their own.
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     for name, value in values.items():
         if name not in known:
             raise InputError(f"{path}: no flag is called {name!r} (see --help)")
-        if isinstance(value, list):
+        if isinstance(value, dict):
+            flags += [f"--{name}", *(f"{key}={one}" for key, one in value.items())]
+        elif isinstance(value, list):
             flags += [f"--{name}", *map(str, value)]
         elif value is not None:
             flags.append(f"--{name}={value}")

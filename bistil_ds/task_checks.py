@@ -6,6 +6,7 @@ import argparse
 import warnings
 
 import torch
+from transformers import AutoConfig
 from transformers.integrations import get_reporting_integration_callbacks
 
 from bistil_ds import checks, engine
@@ -27,9 +28,25 @@ AT_LEAST_1 = (
 def fill_in(ns: argparse.Namespace, task: Task) -> None:
     """The task's published settings in place of what was not given."""
     ns.learning_rate = task.learning_rate if ns.learning_rate is None else ns.learning_rate
-    ns.max_length = task.max_length if ns.max_length is None else ns.max_length
     ns.full_epochs = task.full_epochs if ns.full_epochs is None else ns.full_epochs
     ns.sparse_epochs = task.sparse_epochs if ns.sparse_epochs is None else ns.sparse_epochs
+
+
+def settle_length(ns: argparse.Namespace, task: Task, flag: str) -> None:
+    """The longest input: what was given, or the task's as far as the model of --`flag` has positions.
+
+    Raises:
+        InputError: the model is not there, or takes fewer tokens than were asked for.
+    """
+    name = getattr(ns, flag)
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # transformers, the hub and json have no common kind
+        raise checks.cannot_load(f"--{flag}", name, error) from None
+    longest = checks.longest_input(config)
+    if ns.max_length is not None and ns.max_length > longest:
+        raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
+    ns.max_length = ns.max_length or min(task.max_length, longest)
 
 
 def check_arguments(ns: argparse.Namespace) -> None:

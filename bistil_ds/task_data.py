@@ -51,17 +51,25 @@ def training_rows(
     return mix(parts, ns.upsample)
 
 
+def check_development_files(ns: argparse.Namespace, task: Task, labels: Sequence[str]) -> None:
+    """InputError for a validation file that cannot be used, or two files of one language."""
+    named = parse_sources(ns.dev_file, "--dev_file")
+    languages = [language for language, _ in named]
+    for language, path in named:
+        if languages.count(language) > 1:
+            raise InputError(f"--dev_file {path}: several are called {language}; name it otherwise, as in NAME={path}")
+        task.check_labels(read_examples(task, path, options(ns, "--dev_file")), labels, "--dev_file")
+
+
 def development_sets(
     ns: argparse.Namespace, task: Task, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]
 ) -> dict[str, TaskData]:
-    """Language → validation data. InputError as `load_data`, and for two files of one language."""
+    """Language → validation data. InputError as `load_data`."""
     read = options(ns, "--dev_file")
-    found: dict[str, TaskData] = {}
-    for language, path in parse_sources(ns.dev_file, "--dev_file"):
-        if language in found:
-            raise InputError(f"--dev_file {path}: {language} is there already; name it otherwise, as in NAME={path}")
-        found[language] = load_data(task, path, tokenizer, labels, ns.max_length, options=read, language=language)
-    return found
+    return {
+        language: load_data(task, path, tokenizer, labels, ns.max_length, options=read, language=language)
+        for language, path in parse_sources(ns.dev_file, "--dev_file")
+    }
 
 
 def absolute(words: Sequence[str], flag: str) -> list[str]:

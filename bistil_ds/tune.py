@@ -20,7 +20,14 @@ from bistil_ds.run_record import RunRecord
 from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments, Stage, maskable_count
 from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
-from bistil_ds.task_data import absolute, data_hashes, development_sets, training_examples, training_rows
+from bistil_ds.task_data import (
+    absolute,
+    check_development_files,
+    data_hashes,
+    development_sets,
+    training_examples,
+    training_rows,
+)
 from bistil_ds.task_preparation import BASE, head_parameters
 from bistil_ds.task_trainer import TaskTrainer
 from bistil_ds.tasks import Task, find_task
@@ -101,11 +108,13 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     if sample:
         command.use_sample(ns)
         ns.train_file, ns.dev_file = ([f"en={sample_task_file(ns.task, 'en', part)}"] for part in ("train", "dev"))
+    task_checks.settle_length(ns, task, command.models[0])
     if ns.deepspeed:
         ns.deepspeed = str(engine.find_config(ns.deepspeed))
     examples = training_examples(ns, task)
     labels = command.labels(ns, task, examples)
     task.check_labels(examples, labels, "--train_file")
+    check_development_files(ns, task, labels)
     given = _given(command, ns)
     if ns.resume_from_checkpoint:
         ns.output_dir = str(folder)

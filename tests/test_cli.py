@@ -14,6 +14,7 @@ from bistil_ds import cli
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES, main
 from bistil_ds.run_folder import new_folder, run_folder
+from bistil_ds.task_arguments import TaskDataArguments
 
 REPOSITORY = Path(__file__).parents[1]
 RECIPES = sorted((REPOSITORY / "launch_scripts" / "recipes").glob("*.yaml"))
@@ -66,6 +67,13 @@ def test_flags_override_the_recipe(tmp_path: Path) -> None:
     recipe.write_text("max_steps: 7\nbf16: true\nlearning_rate: 1e-3\nseed:\n", encoding="utf-8")
     ns = cli.parse([str(recipe), "--max_steps", "9"], TYPES, DESCRIPTION)
     assert (ns.max_steps, ns.bf16, ns.learning_rate, ns.seed) == (9, True, 1e-3, 42)
+
+
+def test_a_mapping_in_a_recipe_stands_for_pairs(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("label_map: {DATE: O, PERSON: PER}\ntrain_file: [a.txt, b.txt]\n", encoding="utf-8")
+    ns = cli.parse([str(recipe)], (TaskDataArguments,), DESCRIPTION)
+    assert (ns.label_map, ns.train_file) == (["DATE=O", "PERSON=PER"], ["a.txt", "b.txt"])
 
 
 def test_a_recipe_works_behind_the_launchers_own_flag(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from bistil_ds.benchmarking.steps import Steps
 def saved_bytes(student: str, teacher: str, batch: int, length: int, dtype: torch.dtype = torch.bfloat16) -> int:
     """Bytes that autograd holds at the end of the student's forward pass and losses, beside weights.
 
-    Attention maps, [.., T, T], are left out: fused attention keeps none. Added are the teacher's aligned states, queries
-    and keys, which wait for the losses.
+    Attention maps, [.., T, T], are left out: fused attention keeps none. Added are the teacher's aligned states,
+    queries and keys, which wait for the losses.
     """
     models = [shape_of(name).to(dtype) for name in (student, teacher)]
     inputs = {"input_ids": torch.zeros(batch, length, dtype=torch.int64, device="meta")}

@@ -69,7 +69,7 @@ def _memory(content: Content) -> Values:
 
 
 def _energy(content: Content) -> Values:
-    per_sentence = {}
+    per_sentence: Values = {}
     for row in content["rows"]:
         if row.get("net") and not row["control"]:
             joules = [sum(w["joules"].values()) - row["idle_watts"] * w["seconds"] for w in row["windows"]]

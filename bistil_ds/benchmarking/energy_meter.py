@@ -103,7 +103,7 @@ class ZeusMeter:
     def end(self) -> Window:
         """Close it."""
         found = self._monitor.end_window("bistil_ds")
-        joules = {}
+        joules: dict[str, float] = {}
         for part, label in (("gpu_energy", "GPU"), ("cpu_energy", "package"), ("dram_energy", "dram")):
             joules |= {f"{label} {index}": value for index, value in (getattr(found, part, None) or {}).items()}
         return Window(found.time, joules, None)

@@ -19,8 +19,8 @@ def energy_grids(content: Mapping[str, Any]) -> list[Grid]:
     commands = [row for row in rows if "command" in row and "joules" in row]
     grids = []
     if missing:
-        cells = [[row["model"], "unavailable", "unavailable"] for row in missing]
-        grids.append(Grid("Energy", ["model", "J/sentence", "ratio"], cells, missing[0]["unavailable"]))
+        names = [[row["model"], "unavailable", "unavailable"] for row in missing]
+        grids.append(Grid("Energy", ["model", "J/sentence", "ratio"], names, missing[0]["unavailable"]))
     if models:
         grids.append(_models(models, content))
     if commands:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.benchmarking.energy_tables import energy_grids, energy_plots
+from bistil_ds.benchmarking.flops import flops_grids
 from bistil_ds.benchmarking.kernel_files import summary
 from bistil_ds.benchmarking.latency_plots import latency_plots
 from bistil_ds.benchmarking.latency_tables import latency_grids
@@ -17,6 +18,7 @@ from bistil_ds.benchmarking.memory_tables import memory_grids, memory_plots
 from bistil_ds.benchmarking.plots import Plot
 from bistil_ds.benchmarking.quality import is_evaluation, quality_grids, quality_plots
 from bistil_ds.benchmarking.result_file import read_result
+from bistil_ds.benchmarking.scaling import scaling_grids
 from bistil_ds.benchmarking.tables import Grid
 from bistil_ds.benchmarking.throughput import throughput_grids
 from bistil_ds.errors import InputError
@@ -40,6 +42,8 @@ CHAPTERS = {
     "latency": Chapter("Latency", latency_grids, latency_plots),
     "memory": Chapter("Memory", memory_grids, memory_plots),
     "energy": Chapter("Energy", energy_grids, energy_plots),
+    "flops": Chapter("Operations", flops_grids),
+    "scaling": Chapter("Scaling", scaling_grids),
     "throughput": Chapter("A training step", throughput_grids),
     "kernels": Chapter("Kernels", lambda content: [summary(content["rows"])]),
 }

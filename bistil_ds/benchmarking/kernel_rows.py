@@ -47,11 +47,8 @@ class Bench:
     def measure(self, case: Case) -> list[dict[str, Any]]:
         """One row a way, ours first. A peer that fails or is not there says so in `status`; ours must not fail."""
         try:
-            ways = self._ways(case)
-            found = {name: self._first_call(name, way) for name, way in ways.items()}
-            return self._rows(case, ways, found)
+            return self._rows(case, self._ways(case))
         finally:
-            ways = found = {}
             self._free()
 
     def _ways(self, case: Case) -> dict[str, Subject | str]:
@@ -82,9 +79,8 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _rows(
-        self, case: Case, ways: Mapping[str, Subject | str], found: dict[str, list[Tensor] | str]
-    ) -> list[dict[str, Any]]:
+    def _rows(self, case: Case, ways: Mapping[str, Subject | str]) -> list[dict[str, Any]]:
+        found = {name: self._first_call(name, way) for name, way in ways.items()}
         status = {name: _agreement(case, name, found) for name in ways}
         alive = {n: w for n, w in ways.items() if isinstance(w, Subject) and not isinstance(found[n], str)}
         found.clear()

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from bistil_ds.benchmarking.budget import Budget
 from bistil_ds.benchmarking.engines import unavailable
 from bistil_ds.benchmarking.model_shapes import label_of, reference_of
 from bistil_ds.benchmarking.own_process import InOwnProcess
@@ -64,26 +65,6 @@ class Plan:
         if label.endswith(AGAIN):
             return label.removesuffix(AGAIN)
         return label_of(reference_of(self.names()[label], self.models))
-
-
-class Budget:
-    """Measuring time, shared out by weight; what one case leaves over goes to the others."""
-
-    def __init__(self, seconds: float, weights: Sequence[float]) -> None:
-        self.stop = time.perf_counter() + seconds
-        self.whole = self.left = sum(weights)
-
-    def share(self, weight: float) -> float:
-        """Seconds for a case of this weight."""
-        return max(0.0, self.stop - time.perf_counter()) * weight / self.left
-
-    def spend(self, weight: float) -> None:
-        """A case of this weight is done."""
-        self.left -= weight
-
-    def done(self, part: float = 0.0) -> float:
-        """The share of everything that is done, and `part` of the weight besides."""
-        return 1 - (self.left - part) / self.whole
 
 
 def measure(plan: Plan, content: dict[str, Any], tell: Tell, save: Callable[[], None]) -> None:

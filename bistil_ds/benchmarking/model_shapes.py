@@ -110,7 +110,7 @@ def _our_config(name: str) -> PretrainedConfig | None:
     for mmt in (*MMTS, *LARGE):
         if name == mmt:
             return _mmt_config(mmt)
-        for factor in FACTORS:
+        for factor in (1, *FACTORS):  # 1: the MMT itself, trimmed
             for vocabulary in VOCABULARIES:
                 if name == student_name(mmt, factor, vocabulary):
                     return _student_config(_mmt_config(mmt), factor, vocabulary)

@@ -16,7 +16,7 @@ class Grid:
 
     title: str
     columns: Sequence[str]
-    rows: list[Sequence[str]] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
     note: str = ""
 
     def rich(self) -> Table:

@@ -1,33 +1,34 @@
-"""Measured bytes of a phase-1 step under ZeRO on this machine's ranks, beside what `zero_memory` says.
+"""Measured bytes of a phase-1 step under ZeRO on ranks of this machine, beside what `zero_memory` says.
 
-Two models that differ in their vocabulary alone are run: the difference of their peaks is that of the states of the
-added parameters, as libraries, activations and buffers are the same. bf16, one rank a process, gloo on a CPU.
+Models that differ in their number of layers alone are run on few tokens: the difference of their peaks is that of the
+states of the added parameters, as libraries and embeddings are the same. bf16, a process for each rank, gloo on a CPU.
 """
 
 from __future__ import annotations
 
-import gc
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from bistil_ds import engine
+from bistil_ds.benchmarking.collectives import SentBytes
 from bistil_ds.benchmarking.memory import Peak, peak_of
 from bistil_ds.benchmarking.own_process import InOwnProcess
 from bistil_ds.benchmarking.steps import Shape, random_steps
 from bistil_ds.benchmarking.zero_memory import sent_bytes, state_bytes, teacher_bytes
 
-SMALL = Shape(length=32, batch=1, layers=2, width=256, heads=4, vocabulary=10_000)
-WORDS = (20_000, 60_000)  # added to both models
+SMALL = Shape(length=8, batch=1, layers=0, width=512, heads=8, vocabulary=1000)
+LAYERS = (4, 12)  # of the teacher; the student has half
 STEPS = 3
 
 
 class Rank:
-    """One rank of a run."""
+    """One rank of a run; ranks meet in `run`."""
 
     def __init__(self, rank: int, ranks: int, port: int) -> None:
         torch.set_num_threads(1)
@@ -35,52 +36,69 @@ class Rank:
         os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
         engine.choose_accelerator()
 
-    def run(self, mode: str, shape: Shape) -> dict[str, Any]:
-        """Peak of a few steps and the bytes this rank gave to collectives in one."""
+    def run(self, stage: int, shape: Shape) -> tuple[Peak, float]:
+        """Peak of a few steps, and the bytes the last one sent."""
         engine.prepare_environment(use_deepspeed=True)
         engine.start_distributed(use_deepspeed=True)
-        sent: list[int] = []
-        peak = peak_of(lambda: self._build(mode, shape, sent), STEPS)
+        sent = [0.0]
+        peak = peak_of(lambda: _stepper(stage, shape, sent), STEPS)
         engine.stop_distributed()
-        return {**asdict(peak), "given": sent[-1]}
-
-    def _build(self, mode: str, shape: Shape, sent: list[int]) -> Any:
-        import deepspeed
-        from deepspeed.comm.comm import comms_logger
-
-        steps = random_steps(shape, torch.device("cpu"))
-        student, teacher = steps.student.to(torch.bfloat16), steps.teacher.to(torch.bfloat16)
-        trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
-        wrapped, *_ = deepspeed.initialize(
-            model=student, optimizer=torch.optim.AdamW(trained, lr=1e-4, foreach=False), config=_config(mode)
-        )
-        assert teacher is steps.distiller.teacher
-        gc.collect()
-
-        def step() -> None:
-            comms_logger.reset_data()
-            wrapped.backward(steps.distiller(wrapped, steps.inputs).total)
-            wrapped.step()
-            sizes = comms_logger.get_raw_data()
-            sent.append(sum(int(size) * found[0] for calls in sizes.values() for size, found in calls.items()))
-
-        return step
+        return peak, sent[0]
 
 
-def _config(mode: str) -> dict[str, Any]:
-    return {
-        "train_micro_batch_size_per_gpu": 1,
+def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
+    """A step under DeepSpeed that leaves in `sent` what it sent."""
+    import deepspeed
+
+    steps = random_steps(shape, torch.device("cpu"))
+    student = steps.student.to(torch.bfloat16)
+    steps.teacher.to(torch.bfloat16)
+    trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    config = {
+        "train_micro_batch_size_per_gpu": shape.batch,
         "bf16": {"enabled": True},
         "zero_allow_untested_optimizer": True,
-        "zero_optimization": {"stage": int(mode), "stage3_param_persistence_threshold": 0},
-        "comms_logger": {"enabled": True, "verbose": False, "prof_all": True, "debug": False},
+        "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": 0},
         "steps_per_print": 1_000_000,
     }
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, foreach=False)
+    wrapped, *_ = deepspeed.initialize(model=student, optimizer=optimizer, config=config)
+
+    def step() -> None:
+        with SentBytes(engine.world_size()) as counted:
+            wrapped.backward(steps.distiller(wrapped, steps.inputs).total)
+            wrapped.step()
+        sent[0] = counted.total
+
+    return step
 
 
-def run_ranks(mode: str, ranks: int, shape: Shape) -> list[dict[str, Any]]:
-    """Every rank's `Rank.run`, side by side."""
+def run_ranks(stage: int, ranks: int, shape: Shape) -> list[tuple[Peak, float]]:
+    """`Rank.run` of every rank, side by side."""
     port = engine.free_port()
     with ExitStack() as stack, ThreadPoolExecutor(ranks) as together:
         processes = [stack.enter_context(InOwnProcess(Rank, rank, ranks, port)) for rank in range(ranks)]
-        return list(together.map(lambda process: process.call("run", mode, shape), processes))
+        return list(together.map(lambda process: process.call("run", stage, shape), processes))
+
+
+def check(stage: int, ranks: int, shape: Shape = SMALL, layers: tuple[int, int] = LAYERS) -> dict[str, Any]:
+    """A row: bytes for each parameter added to the student, of memory and of what is sent, measured and computed.
+
+    The teacher is whole on each rank here, and what is added to it counts in both.
+    """
+    few, many = (run_ranks(stage, ranks, replace(shape, layers=count)) for count in layers)
+    a_layer = _parameters(replace(shape, layers=2)) - _parameters(replace(shape, layers=1))
+    added = a_layer * (layers[1] - layers[0]) // 2
+    peaks = [max(peak.peak - peak.empty for peak, _ in runs) for runs in (few, many)]
+    sent = [max(bytes_ for _, bytes_ in runs) for runs in (few, many)]
+    mode = str(stage)
+    memory = state_bytes(mode, added, 0, ranks).device + teacher_bytes("0", 2 * added, 0, ranks)
+    row: dict[str, Any] = {"stage": stage, "ranks": ranks, "added_parameters": added, "peak_bytes": peaks}
+    row |= {"memory": (peaks[1] - peaks[0]) / added, "memory_predicted": memory / added}
+    row |= {"sent": (sent[1] - sent[0]) / added, "sent_predicted": sent_bytes(mode, added, 0, ranks) / added}
+    return row
+
+
+def _parameters(shape: Shape) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in shape.model(shape.layers, torch.device("meta")).parameters())

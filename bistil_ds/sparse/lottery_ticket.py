@@ -108,6 +108,7 @@ class LotteryTicketTrainer:
         for stage in self.stages:
             if not stage.is_done:
                 self._run(stage, resume)
+                _free_memory()
                 resume = None
         return SparseFineTuning.load(self.stages[-1].result)
 
@@ -227,11 +228,15 @@ class LotteryTicketTrainer:
 
 
 def _release(trainer: Any) -> None:
-    """Take the trainer apart, so that the next stage finds its memory free; its arguments and state are left of it."""
+    """Take the trainer apart; its arguments and state are left of it, whoever keeps it."""
     if trainer.is_deepspeed_enabled:
         trainer.model_wrapped.destroy()
     trainer.accelerator.free_memory()
     trainer.__dict__ = {"args": trainer.args, "state": trainer.state}
+
+
+def _free_memory() -> None:
+    """What a stage held in cycles, for the next one to use."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -16,7 +16,8 @@ def check_known(found: Iterable[tuple[str, Place]], known: Sequence[str], flag: 
     taught = set(known)
     for label, place in found:
         if label not in taught:
+            mapped = label.removeprefix("B-").removeprefix("I-")  # an entity's type stands for both its tags
             raise InputError(
                 f"{flag}: {place}: {kind} {label!r} is none the model knows ({', '.join(known)}); "
-                f"read it as one of them, such as --label_map {label}={other}"
+                f"read it as one of them, such as --label_map {mapped}={other}"
             )

@@ -84,7 +84,9 @@ class QuestionAnswering(Task):
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[Sequence[float], Sequence[float]]]:
         """Start and end logits of each window's real tokens."""
         lengths = batch["attention_mask"].sum(dim=1).tolist()
-        start_BT, end_BT = (logits.detach().float().cpu().numpy() for logits in (outputs.start_logits, outputs.end_logits))
+        start_BT, end_BT = (
+            logits.detach().float().cpu().numpy() for logits in (outputs.start_logits, outputs.end_logits)
+        )
         return [
             (as_numbers(start_T[:length]), as_numbers(end_T[:length]))
             for start_T, end_T, length in zip(start_BT, end_BT, lengths)

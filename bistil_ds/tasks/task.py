@@ -97,9 +97,7 @@ class Task(ABC):
         """One prediction for each row of the batch: plain lists, numbers and strings of the CPU."""
 
     @abstractmethod
-    def decide(
-        self, example: Any, rows: Sequence[Row], predictions: Sequence[Any], labels: Sequence[str]
-    ) -> Any:
+    def decide(self, example: Any, rows: Sequence[Row], predictions: Sequence[Any], labels: Sequence[str]) -> Any:
         """The answer for one example from the predictions for its rows: tags, (heads, relations), a label, a text."""
 
     @abstractmethod

@@ -208,7 +208,8 @@ def key_gradients(
 ):  # fmt: skip
     """dk of the student, each [B, T, H, d] contiguous: a program for each block of keys, over all queries.
 
-    Tiles are [keys, queries] here, so that the last product takes them as they are."""
+    Tiles are [keys, queries] here, so that the last product takes them as they are. Queries that do not count need no
+    mask: they are read as 0, so their finite scores are multiplied by 0."""
     pair, blocks = tl.program_id(1), tl.cdiv(T, OWN)
     head = (tl.program_id(0) // blocks).to(tl.int64)
     b, h = head // H, head % H
@@ -230,9 +231,8 @@ def key_gradients(
         query_real = _real(mask if MASK_QUERIES else None, query, T, m_t)
         s = _scores(own_s, k_s, key, real, ks_t, ks_d, q_s, query, query_real, qs_t, qs_d, d_s, WIDTH_S, PART)
         t = _scores(own_t, k_t, key, real, kt_t, kt_d, q_t, query, query_real, qt_t, qt_d, d_t, WIDTH_T, PART)
-        both = real[:, None] & query_real[None, :]
-        s = tl.where(both, s * scale_s, float("-inf"))
-        t = tl.where(both, t * scale_t, float("-inf"))
+        s = tl.where(real[:, None], s * scale_s, float("-inf"))
+        t = tl.where(real[:, None], t * scale_t, float("-inf"))
         lse_s = tl.load(stat + query, mask=query_real, other=0.0)
         lse_t = tl.load(stat + layer + query, mask=query_real, other=0.0)
         delta = tl.load(stat + 2 * layer + query, mask=query_real, other=0.0)

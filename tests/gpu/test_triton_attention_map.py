@@ -9,7 +9,15 @@ import torch
 from bistil_kernels import attention_map_loss
 
 from tests.kernels.exactness import ALLOWANCE, assert_as_exact_as_plain, assert_near_float64, draw_mask
-from tests.kernels.test_attention_map import call, plain, queries_keys
+from tests.kernels.test_attention_map import (  # noqa: F401
+    call,
+    plain,
+    queries_keys,
+    test_a_padded_batch_counts_like_its_sequences_cut_to_length,
+    test_equal_queries_and_keys_cost_nothing,
+    test_padding_may_hold_garbage,
+    test_pairs_are_independent,
+)
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,7 +9,15 @@ import torch
 from bistil_kernels import hidden_state_loss
 
 from tests.kernels.exactness import ALLOWANCE, assert_as_exact_as_plain, draw_mask
-from tests.kernels.test_hidden_state import P, plain
+from tests.kernels.test_hidden_state import (  # noqa: F401
+    P,
+    plain,
+    test_a_second_backward_through_a_kept_graph_gives_the_same_gradient,
+    test_a_zero_state_has_cosine_zero_and_a_finite_gradient,
+    test_an_upstream_gradient_told_beforehand_changes_no_gradient,
+    test_gradients_add_up_over_several_passes_as_torchs_do,
+    test_padding_may_hold_garbage,
+)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -78,3 +86,14 @@ def test_nothing_waits_for_the_device() -> None:
             (hidden_state_loss(x[:P], x[P:], mask) * 0.5).sum().backward()
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_mean_over_pairs_touches_no_gradient_again() -> None:
+    student = [torch.randn(8, 256, 768, dtype=torch.bfloat16, requires_grad=True) for _ in range(P)]
+    teacher = [torch.randn(8, 256, 768, dtype=torch.bfloat16) for _ in range(P)]
+
+    def gradients(upstream: float) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(hidden_state_loss(student, teacher, None, upstream=upstream).mean(), student)
+
+    for told, other in zip(gradients(1 / P), gradients(1.0)):
+        torch.testing.assert_close(told, other, rtol=2**-7, atol=0)

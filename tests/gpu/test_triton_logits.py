@@ -93,6 +93,22 @@ def test_linear_kl_is_as_exact_as_making_the_logits(
     assert_near(*results, dtype)
 
 
+def test_linear_kl_of_fp32_is_exact_where_the_program_allows_tf32() -> None:
+    torch.manual_seed(0)
+    inputs = [torch.randn(shape, device="cuda") for shape in ((64, 768), (30_522, 768), (64, 768), (30_522, 768))]
+    inputs[1] /= 768**0.5
+    inputs[3] /= 768**0.5
+    setting = torch.backends.cuda.matmul
+    before, setting.fp32_precision = setting.fp32_precision, "tf32"
+    try:
+        value = linear_distillation_kl(*inputs)
+    finally:
+        setting.fp32_precision = before
+    hidden, weight, teacher_hidden, teacher_weight = (x.double() for x in inputs)
+    exact = plain(hidden @ weight.t(), teacher_hidden @ teacher_weight.t(), 1.0)
+    torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=0)
+
+
 def test_linear_kl_needs_little_memory_beside_its_gradients() -> None:
     N, V, D = 2048, 250_002, 768
     hidden, teacher_hidden = (torch.randn(N, D, device="cuda", dtype=torch.bfloat16) for _ in range(2))

@@ -71,6 +71,19 @@ def test_steps_are_adamw_on_the_deltas(dtype: torch.dtype, dense: bool) -> None:
     assert all(torch.equal(x, y) for x, y in zip(weights, starts))
 
 
+def test_tensors_of_a_flat_buffer_may_begin_anywhere() -> None:
+    torch.manual_seed(0)
+    flat = torch.randn(3_000_003, device="cuda").bfloat16()
+    weights, start = [flat[1:1_000_002], flat[1_000_005:]], flat.clone()
+    indices = [some(x, 0.08) for x in weights]
+    news = [torch.randn(len(i) + 1, device="cuda").bfloat16()[1:] for i in indices]
+    olds = swap_in(weights, indices, news)
+    for found, new in zip(gather_at(weights, indices), news):
+        assert torch.equal(found, new)
+    swap_in(weights, indices, olds)
+    assert torch.equal(flat, start)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("density", [0.01, 0.08])
 def test_selection_is_what_a_stable_sort_would_choose(dtype: torch.dtype, density: float) -> None:

@@ -43,8 +43,8 @@ class Tags(Dataset):
 
 
 def write_base(folder: Path) -> Path:
-    """The folder of the base model, a masked language model of two layers with tied embeddings."""
-    tiny.xlmr(VOCABULARY, layers=2, width=16).save_pretrained(folder)
+    """The folder of the base model, a masked language model of one layer with tied embeddings."""
+    tiny.xlmr(VOCABULARY, layers=1, width=16).save_pretrained(folder)
     return folder
 
 
@@ -88,7 +88,7 @@ def arguments(folder: Path, **changes: Any) -> TrainingArguments:
         "learning_rate": 1e-2,
         "logging_steps": 1,
         "save_strategy": "steps",
-        "save_steps": 3,
+        "save_steps": 2,
         "report_to": "none",
         "disable_tqdm": True,
         "use_cpu": True,
@@ -110,5 +110,5 @@ def factory(mlm: bool = False, rows: int = 64, probe: Any = None, padding: bool 
 
 
 def sparse(**changes: Any) -> SparseArguments:
-    """8 %, six steps in each stage."""
-    return SparseArguments(**{"full_max_steps": 6, "sparse_max_steps": 6, **changes})
+    """8 %, four steps in each stage."""
+    return SparseArguments(**{"full_max_steps": 4, "sparse_max_steps": 4, **changes})

@@ -53,7 +53,7 @@ def test_ties_go_to_the_first_name_and_then_the_lowest_index(base: Path, tmp_pat
 
 def test_kept_entries_stay_whatever_moved(base: Path) -> None:
     model = material.load(base)
-    name = "roberta.encoder.layer.1.output.dense.weight"
+    name = "roberta.encoder.layer.0.output.dense.weight"
     maskable_parameters(model)[name].data.view(-1)[:50] += 1
     kept = {
         name: torch.tensor([60, 61], dtype=torch.int32),

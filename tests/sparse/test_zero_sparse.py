@@ -39,7 +39,7 @@ def zero(base: Path, folder: Path, ranks: int, runs: list[dict[str, Any]]) -> No
         words = [sys.executable, str(HERE / "zero_program.py"), str(base), str(folder), json.dumps(runs)]
         log = (folder / f"log-{ranks}-{rank}").open("w")
         processes.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
-    codes = [process.wait(600) for process in processes]
+    codes = [process.wait(850) for process in processes]
     assert not any(codes), "".join((folder / f"log-{ranks}-{rank}").read_text()[-2500:] for rank in range(ranks))
 
 
@@ -87,7 +87,7 @@ def assert_work_is_k_sized(base: Path, folder: Path, name: str, ranks: int) -> N
     whole = ranks if name.startswith("zero0") else 1  # at stage 0 each rank has the whole state
     assert whole * trained <= state <= whole * trained + 100  # partitions are padded to one length
     for each in sizes:
-        updates, micro_steps = 6, 6 * ACCUMULATE["gradient_accumulation_steps"]
+        updates, micro_steps = 4, 4 * ACCUMULATE["gradient_accumulation_steps"]
         assert updates * trained <= each["sparse"]["reduced"] <= micro_steps * (trained + 100)
         assert each["full"]["reduced"] > 8 * each["sparse"]["reduced"]
 
@@ -100,7 +100,7 @@ def two_ranks(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stage in (2, 3):
         runs += [{"name": f"zero{stage}", "zero": stage}]
         killed = {"name": f"zero{stage}-killed", "zero": stage}
-        runs += [{**killed, "kill": ["sparse", 3], "copy": f"zero{stage}-alone"}, {**killed, "resume": True}]
+        runs += [{**killed, "kill": ["sparse", 2], "copy": f"zero{stage}-alone"}, {**killed, "resume": True}]
     zero(base, folder, 2, runs)
     return folder
 
@@ -140,7 +140,7 @@ def test_one_rank_goes_on_where_two_stopped(base: Path, two_ranks: Path, expecte
 
 def test_sparse_checkpoints_hold_no_frozen_weight(two_ranks: Path) -> None:
     for stage in (2, 3):
-        folder = two_ranks / f"zero{stage}" / "stage-2-sparse" / "checkpoint-6"
+        folder = two_ranks / f"zero{stage}" / "stage-2-sparse" / "checkpoint-4"
         assert not list(folder.rglob("model.safetensors"))
         for path in folder.rglob("*model_states.pt"):
             states = torch.load(path, weights_only=False)

@@ -81,7 +81,7 @@ JSONL = {
         '{"premise": "A", "premise": "B", "label": 1}',
         "line 1: the key 'premise' stands twice in one object",
     ),
-    "long number": (GOOD.replace('"neutral"', "1" * 5000), "line 1: "),
+    "long number": (GOOD.replace('"neutral"', "1" * 5000), "line 1: a number with thousands of digits"),
     "number as text": (GOOD.replace('"A"', "3"), "line 1: premise is 3; expected a string"),
     "true": (GOOD.replace('"neutral"', "true"), "line 1: label is True"),
     "null": (GOOD.replace('"neutral"', "null"), "line 1: label is None"),

@@ -106,6 +106,7 @@ CONTENT = {
     "cut": (b'{"data": [\n{"paragraphs"', "not JSON (Expecting ':' delimiter at line 2, column 14)"),
     "a list": (b"[]", "is no SQuAD file"),
     "deep": (b'{"data": ' + b"[" * 100_000, "JSON nested too deeply"),
+    "long number": (b'{"data":\n' + b"1" * 5000 + b"}", "a number with thousands of digits at line 2"),
     "two lists of questions": (b'{"data": [], "data": []}', "the key 'data' stands twice in one object"),
     "Latin-1": (b'{"data": [\n"\xe9"]}', "line 2 is not UTF-8 (byte 0xe9)"),
 }

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.readers.lines import shown
+
+
+class _KeyTwiceError(ValueError):
+    """An object has a key twice, so one of the values would be lost."""
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -21,8 +26,10 @@ def parse_json(text: str, where: str) -> Any:
         raise InputError(f"{where}: not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
     except RecursionError:
         raise InputError(f"{where}: JSON nested too deeply") from None
-    except ValueError as error:  # from _object_of, or of a number with thousands of digits
-        raise InputError(f"{where}: {str(error).partition(';')[0]}") from None
+    except _KeyTwiceError as error:
+        raise InputError(f"{where}: {error}") from None
+    except ValueError:  # what is left: Python reads no number of over 4,300 digits
+        raise InputError(f"{where}: a number with thousands of digits{_place_of_long_number(text)}") from None
 
 
 def text_at(value: dict[str, Any], key: str, where: str) -> str:
@@ -48,5 +55,10 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {shown(twice)} stands twice in one object")
+        raise _KeyTwiceError(f"the key {shown(twice)} stands twice in one object")
     return value
+
+
+def _place_of_long_number(text: str) -> str:
+    found = re.search(r"[0-9]{1000,}", text)
+    return f" at line {text.count(chr(10), 0, found.start()) + 1}" if found else ""

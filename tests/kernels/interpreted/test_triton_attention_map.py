@@ -14,7 +14,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from tests.kernels.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
-from tests.kernels.test_attention_map import plain, queries_keys
+from tests.kernels.test_attention_map import (  # noqa: F401
+    plain,
+    queries_keys,
+    test_a_padded_batch_counts_like_its_sequences_cut_to_length,
+    test_padding_may_hold_garbage,
+)
+from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
@@ -75,24 +81,6 @@ def test_heads_may_have_any_width(width: int, dtype: torch.dtype) -> None:
 
 def test_a_single_token_costs_nothing() -> None:
     assert call(queries_keys(1, 1, 1, 1, 1, torch.float32), None, "mse", True).item() == 0.0
-
-
-@pytest.mark.parametrize("garbage", [torch.nan, torch.inf])
-@pytest.mark.parametrize("kind", ["mse", "kl"])
-def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
-    x = queries_keys(1, 2, 5, 4, 4, torch.float32)
-    mask = torch.tensor([[True, False, True, True, False]])
-    clean = call(x, mask, kind, True)
-    for y in x:
-        y[:, :, ~mask[0]] = garbage
-    q, k = x[0].requires_grad_(), x[1].requires_grad_()
-    value = call(x, mask, kind, True)
-    value.backward()
-    assert torch.equal(value.detach(), clean)
-    for gradient in (q.grad, k.grad):
-        assert gradient is not None
-        assert gradient.isfinite().all()
-        assert not gradient[:, :, ~mask[0]].any()
 
 
 @pytest.mark.usefixtures("small_tiles")

@@ -14,7 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from tests.kernels.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
-from tests.kernels.test_hidden_state import P, plain
+from tests.kernels.test_hidden_state import (  # noqa: F401
+    P,
+    plain,
+    test_a_zero_state_has_cosine_zero_and_a_finite_gradient,
+    test_an_upstream_gradient_told_beforehand_changes_no_gradient,
+    test_gradients_add_up_over_several_passes_as_torchs_do,
+    test_padding_may_hold_garbage,
+)
+from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
@@ -92,31 +100,6 @@ def test_pairs_of_different_layouts_keep_their_places() -> None:
     assert value[3].item() == 0.0
 
 
-@pytest.mark.parametrize("kind", ["mse", "cosine"])
-@pytest.mark.parametrize("garbage", [torch.nan, torch.inf])
-def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
-    student, teacher = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
-    mask = torch.tensor([[True, True, False, False], [True, True, True, False]])
-    clean = hidden_state_loss([student], [teacher], mask, kind=kind)
-    student[~mask] = teacher[~mask] = garbage
-    student.requires_grad_()
-    value = hidden_state_loss([student], [teacher], mask, kind=kind)
-    value.sum().backward()
-    assert torch.equal(value.detach(), clean)
-    assert student.grad is not None
-    assert not student.grad[~mask].any()
-    assert student.grad.isfinite().all()
-
-
-def test_a_zero_state_has_cosine_zero_and_a_finite_gradient() -> None:
-    student = torch.zeros(1, 2, 3, requires_grad=True)
-    value = hidden_state_loss([student], [torch.ones(1, 2, 3)], None, kind="cosine")
-    value.sum().backward()
-    assert value.item() == 1.0
-    assert student.grad is not None
-    assert student.grad.isfinite().all()
-
-
 def test_fp16_gradients_survive_a_loss_scale_beyond_fp16() -> None:
     student, teacher = (torch.randn(2, 64, 32, dtype=torch.float16) for _ in range(2))
     (hidden_state_loss([student.requires_grad_()], [teacher], None) * 2.0**18).sum().backward()
@@ -144,18 +127,6 @@ def test_the_last_backward_pass_allocates_no_second_gradient() -> None:
         torch.autograd.grad(value, student)
     assert "bistil_kernels::scale_gradients" in kept.names
     assert "bistil_kernels::scale_gradients_" in last.names
-
-
-@pytest.mark.parametrize("kind", ["mse", "cosine"])
-@pytest.mark.parametrize("dtype", ALLOWANCE)
-def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dtype: torch.dtype) -> None:
-    x = [y.contiguous() for y in states(2, 5, 6, 6, dtype, dtype)]
-    student = [y.requires_grad_() for y in x[:P]]
-    for weights in (torch.tensor([0.3, 0.3]), torch.tensor([0.3, -2.0])):  # as told, and not
-        values = hidden_state_loss(student, x[P:], None, kind=kind, upstream=0.3)
-        found = torch.autograd.grad(values, student, weights)
-        wanted = torch.autograd.grad(hidden_state_loss(student, x[P:], None, kind=kind), student, weights)
-        torch.testing.assert_close(found, wanted, rtol=2 * torch.finfo(dtype).eps, atol=1e-7)
 
 
 def test_gradients_prepared_for_their_upstream_are_left_alone() -> None:
