@@ -7,7 +7,7 @@ Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -118,7 +118,7 @@ class Distiller:
         positions = None if labels_BT is None else flat_positions(labels_BT != -100)
         view = self.teacher_view(inputs, positions if self.weights["logit"].used else None)
         weights = {name: weight.at(progress) for name, weight in self.weights.items()}
-        terms = self._student_terms(model, inputs, mask_BT, view, positions, labels_BT)
+        terms = self._student_terms(model, inputs, mask_BT, view, positions, labels_BT, weights)
         parts = [weights[name] * value.mean() for name, value in _present(terms)]
         terms.total = torch.stack(parts).sum()
         return terms
@@ -166,6 +166,7 @@ class Distiller:
         view: TeacherView,
         positions: Tensor | None,
         labels_BT: Tensor | None,
+        weights: Mapping[str, float],
     ) -> Terms:
         terms = Terms(total=torch.zeros(()))
         self.student_head.set(positions, self._vocabulary_losses(view, positions, labels_BT))
@@ -184,7 +185,7 @@ class Distiller:
             terms.cosine = 1 - hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
         if self.weights["hidden"].used:
             hidden_mask = None if self.losses.published_losses else mask_BT
-            terms.hidden = hidden_terms(student_states, view.hidden, hidden_mask, self.projections)
+            terms.hidden = hidden_terms(student_states, view.hidden, hidden_mask, self.projections, weights["hidden"])
         view.hidden.clear()  # freed before the maps are worked on
         if self.weights["attention"].used:
             kind, published = self.losses.attention_loss, self.losses.published_losses

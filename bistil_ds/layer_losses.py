@@ -44,16 +44,24 @@ class Alignment:
 
 
 def hidden_terms(
-    student: list[Tensor], teacher: list[Tensor], mask_BT: Tensor | None, projections: Sequence[Tensor] | None
+    student: list[Tensor],
+    teacher: list[Tensor],
+    mask_BT: Tensor | None,
+    projections: Sequence[Tensor] | None,
+    weight: float,
 ) -> Tensor:
-    """fp32 [P]: the MSE of each pair of states [B, T, D], in order. On a CPU both lists are empty afterwards."""
+    """fp32 [P]: the MSE of each pair of states [B, T, D], in order. On a CPU both lists are empty afterwards.
+
+    weight: of their mean in the total; known beforehand, it saves a pass over the gradients.
+    """
+    upstream = weight / len(student) if weight > 0 else 1.0
     if student[0].is_cuda:  # one launch for all pairs
-        return hidden_state_loss(student, teacher, mask_BT, projections)
+        return hidden_state_loss(student, teacher, mask_BT, projections, upstream=upstream)
     left, first = list(projections or []), student[0]
     values = []
     while student:  # pair by pair, so that a teacher state is freed once its gradient is known
         projection = [left.pop(0)] if left else None
-        values.append(hidden_state_loss([student.pop(0)], [teacher.pop(0)], mask_BT, projection))
+        values.append(hidden_state_loss([student.pop(0)], [teacher.pop(0)], mask_BT, projection, upstream=upstream))
     release_unused(first)
     return torch.cat(values)
 

@@ -73,6 +73,7 @@ class TaskDistiller:
             progress: share of the run done, for scheduled weights.
         """
         mask_BT = padding_mask(batch.get("attention_mask"))
+        weights = {name: weight.at(progress) for name, weight in self.weights.items()}
         with torch.no_grad(), self.teacher_recorder:
             self.teacher.eval()
             seen = self.run_teacher(**batch, output_hidden_states=True)
@@ -97,11 +98,11 @@ class TaskDistiller:
         if self.weights["hidden"].used:
             states = [output.hidden_states[i] for i in self.aligned.student_states]
             hidden_mask = None if self.losses.published_losses else mask_BT
-            terms.hidden = hidden_terms(states, teacher_states, hidden_mask, self.projections)
+            terms.hidden = hidden_terms(states, teacher_states, hidden_mask, self.projections, weights["hidden"])
         if self.weights["attention"].used:
             kind, published = self.losses.attention_loss, self.losses.published_losses
             terms.attention = attention_terms(student_maps, teacher_maps, mask_BT, kind, not published)
         named = {name: getattr(terms, name) for name in WEIGHTED}
-        parts = [self.weights[name].at(progress) * value.mean() for name, value in named.items() if value is not None]
+        parts = [weights[name] * value.mean() for name, value in named.items() if value is not None]
         terms.total = torch.stack(parts).sum()
         return terms

@@ -55,18 +55,15 @@ def write_png(path: Path, rows: Rows, title: str) -> None:
 
 def summary(rows: Rows) -> Grid:
     """For the terminal: one line a case and way."""
-    columns = ["kernel", "size", "way", "time (ms)", "over ours", "of roofline", "peak (MiB)", "aims or status"]
-    grid = Grid("Kernels", columns)
+    note = "over ours: above 1, ours is faster; roofline: copy bandwidth or product rate, whichever binds"
+    grid = Grid("Kernels", ["case and way", "ms", "over ours", "% roofline", "MiB", "status, aims"], note=note)
     for row in rows:
-        cells = [row["kernel"], row["size"], row["way"], _shown(row.get("seconds"), 1e3)]
-        cells += [
-            _shown(row.get("time_over_ours")),
-            _shown(row.get("of_roofline")),
-            _shown(row.get("peak_bytes"), 2**-20),
-        ]
-        grid.rows.append([*cells, row.get("aims") or row["status"]])
+        cells = [f"{row['kernel']}, {row['size']}, {row['dtype']}: {row['way']}", _shown(row.get("seconds"), 1e3)]
+        cells += [_shown(row.get("time_over_ours")), _shown(row.get("of_roofline"), 100)]
+        cells += [_shown(row.get("peak_bytes"), 2**-20), "; ".join(filter(None, (row["status"], row.get("aims"))))]
+        grid.rows.append(cells)
     return grid
 
 
 def _shown(value: float | None, factor: float = 1.0) -> str:
-    return "" if value is None else f"{value * factor:.3g}"
+    return "" if value is None else f"{value * factor:#.3g}".rstrip(".")

@@ -120,7 +120,7 @@ def _lines(axes, plot: Lines) -> None:  # type: ignore[no-untyped-def]
 
 def _legend(axes, entries: int) -> None:  # type: ignore[no-untyped-def]
     if entries > 1:
-        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2)
+        axes.figure.legend(fontsize=8, frameon=False, loc="outside lower left", ncols=2)
 
 
 def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Bars:

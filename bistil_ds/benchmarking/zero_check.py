@@ -25,6 +25,14 @@ from bistil_ds.benchmarking.zero_memory import sent_bytes, state_bytes, teacher_
 SMALL = Shape(length=8, batch=1, layers=0, width=512, heads=8, vocabulary=1000)
 LAYERS = (4, 12)  # of the teacher; the student has half
 STEPS = 3
+BUCKETS = (  # small, so that the peak is of states: buffers do not grow with a real model either
+    "reduce_bucket_size",
+    "allgather_bucket_size",
+    "stage3_prefetch_bucket_size",
+    "stage3_max_live_parameters",
+    "stage3_max_reuse_distance",
+    "sub_group_size",
+)
 
 
 class Rank:
@@ -58,7 +66,7 @@ def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
         "train_micro_batch_size_per_gpu": shape.batch,
         "bf16": {"enabled": True},
         "zero_allow_untested_optimizer": True,
-        "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": 0},
+        "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": 0, **dict.fromkeys(BUCKETS, 10**6)},
         "steps_per_print": 1_000_000,
     }
     optimizer = torch.optim.AdamW(trained, lr=1e-4, foreach=False)

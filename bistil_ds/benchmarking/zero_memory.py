@@ -55,11 +55,13 @@ def teacher_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) ->
 def sent_bytes(mode: str, student: int, teacher: int, ranks: int) -> float:
     """Bytes each rank sends in a step without accumulation, by ring collectives; as many arrive.
 
-    Over N ranks, to reduce-scatter or to all-gather n bytes sends (N − 1) / N · n, and an all-reduce is both. Stages
-    0 to 2: gradients are reduced and then either those or the new weights gathered. Stage 3: weights are gathered in
-    forward and in backward, gradients scattered, and the teacher's weights gathered once.
+    Over N ranks, to reduce-scatter or to all-gather n bytes sends (N − 1) / N · n, and an all-reduce is both. Stage 0
+    all-reduces gradients. Stages 1 and 2 do so too (DeepSpeed joins the buckets of all ranks, which spares it a
+    reduction to each), then gather the new weights. Stage 3: weights are gathered in forward and in backward, gradients
+    scattered, and the teacher's weights gathered once. (A student that DeepSpeed keeps from forward to backward, below
+    its `stage3_max_reuse_distance` of 1e9 parameters by default, is gathered once.)
     """
     share = (ranks - 1) / ranks
     if not mode.startswith("3"):
-        return share * 2 * (2.0 * student)
+        return share * (2 if mode == "0" else 3) * 2.0 * student
     return share * (3 * 2.0 * student + 2.0 * teacher)

@@ -146,7 +146,8 @@ def attach(
         parameter = maskable[name]
         with gathered([parameter]):
             delta = SparseDelta.of(parameter, indices_K.to(parameter.device))
-        delta.start_K = delta.start_K.detach()
+        if is_partitioned(parameter):  # in bf16 training already rounded; DeepSpeed wants one dtype, and keeps masters
+            delta.delta_K.data = delta.delta_K.data.to(parameter.dtype)
         for place in places[parameter]:
             owner, _, kind = place.rpartition(".")
             module = make_sparse(modules[owner], owner)

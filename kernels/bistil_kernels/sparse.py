@@ -13,6 +13,9 @@ from torch import Tensor
 
 from bistil_kernels import dispatch
 
+# bits are moved as integers, so that nothing on the way can change one
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
 
 @overload
 def gather_at(dense_grad: Tensor, indices: Tensor) -> Tensor: ...
@@ -42,7 +45,7 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
         from bistil_kernels import triton_sparse
 
         return triton_sparse.gather_at(tensors, list(indices))
-    return [x.view(-1)[i] if x.is_contiguous() else torch.take(x, i.long()) for x, i in zip(tensors, indices)]
+    return [_picked(x, i) for x, i in zip(tensors, indices)]
 
 
 @overload
@@ -87,10 +90,22 @@ def swap_in(
 
 
 def _swap(weight: Tensor, index: Tensor, new: Tensor) -> Tensor:
-    where = index.long()
-    old = torch.take(weight, where)
-    weight.put_(where, new)
+    old = _picked(weight, index)
+    put(weight, index, new)
     return old
+
+
+def _picked(x: Tensor, index: Tensor) -> Tensor:
+    return x.view(-1).index_select(0, index) if x.is_contiguous() else torch.take(x, index.long())
+
+
+def put(x: Tensor, index: Tensor, values: Tensor) -> None:
+    """Write `values` at the flat `index` of `x`, none twice, in plain PyTorch, whatever the strides."""
+    if x.is_contiguous():
+        bits = BITS[x.element_size()]
+        x.view(-1).view(bits).scatter_(0, index.long(), values.view(bits))  # half the time of put_
+    else:
+        x.put_(index.long(), values)
 
 
 def _check(name: str, tensors: Sequence[Tensor], indices: Tensor | Sequence[Tensor]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bistil_kernels import dispatch
-from bistil_kernels.sparse import swap_in
+from bistil_kernels.sparse import put, swap_in
 
 
 @dataclass(eq=False)
@@ -67,7 +67,7 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
         triton_adamw.write_deltas(*map(list, zip(*tensors)))
         return
     for x in deltas:
-        x.weight.detach().put_(x.indices_K.long(), x.values())
+        put(x.weight.detach(), x.indices_K, x.values())
 
 
 def is_served(deltas: Sequence[SparseDelta]) -> bool:

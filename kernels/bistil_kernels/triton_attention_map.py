@@ -38,6 +38,7 @@ BACKWARD = {
     "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 1},
     "fp32": {"OWN": 32, "OTHER": 16, "PART": 16, "num_warps": 4, "num_stages": 1},
 }
+KEYS_MASKED = 32  # OTHER at most in backward where keys are masked and queries are not: 64 spill registers on sm_80
 
 
 def attention_map_loss(
@@ -69,6 +70,14 @@ def input_kind(student: Tensor, teacher: Tensor) -> str:
         return "fp32"
     width = max(student.shape[-1], teacher.shape[-1])
     return "64" if width <= 64 else "128" if width <= 128 else "wide"
+
+
+def backward_settings(kind: str, masked: bool, mask_queries: bool) -> dict[str, int]:
+    """The launch configuration of both backward kernels."""
+    settings = BACKWARD[kind]
+    if masked and not mask_queries:
+        return {**settings, "OTHER": min(settings["OTHER"], KEYS_MASKED)}
+    return settings
 
 
 def _width(d: int, part: int) -> int:
@@ -182,7 +191,7 @@ def _gradients(
             B, H, T, _ = four[0].shape
             if not four[0].numel():
                 continue
-            settings = BACKWARD[input_kind(four[0], four[2])]
+            settings = backward_settings(input_kind(four[0], four[2]), mask is not None, mask_queries)
             arguments, constants = _common(four, mask, kl, mask_queries, settings["PART"])
             up = gathered(upstream, pairs)
             parts = triton.cdiv(four[0].shape[-1], constants["WIDTH_S"])

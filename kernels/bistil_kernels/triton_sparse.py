@@ -12,12 +12,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bistil_kernels.sparse import BITS
 from bistil_kernels.triton_pairs import device_of
 from bistil_kernels.triton_table import Table, owner, pointer, read, span, triton_dtype
 
 MOVING = {"BLOCK": 1024, "num_warps": 4}
-# bits are moved as integers, so that nothing on the way can change one
-BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @triton.jit

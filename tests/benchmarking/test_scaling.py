@@ -46,7 +46,8 @@ def test_offload_moves_state_to_the_host() -> None:
 
 def test_a_partitioned_teacher_costs_bytes_to_send_and_saves_memory() -> None:
     assert sent_bytes("3", P, 2 * P, 2) == (3 * 2 * P + 2 * 2 * P) / 2
-    assert sent_bytes("2", P, 2 * P, 2) == 2 * P
+    assert sent_bytes("2", P, 2 * P, 2) == 3 * P
+    assert sent_bytes("0", P, 2 * P, 2) == 2 * P
     assert teacher_bytes("3", P, 1000, 100) < teacher_bytes("2", P, 1000, 100) / 10
 
 

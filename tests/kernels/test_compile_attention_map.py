@@ -58,16 +58,19 @@ def _of_heads(kind: str, dtype: str, width: int, capability: int, every_form: bo
             signature |= {"partials": "*fp32"}
         else:
             signature |= {"gradients": (f"*{dtype}",) * P, "factors": "*fp32", "upstream": "*fp32"}
-        settings = (module.FORWARD if forward else module.BACKWARD)[kind]
+        part = (module.FORWARD if forward else module.BACKWARD)[kind]["PART"]
         constants: dict[str, Any] = {f"{x}_d": 1 for x in ("qs", "ks", "qt", "kt")}
         constants |= {"m_t": 1, "up_p": 1, "d_s": width, "d_t": width}
         constants |= {"KL": False, "MASK_QUERIES": True, "ONE_TILE": False}
-        constants |= dict.fromkeys(("WIDTH_S", "WIDTH_T"), 64 if settings["PART"] else width)
+        constants |= dict.fromkeys(("WIDTH_S", "WIDTH_T"), 64 if part else width)
         forms = {**FORMS, **FORWARD_FORMS} if forward else FORMS
         for name, form in forms.items():
             if name and name != ", all keys in a tile" and not every_form:
                 continue
             types = {k: v for k, v in signature.items() if k not in form}
+            settings = module.FORWARD[kind]
+            if not forward:
+                settings = module.backward_settings(kind, "mask" not in form, form.get("MASK_QUERIES", True))
             configuration = f"{dtype} width {width}{name}"
             table.append(row(kernel, configuration, types, {**constants, **form}, settings, capability))
     return table
