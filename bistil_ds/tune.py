@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.console import Console
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState
 from transformers.utils import logging
 
 from bistil_ds import checks, cli, engine, task_checks
@@ -169,7 +169,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     rows = training_rows(ns, task, tokenizer, labels, progress=engine.rank() == 0)
     dev = development_sets(ns, task, tokenizer, labels)
 
-    stages: list[tuple[Stage, TaskTrainer]] = []
+    results: list[dict[str, Any]] = []
 
     def load_model() -> PreTrainedModel:
         model = task.load_model(base, labels)
@@ -181,7 +181,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     def make_trainer(model: PreTrainedModel, args: Any, stage: Stage) -> TaskTrainer:
         distiller = command.distiller(ns, task, model, args)
         trainer = TaskTrainer(model, args, task=task, labels=labels, rows=rows, dev=dev, distiller=distiller)
-        stages.append((stage, trainer))
+        trainer.add_callback(KeepResult(stage.folder.name, task.metric, results))
         return trainer
 
     args = TaskTrainingArguments(
@@ -211,26 +211,30 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     if engine.rank() == 0:
         fine_tuning.save(folder)
         record = RunRecord.open(folder)
-        record.update(results={**stage_results(stages, task), "peak_memory_bytes": peaks})
+        record.update(results={"stages": results, "peak_memory_bytes": peaks})
         record.finish()
         print_summary(record.content, folder, Console())
 
 
-def stage_results(stages: Sequence[tuple[Stage, TaskTrainer]], task: Task) -> dict[str, Any]:
-    """What each stage came to: steps, speed, and the validation metrics of its best checkpoint."""
-    found = []
-    for stage, trainer in stages:
-        state = trainer.state
-        history = [row for row in state.log_history if f"eval_{task.metric}" in row]
-        best = max(history, key=lambda row: row[f"eval_{task.metric}"]) if history else {}
+class KeepResult(TrainerCallback):
+    """Adds what a stage came to, when it ends: steps, speed, and the validation metrics of its best checkpoint.
+
+    The trainer itself, with its models, need not be kept for that.
+    """
+
+    def __init__(self, name: str, metric: str, results: list[dict[str, Any]]) -> None:
+        self.name, self.metric, self.results = name, f"eval_{metric}", results
+
+    def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        history = [row for row in state.log_history if self.metric in row]
+        best = max(history, key=lambda row: row[self.metric]) if history else {}
         speeds = sorted(row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row)
-        found.append(
+        self.results.append(
             {
-                "stage": stage.folder.name,
+                "stage": self.name,
                 "steps": state.global_step,
                 "metrics": {name: value for name, value in best.items() if name.startswith("eval_")},
                 "best_step": best.get("step"),
                 "tokens_per_second": speeds[len(speeds) // 2] if speeds else None,
             }
         )
-    return {"stages": found}

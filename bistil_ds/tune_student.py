@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
 from bistil_ds import checks
@@ -28,6 +29,9 @@ class TuneStudent(TuneCommand):
     description = "BiStil phase 2: distil a bilingual student on a task, sparsely (LT-SFT), from a task teacher."
     types = (DistilledStudentArguments, TaskLossArguments)
     models = ("student", "teacher_model", "teacher_sft")
+
+    def __init__(self) -> None:
+        self._teacher: tuple[PreTrainedModel, torch.nn.Module] | None = None
 
     def use_sample(self, ns: argparse.Namespace) -> None:
         from bistil_ds.sample import sample_mmt
@@ -52,9 +56,14 @@ class TuneStudent(TuneCommand):
         self, ns: argparse.Namespace, task: Task, model: PreTrainedModel, args: TaskTrainingArguments
     ) -> TaskDistiller:
         build = Path(ns.output_dir) / BUILD
-        teacher = task.load_model(build / TEACHER, ns.labels)
-        config = args.hf_deepspeed_config.config if args.deepspeed else None
-        placed = place_teacher(teacher, args.device, teacher_dtype(args.teacher_dtype, args.device), config)
+        if self._teacher is None:  # one for all stages: at ZeRO-3 it is an engine
+            teacher = task.load_model(build / TEACHER, ns.labels)
+            config = args.hf_deepspeed_config.config if args.deepspeed else None
+            self._teacher = (
+                teacher,
+                place_teacher(teacher, args.device, teacher_dtype(args.teacher_dtype, args.device), config),
+            )
+        teacher, placed = self._teacher
         projections = load_projections(build / BASE)
         layers = read_layer_map(build / BASE)
         assert layers is not None  # preparation wrote it

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from bistil_ds.benchmarking.latency import case_text
-from bistil_ds.benchmarking.latency_tables import noise, ratio_text
+from bistil_ds.benchmarking.latency_tables import busy_note, noise, ratio_text
 from bistil_ds.benchmarking.samples import Rounds, unpaired_ratio
 from bistil_ds.benchmarking.tables import Grid
 from bistil_ds.errors import InputError
@@ -47,6 +47,7 @@ def compare(first: Content, second: Content) -> Grid:
         grid.rows.append([model, case, _middle(a), _middle(b), shown, verdict])
     notes = [f"widened by {100 * spread:.1f} %, the same model twice"] if spread else []
     notes += [f"{name} differ" for name in SAME if first.get(name) != second.get(name)]
+    notes += [f"{which}{note}" for which, each in (("first", first), ("second", second)) if (note := busy_note(each))]
     missing = len(set(ours) ^ set(theirs))
     notes += [f"{missing} measurements are in one file only"] if missing else []
     grid.note = "; ".join(notes)
@@ -58,8 +59,22 @@ def _middle(rounds: Rounds) -> str:
 
 
 def _latency(content: Content) -> Values:
-    rows = [row for row in content["rows"] if "seconds" in row and not row["control"]]
-    return {(row["model"], f"{row['engine']} {row['dtype']}, {case_text(row)}, s"): row["seconds"] for row in rows}
+    """Seconds, and times over the reference's of the same round, which a machine that was slower does not change."""
+    found: Values = {}
+    cases = {(row["model"], _case(row)): row["seconds"] for row in content["rows"] if "seconds" in row}
+    for row in content["rows"]:
+        if "seconds" not in row or row["control"]:
+            continue
+        name, rounds = _case(row), row["seconds"]
+        found[row["model"], f"{name}, s"] = rounds
+        if row["model"] != row["reference"]:
+            pairs = zip(rounds, cases[row["reference"], name])
+            found[row["model"], f"{name}, over its reference"] = [[median(a) / median(b)] for a, b in pairs]
+    return found
+
+
+def _case(row: Mapping[str, Any]) -> str:
+    return f"{row['engine']} {row['dtype']}, {case_text(row)}"
 
 
 def _memory(content: Content) -> Values:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import write_teacher
 
 from benchmarks.energy import main
 from bistil_ds.benchmarking import energy_meter, energy_rounds
@@ -193,18 +192,17 @@ def test_the_command_says_unavailable_in_table_and_file_and_no_number(
 
 
 def test_an_estimate_is_made_on_request_only_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    faked: FakeMeter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmarks.energy.all_threads", lambda: 1)
-    folders = [str(write_teacher(tmp_path / f"{n} layers", layers=n)) for n in (8, 2)]
-    flags = ["--model", *folders, "--estimate_watts", "50", "--seconds", "0.1", "--length", "16", "--rounds", "1"]
-    assert main([*flags, "--output_dir", str(tmp_path / "out")]) == 0
-    (path,) = (tmp_path / "out").glob("energy-*.json")
+    flags = ["--device", "cpu", "--estimate_watts", "50", "--output_dir", str(tmp_path)]
+    assert main(["--model", *NAMES, *flags]) == 0
+    (path,) = tmp_path.glob("energy-*.json")
     content = json.loads(path.read_text())
     assert all(row["estimate"] and row["net"] is None for row in content["rows"])
     assert content["rows"][1]["ratio"]["median"] > 0
     out = capsys.readouterr().out
     assert "ESTIMATE" in out
+    assert "net: without" not in out
     assert "ESTIMATE" in path.with_suffix(".svg").read_text()
 
 

@@ -154,14 +154,11 @@ def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     try:
         subject.prepare(Case(1, 8, 1))
-        ratios = []
-        for _ in range(5):
-            ours = sorted(subject.turn(5, 1))[2]
-            theirs = Timer("run(x)", globals={"run": subject.run, "x": subject.batches[0]}).timeit(5).median
-            ratios.append(ours / theirs)
+        timer = Timer("run(x)", globals={"run": subject.run, "x": subject.batches[0]})
+        ours, theirs = zip(*((min(subject.turn(3, 1)), timer.timeit(3).median) for _ in range(15)))
     finally:
         torch.set_num_threads(threads)
-    assert sorted(ratios)[2] == pytest.approx(1, abs=0.25)
+    assert min(ours) == pytest.approx(min(theirs), rel=0.25)  # the fastest: others disturb the rest
 
 
 def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,9 +110,14 @@ def test_the_same_result_twice_is_inside_the_noise_and_a_tenth_slower_is_not(tmp
     paths = [latency_result(tmp_path, f"2026010{n}-000000", n, slower) for n, slower in ((1, 1.0), (2, 1.0), (3, 1.1))]
     one, same, slower = (json.loads(path.read_text()) for path in paths)
     assert {row[-1] for row in compare(one, same).rows} == {"inside the noise"}
-    assert {row[-1] for row in compare(one, slower).rows} == {"higher"}
-    assert {row[-1] for row in compare(slower, one).rows} == {"lower"}
-    assert [row[0] for row in compare(one, slower).rows] == ["mBERT", "mBERT k2 30k"]
+    times = {
+        verdict: [row for row in compare(a, b).rows if row[-1] == verdict]
+        for a, b, verdict in ((one, slower, "higher"), (slower, one, "lower"))
+    }
+    assert [row[0] for row in times["higher"]] == [row[0] for row in times["lower"]] == ["mBERT", "mBERT k2 30k"]
+    assert all(row[1].endswith(", s") for row in times["higher"])
+    (relative,) = [row for row in compare(one, slower).rows if row[1].endswith("over its reference")]
+    assert relative[-1] == "inside the noise"  # the machine was slower, not the student
     assert "the same model twice" in compare(one, same).note
 
 
@@ -125,10 +130,12 @@ def test_another_machine_is_noted(tmp_path: Path) -> None:
 def test_single_values_are_not_called_noise_or_change() -> None:
     def memory(peak: int) -> dict[str, Any]:
         stages = {"inference": {"peak": peak}, "training": {"unavailable": "too large"}}
-        return {"benchmark": "memory", "rows": [{"model": "a", **stages}]}
+        machine = {"machine_before": {"load_average": [9.0]}, "hardware": {"threads": 2}}
+        return {"benchmark": "memory", "rows": [{"model": "a", **stages}], **machine}
 
     ((*_, ratio, verdict),) = compare(memory(100), memory(90)).rows
     assert (ratio, verdict) == ("0.900", "one value each: noise unknown")
+    assert "first; the machine was busy" in compare(memory(100), memory(90)).note
     assert compare(memory(100), memory(100)).rows[0][-1] == "inside the noise"
 
 
