@@ -54,7 +54,7 @@ class Transfer:
         texts, student = self.folder / "texts" / language, self.student(language, 2)
         texts.mkdir(parents=True, exist_ok=True)
         for _, code in self._sides(language):
-            if not (texts / f"{code}.txt").exists():
+            if not (texts / f"{code}.txt").is_symlink():
                 (texts / f"{code}.txt").symlink_to((self.data / "text" / f"{code}.txt").resolve())
         more = self.settings["scratch"]
         return self.run(

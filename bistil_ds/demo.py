@@ -130,11 +130,12 @@ def _score_bars(axis: Any, evaluation: dict[str, Any]) -> None:
         bars = axis.bar(places, values, width, yerr=beyond, capsize=3, label=language)
         axis.bar_label(bars, fmt="{:.0%}", padding=2, fontsize=8)
     axis.set_xticks(
-        [place + width / 2 for place in range(len(models))], [NAMES[name].replace(", ", ",\n") for name in models]
+        [place + width / 2 for place in range(len(models))],
+        [NAMES[name].replace(", ", ",\n").replace(" without", "\nwithout") for name in models],
     )
     axis.tick_params(axis="x", labelsize=8)
-    axis.set(title=f"{evaluation['task']}, trained in English: {metric}", ylim=(0, 1.1))
-    axis.legend()
+    axis.set(title=f"{evaluation['task']}, trained in English: {metric}", ylim=(0, 1.25))
+    axis.legend(ncols=len(SAMPLE_LANGUAGES), loc="upper right")
 
 
 def _relative_bars(axis: Any, models: dict[str, Any]) -> None:

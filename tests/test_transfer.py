@@ -1,0 +1,79 @@
+"""benchmarks/transfer.py: its settings are flags the commands know, and what is finished is not run again."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from bistil_ds import cli, general, pretraining, tune_student, tune_teacher
+from bistil_ds.evaluation.command import EvaluationArguments
+from bistil_ds.sparse import SparseArguments
+from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TASK_TYPES = (TaskDataArguments, SparseArguments, TaskTrainingArguments)
+TYPES: dict[str, tuple[type, ...]] = {
+    "general": general.TYPES,
+    "pretrain": (pretraining.PretrainArguments,),
+    "teacher": (*tune_teacher.TuneTeacher.types, *TASK_TYPES),
+    "task": (*tune_student.TuneStudent.types, *TASK_TYPES),
+    "evaluate": (EvaluationArguments,),
+}
+
+
+@pytest.fixture
+def transfer() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("transfer", BENCHMARKS / "transfer.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def steps(transfer: ModuleType, tmp_path: Path) -> Any:
+    settings = yaml.safe_load((BENCHMARKS / "transfer.yaml").read_text())
+    return transfer.Transfer("mmt", Path("data"), tmp_path, settings)
+
+
+def test_every_step_is_a_command_its_script_understands(
+    transfer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def record(words: list[str], **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        ran.append(words)
+        folder = Path(words[words.index("--output_dir") + 1])
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"finished": "now"}))
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", record)
+    run = steps(transfer, tmp_path)
+    for task, settings in run.settings["tasks"].items():
+        for language in settings["test"]:
+            if language != "en":
+                run.evaluate(task, language, list(transfer.MODELS))
+    scripts = {Path(words[1]).stem for words in ran}
+    assert scripts == set(TYPES)
+    for words in ran:
+        cli.parse(words[2:], TYPES[Path(words[1]).stem], "")
+    before = len(ran)
+    run.evaluate("pos", "tr", list(transfer.MODELS))
+    assert len(ran) == before  # all finished
+
+
+def test_a_run_that_was_stopped_goes_on(transfer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda words, **_: ran.append(words))
+    (tmp_path / "teacher-pos").mkdir()
+    (tmp_path / "teacher-pos" / "run.json").write_text(json.dumps({"finished": None}))
+    steps(transfer, tmp_path).teacher("pos")
+    assert ran[0][-2:] == ["--resume_from_checkpoint", "true"]
