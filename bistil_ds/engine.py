@@ -92,7 +92,12 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(address, port, world_size(), is_master=rank() == 0, timeout=timedelta(days=7))
+    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun has a store there already
+    store: dist.Store = dist.TCPStore(
+        address, port, world_size(), is_master=rank() == 0 and not agent, timeout=timedelta(days=7)
+    )
+    if agent:
+        store = dist.PrefixStore(f"bistil_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(backend, store=store, rank=rank(), world_size=world_size(), timeout=timeout)
     if use_deepspeed:
         import deepspeed

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +88,11 @@ def test_a_contradiction_names_both_sides(
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(InputError, match=message):
         checks.check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
+
+
+def test_ranks_that_torchrun_starts_join_through_its_store() -> None:
+    program = Path(__file__).parent / "joins_the_others.py"
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    assert "ranks [0, 1]" in done.stdout, done.stderr[-2000:]
