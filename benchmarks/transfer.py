@@ -3,8 +3,8 @@
     python benchmarks/transfer.py --mmt MODEL --data FOLDER --languages tr ha --tasks pos ner --output_dir runs/transfer
 
 What is finished in the output folder is not run again, so a run that was stopped goes on. The settings are in
-`transfer.yaml`. Models: `teacher` (the MMT, tuned), `k2` and `k3` (students of layer reduction 2 and 3), `dense` (k2 with
-a dense phase 2), `unphased` (k2 without phase 1), `scratch` (k2's size, pretrained on the two corpora, tuned densely).
+`transfer.yaml`. Models: `teacher` (the MMT, tuned), `k2` and `k3` (students of layer reduction 2 and 3), `dense` (k2
+with a dense phase 2), `unphased` (k2 without phase 1), `scratch` (k2's size, pretrained on the two corpora, tuned densely).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Transfer:
     def student(self, language: str, k: int) -> Path:
         texts = {f"{side}_file": self.data / "text" / f"{code}.txt" for side, code in self._sides(language)}
         languages = {f"{side}_language": code for side, code in self._sides(language)}
-        more = {**self.settings["phase_1"], "layer_reduction_factor": k}
+        more = {**self._settings_of(self.settings, "phase_1", language), "layer_reduction_factor": k}
         return self.run("general", f"en-{language}-k{k}", teacher_model=self.mmt, **texts, **languages, **more)
 
     def scratch(self, language: str) -> Path:
@@ -66,26 +66,31 @@ class Transfer:
         return [("source", "en"), ("target", language)]
 
     def teacher(self, task: str) -> Path:
-        return self.run("teacher", f"teacher-{task}", model=self.mmt, **self._task(task, "teacher"))
+        return self.run("teacher", f"teacher-{task}", model=self.mmt, **self._task(task, "teacher", "en"))
 
     def model(self, task: str, language: str, kind: str) -> str:
         """`NAME=FOLDER+SFT` for the evaluation."""
         name = f"en-{language}-{kind}-{task}"
         if kind == "scratch":
             base = self.scratch(language)
-            sft = self.run("teacher", name, model=base, dense="true", **self._task(task, "student"))
+            sft = self.run("teacher", name, model=base, dense="true", **self._task(task, "student", language))
             return f"{kind}={base}+{sft}"
         base = self.student(language, 3 if kind == "k3" else 2)
         if kind == "unphased":
             base = base / "build" / "student"
-        flags = {**self._task(task, "student"), **({"dense": "true"} if kind == "dense" else {})}
+        flags = {**self._task(task, "student", language), **({"dense": "true"} if kind == "dense" else {})}
         sft = self.run("task", name, student=base, teacher_model=self.mmt, teacher_sft=self.teacher(task), **flags)
         return f"{kind}={base}+{sft}"
 
-    def _task(self, task: str, role: str) -> dict[str, Any]:
+    def _task(self, task: str, role: str, language: str) -> dict[str, Any]:
         settings = self.settings["tasks"][task]
         files = {f"{part}_file": self._file(settings[part]) for part in ("train", "dev")}
-        return {"task": task, **files, **settings[role]}
+        return {"task": task, **files, **self._settings_of(settings, role, language)}
+
+    @staticmethod
+    def _settings_of(settings: dict[str, Any], name: str, language: str) -> dict[str, Any]:
+        found: dict[str, Any] = settings.get(f"{name}_of", {}).get(language, settings[name])
+        return found
 
     def _file(self, word: str) -> str:
         language, _, path = word.partition("=")

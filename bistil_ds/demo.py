@@ -18,10 +18,9 @@ from bistil_ds.evaluation.command import RESULT_FILE
 from bistil_ds.general import SAMPLE_LANGUAGES
 from bistil_ds.sample import sample_corpora, sample_mmt
 from bistil_ds.sample.tasks import sample_task_file
+from bistil_ds.tune import SAMPLE_TASK, SAMPLE_TRAINING
 
 SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
-TASK = "ner"
-TRAINING = {"learning_rate": 1e-3, "full_epochs": 2, "sparse_epochs": 5}
 NAMES = {
     "teacher": "MMT, teacher",
     "student": "student",
@@ -47,8 +46,8 @@ def pipeline(folder: Path) -> dict[str, Any]:
     mmt, student, teacher = sample_mmt(), folder / "student", folder / "teacher"
     built = student / "build" / "student"  # as it was before phase 1
     _run("general", student, launcher=["deepspeed"], deepspeed="zero2")
-    data = {f"{part}_file": f"en={sample_task_file(TASK, 'en', part)}" for part in ("train", "dev")}
-    task: dict[str, Any] = {"task": TASK, **data, **TRAINING}
+    data = {f"{part}_file": f"en={sample_task_file(SAMPLE_TASK, 'en', part)}" for part in ("train", "dev")}
+    task: dict[str, Any] = {"task": SAMPLE_TASK, **data, **SAMPLE_TRAINING}
     _run("teacher", teacher, model=mmt, **task)
     distil: dict[str, Any] = {"teacher_model": mmt, "teacher_sft": teacher, **task}
     _run("task", folder / "student-sft", launcher=["deepspeed"], deepspeed="zero2", student=student, **distil)
@@ -63,8 +62,8 @@ def pipeline(folder: Path) -> dict[str, Any]:
     bases = {"teacher": mmt, "student": student, "no_phase_1": built, "scratch": scratch}
     fine_tunings = {"teacher": teacher, **{name: folder / f"{name}-sft" for name in list(bases)[1:]}}
     models = [f"{name}={base}+{fine_tunings[name]}" for name, base in bases.items()]
-    tests = [f"{language}={sample_task_file(TASK, language, 'test')}" for language in SAMPLE_LANGUAGES]
-    _run("evaluate", folder / "evaluation", model=models, test_file=tests, task=TASK)
+    tests = [f"{language}={sample_task_file(SAMPLE_TASK, language, 'test')}" for language in SAMPLE_LANGUAGES]
+    _run("evaluate", folder / "evaluation", model=models, test_file=tests, task=SAMPLE_TASK)
     found: dict[str, Any] = json.loads((folder / "evaluation" / RESULT_FILE).read_text())
     return found
 

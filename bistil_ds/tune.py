@@ -34,7 +34,8 @@ from bistil_ds.tasks import Task, find_task
 from bistil_ds.throughput import peak_memory
 from bistil_ds.tune_summary import print_summary
 
-SAMPLE_TASK, SAMPLE_LEARNING_RATE = "ner", 1e-3
+SAMPLE_TASK = "ner"
+SAMPLE_TRAINING = {"learning_rate": 1e-3, "full_epochs": 2, "sparse_epochs": 5}  # where nothing else is given
 BUILD = "build"
 Prepared = tuple[PreTrainedModel, dict[str, Any]]  # the model that is to be trained, and what is to be recorded
 
@@ -99,7 +100,8 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     folder = cli.run_folder(ns.output_dir, command.script, ns.resume_from_checkpoint)
     if sample:
         ns.task = ns.task or SAMPLE_TASK
-        ns.learning_rate = ns.learning_rate or SAMPLE_LEARNING_RATE
+        for name, value in SAMPLE_TRAINING.items():
+            setattr(ns, name, getattr(ns, name) or value)
     elif missing := [f"--{name}" for name in ("task", *needed) if not getattr(ns, name)]:
         raise InputError(f"{' '.join(missing)} missing: give them, or no model and file at all for the embedded sample")
     task = find_task(ns.task)
