@@ -4,7 +4,7 @@
 
 What is finished in the output folder is not run again, so a run that was stopped goes on. The settings are in
 `transfer.yaml`. Models: `teacher` (the MMT, tuned), `k2` and `k3` (students of layer reduction 2 and 3), `dense` (k2
-with a dense phase 2), `unphased` (k2 without phase 1), `scratch` (k2's size, pretrained on the two corpora, tuned densely).
+with a dense phase 2), `unphased` (k2 without phase 1), `scratch` (as k2, but from random weights, tuned densely).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A task teacher or a language SFT: `python launch_scripts/teacher.py --model MMT --task ner ...`, or by `deepspeed`."""
+"""A task teacher or a language SFT: `python launch_scripts/teacher.py --model MMT --task ner ...`, or `deepspeed`."""
 
 from bistil_ds.tune_teacher import main
 
