@@ -4,13 +4,14 @@
 
 What is finished in the output folder is not run again, so a run that was stopped goes on. The settings are in
 `transfer.yaml`. Models: `teacher` (the MMT, tuned), `k2` and `k3` (students of layer reduction 2 and 3), `dense` (k2
-with a dense phase 2), `unphased` (k2 without phase 1), `scratch` (as k2, but from random weights, tuned densely).
+with a dense phase 2), `unphased` (k2 without phase 1), `scratch` (as k2, but pretrained from nothing, tuned densely).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,18 +30,27 @@ class Transfer:
         self.mmt, self.data, self.folder, self.settings = mmt, data, folder, settings
 
     def run(self, script: str, name: str, **flags: Any) -> Path:
-        """The folder `name` that `script` makes, unless it is finished already."""
+        """The folder `name` that `script` makes, unless it is finished already, by the same command."""
         folder = self.folder / name
-        record = folder / "run.json"
-        if record.is_file() and json.loads(record.read_text())["finished"]:
-            return folder
         words = [sys.executable, str(SCRIPTS / f"{script}.py")]
         for flag, value in {**flags, "output_dir": folder}.items():
             words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
-        if record.is_file() and script in ("general", "teacher", "task"):
-            words += ["--resume_from_checkpoint", "true"]
+        record, command = folder / "run.json", self.folder / f"{name}.command.json"
+        begun = json.loads(record.read_text()) if record.is_file() else None
+        same = not command.is_file() or json.loads(command.read_text()) == words[1:]
+        if begun and begun["finished"] and same:
+            return folder
+        if begun and script == "evaluate":  # cheap, and its models may be others now
+            shutil.rmtree(folder)
+        elif begun and not same:
+            raise SystemExit(
+                f"{folder}: was begun with other settings (see {command}); remove it, or choose another folder"
+            )
         print(f"=== {name}", flush=True)
-        subprocess.run(words, check=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command.write_text(json.dumps(words[1:]))
+        resume = ["--resume_from_checkpoint", "true"] if begun and script in ("general", "teacher", "task") else []
+        subprocess.run([*words, *resume], check=True)
         return folder
 
     def student(self, language: str, k: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.cache import file_hash
 from bistil_ds.errors import InputError
-from bistil_ds.tasks import ReadOptions, Task
+from bistil_ds.tasks import ReadOptions, Task, task_names
 from bistil_ds.tasks.data import TaskData, load_data, mix, parse_pairs, read_examples
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tasks.task import Row
@@ -76,6 +77,12 @@ def absolute(words: Sequence[str], flag: str) -> list[str]:
     """`LANGUAGE=FILE` of each word, files with absolute paths: what a record is to be read from elsewhere by."""
     found = parse_sources(words, flag)
     return [f"{language}={Path(p).resolve() if Path(p).is_file() else p}" for language, p in found]
+
+
+def languages_of(words: Sequence[str], flag: str) -> list[str]:
+    """The languages of training files, as far as their names are codes such as en or hau; each once, sorted."""
+    names = {language for language, _ in parse_sources(words, flag)} - set(task_names())
+    return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name))
 
 
 def data_hashes(ns: argparse.Namespace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.console import Console
-from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState
+from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import logging
 
 from bistil_ds import checks, cli, engine, task_checks
@@ -25,6 +25,7 @@ from bistil_ds.task_data import (
     check_development_files,
     data_hashes,
     development_sets,
+    languages_of,
     training_examples,
     training_rows,
 )
@@ -107,9 +108,9 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     task = find_task(ns.task)
     task_checks.fill_in(ns, task)
     task_checks.check_arguments(ns)
-    if sample:
-        command.use_sample(ns)
+    if sample:  # its files first: for a task it has none of, no model need be made
         ns.train_file, ns.dev_file = ([f"en={sample_task_file(ns.task, 'en', part)}"] for part in ("train", "dev"))
+        command.use_sample(ns)
     task_checks.settle_length(ns, task, command.models[0])
     if ns.deepspeed:
         ns.deepspeed = str(engine.find_config(ns.deepspeed))
@@ -139,11 +140,15 @@ def _given(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name, value in vars(ns).items() if name in names}
     for flag in ("train_file", "dev_file"):
         given[flag] = absolute(given[flag], f"--{flag}")
-    for name in command.models:
-        many = given[name] if isinstance(given[name], list) else [given[name]]
-        paths = [str(Path(one).resolve()) if Path(one).exists() else one for one in many]
-        given[name] = paths if isinstance(given[name], list) else paths[0]
+    for name in ("source_sft", *command.models):
+        if value := given.get(name):
+            paths = [str(Path(one).resolve()) if Path(one).exists() else one for one in _as_list(value)]
+            given[name] = paths if isinstance(value, list) else paths[0]
     return given
+
+
+def _as_list(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
 
 
 def _check_resumed(command: TuneCommand, ns: argparse.Namespace, given: dict[str, Any], folder: Path) -> None:
@@ -171,8 +176,6 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     rows = training_rows(ns, task, tokenizer, labels, progress=engine.rank() == 0)
     dev = development_sets(ns, task, tokenizer, labels)
 
-    results: list[dict[str, Any]] = []
-
     def load_model() -> PreTrainedModel:
         model = task.load_model(base, labels)
         if not task.trains_head:
@@ -183,7 +186,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     def make_trainer(model: PreTrainedModel, args: Any, stage: Stage) -> TaskTrainer:
         distiller = command.distiller(ns, task, model, args)
         trainer = TaskTrainer(model, args, task=task, labels=labels, rows=rows, dev=dev, distiller=distiller)
-        trainer.add_callback(KeepResult(stage.folder.name, task.metric, results))
+        trainer.add_callback(KeepResult(stage.folder, task.metric))
         return trainer
 
     args = TaskTrainingArguments(
@@ -193,7 +196,6 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
             "greater_is_better": True,
         }
     )
-    languages = sorted({word.partition("=")[0] for word in absolute(ns.train_file, "--train_file")})
     trainer = LotteryTicketTrainer(
         load_model,
         make_trainer,
@@ -204,7 +206,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
             **command.metadata(ns),
             "task": task.name,
             "labels": list(labels),
-            "languages": languages,
+            "languages": languages_of(ns.train_file, "--train_file"),
             "max_length": ns.max_length,
         },
     )
@@ -213,30 +215,36 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     if engine.rank() == 0:
         fine_tuning.save(folder)
         record = RunRecord.open(folder)
-        record.update(results={"stages": results, "peak_memory_bytes": peaks})
+        record.update(results={"peak_memory_bytes": peaks})
         record.finish()
         print_summary(record.content, folder, Console())
 
 
 class KeepResult(TrainerCallback):
-    """Adds what a stage came to, when it ends: steps, speed, and the validation metrics of its best checkpoint.
+    """Puts into the run's record what a stage came to, when it ends: steps, speed, and the kept checkpoint's metrics.
 
-    The trainer itself, with its models, need not be kept for that.
+    Args:
+        folder: of the stage, inside the run's.
+        metric: the task's main one.
     """
 
-    def __init__(self, name: str, metric: str, results: list[dict[str, Any]]) -> None:
-        self.name, self.metric, self.results = name, f"eval_{metric}", results
+    def __init__(self, folder: Path, metric: str) -> None:
+        self.folder, self.metric = folder, f"eval_{metric}"
 
-    def on_train_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         history = [row for row in state.log_history if self.metric in row]
-        best = max(history, key=lambda row: row[self.metric]) if history else {}
+        best = args.load_best_model_at_end
+        kept: dict[str, Any] = max(history, key=lambda row: row[self.metric] if best else row["step"], default={})
         speeds = sorted(row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row)
-        self.results.append(
-            {
-                "stage": self.name,
-                "steps": state.global_step,
-                "metrics": {name: value for name, value in best.items() if name.startswith("eval_")},
-                "best_step": best.get("step"),
-                "tokens_per_second": speeds[len(speeds) // 2] if speeds else None,
-            }
-        )
+        entry = {
+            "stage": self.folder.name,
+            "steps": state.global_step,
+            "metrics": {name: value for name, value in kept.items() if name.startswith("eval_")},
+            "kept_step": kept.get("step"),
+            "tokens_per_second": speeds[len(speeds) // 2] if speeds else None,
+        }
+        record = RunRecord.open(self.folder.parent)
+        earlier = [one for one in record.content["results"].get("stages", []) if one["stage"] != entry["stage"]]
+        record.update(results={"stages": [*earlier, entry]})

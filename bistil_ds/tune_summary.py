@@ -10,9 +10,9 @@ from rich.table import Table
 
 
 def print_summary(record: dict[str, Any], folder: Path, console: Console) -> None:
-    """Each stage's best validation metrics, and what the fine-tuning holds."""
+    """Each stage's validation metrics, and what the fine-tuning holds."""
     results = record["results"]
-    table = Table(title=f"{record['arguments']['task']}: best validation", title_justify="left")
+    table = Table(title=f"{record['arguments']['task']}: validation", title_justify="left")
     table.add_column("stage")
     stages = [stage for stage in results["stages"] if stage["metrics"]]
     names = sorted({name for stage in stages for name in stage["metrics"]})

@@ -18,6 +18,7 @@ from bistil_ds import tune_student, tune_teacher
 from bistil_ds.errors import InputError
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse import maskable_count
+from bistil_ds.task_data import languages_of
 from bistil_ds.task_model import load_task_model
 from bistil_ds.tasks import find_task
 
@@ -91,6 +92,11 @@ def test_the_record_holds_each_stage_and_the_data(material: Path) -> None:
     assert "eval_aa_f1" in content["results"]["stages"][1]["metrics"]
     assert content["finished"]
     assert content["data"][f"aa={material / 'train.txt'}"]
+
+
+def test_folders_that_are_no_language_codes_are_no_languages() -> None:
+    words = ["ud/UD_English-EWT/train.conllu", "ner/train.txt", "ha/train.txt", "pt-br=x.txt"]
+    assert languages_of(words, "--train_file") == ["ha", "pt-br"]
 
 
 def test_phase_2_leaves_an_sft_for_the_student(material: Path, tmp_path: Path) -> None:

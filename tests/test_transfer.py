@@ -77,3 +77,24 @@ def test_a_run_that_was_stopped_goes_on(transfer: ModuleType, tmp_path: Path, mo
     (tmp_path / "teacher-pos" / "run.json").write_text(json.dumps({"finished": None}))
     steps(transfer, tmp_path).teacher("pos")
     assert ran[0][-2:] == ["--resume_from_checkpoint", "true"]
+
+
+def test_other_settings_are_refused_and_an_evaluation_of_other_models_is_run_again(
+    transfer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def record(words: list[str], **kwargs: Any) -> None:
+        ran.append(words)
+        folder = Path(words[words.index("--output_dir") + 1])
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"finished": "now"}))
+
+    monkeypatch.setattr(subprocess, "run", record)
+    run = steps(transfer, tmp_path)
+    run.evaluate("pos", "de", ["k2"])
+    run.evaluate("pos", "de", ["k2", "unphased"])
+    assert len([words for words in ran if words[1].endswith("evaluate.py")]) == 2
+    run.settings["tasks"]["pos"]["teacher"] = {"learning_rate": 1}
+    with pytest.raises(SystemExit, match="other settings"):
+        run.teacher("pos")
