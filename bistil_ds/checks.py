@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
 from bistil_ds import engine
@@ -56,7 +56,7 @@ def check_arguments(ns: argparse.Namespace) -> None:
         raise InputError(f"--vocab_threshold {ns.vocab_threshold}: expected a probability, at least 0 and under 1")
     if not 0 < ns.mask_probability < 1:
         raise InputError(f"--mask_probability {ns.mask_probability}: expected a probability between 0 and 1")
-    check_training_arguments(ns)
+    check_training_arguments(ns, DistillationArguments)
     check_deepspeed(ns)
 
 
@@ -69,20 +69,16 @@ def blaming(flag: str) -> Iterator[None]:
         raise InputError(f"{flag}: {error}") from None
 
 
-class _Unplaced(DistillationArguments):
-    """The arguments without a device: looking for one joins the other ranks, which are not there yet."""
-
-    device = torch.device("cpu")
-
-
-def check_training_arguments(ns: argparse.Namespace) -> None:
-    """InputError for what `TrainingArguments` refuses, before anything is built."""
+def check_training_arguments(ns: argparse.Namespace, kind: type[TrainingArguments]) -> None:
+    """InputError for what `kind` refuses, before anything is built."""
     if ns.fp16 and not torch.cuda.is_available():
         raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
+    # looking for a device joins the other ranks, which are not there yet
+    unplaced: Any = type("Unplaced", (kind,), {"device": torch.device("cpu")})
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are given again, once, when the run starts
-            args = _Unplaced(**{**as_fields(ns, DistillationArguments), "deepspeed": None})
+            args = unplaced(**{**as_fields(ns, kind), "deepspeed": None})
             get_reporting_integration_callbacks(args.report_to)
     except (ValueError, OSError, ImportError) as error:
         raise InputError(f"the flags do not go together: {error}") from None

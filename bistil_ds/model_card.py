@@ -143,7 +143,10 @@ def _limitations(facts: CardFacts) -> str:
             "The vocabulary was trimmed to text of the two languages: other languages are cut into more pieces."
         )
     trained = [
-        code for sft in facts.sfts if sft.metadata.get("task") == facts.task for code in sft.metadata["languages"]
+        code
+        for sft in facts.sfts
+        if sft.metadata.get("task") == facts.task
+        for code in sft.metadata.get("languages") or ()
     ]
     if unseen := [code for code in facts.base.languages if trained and code not in trained]:
         points.append(

@@ -24,9 +24,7 @@ from bistil_ds.sft_metadata import check_metadata, check_task, merge_metadata, w
 from bistil_ds.sft_published import PUBLISHED_FILE, read_published, write_published
 from bistil_ds.sft_restriction import restrict
 from bistil_ds.sft_stack import Layer, put_on, replace, tokens_on
-from bistil_ds.weight_files import INDEX_FILE, SINGLE_FILE, hash_weights
-
-WEIGHT_FILES = (SINGLE_FILE, INDEX_FILE, "model-*.safetensors")
+from bistil_ds.weight_files import WEIGHT_FILES, hash_weights
 
 
 @dataclass(eq=False)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 
-import torch
 from transformers import AutoConfig
-from transformers.integrations import get_reporting_integration_callbacks
 
 from bistil_ds import checks, engine
 from bistil_ds.errors import InputError
@@ -28,8 +25,24 @@ AT_LEAST_1 = (
 def fill_in(ns: argparse.Namespace, task: Task) -> None:
     """The task's published settings in place of what was not given."""
     ns.learning_rate = task.learning_rate if ns.learning_rate is None else ns.learning_rate
+    ns.published_lengths = [
+        stage
+        for stage in ("full", "sparse")
+        if not (getattr(ns, f"{stage}_epochs") or getattr(ns, f"{stage}_max_steps"))
+    ]
     ns.full_epochs = task.full_epochs if ns.full_epochs is None else ns.full_epochs
     ns.sparse_epochs = task.sparse_epochs if ns.sparse_epochs is None else ns.sparse_epochs
+
+
+def cap_steps(ns: argparse.Namespace, task: Task, rows: int) -> None:
+    """Where a stage is as long as published, and the epochs over `rows` are more than the task's steps, those steps."""
+    if task.max_steps is None:
+        return
+    micro_steps = -(-rows // (ns.per_device_train_batch_size * engine.world_size()))
+    steps = -(-micro_steps // ns.gradient_accumulation_steps)
+    for stage in ns.published_lengths:
+        if getattr(ns, f"{stage}_epochs") * steps > task.max_steps:
+            setattr(ns, f"{stage}_max_steps", task.max_steps)
 
 
 def settle_length(ns: argparse.Namespace, task: Task, flag: str) -> None:
@@ -64,26 +77,8 @@ def check_arguments(ns: argparse.Namespace) -> None:
     for name, instead in (("num_train_epochs", "epochs"), ("max_steps", "max_steps")):
         if getattr(ns, name) != plain[name].default:
             raise InputError(f"--{name}: there are two stages; use --full_{instead} and --sparse_{instead}")
-    _check_training_arguments(ns)
+    checks.check_training_arguments(ns, TaskTrainingArguments)
     checks.check_deepspeed(ns)
-
-
-class _Unplaced(TaskTrainingArguments):
-    """The arguments without a device: looking for one joins the other ranks, which are not there yet."""
-
-    device = torch.device("cpu")
-
-
-def _check_training_arguments(ns: argparse.Namespace) -> None:
-    if ns.fp16 and not torch.cuda.is_available():
-        raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are given again, once, when the run starts
-            args = _Unplaced(**{**checks.as_fields(ns, TaskTrainingArguments), "deepspeed": None})
-            get_reporting_integration_callbacks(args.report_to)
-    except (ValueError, OSError, ImportError) as error:
-        raise InputError(f"the flags do not go together: {error}") from None
 
 
 def zero_stage(ns: argparse.Namespace) -> int:

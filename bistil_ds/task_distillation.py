@@ -6,6 +6,7 @@ Shapes: B batch, T tokens, N labelled positions, C classes, S student layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from bistil_kernels import distillation_kl
@@ -38,6 +39,10 @@ class TaskDistiller:
         losses: weights and kinds.
         projections: fp32 [Dt, Ds] for each of the S+1 states when the widths differ.
         run_teacher: what to call in the teacher's place: the ZeRO-3 engine around it.
+
+    Raises:
+        InputError: weights from which the model, or its head, would learn nothing; with an attention loss, a model
+            whose attention cannot be observed.
     """
 
     def __init__(
@@ -56,12 +61,17 @@ class TaskDistiller:
         }
         if not any(weight.used for weight in self.weights.values()):
             raise InputError("all loss weights are 0: give at least one of " + ", ".join(WEIGHTED) + " a weight")
+        if task.trains_head and not (self.weights["logit"].used or self.weights["label"].used):
+            raise InputError("give logit_weight or label_weight a weight: the head learns from nothing else")
         self.task, self.teacher = task, teacher
         self.run_teacher = teacher if run_teacher is None else run_teacher
         self.aligned = aligned = Alignment.of(layer_map, last_only=self.losses.align_layers == "last")
         self.projections = [projections[i] for i in aligned.student_states] if projections is not None else None
-        self.student_recorder = AttentionRecorder(student, aligned.student_layers)
-        self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
+        self.student_recorder: AttentionRecorder | None = None
+        self.teacher_recorder: AttentionRecorder | None = None
+        if self.weights["attention"].used:  # else any model will do, and nothing is kept of its attention
+            self.student_recorder = AttentionRecorder(student, aligned.student_layers)
+            self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
         teacher.eval().requires_grad_(False)
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> Terms:
@@ -74,16 +84,15 @@ class TaskDistiller:
         """
         mask_BT = padding_mask(batch.get("attention_mask"))
         weights = {name: weight.at(progress) for name, weight in self.weights.items()}
-        with torch.no_grad(), self.teacher_recorder:
+        with torch.no_grad(), self.teacher_recorder or nullcontext():
             self.teacher.eval()
             seen = self.run_teacher(**batch, output_hidden_states=True)
         teacher_states = [seen.hidden_states[i] for i in self.aligned.teacher_states]
-        teacher_logits, teacher_maps = self.task.distilled_logits(seen, batch), taken(self.teacher_recorder)
+        teacher_logits = self.task.distilled_logits(seen, batch)
         del seen
         release_unused(teacher_states[0])
-        with self.student_recorder:
+        with self.student_recorder or nullcontext():
             output = model(**batch, output_hidden_states=True)
-        student_maps = taken(self.student_recorder)
         terms = Terms(total=torch.zeros(()))
         if self.weights["logit"].used:
             student_logits = self.task.distilled_logits(output, batch)
@@ -99,7 +108,8 @@ class TaskDistiller:
             states = [output.hidden_states[i] for i in self.aligned.student_states]
             hidden_mask = None if self.losses.published_losses else mask_BT
             terms.hidden = hidden_terms(states, teacher_states, hidden_mask, self.projections, weights["hidden"])
-        if self.weights["attention"].used:
+        if self.student_recorder and self.teacher_recorder:
+            student_maps, teacher_maps = taken(self.student_recorder), taken(self.teacher_recorder)
             kind, published = self.losses.attention_loss, self.losses.published_losses
             terms.attention = attention_terms(student_maps, teacher_maps, mask_BT, kind, not published)
         named = {name: getattr(terms, name) for name in WEIGHTED}

@@ -14,9 +14,7 @@ from bistil_ds.hub_folder import local_folder
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_metadata import LANGUAGE_TASK, check_task
 from bistil_ds.tasks import Task, find_task
-from bistil_ds.weight_files import hash_weights
-
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json")
+from bistil_ds.weight_files import WEIGHT_FILES, hash_weights
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,12 @@ def recorded_labels(sfts: Sequence[str], folder: str, task: Task, flag: str) -> 
 
 def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, flag: str) -> tuple[str, ...]:
     for sft in reversed(fine_tunings):
-        if sft.metadata.get("labels") is not None:
-            check_task(sft.name, sft.metadata, task.name)
-            return tuple(sft.metadata["labels"])
+        labels, made_for = sft.metadata.get("labels"), sft.metadata.get("task")
+        if labels is None:
+            continue
+        check_task(sft.name, sft.metadata, task.name)
+        if made_for == task.name or (made_for is None and labels):  # a language SFT has the labels of no other task
+            return tuple(labels)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     kind = (config.architectures or ["ForMaskedLM"])[0]
     if task.trains_head and ("ForMaskedLM" in kind or "ForPreTraining" in kind):

@@ -9,18 +9,21 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback, TrainerControl
+from transformers.trainer_utils import IntervalStrategy
 
 from bistil_ds.energy import energy_counter
 from bistil_ds.errors import NonFiniteLossError
 from bistil_ds.meter import TermMeter
 from bistil_ds.prediction import predict
-from bistil_ds.progress import ShortProgress
+from bistil_ds.progress import EndOfRun, ShortProgress
 from bistil_ds.sealed_trainer import SealedTrainer
 from bistil_ds.task_distillation import TaskDistiller
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.task import Row
 from bistil_ds.throughput import SpeedMeter, training_flops
+
+EXAMPLES = "example"  # in a batch: the numbers of its examples, for messages
 
 
 class TaskTrainer(SealedTrainer):
@@ -60,15 +63,21 @@ class TaskTrainer(SealedTrainer):
             args=args,
             train_dataset=rows,
             eval_dataset={name: data.rows for name, data in dev.items()},
-            data_collator=lambda batch: task.collate(batch, self.pad_token_id),
+            data_collator=lambda batch: self._collate(task, batch),
             **kwargs,
         )
         self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
         self.task, self.labels, self.dev, self.distiller = task, tuple(labels), dict(dev), distiller
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
+        self._micro_step = (-1, 0)  # optimiser step, micro-steps of it begun
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ShortProgress)
+        if args.eval_strategy == IntervalStrategy.STEPS:  # an epoch's validation follows the last step anyway
+            self.add_callback(EndOfRun)
+
+    def _collate(self, task: Task, rows: Sequence[Row]) -> dict[str, Any]:
+        return {**task.collate(rows, self.pad_token_id), EXAMPLES: [row["example"] for row in rows]}
 
     def compute_loss(
         self,
@@ -77,17 +86,21 @@ class TaskTrainer(SealedTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
+        step, examples = self.state.global_step, inputs.pop(EXAMPLES)
+        self._micro_step = (step, self._micro_step[1] + 1 if self._micro_step[0] == step else 1)
         self._count(inputs["input_ids"])
         if self.distiller is None:
             loss = model(**inputs).loss
             named = {"loss": loss.detach()}
         else:
-            terms = self.distiller(model, inputs, self.state.global_step / max(self.state.max_steps, 1))
+            terms = self.distiller(model, inputs, step / max(self.state.max_steps, 1))
             loss, named = terms.total, terms.scalars()
         if not torch.isfinite(loss):
             values = {name: round(float(value), 4) for name, value in named.items() if "_" not in name}
             raise NonFiniteLossError(
-                f"non-finite loss at step {self.state.global_step + 1}, rank {self.args.process_index}: {values}; "
+                f"non-finite loss at step {step + 1}, its micro-step {self._micro_step[1]}, epoch "
+                f"{self.state.epoch or 0:.3f}, rank {self.args.process_index}, input_ids "
+                f"{list(inputs['input_ids'].shape)}, examples {examples} (from 0, each in its file): {values}; "
                 "no update was made"
             )
         self.meter.add("train", named)

@@ -174,6 +174,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     base = folder / BUILD / BASE
     tokenizer = AutoTokenizer.from_pretrained(base)
     rows = training_rows(ns, task, tokenizer, labels, progress=engine.rank() == 0)
+    task_checks.cap_steps(ns, task, len(rows))
     dev = development_sets(ns, task, tokenizer, labels)
 
     def load_model() -> PreTrainedModel:

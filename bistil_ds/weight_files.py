@@ -16,6 +16,7 @@ from bistil_ds.model_parameters import saved_parameters
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+WEIGHT_FILES = (SINGLE_FILE, INDEX_FILE, "model-*.safetensors")  # what is fetched of a hub repository
 
 
 class WeightFolder:

@@ -141,6 +141,17 @@ def test_what_no_file_says_is_unknown(student: Path, sft: Path, tmp_path: Path) 
     assert "BiStil (arXiv" not in card
 
 
+def test_a_fine_tuning_may_not_say_its_languages(student: Path, sft: Path, tmp_path: Path) -> None:
+    shutil.copytree(sft, tmp_path / "sft")
+    header_file = tmp_path / "sft" / "sft.json"
+    content = json.loads(header_file.read_text())
+    del content["metadata"]["languages"]
+    header_file.write_text(json.dumps(content))
+    card = model_card(facts(student, [tmp_path / "sft"]))
+    assert "Task: ner. Languages: unknown." in card
+    assert "zero-shot" not in card
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", '{"arguments": [1], "data": 3, "git": "x"}', '{"data": {"model": "/home/me"}}']
 )

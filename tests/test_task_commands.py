@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse import maskable_count
 from bistil_ds.task_data import languages_of
 from bistil_ds.task_model import load_task_model
+from bistil_ds.task_trainer import TaskTrainer
 from bistil_ds.tasks import find_task
 
 QUICK = [
@@ -110,15 +110,25 @@ def test_phase_2_leaves_an_sft_for_the_student(material: Path, tmp_path: Path) -
     assert (loaded.model.classifier.weight - start).abs().max() < 0.1  # it began as a copy of the teacher's
 
 
-def test_a_run_resumes_to_the_same_bits(material: Path, tmp_path: Path) -> None:
+class Killed(Exception):
+    pass
+
+
+def test_a_run_killed_in_the_sparse_stage_resumes_to_the_same_bits(
+    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert tune_student.main(flags(material, tmp_path / "whole")) == 0
-    assert tune_student.main(flags(material, tmp_path / "cut")) == 0
-    # as if killed between the checkpoints of the sparse stage
-    for path in (tmp_path / "cut").glob("sft.*"):
-        path.unlink()
-    stage = tmp_path / "cut" / "stage-2-sparse"
-    for part in [*stage.glob("checkpoint-4"), stage / "result"]:
-        shutil.rmtree(part)
+
+    def kill(trainer: TaskTrainer) -> None:
+        if trainer.deltas is not None:  # after the sparse stage's first checkpoint
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TaskTrainer, "on_saved", kill)
+        with pytest.raises(Killed):
+            tune_student.main(flags(material, tmp_path / "cut"))
+    assert [path.name for path in (tmp_path / "cut").glob("*/checkpoint-*")] == ["checkpoint-2"]
+    assert not (tmp_path / "cut" / "sft.safetensors").exists()
     again = [*flags(material, tmp_path / "cut"), "--resume_from_checkpoint", "true"]
     assert tune_student.main(again) == 0
     one, other = (SparseFineTuning.load(tmp_path / name) for name in ("whole", "cut"))
@@ -154,6 +164,7 @@ def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(m
         ({"max_steps": "5"}, "--full_max_steps and --sparse_max_steps"),
         ({"max_length": "65"}, "--max_length 65"),
         ({"label_map": "PER"}, "--label_map PER"),
+        ({"save_strategy": "epoch"}, "the flags do not go together"),
         ({"logit_weight": "-1"}, "logit_weight"),
         ({"train_file": "aa=nowhere.txt"}, "nowhere.txt"),
     ],

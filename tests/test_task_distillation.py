@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import write_teacher
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DebertaV2Config, DebertaV2ForTokenClassification, PreTrainedModel
 
 from bistil_ds.errors import InputError
 from bistil_ds.task_arguments import TaskLossArguments
@@ -113,3 +113,27 @@ def test_no_weight_at_all_is_refused(ner: Task, models: tuple[PreTrainedModel, P
     none = TaskLossArguments(hidden_weight="0", attention_weight="0", logit_weight="0")
     with pytest.raises(InputError, match="all loss weights are 0"):
         TaskDistiller(*models, ner, MAP, none)
+
+
+def test_a_head_that_nothing_trains_is_refused(ner: Task, models: tuple[PreTrainedModel, PreTrainedModel]) -> None:
+    layers_only = TaskLossArguments(logit_weight="0", label_weight="0")
+    with pytest.raises(InputError, match="give logit_weight or label_weight a weight") as error:
+        TaskDistiller(*models, ner, MAP, layers_only)
+    assert "\n" not in str(error.value)
+    for some in ({"logit_weight": "0:1"}, {"logit_weight": "0", "label_weight": "1"}):
+        TaskDistiller(*models, ner, MAP, TaskLossArguments(**some))
+    TaskDistiller(*models, find_task("mlm"), MAP, layers_only)  # its head is the base model's, and does not train
+
+
+def test_without_an_attention_loss_attention_need_not_be_observable(ner: Task, batch: dict[str, Tensor]) -> None:
+    sizes = {"vocab_size": 60, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_labels": 3}
+    student, teacher = (
+        DebertaV2ForTokenClassification(DebertaV2Config(num_hidden_layers=layers, pad_token_id=1, **sizes))
+        for layers in (2, 4)
+    )
+    with pytest.raises(InputError, match="turn the attention loss off"):
+        TaskDistiller(student, teacher, ner, MAP)
+    terms = TaskDistiller(student, teacher, ner, MAP, TaskLossArguments(attention_weight="0"))(student, batch)
+    assert terms.attention is None
+    terms.total.backward()
+    assert all(p.grad is not None for p in student.parameters())

@@ -38,7 +38,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Plan:
-    """Checked models and examples; `reference` is the model others are compared with, None when there is only one."""
+    """Checked models and examples; `reference` is the model others are compared with, None when there is only one.
+
+    `unread` says of recorded training files, which nobody asked for, why they could not be read.
+    """
 
     task: Task
     models: tuple[Candidate, ...]
@@ -46,6 +49,7 @@ class Plan:
     reference: str | None
     train_files: tuple[str, ...]
     shelf: Shelf = field(repr=False)
+    unread: tuple[str, ...] = ()
 
 
 def prepare(
@@ -76,16 +80,23 @@ def prepare(
         candidates.append(examine(choice, shelf, max_length))
         for each in examples.values():
             task.check_labels(each, candidates[-1].labels, options.flag)
-    known = [(file, "--train_file") for file in train_files] or recorded_train_files(models, task)
-    keys = text_keys(task, [(file, ReadOptions(flag, columns, label_map)) for file, flag in known])
+    known, unread, keys = [], [], set[str]()
+    asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
+    for file, how in asked or recorded_train_files(models, task):
+        try:
+            keys |= text_keys(task, file, how)
+            known.append(file)
+        except InputError as error:
+            if asked:
+                raise
+            unread.append(str(error))
     test_sets = []
     for language, source in test_files.items():
         first = examples[language][:limit]
         seen = share_seen(task, first, keys) if known else None
         sha256 = file_hash(source) if Path(source).is_file() else None
         test_sets.append(HeldOut(language, source, sha256, len(examples[language]), first, seen))
-    files = tuple(file for file, _ in known)
-    return Plan(task, tuple(reversed(candidates)), tuple(test_sets), reference, files, shelf)
+    return Plan(task, tuple(reversed(candidates)), tuple(test_sets), reference, tuple(known), shelf, tuple(unread))
 
 
 def check_numbers(*, batch_size: int, limit: int | None, resamples: int, seed: int) -> None:

@@ -114,6 +114,7 @@ def notes(evaluation: Evaluation) -> list[str]:
     )
     if plan.train_files:
         found.append(f"In training: share of test examples whose text also stands in {', '.join(plan.train_files)}.")
+    found += [f"A recorded training file was not compared: {why}." for why in plan.unread]
     found.append(
         f"Examples/s: one pass over the data of this run on {evaluation.device} in batches of {evaluation.batch_size}, "
         "tokenising not included; other work on the machine slows it."

@@ -9,17 +9,17 @@ from typing import Any
 
 from bistil_ds.evaluation.choices import ModelChoice
 from bistil_ds.run_record import RECORD_FILE
-from bistil_ds.tasks.data import read_examples
+from bistil_ds.tasks.data import parse_pairs, read_examples
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tasks.task import ReadOptions, Task
 
 
-def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tuple[str, str]]:
-    """(file, the record that names it): training files of this task that the models' `run.json` name and that are here.
+def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tuple[str, ReadOptions]]:
+    """Training files of this task that the models' `run.json` name and that are here, and how they were read there.
 
     A record that is missing or cannot be read names none: it is not what the user asked for.
     """
-    found: dict[str, str] = {}
+    found: dict[str, ReadOptions] = {}
     for model in models:
         for folder in (model.folder, *model.sfts):
             record = Path(folder) / RECORD_FILE
@@ -27,15 +27,17 @@ def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tupl
                 arguments = json.loads(record.read_text(encoding="utf-8"))["arguments"]
                 words = arguments["train_file"] if arguments["task"] == task.name else []
                 files = [file for _, file in parse_sources(words, "--train_file")]
+                columns, label_map = (parse_pairs(arguments.get(name), name) for name in ("columns", "label_map"))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
-            found |= {file: str(record) for file in files if Path(file).is_file() and file not in found}
+            options = ReadOptions(str(record), columns, label_map)
+            found |= {file: options for file in files if Path(file).is_file() and file not in found}
     return list(found.items())
 
 
-def text_keys(task: Task, files: Sequence[tuple[str, ReadOptions]]) -> set[str]:
-    """`Task.text_key` of every example of the files."""
-    return {task.text_key(example) for file, options in files for example in read_examples(task, file, options, True)}
+def text_keys(task: Task, file: str, options: ReadOptions) -> set[str]:
+    """`Task.text_key` of every example of the file."""
+    return {task.text_key(example) for example in read_examples(task, file, options, True)}
 
 
 def share_seen(task: Task, examples: Sequence[Any], keys: set[str]) -> float:

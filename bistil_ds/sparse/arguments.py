@@ -45,11 +45,16 @@ class SparseArguments:
             "choices": ["lottery", "random"],
         },
     )
-    dense: bool = field(default=False, metadata={"help": "Train every parameter instead, in one stage."})
-    freeze_layer_norm: bool = field(default=True, metadata={"help": "Leave the base model's layer norms as they are."})
+    dense: bool = field(
+        default=False, metadata={"help": "Train every parameter instead, layer norms too, in one stage."}
+    )
 
     def check(self, maskable: int, zero_stage: int = 0, *, fp16: bool = False) -> None:
         """InputError for a value that cannot be used with a base model of `maskable` entries (`maskable_count`)."""
+        for name in ("full_epochs", "sparse_epochs", "full_max_steps", "sparse_max_steps"):
+            length = getattr(self, name)
+            if length is not None and not 0 < length < float("inf"):
+                raise InputError(f"--{name} {length}: expected a number above 0")
         if self.dense:
             return
         k = entries_to_train(self.density, self.k, maskable)
@@ -63,9 +68,9 @@ class SparseArguments:
                 raise InputError(f"--{name} {weight:g}: cannot be used with --fp16; take --bf16 or full precision")
         if self.full_l1 and zero_stage == 3:
             raise InputError(f"--full_l1 {self.full_l1:g}: cannot be used at ZeRO-3; take stage 0, 1 or 2")
-        for name in ("full_epochs", "sparse_epochs", "full_max_steps", "sparse_max_steps"):
-            length = getattr(self, name)
-            if length is not None and not 0 < length < float("inf"):
-                raise InputError(f"--{name} {length}: expected a number above 0")
         if self.selection not in ("lottery", "random"):
             raise InputError(f"--selection {self.selection}: expected lottery or random")
+        if self.selection == "random" and self.iterations > 1:
+            raise InputError(
+                f"--iterations {self.iterations}: --selection random draws all entries at once; leave one of them out"
+            )

@@ -3,8 +3,14 @@
 So gradients, their reduction between ranks, clipping and optimizer state are K-sized at every ZeRO stage. DeepSpeed
 knows nothing of a mask: it sees a model with few, small trainable parameters.
 
-The optimizer is torch's AdamW with DeepSpeed and without, not `SparseAdamW`: the head trains densely in it too, so that
-one schedule, one state and one kind of checkpoint serve both.
+Why torch's AdamW and not `SparseAdamW`, with DeepSpeed and without: `SparseAdamW` steps a whole delta together with its
+weight. DeepSpeed steps flat fp32 partitions in which a delta may be cut in two and knows no weight; and the head, which
+trains densely, has to be in the same optimizer. One optimizer everywhere is one schedule and one kind of state.
+
+Why weights are written after the step: no optimizer then needs to know of them. At ZeRO-3 each rank writes into its own
+partition, not into the gathered weight in the forward pass: that copy is dropped after its module and gathered again in
+backward, in recomputation, in each micro-step and in validation, and would be written each time. Written once a step,
+the partition is right for all that gathers or reads it; only the K values are gathered for that.
 """
 
 from __future__ import annotations
@@ -44,8 +50,8 @@ class SparseDeltas:
     def write(self) -> None:
         """Make every weight hold start + delta: after a step of any optimizer, and after a checkpoint is loaded.
 
-        Every rank takes part. At ZeRO-3 this rank's share of each weight is written (and a gathered copy, where one
-        stays), rather than the gathered weight in every forward pass: once a step, for whatever reads the weight.
+        Every rank takes part. At ZeRO-3 this rank's share of each weight is written, and a gathered copy where one
+        stays.
         """
         for delta in self.deltas.values():
             delta.indices_K = delta.indices_K.to(delta.weight.device)

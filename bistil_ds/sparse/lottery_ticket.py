@@ -2,16 +2,16 @@
 
 Each stage is a Trainer of its own in a folder of its own, on a model loaded anew: weights, head, optimizer, schedule
 and random state begin again, and what passes from one stage to the next goes through disk, sealed. So a run resumes
-from anywhere.
+from anywhere. Once a stage's result is sealed its checkpoints go, and its logs and `trainer_state.json` stay.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -28,29 +28,11 @@ from bistil_ds.sparse.gathering import full_fp32
 from bistil_ds.sparse.maskable import base_model_of, entries_to_train, is_norm, maskable_parameters
 from bistil_ds.sparse.penalty import penalise
 from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
+from bistil_ds.sparse.stage import Stage
 from bistil_ds.weight_files import hash_weights
 
 if TYPE_CHECKING:
     from bistil_ds.sealed_trainer import SealedTrainer
-
-RESULT = "result"  # what a finished stage leaves in its folder: a selection, or an SFT
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a run: `full` (finds entries), `sparse` (trains them) or `dense` (trains everything, alone)."""
-
-    kind: Literal["full", "sparse", "dense"]
-    number: int  # from 1
-    folder: Path
-
-    @property
-    def result(self) -> Path:
-        return self.folder / RESULT
-
-    @property
-    def is_done(self) -> bool:
-        return checkpoints.broken(self.result) is None
 
 
 class LotteryTicketTrainer:
@@ -110,6 +92,8 @@ class LotteryTicketTrainer:
                 self._run(stage, resume)
                 _free_memory()
                 resume = None
+            if engine.rank() == 0:  # also where a run was killed before or while it did so
+                stage.remove_checkpoints()
         return SparseFineTuning.load(self.stages[-1].result)
 
     def _base_hash(self) -> str | None:
@@ -178,10 +162,9 @@ class LotteryTicketTrainer:
         return next((s for s in reversed(self.stages[: stage.number - 1]) if s.kind == kind), None)
 
     def _prepare_full(self, stage: Stage, model: PreTrainedModel, k: int) -> None:
-        if self.sparse.freeze_layer_norm:
-            for module in base_model_of(model)[1].modules():
-                if is_norm(module):
-                    module.requires_grad_(False)
+        for module in base_model_of(model)[1].modules():
+            if is_norm(module):  # never among the entries that are chosen
+                module.requires_grad_(False)
         if (earlier := self._before(stage, "sparse")) is None:
             return
         fine_tuning, base = SparseFineTuning.load(earlier.result), BaseWeights(model, self.base_folder)

@@ -40,8 +40,9 @@ class MaskedLanguageModelling(Task):
 
     name = "mlm"
     metric = "accuracy"
-    full_epochs = 100  # published: that, or 100,000 steps if those are fewer
+    full_epochs = 100
     sparse_epochs = 100
+    max_steps = 100_000
     learning_rate = 5e-5
     trains_head = False
 

@@ -2,7 +2,8 @@
 
 Lower case, no punctuation (Unicode category P, and ASCII's), no articles, single spaces; F1 over words, and in scripts
 without spaces over single characters. MLQA defines en, es, de, ar, vi, hi and zh; here other languages lose no
-articles, and ja and th are cut as zh is. A language that is not known counts as English, as in SQuAD.
+articles, and ja and th are cut as zh is. A language that is not known, or whose name is no
+ISO 639 code (`squad`, after a folder), counts as English, as in SQuAD.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ def normalise(answer: str, language: str | None) -> str:
     """The words of an answer that count, parted by single spaces.
 
     Args:
-        language: an ISO 639 code, possibly with a region (`zh-CN`); None where it is not known.
+        language: an ISO 639 code, possibly with a region (`zh-CN`); any other name, or None, where it is not known.
     """
-    code = re.split("[-_]", language.lower())[0] if language else "en"
+    code = re.split("[-_]", (language or "en").lower())[0]
+    if not re.fullmatch("[a-z]{2,3}", code):
+        code = "en"
     text = "".join(c for c in answer.lower() if c not in string.punctuation and unicodedata.category(c)[0] != "P")
     if code in ARTICLES:
         text = ARTICLES[code].sub(" ", text)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Question
 from bistil_ds.tasks.task import Row
 
@@ -43,7 +44,9 @@ def windows(
     frame = _frame(tokenizer)
     special = len(frame.before) + len(frame.between) + len(frame.after)
     if (usable := max_length - special) < 2:
-        raise ValueError(f"max_length {max_length} leaves no room for a question and its context")
+        raise InputError(
+            f"--max_length {max_length}: leaves no room for a question and its context; expected at least {special + 2}"
+        )
 
     @lru_cache(maxsize=1)  # the questions on one context follow each other
     def context_pieces(context: str) -> tuple[list[int], np.ndarray]:

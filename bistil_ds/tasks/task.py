@@ -41,6 +41,7 @@ class Task(ABC):
     metric: ClassVar[str]
     full_epochs: ClassVar[int]  # the published settings (BiStil, appendix)
     sparse_epochs: ClassVar[int]
+    max_steps: ClassVar[int | None] = None  # of a stage, where its epochs are more
     learning_rate: ClassVar[float]
     max_length: ClassVar[int] = 256
     trains_head: ClassVar[bool] = True  # False: what is not in the base model stays as it is (language SFTs)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
+from bistil_ds.errors import InputError
+
 
 class Aligned(NamedTuple):
     """A sentence as the model reads it, with special tokens, and the position of each word's first subword.
@@ -73,7 +75,8 @@ def windows(
 def _room(max_length: int, before: list[int], after: list[int]) -> int:
     room = max_length - len(before) - len(after)
     if room < 1:
-        raise ValueError(f"max_length {max_length} leaves no room between the special tokens")
+        fewest = max_length - room + 1
+        raise InputError(f"--max_length {max_length}: leaves no room for words; expected at least {fewest}")
     return room
 
 

@@ -17,6 +17,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.evaluation import Evaluation, evaluate, zero_shot
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
 from bistil_ds.sft import SparseFineTuning
+from bistil_ds.tasks import ReadOptions
 from bistil_ds.weight_files import hash_weights
 
 TASK = Topics()
@@ -95,6 +96,32 @@ def test_training_files_are_found_in_the_record_of_the_fine_tuning(files: Files,
     found = evaluate(model, files.tests, TASK, resamples=10, progress=False)
     assert found.plan.test_sets[0].seen_in_training is None
     assert list(sources(found).rows[0]) == ["aa", "40", "–"]
+
+
+def test_recorded_training_files_are_read_as_they_were_in_training(files: Files, tmp_path: Path) -> None:
+    class Strict(Topics):
+        """Refuses topics that are not named in the options."""
+
+        def read(self, source: str, options: ReadOptions) -> Any:
+            for topic, text, number in super().read(source, options):
+                if topic not in LABELS:
+                    raise InputError(f"{options.flag}: {source}, line {number}: no such topic {topic}")
+                yield topic, text, number
+
+    sft = write_sft(tmp_path / "sft", files.base)
+    train = tmp_path / "train.tsv"
+    train.write_text(files.tests["aa"].read_text().replace("news\t", "N\t"))
+    arguments = {"task": "topics", "train_file": [f"aa={train}"], "label_map": ["N=news"], "columns": None}
+    (sft / "run.json").write_text(json.dumps({"arguments": arguments}))
+    model = {"m": [files.base, sft]}
+    found = evaluate(model, files.tests, Strict(), resamples=10, progress=False)
+    assert [held.seen_in_training for held in found.plan.test_sets] == [1.0, 0.0]
+    (sft / "run.json").write_text(json.dumps({"arguments": {**arguments, "label_map": None}}))
+    found = evaluate(model, files.tests, Strict(), resamples=10, progress=False)
+    assert (found.plan.train_files, found.plan.test_sets[0].seen_in_training) == ((), None)
+    assert f"A recorded training file was not compared: {sft / 'run.json'}: {train}, line" in markdown(found)
+    with pytest.raises(InputError, match=r"--train_file: .*no such topic N"):
+        evaluate(model, files.tests, Strict(), train_files=[train], resamples=10, progress=False)
 
 
 def test_a_limit_takes_the_first_examples_and_is_told(files: Files) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import weakref
 from itertools import pairwise
@@ -127,9 +128,12 @@ def test_layer_norms_stay_as_they_are_in_both_stages(base: Path, run: Any) -> No
     assert all(p.equal(stage[n]) for stage in run[2].values() for n, p in norms.items())
 
 
-def test_checkpoints_of_the_sparse_stage_hold_what_trains_and_not_the_base(run: Any) -> None:
-    out, sft, _ = run
-    checkpoint = checkpoints.all_checkpoints(out / "stage-2-sparse")[-1]
+def test_checkpoints_of_the_sparse_stage_hold_what_trains_and_not_the_base(
+    base: Path, tmp_path: Path, run: Any
+) -> None:
+    sft = run[1]
+    killed(base, tmp_path / "out", "sparse", 4)
+    checkpoint = checkpoints.all_checkpoints(tmp_path / "out" / "stage-2-sparse")[-1]
     assert same(SparseFineTuning.load(checkpoint), sft)
     assert not (checkpoint / "model.safetensors").exists()
     states = torch.load(checkpoint / "optimizer.pt", weights_only=True)["state"].values()
@@ -181,6 +185,39 @@ def test_a_run_killed_between_the_stages_resumes_to_the_same_bits(base: Path, tm
     assert same(lottery(base, out).train(resume=True), run[1])  # and a finished one has nothing to do
 
 
+def test_a_finished_stage_keeps_its_history_and_no_checkpoint(run: Any) -> None:
+    for folder in (run[0] / "stage-1-full", run[0] / "stage-2-sparse"):
+        assert not list(folder.glob("checkpoint-*"))
+        history = json.loads((folder / "trainer_state.json").read_text())
+        assert [row["step"] for row in history["log_history"] if "loss" in row] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("removed", [0, 1], ids=["before the removal", "within the removal"])
+@pytest.mark.parametrize("kind", ["full", "sparse"])
+def test_a_run_killed_while_it_removes_checkpoints_resumes_to_the_same_bits(
+    base: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch, kind: str, removed: int
+) -> None:
+    left, remove = [removed], shutil.rmtree
+
+    def killing(folder: Path, **how: Any) -> None:
+        if folder.parent.name.endswith(kind):
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+        remove(folder, **how)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killing)
+        with pytest.raises(Killed):
+            lottery(base, out).train()
+    assert list(out.glob(f"*-{kind}/checkpoint-*"))
+    assert same(lottery(base, out).train(resume=True), run[1])
+    assert not list(out.glob("*/checkpoint-*"))
+    steps = [json.loads(path.read_text())["global_step"] for path in sorted(out.glob("*/trainer_state.json"))]
+    assert steps == [4, 4]
+
+
 def test_a_run_is_not_begun_over_another_nor_resumed_with_another_base_or_k(
     base: Path, tmp_path: Path, run: Any
 ) -> None:
@@ -216,7 +253,8 @@ def test_the_best_checkpoint_of_the_sparse_stage_is_kept(base: Path, tmp_path: P
     seen: dict[str, Any] = {}
 
     def probe(trainer: Any, stage: Stage) -> None:
-        seen[stage.kind] = trainer.state.best_model_checkpoint
+        best = seen[stage.kind] = trainer.state.best_model_checkpoint
+        seen["sft"] = SparseFineTuning.load(best) if best else None
         seen["weights"] = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
 
     out = tmp_path / "out"
@@ -224,7 +262,7 @@ def test_the_best_checkpoint_of_the_sparse_stage_is_kept(base: Path, tmp_path: P
     sft = trainer.train()
     assert seen["full"] is None
     assert seen["sparse"].endswith("checkpoint-2")
-    assert same(sft, SparseFineTuning.load(seen["sparse"]))
+    assert same(sft, seen["sft"])
     model = material.load(base)
     sft.apply(model)
     assert all(p.equal(seen["weights"][n]) for n, p in model.named_parameters())
@@ -270,6 +308,7 @@ def test_dense_training_moves_everything_in_one_stage(base: Path, tmp_path: Path
     assert not sft.sparse
     assert sft.dense.keys() == dict(start.named_parameters()).keys()
     assert sum((a != b).sum() for a, b in zip(model.parameters(), start.parameters())) > 0.7 * start.num_parameters()
+    assert all((sft.dense[n] != p).any() for n, p in start.named_parameters() if "LayerNorm" in n)
 
 
 def test_a_frozen_head_stays_and_a_tied_one_trains_with_its_embeddings(base: Path, tmp_path: Path) -> None:
@@ -289,6 +328,9 @@ def test_a_frozen_head_stays_and_a_tied_one_trains_with_its_embeddings(base: Pat
         ({"k": 3, "iterations": 4}, "--iterations 4: expected 1 to 3"),
         ({"full_l1": -1.0}, "--full_l1 -1.0: expected a number of at least 0"),
         ({"sparse_epochs": 0.0}, "--sparse_epochs 0.0: expected a number above 0"),
+        ({"sparse_max_steps": 0, "dense": True}, "--sparse_max_steps 0: expected a number above 0"),
+        ({"sparse_epochs": -1.0, "dense": True}, "--sparse_epochs -1.0: expected a number above 0"),
+        ({"selection": "random", "iterations": 3}, "--iterations 3: --selection random draws all entries at once"),
         ({"selection": "magnitude"}, "--selection magnitude: expected lottery or random"),
     ],
 )

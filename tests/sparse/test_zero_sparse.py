@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,7 +101,7 @@ def two_ranks(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stage in (2, 3):
         runs += [{"name": f"zero{stage}", "zero": stage}]
         killed = {"name": f"zero{stage}-killed", "zero": stage}
-        runs += [{**killed, "kill": ["sparse", 2], "copy": f"zero{stage}-alone"}, {**killed, "resume": True}]
+        runs += [{**killed, "kill": ["sparse", 2], "copy": f"zero{stage}-stopped"}, {**killed, "resume": True}]
     zero(base, folder, 2, runs)
     return folder
 
@@ -108,6 +109,13 @@ def two_ranks(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(base: Path, tmp_path_factory: pytest.TempPathFactory) -> SparseFineTuning:
     return plain(base, tmp_path_factory.mktemp("plain") / "out")
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_ranks_leave_no_checkpoint_of_a_finished_stage(two_ranks: Path, stage: int) -> None:
+    for name in (f"zero{stage}", f"zero{stage}-killed"):
+        assert not list((two_ranks / name).glob("*/checkpoint-*"))
+        assert len(list((two_ranks / name).glob("*/trainer_state.json"))) == 2
 
 
 @pytest.mark.parametrize("stage", [2, 3])
@@ -130,17 +138,21 @@ def test_two_killed_ranks_go_on_to_the_same_bits(two_ranks: Path, stage: int) ->
     assert_close(result(two_ranks, f"zero{stage}-killed"), result(two_ranks, f"zero{stage}"), atol=0)
 
 
-def test_one_rank_goes_on_where_two_stopped(base: Path, two_ranks: Path, expected: SparseFineTuning) -> None:
-    runs = [{"name": f"zero{stage}-alone", "zero": stage, "resume": True} for stage in (2, 3)]
-    zero(base, two_ranks, 1, runs)
+def test_one_rank_goes_on_where_two_stopped(
+    base: Path, tmp_path: Path, two_ranks: Path, expected: SparseFineTuning
+) -> None:
     for stage in (2, 3):
-        assert_close(result(two_ranks, f"zero{stage}-alone"), expected)
-        assert_only_chosen_entries_moved(base, two_ranks, f"zero{stage}-alone")
+        shutil.copytree(two_ranks / f"zero{stage}-stopped", tmp_path / f"zero{stage}")
+    zero(base, tmp_path, 1, [{"name": f"zero{stage}", "zero": stage, "resume": True} for stage in (2, 3)])
+    for stage in (2, 3):
+        assert_close(result(tmp_path, f"zero{stage}"), expected)
+        assert_only_chosen_entries_moved(base, tmp_path, f"zero{stage}")
 
 
 def test_sparse_checkpoints_hold_no_frozen_weight(two_ranks: Path) -> None:
     for stage in (2, 3):
-        folder = two_ranks / f"zero{stage}" / "stage-2-sparse" / "checkpoint-4"
+        folder = two_ranks / f"zero{stage}-stopped" / "stage-2-sparse" / "checkpoint-2"
+        assert (folder / "complete.json").is_file()
         assert not list(folder.rglob("model.safetensors"))
         for path in folder.rglob("*model_states.pt"):
             states = torch.load(path, weights_only=False)

@@ -27,6 +27,9 @@ from bistil_ds.tasks.qa_metrics import normalise, scores
         ("th", "ไทย", "ไ ท ย"),
         ("tr", "The Bir Kedi", "the bir kedi"),  # no articles known: none taken off
         (None, "The cat", "cat"),
+        ("squad", "The cat", "cat"),  # the name of a folder
+        ("squad-v2", "The cat", "cat"),
+        ("deu", "The cat", "the cat"),
     ],
 )
 def test_normalisation(language: str | None, answer: str, expected: str) -> None:

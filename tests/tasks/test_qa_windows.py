@@ -8,6 +8,7 @@ from tiny import text_lines, unigram_tokenizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
+from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, Question
 from bistil_ds.tasks.qa_windows import OVERLAP, best_answer, windows
 from bistil_ds.tasks.task import Row
@@ -88,6 +89,13 @@ def test_a_question_too_long_leaves_half_of_the_window_to_the_context(unigram: P
     rows = rows_of(ask(CONTEXT, None, question=CONTEXT), unigram, 44)
     assert {row["context"] for row in rows} == {1 + 20 + 2}
     assert max(len(row["input_ids"]) for row in rows) == 44
+
+
+def test_a_length_without_room_is_refused(unigram: PreTrainedTokenizerFast) -> None:
+    question = ask(CONTEXT, None)
+    with pytest.raises(InputError, match=r"--max_length 5: .* question and its context; expected at least 6"):
+        rows_of(question, unigram, 5)
+    assert rows_of(question, unigram, 6)
 
 
 def test_training_rows_carry_no_offsets_and_every_row_its_question(unigram: PreTrainedTokenizerFast) -> None:

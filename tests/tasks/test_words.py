@@ -12,6 +12,7 @@ from other_tokenizers import byte_level_tokenizer, wordpiece_tokenizer
 from tiny import text_lines, unigram_tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from bistil_ds.errors import InputError
 from bistil_ds.tasks.words import align, windows
 
 KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
@@ -91,8 +92,10 @@ def test_what_earlier_calls_left_switched_on_changes_nothing(tokenizer: PreTrain
 def test_no_sentences_and_no_room(tokenizer: PreTrainedTokenizerFast) -> None:
     assert align([], tokenizer, 64) == []
     assert windows([], tokenizer, 64) == []
-    with pytest.raises(ValueError, match="max_length 2 leaves no room"):
-        align([["ba"]], tokenizer, 2)
+    for cut in (align, windows):
+        with pytest.raises(InputError, match="--max_length 2: leaves no room for words; expected at least 3"):
+            cut([["ba"]], tokenizer, 2)
+        assert cut([["ba"]], tokenizer, 3)
 
 
 def test_a_sentence_that_fits_is_one_window(tokenizer: PreTrainedTokenizerFast) -> None:
