@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import SentencePair
 from bistil_ds.tasks.heads import load_classifier
 from bistil_ds.tasks.labels import check_known
@@ -54,6 +55,9 @@ class Inference(Task):
         """Rows of `input_ids`, `label`, `example`, and `token_type_ids` where the tokenizer tells the two apart."""
         if not examples:
             return []
+        fewest = tokenizer.num_special_tokens_to_add(pair=True) + 2
+        if max_length < fewest:
+            raise InputError(f"--max_length {max_length}: leaves no room for two sentences; expected at least {fewest}")
         number = {label: i for i, label in enumerate(labels)}
         encoded = tokenizer(
             [example.premise for example in examples],

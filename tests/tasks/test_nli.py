@@ -53,6 +53,11 @@ def test_the_longer_sentence_of_a_pair_loses_its_end() -> None:
     assert row["input_ids"][-1 - len(alone) : -1] == alone
 
 
+def test_a_length_without_room_for_two_sentences_is_refused() -> None:
+    with pytest.raises(InputError, match="--max_length 5: leaves no room for two sentences; expected at least 6"):
+        NLI.features(pairs(3), unigram_tokenizer(), LABELS, 5, training=True)
+
+
 def test_sentence_types_go_to_the_model_only_where_there_are_two() -> None:
     for tokenizer, told_apart in ((wordpiece_tokenizer(), True), (unigram_tokenizer(), False)):
         rows = NLI.features(pairs(6), tokenizer, LABELS, 64, training=True)
