@@ -17,7 +17,6 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks import ReadOptions, Task, find_task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.examples import Place, TaggedSentence
-from bistil_ds.tasks.ner import spans
 
 TAGS = ["O", "O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -183,19 +182,21 @@ def test_entities_are_scored_as_by_seqeval_and_any_tag_sequence_may_be_predicted
 
 
 @pytest.mark.parametrize(
-    ("tags", "expected"),
+    ("gold", "found", "expected"),
     [
-        ("O O", []),
-        ("B-A I-A O", [("A", 0, 2)]),
-        ("B-A B-A", [("A", 0, 1), ("A", 1, 2)]),
-        ("I-A I-A", [("A", 0, 2)]),
-        ("B-A I-B I-B", [("A", 0, 1), ("B", 1, 3)]),
-        ("O I-A O I-A", [("A", 1, 2), ("A", 3, 4)]),
-        ("I-A B-A I-B", [("A", 0, 1), ("A", 1, 2), ("B", 2, 3)]),
+        ("O O", "O O", [0, 0, 0]),
+        ("B-A I-A O", "B-A I-A O", [1, 1, 1]),
+        ("B-A I-A O", "B-A O O", [0, 1, 1]),
+        ("B-A B-A", "B-A I-A", [0, 1, 2]),
+        ("B-A I-A", "I-A I-A", [1, 1, 1]),
+        ("B-A B-B I-B", "B-A I-B I-B", [2, 2, 2]),
+        ("B-A O B-A", "I-A O I-B", [1, 2, 2]),
     ],
 )
-def test_spans(tags: str, expected: list[tuple[str, int, int]]) -> None:
-    assert spans(tags.split()) == expected
+def test_an_entity_is_right_if_type_and_both_ends_are(gold: str, found: str, expected: list[int]) -> None:
+    tags = tuple(gold.split())
+    example = TaggedSentence(("w",) * len(tags), tags, Place("f", 1))
+    assert find_task("ner").counts(example, found.split(), None).tolist() == expected
 
 
 def test_accuracy_is_over_words_and_nothing_scores_0() -> None:
