@@ -147,6 +147,7 @@ def test_tables_and_pictures_name_every_model_and_the_noise(pretended: Plan, tmp
     assert "(again)" not in picture
 
 
+@pytest.mark.slow  # two timings apart: other work between them is a difference
 def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
     from torch.utils.benchmark import Timer
 
