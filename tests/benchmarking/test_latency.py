@@ -196,6 +196,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ) -> None:
     text, _ = write_texts(tmp_path, lines=4)
     tiny = write_teacher(tmp_path / "tiny")
+    capsys.readouterr()  # transformers' bar
     assert main([each.format(text=text, tiny=tiny) for each in flags]) == 2
     error = capsys.readouterr().err
     assert expected in error
