@@ -93,8 +93,11 @@ class Distiller:
         )  # a ZeRO-3 engine, or a compiled module, around the teacher
         self.aligned = aligned = Alignment.of(layer_map, last_only=self.losses.align_layers == "last")
         self.projections = [projections[i] for i in aligned.student_states] if projections is not None else None
-        self.student_recorder = AttentionRecorder(student, aligned.student_layers)
-        self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
+        self.student_recorder: AttentionRecorder | None = None
+        self.teacher_recorder: AttentionRecorder | None = None
+        if self.weights["attention"].used:  # else nothing is kept of anyone's attention
+            self.student_recorder = AttentionRecorder(student, aligned.student_layers)
+            self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
         self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         self.reads_vocabulary = self.weights["logit"].used or self.weights["mlm"].used
         teacher.eval().requires_grad_(False)
@@ -151,7 +154,7 @@ class Distiller:
 
         self.teacher_head.set(positions, keep if positions is not None else None)
         self.teacher.eval()
-        with self.teacher_recorder, self.teacher_head:
+        with self.teacher_recorder or nullcontext(), self.teacher_head:
             states = self.run_teacher(**inputs, output_hidden_states=True).hidden_states
         view = TeacherView([states[i] for i in self.aligned.teacher_states], taken(self.teacher_recorder), *vocabulary)
         del states
@@ -171,7 +174,7 @@ class Distiller:
         terms = Terms(total=torch.zeros(()))
         self.student_head.set(positions, self._vocabulary_losses(view, positions, labels_BT))
         with ExitStack() as stack:
-            stack.enter_context(self.student_recorder)
+            stack.enter_context(self.student_recorder or nullcontext())
             stack.enter_context(self.student_head)
             stack.enter_context(_gathered(view.vocabulary or ()))
             output = model(**inputs, output_hidden_states=True)

@@ -27,7 +27,7 @@ from bistil_ds.arguments import (
 from bistil_ds.cache import file_hash
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.run_folder import new_folder
-from bistil_ds.run_record import RunRecord
+from bistil_ds.run_record import RunRecord, begun
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import load_projections
 from bistil_ds.student_folder import OURS, base_vocab_size, model_bytes, read_layer_map
@@ -112,11 +112,7 @@ def _use_sample(ns: argparse.Namespace) -> None:
 
 
 def _settle_resume(ns: argparse.Namespace, given: dict[str, Any], folder: Path) -> None:
-    try:
-        record = RunRecord.open(folder).content
-        recorded, data = record["arguments"], record["data"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{folder / 'run.json'}: damaged; the run cannot be resumed") from None
+    recorded, data = begun(folder)
     names = {*ModelArguments.__dataclass_fields__, *LossArguments.__dataclass_fields__, "max_steps", "seed"}
     names -= {"preprocessing_workers", "source_file", "target_file"}
     checks.check_same_run(given, recorded, sorted(names), folder)

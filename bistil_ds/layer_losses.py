@@ -90,8 +90,10 @@ def attention_terms(
     return torch.cat(values)
 
 
-def taken(recorder: AttentionRecorder) -> list[QueriesKeys]:
-    """What the recorder holds, no longer held by it."""
+def taken(recorder: AttentionRecorder | None) -> list[QueriesKeys]:
+    """What the recorder holds, no longer held by it; nothing where there is none."""
+    if recorder is None:
+        return []
     found = recorder.queries_keys
     recorder.clear()
     return found

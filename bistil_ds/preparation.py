@@ -22,9 +22,8 @@ from bistil_ds.errors import InputError
 from bistil_ds.run_folder import whole_or_nothing
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
-from bistil_ds.student_folder import KEPT_IDS, read_layer_map, write_alignment
-from bistil_ds.student_folder import base_vocab_size as student_base_vocab_size
-from bistil_ds.vocabulary import load_kept_ids, save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
+from bistil_ds.student_folder import kept_ids_of, read_layer_map, write_alignment
+from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 
 STUDENT, TEACHER = "student", "teacher"
 SAMPLED_CHUNKS = 16  # chunks a language whose teacher states the projections are fitted on
@@ -86,13 +85,8 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
     base_vocab_size = teacher.config.vocab_size
     student = load_model(ns.student, "--student")[0] if ns.student else None
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
-    if student is not None and (Path(ns.student) / KEPT_IDS).is_file():
-        kept_ids = load_kept_ids(ns.student)
-        if (base := student_base_vocab_size(Path(ns.student))) != base_vocab_size:
-            raise InputError(
-                f"--student {ns.student}: was trimmed from a vocabulary of {base} tokens, the teacher has "
-                f"{base_vocab_size}; give the teacher it was built from"
-            )
+    kept_ids = kept_ids_of(ns.student, base_vocab_size) if ns.student else None
+    if kept_ids is not None:
         tokenizer = trim_tokenizer(tokenizer, kept_ids)
         trim_model(teacher, kept_ids)
     else:

@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from bistil_ds.errors import InputError
+
 RECORD_FILE = "run.json"
 PACKAGES = (
     "bistil-ds",
@@ -31,6 +33,15 @@ PACKAGES = (
     "triton",
     "numpy",
 )
+
+
+def begun(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments and data of the run to be resumed in `folder`; InputError where its record cannot be read."""
+    try:
+        record = RunRecord.open(folder).content
+        return record["arguments"], record["data"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{Path(folder) / RECORD_FILE}: damaged; the run cannot be resumed") from None
 
 
 class RunRecord:

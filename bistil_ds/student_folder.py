@@ -12,6 +12,7 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.student.projections import FILE as PROJECTIONS
 from bistil_ds.vocabulary.kept_ids import FILE_NAME as KEPT_IDS
+from bistil_ds.vocabulary.kept_ids import Ids, load_kept_ids
 
 ALIGNMENT = "distillation.json"
 OURS = (KEPT_IDS, ALIGNMENT, PROJECTIONS)
@@ -37,6 +38,23 @@ def read_layer_map(folder: Path) -> list[int] | None:
 def base_vocab_size(folder: Path) -> int:
     """Rows the teacher's embeddings had before trimming."""
     return int(json.loads((folder / KEPT_IDS).read_text(encoding="utf-8"))["base_vocab_size"])
+
+
+def kept_ids_of(student: str, teacher_vocab_size: int) -> Ids | None:
+    """Ids of the teacher's `teacher_vocab_size` tokens that a student kept, ascending int64; None: it is not trimmed.
+
+    Raises:
+        InputError: it was trimmed from another vocabulary.
+    """
+    if not (Path(student) / KEPT_IDS).is_file():
+        return None
+    kept_ids = load_kept_ids(student)
+    if (base := base_vocab_size(Path(student))) != teacher_vocab_size:
+        raise InputError(
+            f"--student {student}: was trimmed from a vocabulary of {base} tokens, the teacher has "
+            f"{teacher_vocab_size}; give the teacher it was built from"
+        )
+    return kept_ids
 
 
 def model_bytes(folder: Path) -> int:

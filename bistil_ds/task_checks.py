@@ -8,9 +8,8 @@ from transformers import AutoConfig
 
 from bistil_ds import checks, engine
 from bistil_ds.errors import InputError
-from bistil_ds.schedule import Weight
 from bistil_ds.task_arguments import TaskTrainingArguments
-from bistil_ds.task_distillation import WEIGHTED
+from bistil_ds.task_distillation import loss_weights
 from bistil_ds.tasks import Task
 
 AT_LEAST_1 = (
@@ -62,7 +61,7 @@ def settle_length(ns: argparse.Namespace, task: Task, flag: str) -> None:
     ns.max_length = ns.max_length or min(task.max_length, longest)
 
 
-def check_arguments(ns: argparse.Namespace) -> None:
+def check_arguments(ns: argparse.Namespace, task: Task) -> None:
     """InputError for values that cannot work, whatever the files hold."""
     for name in AT_LEAST_1:
         if (value := getattr(ns, name)) is not None and value < 1:
@@ -70,9 +69,8 @@ def check_arguments(ns: argparse.Namespace) -> None:
     for name in ("learning_rate", "temperature", "logging_steps"):
         if (value := getattr(ns, name, None)) is not None and not 0 < value < float("inf"):
             raise InputError(f"--{name} {value}: expected a number above 0")
-    for name in WEIGHTED:
-        if hasattr(ns, f"{name}_weight"):
-            Weight.parse(getattr(ns, f"{name}_weight"), f"{name}_weight")
+    if hasattr(ns, "logit_weight"):  # a student's losses
+        loss_weights(ns, task)
     plain = TaskTrainingArguments.__dataclass_fields__
     for name, instead in (("num_train_epochs", "epochs"), ("max_steps", "max_steps")):
         if getattr(ns, name) != plain[name].default:

@@ -25,6 +25,20 @@ from bistil_ds.tasks import Task
 WEIGHTED = ("hidden", "attention", "logit", "label")
 
 
+def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
+    """The weight of each loss, from the attributes `hidden_weight`, `attention_weight`, `logit_weight`, `label_weight`.
+
+    Raises:
+        InputError: a weight that is no number or change; weights from which the model, or its head, learns nothing.
+    """
+    weights = {name: Weight.parse(getattr(losses, f"{name}_weight"), f"{name}_weight") for name in WEIGHTED}
+    if not any(weight.used for weight in weights.values()):
+        raise InputError("all loss weights are 0: give at least one of " + ", ".join(WEIGHTED) + " a weight")
+    if task.trains_head and not (weights["logit"].used or weights["label"].used):
+        raise InputError("give logit_weight or label_weight a weight: the head learns from nothing else")
+    return weights
+
+
 class TaskDistiller:
     """Holds a task student and its teacher aligned layer by layer and computes the losses of a batch.
 
@@ -56,13 +70,7 @@ class TaskDistiller:
         run_teacher: nn.Module | None = None,
     ) -> None:
         self.losses = losses or TaskLossArguments()
-        self.weights = {
-            name: Weight.parse(getattr(self.losses, f"{name}_weight"), f"{name}_weight") for name in WEIGHTED
-        }
-        if not any(weight.used for weight in self.weights.values()):
-            raise InputError("all loss weights are 0: give at least one of " + ", ".join(WEIGHTED) + " a weight")
-        if task.trains_head and not (self.weights["logit"].used or self.weights["label"].used):
-            raise InputError("give logit_weight or label_weight a weight: the head learns from nothing else")
+        self.weights = loss_weights(self.losses, task)
         self.task, self.teacher = task, teacher
         self.run_teacher = teacher if run_teacher is None else run_teacher
         self.aligned = aligned = Alignment.of(layer_map, last_only=self.losses.align_layers == "last")
@@ -108,7 +116,7 @@ class TaskDistiller:
             states = [output.hidden_states[i] for i in self.aligned.student_states]
             hidden_mask = None if self.losses.published_losses else mask_BT
             terms.hidden = hidden_terms(states, teacher_states, hidden_mask, self.projections, weights["hidden"])
-        if self.student_recorder and self.teacher_recorder:
+        if self.weights["attention"].used:
             student_maps, teacher_maps = taken(self.student_recorder), taken(self.teacher_recorder)
             kind, published = self.losses.attention_loss, self.losses.published_losses
             terms.attention = attention_terms(student_maps, teacher_maps, mask_BT, kind, not published)

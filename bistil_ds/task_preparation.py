@@ -12,13 +12,11 @@ import torch
 from transformers import PreTrainedModel
 
 from bistil_ds import checks
-from bistil_ds.errors import InputError
 from bistil_ds.student import check_student, load_projections, save_projections
-from bistil_ds.student_folder import KEPT_IDS, read_layer_map, write_alignment
-from bistil_ds.student_folder import base_vocab_size as student_base_vocab_size
+from bistil_ds.student_folder import kept_ids_of, read_layer_map, write_alignment
 from bistil_ds.task_model import LoadedTaskModel, load_task_model
 from bistil_ds.tasks import Task
-from bistil_ds.vocabulary import load_kept_ids, trim_model
+from bistil_ds.vocabulary import trim_model
 
 BASE, TEACHER = "base", "teacher"
 
@@ -43,15 +41,10 @@ def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: 
     """
     torch.manual_seed(seed)
     loaded = load_task_model(student, (), teacher.task, teacher.labels, flag="--student")
-    trimmed, kept = teacher.model, None
-    if (Path(student) / KEPT_IDS).is_file():
-        kept, base = load_kept_ids(student), student_base_vocab_size(Path(student))
-        if base != trimmed.config.vocab_size:
-            raise InputError(
-                f"--student {student}: was trimmed from a vocabulary of {base} tokens, the teacher has "
-                f"{trimmed.config.vocab_size}; give the teacher it was built from"
-            )
-        trim_model(trimmed, kept)
+    trimmed = teacher.model
+    kept_ids = kept_ids_of(student, trimmed.config.vocab_size)
+    if kept_ids is not None:
+        trim_model(trimmed, kept_ids)
     projections = load_projections(student) if Path(student).is_dir() else None
     with checks.blaming(f"--student {student}"):
         layers = check_student(loaded.model, trimmed, read_layer_map(Path(student)), projections)

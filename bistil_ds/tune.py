@@ -16,7 +16,7 @@ from transformers.utils import logging
 from bistil_ds import checks, cli, engine, task_checks
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.run_folder import new_folder, whole_or_nothing
-from bistil_ds.run_record import RunRecord
+from bistil_ds.run_record import RunRecord, begun
 from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments, Stage, maskable_count
 from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
@@ -107,7 +107,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"{' '.join(missing)} missing: give them, or no model and file at all for the embedded sample")
     task = find_task(ns.task)
     task_checks.fill_in(ns, task)
-    task_checks.check_arguments(ns)
+    task_checks.check_arguments(ns, task)
     if sample:  # its files first: for a task it has none of, no model need be made
         ns.train_file, ns.dev_file = ([f"en={sample_task_file(ns.task, 'en', part)}"] for part in ("train", "dev"))
         command.use_sample(ns)
@@ -152,11 +152,7 @@ def _as_list(value: str | list[str]) -> list[str]:
 
 
 def _check_resumed(command: TuneCommand, ns: argparse.Namespace, given: dict[str, Any], folder: Path) -> None:
-    try:
-        record = RunRecord.open(folder).content
-        recorded, data = record["arguments"], record["data"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{folder / 'run.json'}: damaged; the run cannot be resumed") from None
+    recorded, data = begun(folder)
     own = (*command.types, TaskDataArguments, SparseArguments)
     names = {name for kind in own for name in kind.__dataclass_fields__} | {"learning_rate", "seed"}  # type: ignore[attr-defined]
     checks.check_same_run(given, recorded, sorted(names), folder)

@@ -166,6 +166,7 @@ def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(m
         ({"label_map": "PER"}, "--label_map PER"),
         ({"save_strategy": "epoch"}, "the flags do not go together"),
         ({"logit_weight": "-1"}, "logit_weight"),
+        ({"logit_weight": "0"}, "the head learns from nothing else"),
         ({"train_file": "aa=nowhere.txt"}, "nowhere.txt"),
     ],
 )
