@@ -58,6 +58,19 @@ class Steps:
         self.layer_map = [(i + 1) * factor - 1 for i in range(student.config.num_hidden_layers)]
         self.distiller = Distiller(student, teacher, self.layer_map)
         self.recording = student.config._attn_implementation
+        self.encoder: nn.Module = student.base_model  # what the ways without a distiller run
+        self.trained: nn.Module = student
+        self.learn: Callable[[Tensor], object] = Tensor.backward
+
+    def under(self, wrapped: Any) -> None:
+        """Run the student as a DeepSpeed engine around its encoder does, each step with its update."""
+        self.encoder = self.trained = wrapped
+
+        def learn(loss: Tensor) -> None:
+            wrapped.backward(loss)
+            wrapped.step()
+
+        self.learn = learn
 
     def way(self, name: str) -> Way:
         """`floor`, `eager` or `ours`."""
@@ -78,14 +91,14 @@ class Steps:
         """Teacher forward, student forward and backward, no distillation loss."""
         with torch.no_grad():
             self.teacher.base_model(**self.inputs)
-        self.student.base_model(**self.inputs).last_hidden_state.mean().backward()
+        self.learn(self.encoder(**self.inputs).last_hidden_state.mean())
 
     def eager(self) -> None:
         """As published: whole maps from eager attention, entries selected with a boolean mask, an MSE a layer."""
         wanted: dict[str, Any] = {"output_attentions": True, "output_hidden_states": True}
         with torch.no_grad():
             teacher = self.teacher.base_model(**self.inputs, **wanted)
-        student = self.student.base_model(**self.inputs, **wanted)
+        student = self.encoder(**self.inputs, **wanted)
         maps = []
         for student_map, layer in zip(student.attentions, self.layer_map):
             teacher_map = teacher.attentions[layer]
@@ -93,14 +106,14 @@ class Steps:
             maps.append(nn.functional.mse_loss(student_map.masked_select(real), teacher_map.masked_select(real)))
         targets = [teacher.hidden_states[i] for i in (0, *(layer + 1 for layer in self.layer_map))]
         states = [nn.functional.mse_loss(s, t) for s, t in zip(student.hidden_states, targets)]
-        (torch.stack(maps).mean() + torch.stack(states).mean()).backward()
+        self.learn(torch.stack(maps).mean() + torch.stack(states).mean())
 
     def ours(self) -> None:
         """What phase 1 runs."""
         self._distil(self.distiller)
 
     def _distil(self, distiller: Distiller) -> None:
-        distiller(self.student, self.inputs).total.backward()
+        self.learn(distiller(self.trained, self.inputs).total)
 
 
 def random_steps(shape: Shape, device: torch.device) -> Steps:

@@ -17,6 +17,7 @@ from bistil_ds.benchmarking.steps import WAYS, Shape, random_steps, single_step
 from bistil_ds.benchmarking.tables import Grid
 from bistil_ds.benchmarking.teachers import cheaper_teacher, cost_in_the_loss
 from bistil_ds.benchmarking.timing import Way, interleaved, paired_ratio
+from bistil_ds.throughput import matmul_rate, training_flops
 
 MiB = 2**20
 
@@ -26,6 +27,9 @@ def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, 
     steps = random_steps(shape, device)
     ways = {name: steps.way(name) for name in WAYS}
     result = _timed(ways, "floor", shape, rounds, device, progress)
+    peak_rate = matmul_rate(device, torch.float32)
+    for row in result.values():
+        row["mfu"] = row["tokens_per_second"] * training_flops(steps.student, steps.teacher, shape.length) / peak_rate
     del steps, ways
     if memory:
         peaks = {}
@@ -80,8 +84,10 @@ def _timed(
 
 def grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Grid:
     """A table: one row a way, one column a number."""
-    columns = [key for key, value in next(iter(rows.values())).items() if isinstance(value, float)]
-    cells = [[name, *(_number(row[key]) for key in columns)] for name, row in rows.items()]
+    columns = list(
+        dict.fromkeys(key for row in rows.values() for key, value in row.items() if isinstance(value, float))
+    )
+    cells = [[name, *(_number(row[key]) if key in row else "" for key in columns)] for name, row in rows.items()]
     return Grid(title, ["", *(column.replace("_", " ") for column in columns)], cells)
 
 

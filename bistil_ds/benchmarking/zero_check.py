@@ -6,10 +6,7 @@ states of the added parameters, as libraries and embeddings are the same. bf16, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +15,7 @@ import torch
 from bistil_ds import engine
 from bistil_ds.benchmarking.collectives import SentBytes
 from bistil_ds.benchmarking.memory import Peak, peak_of
-from bistil_ds.benchmarking.own_process import InOwnProcess
+from bistil_ds.benchmarking.ranks import on_ranks
 from bistil_ds.benchmarking.steps import Shape, random_steps
 from bistil_ds.benchmarking.zero_memory import sent_bytes, state_bytes, teacher_bytes
 
@@ -35,23 +32,10 @@ BUCKETS = (  # small, so that the peak is of states: buffers do not grow with a 
 )
 
 
-class Rank:
-    """One rank of a run; ranks meet in `run`."""
-
-    def __init__(self, rank: int, ranks: int, port: int) -> None:
-        torch.set_num_threads(1)
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_PORT": port}
-        os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
-        engine.choose_accelerator()
-
-    def run(self, stage: int, shape: Shape) -> tuple[Peak, float]:
-        """Peak of a few steps, and the bytes the last one sent."""
-        engine.prepare_environment(use_deepspeed=True)
-        engine.start_distributed(use_deepspeed=True)
-        sent = [0.0]
-        peak = peak_of(lambda: _stepper(stage, shape, sent), STEPS)
-        engine.stop_distributed()
-        return peak, sent[0]
+def measure(stage: int, shape: Shape) -> tuple[Peak, float]:
+    """On one rank: peak of a few steps, and the bytes the last one sent."""
+    sent = [0.0]
+    return peak_of(lambda: _stepper(stage, shape, sent), STEPS), sent[0]
 
 
 def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
@@ -81,20 +65,12 @@ def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
     return step
 
 
-def run_ranks(stage: int, ranks: int, shape: Shape) -> list[tuple[Peak, float]]:
-    """`Rank.run` of every rank, side by side."""
-    port = engine.free_port()
-    with ExitStack() as stack, ThreadPoolExecutor(ranks) as together:
-        processes = [stack.enter_context(InOwnProcess(Rank, rank, ranks, port)) for rank in range(ranks)]
-        return list(together.map(lambda process: process.call("run", stage, shape), processes))
-
-
 def check(stage: int, ranks: int, shape: Shape = SMALL, layers: tuple[int, int] = LAYERS) -> dict[str, Any]:
     """A row: bytes for each parameter added to the student, of memory and of what is sent, measured and computed.
 
     The teacher is whole on each rank here, and what is added to it counts in both.
     """
-    few, many = (run_ranks(stage, ranks, replace(shape, layers=count)) for count in layers)
+    few, many = (on_ranks(ranks, 1, measure, stage, replace(shape, layers=count)) for count in layers)
     a_layer = _parameters(replace(shape, layers=2)) - _parameters(replace(shape, layers=1))
     added = a_layer * (layers[1] - layers[0]) // 2
     peaks = [max(peak.peak - peak.empty for peak, _ in runs) for runs in (few, many)]
