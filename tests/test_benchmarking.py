@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from bistil_ds.benchmarking.steps import WAYS, Shape, Steps, random_steps
 from bistil_ds.benchmarking.teachers import cost_in_the_loss
 from bistil_ds.benchmarking.timing import Way, interleaved, paired_ratio
+from bistil_ds.benchmarking.zero_throughput import compare_under_zero
 
 CPU = torch.device("cpu")
 TINY = Shape(length=9, batch=2, layers=4, width=16, heads=2, vocabulary=50)
@@ -61,6 +63,16 @@ def test_a_cheaper_teacher_costs_a_little_and_not_nothing(steps: Steps, name: st
     assert 0 < abs(cost.hidden) < 0.2
     assert 0 < cost.gradient_difference < 0.2
     assert cost.gradient_cosine > 0.95
+
+
+def test_a_step_under_zero_is_as_slow_as_its_slowest_rank_and_counts_all_tokens() -> None:
+    rows = compare_under_zero(3, 2, TINY, 2, CPU)
+    assert set(rows) == set(WAYS)
+    for row in rows.values():
+        assert row["tokens_per_second"] == pytest.approx(2 * 2 * 9 / median(row["seconds"]))
+        assert 0 < row["mfu"] < 1
+    assert rows["floor"]["time_ratio"] == 1
+    assert rows["ours"]["peak_mib"] >= rows["ours"]["baseline_mib"] > 100
 
 
 @pytest.mark.slow
