@@ -122,6 +122,7 @@ BAD = {
     "blank.txt": (b"\n  \r\n\n", "holds no text"),
     "latin.txt": (b"one\n\ntwo\ncaf\xe9\nfour", r"latin\.txt, line 4 is not UTF-8 \(byte 0xe9\)"),
     "cut.txt": (b"one\ntwo \xc3", r"cut\.txt, line 2 is not UTF-8"),
+    "utf16.txt": ("one\ntwo\n".encode("utf-16-le"), r"utf16\.txt, line 1 has a NUL"),
     "plain.gz": (b"not gzip at all", "not a whole gzip file"),
     "cut.txt.gz": (gzip.compress(b"some text\n" * 99)[:-9], "not a whole gzip file"),
     "broken.jsonl": (b'{"text": "a"}\n{"text": \n', r"broken\.jsonl, line 2 is not JSON"),
