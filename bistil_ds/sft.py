@@ -17,7 +17,7 @@ from torch import nn
 
 from bistil_ds.errors import InputError
 from bistil_ds.hub_folder import local_folder
-from bistil_ds.sft_algebra import Weights, add_dense, add_sparse, difference, subtract_dense
+from bistil_ds.sft_algebra import Weights, add_dense, add_sparse, check_apart, difference, subtract_dense
 from bistil_ds.sft_changes import Change, SparseDiff, find_changes
 from bistil_ds.sft_folder import HEADER_FILE, TENSORS_FILE, read_folder, write_folder
 from bistil_ds.sft_metadata import check_metadata, check_task, merge_metadata, without_density
@@ -111,7 +111,8 @@ class SparseFineTuning:
         Applying the sum rounds once where applying one after the other rounds twice.
 
         Raises:
-            InputError: for two base models or tasks, in two shapes, or each with a head of its own.
+            InputError: for two base models or tasks, in two shapes, each with a head of its own, or where one replaces
+                as a whole what the other changes entries of.
         """
         return self._combine(other, "+")
 
@@ -128,6 +129,8 @@ class SparseFineTuning:
     def _combine(self, other: SparseFineTuning, sign: str) -> SparseFineTuning:
         names = (self.name, other.name)
         metadata = merge_metadata(names, self.metadata, other.metadata)
+        check_apart(self.name, self.dense, other.name, other.sparse)
+        check_apart(other.name, other.dense, self.name, self.sparse)
         sparse = add_sparse(names, self.sparse, other.sparse, +1 if sign == "+" else -1)
         dense = (add_dense if sign == "+" else subtract_dense)(names, self.dense, other.dense)
         if sign == "-":

@@ -68,6 +68,15 @@ def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[
     return {**one, **other}
 
 
+def check_apart(sft: str, dense: Collection[str], other: str, sparse: Collection[str]) -> None:
+    """InputError where one SFT replaces as a whole what the other changes entries of."""
+    for name in sparse:
+        if _same_parameter(name, dense) in dense:
+            raise InputError(
+                f"SFT {sft} replaces {name} as a whole, SFT {other} changes entries of it: they cannot become one SFT"
+            )
+
+
 def subtract_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The whole tensors of `one` that `other` did not bring.
 

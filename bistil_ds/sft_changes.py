@@ -32,6 +32,8 @@ class SparseDiff:
             raise ValueError(
                 f"indices {tuple(indices.shape)}, values {tuple(self.values_K.shape)} {self.values_K.dtype}"
             )
+        if indices.dtype not in (torch.int32, torch.int64):
+            raise ValueError(f"indices are {indices.dtype}")
         size = int(np.prod(self.shape))
         if len(indices) and (indices[0] < 0 or indices[-1] >= size or not bool((indices[1:] > indices[:-1]).all())):
             raise ValueError(f"indices are not ascending in 0..{size - 1}")
@@ -61,9 +63,10 @@ class Change:
         return old
 
     def put_back(self, old: torch.Tensor) -> None:
-        """Write back what `put` returned."""
-        where = slice(None) if self.indices_K is None else self.indices_K.to(old.device)
-        self.parameter.data.view(-1)[where] = old
+        """Write back what `put` returned, also where the model has moved or changed its dtype since."""
+        flat = self.parameter.data.view(-1)
+        where = slice(None) if self.indices_K is None else self.indices_K.to(flat.device)
+        flat[where] = old.to(flat)
 
 
 def find_changes(

@@ -69,8 +69,19 @@ def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor
             name: (shape, tensors[f"indices/{name}"], tensors[f"values/{name}"]) for name, shape in shapes.items()
         }
         dense = {key.removeprefix("dense/"): tensor for key, tensor in tensors.items() if key.startswith("dense/")}
+        if len(tensors) != 2 * len(sparse) + len(dense):
+            raise ValueError("the header gives no shape of some of the differences")
         return sparse, dense, dict(header["metadata"])
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        SafetensorError,
+    ) as error:
         raise InputError(f"{folder} is not a readable SFT folder ({error!r}): save or fetch it again") from error

@@ -89,7 +89,7 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
     for name, encoded in content["diffs"].items():
         try:
             diffs[str(name)] = _row_major(encoded)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise InputError(f"{file}: the difference for {name} cannot be decoded ({error!r})") from error
     dense = content.get("abs") or {}
     if not isinstance(dense, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in dense.values()):
@@ -100,7 +100,10 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
 def _row_major(encoded: dict[str, Any]) -> RowMajor:
     shape = tuple(int(n) for n in encoded["size"])
     values = encoded["values"].detach().reshape(-1)
-    column_major = np.cumsum(np.asarray(encoded["index_steps"], dtype=np.int64))
+    steps = np.asarray(encoded["index_steps"])
+    if steps.size and not np.issubdtype(steps.dtype, np.integer):  # fractions, or too large for 64 bits
+        raise ValueError("index_steps are no 64-bit integers")
+    column_major = np.cumsum(steps.astype(np.int64))
     if len(column_major) != len(values):
         raise ValueError(f"{len(column_major)} indices for {len(values)} values")
     coordinates = np.unravel_index(column_major, shape, order="F")  # ValueError where out of range

@@ -25,6 +25,7 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.sft import SparseDiff, SparseFineTuning
+from bistil_ds.sft_folder import write_folder
 from bistil_ds.weight_files import hash_weights
 
 EMBEDDINGS, DENSE = "bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.intermediate.dense.weight"
@@ -151,6 +152,9 @@ def test_a_numpy_scalar_that_is_no_integer_is_refused(tmp_path: Path) -> None:
         ({"size": (2, 2), "index_steps": [0, 1], "values": torch.ones(1)}, "2 indices for 1 values"),
         ({"size": (2, 2), "index_steps": [1, 0], "values": torch.ones(2)}, "not ascending"),
         ({"size": (2, 2), "index_steps": [1]}, "cannot be decoded"),
+        ({"size": (2, 2), "index_steps": [0.5, 1.0], "values": torch.ones(2)}, "no 64-bit integers"),
+        ({"size": (2, 2), "index_steps": [10**30], "values": torch.ones(1)}, "no 64-bit integers"),
+        ({"size": (2, 2), "index_steps": [0], "values": torch.ones(1).to_sparse()}, "cannot be decoded"),
     ],
 )
 def test_damaged_differences_name_the_parameter(tmp_path: Path, encoded: dict, message: str) -> None:
@@ -190,13 +194,31 @@ def test_tensors_of_another_save_are_refused(tmp_path: Path, sft: SparseFineTuni
         SparseFineTuning.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"format": "other"})])
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"format": "other"}), "[" * 100_000])
 def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, sft: SparseFineTuning, content: str) -> None:
     sft.save(tmp_path)
     (tmp_path / "sft.json").write_text(content)
     with pytest.raises(InputError, match=r"sft|SFT") as caught:
         SparseFineTuning.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shapes", [{EMBEDDINGS: [40, 8]}, {EMBEDDINGS: [40, 8], DENSE: [float("inf"), 8]}])
+def test_a_header_without_the_shape_of_a_difference_is_refused(
+    tmp_path: Path, sft: SparseFineTuning, shapes: dict[str, list[float]]
+) -> None:
+    sft.save(tmp_path)
+    header = json.loads((tmp_path / "sft.json").read_text())
+    (tmp_path / "sft.json").write_text(json.dumps({**header, "shapes": shapes}))
+    with pytest.raises(InputError, match="not a readable SFT folder"):
+        SparseFineTuning.load(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_indices_that_are_no_integers_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    write_folder(tmp_path, {DENSE: ((12, 8), torch.tensor([0, 1]).to(dtype), torch.ones(2))}, {}, {})
+    with pytest.raises(InputError, match=f"{DENSE} is damaged: indices are {dtype}"):
+        SparseFineTuning.load(tmp_path)
 
 
 def test_a_folder_without_an_sft_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
@@ -346,6 +368,16 @@ def test_a_swap_that_is_refused_changes_nothing(model: BertForMaskedLM, sft: Spa
     with pytest.raises(InputError, match="another model"):
         sft.swap(model, SparseFineTuning("wide", {DENSE: random_diff((12, 9), 5)}))
     assert same_bits(model, applied)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_an_sft_comes_off_a_model_whose_dtype_has_changed_since(
+    model: BertForMaskedLM, sft: SparseFineTuning, dtype: torch.dtype
+) -> None:
+    expected = bits(copy.deepcopy(model).to(dtype))
+    sft.apply(model)
+    sft.revert(model.to(dtype))
+    assert same_bits(model, expected)
 
 
 def test_a_copy_of_the_model_reverts_on_its_own(model: BertForMaskedLM, sft: SparseFineTuning) -> None:

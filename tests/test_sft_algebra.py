@@ -98,6 +98,15 @@ def test_two_heads_are_refused_unless_they_are_the_same(model: XLMRobertaForMask
             combine(two, same)
 
 
+@pytest.mark.parametrize("combine", [SparseFineTuning.add, SparseFineTuning.subtract])
+def test_a_whole_tensor_and_changes_of_its_entries_do_not_add_up(model: XLMRobertaForMaskedLM, combine: Any) -> None:
+    whole = SparseFineTuning("whole", {}, {NAME.removeprefix("roberta."): model.get_parameter(NAME).detach()})
+    few = SparseFineTuning("few", {NAME: random_diff((8, 16), 3)})
+    for one, other in ((whole, few), (few, whole)):
+        with pytest.raises(InputError, match=r"SFT whole replaces roberta\..* as a whole, SFT few changes entries"):
+            combine(one, other)
+
+
 def test_sfts_of_two_models_or_two_tasks_do_not_add_up(model: XLMRobertaForMaskedLM) -> None:
     with pytest.raises(InputError, match=r"random 1 was made for mmt \(aaaa.*random 7 for xlmr \(bbbb"):
         language(model, 1).add(task(model, base_model="xlmr", base_hash="b" * 64))

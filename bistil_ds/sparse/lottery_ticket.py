@@ -26,6 +26,7 @@ from bistil_ds.sparse.base_weights import BaseWeights
 from bistil_ds.sparse.deltas import attach, attached_to, check_base, load_dense
 from bistil_ds.sparse.gathering import full_fp32
 from bistil_ds.sparse.maskable import base_model_of, entries_to_train, is_norm, maskable_parameters
+from bistil_ds.sparse.modules import sparse_kind
 from bistil_ds.sparse.penalty import penalise
 from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
 from bistil_ds.sparse.stage import Stage
@@ -162,9 +163,11 @@ class LotteryTicketTrainer:
         return next((s for s in reversed(self.stages[: stage.number - 1]) if s.kind == kind), None)
 
     def _prepare_full(self, stage: Stage, model: PreTrainedModel, k: int) -> None:
-        for module in base_model_of(model)[1].modules():
+        for place, module in base_model_of(model)[1].named_modules():
             if is_norm(module):  # never among the entries that are chosen
                 module.requires_grad_(False)
+            elif next(module.parameters(recurse=False), None) is not None:
+                sparse_kind(module, place)  # else the sparse stage would find out, after all of this one
         if (earlier := self._before(stage, "sparse")) is None:
             return
         fine_tuning, base = SparseFineTuning.load(earlier.result), BaseWeights(model, self.base_folder)

@@ -44,24 +44,33 @@ class SparseEmbedding(nn.Embedding):
         return result
 
 
-def make_sparse(module: nn.Module, place: str) -> SparseLinear | SparseEmbedding:
-    """Turn `module` (at `place` of its model) into its sparse kind, in place, nothing of it trained yet.
+def sparse_kind(module: nn.Module, place: str) -> type[SparseLinear | SparseEmbedding]:
+    """The sparse kind of `module`, which is at `place` of its model.
 
     Raises:
         InputError: a module that uses its weights in a way of its own.
     """
-    if isinstance(module, (SparseLinear, SparseEmbedding)):
-        return module
     plain = isinstance(module, nn.Embedding) and module.max_norm is None and not module.scale_grad_by_freq
     if type(module) is nn.Linear:
-        module.__class__ = SparseLinear
+        return SparseLinear
+    if type(module) is nn.Embedding and plain and not module.sparse:
+        return SparseEmbedding
+    raise InputError(
+        f"{place} is a {type(module).__name__}: sparse training knows plain Linear and Embedding modules only"
+    )
+
+
+def make_sparse(module: nn.Module, place: str) -> SparseLinear | SparseEmbedding:
+    """Turn `module` (at `place` of its model) into its sparse kind, in place, nothing of it trained yet.
+
+    Raises:
+        InputError: as `sparse_kind`.
+    """
+    if isinstance(module, (SparseLinear, SparseEmbedding)):
+        return module
+    module.__class__ = sparse_kind(module, place)
+    if isinstance(module, SparseLinear):
         module.register_parameter(f"bias{DELTA}", None)
-    elif type(module) is nn.Embedding and plain and not module.sparse:
-        module.__class__ = SparseEmbedding
-    else:
-        raise InputError(
-            f"{place} is a {type(module).__name__}: sparse training knows plain Linear and Embedding modules only"
-        )
     module.register_parameter(f"weight{DELTA}", None)
     module.trained = {}  # type: ignore[assignment]
     return module  # type: ignore[return-value]

@@ -20,6 +20,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.masking import mask_tokens
 from bistil_ds.tasks.examples import Text
 from bistil_ds.tasks.heads import no_load_report, without_dropout
+from bistil_ds.tasks.labels import refuse_label_map
 from bistil_ds.tasks.masked_head import MaskedHead
 from bistil_ds.tasks.padding import IGNORED, pad, pad_inputs
 from bistil_ds.tasks.readers import read_texts
@@ -47,6 +48,7 @@ class MaskedLanguageModelling(Task):
     trains_head = False
 
     def read(self, source: str, options: ReadOptions) -> Iterator[Text]:
+        refuse_label_map(options, self.name)
         return read_texts(source, options)
 
     def labels(self, examples: Sequence[Text]) -> tuple[str, ...]:

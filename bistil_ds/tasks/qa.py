@@ -16,6 +16,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrai
 
 from bistil_ds.tasks.examples import Question
 from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.labels import refuse_label_map
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.qa_metrics import scores
 from bistil_ds.tasks.qa_windows import as_numbers, best_answer, windows
@@ -43,6 +44,7 @@ class QuestionAnswering(Task):
     max_length = 384
 
     def read(self, source: str, options: ReadOptions) -> Iterator[Question]:
+        refuse_label_map(options, self.name)
         return read_questions(source, options)
 
     def labels(self, examples: Sequence[Question]) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class Task(ABC):
 
     @abstractmethod
     def check_labels(self, examples: Sequence[Any], labels: Sequence[str], flag: str) -> None:
-        """InputError naming file and line of the first label that is not among `labels`."""
+        """InputError naming file and line of the first example with a label that is not among `labels`."""
 
     @abstractmethod
     def features(

@@ -247,6 +247,23 @@ def test_the_model_must_be_the_one_in_the_base_folder(base: Path, tmp_path: Path
         trainer.train()
 
 
+def test_a_module_that_cannot_be_trained_sparsely_is_named_before_the_full_stage(base: Path, tmp_path: Path) -> None:
+    trainer = lottery(base, tmp_path / "out")
+
+    class Scaled(torch.nn.Linear):
+        pass
+
+    def with_its_own_linear() -> Any:
+        model = material.load(base)
+        model.roberta.encoder.layer[0].output.dense.__class__ = Scaled
+        return model
+
+    trainer.load_model = with_its_own_linear
+    trainer.make_trainer = lambda *_: pytest.fail("training has begun")
+    with pytest.raises(InputError, match=r"output\.dense is a Scaled: sparse training knows plain Linear and"):
+        trainer.train()
+
+
 def test_the_best_checkpoint_of_the_sparse_stage_is_kept(base: Path, tmp_path: Path) -> None:
     best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "loss"}
     best["greater_is_better"] = True  # so that an earlier one is the best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import unicodedata
@@ -175,7 +176,7 @@ def damage_json(rng: Random, value: Any, values: list[Any]) -> Any:
         holder = rng.choice(holders)
         key = rng.choice(list(holder) if isinstance(holder, dict) else [*range(len(holder)), 0])
         if isinstance(holder, list) and not holder:
-            holder.append(rng.choice(values))
+            holder.append(copy.deepcopy(rng.choice(values)))  # else a list of `values` could come to hold itself
         elif (what := rng.randrange(4)) == 0:
             del holder[key]
         elif what == 1 and isinstance(holder, list):
@@ -183,7 +184,7 @@ def damage_json(rng: Random, value: Any, values: list[Any]) -> Any:
         elif what == 1:
             holder[rng.choice(["text", "id", "label", "is_impossible", "more"])] = holder.pop(key)
         else:
-            holder[key] = rng.choice(values)
+            holder[key] = copy.deepcopy(rng.choice(values))
         holders = list(_holders(value)) or [[]]
     return value
 

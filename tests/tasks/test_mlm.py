@@ -217,4 +217,6 @@ def test_it_has_no_labels_and_trains_no_head(tmp_path: Path) -> None:
     assert not MLM.trains_head
     (tmp_path / "a.txt").write_text("One line.\n\nAnother line.\n")
     assert [text.text for text in MLM.read(str(tmp_path / "a.txt"), ReadOptions())] == ["One line.", "Another line."]
+    with pytest.raises(InputError, match="--label_map A=B: the examples of mlm have no labels"):
+        MLM.read("a.txt", ReadOptions(label_map={"A": "B"}))
     assert MLM.text_key(Text("One  LINE.", Place("f", 1))) == "one line."

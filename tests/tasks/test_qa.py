@@ -12,6 +12,7 @@ from tiny import text_lines, unigram_tokenizer, xlmr
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerFast
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
+from bistil_ds.errors import InputError
 from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.examples import Place, Question
 
@@ -50,6 +51,11 @@ def test_it_reads_squad_json(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(file))
     (read,) = QA.read(str(tmp_path / "a.json"), ReadOptions())
     assert (read.question, read.context, read.answers) == ("Who?", "Ada did.", (("Ada", 0),))
+
+
+def test_a_label_map_is_refused() -> None:
+    with pytest.raises(InputError, match="--label_map A=B: the examples of qa have no labels"):
+        QA.read("a.json", ReadOptions(label_map={"A": "B"}))
 
 
 def test_only_a_model_that_saw_questions_without_answer_gives_none(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -162,6 +162,12 @@ def test_the_label_map_renames_relations_without_subtype_and_tags(tmp_path: Path
     assert read_all(read_trees, path, label_map={"expl": "obj"})[0].relations[1] == "obj"
 
 
+@pytest.mark.parametrize(("old", "new"), [("expl:pv", "obj"), ("expl", "obj:x")])
+def test_a_label_map_of_subtypes_is_refused_since_none_are_read(tmp_path: Path, old: str, new: str) -> None:
+    path = write(tmp_path / "a.conllu", FIRST)
+    assert f"--label_map {old}={new}: relations are read without" in refusal(read_trees, path, label_map={old: new})
+
+
 def test_a_sentence_is_given_before_the_next_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conllu", f"{FIRST}\nbroken\n")
     from bistil_ds.tasks import ReadOptions

@@ -30,8 +30,14 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
     Relations lose their subtypes; `options.label_map` then renames them. UPOS may be `_`. Words may contain spaces.
 
     Raises:
-        InputError: not as the format says; a word without HEAD; not one tree under one root; no sentence at all.
+        InputError: not as the format says; a word without HEAD; not one tree under one root; no sentence at all; a
+            subtype in `options.label_map`.
     """
+    for old, new in options.label_map.items():
+        if ":" in old + new:
+            raise InputError(
+                f"--label_map {old}={new}: relations are read without their subtypes; leave out the colon and the rest"
+            )
     for words in _sentences(source, options, ("tokens", "upos", "head", "deprel")):
         _check_upos(words, words.upos, or_none=True)
         heads = tuple([_head(words, index) for index in range(len(words.forms))])
