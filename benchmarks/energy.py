@@ -66,7 +66,11 @@ def run(args: Arguments) -> None:
     case = Case(args.batch, args.length, all_threads())
     plan = Plan(models, [("eager", args.dtype)], [case], device, seconds, seed=args.seed)
     meter: Meter | str = EstimatingMeter(args.estimate_watts) if args.estimate_watts else find_meter()
-    result = ResultFile(Path(args.output_dir), "energy", device, asdict(args), {"turns": args.seed})
+    seeds = {"turns": args.seed, "weights and tokens": 0}
+    result = ResultFile(Path(args.output_dir), "energy", device, asdict(args), seeds)
+    of_command = []
+    if args.command and not isinstance(meter, str):
+        of_command = [measure_command(args.command, meter, seconds)]  # which has the terminal for itself
     with shown(result, energy_grids, energy_plots) as tell:
         if isinstance(meter, str):
             names = [args.command] if args.command else [label_of(name) for name in models]
@@ -74,8 +78,7 @@ def run(args: Arguments) -> None:
             return
         result.content["meter"] = meter.name
         if args.command:
-            tell(0.0, args.command)
-            result.content["rows"] = [measure_command(args.command, meter, seconds)]
+            result.content["rows"] = of_command
             return
         windows = args.rounds * (len(plan.names()) + 1)
         tell(0.0, f"{windows} windows of {seconds:g} s: about {windows * seconds / 60:.0f} minutes")

@@ -53,7 +53,7 @@ class Arguments:
     dtype: list[str] = field(default_factory=lambda: ["float32"], metadata=told(f"Any of {', '.join(DTYPES)}.", DTYPES))
     threads: list[int] = field(default_factory=list, metadata=told("CPU threads; 1 and all unless given."))
     device: str | None = field(default=None, metadata=told("cpu or cuda; a GPU where there is one."))
-    minutes: float = field(default=8.0, metadata=told("Measuring time, besides starting the models."))
+    minutes: float = field(default=8.0, metadata=told("Time for all, the models' starts included."))
     seed: int = field(default=0, metadata=told("Of the order in which models take turns."))
     quick: bool = field(default=False, metadata=told("mBERT and one student, one short input, under a minute."))
     output_dir: str = field(default=str(RESULTS), metadata=told("Where the result file and its picture go."))
@@ -71,7 +71,7 @@ def plan_of(args: Arguments) -> Plan:
     models, seconds = args.model or default_names(), 60 * args.minutes
     if args.quick:
         models = args.model or [MBERT, student_name(MBERT, 2, 30_000)]
-        batches, lengths, threads, seconds = [1], [32], threads[-1:], min(seconds, 10.0)
+        batches, lengths, threads, seconds = [1], [32], threads[-1:], min(seconds, 20.0)
     settings = [(engine, dtype) for dtype in args.dtype for engine in [*args.engine, *["compile"] * args.compile]]
     text: list[list[str]] = []
     cases = [Case(batch, length, count) for count in threads for batch in batches for length in lengths]
@@ -99,8 +99,12 @@ def run(args: Arguments) -> None:
     """Measure, record, show."""
     plan = plan_of(args)
     cases = len(plan.settings) * len(plan.cases)
-    print(f"{len(plan.names())} models, {cases} cases: about {estimated_seconds(plan) / 60:.1f} minutes", flush=True)
-    result = ResultFile(Path(args.output_dir), "latency", plan.device, asdict(args), {"turns": args.seed})
+    seeds = {"turns": args.seed, "weights and tokens": 0}
+    result = ResultFile(Path(args.output_dir), "latency", plan.device, asdict(args), seeds)
+    slow_start = {engine for engine, _ in plan.settings} - {"eager", "int8"}
+    beside = f"; preparing {', '.join(sorted(slow_start))} comes on top" if slow_start else ""
+    minutes = estimated_seconds(plan) / 60
+    print(f"{len(plan.names())} models, {cases} cases: about {minutes:.1f} minutes{beside}", flush=True)
     with shown(result, latency_grids, latency_plots) as tell:
         measure(plan, result.content, tell, result.save)
 

@@ -53,7 +53,7 @@ def run(args: Arguments) -> None:
     check_models(models, args.length)
     device = chosen_device(args.device)
     given = Input(args.batch, args.length, args.dtype, str(device))
-    result = ResultFile(Path(args.output_dir), "memory", device, asdict(args))
+    result = ResultFile(Path(args.output_dir), "memory", device, asdict(args), {"weights and tokens": 0})
     with shown(result, memory_grids, memory_plots) as tell:
         measure(models, given, result.content, tell, result.save)
 

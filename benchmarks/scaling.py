@@ -7,7 +7,7 @@ machine, with the error stated. Seconds only with --tflops, --mfu and --bandwidt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,14 +15,15 @@ import torch
 from bistil_ds import cli, engine
 from bistil_ds.benchmarking.command import parsed, shown, told
 from bistil_ds.benchmarking.model_shapes import LARGE, XLMR
+from bistil_ds.benchmarking.own_process import RemoteError
 from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.scaling import Speed, scaling_grids, scaling_rows
-from bistil_ds.benchmarking.zero_check import check
+from bistil_ds.benchmarking.zero_check import SMALL, check
 from bistil_ds.errors import InputError
 
 RESULTS = Path(__file__).parent / "results"
 TEACHERS = (XLMR, *LARGE)
-CHECKS = [(stage, ranks) for stage in (0, 1, 2, 3) for ranks in (1, 2)]
+CHECKS = [(stage, ranks, width) for ranks, width in ((1, 512), (2, 512), (2, 256)) for stage in (0, 1, 2, 3)]
 
 
 @dataclass
@@ -72,9 +73,12 @@ def run(args: Arguments) -> None:
         for number, teacher in enumerate(teachers):
             tell(number / whole, teacher)
             rows += scaling_rows(teacher, args.gpus, args.batch, args.length, speed)
-        for number, (stage, ranks) in enumerate(checks, len(teachers)):
-            tell(number / whole, f"measuring ZeRO-{stage} on {ranks} rank{'s' if ranks > 1 else ''}")
-            rows.append(check(stage, ranks))
+        for number, (stage, ranks, width) in enumerate(checks, len(teachers)):
+            tell(number / whole, f"measuring ZeRO-{stage} on {ranks} rank{'s' if ranks > 1 else ''}, width {width}")
+            try:
+                rows.append(check(stage, ranks, replace(SMALL, width=width)))
+            except RemoteError as error:
+                rows.append({"stage": stage, "ranks": ranks, "unavailable": str(error)})
             result.save()
 
 

@@ -14,6 +14,8 @@ from bistil_ds.engine import local_world_size
 if TYPE_CHECKING:
     from bistil_ds.energy import Counter
 
+READ_SECONDS = 30.0  # an energy counter goes round in minutes
+
 
 def encoder_flops(config: object, length: int, layers: int) -> float:
     """FLOPs of one token's forward pass through `layers` encoder layers at `length` tokens of context.
@@ -81,9 +83,13 @@ class SpeedMeter:
 
     def add(self, tokens: int) -> None:
         """Count one micro-step's tokens on this rank, before it runs."""
+        now = time.perf_counter()
         if self.started is None:
-            self.started = time.perf_counter()
+            self.started = self.read = now
             self.joules = self.counter.joules() if self.counter else None
+        elif self.counter is not None and now - self.read > READ_SECONDS:
+            self.counter.joules()  # log lines may be further apart than two rounds of it
+            self.read = now
         self.tokens += tokens
 
     def drain(self, ranks: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ def parsed(argv: Sequence[str] | None, kind: type[Arguments], description: str) 
     return kind(**{each.name: getattr(ns, each.name) for each in fields(kind)})  # type: ignore[arg-type]
 
 
-def told(text: str, choices: Iterable[str] | None = None) -> dict[str, Any]:
+def told(text: str, choices: Iterable[object] | None = None) -> dict[str, Any]:
     """The metadata of such a dataclass's field: its help text, and what may be given."""
     return {"help": text, **({"choices": list(choices)} if choices else {})}
 
@@ -46,7 +46,9 @@ def chosen_device(name: str | None) -> torch.device:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
         raise InputError(f"--device {name}: cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from None
-    return torch.device(name)
+    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # elsewhere the clock would not wait for the end
+        raise InputError(f"--device {name}: cannot be timed; give cpu or cuda")
+    return device
 
 
 def console() -> Console:

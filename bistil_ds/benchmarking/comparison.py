@@ -7,13 +7,15 @@ from statistics import median
 from typing import Any
 
 from bistil_ds.benchmarking.latency import case_text
-from bistil_ds.benchmarking.latency_tables import busy_note, noise, ratio_text
+from bistil_ds.benchmarking.latency_tables import busy_note, case_of, noise, ratio_text
 from bistil_ds.benchmarking.samples import Rounds, unpaired_ratio
 from bistil_ds.benchmarking.tables import Grid
 from bistil_ds.errors import InputError
 
 Content = Mapping[str, Any]
-Values = dict[tuple[str, str], Rounds]
+Values = dict[
+    tuple[str, str], tuple[Rounds, float]
+]  # (model, case) → samples, and how far the same model twice differs
 SAME = ("device", "hardware", "versions", "threads")
 
 
@@ -21,7 +23,7 @@ def compare(first: Content, second: Content) -> Grid:
     """The second over the first for everything both measured. The less of each, the better.
 
     The interval is resampled from the rounds of both files, and widened by how far the same model twice came out in
-    either. Where a file has one value only, nothing is known of its noise, and the table says so.
+    that case in either. Where a file has one value only, nothing is known of its noise, and the table says so.
 
     Raises:
         InputError: they are of different benchmarks, of one that is not compared, or have nothing in common.
@@ -35,17 +37,18 @@ def compare(first: Content, second: Content) -> Grid:
     common = [key for key in ours if key in theirs]
     if not common:
         raise InputError("--compare: the two files have no model and case in common")
-    spread = max(noise(first), noise(second))
     columns = ["model", "case", "first", "second", "ratio, 95 %", ""]
     grid = Grid(f"{kind.capitalize()}: the second over the first", columns)
+    spreads = []
     for model, case in common:
-        a, b = ours[model, case], theirs[model, case]
+        (a, noise_a), (b, noise_b) = ours[model, case], theirs[model, case]
+        spreads.append(max(noise_a, noise_b))
         ratio = unpaired_ratio(b, a)
         single = max(len(a), len(b)) == 1
         shown = f"{ratio.median:.3f}" if single else ratio_text(vars(ratio))
-        verdict = "one value each: noise unknown" if single and ratio.median != 1 else ratio.verdict(spread)
+        verdict = "one value each: noise unknown" if single and ratio.median != 1 else ratio.verdict(spreads[-1])
         grid.rows.append([model, case, _middle(a), _middle(b), shown, verdict])
-    notes = [f"widened by {100 * spread:.1f} %, the same model twice"] if spread else []
+    notes = [f"widened by up to {100 * max(spreads):.1f} %, the same model twice"] if any(spreads) else []
     notes += [f"{name} differ" for name in SAME if first.get(name) != second.get(name)]
     notes += [f"{which}{note}" for which, each in (("first", first), ("second", second)) if (note := busy_note(each))]
     missing = len(set(ours) ^ set(theirs))
@@ -62,14 +65,15 @@ def _latency(content: Content) -> Values:
     """Seconds, and times over the reference's of the same round, which a machine that was slower does not change."""
     found: Values = {}
     cases = {(row["model"], _case(row)): row["seconds"] for row in content["rows"] if "seconds" in row}
+    noises = noise(content)
     for row in content["rows"]:
         if "seconds" not in row or row["control"]:
             continue
-        name, rounds = _case(row), row["seconds"]
-        found[row["model"], f"{name}, s"] = rounds
+        name, rounds, twice = _case(row), row["seconds"], noises.get(case_of(row), 0.0)
+        found[row["model"], f"{name}, s"] = rounds, twice
         if row["model"] != row["reference"]:
             pairs = zip(rounds, cases[row["reference"], name])
-            found[row["model"], f"{name}, over its reference"] = [[median(a) / median(b)] for a, b in pairs]
+            found[row["model"], f"{name}, over its reference"] = [[median(a) / median(b)] for a, b in pairs], twice
     return found
 
 
@@ -78,19 +82,33 @@ def _case(row: Mapping[str, Any]) -> str:
 
 
 def _memory(content: Content) -> Values:
-    stages = ("inference", "training")
-    found = {(row["model"], f"{stage}, MiB"): row[stage].get("peak") for row in content["rows"] for stage in stages}
-    return {key: [[peak / 2**20]] for key, peak in found.items() if peak}
+    stages, given = ("inference", "training"), content["arguments"]
+    where = f"batch {given['batch']}, length {given['length']}, {given['dtype']}, MiB"
+    peaks = {(row["model"], f"{stage}, {where}"): row[stage].get("peak") for row in content["rows"] for stage in stages}
+    return {key: ([[peak / 2**20]], 0.0) for key, peak in peaks.items() if peak}
 
 
 def _energy(content: Content) -> Values:
     per_sentence: Values = {}
+    noises, dtype = noise(content), content["arguments"]["dtype"]
     for row in content["rows"]:
         if row.get("net") and not row["control"]:
             joules = [sum(w["joules"].values()) - row["idle_watts"] * w["seconds"] for w in row["windows"]]
             each = [[total / (w["calls"] * row["batch"])] for total, w in zip(joules, row["windows"])]
-            per_sentence[row["model"], f"{case_text(row)}, J a sentence, net"] = each
+            case = f"{dtype}, {case_text(row)}, J a sentence, net"
+            per_sentence[row["model"], case] = each, noises.get(case_of(row), 0.0)
     return per_sentence
 
 
-VALUES: dict[str, Callable[[Content], Values]] = {"latency": _latency, "memory": _memory, "energy": _energy}
+def _throughput(content: Content) -> Values:
+    """Seconds a step."""
+    timed = [row for row in content["rows"] if "seconds" in row]
+    return {(row["way"], f"{row['table']}, s"): ([[one] for one in row["seconds"]], 0.0) for row in timed}
+
+
+VALUES: dict[str, Callable[[Content], Values]] = {
+    "latency": _latency,
+    "memory": _memory,
+    "energy": _energy,
+    "throughput": _throughput,
+}

@@ -13,7 +13,7 @@ from typing import Any
 from bistil_ds.benchmarking.energy_meter import Meter, Window
 from bistil_ds.benchmarking.latency import AGAIN, Plan
 from bistil_ds.benchmarking.machine_state import machine_state
-from bistil_ds.benchmarking.own_process import InOwnProcess
+from bistil_ds.benchmarking.own_process import InOwnProcess, blaming
 from bistil_ds.benchmarking.samples import ratio
 from bistil_ds.benchmarking.subjects import Case, Subject
 
@@ -38,8 +38,9 @@ def measure(
         running = {}
         for label, name in plan.names().items():
             tell(0.0, f"starting {label}")
-            running[label] = stack.enter_context(InOwnProcess(Subject, name, *plan.settings[0], str(plan.device)))
-            running[label].call("prepare", case)
+            with blaming(f"--model {name}"):
+                running[label] = stack.enter_context(InOwnProcess(Subject, name, *plan.settings[0], str(plan.device)))
+                running[label].call("prepare", case)
         for round_ in range(rounds):
             for number, label in enumerate(draw.sample(list(windows), len(windows))):
                 tell((round_ + number / len(windows)) / rounds, f"round {round_ + 1}: {label}")

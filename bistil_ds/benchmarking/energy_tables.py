@@ -8,6 +8,7 @@ from typing import Any
 from bistil_ds.benchmarking.latency import case_text
 from bistil_ds.benchmarking.latency_tables import busy_note, ratio_text
 from bistil_ds.benchmarking.plots import Plot, relative_bars
+from bistil_ds.benchmarking.samples import interval_of
 from bistil_ds.benchmarking.tables import Grid
 
 
@@ -53,13 +54,17 @@ def _models(rows: list[Mapping[str, Any]], content: Mapping[str, Any]) -> Grid:
         "J/sentence, gross",
         "J/sentence, net",
         "mJ/token, net",
-        "over reference, 95 %",
+        f"over reference, {interval_of(len(rows[0]['windows']))}",
         "°C before, after",
     ]
     grid = Grid(f"Energy, {case_text(rows[0])}" + " (ESTIMATE, nothing was measured)" * estimate, columns)
     notes = [content.get("meter", "")]
     if not estimate:
         notes.append(f"net: without the idle power, {rows[0]['idle_watts']:.3g} W")
+        windows = [window for row in rows for window in row["windows"]]
+        notes.append(f"windows of {min(window['seconds'] for window in windows):.0f} s or more")
+        if updates := [window["updates"] for window in windows if window["updates"] is not None]:
+            notes.append(f"the counter moved at least {min(updates)} times in each")
     for row in rows:
         if row["control"]:
             notes += [f"the same model twice: {ratio_text(row['ratio'])}"] if "ratio" in row else []

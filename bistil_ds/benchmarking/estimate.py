@@ -7,18 +7,19 @@ from transformers import AutoModel
 
 from bistil_ds.benchmarking.latency import Plan, turn_size
 from bistil_ds.benchmarking.model_shapes import config_of
-from bistil_ds.benchmarking.subjects import WARM_UP_SECONDS, Case, parameter_counts
+from bistil_ds.benchmarking.subjects import LONG_CALL, Case, parameter_counts
 from bistil_ds.throughput import matmul_rate
 
 START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # of a process, and of filling a model with random numbers
-WARM_UP_TURNS = 6
+WARM_UP, LONG_WARM_UP = 6, 3  # calls
 TEXT_LENGTH = 32
 
 
 def estimated_seconds(plan: Plan) -> float:
-    """Starting the models, and the measuring time, or what the fewest rounds take where that is more.
+    """The time allowed, or what starting the models and the fewest rounds take where that is more.
 
-    From operations (two a parameter of the layers and a token) and the rate of a matrix product measured now.
+    From operations (two a parameter of the layers and a token) and the rate of a matrix product measured now; nothing
+    is known of how long a model takes to compile or to export.
     """
     counts = {label: _counts(name) for label, name in plan.names().items()}
     rate = matmul_rate(plan.device, torch.float32)  # with all threads
@@ -29,8 +30,9 @@ def estimated_seconds(plan: Plan) -> float:
         for found in counts.values():
             call = _operations(found, case) / rate * most / case.threads
             timed, untimed = turn_size(call)
-            least += plan.fewest_rounds * (timed + untimed) * call + min(WARM_UP_SECONDS, WARM_UP_TURNS * call)
-    return len(plan.settings) * starting + max(plan.seconds, len(plan.settings) * least)
+            warming = call * (LONG_WARM_UP if call > LONG_CALL else WARM_UP)
+            least += plan.fewest_rounds * (timed + untimed) * call + warming
+    return max(plan.seconds, len(plan.settings) * (starting + least))
 
 
 def _counts(name: str) -> dict[str, int]:

@@ -83,7 +83,10 @@ def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[s
         elif found.content.get("arguments", {}).get("quick") and not quick:
             left_out.append(f"{path.name}: a quick run")
         else:
-            newest[(found.benchmark, TIME.sub("", path.stem))] = found
+            key = (found.benchmark, TIME.sub("", path.stem))
+            if key in newest:
+                left_out.append(f"{newest[key].path.name}: there is a newer one")
+            newest[key] = found
     if not newest:
         raise InputError(f"--results {folder}: holds no result to show; run benchmarks/latency.py first")
     order = list(CHAPTERS)
@@ -99,10 +102,11 @@ def read(path: Path) -> Gathered | None:
     if isinstance(content, dict) and is_evaluation(content):
         return Gathered(path, QUALITY, content)
     try:
-        content = read_result(path)
-    except InputError:
+        found = Gathered(path, content["benchmark"], read_result(path))
+        found.chapter.grids(found.content)
+    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # of another time or hand
         return None
-    return Gathered(path, content["benchmark"], content) if content["benchmark"] in CHAPTERS else None
+    return found
 
 
 def _age(path: Path) -> tuple[str, str]:

@@ -19,8 +19,8 @@ import torch
 from bistil_ds.benchmarking.budget import Budget
 from bistil_ds.benchmarking.engines import unavailable
 from bistil_ds.benchmarking.model_shapes import label_of, reference_of
-from bistil_ds.benchmarking.own_process import InOwnProcess
-from bistil_ds.benchmarking.samples import ratio, summarise
+from bistil_ds.benchmarking.own_process import InOwnProcess, RemoteError, blaming
+from bistil_ds.benchmarking.samples import FEWEST_ROUNDS, ratio, summarise
 from bistil_ds.benchmarking.subjects import Case, Subject
 
 AGAIN = " (again)"
@@ -38,7 +38,7 @@ class Plan:
         models: names of ours, folders or hub ids.
         settings: (engine, dtype) pairs.
         cases: inputs and threads.
-        seconds: measuring time for everything together; each case gets its share.
+        seconds: for everything together, starting the models included; each case gets its share of what is left.
         fewest_rounds: measured even where the time does not suffice.
         text: batches of sentences instead of random tokens; cases then have no length.
         max_length: tokens a sentence is cut at.
@@ -49,7 +49,7 @@ class Plan:
     cases: Sequence[Case]
     device: torch.device
     seconds: float
-    fewest_rounds: int = 5
+    fewest_rounds: int = FEWEST_ROUNDS
     text: Sequence[Sequence[str]] = field(default_factory=list)
     max_length: int = 128
     seed: int = 0
@@ -92,6 +92,8 @@ def measure(plan: Plan, content: dict[str, Any], tell: Tell, save: Callable[[], 
                 )
                 try:
                     turns.take(case, budget.share(weight(case)), plan.fewest_rounds)
+                except RemoteError as error:  # it cannot be exported, or there is no memory for it
+                    content["rows"].append({**setting, **asdict(case), "unavailable": str(error)})
                 finally:
                     content["rows"] += rows_of(plan, {**setting, **asdict(case)}, turns, tokenised)
                 budget.spend(weight(case))
@@ -115,14 +117,19 @@ def _running(plan: Plan, engine: str, dtype: str, tell: Callable[[str], object])
         running = {}
         for label, name in plan.names().items():
             tell(f"{engine} {dtype}: starting {label}")
-            running[label] = stack.enter_context(InOwnProcess(Subject, name, engine, dtype, str(plan.device)))
+            with blaming(f"--model {name}"):
+                running[label] = stack.enter_context(InOwnProcess(Subject, name, engine, dtype, str(plan.device)))
         yield running
 
 
 def _tokenised(plan: Plan, running: Mapping[str, InOwnProcess]) -> dict[str, Any]:
     if not plan.text:
         return {}
-    return {label: process.call("use_text", plan.text, plan.max_length) for label, process in running.items()}
+    found = {}
+    for label, process in running.items():
+        with blaming(f"--model {label}, with --text_file"):
+            found[label] = process.call("use_text", plan.text, plan.max_length)
+    return found
 
 
 @dataclass

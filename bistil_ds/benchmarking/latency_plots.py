@@ -12,7 +12,7 @@ USUAL_LENGTH = 128
 
 
 def latency_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """For each way of running and number of threads: time over the reference's, and time by length if several were
+    """For each way of running and number of threads: time over the reference's, and that by length if several were
     measured."""
     rows = [row for row in content["rows"] if "ratio" in row and not row["control"]]
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
@@ -30,6 +30,8 @@ def _relative(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
         if row["length"] == length and row["model"] != row["reference"]:
             ratios.setdefault(case_text(row), {})[row["model"]] = row["ratio"]
     title = f"Latency, {rows[0]['engine']} {rows[0]['dtype']}"
+    if len(ratios) == 1:  # no legend says it
+        title += f", {next(iter(ratios))}"
     return [relative_bars(title, "time over its reference's (1)", ratios)] if ratios else []
 
 
@@ -40,8 +42,8 @@ def _by_length(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
         lines: dict[str, list[tuple[float, float]]] = {}
         for row in rows:
             if row["batch"] == batch and row["length"]:
-                lines.setdefault(row["model"], []).append((row["length"], 1e3 * row["summary"]["p50"]))
+                lines.setdefault(row["model"], []).append((row["length"], row["ratio"]["median"]))
         if lines and len(next(iter(lines.values()))) > 1:
             where = f"{rows[0]['engine']} {rows[0]['dtype']}, batch {batch}, threads {rows[0]['threads']}"
-            plots.append(Lines(f"Latency by length, {where}", "tokens", "p50, ms", dict(lines)))
+            plots.append(Lines(f"Latency by length, {where}", "tokens", "time over its reference's (1)", dict(lines)))
     return plots

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from bistil_ds.benchmarking.latency import AGAIN, case_text
+from bistil_ds.benchmarking.samples import interval_of
 from bistil_ds.benchmarking.tables import Grid
 
 BUSY = 0.5  # load a processor from which other programs disturb
@@ -19,9 +20,11 @@ def latency_grids(content: Mapping[str, Any]) -> list[Grid]:
     grids = []
     for row in content["rows"]:
         if "unavailable" in row:
-            grids.append(Grid(f"{row['engine']} {row['dtype']}: unavailable", ["reason"], [[row["unavailable"]]]))
+            where = f", {case_text(row)}" if "batch" in row else ""
+            title = f"{row['engine']} {row['dtype']}{where}: unavailable"
+            grids.append(Grid(title, ["reason"], [[row["unavailable"]]]))
         else:
-            groups.setdefault(tuple(row[name] for name in SAME), []).append(row)
+            groups.setdefault(case_of(row), []).append(row)
     busy = busy_note(content)
     return [_grid(rows, content.get("models", {}), busy) for rows in groups.values()] + grids
 
@@ -29,7 +32,8 @@ def latency_grids(content: Mapping[str, Any]) -> list[Grid]:
 def _grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, int]], busy: str) -> Grid:
     first = rows[0]
     text = "tokenisation" in first
-    columns = ["model", "M parameters", "p50 ms", "p90", "p99", "mean, 95 %", "tokens/s", "time / reference, 95 %"]
+    columns = ["model", "M parameters", "p50 ms", "p90", "p99", "mean, 95 %", "tokens/s"]
+    columns.append(f"time / reference, {interval_of(len(first['seconds']))}")
     shown = [row for row in rows if not row["control"]]
     grid = Grid(f"{first['engine']} {first['dtype']}, {case_text(first)}", columns + ["tokenise ms"] * text)
     for row in shown:
@@ -76,13 +80,19 @@ def ratio_text(ratio: Mapping[str, float]) -> str:
 
 
 def tokens(row: Mapping[str, Any]) -> float:
-    """Real tokens in a call, in the mean."""
+    """Real tokens in a call, in the mean; of text, each round takes the next batch."""
     if row["length"]:
         return float(row["batch"] * row["length"])
-    return fmean(row["tokenisation"]["tokens"])
+    batches = row["tokenisation"]["tokens"]
+    return fmean(batches[round_ % len(batches)] for round_ in range(len(row["seconds"])))
 
 
-def noise(content: Mapping[str, Any]) -> float:
-    """How far from 1 the same model twice came out, at worst over the cases; 0 where none ran twice."""
-    controls = [row["ratio"]["median"] for row in content["rows"] if row.get("control") and "ratio" in row]
-    return max((abs(median - 1) for median in controls), default=0.0)
+def case_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What rows that may be compared have in common."""
+    return tuple(row.get(name) for name in SAME)
+
+
+def noise(content: Mapping[str, Any]) -> dict[tuple[Any, ...], float]:
+    """For each case, how far from 1 the same model twice came out."""
+    controls = [row for row in content["rows"] if row.get("control") and "ratio" in row]
+    return {case_of(row): abs(row["ratio"]["median"] - 1) for row in controls}

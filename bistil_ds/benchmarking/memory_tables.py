@@ -40,7 +40,9 @@ def memory_grids(content: Mapping[str, Any]) -> list[Grid]:
         for stage in STAGES
         if "unavailable" in row[stage]
     ]
-    kind = "allocated on the GPU" if content["device"] != "cpu" else "resident, beyond what the libraries take"
+    kind = "resident, beyond what the libraries take"
+    if content["device"] != "cpu":
+        kind = "allocated on the GPU, and in square brackets the most its allocator reserved"
     shares = "in brackets: over the reference's"
     loading = "load: from a warm disk cache until every weight was read"
     grid.note = "; ".join([f"peaks: {kind}", shares, loading, *reasons])
@@ -70,7 +72,8 @@ def _add(bars: Bars, series: str, name: str, value: float, reference: float) -> 
 def _stage(found: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
     if "peak" not in found:
         return "unavailable"
-    return f"{found['peak'] / MiB:.0f}{_share(found['peak'], reference.get('peak'))}"
+    reserved = f" [{found['reserved'] / MiB:.0f}]" if found.get("reserved") else ""
+    return f"{found['peak'] / MiB:.0f}{reserved}{_share(found['peak'], reference.get('peak'))}"
 
 
 def _share(value: float, reference: float | None) -> str:

@@ -19,7 +19,7 @@ from transformers.utils import logging
 from bistil_ds.benchmarking.engines import make_runner
 from bistil_ds.benchmarking.memory import Peak, peak_in_own_process
 from bistil_ds.benchmarking.model_shapes import label_of, load_encoder, reference_of
-from bistil_ds.benchmarking.own_process import RemoteError, run_in_own_process
+from bistil_ds.benchmarking.own_process import RemoteError, blaming, run_in_own_process
 from bistil_ds.benchmarking.subjects import parameter_counts, random_inputs
 
 STAGES = ("inference", "training")
@@ -53,7 +53,8 @@ def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> di
     """One model. Bytes; `unavailable` with the reason in place of a stage that could not be measured."""
     with tempfile.TemporaryDirectory() as work:
         tell(0, "saving")
-        row: dict[str, Any] = run_in_own_process(_save, name, work, given.dtype)
+        with blaming(f"--model {name}"):
+            row: dict[str, Any] = run_in_own_process(_save, name, work, given.dtype)
         folder = name if Path(name).is_dir() else work
         row |= {"folder_bytes": folder_bytes(Path(folder)), "load_seconds": []}
         for done, stage in enumerate(STAGES, 1):
@@ -92,8 +93,7 @@ def _save(name: str, folder: str, dtype: str) -> dict[str, int]:
 
 
 def _inference(folder: str, given: Input) -> Callable[[], object]:
-    _quiet()
-    device = torch.device(given.device)
+    device = _ready(given)
     model = _touched(load_encoder(folder, getattr(torch, given.dtype)).to(device))
     run = make_runner(model, "eager", device, torch.get_num_threads())
     inputs = random_inputs(model.config.vocab_size, given.batch, given.length, device)
@@ -102,8 +102,7 @@ def _inference(folder: str, given: Input) -> Callable[[], object]:
 
 def _training(folder: str, given: Input) -> Callable[[], object]:
     """Forward, backward and AdamW over all parameters; the loss is a plain mean of squares."""
-    _quiet()
-    device = torch.device(given.device)
+    device = _ready(given)
     model = _touched(load_encoder(folder, getattr(torch, given.dtype)).to(device)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     inputs = random_inputs(model.config.vocab_size, given.batch, given.length, device)
@@ -124,6 +123,15 @@ def _touched(model: PreTrainedModel) -> PreTrainedModel:
 
 
 BUILDERS = {"inference": _inference, "training": _training}
+
+
+def _ready(given: Input) -> torch.device:
+    """The device, which is the current one from now on: its memory is what is counted."""
+    _quiet()
+    device = torch.device(given.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
 
 
 def _quiet() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -30,7 +31,8 @@ XLMR, MBERT = "XLM-R-base", "mBERT"
 FACTORS, VOCABULARIES = (2, 3), (30_000, 60_000)
 MMTS = (XLMR, MBERT)
 LARGE = ("XLM-R-large", "XLM-R-XL", "XLM-R-XXL")
-OTHERS = {"DistilmBERT": MBERT, "mMiniLM-L12-H384": XLMR}
+OTHERS = {"DistilmBERT": MBERT, "mMiniLM-L12-H384": XLMR, "mMiniLM-L6-H384": XLMR}
+XLMR_INPUTS: dict[str, Any] = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
 WIDTHS = {"XLM-R-large": (1024, 24, 16, 4096), "XLM-R-XL": (2560, 36, 32, 10240), "XLM-R-XXL": (4096, 48, 32, 16384)}
 
 
@@ -118,25 +120,28 @@ def _our_config(name: str) -> PretrainedConfig | None:
         return DistilBertConfig(vocab_size=119_547)
     if name == "mMiniLM-L12-H384":
         return BertConfig(vocab_size=250_037, hidden_size=384, num_attention_heads=12, intermediate_size=1536)
+    if name == "mMiniLM-L6-H384":
+        return XLMRobertaConfig(vocab_size=250_002, **_shape(384, 6, 12, 1536), **XLMR_INPUTS)
     return None
 
 
 def _mmt_config(name: str) -> PretrainedConfig:
     if name == MBERT:
         return BertConfig(vocab_size=119_547)
-    positions = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
     if name == XLMR:
-        return XLMRobertaConfig(vocab_size=250_002, **positions)
-    width, layers, heads, inner = WIDTHS[name]
-    shape = {
+        return XLMRobertaConfig(vocab_size=250_002, **XLMR_INPUTS)
+    if name == "XLM-R-large":
+        return XLMRobertaConfig(vocab_size=250_002, **_shape(*WIDTHS[name]), **XLMR_INPUTS)
+    return XLMRobertaXLConfig(vocab_size=250_880, **_shape(*WIDTHS[name]), **XLMR_INPUTS)
+
+
+def _shape(width: int, layers: int, heads: int, inner: int) -> dict[str, int]:
+    return {
         "hidden_size": width,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "intermediate_size": inner,
     }
-    if name == "XLM-R-large":
-        return XLMRobertaConfig(vocab_size=250_002, **shape, **positions)
-    return XLMRobertaXLConfig(vocab_size=250_880, **shape, **positions)
 
 
 def _student_config(mmt: PretrainedConfig, factor: int, vocabulary: int) -> PretrainedConfig:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from types import TracebackType
 from typing import Any
+
+from bistil_ds.errors import InputError
 
 CLOSING_SECONDS = 10
 PRELOADED = ["torch", "transformers", "bistil_ds.benchmarking.subjects"]
@@ -31,6 +34,15 @@ class RemoteError(RuntimeError):
     """The object's method, or making it, failed in its process; the text is the error there."""
 
 
+@contextmanager
+def blaming(flag: str) -> Iterator[None]:
+    """What fails in another process becomes an InputError about `flag`."""
+    try:
+        yield
+    except RemoteError as error:
+        raise InputError(f"{flag}: {error}") from None
+
+
 class InOwnProcess:
     """`make(*arguments)` in a fresh process; both must pickle.
 
@@ -49,13 +61,14 @@ class InOwnProcess:
     def call(self, method: str, *arguments: object) -> Any:
         """The object's method, run there; RemoteError where it fails."""
         self._idle = False
-        self._pipe.send((method, arguments))
-        return self._receive()
+        return self._receive((method, arguments))
 
-    def _receive(self) -> Any:
+    def _receive(self, question: object = None) -> Any:
         try:
+            if question is not None:
+                self._pipe.send(question)
             error, value = self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # a pipe without another end
             self._process.join()
             raise RemoteError(f"the process ended by itself (exit code {self._process.exitcode})") from None
         self._idle = True

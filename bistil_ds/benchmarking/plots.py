@@ -34,7 +34,7 @@ class Points:
 
 @dataclass
 class Lines:
-    """For each name a line of (x, y); both axes are logarithmic."""
+    """For each name a line of (x, y); the x axis is logarithmic, the y axis begins at 0."""
 
     title: str
     x_label: str
@@ -76,7 +76,7 @@ def _figure(height: float) -> Figure:
 def _height(plot: Plot) -> float:
     if isinstance(plot, Bars):
         return 1.3 + 0.17 * sum(1 + len(values) for values in plot.series.values())
-    return 3.8
+    return 3.8 + (0.1 * len(plot.lines) if isinstance(plot, Lines) else 0)  # for the legend
 
 
 def _bars(axes, plot: Bars) -> None:  # type: ignore[no-untyped-def]
@@ -111,7 +111,7 @@ def _lines(axes, plot: Lines) -> None:  # type: ignore[no-untyped-def]
         axes.plot(
             xs, ys, marker=".", color=COLOURS[i % len(COLOURS)], linestyle=("-", "--", ":")[i // 6 % 3], label=name
         )
-    axes.set(xlabel=plot.x_label, ylabel=plot.y_label, xscale="log", yscale="log")
+    axes.set(xlabel=plot.x_label, ylabel=plot.y_label, xscale="log", ylim=(0, None))
     ticks = sorted({x for line in plot.lines.values() for x, _ in line})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()

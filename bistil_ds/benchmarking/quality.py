@@ -29,9 +29,10 @@ def quality_grids(content: Mapping[str, Any]) -> list[Grid]:
 
 
 def quality_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """The average over languages against speed and against size, both over the reference's."""
+    """The average over languages against speed and against size, all over the reference's, which is at (1, 1)."""
     models, metric = content["models"], content["metric"]
     reference = models.get(content["reference"]) or next(iter(models.values()), None)
+    best = _value(reference, metric) if reference else None
     plots: list[Plot] = []
     for key, label in (
         ("examples_per_second", "speed over the reference's"),
@@ -39,13 +40,19 @@ def quality_plots(content: Mapping[str, Any]) -> list[Plot]:
     ):
         points = {}
         for name, model in models.items():
-            score = model["macro_average"].get("score", {}).get(metric)
-            if score and reference and model[key] and reference[key]:
-                points[name] = (model[key] / reference[key], 100 * score["value"])
+            score = _value(model, metric)
+            if score is not None and best and reference and model[key] and reference[key]:
+                points[name] = (model[key] / reference[key], score / best)
         if len(points) > 1:
-            title = f"{content['task']}: quality against {label.split()[0]}"
-            plots.append(Points(title, label, f"{metric}, average over languages, %", points))
+            title = f"{content['task']}, average over languages: quality against {label.split()[0]}"
+            plots.append(Points(title, label, f"{metric} over the reference's", points))
     return plots
+
+
+def _value(model: Mapping[str, Any], metric: str) -> float | None:
+    """The average over languages."""
+    found = model["macro_average"].get("score", {}).get(metric)
+    return float(found["value"]) if found else None
 
 
 def _score(result: Mapping[str, Any], metric: str) -> str:

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +38,9 @@ class ResultFile:
         arguments: every argument of the command.
         seeds: name → seed.
 
+    Raises:
+        InputError: the folder cannot be made or written to, which is known before anything is measured.
+
     Attributes:
         content: the whole file; a benchmark adds to `content["rows"]`, one flat mapping a measurement, and to others.
     """
@@ -49,6 +53,7 @@ class ResultFile:
         arguments: Mapping[str, Any],
         seeds: Mapping[str, int] | None = None,
     ) -> None:
+        _check_writable(folder)
         now = datetime.now(timezone.utc)
         kind = torch.cuda.get_device_name(device).replace(" ", "_") if device.type == "cuda" else platform.machine()
         quick = "-quick" if arguments.get("quick") else ""
@@ -84,7 +89,7 @@ class ResultFile:
             part.write_text(text + "\n", encoding="utf-8")
             os.replace(part, self.path)
         except OSError as error:
-            raise InputError(f"--output_dir {self.path.parent}: cannot be written ({error.strerror})") from None
+            raise _not_writable(self.path.parent, error) from None
 
     def __enter__(self) -> ResultFile:
         return self
@@ -97,6 +102,18 @@ class ResultFile:
         self.content["interrupted"] = kind is not None
         if kind is None or self.content["rows"]:
             self.save()
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _not_writable(folder, error) from None
+
+
+def _not_writable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"--output_dir {folder}: cannot be written ({error.strerror})")
 
 
 def read_result(path: Path) -> dict[str, Any]:

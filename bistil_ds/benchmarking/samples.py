@@ -17,6 +17,7 @@ from bistil_ds.benchmarking.timing import paired_ratio
 Rounds = Sequence[Sequence[float]]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+FEWEST_ROUNDS = 6  # that give a 95 % interval of a median
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return z + sum(term / degrees ** (i + 1) for i, term in enumerate(terms))
+
+
+def interval_of(rounds: int) -> str:
+    """What `ratio` gives for so many rounds, for a table."""
+    return "95 %" if rounds >= FEWEST_ROUNDS else f"range of {rounds}"
 
 
 def ratio(rounds: Rounds, reference: Rounds) -> Ratio:

@@ -95,10 +95,21 @@ def _by_gpus(rows: Sequence[Mapping[str, Any]], title: str, key: str, unit: floa
 
 
 def _check(rows: Sequence[Mapping[str, Any]]) -> Grid:
-    columns = ["ZeRO, ranks", "memory, measured", "computed", "error", "sent, measured", "computed", "error"]
-    grid = Grid("Bytes a parameter: measured on this machine, and computed", columns)
+    columns = [
+        "ZeRO, ranks, M parameters",
+        "memory, measured",
+        "computed",
+        "error",
+        "sent, measured",
+        "computed",
+        "error",
+    ]
+    grid = Grid("Bytes a parameter added to the student: measured on this machine, and computed", columns)
     for row in rows:
-        cells = [f"{row['stage']}, {row['ranks']}"]
+        if "unavailable" in row:
+            grid.rows.append([f"{row['stage']}, {row['ranks']}: unavailable, {row['unavailable']}"])
+            continue
+        cells = [f"{row['stage']}, {row['ranks']}, {row['added_parameters'] / 1e6:.1f}"]
         for key in ("memory", "sent"):
             measured, computed = row[key], row[f"{key}_predicted"]
             error = f"{computed / measured - 1:+.0%}" if measured else ""

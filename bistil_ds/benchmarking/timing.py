@@ -47,10 +47,11 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
     """Seconds of one call, the queue empty before and after: wall time, on CUDA the time between two events."""
     if device.type == "cuda":
         before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        stream = torch.cuda.current_stream(device)  # of this device, which need not be the current one
         torch.cuda.synchronize(device)
-        before.record()
+        before.record(stream)
         step()
-        after.record()
+        after.record(stream)
         torch.cuda.synchronize(device)
         return before.elapsed_time(after) / 1000
     start = time.perf_counter()

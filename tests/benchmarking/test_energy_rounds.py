@@ -186,7 +186,7 @@ def test_the_command_says_unavailable_in_table_and_file_and_no_number(
     assert main(["--device", "cpu", "--output_dir", str(tmp_path)]) == 0
     (path,) = tmp_path.glob("energy-*.json")
     rows = json.loads(path.read_text())["rows"]
-    assert len(rows) == 12
+    assert len(rows) == 13
     assert all(set(row) == {"model", "unavailable"} for row in rows)
     assert "no RAPL counter" in capsys.readouterr().out
 
@@ -219,6 +219,8 @@ def test_a_reference_that_takes_no_more_than_idling_has_no_ratio() -> None:
     (grid,) = energy_grids(content)
     assert grid.rows[0][-2:] == ["reference not above idle", "40 to 45"]
     assert energy_plots(content) == []
+    assert "over reference, range of 1" in grid.columns
+    assert "windows of 1 s or more; the counter moved at least 100 times in each" in grid.note
 
 
 def test_a_command_is_measured_whole(tmp_path: Path) -> None:
@@ -226,6 +228,10 @@ def test_a_command_is_measured_whole(tmp_path: Path) -> None:
     assert row["gross_joules"] == pytest.approx(10 * row["seconds"])
     assert row["seconds"] > 0.2
     assert row["net_joules"] is None
+    interrupted = "import os, signal; os.kill(os.getppid(), signal.SIGINT); raise SystemExit(1)"
+    row = measure_command(f"{sys.executable} -c '{interrupted}'", EstimatingMeter(10.0), 0.01)
+    assert row["command"].endswith("(interrupted)")
+    assert row["gross_joules"] > 0
     with pytest.raises(InputError, match="exit code 3"):
         measure_command(f"{sys.executable} -c 'raise SystemExit(3)'", EstimatingMeter(1.0), 0.01)
     with pytest.raises(InputError, match="cannot be started"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -14,13 +15,16 @@ import torch
 from tiny import write_teacher, write_texts
 
 from benchmarks.latency import main
-from bistil_ds.benchmarking import latency
+from benchmarks.memory import main as memory_main
+from bistil_ds.benchmarking import estimate, latency
+from bistil_ds.benchmarking.estimate import estimated_seconds
 from bistil_ds.benchmarking.latency import AGAIN, Plan, Turns, measure, rows_of, turn_size
 from bistil_ds.benchmarking.latency_plots import latency_plots
-from bistil_ds.benchmarking.latency_tables import latency_grids, noise
+from bistil_ds.benchmarking.latency_tables import latency_grids, noise, tokens
+from bistil_ds.benchmarking.own_process import InOwnProcess, RemoteError
 from bistil_ds.benchmarking.plots import as_svg
 from bistil_ds.benchmarking.result_file import ResultFile, read_result
-from bistil_ds.benchmarking.subjects import Case, Subject
+from bistil_ds.benchmarking.subjects import Case, Subject, is_steady
 
 CASE, CPU = Case(batch=2, length=8, threads=1), torch.device("cpu")
 NAMES = ["mBERT", "mBERT k2 30k"]
@@ -141,10 +145,83 @@ def test_tables_and_pictures_name_every_model_and_the_noise(pretended: Plan, tmp
     (grid,) = latency_grids(content)
     assert [row[0] for row in grid.rows] == NAMES
     assert "the same model twice, mBERT k2 30k: " in grid.note
-    assert 0 < noise(content) < 0.02
+    assert 0 < max(noise(content).values()) < 0.02
     (picture,) = [as_svg(plot) for plot in latency_plots(content)]
     assert "mBERT k2 30k" in picture
     assert "(again)" not in picture
+
+
+def test_text_counts_the_tokens_of_the_batches_that_were_run(pretended: Plan, tmp_path: Path) -> None:
+    row = recorded(pretended, tmp_path).content["rows"][0]
+    tokenised = {"tokens": [10, 20, 30, 1000], "seconds": [1.0] * 4}
+    text = {**row, "length": None, "seconds": [[1.0], [1.0], [1.0]], "tokenisation": tokenised}
+    assert tokens(text) == 20
+    assert tokens({**text, "seconds": [[1.0]] * 8}) == pytest.approx(1060 / 4)
+
+
+class Failing(Pretender):
+    """One model's process fails at its second case, and is gone from then on."""
+
+    prepared = 0
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        if method == "prepare" and self.name == NAMES[1]:
+            type(self).prepared += 1
+            if type(self).prepared > 2:  # it runs under two names
+                raise RemoteError("the process ended by itself (exit code -9)")
+        return super().call(method, *arguments)
+
+
+def test_a_case_that_a_model_cannot_run_is_in_the_table_with_its_reason(
+    pretended: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "InOwnProcess", Failing)
+    pretended.cases = [CASE, Case(64, 8, 1)]
+    content = recorded(pretended, tmp_path).content
+    assert len([row for row in content["rows"] if "seconds" in row]) == 3
+    measured, missing = latency_grids(content)
+    assert measured.title.startswith("eager float32, batch 2")
+    assert missing.title == "eager float32, batch 64, length 8, 1 thread: unavailable"
+    assert "exit code -9" in missing.rows[0][0]
+
+
+def test_a_process_that_is_gone_is_told_at_every_call() -> None:
+    with InOwnProcess(os.kill, os.getpid(), 0) as process:
+        process._process.kill()
+        for _ in range(2):
+            with pytest.raises(RemoteError, match="exit code -9"):
+                process.call("anything")
+
+
+def test_long_calls_are_steady_when_two_agree_and_short_ones_when_six_do() -> None:
+    assert is_steady([9.0, 3.0, 3.1])
+    assert not is_steady([9.0, 3.0])
+    assert not is_steady([0.09, 0.03, 0.031])
+    assert is_steady([0.09, *[0.03] * 6])
+
+
+def test_a_model_without_weights_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_teacher(tmp_path / "tiny")
+    (folder / "model.safetensors").unlink()
+    capsys.readouterr()
+    for command in (main, memory_main):
+        flags = ["--length", "8"] if command is memory_main else []
+        assert command(["--model", str(folder), "--quick", "--output_dir", str(tmp_path / "out"), *flags]) == 2
+        error = capsys.readouterr().err
+        assert f"--model {folder}: " in error
+        assert error.count("\n") == 1
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_estimate_is_the_time_allowed_or_what_the_fewest_rounds_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(NAMES, [("eager", "float32")], [Case(8, 128, 1)], CPU, seconds=60.0)
+    monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e15)
+    assert estimated_seconds(plan) == 60
+    monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e9)
+    call = 2 * 85.05e6 * 8 * 128 / 1e9  # of mBERT; its student runs twice, in half the time
+    assert estimated_seconds(plan) == pytest.approx((6 + 3) * 2 * call, rel=0.02)
 
 
 @pytest.mark.slow  # two timings apart: other work between them is a difference
@@ -188,6 +265,7 @@ def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.Cap
         (["--threads", "0"], "at least 1"),
         (["--engine", "magic"], "invalid choice"),
         (["--device", "cuda:77"], "--device cuda:77"),
+        (["--device", "meta"], "cannot be timed"),
         (["--model", "{tiny}", "--grid", "full"], "at most 64 tokens"),
     ],
 )

@@ -23,6 +23,7 @@ PARAMETERS = {  # millions, without pooler and vocabulary head; the two MMTs' ar
     "mBERT": 177.26,
     "DistilmBERT": 134.73,
     "mMiniLM-L12-H384": 117.50,
+    "mMiniLM-L6-H384": 106.85,
     "mBERT k2 30k": 65.96,
     "XLM-R-base k3 60k": 74.83,
 }
@@ -42,9 +43,14 @@ def test_embeddings_and_layers_add_up() -> None:
     assert counts["embedding_parameters"] + counts["encoder_parameters"] == counts["parameters"]
 
 
+def test_a_model_without_an_embeddings_module_counts_its_tables() -> None:
+    counts = parameter_counts(torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 4)))
+    assert counts == {"parameters": 60, "embedding_parameters": 40, "encoder_parameters": 20}
+
+
 def test_every_model_is_compared_with_its_mmt() -> None:
     names = default_names()
-    assert len(names) == 12
+    assert len(names) == 13
     assert reference_of("XLM-R-base k2 30k", names) == "XLM-R-base"
     assert reference_of("DistilmBERT", names) == reference_of("mBERT", names) == "mBERT"
     assert reference_of("my/model", ["your/model", "my/model"]) == "your/model"

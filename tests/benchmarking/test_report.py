@@ -15,9 +15,12 @@ from benchmarks.report import main
 from bistil_ds.benchmarking.comparison import compare
 from bistil_ds.benchmarking.gathering import gather
 from bistil_ds.benchmarking.latency import AGAIN, Plan, Turns, rows_of
+from bistil_ds.benchmarking.latency_plots import latency_plots
 from bistil_ds.benchmarking.plots import Bars, Lines, Points, as_svg
+from bistil_ds.benchmarking.quality import quality_plots
 from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.tables import Grid
+from bistil_ds.errors import InputError
 
 CPU = torch.device("cpu")
 WHERE = {"engine": "eager", "dtype": "float32", "batch": 1, "length": 128, "threads": 1}
@@ -84,16 +87,39 @@ def test_the_pages_show_the_newest_of_each_machine_with_the_teacher_at_one(tmp_p
     latency_result(tmp_path, "20260103-000000", slower=9, quick=True)
     evaluation(tmp_path)
     (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "older.json").write_text('{"benchmark": "latency", "rows": [{"ms": 3}]}')
     assert main(["--results", str(tmp_path)]) == 0
     text, page = ((tmp_path / f"report.{kind}").read_text() for kind in ("md", "html"))
     assert "latency-cpu-x86_64-20260102-000000.json" in text
-    assert "20260101" not in text
+    assert "latency-cpu-x86_64-20260101-000000.json: there is a newer one" in text
+    assert "older.json: not a result" in text
     assert "latency-quick-cpu-x86_64-20260103-000000.json: a quick run" in text
     assert "other.json: not a result" in text
     assert "| mBERT | 0 | 100 | " in text
     assert text.index("## Quality") < text.index("## Latency")
     assert "70.0 (69.0 to 71.0)" in text
     assert "k2 &lt;b&gt;" in page
+
+
+def test_quality_is_drawn_with_the_teacher_at_one(tmp_path: Path) -> None:
+    content = json.loads(evaluation(tmp_path).read_text())
+    speed, size = quality_plots(content)
+    assert isinstance(speed, Points)
+    assert isinstance(size, Points)
+    assert speed.points == {"teacher": (1, 1), "k2 <b>": (2, pytest.approx(65 / 70))}
+    assert size.points["k2 <b>"][0] == 0.4
+    content["models"]["teacher"]["macro_average"]["score"]["f1"]["value"] = 0.0
+    assert quality_plots(content) == []
+
+
+def test_latency_by_length_is_drawn_with_the_reference_at_one(tmp_path: Path) -> None:
+    content = json.loads(latency_result(tmp_path, "20260102-000000").read_text())
+    content["rows"] += [{**row, "length": 512} for row in content["rows"]]
+    bars, lines = latency_plots(content)
+    assert isinstance(lines, Lines)
+    assert lines.lines["mBERT"] == [(128, 1), (512, 1)]
+    assert [y for _, y in lines.lines["mBERT k2 30k"]] == pytest.approx([0.5, 0.5], rel=0.02)
+    assert bars.title.endswith("batch 1, length 128, 1 thread")
 
 
 def test_the_html_page_needs_no_other_file(tmp_path: Path) -> None:
@@ -121,6 +147,22 @@ def test_the_same_result_twice_is_inside_the_noise_and_a_tenth_slower_is_not(tmp
     assert "the same model twice" in compare(one, same).note
 
 
+def test_one_noisy_case_does_not_hide_a_change_in_another(tmp_path: Path) -> None:
+    def with_noisy_case(path: Path) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(path.read_text())
+        noisy = [{**row, "length": 32} for row in content["rows"]]
+        noisy[-1]["ratio"] = {"median": 1.5, "low": 1.4, "high": 1.6}  # the same model twice
+        content["rows"] += noisy
+        return content
+
+    one, slower = (
+        with_noisy_case(latency_result(tmp_path, f"2026010{n}-000000", n, slower)) for n, slower in ((1, 1.0), (2, 1.1))
+    )
+    verdicts = {(row[0], row[1]): row[-1] for row in compare(one, slower).rows}
+    assert verdicts["mBERT", "eager float32, batch 1, length 128, 1 thread, s"] == "higher"
+    assert verdicts["mBERT", "eager float32, batch 1, length 32, 1 thread, s"] == "inside the noise"
+
+
 def test_another_machine_is_noted(tmp_path: Path) -> None:
     one = json.loads(latency_result(tmp_path, "20260101-000000").read_text())
     assert "versions differ" in compare(one, {**one, "versions": {}}).note
@@ -128,15 +170,18 @@ def test_another_machine_is_noted(tmp_path: Path) -> None:
 
 
 def test_single_values_are_not_called_noise_or_change() -> None:
-    def memory(peak: int) -> dict[str, Any]:
+    def memory(peak: int, dtype: str = "float32") -> dict[str, Any]:
         stages = {"inference": {"peak": peak}, "training": {"unavailable": "too large"}}
         machine = {"machine_before": {"load_average": [9.0]}, "hardware": {"threads": 2}}
-        return {"benchmark": "memory", "rows": [{"model": "a", **stages}], **machine}
+        given = {"batch": 1, "length": 8, "dtype": dtype}
+        return {"benchmark": "memory", "rows": [{"model": "a", **stages}], "arguments": given, **machine}
 
     ((*_, ratio, verdict),) = compare(memory(100), memory(90)).rows
     assert (ratio, verdict) == ("0.900", "one value each: noise unknown")
     assert "first; the machine was busy" in compare(memory(100), memory(90)).note
     assert compare(memory(100), memory(100)).rows[0][-1] == "inside the noise"
+    with pytest.raises(InputError, match="no model and case in common"):
+        compare(memory(100), memory(50, "bfloat16"))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_run_that_measured_nothing_leaves_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--output_dir"):
-        ResultFile(tmp_path / "file" / "results", "memory", CPU, {}).save()
+        ResultFile(tmp_path / "file" / "results", "memory", CPU, {})  # before anything is measured
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"rows": []}', '{"benchmark": "x", "rows": {}}', "\udcff"])

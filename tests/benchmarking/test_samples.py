@@ -8,6 +8,7 @@ import pytest
 
 from bistil_ds.benchmarking.samples import (
     Ratio,
+    interval_of,
     is_stable,
     median_rank,
     percentile,
@@ -62,6 +63,12 @@ def test_the_interval_of_the_mean_holds_the_mean_nineteen_times_in_twenty() -> N
 @pytest.mark.parametrize(("count", "left_out"), [(3, 0), (5, 0), (6, 0), (9, 1), (20, 5), (100, 39)])
 def test_order_statistics_of_a_median_are_those_of_the_binomial(count: int, left_out: int) -> None:
     assert median_rank(count) == left_out
+
+
+def test_fewer_rounds_than_six_are_called_a_range() -> None:
+    assert interval_of(5) == "range of 5"
+    assert interval_of(6) == "95 %"
+    assert 1 - 2 / 2**6 > 0.95 > 1 - 2 / 2**5  # that the range of so many holds the median
 
 
 def test_the_interval_of_a_ratio_holds_it_nineteen_times_in_twenty() -> None:

@@ -102,6 +102,15 @@ def test_rows_add_up_and_seconds_come_from_stated_rates_only() -> None:
     assert "ASSUMED" in scaling_grids({"rows": [stated]})[-1].note
 
 
+def test_the_check_states_its_error_or_why_there_is_none() -> None:
+    row = {"stage": 2, "ranks": 2, "added_parameters": 3_200_000, "memory": 20.0, "memory_predicted": 15.0}
+    row |= {"sent": 2.0, "sent_predicted": 3.0}
+    missing = {"stage": 3, "ranks": 2, "unavailable": "no memory"}
+    (grid,) = scaling_grids({"rows": [row, missing]})
+    assert grid.rows[0] == ["2, 2, 3.2", "20.00", "15.00", "-25%", "2.00", "3.00", "+50%"]
+    assert grid.rows[1] == ["3, 2: unavailable, no memory"]
+
+
 def test_the_command_computes_without_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick", "--output_dir", str(tmp_path), "--length", "32"]) == 0
     (path,) = tmp_path.glob("scaling-*.json")
