@@ -44,8 +44,7 @@ def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
     """Each line of the file with its number, counted from 1, without its line end and the file's byte order mark.
 
     Raises:
-        InputError: the file cannot be read, a line is not UTF-8, or the first has a NUL; `flag` says which argument
-            gave it.
+        InputError: the file cannot be read, or a line is not UTF-8 or has a NUL; `flag` says which argument gave it.
     """
     with opened(path, flag) as file:
         for number, line in enumerate(file, 1):
@@ -58,8 +57,8 @@ def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
                 ) from None
             if number == 1:
                 text = text.removeprefix("\ufeff")
-                if "\0" in text:  # a stray one further on is crawled text's
-                    raise InputError(f"{flag}: {path}, line 1 has a NUL: UTF-16 or no text; convert it to UTF-8")
+            if "\0" in text:
+                raise InputError(f"{flag}: {path}, line {number} has a NUL: UTF-16 or no text; convert it to UTF-8")
             yield number, text.rstrip("\r\n")
 
 
@@ -96,7 +95,7 @@ def _text_of(line: str, text_column: str, where: str) -> str:
 
 
 def is_readable_plain_text(path: Path, flag: str) -> bool:
-    """Whether the file is UTF-8 throughout, without a NUL in its first line, and not blank.
+    """Whether the file is UTF-8 throughout, without a NUL, and not blank.
 
     Decoded in big blocks: fast, but names no line.
 
@@ -104,14 +103,13 @@ def is_readable_plain_text(path: Path, flag: str) -> bool:
         InputError: the file cannot be opened or decompressed.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    blank, begun = True, False
+    blank = True
     with opened(path, flag) as file:
         try:
             while block := file.read(BLOCK_BYTES):
                 text = decoder.decode(block)
-                if not begun and "\0" in text.partition("\n")[0]:
+                if "\0" in text:
                     return False
-                begun = True
                 blank = blank and not text.removeprefix("\ufeff").strip()
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:

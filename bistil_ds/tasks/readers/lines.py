@@ -32,8 +32,6 @@ def lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
         InputError: the file cannot be read, is not UTF-8, or has a NUL or a carriage return inside a line.
     """
     for number, line in numbered_lines(path, flag):
-        if "\0" in line:
-            raise InputError(f"{flag}: {path}, line {number} has a NUL: UTF-16 or no text; convert it to UTF-8")
         if "\r" in line:
             raise InputError(
                 f"{flag}: {path}, line {number} has a carriage return inside; end lines with LF or CRLF only"
