@@ -125,10 +125,21 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("runs/transfer"))
     given = parser.parse_args()
     steps = Transfer(given.mmt, given.data, given.output_dir, yaml.safe_load(given.settings.read_text()))
-    for task in given.tasks:
-        for language in given.languages:
-            if language in steps.settings["tasks"][task]["test"]:
-                steps.evaluate(task, language, given.models)
+    tests = {task: set(settings["test"]) - {"en"} for task, settings in steps.settings["tasks"].items()}
+    if unknown := [task for task in given.tasks if task not in tests]:
+        parser.error(f"--tasks {unknown[0]}: {given.settings} has {', '.join(tests)}")
+    for language in given.languages:
+        if not any(language in tests[task] for task in given.tasks):
+            parser.error(f"--languages {language}: {given.settings} has no test data for it in these tasks")
+    try:
+        for task in given.tasks:
+            for language in given.languages:
+                if language in tests[task]:
+                    steps.evaluate(task, language, given.models)
+    except subprocess.CalledProcessError as error:  # the command has said why
+        raise SystemExit(error.returncode) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -107,10 +107,7 @@ def layer_map(ns: argparse.Namespace, teacher_layers: int) -> list[int]:
 def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
     """The teacher's configuration, once it is of a kind we can distil and the factors fit it."""
     name = ns.teacher_model
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers, the hub and json have no common kind
-        raise cannot_load("--teacher_model", name, error) from None
+    config = load_config("--teacher_model", name)
     if config.model_type not in SUPPORTED_MODEL_TYPES:
         known = ", ".join(sorted(SUPPORTED_MODEL_TYPES))
         raise InputError(f"--teacher_model {name}: is a {config.model_type} model; supported are {known}")
@@ -132,6 +129,15 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
 def longest_input(config: PretrainedConfig) -> int:
     """Tokens a model has positions for; RoBERTa's begin behind the padding id."""
     return int(config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0))
+
+
+def load_config(flag: str, name: str) -> PretrainedConfig:
+    """The configuration of the model folder or hub id `name`; an InputError when there is none."""
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # transformers, the hub and json have no common kind
+        raise cannot_load(flag, name, error) from None
+    return config
 
 
 def cannot_load(flag: str, name: str, error: Exception) -> InputError:

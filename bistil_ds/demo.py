@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bistil_ds import cli
 from bistil_ds.arguments import SAMPLE_LENGTH, SAMPLE_STEPS
 from bistil_ds.evaluation.command import RESULT_FILE
 from bistil_ds.general import SAMPLE_LANGUAGES
@@ -30,15 +31,19 @@ NAMES = {
 
 
 def main() -> int:
+    """Returns the exit code: that of the stage that failed, 130 after Ctrl-C."""
+    return cli.run(_main)
+
+
+def _main() -> None:
     """Run every stage by the commands a user types, then print the table and write `demo.png` in the run's folder."""
     folder = Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         evaluation = pipeline(folder)
     except subprocess.CalledProcessError as error:
-        return error.returncode
+        raise SystemExit(error.returncode) from None
     Console().print(as_table(evaluation))
     print(f"picture: {draw(folder, evaluation)}    models: {folder}    log: tensorboard --logdir {folder}")
-    return 0
 
 
 def pipeline(folder: Path) -> dict[str, Any]:

@@ -64,17 +64,18 @@ def _main(argv: Sequence[str]) -> None:
     engine.choose_accelerator()
     logging.disable_progress_bar()  # transformers' bars for every file it reads and writes
     folder = cli.run_folder(ns.output_dir, "export", None, resumable=False)
-    if ns.model is None:
-        if ns.sft or ns.task or ns.scores:
-            raise InputError("--model missing: give it with --sft, or neither for the embedded sample")
-        from bistil_ds.sample_pipeline import sample_student_and_sft
-
-        student, sft = sample_student_and_sft("ner")
-        ns.model, ns.sft = str(student), [str(sft)]
+    if ns.model is None and (ns.sft or ns.task or ns.scores):
+        raise InputError("--model missing: give it with --sft, or neither for the embedded sample")
     if ns.licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", ns.licence):
         raise InputError(f"--licence {ns.licence}: expected a licence's name on the hub, such as cc-by-4.0")
     if ns.onnx:
         require_onnx()
+    if ns.model is None:
+        from bistil_ds.sample_pipeline import sample_student_and_sft
+        from bistil_ds.tune import SAMPLE_TASK
+
+        student, sft = sample_student_and_sft(SAMPLE_TASK)
+        ns.model, ns.sft = str(student), [str(sft)]
     sfts = tuple(ns.sft or ())
     shelf = Shelf(_task(ns.task, sfts))
     candidate = examine(ModelChoice(ns.model, ns.model, sfts), shelf, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bistil_ds.model_card_facts import CardFacts, Run
+from bistil_ds.model_card_facts import CardFacts, Run, SftFacts, public_name
 from bistil_ds.model_card_header import UNKNOWN, front_matter
 from bistil_ds.onnx_export import ONNX_FILE
 
@@ -77,24 +77,40 @@ def _method(facts: CardFacts) -> str:
         if base.vocabulary:
             trimmed = f" Of the teacher's {base.vocabulary[0]:,} tokens it keeps {base.vocabulary[1]:,}."
         layers = ", ".join(map(str, base.layer_map or ()))
+        how = "distilled from" if base.run.arguments else "built from"  # phase 1 leaves a record
         parts.append(
-            f"Base: `{base.name}`, a student that BiStil (arXiv 2306.01709) distilled from `{base.teacher}`, from its "
-            f"layers {layers} (counted from 0).{trimmed}"
+            f"Base: `{base.name}`, a student that BiStil (arXiv 2306.01709) {how} `{base.teacher}`, from its layers "
+            f"{layers} (counted from 0).{trimmed}"
         )
         parts.append(_arguments(base.run, PHASE_1))
     else:
         parts.append(f"Base: `{base.name}`. How it was made: {UNKNOWN}.")
     for sft in facts.sfts:
-        density = sft.metadata.get("density")
-        share = UNKNOWN if density is None else f"{density:.4g}"
         codes = ", ".join(sft.metadata.get("languages") or [UNKNOWN])
         parts.append(
-            f"Sparse fine-tuning `{sft.name}` (LT-SFT, arXiv 2110.07560), merged into the weights: {sft.entries:,} "
-            f"entries changed (density {share}), {sft.replaced:,} values of the head set. Task: "
-            f"{sft.metadata.get('task') or UNKNOWN}. Languages: {codes}."
+            f"{_change(sft)} Task: {sft.metadata.get('task') or UNKNOWN}. Languages: {codes}.{_taught_by(sft.run)}"
         )
         parts.append(_arguments(sft.run, TUNING))
     return "\n\n".join(parts)
+
+
+def _change(sft: SftFacts) -> str:
+    if not sft.sparse:
+        return f"Dense fine-tuning `{sft.name}`, merged into the weights: {sft.replaced:,} values set."
+    density = sft.metadata.get("density")
+    share = UNKNOWN if density is None else f"{density:.4g}"
+    return (
+        f"Sparse fine-tuning `{sft.name}` (LT-SFT, arXiv 2110.07560), merged into the weights: {sft.entries:,} "
+        f"entries changed (density {share}), {sft.replaced:,} values of the head set."
+    )
+
+
+def _taught_by(run: Run) -> str:
+    """Phase 2's teacher, where the record names one."""
+    sfts = run.arguments.get("teacher_sft")
+    models = [run.arguments.get("teacher_model"), *(sfts if isinstance(sfts, list) else ())]
+    names = " + ".join(f"`{public_name(str(model))}`" for model in models if model)
+    return f" Distilled from the task teacher {names} (BiStil, phase 2)." if names else ""
 
 
 def _arguments(run: Run, names: Sequence[str]) -> str:

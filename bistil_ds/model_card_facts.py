@@ -56,6 +56,11 @@ class SftFacts:
     metadata: Mapping[str, Any]
     run: Run
 
+    @property
+    def sparse(self) -> bool:
+        """Whether it changes entries; dense training leaves whole tensors only."""
+        return self.entries > 0
+
 
 @dataclass(frozen=True)
 class CardFacts:

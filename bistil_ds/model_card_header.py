@@ -30,7 +30,7 @@ def front_matter(facts: CardFacts) -> str:
         head["pipeline_tag"] = PIPELINES[facts.head]
     if facts.base.hub_id:
         head["base_model"] = facts.base.hub_id
-    head["tags"] = ["bistil", *(["sparse-fine-tuning"] if facts.sfts else []), facts.task]
+    head["tags"] = ["bistil", *(["sparse-fine-tuning"] if any(sft.sparse for sft in facts.sfts) else []), facts.task]
     if facts.scores:
         head["metrics"] = list(dict.fromkeys(score.metric for score in facts.scores))
         head["model-index"] = [{"name": facts.title, "results": _results(facts, facts.scores)}]

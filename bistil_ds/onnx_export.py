@@ -133,9 +133,8 @@ def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: in
 def _inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     taken = inspect.signature(model.forward).parameters
     wanted = {"input_ids", "attention_mask", *tokenizer.model_input_names, "word_positions"}
-    free = any(p.kind is p.VAR_KEYWORD for p in taken.values()) and "token_type_ids" in tokenizer.model_input_names
     order = ("input_ids", "attention_mask", "token_type_ids", "word_positions")
-    return [name for name in order if name in wanted and (name in taken or (name == "token_type_ids" and free))]
+    return [name for name in order if name in wanted and name in taken]
 
 
 def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> tuple[float, float]:

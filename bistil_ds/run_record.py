@@ -29,9 +29,12 @@ PACKAGES = (
     "safetensors",
     "sentencepiece",
     "seqeval",
+    "onnx",
     "onnxruntime",
     "triton",
     "numpy",
+    "zeus",
+    "nvidia-ml-py",
 )
 
 

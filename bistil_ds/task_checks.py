@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-
-from transformers import AutoConfig
+import sys
 
 from bistil_ds import checks, engine
 from bistil_ds.errors import InputError
+from bistil_ds.sparse import SparseArguments
 from bistil_ds.task_arguments import TaskTrainingArguments
 from bistil_ds.task_distillation import loss_weights
 from bistil_ds.tasks import Task
@@ -19,6 +19,10 @@ AT_LEAST_1 = (
     "gradient_accumulation_steps",
     "save_total_limit",
 )
+
+
+NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # the task settles them
+SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
 def fill_in(ns: argparse.Namespace, task: Task) -> None:
@@ -48,13 +52,12 @@ def settle_length(ns: argparse.Namespace, task: Task, flag: str) -> None:
     """The longest input: what was given, or the task's as far as the model of --`flag` has positions.
 
     Raises:
-        InputError: the model is not there, or takes fewer tokens than were asked for.
+        InputError: the model is not there, is no encoder, or takes fewer tokens than were asked for.
     """
     name = getattr(ns, flag)
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers, the hub and json have no common kind
-        raise checks.cannot_load(f"--{flag}", name, error) from None
+    config = checks.load_config(f"--{flag}", name)
+    if config.is_encoder_decoder or not all(hasattr(config, size) for size in SIZES):
+        raise InputError(f"--{flag} {name}: is a {config.model_type} model; give an encoder such as XLM-R or BERT")
     longest = checks.longest_input(config)
     if ns.max_length is not None and ns.max_length > longest:
         raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
@@ -66,7 +69,7 @@ def check_arguments(ns: argparse.Namespace, task: Task) -> None:
     for name in AT_LEAST_1:
         if (value := getattr(ns, name)) is not None and value < 1:
             raise InputError(f"--{name} {value}: expected at least 1")
-    for name in ("learning_rate", "temperature", "logging_steps"):
+    for name in checks.ABOVE_0:
         if (value := getattr(ns, name, None)) is not None and not 0 < value < float("inf"):
             raise InputError(f"--{name} {value}: expected a number above 0")
     if hasattr(ns, "logit_weight"):  # a student's losses
@@ -75,8 +78,17 @@ def check_arguments(ns: argparse.Namespace, task: Task) -> None:
     for name, instead in (("num_train_epochs", "epochs"), ("max_steps", "max_steps")):
         if getattr(ns, name) != plain[name].default:
             raise InputError(f"--{name}: there are two stages; use --full_{instead} and --sparse_{instead}")
+    for name in NO_EFFECT:
+        if getattr(ns, name) != plain[name].default:
+            raise InputError(f"--{name}: has no effect: a task has its own loss and metric; leave it out")
     checks.check_training_arguments(ns, TaskTrainingArguments)
     checks.check_deepspeed(ns)
+    sparse_arguments(ns).check(sys.maxsize, zero_stage(ns), fp16=ns.fp16)  # all but K, for which the model is needed
+
+
+def sparse_arguments(ns: argparse.Namespace) -> SparseArguments:
+    """What was given of them."""
+    return SparseArguments(**checks.as_fields(ns, SparseArguments))
 
 
 def zero_stage(ns: argparse.Namespace) -> int:

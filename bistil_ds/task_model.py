@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds import checks
 from bistil_ds.errors import InputError
@@ -45,8 +45,10 @@ def load_task_model(
         labels: the classes of a head that is yet to be trained, instead of recorded ones.
 
     Raises:
-        InputError: nothing there, an SFT made for another model or task, or no head for the task anywhere.
+        InputError: nothing there, an SFT given twice or made for another model or task, or nowhere a head for the task.
     """
+    if twice := next((name for place, name in enumerate(sfts) if name in sfts[:place]), None):
+        raise InputError(f"SFT {twice}: is given twice for {folder}; give it once")
     fine_tunings = [SparseFineTuning.load(name) for name in sfts]
     for sft in fine_tunings:
         made_for = sft.metadata.get("task")
@@ -82,7 +84,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
         check_task(sft.name, sft.metadata, task.name)
         if made_for == task.name or (made_for is None and labels):  # a language SFT has the labels of no other task
             return tuple(labels)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = checks.load_config(flag, folder)
     kind = (config.architectures or ["ForMaskedLM"])[0]
     if task.trains_head and ("ForMaskedLM" in kind or "ForPreTraining" in kind):
         raise InputError(

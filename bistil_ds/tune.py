@@ -102,7 +102,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     if sample:
         ns.task = ns.task or SAMPLE_TASK
         for name, value in SAMPLE_TRAINING.items():
-            setattr(ns, name, getattr(ns, name) or value)
+            setattr(ns, name, value if getattr(ns, name) is None else getattr(ns, name))
     elif missing := [f"--{name}" for name in ("task", *needed) if not getattr(ns, name)]:
         raise InputError(f"{' '.join(missing)} missing: give them, or no model and file at all for the embedded sample")
     task = find_task(ns.task)
@@ -118,7 +118,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     labels = command.labels(ns, task, examples)
     task.check_labels(examples, labels, "--train_file")
     check_development_files(ns, task, labels)
-    given = _given(command, ns)
+    given, ns.base = _given(command, ns), command.metadata(ns)
     if ns.resume_from_checkpoint:
         ns.output_dir = str(folder)
         _check_resumed(command, ns, given, folder)
@@ -127,10 +127,11 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
         ns.output_dir = str(folder)
         with whole_or_nothing(folder / BUILD) as build:
             model, report = command.prepare(ns, task, labels, build)
-            sparse = SparseArguments(**checks.as_fields(ns, SparseArguments))
-            sparse.check(maskable_count(model), task_checks.zero_stage(ns), fp16=ns.fp16)
+            task_checks.sparse_arguments(ns).check(maskable_count(model), task_checks.zero_stage(ns), fp16=ns.fp16)
+            tokenizer = AutoTokenizer.from_pretrained(build / BASE)
+            task.features(examples[:1], tokenizer, labels, ns.max_length, training=True)  # refuses too short a length
     record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=data_hashes(ns))
-    record.update(results={"build": report})
+    record.update(results={"build": {**report, **ns.base}})
     return {**vars(ns), "labels": labels}
 
 
@@ -159,6 +160,10 @@ def _check_resumed(command: TuneCommand, ns: argparse.Namespace, given: dict[str
     for name, found in data_hashes(ns).items():
         if found != data.get(name):
             raise InputError(f"{name}: not the data that the run in {folder} was started with")
+    built = RunRecord.open(folder).content.get("results", {}).get("build", {})
+    if built.get("base_hash", ns.base["base_hash"]) != ns.base["base_hash"]:
+        changed = f"--{command.models[0]} {ns.base['base_model']}"
+        raise InputError(f"{changed}: other weights than the run in {folder} was started with")
     if not (folder / BUILD / BASE / "config.json").is_file():
         raise InputError(f"{folder / BUILD / BASE}: missing, so the run cannot be resumed; start a new one")
 
@@ -197,10 +202,10 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
         load_model,
         make_trainer,
         args,
-        SparseArguments(**checks.as_fields(ns, SparseArguments)),
+        task_checks.sparse_arguments(ns),
         base_folder=base,
         metadata={
-            **command.metadata(ns),
+            **ns.base,
             "task": task.name,
             "labels": list(labels),
             "languages": languages_of(ns.train_file, "--train_file"),
@@ -231,7 +236,7 @@ class KeepResult(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
             return
-        history = [row for row in state.log_history if self.metric in row]
+        history = [row for row in state.log_history if self.metric in row and row["step"]]  # 0: of no checkpoint
         best = args.load_best_model_at_end
         kept: dict[str, Any] = max(history, key=lambda row: row[self.metric] if best else row["step"], default={})
         speeds = sorted(row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row)

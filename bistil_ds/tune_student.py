@@ -41,7 +41,7 @@ class TuneStudent(TuneCommand):
         ns.teacher_sft = [str(sample_teacher_sft(ns.task))]
 
     def labels(self, ns: argparse.Namespace, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
-        return recorded_labels(ns.teacher_sft, ns.teacher_model, task, "--teacher_sft")
+        return recorded_labels(ns.teacher_sft, ns.teacher_model, task, "--teacher_model")
 
     def prepare(self, ns: argparse.Namespace, task: Task, labels: Sequence[str], folder: Path) -> Prepared:
         teacher = load_task_model(ns.teacher_model, ns.teacher_sft, task, flag="--teacher_model")

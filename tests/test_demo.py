@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
+from bistil_ds import demo
 from bistil_ds.demo import NAMES, as_table, draw
 
 
@@ -42,3 +45,18 @@ def test_the_picture_is_drawn_from_the_newest_checkpoint(tmp_path: Path) -> None
     path = draw(tmp_path, evaluation())
     assert path.read_bytes()[:4] == b"\x89PNG"
     assert path.stat().st_size > 10_000
+
+
+def test_ctrl_c_ends_it_quietly_and_a_stage_that_fails_with_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(error: BaseException) -> None:
+        def pipeline(folder: Path) -> None:
+            raise error
+
+        monkeypatch.setattr(demo, "pipeline", pipeline)
+
+    stop(KeyboardInterrupt())
+    assert demo.main() == 130
+    stop(subprocess.CalledProcessError(2, "general"))
+    with pytest.raises(SystemExit) as ended:
+        demo.main()
+    assert ended.value.code == 2

@@ -15,7 +15,8 @@ import torch
 import transformers
 from export_folders import LABELS, write_student, write_task_sft
 from random_sfts import random_sft
-from transformers import AutoModel, AutoTokenizer
+from student_models import tiny_teacher
+from transformers import AutoModel, AutoTokenizer, BertTokenizerFast
 
 from bistil_ds import onnx_export
 from bistil_ds.evaluation.choices import ModelChoice
@@ -184,6 +185,18 @@ def test_every_task_has_its_onnx_twin(student: Path, tmp_path: Path, task: str) 
     check_against_onnx_runtime(tmp_path / "out", in_memory(student, [sft], task), inputs)
 
 
+def test_a_parser_on_bert_has_a_twin_that_takes_token_types(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    base = tmp_path / "bert"
+    tiny_teacher("bert", layers=2).save_pretrained(base)
+    (base / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]))
+    BertTokenizerFast.from_pretrained(base).save_pretrained(base)
+    sft = write_task_sft(tmp_path / "sft", base, "dp")
+    assert export(base, [sft], tmp_path / "out", "--onnx") == 0
+    inputs = [*INPUTS, "token_type_ids", "word_positions"]
+    check_against_onnx_runtime(tmp_path / "out", in_memory(base, [sft], "dp"), inputs)
+
+
 @pytest.mark.slow
 def test_weights_too_large_for_one_onnx_file_lie_beside_it(
     student: Path, ner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -300,6 +313,14 @@ def test_without_flags_the_samples_student_is_exported(
     assert same_outputs(
         in_memory(student, [ner], "ner"), transformers.AutoModelForTokenClassification.from_pretrained(folder), INPUTS
     )
+
+
+def test_bad_flags_are_refused_before_the_sample_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bistil_ds.sample_pipeline.sample_student_and_sft", lambda task: pytest.fail("made"))
+    assert main(["--licence", "do good"]) == 2
+    assert "--licence do good" in refusal(capsys)
 
 
 def test_the_script_runs_as_a_user_runs_it(student: Path, ner: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from export_folders import LABELS, write_student, write_task_sft
 
@@ -17,6 +18,7 @@ from bistil_ds.model_card import model_card
 from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.model_card_scores import read_scores
 from bistil_ds.onnx_export import OnnxCheck
+from bistil_ds.sft import SparseFineTuning
 
 HASH = "ef" * 32
 
@@ -84,6 +86,31 @@ def test_the_header_is_yaml_the_hub_reads(student: Path, sft: Path) -> None:
         "base_model": "some/mmt",
         "tags": ["bistil", "sparse-fine-tuning", "ner"],
     }
+
+
+def test_a_dense_fine_tuning_is_not_called_sparse(student: Path, tmp_path: Path) -> None:
+    SparseFineTuning("dense", {}, {"w": torch.zeros(3, 4)}, {"task": "ner", "density": 1.0}).save(tmp_path / "dense")
+    card = model_card(facts(student, [tmp_path / "dense"]))
+    assert "Dense fine-tuning `dense`, merged into the weights: 12 values set. Task: ner." in card
+    assert "LT-SFT" not in card
+    assert header(card)["tags"] == ["bistil", "ner"]
+
+
+def test_the_task_teacher_is_named(student: Path, sft: Path, tmp_path: Path) -> None:
+    shutil.copytree(sft, tmp_path / "taught")
+    record = json.loads((sft / "run.json").read_text())
+    record["arguments"] |= {"teacher_model": "some/mmt", "teacher_sft": ["/home/me/en", "/home/me/ner"]}
+    (tmp_path / "taught" / "run.json").write_text(json.dumps(record))
+    said = "Distilled from the task teacher `some/mmt` + `en` + `ner` (BiStil, phase 2)."
+    assert said in model_card(facts(student, [tmp_path / "taught"]))
+    assert said not in model_card(facts(student, [sft]))
+
+
+def test_a_student_without_a_record_of_phase_1_is_not_called_distilled(student: Path, tmp_path: Path) -> None:
+    shutil.copytree(student, tmp_path / "student", ignore=shutil.ignore_patterns("run.json"))
+    card = model_card(facts(tmp_path / "student", []))
+    assert "a student that BiStil (arXiv 2306.01709) built from `some/mmt`, from its layers 1, 3" in card
+    assert "distilled" not in card
 
 
 def test_norwegian_stays_a_language(student: Path, tmp_path: Path) -> None:

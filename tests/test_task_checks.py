@@ -1,12 +1,16 @@
-"""How long a stage is when nobody says."""
+"""How long a stage is when nobody says, and which models a task command takes."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
+from transformers import DistilBertConfig, GPT2Config, PretrainedConfig, T5Config
 
-from bistil_ds.task_checks import cap_steps, fill_in
+from bistil_ds import tune_teacher
+from bistil_ds.errors import InputError
+from bistil_ds.task_checks import cap_steps, fill_in, settle_length
 from bistil_ds.tasks import find_task
 
 OPEN = {"learning_rate": None, "full_epochs": None, "sparse_epochs": None, "full_max_steps": None}
@@ -37,3 +41,22 @@ def test_what_was_asked_for_stays() -> None:
     ns = settled("mlm", 10**6, full_epochs=100, sparse_max_steps=200_000)
     assert (ns.full_max_steps, ns.sparse_max_steps) == (None, 200_000)
     assert settled("ner", 10**9).full_max_steps is None
+
+
+@pytest.mark.parametrize("config", [T5Config(), GPT2Config(), DistilBertConfig()], ids=lambda config: config.model_type)
+def test_a_model_that_is_no_encoder_we_know_the_sizes_of_is_refused(tmp_path: Path, config: PretrainedConfig) -> None:
+    config.save_pretrained(tmp_path)
+    ns = argparse.Namespace(model=str(tmp_path), max_length=None)
+    with pytest.raises(InputError, match=f"--model .*: is a {config.model_type} model; give an encoder"):
+        settle_length(ns, find_task("ner"), "model")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("learning_rate", "0"), ("full_epochs", "0"), ("density", "2"), ("full_l1", "-1")]
+)
+def test_on_the_sample_too_a_value_that_cannot_be_is_refused_before_anything_is_made(
+    flag: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bistil_ds.tune.sample_task_file", lambda *_: pytest.fail("the sample was made"))
+    assert tune_teacher.main([f"--{flag}", value]) == 2
+    assert f"error: --{flag} {value}" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,29 @@ def test_a_run_killed_in_the_sparse_stage_resumes_to_the_same_bits(
         assert torch.equal(tensor, other.dense[name])
 
 
+def test_a_student_that_changed_since_a_run_began_is_refused_when_it_resumes(
+    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def kill(trainer: TaskTrainer) -> None:
+        raise Killed
+
+    student = shutil.copytree(material / "student", tmp_path / "student")
+    given = flags(material, tmp_path / "cut", student=str(student))
+    with monkeypatch.context() as patched:
+        patched.setattr(TaskTrainer, "on_saved", kill)
+        with pytest.raises(Killed):
+            tune_student.main(given)
+    write_teacher(student, layers=2, seed=4)
+    assert tune_student.main([*given, "--resume_from_checkpoint", "true"]) == 2
+    assert f"--student {student}: other weights than" in capsys.readouterr().err
+
+
+def test_validation_before_training_is_of_no_checkpoint(material: Path, tmp_path: Path) -> None:
+    given = flags(material, tmp_path / "sft", eval_on_start="true", learning_rate="1e-9")  # nothing gets better
+    assert tune_student.main(given) == 0
+    assert record(tmp_path / "sft")["results"]["stages"][-1]["kept_step"] == 2
+
+
 def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(material: Path, tmp_path: Path) -> None:
     more = {"deepspeed": "zero3", "per_device_train_batch_size": "2"}
     done = run_script("task", *flags(material, tmp_path / "two", **more), ranks=2, cache=tmp_path)
@@ -164,7 +188,11 @@ def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(m
         ({"max_steps": "5"}, "--full_max_steps and --sparse_max_steps"),
         ({"max_length": "65"}, "--max_length 65"),
         ({"label_map": "PER"}, "--label_map PER"),
+        ({"max_length": "2"}, "--max_length 2: leaves no room"),
         ({"save_strategy": "epoch"}, "the flags do not go together"),
+        ({"save_steps": "0"}, "--save_steps 0"),
+        ({"metric_for_best_model": "eval_loss"}, "--metric_for_best_model: has no effect"),
+        ({"label_smoothing_factor": "0.1"}, "--label_smoothing_factor: has no effect"),
         ({"logit_weight": "-1"}, "logit_weight"),
         ({"logit_weight": "0"}, "the head learns from nothing else"),
         ({"train_file": "aa=nowhere.txt"}, "nowhere.txt"),

@@ -35,6 +35,18 @@ def test_a_language_sft_after_the_tasks_leaves_the_labels(base: Path, tmp_path: 
     assert recorded_labels(sfts, str(base), NER, "--teacher_sft") == loaded.labels
 
 
+def test_an_sft_is_not_applied_twice(base: Path, tmp_path: Path) -> None:
+    task = str(write_task_sft(tmp_path / "ner", base, "ner"))
+    with pytest.raises(InputError, match="is given twice"):
+        load_task_model(str(base), [task, task])
+
+
+def test_a_model_that_is_not_there_is_named_where_no_sft_knows_the_labels(base: Path, tmp_path: Path) -> None:
+    SparseFineTuning.load(write_task_sft(tmp_path / "ner", base, "ner")).save_published(tmp_path)
+    with pytest.raises(InputError, match=r"--teacher_model /no/where: there is no such folder"):
+        recorded_labels([str(tmp_path)], "/no/where", NER, "--teacher_model")
+
+
 def test_labels_of_another_task_are_refused_by_name(base: Path, tmp_path: Path) -> None:
     task, language = write_task_sft(tmp_path / "pos", base, "pos"), write_task_sft(tmp_path / "mlm", base, "mlm")
     with pytest.raises(InputError, match="was made for pos, asked for ner"):

@@ -9,6 +9,7 @@ import tiny
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from bistil_ds import energy, throughput
 from bistil_ds.throughput import SpeedMeter, encoder_flops, matmul_rate, training_flops
 
 CPU = torch.device("cpu")
@@ -76,6 +77,19 @@ def test_energy_is_shared_by_the_tokens_of_the_ranks_on_its_machine(monkeypatch:
     speed.add(10)
     assert speed.drain(4)["joules_per_token"] == 5.0 / 40
     assert "joules_per_token" not in _one_step(meter())
+
+
+def test_a_counter_that_goes_round_is_read_between_log_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, watts = [0.0], 100
+    counter = energy.Counter([energy.Source("package-0", lambda: int(watts * clock[0]) % 10_000, 1.0, 9_999)])
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
+    speed = SpeedMeter.__new__(SpeedMeter)
+    speed.flops_per_token, speed.device, speed.counter, speed.ceiling = 1.0, CPU, counter, 1.0
+    speed.restart()
+    for _ in range(61):  # ten minutes, in which the counter goes round six times
+        speed.add(1)
+        clock[0] += 10
+    assert speed.drain(1)["joules_per_token"] == pytest.approx(watts * 610 / 61)
 
 
 def _one_step(speed: SpeedMeter) -> dict[str, float]:

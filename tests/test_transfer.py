@@ -98,3 +98,27 @@ def test_other_settings_are_refused_and_an_evaluation_of_other_models_is_run_aga
     run.settings["tasks"]["pos"]["teacher"] = {"learning_rate": 1}
     with pytest.raises(SystemExit, match="other settings"):
         run.teacher("pos")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--languages", "tr", "--tasks", "poss"], "--tasks poss"),
+        (["--languages", "xx"], "--languages xx"),
+        (["--languages", "en"], "--languages en"),
+        (["--languages", "ig", "--tasks", "pos"], "--languages ig"),
+    ],
+)
+def test_what_the_settings_have_no_data_for_is_refused(
+    transfer: ModuleType,
+    words: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["transfer.py", "--mmt", "mmt", "--data", "data", *words])
+    monkeypatch.setattr(transfer.Transfer, "evaluate", lambda *_: pytest.fail("nothing is to be run"))
+    with pytest.raises(SystemExit) as ended:
+        transfer.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

@@ -112,13 +112,13 @@ def _main(argv: Sequence[str]) -> None:
 
 def _plan(ns: argparse.Namespace) -> Plan:
     """The checked plan; without models and files, the sample's."""
-    if not ns.model and not ns.test_file:
+    check_numbers(batch_size=ns.batch_size, limit=ns.limit, resamples=ns.resamples, seed=ns.seed)
+    if not ns.model and not ns.test_file and not ns.sft:
         _use_sample(ns)
     if missing := [f"--{name}" for name in NEEDED if not getattr(ns, name)]:
         raise InputError(
             f"{' '.join(missing)} missing: give all of {', '.join('--' + name for name in NEEDED)}, or none"
         )
-    check_numbers(batch_size=ns.batch_size, limit=ns.limit, resamples=ns.resamples, seed=ns.seed)
     return prepare(
         parse_models(ns.model, ns.sft or ()),
         parse_test_files(ns.test_file),

@@ -40,7 +40,8 @@ class HeldOut:
 class Plan:
     """Checked models and examples; `reference` is the model others are compared with, None when there is only one.
 
-    `unread` says of recorded training files, which nobody asked for, why they could not be read.
+    `unread` says of recorded training files, which nobody asked for, why they could not be read; `label_map`, which
+    labels of the test files were read as others.
     """
 
     task: Task
@@ -50,6 +51,7 @@ class Plan:
     train_files: tuple[str, ...]
     shelf: Shelf = field(repr=False)
     unread: tuple[str, ...] = ()
+    label_map: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -78,8 +80,10 @@ def prepare(
     candidates = []
     for choice in reversed(models):  # the first is then still loaded when it is needed
         candidates.append(examine(choice, shelf, max_length))
+        labels, length, tokenizer = candidates[-1].labels, candidates[-1].max_length, shelf.get(choice).tokenizer
         for each in examples.values():
-            task.check_labels(each, candidates[-1].labels, options.flag)
+            task.check_labels(each, labels, options.flag)
+            task.features(each[:1], tokenizer, labels, length, training=False)  # refuses too short a length
     known, unread, keys = [], [], set[str]()
     asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
     for file, how in asked or recorded_train_files(models, task):
@@ -96,7 +100,8 @@ def prepare(
         seen = share_seen(task, first, keys) if known else None
         sha256 = file_hash(source) if Path(source).is_file() else None
         test_sets.append(HeldOut(language, source, sha256, len(examples[language]), first, seen))
-    return Plan(task, tuple(reversed(candidates)), tuple(test_sets), reference, tuple(known), shelf, tuple(unread))
+    ready = tuple(reversed(candidates))
+    return Plan(task, ready, tuple(test_sets), reference, tuple(known), shelf, tuple(unread), label_map)
 
 
 def check_numbers(*, batch_size: int, limit: int | None, resamples: int, seed: int) -> None:

@@ -108,6 +108,10 @@ def notes(evaluation: Evaluation) -> list[str]:
         for held in plan.test_sets
         if len(held.examples) < held.in_source
     ]
+    if plan.label_map:
+        found.append(
+            f"Labels read as others: {', '.join(f'{one} as {other}' for one, other in plan.label_map.items())}."
+        )
     found.append(
         f"Intervals: percentile bootstrap, {evaluation.resamples:,} resamples of the examples within each language, "
         "the same for every model."

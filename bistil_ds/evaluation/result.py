@@ -97,6 +97,7 @@ class Evaluation:
             "batch_size": self.batch_size,
             "bootstrap": {"resamples": self.resamples, "seed": self.seed, "confidence": CONFIDENCE},
             "train_files": list(self.plan.train_files),
+            "label_map": dict(self.plan.label_map),
             "test_sets": {
                 held.language: {
                     "source": held.source,

@@ -102,6 +102,7 @@ class BiaffineParser(PreTrainedModel):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         word_positions: Tensor | None = None,
         heads: Tensor | None = None,
         relations: Tensor | None = None,
@@ -111,13 +112,16 @@ class BiaffineParser(PreTrainedModel):
 
         Args:
             input_ids, attention_mask: [B, T], the root's token first.
+            token_type_ids: [B, T], for an encoder that takes them.
             word_positions: int64 [B, W], the token each word is read from, -1 where a shorter sentence has no word.
             heads: int64 [B, W], gold heads: 0 the root, i word i, -100 not known.
             relations: int64 [B, W], gold relations, -100 not known.
-            kwargs: for the encoder (`token_type_ids`, `output_hidden_states` ...).
+            kwargs: for the encoder (`output_hidden_states` ...).
         """
         if word_positions is None:
             raise ValueError("a parser needs word_positions: the first subword of each word")
+        if token_type_ids is not None:
+            kwargs["token_type_ids"] = token_type_ids
         encoded = self.base_model(input_ids, attention_mask=attention_mask, **{**kwargs, "return_dict": True})
         states_BTD = encoded.last_hidden_state
         there_BW = word_positions >= 0

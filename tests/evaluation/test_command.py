@@ -11,6 +11,7 @@ import yaml
 from conftest import Files
 from tiny_task import Topics
 
+from bistil_ds.errors import InputError
 from bistil_ds.evaluation import command, zero_shot
 from bistil_ds.prediction import predict
 
@@ -107,6 +108,29 @@ def test_bad_input_is_one_line_and_leaves_no_folder(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith(message)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_length_without_room_is_refused_before_the_folder_is_made(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InputError("--max_length 2: leaves no room")
+
+    monkeypatch.setattr(Topics, "features", refuse)
+    assert command.main(flags(files, tmp_path / "out")) == 2
+    assert capsys.readouterr().err.endswith("error: --max_length 2: leaves no room\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_mapped_labels_are_told_with_the_scores(files: Files, tmp_path: Path) -> None:
+    assert command.main([*flags(files, tmp_path / "out"), "--label_map", "DATE=O", "PERSON=PER"]) == 0
+    assert "Labels read as others: DATE as O, PERSON as PER." in (tmp_path / "out" / "evaluation.md").read_text()
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["label_map"]["DATE"] == "O"
+
+
+def test_a_fine_tuning_without_a_model_is_not_the_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--sft", "x"]) == 2
+    assert capsys.readouterr().err.startswith("error: --model --test_file --task missing")
 
 
 def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
