@@ -22,6 +22,7 @@ from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.tune import SAMPLE_TASK, SAMPLE_TRAINING
 
 SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
+DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]  # the command `deepspeed`, on PATH or not
 NAMES = {
     "teacher": "MMT, teacher",
     "student": "student",
@@ -50,12 +51,12 @@ def pipeline(folder: Path) -> dict[str, Any]:
     """Phase 1, the task teacher, phase 2, both baselines and the evaluation, whose result is returned."""
     mmt, student, teacher = sample_mmt(), folder / "student", folder / "teacher"
     built = student / "build" / "student"  # as it was before phase 1
-    _run("general", student, launcher=["deepspeed"], deepspeed="zero2")
+    _run("general", student, launcher=DEEPSPEED, deepspeed="zero2")
     data = {f"{part}_file": f"en={sample_task_file(SAMPLE_TASK, 'en', part)}" for part in ("train", "dev")}
     task: dict[str, Any] = {"task": SAMPLE_TASK, **data, **SAMPLE_TRAINING}
     _run("teacher", teacher, model=mmt, **task)
     distil: dict[str, Any] = {"teacher_model": mmt, "teacher_sft": teacher, **task}
-    _run("task", folder / "student-sft", launcher=["deepspeed"], deepspeed="zero2", student=student, **distil)
+    _run("task", folder / "student-sft", launcher=DEEPSPEED, deepspeed="zero2", student=student, **distil)
     _run("task", folder / "no_phase_1-sft", student=built, **distil)
     texts, scratch = folder / "texts", folder / "scratch"
     texts.mkdir()

@@ -33,7 +33,10 @@ class DistilledStudentArguments:
     )
     teacher_sft: list[str] | None = field(
         default=None,
-        metadata={"nargs": "+", "help": "Fine-tunings the teacher carries: its source language's, then the task's."},
+        metadata={
+            "nargs": "+",
+            "help": "Fine-tunings the teacher carries: its language's, then the task's; none: it is tuned whole.",
+        },
     )
     new_head: bool = field(
         default=False, metadata={"help": "Begin with a random task head instead of a copy of the teacher's."}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +67,21 @@ def load_task_model(
         raise
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common kind
         raise checks.cannot_load(flag, folder, error) from None
+    warn_of_overwritten(fine_tunings)
     for sft in fine_tunings:
         sft.apply(model, check_base=local_folder(folder, "model", WEIGHT_FILES))
     return LoadedTaskModel(model.eval(), tokenizer, task, tuple(labels))
+
+
+def warn_of_overwritten(fine_tunings: Sequence[SparseFineTuning]) -> None:
+    """A dense fine-tuning sets whole tensors: what one before it changed in them is gone, as is well where it was
+    trained on top of that one only."""
+    for place, later in enumerate(fine_tunings):
+        for before in fine_tunings[:place]:
+            if lost := later.dense.keys() & before.sparse.keys():
+                warnings.warn(
+                    f"SFT {later.name} replaces {len(lost)} tensors that SFT {before.name} changes", stacklevel=3
+                )
 
 
 def recorded_labels(sfts: Sequence[str], folder: str, task: Task, flag: str) -> tuple[str, ...]:
@@ -87,8 +100,10 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
     config = checks.load_config(flag, folder)
     kind = (config.architectures or ["ForMaskedLM"])[0]
     if task.trains_head and ("ForMaskedLM" in kind or "ForPreTraining" in kind):
+        missing = "its fine-tunings name no labels; give" if fine_tunings else "add"
         raise InputError(
-            f"{flag} {folder}: is a {kind}, which has no head for {task.name}; add the task's sparse fine-tuning"
+            f"{flag} {folder}: is a {kind}, which has no head for {task.name}; {missing} one that teacher.py or "
+            "task.py made for the task"
         )
     return tuple(config.id2label[i] for i in range(len(config.id2label)))
 

@@ -42,12 +42,16 @@ Prepared = tuple[PreTrainedModel, dict[str, Any]]  # the model that is to be tra
 
 
 class TuneCommand(ABC):
-    """One of the two commands. `models` are its flags that name models: all are given or, for the sample, none."""
+    """One of the two commands.
+
+    `models` are its flags that name models: all are given or, for the sample, none; `sfts` may be left out.
+    """
 
     script: ClassVar[str]
     description: ClassVar[str]
     types: ClassVar[tuple[type, ...]]
     models: ClassVar[tuple[str, ...]]
+    sfts: ClassVar[str]
 
     @abstractmethod
     def use_sample(self, ns: argparse.Namespace) -> None:
@@ -97,7 +101,7 @@ def _types(command: TuneCommand) -> tuple[type, ...]:
 def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     """Rank 0: check everything, decide what is open, build what is missing. The values every rank goes on with."""
     needed = (*command.models, "train_file", "dev_file")
-    sample = not any(getattr(ns, name) for name in needed)
+    sample = not any(getattr(ns, name) for name in (*needed, command.sfts))
     folder = cli.run_folder(ns.output_dir, command.script, ns.resume_from_checkpoint)
     if sample:
         ns.task = ns.task or SAMPLE_TASK
@@ -141,7 +145,7 @@ def _given(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name, value in vars(ns).items() if name in names}
     for flag in ("train_file", "dev_file"):
         given[flag] = absolute(given[flag], f"--{flag}")
-    for name in ("source_sft", *command.models):
+    for name in (command.sfts, *command.models):
         if value := given.get(name):
             paths = [str(Path(one).resolve()) if Path(one).exists() else one for one in _as_list(value)]
             given[name] = paths if isinstance(value, list) else paths[0]

@@ -28,7 +28,8 @@ class TuneStudent(TuneCommand):
     script = "task"
     description = "BiStil phase 2: distil a bilingual student on a task, sparsely (LT-SFT), from a task teacher."
     types = (DistilledStudentArguments, TaskLossArguments)
-    models = ("student", "teacher_model", "teacher_sft")
+    models = ("student", "teacher_model")
+    sfts = "teacher_sft"
 
     def __init__(self) -> None:
         self._teacher: tuple[PreTrainedModel, torch.nn.Module] | None = None
@@ -41,10 +42,10 @@ class TuneStudent(TuneCommand):
         ns.teacher_sft = [str(sample_teacher_sft(ns.task))]
 
     def labels(self, ns: argparse.Namespace, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
-        return recorded_labels(ns.teacher_sft, ns.teacher_model, task, "--teacher_model")
+        return recorded_labels(ns.teacher_sft or (), ns.teacher_model, task, "--teacher_model")
 
     def prepare(self, ns: argparse.Namespace, task: Task, labels: Sequence[str], folder: Path) -> Prepared:
-        teacher = load_task_model(ns.teacher_model, ns.teacher_sft, task, flag="--teacher_model")
+        teacher = load_task_model(ns.teacher_model, ns.teacher_sft or (), task, flag="--teacher_model")
         report = {"teacher_parameters": teacher.model.num_parameters()}
         student = prepare_student(folder, ns.student, teacher, ns.seed, ns.new_head)
         return student.model, {**report, "parameters": student.model.num_parameters()}

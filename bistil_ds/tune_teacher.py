@@ -21,6 +21,7 @@ class TuneTeacher(TuneCommand):
     description = "Tune a multilingual model on a task by lottery-ticket sparse fine-tuning (or --dense)."
     types = (TunedModelArguments,)
     models = ("model",)
+    sfts = "source_sft"
 
     def use_sample(self, ns: argparse.Namespace) -> None:
         from bistil_ds.sample import sample_mmt

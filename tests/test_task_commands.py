@@ -208,6 +208,16 @@ def test_bad_input_is_one_line_before_training(
     assert not (tmp_path / "none").exists() or not list((tmp_path / "none").iterdir())
 
 
+def test_a_teacher_may_be_a_finished_model_of_the_task(material: Path, tmp_path: Path) -> None:
+    whole = load_task_model(str(material / "mmt"), [str(material / "teacher")])
+    whole.model.save_pretrained(tmp_path / "whole")
+    whole.tokenizer.save_pretrained(tmp_path / "whole")
+    words = flags(material, tmp_path / "out", teacher_model=str(tmp_path / "whole"))
+    place = words.index("--teacher_sft")
+    assert tune_student.main(words[:place] + words[place + 2 :]) == 0
+    assert SparseFineTuning.load(tmp_path / "out").metadata["labels"] == ["O", "B-PER", "I-PER"]
+
+
 def test_a_label_the_teacher_never_saw_is_named_with_its_line(
     material: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from export_folders import LABELS, write_student, write_task_sft
+from safetensors.torch import load_file
 
 from bistil_ds.errors import InputError
 from bistil_ds.sft import SparseFineTuning
@@ -39,6 +40,18 @@ def test_an_sft_is_not_applied_twice(base: Path, tmp_path: Path) -> None:
     task = str(write_task_sft(tmp_path / "ner", base, "ner"))
     with pytest.raises(InputError, match="is given twice"):
         load_task_model(str(base), [task, task])
+
+
+def test_a_dense_fine_tuning_that_undoes_another_says_so(base: Path, tmp_path: Path) -> None:
+    language, task = write_task_sft(tmp_path / "language", base, "mlm"), write_task_sft(tmp_path / "ner", base, "ner")
+    dense = SparseFineTuning.load(task)
+    name = next(iter(SparseFineTuning.load(language).sparse))
+    dense.dense[name] = dense.sparse.pop(name).values_K.new_zeros(
+        tuple(load_file(base / "model.safetensors")[name].shape)
+    )
+    dense.save(task)
+    with pytest.warns(UserWarning, match=r"ner replaces 1 tensors that SFT .*language changes"):
+        load_task_model(str(base), [str(language), str(task)])
 
 
 def test_a_model_that_is_not_there_is_named_where_no_sft_knows_the_labels(base: Path, tmp_path: Path) -> None:

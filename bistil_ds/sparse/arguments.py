@@ -46,7 +46,7 @@ class SparseArguments:
         },
     )
     dense: bool = field(
-        default=False, metadata={"help": "Train every parameter instead, layer norms too, in one stage."}
+        default=False, metadata={"help": "Train every parameter instead, layer norms too, in one stage: the second's."}
     )
 
     def check(self, maskable: int, zero_stage: int = 0, *, fp16: bool = False) -> None:

@@ -169,7 +169,7 @@ def refused(models: dict[str, Any], tests: dict[str, Any], match: str, **options
 def test_nothing_runs_when_one_of_the_models_cannot(files: Files, tmp_path: Path) -> None:
     good = {"good": files.finished}
     refused({**good, "m": tmp_path / "nothing"}, files.tests, "nothing: there is no such folder")
-    refused({**good, "m": files.base}, files.tests, "no head for topics; add the task's sparse fine-tuning")
+    refused({**good, "m": files.base}, files.tests, "no head for topics; add one that teacher.py or task.py made")
     refused({**good, "m": [files.base, tmp_path / "x"]}, files.tests, "x")
     other_task = write_sft(tmp_path / "ner", files.base, task="ner")
     refused({**good, "m": [files.base, other_task]}, files.tests, "ner was made for ner")
