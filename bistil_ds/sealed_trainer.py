@@ -19,6 +19,7 @@ from bistil_ds import checkpoints
 from bistil_ds.errors import InputError
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
+from bistil_ds.sparse.gathering import link_masters
 
 
 class SealedTrainer(Trainer):
@@ -67,6 +68,12 @@ class SealedTrainer(Trainer):
         self.model_wrapped.save_checkpoint(output_dir, exclude_frozen_parameters=True)
         if self.args.should_save and not isinstance(self.lr_scheduler, DeepSpeedSchedulerWrapper):
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        if self.is_deepspeed_enabled:
+            link_masters(self.model_wrapped.optimizer)
+        return prepared
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

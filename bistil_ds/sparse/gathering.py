@@ -26,8 +26,18 @@ def gathered(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
         yield
 
 
+def link_masters(optimizer: Any) -> None:
+    """Note on each parameter its fp32 master where an engine's optimizer keeps one for each, as ZeRO-0 in bf16 does;
+    the other stages do it themselves."""
+    for group, masters in zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ())):
+        for parameter, master in zip(group, masters):
+            parameter._fp32_master = master
+
+
 def full_fp32(parameter: nn.Parameter) -> Tensor:
     """A copy of the whole parameter on the CPU, from its fp32 master where training is bf16. Every rank takes part."""
+    if (master := getattr(parameter, "_fp32_master", None)) is not None:
+        return master.detach().cpu().clone()
     if parameter.dtype != torch.float32 and (is_partitioned(parameter) or hasattr(parameter, "_hp_mapping")):
         from deepspeed.utils import safe_get_full_fp32_param
 
