@@ -35,7 +35,7 @@ class ResultFile:
         folder: made when missing.
         benchmark: such as "latency".
         device: what was measured on.
-        arguments: every argument of the command.
+        arguments: every argument of the command; where the file lies is not kept.
         seeds: name → seed.
 
     Raises:
@@ -62,7 +62,7 @@ class ResultFile:
             "benchmark": benchmark,
             "date": now.isoformat(timespec="seconds"),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "arguments": dict(arguments),
+            "arguments": {name: value for name, value in arguments.items() if name != "output_dir"},
             "seeds": dict(seeds or {}),
             "device": str(device),
             "hardware": hardware(),

@@ -26,8 +26,9 @@ def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, 
     """Time of the three ways, interleaved, and with `memory` each way's peak; ratios are to the floor."""
     steps = random_steps(shape, device)
     ways = {name: steps.way(name) for name in WAYS}
+    before = matmul_rate(device, torch.float32)
     result = _timed(ways, "floor", shape, rounds, device, progress)
-    peak_rate = matmul_rate(device, torch.float32)
+    peak_rate = max(before, matmul_rate(device, torch.float32))
     for row in result.values():
         row["mfu"] = row["tokens_per_second"] * training_flops(steps.student, steps.teacher, shape.length) / peak_rate
     del steps, ways
