@@ -1,4 +1,4 @@
-"""Which results a report shows: of each benchmark the newest of each machine, and how each is drawn."""
+"""Which results a report shows: the newest of each benchmark, machine and choice of flags, and how each is drawn."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from bistil_ds.benchmarking.plots import Plot
 from bistil_ds.benchmarking.quality import is_evaluation, quality_grids, quality_plots
 from bistil_ds.benchmarking.result_file import read_result
 from bistil_ds.benchmarking.scaling import scaling_grids
+from bistil_ds.benchmarking.sparse_stage import sparse_grids
 from bistil_ds.benchmarking.tables import Grid
 from bistil_ds.benchmarking.throughput import throughput_grids
 from bistil_ds.errors import InputError
 
 Content = Mapping[str, Any]
 QUALITY = "quality"
+SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")
 TIME = re.compile(r"-\d{8}-\d{6}$")
 
 
@@ -45,6 +47,7 @@ CHAPTERS = {
     "flops": Chapter("Operations", flops_grids),
     "scaling": Chapter("Scaling", scaling_grids),
     "throughput": Chapter("A training step", throughput_grids),
+    "sparse_stage": Chapter("The sparse stage", sparse_grids),
     "kernels": Chapter("Kernels", lambda content: [summary(content["rows"])]),
 }
 
@@ -64,7 +67,9 @@ class Gathered:
 
 
 def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[str]]:
-    """The newest result of each benchmark and machine in `folder`, in the order of the chapters; and what was left out.
+    """The newest results in `folder`, in the order of the chapters; and what was left out.
+
+    One replaces another of the same benchmark, machine and flags; a seed or a time allowed makes no other.
 
     Args:
         quick: also results of quick runs.
@@ -74,7 +79,7 @@ def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[s
     """
     if not folder.is_dir():
         raise InputError(f"--results {folder}: there is no such folder; run a benchmark first, or give its folder")
-    newest: dict[tuple[str, str], Gathered] = {}
+    newest: dict[tuple[str, str, str], Gathered] = {}
     left_out = []
     for path in sorted(folder.glob("*.json"), key=_age):
         found = read(path)
@@ -83,7 +88,8 @@ def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[s
         elif found.content.get("arguments", {}).get("quick") and not quick:
             left_out.append(f"{path.name}: a quick run")
         else:
-            key = (found.benchmark, TIME.sub("", path.stem))
+            flags = {k: v for k, v in found.content.get("arguments", {}).items() if k not in SAME_RUN}
+            key = (found.benchmark, TIME.sub("", path.stem), json.dumps(flags, sort_keys=True))
             if key in newest:
                 left_out.append(f"{newest[key].path.name}: there is a newer one")
             newest[key] = found

@@ -53,7 +53,7 @@ def evaluation(folder: Path) -> Path:
         facts = {"parameters": parameters, "examples_per_second": speed}
         return {**facts, "languages": languages, "macro_average": scores(value)}
 
-    models = {"teacher": model(100, 10.0, 0.7), "k2 <b>": model(40, 20.0, 0.65)}
+    models = {"teacher": model(100, 10.0, 0.7), "k2 <b>": model(40, 20.0, 0.65), "k3": model(30, 30.0, 0.56)}
     content = {
         "task": "ner",
         "metric": "f1",
@@ -106,10 +106,31 @@ def test_quality_is_drawn_with_the_teacher_at_one(tmp_path: Path) -> None:
     speed, size = quality_plots(content)
     assert isinstance(speed, Points)
     assert isinstance(size, Points)
-    assert speed.points == {"teacher": (1, 1), "k2 <b>": (2, pytest.approx(65 / 70))}
+    assert speed.points == {"teacher": (1, 1), "k2 <b>": (2, pytest.approx(65 / 70)), "k3": (3, pytest.approx(0.8))}
     assert size.points["k2 <b>"][0] == 0.4
+    del content["models"]["k3"]
+    assert quality_plots(content) == []  # two points are not worth a picture
+
+
+def test_without_a_score_to_relate_to_nothing_is_drawn(tmp_path: Path) -> None:
+    content = json.loads(evaluation(tmp_path).read_text())
     content["models"]["teacher"]["macro_average"]["score"]["f1"]["value"] = 0.0
     assert quality_plots(content) == []
+
+
+def test_results_of_other_flags_stand_side_by_side(tmp_path: Path) -> None:
+    for time, grid, seed in (
+        ("20260101-000000", "small", 0),
+        ("20260102-000000", "full", 0),
+        ("20260103-000000", "small", 1),
+    ):
+        path = latency_result(tmp_path, time)
+        content = json.loads(path.read_text())
+        content["arguments"] |= {"grid": grid, "seed": seed}
+        path.write_text(json.dumps(content))
+    shown, left_out = gather(tmp_path)
+    assert [each.path.stem[-15:] for each in shown] == ["20260102-000000", "20260103-000000"]
+    assert left_out == ["latency-cpu-x86_64-20260101-000000.json: there is a newer one"]
 
 
 def test_latency_by_length_is_drawn_with_the_reference_at_one(tmp_path: Path) -> None:
