@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -228,11 +229,18 @@ def test_a_command_is_measured_whole(tmp_path: Path) -> None:
     assert row["gross_joules"] == pytest.approx(10 * row["seconds"])
     assert row["seconds"] > 0.2
     assert row["net_joules"] is None
-    interrupted = "import os, signal; os.kill(os.getppid(), signal.SIGINT); raise SystemExit(1)"
-    row = measure_command(f"{sys.executable} -c '{interrupted}'", EstimatingMeter(10.0), 0.01)
-    assert row["command"].endswith("(interrupted)")
-    assert row["gross_joules"] > 0
     with pytest.raises(InputError, match="exit code 3"):
         measure_command(f"{sys.executable} -c 'raise SystemExit(3)'", EstimatingMeter(1.0), 0.01)
     with pytest.raises(InputError, match="cannot be started"):
         measure_command("/no/such/program", EstimatingMeter(1.0), 0.01)
+
+
+def test_an_interrupted_command_keeps_what_it_took() -> None:
+    program = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(0.2); raise SystemExit(1)"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a parallel test run ignores it
+    try:
+        row = measure_command(f"{sys.executable} -c '{program}'", EstimatingMeter(10.0), 0.01)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert row["command"].endswith("(interrupted)")
+    assert row["gross_joules"] > 2
