@@ -38,7 +38,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     size = 4096 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device, dtype=dtype)
     best = float("inf")
-    for _ in range(20):  # the best of a second: a ceiling that a busy moment lowers would be exceeded
+    for _ in range(20):  # the best of many: a ceiling that a busy moment lowers would be exceeded
         _synchronise(device)
         start = time.perf_counter()
         a @ a

@@ -13,9 +13,7 @@ from bistil_ds.benchmarking.tables import Grid
 from bistil_ds.errors import InputError
 
 Content = Mapping[str, Any]
-Values = dict[
-    tuple[str, str], tuple[Rounds, float]
-]  # (model, case) → samples, and how far the same model twice differs
+Values = dict[tuple[str, str], tuple[Rounds, float]]  # (model, case) → samples, how far the same model twice differs
 SAME = ("device", "hardware", "versions", "threads")
 
 
