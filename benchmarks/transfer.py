@@ -66,7 +66,7 @@ class Transfer:
         for _, code in self._sides(language):
             if not (texts / f"{code}.txt").is_symlink():
                 (texts / f"{code}.txt").symlink_to((self.data / "text" / f"{code}.txt").resolve())
-        more = self.settings["scratch"]
+        more = self._settings_of(self.settings, "scratch", language)
         return self.run(
             "pretrain", f"en-{language}-scratch", input_folder=texts, tokenizer=student, config=student, **more
         )
