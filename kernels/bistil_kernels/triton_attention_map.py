@@ -25,18 +25,19 @@ LOG2_E = 1.4426950408889634
 FINISHING = {"BLOCK": 256, "ROWS": 16, "num_warps": 4}
 
 # OWN tokens of a program against OTHER tokens at a time. PART 0: whole heads are held on chip; else PART entries at a
-# time, and gradients 64 entries wide. By kind of input: 16-bit heads up to 64, up to 128, wider; fp32 heads.
+# time, and gradients 64 entries wide. By kind of input: 16-bit heads up to 64, up to 128, wider; fp32 heads, for which
+# ptxas aims at fewer registers than it then needs, and spills, unless it is told a bound.
 FORWARD = {
     "64": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
     "128": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 2},
     "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 2},
-    "fp32": {"OWN": 32, "OTHER": 32, "PART": 16, "num_warps": 4, "num_stages": 2},
+    "fp32": {"OWN": 32, "OTHER": 32, "PART": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 128},
 }
 BACKWARD = {
     "64": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
     "128": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 1},
-    "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 1},
-    "fp32": {"OWN": 32, "OTHER": 16, "PART": 16, "num_warps": 4, "num_stages": 1},
+    "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 2},
+    "fp32": {"OWN": 32, "OTHER": 16, "PART": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 128},
 }
 KEYS_MASKED = 32  # OTHER at most in backward where keys are masked and queries are not: 64 spill registers on sm_80
 

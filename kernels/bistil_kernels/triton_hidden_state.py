@@ -23,7 +23,8 @@ from bistil_kernels.triton_scaling import scaled
 from bistil_kernels.triton_state_tiles import compare_states, finish
 
 PLAIN = {"ROWS": 4, "COLUMNS": 256, "INNER": 16, "num_warps": 4}
-PROJECTED = {"ROWS": 64, "COLUMNS": 64, "INNER": 16, "num_warps": 8, "num_stages": 2}
+PROJECTED = {"ROWS": 64, "COLUMNS": 64, "INNER": 16, "num_warps": 4, "num_stages": 2}
+PROJECTED_FP32 = {**PROJECTED, "num_warps": 8, "num_stages": 1}  # products by FMA: 4 warps spill, and so do 2 stages
 FINISHING = {"BLOCK": 1024, "num_warps": 4}
 
 
@@ -42,6 +43,13 @@ def hidden_state_loss(
     matrices = None if projections is None else [x.detach() for x in projections]
     op = torch.ops.bistil_kernels.hidden_state
     return op(list(student), targets, mask, matrices, kind, float(upstream), with_gradient)[0]
+
+
+def forward_settings(projected: bool, dtype: torch.dtype) -> dict[str, int]:
+    """The launch configuration of `compare_states`, for teacher's states of a dtype."""
+    if not projected:
+        return PLAIN
+    return PROJECTED_FP32 if dtype == torch.float32 else PROJECTED
 
 
 def _buffers(student: Sequence[Tensor], kind: str, with_gradient: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -68,12 +76,12 @@ def _forward(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     values, prepared, gradients = _buffers(student, kind, with_gradient)
     real_tokens = None if mask is None else mask.sum()
-    settings = PLAIN if projections is None else PROJECTED
     together = zip(student, teacher) if projections is None else zip(student, teacher, projections)
     with device_of(student[0]):
         for pairs in launches([layout(*x) for x in together]):
             s, t = student[pairs[0]], teacher[pairs[0]]
             B, T, D = s.shape
+            settings = forward_settings(projections is not None, t.dtype)
             shape = grid(B * T, settings["ROWS"], len(pairs))
             partials = torch.empty(len(pairs), shape[0], dtype=torch.float32, device=s.device)
             halved = kind == "mse" and s.dtype == torch.float16

@@ -32,14 +32,14 @@ def row(
         signature: type of each run-time argument, as Triton writes them ("*bf16", "i32", a tuple of them); "i32:16" is
             a multiple of 16, as widths usually are. Pointers are taken as 16-byte aligned, as torch's allocations are.
         constants: values of the other arguments; integers among them are what Triton specialises on 1.
-        settings: the launch configuration: constants and `num_warps`, `num_stages`.
+        settings: the launch configuration: constants and `num_warps`, `num_stages`, `maxnreg`.
         capability: 80 or 90.
     """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    options = {k: v for k, v in settings.items() if k in ("num_warps", "num_stages")}
+    options = {k: v for k, v in settings.items() if k in ("num_warps", "num_stages", "maxnreg")}
     fixed = {k: v for k, v in {**constants, **settings}.items() if k not in options}
     types = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
     missing = [name for name in kernel.arg_names if name not in signature and name not in fixed]

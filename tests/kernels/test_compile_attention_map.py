@@ -11,7 +11,7 @@ from tests.kernels.compiling import CAPABILITIES, assert_fits, row, rows_of
 
 P = 6  # mBERT at layer reduction factor 2
 HEADS = {"64": ("bf16", 64), "128": ("bf16", 128), "wide": ("fp16", 256), "fp32": ("fp32", 128)}
-OTHER_DTYPES = (("64", "fp16", 64), ("128", "fp16", 128), ("wide", "bf16", 256))
+OTHER_DTYPES = (("64", "fp16", 64), ("128", "fp16", 128), ("wide", "bf16", 256), ("fp32", "fp32 from bf16", 64))
 MASKLESS = {"mask": None, "m_b": 0, "m_t": 0}
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "": {},
@@ -51,13 +51,15 @@ def _of_heads(kind: str, dtype: str, width: int, capability: int, every_form: bo
         forward = kernel is tiles.compare_maps
         strides = [f"{x}_{axis}" for x in ("qs", "ks", "qt", "kt") for axis in "bht"]
         signature: dict[str, Any] = dict.fromkeys([*strides, "m_b", "T", "layer"], "i32:16")
-        signature |= {f"{x}_{y}": (f"*{dtype}",) * P for x in ("queries", "keys") for y in "st"}
+        student, _, teacher = dtype.partition(" from ")
+        dtypes = {"s": student, "t": teacher or student}
+        signature |= {f"{x}_{y}": (f"*{dtypes[y]}",) * P for x in ("queries", "keys") for y in "st"}
         signature |= {"stats": ("*fp32",) * P, "mask": "*i1", "H": "i32"}
         signature |= {"scale_s": "fp32", "scale_t": "fp32"}
         if forward:
             signature |= {"partials": "*fp32"}
         else:
-            signature |= {"gradients": (f"*{dtype}",) * P, "factors": "*fp32", "upstream": "*fp32"}
+            signature |= {"gradients": (f"*{student}",) * P, "factors": "*fp32", "upstream": "*fp32"}
         part = (module.FORWARD if forward else module.BACKWARD)[kind]["PART"]
         constants: dict[str, Any] = {f"{x}_d": 1 for x in ("qs", "ks", "qt", "kt")}
         constants |= {"m_t": 1, "up_p": 1, "d_s": width, "d_t": width}

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import torch
 
 from tests.kernels.compiling import CAPABILITIES, assert_fits, row, rows_of
 
 P = 7  # mBERT at layer reduction factor 2
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "": {},
     ", no mask": {"mask": None, "real_tokens": None, "m_b": 0, "m_t": 0},
@@ -24,23 +26,26 @@ def rows(every_form: bool = True) -> list[dict[str, Any]]:
     """
     table = []
     for capability in CAPABILITIES:
-        for dtype in ("bf16", "fp16", "fp32"):
-            table += _of_states(dtype, capability, every_form)
+        for dtype in DTYPES:
+            table += _of_states(dtype, dtype, capability, every_form)
+        if every_form:
+            table += _of_states("fp32", "bf16", capability, every_form)
         table += _of_scaling(capability)
         table += _of_means(capability)
     return table
 
 
-def _of_states(dtype: str, capability: int, every_form: bool) -> list[dict[str, Any]]:
+def _of_states(dtype: str, teacher: str, capability: int, every_form: bool) -> list[dict[str, Any]]:
     from bistil_kernels import triton_hidden_state as module
     from bistil_kernels import triton_state_tiles as tiles
 
     table, halved = [], dtype == "fp16"
+    states = dtype if dtype == teacher else f"{dtype} from {teacher}"
     for projected in (False, True):
         for cosine in (False, True):
             kept = "fp32" if cosine and halved else dtype
             signature = dict.fromkeys(["n", "T", "D", "Dt", "s_b", "s_t", "t_b", "t_t", "m_b"], "i32:16")
-            signature |= {"students": (f"*{dtype}",) * P, "teachers": (f"*{dtype}",) * P, "mask": "*i1"}
+            signature |= {"students": (f"*{dtype}",) * P, "teachers": (f"*{teacher}",) * P, "mask": "*i1"}
             signature |= {"gradients": (f"*{kept}",) * P, "real_tokens": "*i64", "partials": "*fp32"}
             signature |= {"upstream": "fp32"}
             constants: dict[str, Any] = {"s_d": 1, "t_d": 1, "m_t": 1, "COSINE": cosine}
@@ -49,10 +54,10 @@ def _of_states(dtype: str, capability: int, every_form: bool) -> list[dict[str, 
                 signature |= {"matrices": ("*fp32",) * P, "w_t": "i32:16"}
             else:
                 constants |= {"matrices": None, "w_t": 0, "w_s": 0}
-            settings = module.PROJECTED if projected else module.PLAIN
+            settings = module.forward_settings(projected, DTYPES[teacher])
             for form, changes in FORMS.items() if every_form else [("", FORMS[""])]:
                 types = {k: v for k, v in signature.items() if k not in changes}
-                name = f"{dtype} {'cosine' if cosine else 'mse'}{' projected' if projected else ''}{form}"
+                name = f"{states} {'cosine' if cosine else 'mse'}{' projected' if projected else ''}{form}"
                 fixed = {**constants, **changes}
                 table.append(row(tiles.compare_states, name, types, fixed, settings, capability))
     return table
