@@ -49,7 +49,7 @@ class SparseFineTuning:
         """Read our format or the published one, whichever is there; no code in the file is ever run.
 
         Raises:
-            InputError: nothing there, damaged, or not an SFT.
+            InputError: nothing there, damaged, not an SFT, or with values that are not finite.
         """
         folder = local_folder(source, "SFT", [TENSORS_FILE, HEADER_FILE, PUBLISHED_FILE])
         name = str(source)
@@ -68,6 +68,10 @@ class SparseFineTuning:
                 sparse[parameter] = SparseDiff(shape, indices_K, values_K)
             except ValueError as error:
                 raise InputError(f"SFT {name}: the difference for {parameter} is damaged: {error}") from error
+        for parameter, values in {**dense, **{n: diff.values_K for n, diff in sparse.items()}}.items():
+            if bad := values.numel() - int(values.isfinite().sum()):
+                numbers = f"{bad} of {values.numel()} values for {parameter}"
+                raise InputError(f"SFT {name}: {numbers} {'is' if bad == 1 else 'are'} not finite: train it again")
         return cls(name, sparse, dense, metadata)
 
     def save(self, folder: str | Path) -> None:
