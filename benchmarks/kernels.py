@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from bistil_ds.benchmarking.kernel_case import OURS
 from bistil_ds.benchmarking.kernel_cases import cases
 from bistil_ds.benchmarking.kernel_files import summary, write_csv, write_png
 from bistil_ds.benchmarking.kernel_rows import Bench
@@ -56,12 +57,17 @@ def main() -> None:
             for case in planned:
                 progress.update(task, description=f"{case.kernel}, {case.size}")
                 rows += bench.measure(case)
+                result.save()
                 progress.advance(task)
     console.print(summary(rows).rich())
     write_csv(result.path.with_suffix(".csv"), rows)
     write_png(result.path.with_suffix(".png"), rows, f"Kernels on {result.content['device']}, {result.path.stem}")
     console.print("rates", {name: f"{rate:.3g}" for name, rate in bench.rates().items()})
     console.print("written to", result.path, "and beside it as CSV and PNG")
+    if failed := [row for row in rows if row["way"] == OURS and row["status"] != "ok"]:
+        for row in failed:
+            console.print(f"failed: {row['kernel']}, {row['size']}, {row['dtype']}: {row['status']}", markup=False)
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

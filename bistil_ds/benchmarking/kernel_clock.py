@@ -20,13 +20,14 @@ class EventClock:
 
     As called, the queue is empty and what the host takes to launch counts; with `queue_full` the device is kept busy
     until everything is launched, so that only the device's time counts (a call that waits for the device by itself
-    still shows its wait).
+    still shows its wait). The cache is emptied by reading: what is written into it would be written back to memory
+    during the call.
     """
 
     def __init__(self, device: torch.device, queue_full: bool) -> None:
         self.queue_full = queue_full
         cache = getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 128 * 2**20)
-        self._flush = torch.empty(2 * cache, dtype=torch.int8, device=device)
+        self._flush = torch.zeros(cache // 2, dtype=torch.float32, device=device)  # twice the cache's bytes
 
     def __call__(self, step: Callable[[], object], device: torch.device) -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -37,9 +38,11 @@ class EventClock:
             step()
             wait = min(2 * (time.perf_counter() - begun), LONGEST_SLEEP)
             torch.cuda.synchronize(device)
-        self._flush.zero_()
+        self._flush.sum()
         if wait:
             torch.cuda._sleep(int(wait * SLEEP_CYCLES_A_SECOND))
+        else:  # the host must not launch ahead while the cache is being emptied
+            torch.cuda.synchronize(device)
         start.record()
         step()
         end.record()

@@ -45,7 +45,7 @@ class Bench:
         return {"copy_bandwidth": self.bandwidth, **named}
 
     def measure(self, case: Case) -> list[dict[str, Any]]:
-        """One row a way, ours first. A peer that fails or is not there says so in `status`; ours must not fail."""
+        """One row a way, ours first. One that fails or is not there says so in `status`."""
         try:
             return self._rows(case, self._ways(case))
         finally:
@@ -55,6 +55,7 @@ class Bench:
         ways = dict(case.build())
         eager = ways[EAGER]
         if self.compile and case.compiles and isinstance(eager, Subject):
+            torch.compiler.reset()  # cases share code, and code compiled too often runs as it is, unannounced
             ways[COMPILED] = Subject(torch.compile(eager.run, dynamic=False), eager.leaves)
         return ways
 
@@ -67,10 +68,8 @@ class Bench:
             return [x.reshape(-1)[:: 1 + (x.numel() >> SAMPLE)].clone() for x in way()]
         except torch.OutOfMemoryError:
             reason = "out of memory"
-        except Exception as error:  # others' code, in whatever version is installed
-            if name == OURS:
-                raise
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        except Exception as error:  # others' code, in whatever version is installed; ours must not end the whole run
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[: 2000 if name == OURS else 200]
         self._free()
         return reason
 
@@ -131,7 +130,11 @@ class Bench:
         reached = {"copy_bandwidth": ours.get("of_copy_bandwidth"), "roofline": ours.get("of_roofline")}
         reached["memory"] = ours["peak_bytes"] / eager_peak if eager_peak else None
         reached |= {name: row.get("time_over_ours") for name, row in by_way.items()}
-        return [aim.verdict(reached.get(aim.of)) for aim in case.aims]
+        alone = {name: row["device_time_over_ours"] for name, row in by_way.items() if "device_time_over_ours" in row}
+        return [
+            aim.verdict(reached.get(aim.of)) + (f" (the device alone {alone[aim.of]:.3g})" if aim.of in alone else "")
+            for aim in case.aims
+        ]
 
     def _peak(self, way: Subject) -> int | None:
         """Bytes allocated at most during a call, those before it not counted; None where nobody counts them."""

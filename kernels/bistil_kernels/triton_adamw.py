@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import triton
@@ -18,6 +19,12 @@ from bistil_kernels.triton_precision import rounded
 from bistil_kernels.triton_table import Table, owner, pointer, read, span, triton_dtype
 
 UPDATING = {"BLOCK": 1024, "num_warps": 4}
+UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # 16-bit weights: eight entries a thread need twice the registers of four
+
+
+def update_settings(weight: torch.dtype) -> dict[str, int]:
+    """The launch configuration for weights of a dtype."""
+    return UPDATING if weight.itemsize == 4 else UPDATING_16
 
 
 @triton.jit
@@ -77,7 +84,7 @@ class SparseUpdate:
     def __init__(self, deltas: Sequence[SparseDelta]) -> None:
         self.deltas = list(deltas)
         self._places: object = None
-        self._launches: list[tuple[Table, dict[str, object]]] = []
+        self._launches: list[tuple[Table, dict[str, Any]]] = []
         self._alive: list[Tensor] = []  # what was compared by identity
 
     def adamw(
@@ -117,13 +124,13 @@ class SparseUpdate:
         places = ([x.data_ptr() for x in moving], [x.dtype for x in gradients], dense, [id(x) for x in fixed])
         if places != self._places:
             self._places, self._alive, self._launches = places, fixed, list(self._build(extra, dense))
-        for table, dtypes in self._launches:
+        for table, constants in self._launches:
             with device_of(table.tensor):
-                update_deltas[(table.blocks,)](table.tensor, table.P, *scalars, **table.constants, **dtypes, **UPDATING)
+                update_deltas[(table.blocks,)](table.tensor, table.P, *scalars, **table.constants, **constants)
 
     def _build(
         self, extra: Sequence[Sequence[Tensor]], dense: Sequence[bool]
-    ) -> Iterator[tuple[Table, dict[str, object]]]:
+    ) -> Iterator[tuple[Table, dict[str, Any]]]:
         groups: dict[tuple[object, ...], list[int]] = {}
         for n, x in enumerate(self.deltas):
             if len(x.indices_K):
@@ -137,8 +144,9 @@ class SparseUpdate:
             columns += [[x.delta_K for x in some], *([column[n] for n in group] for column in extra)]
             names = dict(zip(("WEIGHT", "GRADIENT", "INDEX"), map(triton_dtype, dtypes)))  # type: ignore[arg-type]
             scattered = (0, 6) if is_dense else (0,)
-            table = Table([len(x.indices_K) for x in some], columns, UPDATING["BLOCK"], scattered)
-            yield table, {"ADAMW": bool(extra), "DENSE": is_dense, **names}
+            settings = update_settings(some[0].weight.dtype)
+            table = Table([len(x.indices_K) for x in some], columns, settings["BLOCK"], scattered)
+            yield table, {"ADAMW": bool(extra), "DENSE": is_dense, **names, **settings}
 
 
 @torch.library.custom_op(

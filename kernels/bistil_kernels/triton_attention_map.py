@@ -10,14 +10,16 @@ backward 10·P·B·H·T·d·e, the inputs for dq and again for dk, and 24·P·B�
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import triton
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from bistil_kernels import triton_attention_tiles as tiles
+from bistil_kernels.dispatch import is_direct
 from bistil_kernels.triton_pairs import device_of, gathered, launches, layout, picked, scatter
 
 QueriesKeys = tuple[Tensor, Tensor]
@@ -55,9 +57,12 @@ def attention_map_loss(
     queries, keys = [q for q, _ in student], [k for _, k in student]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in queries + keys)
     targets = [q.detach() for q, _ in teacher], [k.detach() for _, k in teacher]
-    return torch.ops.bistil_kernels.attention_map(
-        queries, keys, *targets, mask, kind == "kl", mask_queries, with_gradient
-    )[0]
+    kl = kind == "kl"
+    if is_direct([*queries, *keys, *targets[0], *targets[1]]):
+        if with_gradient:
+            return _Direct.apply(*targets, mask, kl, mask_queries, *queries, *keys)
+        return _forward(queries, keys, *targets, mask, kl, mask_queries, False)[0]
+    return torch.ops.bistil_kernels.attention_map(queries, keys, *targets, mask, kl, mask_queries, with_gradient)[0]
 
 
 def _alike(queries: Tensor, keys: Tensor) -> QueriesKeys:
@@ -87,16 +92,17 @@ def _width(d: int, part: int) -> int:
 
 
 def _common(
-    four: Sequence[Tensor], mask: Tensor | None, kl: bool, mask_queries: bool, part: int
+    four: Sequence[Tensor], mask: Tensor | None, kl: bool, mask_queries: bool, settings: Mapping[str, int]
 ) -> tuple[list[Any], dict]:
     """What the kernels over tiles share of their arguments, for a launch of pairs like `four`."""
     q_s, _, q_t, _ = four
     B, H, T, d_s = q_s.shape
     d_t = q_t.shape[-1]
     strides = [n for x in four for n in x.stride()] + list((0, 0) if mask is None else mask.stride())
+    part, full = settings["PART"], mask is None and T % settings["OWN"] == T % settings["OTHER"] == 0
     widths = {"d_s": d_s, "d_t": d_t, "WIDTH_S": _width(d_s, part), "WIDTH_T": _width(d_t, part)}
     scales = [LOG2_E * max(d, 1) ** -0.5 for d in (d_s, d_t)]
-    return [B * H * T, T, H, *scales, *strides], {**widths, "KL": kl, "MASK_QUERIES": mask_queries}
+    return [B * H * T, T, H, *scales, *strides], {**widths, "KL": kl, "MASK_QUERIES": mask_queries, "FULL": full}
 
 
 def _buffers(queries: Sequence[Tensor], with_gradient: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -106,12 +112,6 @@ def _buffers(queries: Sequence[Tensor], with_gradient: bool) -> tuple[Tensor, Te
     return values, factors, [torch.empty(3, *x.shape[:3], dtype=torch.float32, device=x.device) for x in kept]
 
 
-@torch.library.custom_op(
-    "bistil_kernels::attention_map",
-    mutates_args=(),
-    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, bool kl,"
-    " bool mask_queries, bool with_gradient) -> (Tensor, Tensor, Tensor[])",
-)
 def _forward(
     queries_s: Sequence[Tensor],
     keys_s: Sequence[Tensor],
@@ -131,7 +131,7 @@ def _forward(
             settings = FORWARD[input_kind(four[0], four[2])]
             programs = max(1, triton.cdiv(T, settings["OWN"])) * B * H
             partials = torch.empty(len(pairs), programs, dtype=torch.float32, device=values.device)
-            arguments, constants = _common(four, mask, kl, mask_queries, settings["PART"])
+            arguments, constants = _common(four, mask, kl, mask_queries, settings)
             if four[0].numel():
                 tiles.compare_maps[(programs, len(pairs))](
                     *(picked(x, pairs) for x in inputs),
@@ -155,7 +155,16 @@ def _forward(
     return values, factors, stats
 
 
-@_forward.register_fake
+_operator = torch.library.custom_op(
+    "bistil_kernels::attention_map",
+    _forward,
+    mutates_args=(),
+    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, bool kl,"
+    " bool mask_queries, bool with_gradient) -> (Tensor, Tensor, Tensor[])",
+)
+
+
+@_operator.register_fake
 def _(queries_s, keys_s, queries_t, keys_t, mask, kl, mask_queries, with_gradient):  # type: ignore[no-untyped-def]
     return _buffers(queries_s, with_gradient)
 
@@ -166,12 +175,6 @@ def _gradient_like(x_BHTd: Tensor) -> Tensor:
     return torch.empty(B, T, H, d, dtype=x_BHTd.dtype, device=x_BHTd.device).transpose(1, 2)
 
 
-@torch.library.custom_op(
-    "bistil_kernels::attention_map_backward",
-    mutates_args=(),
-    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, Tensor[] stats,"
-    " Tensor factors, Tensor upstream, bool kl, bool mask_queries) -> (Tensor[], Tensor[])",
-)
 def _gradients(
     queries_s: Sequence[Tensor],
     keys_s: Sequence[Tensor],
@@ -193,7 +196,7 @@ def _gradients(
             if not four[0].numel():
                 continue
             settings = backward_settings(input_kind(four[0], four[2]), mask is not None, mask_queries)
-            arguments, constants = _common(four, mask, kl, mask_queries, settings["PART"])
+            arguments, constants = _common(four, mask, kl, mask_queries, settings)
             up = gathered(upstream, pairs)
             parts = triton.cdiv(four[0].shape[-1], constants["WIDTH_S"])
             shape = (triton.cdiv(T, settings["OWN"]) * B * H, len(pairs), parts)
@@ -213,7 +216,16 @@ def _gradients(
     return dq, dk
 
 
-@_gradients.register_fake
+_operator_backward = torch.library.custom_op(
+    "bistil_kernels::attention_map_backward",
+    _gradients,
+    mutates_args=(),
+    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, Tensor[] stats,"
+    " Tensor factors, Tensor upstream, bool kl, bool mask_queries) -> (Tensor[], Tensor[])",
+)
+
+
+@_operator_backward.register_fake
 def _(queries_s, keys_s, *_):  # type: ignore[no-untyped-def]
     return [_gradient_like(x) for x in queries_s], [_gradient_like(x) for x in keys_s]
 
@@ -240,4 +252,34 @@ def _backward(ctx: Any, upstream: Tensor | None, *_: object) -> tuple[object, ..
     return dq, dk, none, none, None, None, None, None
 
 
-_forward.register_autograd(_backward, setup_context=_setup_context)
+_operator.register_autograd(_backward, setup_context=_setup_context)
+
+
+class _Direct(torch.autograd.Function):
+    """What the operators do, for `is_direct` calls."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries_t: list[Tensor],
+        keys_t: list[Tensor],
+        mask: Tensor | None,
+        kl: bool,
+        mask_queries: bool,
+        *queries_keys: Tensor,
+    ) -> Tensor:
+        P = len(queries_keys) // 2
+        inputs = queries_keys[:P], queries_keys[P:], queries_t, keys_t
+        values, factors, stats = _forward(*inputs, mask, kl, mask_queries, True)
+        ctx.pairs, ctx.kl, ctx.mask_queries = P, kl, mask_queries
+        ctx.save_for_backward(factors, mask, *stats, *(x for four in inputs for x in four))
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        factors, mask, *saved = ctx.saved_tensors
+        P = ctx.pairs
+        stats, q_s, k_s, q_t, k_t = (saved[i * P : (i + 1) * P] for i in range(5))
+        dq, dk = _gradients(q_s, k_s, q_t, k_t, mask, stats, factors, upstream, ctx.kl, ctx.mask_queries)
+        return *[None] * 5, *dq, *dk

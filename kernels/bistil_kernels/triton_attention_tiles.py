@@ -43,8 +43,10 @@ def _scores(
 
 
 @triton.jit
-def _real(mask, token, T, m_t):
-    """Which of these tokens of a sequence are real."""
+def _real(mask, token, T, m_t, FULL: tl.constexpr):
+    """Which of these tokens of a sequence are real. FULL: all, which spares every score a comparison."""
+    if FULL:
+        return tl.full(token.shape, 1, tl.int1)
     inside = token < T
     if mask is not None:
         inside = inside & (tl.load(mask + token * m_t, mask=inside, other=0) != 0)
@@ -95,7 +97,7 @@ def compare_maps(
     queries_s, keys_s, queries_t, keys_t, stats, mask, partials, layer, T, H, scale_s, scale_t,
     qs_b, qs_h, qs_t, qs_d, ks_b, ks_h, ks_t, ks_d, qt_b, qt_h, qt_t, qt_d, kt_b, kt_h, kt_t, kt_d, m_b, m_t,
     d_s: tl.constexpr, d_t: tl.constexpr, WIDTH_S: tl.constexpr, WIDTH_T: tl.constexpr,
-    KL: tl.constexpr, MASK_QUERIES: tl.constexpr, ONE_TILE: tl.constexpr,
+    KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr, ONE_TILE: tl.constexpr,
     OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
     """Partial sums [P, programs], one for each block of queries of each head, and the statistics unless None."""
@@ -105,7 +107,7 @@ def compare_maps(
     query = (tl.program_id(0) % blocks) * OWN + tl.arange(0, OWN)
     if mask is not None:
         mask += b * m_b
-    query_real = _real(mask if MASK_QUERIES else None, query, T, m_t)
+    query_real = _real(mask if MASK_QUERIES else None, query, T, m_t, FULL)
     q_s = pointer_of(queries_s, pair) + b * qs_b + h * qs_h
     k_s = pointer_of(keys_s, pair) + b * ks_b + h * ks_h
     q_t = pointer_of(queries_t, pair) + b * qt_b + h * qt_h
@@ -114,7 +116,7 @@ def compare_maps(
     own_t = None if PART else _tokens(q_t, query, query_real, qt_t, qt_d, d_t, 0, WIDTH_T)
     if ONE_TILE:
         key = tl.arange(0, OTHER)
-        real = _real(mask, key, T, m_t)
+        real = _real(mask, key, T, m_t, FULL)
         s = _scores(own_s, q_s, query, query_real, qs_t, qs_d, k_s, key, real, ks_t, ks_d, d_s, WIDTH_S, PART)
         t = _scores(own_t, q_t, query, query_real, qt_t, qt_d, k_t, key, real, kt_t, kt_d, d_t, WIDTH_T, PART)
         s = tl.where(real[None, :], s * scale_s, float("-inf"))
@@ -129,7 +131,7 @@ def compare_maps(
         high_t, sum_t = tl.full([OWN], float("-inf"), tl.float32), tl.zeros([OWN], tl.float32)
         for first in range(0, T, OTHER):
             key = first + tl.arange(0, OTHER)
-            real = _real(mask, key, T, m_t)
+            real = _real(mask, key, T, m_t, FULL)
             s = _scores(own_s, q_s, query, query_real, qs_t, qs_d, k_s, key, real, ks_t, ks_d, d_s, WIDTH_S, PART)
             t = _scores(own_t, q_t, query, query_real, qt_t, qt_d, k_t, key, real, kt_t, kt_d, d_t, WIDTH_T, PART)
             high_s, sum_s = _online(high_s, sum_s, tl.where(real[None, :], s * scale_s, float("-inf")))
@@ -138,7 +140,7 @@ def compare_maps(
         value, delta = tl.zeros([OWN], tl.float32), tl.zeros([OWN], tl.float32)
         for first in range(0, T, OTHER):
             key = first + tl.arange(0, OTHER)
-            real = _real(mask, key, T, m_t)
+            real = _real(mask, key, T, m_t, FULL)
             s = _scores(own_s, q_s, query, query_real, qs_t, qs_d, k_s, key, real, ks_t, ks_d, d_s, WIDTH_S, PART)
             t = _scores(own_t, q_t, query, query_real, qt_t, qt_d, k_t, key, real, kt_t, kt_d, d_t, WIDTH_T, PART)
             s = tl.where(real[None, :], s * scale_s, float("-inf"))
@@ -161,7 +163,8 @@ def query_gradients(
     T, H, scale_s, scale_t,
     qs_b, qs_h, qs_t, qs_d, ks_b, ks_h, ks_t, ks_d, qt_b, qt_h, qt_t, qt_d, kt_b, kt_h, kt_t, kt_d, m_b, m_t,
     d_s: tl.constexpr, d_t: tl.constexpr, WIDTH_S: tl.constexpr, WIDTH_T: tl.constexpr,
-    KL: tl.constexpr, MASK_QUERIES: tl.constexpr, OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
+    KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr,
+    OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
     """dq of the student, each [B, T, H, d] contiguous: a program for each block of queries, over all keys."""
     pair, blocks = tl.program_id(1), tl.cdiv(T, OWN)
@@ -170,7 +173,7 @@ def query_gradients(
     query = (tl.program_id(0) % blocks) * OWN + tl.arange(0, OWN)
     if mask is not None:
         mask += b * m_b
-    query_real = _real(mask if MASK_QUERIES else None, query, T, m_t)
+    query_real = _real(mask if MASK_QUERIES else None, query, T, m_t, FULL)
     q_s = pointer_of(queries_s, pair) + b * qs_b + h * qs_h
     k_s = pointer_of(keys_s, pair) + b * ks_b + h * ks_h
     q_t = pointer_of(queries_t, pair) + b * qt_b + h * qt_h
@@ -185,7 +188,7 @@ def query_gradients(
     found = tl.zeros([OWN, WIDTH_S], tl.float32)
     for first in range(0, T, OTHER):
         key = first + tl.arange(0, OTHER)
-        real = _real(mask, key, T, m_t)
+        real = _real(mask, key, T, m_t, FULL)
         s = _scores(own_s, q_s, query, query_real, qs_t, qs_d, k_s, key, real, ks_t, ks_d, d_s, WIDTH_S, PART)
         t = _scores(own_t, q_t, query, query_real, qt_t, qt_d, k_t, key, real, kt_t, kt_d, d_t, WIDTH_T, PART)
         s = tl.where(real[None, :], s * scale_s, float("-inf"))
@@ -204,7 +207,8 @@ def key_gradients(
     T, H, scale_s, scale_t,
     qs_b, qs_h, qs_t, qs_d, ks_b, ks_h, ks_t, ks_d, qt_b, qt_h, qt_t, qt_d, kt_b, kt_h, kt_t, kt_d, m_b, m_t,
     d_s: tl.constexpr, d_t: tl.constexpr, WIDTH_S: tl.constexpr, WIDTH_T: tl.constexpr,
-    KL: tl.constexpr, MASK_QUERIES: tl.constexpr, OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
+    KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr,
+    OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
     """dk of the student, each [B, T, H, d] contiguous: a program for each block of keys, over all queries.
 
@@ -216,7 +220,7 @@ def key_gradients(
     key = (tl.program_id(0) % blocks) * OWN + tl.arange(0, OWN)
     if mask is not None:
         mask += b * m_b
-    real = _real(mask, key, T, m_t)
+    real = _real(mask, key, T, m_t, FULL)
     q_s = pointer_of(queries_s, pair) + b * qs_b + h * qs_h
     k_s = pointer_of(keys_s, pair) + b * ks_b + h * ks_h
     q_t = pointer_of(queries_t, pair) + b * qt_b + h * qt_h
@@ -228,7 +232,7 @@ def key_gradients(
     found = tl.zeros([OWN, WIDTH_S], tl.float32)
     for first in range(0, T, OTHER):
         query = first + tl.arange(0, OTHER)
-        query_real = _real(mask if MASK_QUERIES else None, query, T, m_t)
+        query_real = _real(mask if MASK_QUERIES else None, query, T, m_t, FULL)
         s = _scores(own_s, k_s, key, real, ks_t, ks_d, q_s, query, query_real, qs_t, qs_d, d_s, WIDTH_S, PART)
         t = _scores(own_t, k_t, key, real, kt_t, kt_d, q_t, query, query_real, qt_t, qt_d, d_t, WIDTH_T, PART)
         s = tl.where(real[:, None], s * scale_s, float("-inf"))

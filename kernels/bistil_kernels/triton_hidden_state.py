@@ -16,7 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from bistil_kernels.dispatch import is_direct
 from bistil_kernels.precision import kept_dtype
 from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, layout, picked, scatter
 from bistil_kernels.triton_scaling import scaled
@@ -41,6 +43,10 @@ def hidden_state_loss(
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in student)
     targets = [x.detach() for x in teacher]
     matrices = None if projections is None else [x.detach() for x in projections]
+    if is_direct([*student, *targets]):
+        if with_gradient:
+            return _Direct.apply(targets, mask, matrices, kind, float(upstream), *student)
+        return _forward(student, targets, mask, matrices, kind, float(upstream), False)[0]
     op = torch.ops.bistil_kernels.hidden_state
     return op(list(student), targets, mask, matrices, kind, float(upstream), with_gradient)[0]
 
@@ -59,12 +65,6 @@ def _buffers(student: Sequence[Tensor], kind: str, with_gradient: bool) -> tuple
     return values, prepared, [torch.empty(x.shape, dtype=t, device=x.device) for x, t in zip(student, dtypes)]
 
 
-@torch.library.custom_op(
-    "bistil_kernels::hidden_state",
-    mutates_args=(),
-    schema="(Tensor[] student, Tensor[] teacher, Tensor? mask, Tensor[]? projections, str kind, float upstream,"
-    " bool with_gradient) -> (Tensor, Tensor, Tensor[])",
-)
 def _forward(
     student: Sequence[Tensor],
     teacher: Sequence[Tensor],
@@ -115,7 +115,41 @@ def _forward(
     return values, prepared, gradients
 
 
-@_forward.register_fake
+class _Direct(torch.autograd.Function):
+    """What the operator does, for `is_direct` calls."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        teacher: list[Tensor],
+        mask: Tensor | None,
+        projections: list[Tensor] | None,
+        kind: str,
+        upstream: float,
+        *student: Tensor,
+    ) -> Tensor:
+        values, prepared, gradients = _forward(student, teacher, mask, projections, kind, upstream, True)
+        ctx.dtypes = [x.dtype for x in student]
+        ctx.save_for_backward(prepared, *gradients)
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        prepared, *gradients = ctx.saved_tensors
+        return *[None] * 5, *scaled(gradients, prepared, upstream, ctx.dtypes)
+
+
+_operator = torch.library.custom_op(
+    "bistil_kernels::hidden_state",
+    _forward,
+    mutates_args=(),
+    schema="(Tensor[] student, Tensor[] teacher, Tensor? mask, Tensor[]? projections, str kind, float upstream,"
+    " bool with_gradient) -> (Tensor, Tensor, Tensor[])",
+)
+
+
+@_operator.register_fake
 def _(student, teacher, mask, projections, kind, upstream, with_gradient):  # type: ignore[no-untyped-def]
     return _buffers(student, kind, with_gradient)
 
@@ -139,4 +173,4 @@ def _backward(ctx: Any, upstream: Tensor | None, *_: object) -> tuple[object, ..
     return found, none, None, none if ctx.projected else None, None, None, None
 
 
-_forward.register_autograd(_backward, setup_context=_setup_context)
+_operator.register_autograd(_backward, setup_context=_setup_context)

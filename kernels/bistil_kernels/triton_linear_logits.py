@@ -6,10 +6,10 @@ Logits exist in fp32 chunks of at most `CHUNK` of the student and of the teacher
 each position's log-sum-exps; a second one forms each chunk again, its gradient, and that chunk of the weight's
 gradient, so that weights are read twice and nothing of a weight's size is ever accumulated. Where all n·V logits are
 one chunk they are formed once. With chunks of v entries the memory beyond inputs and returned gradients is 12·CHUNK
-bytes (16 in fp32), 8·v·Ds for a chunk of the weight's gradient, 8·n·Ds for the hidden states' one and 28·n; with labels
-a copy of the hidden states that count. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term again for the second
-sweep. Bytes moved beside the products' operands: 16·n·V a sweep (logits written and read) and 3·e·n·V (their gradient
-written, read twice), from the L2 cache where chunks fit.
+bytes (16 in fp32), 8·v·Ds for a chunk of the weight's gradient (4·v·Ds where n is at most `MOST_ROWS`), 8·n·Ds for the
+hidden states' one and 28·n; with labels a copy of the hidden states that count. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt),
+and the last term again for the second sweep. Bytes moved beside the products' operands: 16·n·V a sweep (logits written
+and read) and 3·e·n·V (their gradient written, read twice), from the L2 cache where chunks fit.
 What is fused: between the products, one kernel takes a chunk of both heads' logits into the running statistics (bias,
 temperature, softmaxes, KL and cross-entropy in one reading), and one turns a chunk into its gradient. The products
 themselves are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. Those of fp32 stay fp32, even
@@ -181,24 +181,27 @@ def _differentiate(
     of_hidden = torch.zeros_like(chunks.hidden, dtype=torch.float32) if wanted[0] else d_hidden
     for c in chunks.columns:
         weight = chunks.weight[c]
-        of_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else d_weight
-        of_bias = weight.new_zeros(len(weight), dtype=torch.float32)
+        of_weight = of_bias = None
         for r in chunks.rows:
             d_logits = chunks.differentiate(at_once or chunks.logits(r, c), r, c)
             if wanted[0]:
                 of_hidden[r] += _product(d_logits, weight)
             if wanted[1]:
-                of_weight += _product(d_logits.t(), chunks.hidden[r])
+                of_weight = _sum(of_weight, _product(d_logits.t(), chunks.hidden[r]))
             if wanted[2]:
-                of_bias += d_logits.sum(0, dtype=torch.float32)
-        if wanted[1]:
-            d_weight[c] = of_weight.div_(chunks.n)
-        if wanted[2]:
-            d_bias[c] = of_bias.div_(chunks.n)
+                of_bias = _sum(of_bias, d_logits.sum(0, dtype=torch.float32))
+        if of_weight is not None:
+            torch.div(of_weight, chunks.n, out=d_weight[c])
+        if of_bias is not None:
+            torch.div(of_bias, chunks.n, out=d_bias[c])
     if wanted[0] and counting is None:
         d_hidden.copy_(of_hidden.div_(chunks.n))
     elif wanted[0] and counting is not None:
         d_hidden.zero_().index_copy_(0, counting, of_hidden.div_(chunks.n).to(d_hidden.dtype))
+
+
+def _sum(before: Tensor | None, more: Tensor) -> Tensor:
+    return more if before is None else before.add_(more)
 
 
 @_forward.register_fake

@@ -13,7 +13,7 @@ from bistil_kernels.triton_precision import rounded
 @triton.jit
 def _count(valid_rows, N):
     """How many rows count, at least 1."""
-    count = N.to(tl.float32) if valid_rows is None else tl.load(valid_rows).to(tl.float32)
+    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)  # an N of 1 has no methods
     return tl.maximum(count, 1.0)
 
 

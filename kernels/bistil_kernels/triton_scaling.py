@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bistil_kernels.dispatch import is_direct
 from bistil_kernels.precision import ROUNDING, may_be_overwritten
 from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, layout, picked, pointer_of
 from bistil_kernels.triton_precision import rounded
@@ -27,10 +28,13 @@ def scaled(
     gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor, dtypes: Sequence[torch.dtype]
 ) -> Sequence[Tensor]:
     """`gradients[i] · upstream[i] / prepared[i]` in `dtypes[i]`; prepared and upstream fp32 [P] on the device."""
+    direct = is_direct([*gradients, upstream])
     if may_be_overwritten(gradients[0]) and [x.dtype for x in gradients] == list(dtypes):
-        torch.ops.bistil_kernels.scale_gradients_(gradients, prepared, upstream)
+        in_place = _scale_in_place if direct else torch.ops.bistil_kernels.scale_gradients_
+        in_place(gradients, prepared, upstream)
         return gradients
-    return torch.ops.bistil_kernels.scale_gradients(gradients, prepared, upstream, [x == torch.float16 for x in dtypes])
+    anew = _scale if direct else torch.ops.bistil_kernels.scale_gradients
+    return anew(gradients, prepared, upstream, [x == torch.float16 for x in dtypes])
 
 
 @triton.jit
@@ -66,30 +70,36 @@ def _scale_into(targets: Sequence[Tensor], sources: Sequence[Tensor], prepared: 
             )
 
 
-@torch.library.custom_op(
+def _scale_in_place(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor) -> None:
+    _scale_into(gradients, gradients, prepared, upstream)
+
+
+torch.library.custom_op(
     "bistil_kernels::scale_gradients_",
+    _scale_in_place,
     mutates_args=("gradients",),
     schema="(Tensor(a!)[] gradients, Tensor prepared, Tensor upstream) -> ()",
 )
-def _scale_in_place(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor) -> None:
-    _scale_into(gradients, gradients, prepared, upstream)
 
 
 def _buffers(gradients: Sequence[Tensor], to_fp16: Sequence[bool]) -> list[Tensor]:
     return [torch.empty_like(x, dtype=torch.float16 if half else x.dtype) for x, half in zip(gradients, to_fp16)]
 
 
-@torch.library.custom_op(
-    "bistil_kernels::scale_gradients",
-    mutates_args=(),
-    schema="(Tensor[] gradients, Tensor prepared, Tensor upstream, bool[] to_fp16) -> Tensor[]",
-)
 def _scale(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor, to_fp16: Sequence[bool]) -> list[Tensor]:
     targets = _buffers(gradients, to_fp16)
     _scale_into(targets, gradients, prepared, upstream)
     return targets
 
 
-@_scale.register_fake
+_operator = torch.library.custom_op(
+    "bistil_kernels::scale_gradients",
+    _scale,
+    mutates_args=(),
+    schema="(Tensor[] gradients, Tensor prepared, Tensor upstream, bool[] to_fp16) -> Tensor[]",
+)
+
+
+@_operator.register_fake
 def _(gradients, prepared, upstream, to_fp16):
     return _buffers(gradients, to_fp16)

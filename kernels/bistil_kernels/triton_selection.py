@@ -140,7 +140,7 @@ class Worker:
             with device_of(totals):
                 launch = count_blocks[(table.blocks,)]
                 launch(table.tensor, table.P, group.greater, group.equal, key, **group.constants)
-            totals[to_device(torch.tensor(group.numbers), self.device)] = _sums(group.equal, table.first)
+            totals[to_device(group.numbers, self.device)] = _sums(group.equal, table.first)
         return totals
 
     def collect(self, key: int, quotas: list[int]) -> list[Tensor]:
@@ -149,9 +149,9 @@ class Worker:
         for group in self.groups:
             table, first = group.table, group.table.first
             earlier = group.equal.cumsum(0) - group.equal
-            blocks_P = to_device(torch.tensor([b - a for a, b in pairwise(first)]), self.device)
-            quotas_P = to_device(torch.tensor([quotas[n] for n in group.numbers]), self.device)
-            firsts_P = to_device(torch.tensor(first[:-1]), self.device)
+            blocks_P = to_device([b - a for a, b in pairwise(first)], self.device)
+            quotas_P = to_device([quotas[n] for n in group.numbers], self.device)
+            firsts_P = to_device(first[:-1], self.device)
             left_P = quotas_P + earlier[firsts_P]  # of all equal keys up to here, how many come before the quota's end
             quota = (left_P.repeat_interleave(blocks_P, output_size=table.blocks) - earlier).clamp(min=0)
             counts = group.greater + torch.minimum(quota, group.equal)
@@ -168,5 +168,5 @@ class Worker:
 def _sums(x_blocks: Tensor, first: Sequence[int]) -> Tensor:
     """The sum over each tensor's blocks."""
     up_to = torch.cat([x_blocks.new_zeros(1), x_blocks.cumsum(0)])
-    bounds = to_device(torch.tensor(first), x_blocks.device)
+    bounds = to_device(first, x_blocks.device)
     return up_to[bounds[1:]] - up_to[bounds[:-1]]

@@ -80,11 +80,12 @@ class Table:
             "STEPS": self.P.bit_length(),
             "ALIGNED": all(address % 16 == 0 for column in ordered for address in column),
         }
-        self.tensor = to_device(torch.tensor(rows, dtype=torch.int64), columns[0][0].device)
+        self.tensor = to_device(rows, columns[0][0].device)
 
 
-def to_device(host: Tensor, device: torch.device) -> Tensor:
-    """A copy that nobody waits for."""
+def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
+    """An int64 tensor there, by a copy that nobody waits for."""
+    host = torch.tensor(numbers, dtype=torch.int64, device="cpu")  # whatever the default device is
     return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
 
 

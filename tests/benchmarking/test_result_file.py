@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_a_result_says_what_it_was_measured_on_and_how(tmp_path: Path) -> None:
         result.content["rows"].append({"seconds": [1.0]})
     content = read_result(result.path)
     assert content["hardware"]["cpu"]
-    assert content["versions"]["torch"] == torch.__version__
+    assert content["versions"]["torch"] == version("torch")
     assert content["threads"]["torch"] == torch.get_num_threads()
     assert content["arguments"] == {"minutes": 3.0}
     assert content["seeds"] == {"turns": 7}

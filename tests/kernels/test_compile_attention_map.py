@@ -13,11 +13,14 @@ P = 6  # mBERT at layer reduction factor 2
 HEADS = {"64": ("bf16", 64), "128": ("bf16", 128), "wide": ("fp16", 256), "fp32": ("fp32", 128)}
 OTHER_DTYPES = (("64", "fp16", 64), ("128", "fp16", 128), ("wide", "bf16", 256), ("fp32", "fp32 from bf16", 64))
 MASKLESS = {"mask": None, "m_b": 0, "m_t": 0}
+WHOLE = {**MASKLESS, "FULL": True}  # no tile is cut, as at most lengths
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "": {},
     ", kl": {"KL": True},
     ", no mask": MASKLESS,
     ", kl, no mask": {"KL": True, **MASKLESS},
+    ", whole tiles": WHOLE,
+    ", kl, whole tiles": {"KL": True, **WHOLE},
     ", all queries": {"MASK_QUERIES": False},
 }
 FORWARD_FORMS: Mapping[str, Mapping[str, Any]] = {
@@ -63,7 +66,7 @@ def _of_heads(kind: str, dtype: str, width: int, capability: int, every_form: bo
         part = (module.FORWARD if forward else module.BACKWARD)[kind]["PART"]
         constants: dict[str, Any] = {f"{x}_d": 1 for x in ("qs", "ks", "qt", "kt")}
         constants |= {"m_t": 1, "up_p": 1, "d_s": width, "d_t": width}
-        constants |= {"KL": False, "MASK_QUERIES": True, "ONE_TILE": False}
+        constants |= {"KL": False, "MASK_QUERIES": True, "FULL": False, "ONE_TILE": False}
         constants |= dict.fromkeys(("WIDTH_S", "WIDTH_T"), 64 if part else width)
         forms = {**FORMS, **FORWARD_FORMS} if forward else FORMS
         for name, form in forms.items():

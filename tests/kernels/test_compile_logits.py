@@ -48,6 +48,8 @@ def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, An
             every = {**scaled, **everyone, "valid_rows": None}
             add(kernels.compare_rows, f" V={V}, every row", one, every, module.on_chip(V))
             add(kernels.compare_rows, f" V={V}, no gradient", one, {**scaled, "gradient": None}, module.on_chip(V))
+    alone = {**everyone, "valid_rows": None, "N": 1, "SCALED": dtype != "fp16"}
+    add(kernels.compare_rows, " V=16, one row", one, alone, module.on_chip(16))
     long = {**signature, "statistics": "*fp32", "losses": "*fp32"}
     backward = {**signature, "statistics": "*fp32", "prepared": "*fp32", "upstream": "*fp32", "gradient": f"*{dtype}"}
     for name, form in (("", {}), (", every row", everyone))[: 2 if every_form else 1]:
@@ -69,6 +71,9 @@ def _of_means(capability: int) -> list[dict[str, Any]]:
         every = {"APPLIED": applied, "valid_rows": None}
         name += ", every row"
         found.append(row(kernels.finish_rows, name, signature, every, module.FINISHING, capability))
+        types = {k: v for k, v in signature.items() if k != "N"}
+        alone = {**every, "N": 1}
+        found.append(row(kernels.finish_rows, f"{name}, one row", types, alone, module.FINISHING, capability))
     return found
 
 

@@ -61,7 +61,8 @@ def _of_updates(capability: int, every_form: bool) -> list[dict[str, Any]]:
         name = f"{weight} {kind}{f' in {gradient}' if gradient != weight else ''}"
         name += f"{', int64 indices' if index == int64 else ''}{'' if aligned else ', not aligned'}"
         types = {**TABLE, **dict.fromkeys(SCALARS, "fp32")}
-        found.append(row(module.update_deltas, name, types, constants, module.UPDATING, capability))
+        settings = module.UPDATING if weight == fp32 else module.UPDATING_16
+        found.append(row(module.update_deltas, name, types, constants, settings, capability))
     return found
 
 

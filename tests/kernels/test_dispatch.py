@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 import torch
 from bistil_kernels import dispatch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
 CUDA: Any = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16)  # as much of a tensor as is looked at
 DOUBLE: Any = SimpleNamespace(is_cuda=True, dtype=torch.float64)
@@ -39,3 +43,26 @@ def test_without_triton_the_references_serve_and_it_is_said_once(monkeypatch: py
         warnings.simplefilter("error")
         assert not dispatch.on_triton([CUDA])
         assert not dispatch.on_triton([torch.ones(1)])
+
+
+def test_only_calls_that_nobody_watches_are_direct() -> None:
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            return func(*args, **(kwargs or {}))
+
+    x, answers = torch.ones(2), []
+
+    def ask(y: Tensor) -> Tensor:
+        answers.append(dispatch.is_direct([y]))
+        return y.sum()
+
+    ask(x)
+    ask(torch.nn.Parameter(x))
+    with Watching():
+        ask(x)
+    with FakeTensorMode():
+        ask(torch.ones(2))
+    torch.func.grad(ask)(x)
+    make_fx(ask)(x)
+    torch.compile(ask, backend="aot_eager")(x)
+    assert answers == [True, True, False, False, False, False, False]

@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +17,12 @@ from torch import Tensor
 
 from bistil_ds.benchmarking.kernel_case import EAGER, OURS, Aim, Case, Subject
 from bistil_ds.benchmarking.kernel_cases import cases
+from bistil_ds.benchmarking.kernel_clock import EventClock
 from bistil_ds.benchmarking.kernel_rows import Bench
 from bistil_ds.benchmarking.kernel_updates import touched
 
 CPU = torch.device("cpu")
+RECOMPILE_LIMIT = 8  # of torch.compile, for one function's code
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,60 @@ def test_a_peer_out_of_memory_is_a_result(bench: Bench) -> None:
     assert eager["status"] == "out of memory"
     assert "seconds" not in eager
     assert ours["seconds"] > 0
+
+
+def test_a_kernel_of_ours_that_fails_does_not_end_the_run(bench: Bench) -> None:
+    def broken() -> Tensor:
+        raise RuntimeError("does not compile")
+
+    working = case(lambda x: (x * x).sum())
+    ways = {**working.build(), OURS: Subject(broken)}
+    ours, eager, _ = bench.measure(replace(working, build=lambda: ways))
+    assert ours["status"] == "RuntimeError: does not compile"
+    assert eager["status"] == "ok"
+    assert eager["seconds"] > 0
+    assert "time_over_ours" not in eager
+
+
+def test_every_case_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs, compiler = [], torch.compile
+
+    def counting(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda run, dynamic: compiler(run, dynamic=dynamic, backend=counting))
+    bench = Bench(CPU, (torch.float32,), compile=True, seconds=0.01)
+    cases_of_one_code = [case(lambda x, n=n: (x * x).sum() + 0 * n) for n in range(2 + RECOMPILE_LIMIT)]
+    for one in cases_of_one_code:
+        assert bench.measure(one)[-1]["status"] == "ok"
+    assert len(graphs) == len(cases_of_one_code)
+
+
+@pytest.mark.parametrize("queue_full", [False, True])
+def test_the_clock_starts_with_an_idle_or_a_busy_device(monkeypatch: pytest.MonkeyPatch, queue_full: bool) -> None:
+    done: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            done.append("event")
+
+        def elapsed_time(self, end: Event) -> float:
+            return 2.0
+
+    properties = SimpleNamespace(L2_cache_size=64)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: done.append("wait"))
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: done.append("sleep"))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    clock = EventClock(CPU, queue_full)
+    assert clock._flush.nbytes == 2 * properties.L2_cache_size
+    assert clock(lambda: done.append("step"), CPU) == 0.002
+    before = ["wait", "step", "wait", "sleep"] if queue_full else ["wait"]
+    assert done == [*before, "event", "step", "event", "wait"]
 
 
 def test_aims_say_by_how_much_they_are_missed() -> None:

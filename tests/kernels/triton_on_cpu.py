@@ -14,6 +14,6 @@ from torch import Tensor
 def _triton_serves_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def on_triton(tensors: Iterable[Tensor]) -> bool:
         tensors = list(tensors)
-        return bool(tensors) and all(x.dtype != torch.float64 for x in tensors)
+        return len(tensors) > 0 and all(x.dtype != torch.float64 for x in tensors)
 
     monkeypatch.setattr(dispatch, "on_triton", on_triton)

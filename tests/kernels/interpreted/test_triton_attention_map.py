@@ -69,8 +69,9 @@ def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_que
 @pytest.mark.parametrize("kind", ["mse", "kl"])
 @pytest.mark.parametrize("dtype", ALLOWANCE)
 @pytest.mark.parametrize("mask_name", ["none given", "right padding"])
-def test_is_as_exact_over_several_tiles(kind: str, dtype: torch.dtype, mask_name: str) -> None:
-    check(queries_keys(2, 1, 37, 20, 9, dtype), draw_mask(mask_name, 2, 37), kind)
+@pytest.mark.parametrize("length", [37, 32], ids=["the last tile cut", "whole tiles"])
+def test_is_as_exact_over_several_tiles(kind: str, dtype: torch.dtype, mask_name: str, length: int) -> None:
+    check(queries_keys(2, 1, length, 20, 9, dtype), draw_mask(mask_name, 2, length), kind)
 
 
 @pytest.mark.usefixtures("small_tiles")
@@ -85,8 +86,9 @@ def test_a_single_token_costs_nothing() -> None:
 
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("kind", ["mse", "kl"])
-def test_equal_queries_and_keys_cost_nothing(kind: str) -> None:
-    q, k, *_ = queries_keys(1, 2, 20, 4, 4, torch.float32)
+@pytest.mark.parametrize("length", [20, 32])
+def test_equal_queries_and_keys_cost_nothing(kind: str, length: int) -> None:
+    q, k, *_ = queries_keys(1, 2, length, 4, 4, torch.float32)
     assert call([q, k, q, k], None, kind, True).item() == 0.0
 
 
@@ -133,6 +135,22 @@ def test_works_inside_a_checkpoint_and_a_compiled_function() -> None:
     wanted = gradient(loss)
     torch.testing.assert_close(gradient(lambda q, k: checkpoint(loss, q, k, use_reentrant=False)), wanted)
     torch.testing.assert_close(gradient(torch.compile(loss, backend="aot_eager", fullgraph=True)), wanted)
+
+
+@pytest.mark.parametrize("mask_name", ["none given", "holes"])
+def test_a_call_past_the_dispatcher_gives_the_operators_bits(mask_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, *teacher = queries_keys(2, 2, 5, 4, 4, torch.float32)
+    leaves, mask = [q.requires_grad_(), k.requires_grad_()], draw_mask(mask_name, 2, 5)
+
+    def run() -> list[Tensor]:
+        value = call([q, k, *teacher], mask, "mse", True) * 3
+        with torch.no_grad():
+            alone = call([q, k, *teacher], mask, "mse", True)
+        return [value.detach(), alone, *torch.autograd.grad(value.sum(), leaves)]
+
+    direct = run()
+    monkeypatch.setattr(triton_attention_map, "is_direct", lambda _: False)
+    assert all(torch.equal(a, b) for a, b in zip(direct, run()))
 
 
 def test_the_operators_are_registered_as_torch_wants_them() -> None:

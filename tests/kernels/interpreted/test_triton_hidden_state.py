@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
-from bistil_kernels import triton_pairs
+from bistil_kernels import triton_hidden_state, triton_pairs, triton_scaling
 from bistil_kernels.triton_hidden_state import hidden_state_loss
 from torch import Tensor
 from torch.nn import functional as F
@@ -170,6 +170,26 @@ def test_works_inside_a_checkpoint_and_a_compiled_function() -> None:
     wanted = gradient(loss)
     torch.testing.assert_close(gradient(lambda s: checkpoint(loss, s, use_reentrant=False)), wanted)
     torch.testing.assert_close(gradient(torch.compile(loss, backend="aot_eager", fullgraph=True)), wanted)
+
+
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+@pytest.mark.parametrize("kind", ["mse", "cosine"])
+def test_a_call_past_the_dispatcher_gives_the_operators_bits(
+    dtype: torch.dtype, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = states(2, 5, 6, 6, dtype, dtype)
+    student, mask = [y.requires_grad_() for y in x[:P]], draw_mask("holes", 2, 5)
+
+    def run() -> list[Tensor]:
+        value = hidden_state_loss(student, x[P:], mask, None, kind) * 3
+        with torch.no_grad():
+            alone = hidden_state_loss(student, x[P:], mask, None, kind)
+        return [value.detach(), alone, *torch.autograd.grad(value.sum(), student)]
+
+    direct = run()
+    for module in (triton_hidden_state, triton_scaling):
+        monkeypatch.setattr(module, "is_direct", lambda _: False)
+    assert all(torch.equal(a, b) for a, b in zip(direct, run()))
 
 
 @pytest.mark.parametrize("projected", [False, True])

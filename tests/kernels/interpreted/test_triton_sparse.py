@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from bistil_kernels import SparseDelta, triton_adamw, triton_sparse, write_deltas
+from bistil_kernels import SparseDelta, top_k_delta, triton_adamw, triton_sparse, write_deltas
 from bistil_kernels.triton_table import Table
 
 from tests.kernels.test_sparse import *  # noqa: F403
@@ -54,6 +54,16 @@ def test_compiled_code_writes_deltas_too() -> None:
 
     found = torch.compile(trained, backend="aot_eager", fullgraph=True)(torch.tensor([1.0, 2.0]))
     assert found.tolist() == [1, 1, 3, 1, 1, 5, 1, 1, 1]
+
+
+def test_tables_are_made_on_the_host_whatever_the_default_device_is() -> None:
+    weight, index, new = torch.zeros(9), torch.tensor([2, 5]), torch.tensor([1.0, 2.0])
+    with torch.device("meta"):
+        old = triton_sparse.swap_in([weight], [index], [new])[0]
+        (chosen,) = top_k_delta([(weight, torch.zeros_like(weight))], 1)
+    assert old.tolist() == [0.0, 0.0]
+    assert weight.nonzero().squeeze(1).tolist() == [2, 5]
+    assert chosen.tolist() == [5]
 
 
 def test_tables_know_whether_what_is_read_in_order_is_aligned() -> None:
