@@ -95,15 +95,21 @@ def _swap(weight: Tensor, index: Tensor, new: Tensor) -> Tensor:
     return old
 
 
+# On CPUs the quickest differ: index_select and scatter_ on one thread, take (which shares the work) and index_copy_ on
+# several, by a quarter to two fifths.
 def _picked(x: Tensor, index: Tensor) -> Tensor:
-    return x.view(-1).index_select(0, index) if x.is_contiguous() else torch.take(x, index.long())
+    if x.is_contiguous() and torch.get_num_threads() == 1:
+        return x.view(-1).index_select(0, index)
+    return torch.take(x, index.long())
 
 
 def put(x: Tensor, index: Tensor, values: Tensor) -> None:
     """Write `values` at the flat `index` of `x`, none twice, in plain PyTorch, whatever the strides."""
     if x.is_contiguous():
         bits = BITS[x.element_size()]
-        x.view(-1).view(bits).scatter_(0, index.long(), values.view(bits))  # half the time of put_
+        flat, new = x.view(-1).view(bits), values.view(bits)
+        write = flat.scatter_ if torch.get_num_threads() == 1 else flat.index_copy_
+        write(0, index.long(), new)
     else:
         x.put_(index.long(), values)
 

@@ -109,6 +109,7 @@ class SparseAdamW(torch.optim.Optimizer):
         picked = gather_at([gradients[n] for n in of_weights], [deltas[n].indices_K for n in of_weights])
         for n, gradient in zip(of_weights, picked):
             gradients[n] = gradient.float()
+        fused = all(x.delta_K.is_cpu for x in deltas)
         adamw(
             [x.delta_K for x in deltas],
             gradients,
@@ -116,7 +117,8 @@ class SparseAdamW(torch.optim.Optimizer):
             [s["exp_avg_sq"] for s in states],
             [],
             [torch.tensor(step - 1.0) for _ in states],
-            foreach=True,
+            foreach=not fused,
+            fused=fused,
             amsgrad=False,
             beta1=group["betas"][0],
             beta2=group["betas"][1],
