@@ -17,6 +17,7 @@ from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
 
 QueriesKeys = tuple[Tensor, Tensor]
 
+NOTHING = -1e30  # a score of padding; finite, so that a row of nothing else has maps, and the same ones
 TILE = 1 << 18  # elements of a block of a map: 1 MiB in fp32, so that it stays in cache
 
 
@@ -48,7 +49,8 @@ def attention_map_loss(
     statistics a pair, and backward forms the tiles again (`triton_attention_map` counts the bytes).
     On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
     the value: both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and
-    dk, the queries and keys of one sequence, a few blocks. Bytes moved: 6·B·H·T·d elements, and 4 more in backward.
+    dk, the queries and keys of one sequence (or of short ones, 2¹⁸ elements of each), a few blocks. Bytes moved:
+    6·B·H·T·d elements, and 4 more in backward. Products are taken in fp32 under autocast too.
     """
     _check(student_qk, teacher_qk, mask, kind)
     if not student_qk:
@@ -100,19 +102,22 @@ class _AttentionMapLoss(torch.autograd.Function):
         dtype = compute_dtype(q_s.dtype)
         gradients = None
         if any(ctx.needs_input_grad[:2]):  # laid out [B, T, H, d], as the projections before them want it
-            gradients = torch.zeros(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
-        total, counted = torch.zeros((), dtype=dtype, device=q_s.device), 0
-        for b in range(B):
-            keys = None if mask_BT is None else mask_BT[b].nonzero().squeeze(1)
-            queries = keys if mask_queries else None
-            picks = (queries, keys, queries, keys)
-            q, k, *teacher = (_tokens(x[b], pick).to(dtype) for x, pick in zip((q_s, k_s, q_t, k_t), picks))
-            counted += H * q.shape[1] * (k.shape[1] if kind == "mse" else k.shape[1] > 0)
-            value, found = _one_sequence(q, k, *teacher, kind=kind, with_gradient=gradients is not None)
+            gradients = torch.empty(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
+        total = torch.zeros((), dtype=dtype, device=q_s.device)
+        together = max(1, TILE // max(H * T * max(T, d), 1))  # short ones, whose padding costs less than a call each
+        for first in range(0, B, together):
+            some = slice(first, first + together)
+            four = [x[some].to(dtype) for x in (q_s, k_s, q_t, k_t)]
+            mask = None if mask_BT is None else mask_BT[some]
+            with torch.autocast(q_s.device.type, enabled=False):
+                if together > 1 or mask is None:
+                    value, found = _padded(four, mask, kind, mask_queries, gradients is not None)
+                else:
+                    value, found = _cut(four, mask, kind, mask_queries, gradients is not None)
             total += value
-            for i, (gradient, pick) in enumerate(zip(found, picks)):
-                _put(gradients[i, b], pick, gradient)  # type: ignore[index]
-        mean = 1.0 / max(counted, 1)
+            for i, gradient in enumerate(found):
+                gradients[i, some] = gradient  # type: ignore[index]
+        mean = 1.0 / max(_counted(mask_BT, B, H, T, kind, mask_queries), 1)
         ctx.factor, ctx.dtype = (2 * mean if kind == "mse" else mean), q_s.dtype  # 2: see _squared_difference
         ctx.save_for_backward(*(() if gradients is None else gradients.unbind(0)))
         return total * mean
@@ -124,35 +129,78 @@ class _AttentionMapLoss(torch.autograd.Function):
         return dq, dk, None, None, None, None, None
 
 
-def _tokens(x_HTd: Tensor, pick: Tensor | None) -> Tensor:
-    return x_HTd if pick is None else x_HTd.index_select(1, pick)
+def _counted(mask_BT: Tensor | None, B: int, H: int, T: int, kind: str, mask_queries: bool) -> int:
+    """How many entries of maps ("mse") or rows of them ("kl") count."""
+    if mask_BT is None:
+        return B * H * T * (T if kind == "mse" else 1)
+    keys_B = mask_BT.sum(1)
+    queries_B = keys_B if mask_queries else torch.full_like(keys_B, T)
+    return H * int((queries_B * (keys_B if kind == "mse" else keys_B > 0)).sum())
 
 
-def _put(into_HTd: Tensor, pick: Tensor | None, x: Tensor) -> None:
-    into_HTd.copy_(x) if pick is None else into_HTd.index_copy_(1, pick, x.to(into_HTd.dtype))
-
-
-def _one_sequence(
-    q_s: Tensor, k_s: Tensor, q_t: Tensor, k_t: Tensor, *, kind: str, with_gradient: bool
+def _padded(
+    four_BHTd: list[Tensor], mask_BT: Tensor | None, kind: str, mask_queries: bool, with_gradient: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """The sum over one sequence's maps, and if wanted its gradients dq, dk, up to `_AttentionMapLoss`'s factor.
+    """As `_all_maps`, of whole sequences. A query of padding is read as 0, so that both its maps are the same."""
+    B, H, T, _ = four_BHTd[0].shape
+    hidden = None
+    if mask_BT is not None:
+        padding = ~mask_BT[:, None].expand(B, H, T).flatten(0, 1)
+        hidden, rows = padding[:, None], padding.flatten().nonzero().squeeze(1)
+    heads = []
+    for x, is_filled in zip(four_BHTd, (mask_queries, True) * 2):
+        own = x.flatten(0, 1)
+        if hidden is not None and is_filled:
+            own = own.contiguous()
+            own = own.clone() if own.data_ptr() == x.data_ptr() else own
+            own.view(B * H * T, own.shape[-1]).index_fill_(0, rows, 0.0)  # a fifth of masked_fill_'s time
+        heads.append(own)
+    value, found = _all_maps(heads, hidden, kind, with_gradient)
+    return value, [gradient.view(x.shape) for x, gradient in zip(four_BHTd, found)]
 
-    All tensors are [H, tokens, d].
+
+def _cut(
+    four_1HTd: list[Tensor], mask_1T: Tensor, kind: str, mask_queries: bool, with_gradient: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """As `_all_maps`, of one sequence's real tokens only."""
+    keys = mask_1T[0].nonzero().squeeze(1)
+    queries = keys if mask_queries else torch.arange(mask_1T.shape[1], device=keys.device)
+    picks = (queries, keys, queries, keys)
+    real = [x[0].index_select(1, pick) for x, pick in zip(four_1HTd, picks)]
+    value, found = _all_maps(real, None, kind, with_gradient)
+    return value, [torch.zeros_like(x).index_copy_(2, p, g[None]) for x, p, g in zip(four_1HTd, picks, found)]
+
+
+def _all_maps(
+    four_HTd: list[Tensor], hidden: Tensor | None, kind: str, with_gradient: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """The sum over all maps, and if wanted its gradients dq, dk, up to `_AttentionMapLoss`'s factor.
+
+    All tensors are [H, tokens, d], H the heads of all sequences; `hidden`, bool [H, 1, keys], is True on padding.
     """
+    q_s, k_s, q_t, k_t = four_HTd
     total = q_s.new_zeros(())
-    q_s, q_t = q_s * q_s.shape[-1] ** -0.5, q_t * q_t.shape[-1] ** -0.5
-    gradients = [torch.zeros_like(q_s), torch.zeros_like(k_s)] if with_gradient else []
+    scale_s, scale_t = (x.shape[-1] ** -0.5 if x.shape[-1] else 0.0 for x in (q_s, q_t))
+    new = torch.empty_like if q_s.shape[1] and k_s.shape[1] else torch.zeros_like
+    gradients = [new(q_s), new(k_s)] if with_gradient else []
     compare = _squared_difference if kind == "mse" else _divergence
     for heads, rows in _blocks(q_s.shape[0], q_s.shape[1], k_s.shape[1]):
         q, k = q_s[heads, rows], k_s[heads]
-        scores_s = torch.bmm(q, k.transpose(1, 2))
-        scores_t = torch.bmm(q_t[heads, rows], k_t[heads].transpose(1, 2))
+        scores_s = _product(q, k.transpose(1, 2), scale_s)
+        scores_t = _product(q_t[heads, rows], k_t[heads].transpose(1, 2), scale_t)
+        if hidden is not None:
+            for scores in (scores_s, scores_t):
+                scores.masked_fill_(hidden[heads], NOTHING)
         value, d_scores = compare(scores_s, scores_t, with_gradient)
         total += value
         if d_scores is not None:
-            gradients[0][heads, rows] = torch.bmm(d_scores, k).mul_(q.shape[-1] ** -0.5)
-            gradients[1][heads] += torch.bmm(d_scores.transpose(1, 2), q)
+            gradients[0][heads, rows].baddbmm_(d_scores, k, beta=0, alpha=scale_s)
+            gradients[1][heads].baddbmm_(d_scores.transpose(1, 2), q, beta=min(rows.start, 1), alpha=scale_s)
     return total, gradients
+
+
+def _product(a: Tensor, b: Tensor, factor: float) -> Tensor:
+    return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=factor)
 
 
 def _blocks(H: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:

@@ -69,6 +69,15 @@ def test_passes_gradcheck(kind: str, mask_queries: bool) -> None:
     assert torch.autograd.gradcheck(lambda q, k: call([q, k, *teacher], mask, kind, mask_queries), (q, k))
 
 
+@pytest.mark.usefixtures("tile")
+def test_autocast_changes_nothing() -> None:
+    x, mask = queries_keys(2, 2, 7, 4, 4, torch.float32), draw_mask("right padding", 2, 7)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = call(x, mask, "mse", True)
+    assert torch.equal(inside, call(x, mask, "mse", True))
+
+
+@pytest.mark.usefixtures("tile")
 @pytest.mark.parametrize("kind", ["mse", "kl"])
 def test_a_padded_batch_counts_like_its_sequences_cut_to_length(kind: str) -> None:
     x = queries_keys(1, 2, 9, 4, 4, torch.float32)
@@ -76,6 +85,7 @@ def test_a_padded_batch_counts_like_its_sequences_cut_to_length(kind: str) -> No
     torch.testing.assert_close(call(x, mask, kind, True), call([y[:, :, :5] for y in x], None, kind, True))
 
 
+@pytest.mark.usefixtures("tile")
 @pytest.mark.parametrize("garbage", [torch.nan, torch.inf])
 @pytest.mark.parametrize("kind", ["mse", "kl"])
 def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
