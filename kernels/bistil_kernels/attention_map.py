@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bistil_kernels import dispatch
-from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
+from bistil_kernels.precision import compute_dtype, kept_dtype, scaled, without_autocast
 
 QueriesKeys = tuple[Tensor, Tensor]
 
@@ -109,7 +109,7 @@ class _AttentionMapLoss(torch.autograd.Function):
             some = slice(first, first + together)
             four = [x[some].to(dtype) for x in (q_s, k_s, q_t, k_t)]
             mask = None if mask_BT is None else mask_BT[some]
-            with torch.autocast(q_s.device.type, enabled=False):
+            with without_autocast(q_s.device):
                 if together > 1 or mask is None:
                     value, found = _padded(four, mask, kind, mask_queries, gradients is not None)
                 else:
@@ -194,8 +194,9 @@ def _all_maps(
         value, d_scores = compare(scores_s, scores_t, with_gradient)
         total += value
         if d_scores is not None:
-            gradients[0][heads, rows].baddbmm_(d_scores, k, beta=0, alpha=scale_s)
-            gradients[1][heads].baddbmm_(d_scores.transpose(1, 2), q, beta=min(rows.start, 1), alpha=scale_s)
+            dq, dk = gradients[0][heads, rows], gradients[1][heads]
+            torch.baddbmm(dq, d_scores, k, beta=0, alpha=scale_s, out=dq)
+            torch.baddbmm(dk, d_scores.transpose(1, 2), q, beta=min(rows.start, 1), alpha=scale_s, out=dk)
     return total, gradients
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -61,3 +61,10 @@ def ieee_products() -> Iterator[None]:
     finally:
         if before == "tf32":
             setting.fp32_precision = before
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Products inside keep their inputs' dtype, whatever the program allows outside."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()  # the meta device
