@@ -132,5 +132,5 @@ def test_bad_input_is_one_line(flags: list[str], expected: str, capsys: pytest.C
 @pytest.mark.slow
 def test_two_ranks_send_what_is_computed() -> None:
     for stage in (2, 3):
-        row = check(stage, 2, replace(SMALL, width=64), (2, 6))
+        row = check(stage, 2, replace(SMALL, width=256), (2, 6))  # layers that fill DeepSpeed's buckets
         assert row["sent"] == pytest.approx(row["sent_predicted"], rel=0.3)
