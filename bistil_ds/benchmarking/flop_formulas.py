@@ -63,17 +63,30 @@ def no_products(*args: Any, **kwargs: Any) -> int:
 
 
 def attention_map(
-    queries_s: Sequence[Shape], keys_s: Sequence[Shape], queries_t: Sequence[Shape], *args: Any, **kwargs: Any
+    queries_s: Sequence[Shape],
+    keys_s: Sequence[Shape],
+    queries_t: Sequence[Shape],
+    keys_t: Sequence[Shape],
+    mask: Shape | None,
+    kl: bool,
+    mask_queries: bool,
+    upstream: float,
+    with_gradient: bool,
+    **kwargs: Any,
 ) -> int:
-    """Scores of student and teacher, [B, H, T, T] each, for every pair."""
-    return sum(_scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
+    """Scores of student and teacher, [B, H, T, T] each, for every pair, and the product that gives the queries'
+    gradient where it is wanted.
+
+    Scores formed a second time, tile by tile, are not counted: that is a matter of memory, not of the model.
+    """
+    return sum((1 + with_gradient) * _scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
 
 
 def attention_map_backward(
     queries_s: Sequence[Shape], keys_s: Sequence[Shape], queries_t: Sequence[Shape], *args: Any, **kwargs: Any
 ) -> int:
-    """Both scores again, as no map is kept, and the products that give the gradients of queries and of keys."""
-    return sum(3 * _scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
+    """Both scores again, as no map is kept, and the product that gives the keys' gradient."""
+    return sum(2 * _scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
 
 
 def hidden_state(

@@ -54,7 +54,7 @@ def hidden_state(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devic
 
 
 def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.device, kind: str) -> Case:
-    """All pairs of layers, forward and backward, summed."""
+    """All pairs of layers, forward and backward, averaged over pairs as phase 1 does."""
     P, H, e = STUDENT_LAYERS, D // HEAD, dtype.itemsize
     one_tile = T <= 64
 
@@ -74,18 +74,18 @@ def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devi
                     values.append(divergence * T)
                 else:
                     values.append(F.mse_loss(scores_s.softmax(-1), scores_t.softmax(-1)))
-            return torch.stack(values).sum()
+            return torch.stack(values).mean()
 
-        ours = lambda: attention_map_loss(student, teacher, None, kind).sum()  # noqa: E731
+        ours = lambda: attention_map_loss(student, teacher, None, kind, upstream=1 / P).mean()  # noqa: E731
         leaves = [x for pair in student for x in pair]
         return {OURS: Subject(ours, leaves), EAGER: Subject(eager, leaves)}
 
     aims = [Aim("roofline", 0.6), Aim(EAGER, 4 if T >= 512 else 2)] if T in (256, 512) else []
     inputs, rows = P * B * T * D * e, P * B * H * T
-    moved, model = 14 * inputs + 36 * rows, "14·P·B·H·T·d·e + 36·P·B·H·T (inputs and gradients; statistics)"
+    moved, model = 10 * inputs + 24 * rows, "10·P·B·H·T·d·e + 24·P·B·H·T (inputs and gradients; statistics)"
     if device.type != "cuda":
-        moved, model = 10 * inputs, "10·P·B·H·T·d·e"
-    products = (8 if one_tile else 10) if device.type == "cuda" else 4
+        moved, model = 6 * inputs, "6·P·B·H·T·d·e"
+    products = (6 if one_tile else 8) if device.type == "cuda" else 4
     operations = 2.0 * products * P * B * T * T * D
     return Case(f"attention_map_loss {kind}", _size(B, T, D), dtype, build, moved, model, operations, aims)
 

@@ -27,6 +27,7 @@ def attention_map_loss(
     mask: Tensor | None,
     kind: str = "mse",
     mask_queries: bool = True,
+    upstream: float = 1.0,
 ) -> Tensor:
     """One mean for each pair of attention layers, between softmax(q kᵀ / √d) of student and teacher.
 
@@ -38,30 +39,35 @@ def attention_map_loss(
         student_qk: P tuples (queries, keys), each [B, H, T, d], floating point, any strides.
         teacher_qk: P tuples (queries, keys), each [B, H, T, d']; they get no gradient.
         mask: bool [B, T], True on real tokens; None when all are real.
+        upstream: not 0; the gradient that each value will get in backward, where that is known: 1/P if the caller takes
+            the mean of the values. Only speed depends on it.
 
     Returns:
         fp32 [P] (float64 for float64 students). A pair with nothing real gives 0.
 
     Raises:
-        ValueError: numbers of pairs, shapes or kind do not fit.
+        ValueError: numbers of pairs, shapes or kind do not fit, or upstream is 0.
 
-    On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep 12·B·H·T bytes of
-    statistics a pair, and backward forms the tiles again (`triton_attention_map` counts the bytes).
+    On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq and 12·B·H·T
+    bytes of statistics a pair, and backward forms the tiles again for dk (`triton_attention_map` counts the bytes).
     On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
     the value: both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and
     dk, the queries and keys of one sequence (or of short ones, 2¹⁸ elements of each), a few blocks. Bytes moved:
-    6·B·H·T·d elements, and 4 more in backward. Products are taken in fp32 under autocast too.
+    6·B·H·T·d elements, and 4 more in backward unless its gradient is `upstream` (fp16 excepted). Products are taken in
+    fp32 under autocast too.
     """
     _check(student_qk, teacher_qk, mask, kind)
+    if not upstream:
+        raise ValueError("attention_map_loss: upstream is 0, expected what the values' gradient will be")
     if not student_qk:
         return torch.zeros(0)
     if dispatch.on_triton(x for pairs in (student_qk, teacher_qk) for pair in pairs for x in pair):
         from bistil_kernels import triton_attention_map
 
-        return triton_attention_map.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries)
+        return triton_attention_map.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries, upstream)
     return torch.stack(
         [
-            _AttentionMapLoss.apply(*student, *(x.detach() for x in teacher), mask, kind, mask_queries)
+            _AttentionMapLoss.apply(*student, *(x.detach() for x in teacher), mask, kind, mask_queries, upstream)
             for student, teacher in zip(student_qk, teacher_qk)
         ]
     )
@@ -97,12 +103,15 @@ class _AttentionMapLoss(torch.autograd.Function):
         mask_BT: Tensor | None,
         kind: str,
         mask_queries: bool,
+        upstream: float,
     ) -> Tensor:
         B, H, T, d = q_s.shape
         dtype = compute_dtype(q_s.dtype)
-        gradients = None
+        mean = 1.0 / max(_counted(mask_BT, B, H, T, kind, mask_queries), 1)
+        gradients, weight = None, None
         if any(ctx.needs_input_grad[:2]):  # laid out [B, T, H, d], as the projections before them want it
             gradients = torch.empty(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
+            weight = upstream * mean * (2 if kind == "mse" else 1)  # 2: see _squared_difference
         total = torch.zeros((), dtype=dtype, device=q_s.device)
         together = max(1, TILE // max(H * T * max(T, d), 1))  # short ones, whose padding costs less than a call each
         for first in range(0, B, together):
@@ -111,22 +120,21 @@ class _AttentionMapLoss(torch.autograd.Function):
             mask = None if mask_BT is None else mask_BT[some]
             with without_autocast(q_s.device):
                 if together > 1 or mask is None:
-                    value, found = _padded(four, mask, kind, mask_queries, gradients is not None)
+                    value, found = _padded(four, mask, kind, mask_queries, weight)
                 else:
-                    value, found = _cut(four, mask, kind, mask_queries, gradients is not None)
+                    value, found = _cut(four, mask, kind, mask_queries, weight)
             total += value
             for i, gradient in enumerate(found):
                 gradients[i, some] = gradient  # type: ignore[index]
-        mean = 1.0 / max(_counted(mask_BT, B, H, T, kind, mask_queries), 1)
-        ctx.factor, ctx.dtype = (2 * mean if kind == "mse" else mean), q_s.dtype  # 2: see _squared_difference
+        ctx.upstream, ctx.dtype = upstream, q_s.dtype
         ctx.save_for_backward(*(() if gradients is None else gradients.unbind(0)))
         return total * mean
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        dq, dk = (scaled(x, upstream * ctx.factor, ctx.dtype) for x in ctx.saved_tensors)
-        return dq, dk, None, None, None, None, None
+        dq, dk = (scaled(x, upstream / ctx.upstream, ctx.dtype) for x in ctx.saved_tensors)
+        return dq, dk, *[None] * 6
 
 
 def _counted(mask_BT: Tensor | None, B: int, H: int, T: int, kind: str, mask_queries: bool) -> int:
@@ -139,7 +147,7 @@ def _counted(mask_BT: Tensor | None, B: int, H: int, T: int, kind: str, mask_que
 
 
 def _padded(
-    four_BHTd: list[Tensor], mask_BT: Tensor | None, kind: str, mask_queries: bool, with_gradient: bool
+    four_BHTd: list[Tensor], mask_BT: Tensor | None, kind: str, mask_queries: bool, weight: float | None
 ) -> tuple[Tensor, list[Tensor]]:
     """As `_all_maps`, of whole sequences. A query of padding is read as 0, so that both its maps are the same."""
     B, H, T, _ = four_BHTd[0].shape
@@ -155,26 +163,26 @@ def _padded(
             own = own.clone() if own.data_ptr() == x.data_ptr() else own
             own.view(B * H * T, own.shape[-1]).index_fill_(0, rows, 0.0)  # a fifth of masked_fill_'s time
         heads.append(own)
-    value, found = _all_maps(heads, hidden, kind, with_gradient)
+    value, found = _all_maps(heads, hidden, kind, weight)
     return value, [gradient.view(x.shape) for x, gradient in zip(four_BHTd, found)]
 
 
 def _cut(
-    four_1HTd: list[Tensor], mask_1T: Tensor, kind: str, mask_queries: bool, with_gradient: bool
+    four_1HTd: list[Tensor], mask_1T: Tensor, kind: str, mask_queries: bool, weight: float | None
 ) -> tuple[Tensor, list[Tensor]]:
     """As `_all_maps`, of one sequence's real tokens only."""
     keys = mask_1T[0].nonzero().squeeze(1)
     queries = keys if mask_queries else torch.arange(mask_1T.shape[1], device=keys.device)
     picks = (queries, keys, queries, keys)
     real = [x[0].index_select(1, pick) for x, pick in zip(four_1HTd, picks)]
-    value, found = _all_maps(real, None, kind, with_gradient)
+    value, found = _all_maps(real, None, kind, weight)
     return value, [torch.zeros_like(x).index_copy_(2, p, g[None]) for x, p, g in zip(four_1HTd, picks, found)]
 
 
 def _all_maps(
-    four_HTd: list[Tensor], hidden: Tensor | None, kind: str, with_gradient: bool
+    four_HTd: list[Tensor], hidden: Tensor | None, kind: str, weight: float | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The sum over all maps, and if wanted its gradients dq, dk, up to `_AttentionMapLoss`'s factor.
+    """The sum over all maps and, unless `weight` is None, dq and dk of that sum (of half of it for "mse") by `weight`.
 
     All tensors are [H, tokens, d], H the heads of all sequences; `hidden`, bool [H, 1, keys], is True on padding.
     """
@@ -182,7 +190,7 @@ def _all_maps(
     total = q_s.new_zeros(())
     scale_s, scale_t = (x.shape[-1] ** -0.5 if x.shape[-1] else 0.0 for x in (q_s, q_t))
     new = torch.empty_like if q_s.shape[1] and k_s.shape[1] else torch.zeros_like
-    gradients = [new(q_s), new(k_s)] if with_gradient else []
+    gradients = [new(q_s), new(k_s)] if weight is not None else []
     compare = _squared_difference if kind == "mse" else _divergence
     for heads, rows in _blocks(q_s.shape[0], q_s.shape[1], k_s.shape[1]):
         q, k = q_s[heads, rows], k_s[heads]
@@ -191,12 +199,13 @@ def _all_maps(
         if hidden is not None:
             for scores in (scores_s, scores_t):
                 scores.masked_fill_(hidden[heads], NOTHING)
-        value, d_scores = compare(scores_s, scores_t, with_gradient)
+        value, d_scores = compare(scores_s, scores_t, weight is not None)
         total += value
-        if d_scores is not None:
+        if d_scores is not None and weight is not None:
+            alpha = scale_s * weight
             dq, dk = gradients[0][heads, rows], gradients[1][heads]
-            torch.baddbmm(dq, d_scores, k, beta=0, alpha=scale_s, out=dq)
-            torch.baddbmm(dk, d_scores.transpose(1, 2), q, beta=min(rows.start, 1), alpha=scale_s, out=dk)
+            torch.baddbmm(dq, d_scores, k, beta=0, alpha=alpha, out=dq)
+            torch.baddbmm(dk, d_scores.transpose(1, 2), q, beta=min(rows.start, 1), alpha=alpha, out=dk)
     return total, gradients
 
 

@@ -1,11 +1,14 @@
 """The attention-map loss as Triton kernels: all pairs in one launch, maps never in memory.
 
-B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an element, M and N queries and keys of a tile.
+B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an element.
 
 Forward needs each row's softmax statistics before it can compare maps, so it forms tiles of scores twice (once where
-all keys fit in a tile); backward forms them twice more, for dq and for dk: 10 products of T·T·d in all (8).
-Bytes moved, with tiles' inputs read again from the L2 cache: forward 4·P·B·H·T·d·e, and statistics of 12·P·B·H·T;
-backward 10·P·B·H·T·d·e, the inputs for dq and again for dk, and 24·P·B·H·T of statistics. Workspace: the statistics.
+all keys fit in a tile), and gives the gradient at the queries; backward forms them once more, for that at the keys: 8
+products of T·T·d in all (6). Padding at a sequence's end is not worked on.
+Bytes moved, with tiles' inputs read again from the L2 cache: forward 5·P·B·H·T·d·e, and statistics of 12·P·B·H·T;
+backward 5·P·B·H·T·d·e and those statistics, and 2·P·B·H·T·d·e more unless the upstream gradient is the one forward was
+told, which the device finds out for itself. Workspace: the statistics. fp16 cannot hold a gradient before it has met
+its loss scale: that of the queries is fp32 until then.
 """
 
 from __future__ import annotations
@@ -20,28 +23,16 @@ from torch.autograd.function import once_differentiable
 
 from bistil_kernels import triton_attention_tiles as tiles
 from bistil_kernels.dispatch import is_direct
+from bistil_kernels.precision import kept_dtype
+from bistil_kernels.triton_attention_means import count_maps, finish_maps
+from bistil_kernels.triton_attention_settings import BACKWARD, FORWARD, input_kind
 from bistil_kernels.triton_pairs import device_of, gathered, launches, layout, picked, scatter
+from bistil_kernels.triton_scaling import scaled
 
 QueriesKeys = tuple[Tensor, Tensor]
 LOG2_E = 1.4426950408889634
-FINISHING = {"BLOCK": 256, "ROWS": 16, "num_warps": 4}
-
-# OWN tokens of a program against OTHER tokens at a time. PART 0: whole heads are held on chip; else PART entries at a
-# time, and gradients 64 entries wide. By kind of input: 16-bit heads up to 64, up to 128, wider; fp32 heads, for which
-# ptxas aims at fewer registers than it then needs, and spills, unless it is told a bound.
-FORWARD = {
-    "64": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
-    "128": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 2},
-    "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 2},
-    "fp32": {"OWN": 32, "OTHER": 32, "PART": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 128},
-}
-BACKWARD = {
-    "64": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
-    "128": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 1},
-    "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 2},
-    "fp32": {"OWN": 32, "OTHER": 16, "PART": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 128},
-}
-KEYS_MASKED = 32  # OTHER at most in backward where keys are masked and queries are not: 64 spill registers on sm_80
+COUNTING = {"BLOCK": 256, "ROWS": 16, "num_warps": 4}
+FINISHING = {"BLOCK": 256, "num_warps": 4}
 
 
 def attention_map_loss(
@@ -50,6 +41,7 @@ def attention_map_loss(
     mask: Tensor | None,
     kind: str = "mse",
     mask_queries: bool = True,
+    upstream: float = 1.0,
 ) -> Tensor:
     """`bistil_kernels.attention_map_loss` of fp32, bf16 or fp16 tensors, checked already, on a CUDA device (on a CPU
     only under Triton's interpreter)."""
@@ -57,33 +49,17 @@ def attention_map_loss(
     queries, keys = [q for q, _ in student], [k for _, k in student]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in queries + keys)
     targets = [q.detach() for q, _ in teacher], [k.detach() for _, k in teacher]
-    kl = kind == "kl"
-    if is_direct([*queries, *keys, *targets[0], *targets[1]]):
-        if with_gradient:
-            return _Direct.apply(*targets, mask, kl, mask_queries, *queries, *keys)
-        return _forward(queries, keys, *targets, mask, kl, mask_queries, False)[0]
-    return torch.ops.bistil_kernels.attention_map(queries, keys, *targets, mask, kl, mask_queries, with_gradient)[0]
+    how: Any = mask, kind == "kl", mask_queries, float(upstream), with_gradient
+    if not is_direct([*queries, *keys, *targets[0], *targets[1]]):
+        return torch.ops.bistil_kernels.attention_map(queries, keys, *targets, *how)[0]
+    if with_gradient:
+        return _Direct.apply(*targets, *how, *queries, *keys)
+    return _forward(queries, keys, *targets, *how)[0]
 
 
 def _alike(queries: Tensor, keys: Tensor) -> QueriesKeys:
     dtype = torch.promote_types(queries.dtype, keys.dtype)
     return queries.to(dtype), keys.to(dtype)
-
-
-def input_kind(student: Tensor, teacher: Tensor) -> str:
-    """The row of the tables of launch configurations for a pair's queries."""
-    if 4 in (student.element_size(), teacher.element_size()):
-        return "fp32"
-    width = max(student.shape[-1], teacher.shape[-1])
-    return "64" if width <= 64 else "128" if width <= 128 else "wide"
-
-
-def backward_settings(kind: str, masked: bool, mask_queries: bool) -> dict[str, int]:
-    """The launch configuration of both backward kernels."""
-    settings = BACKWARD[kind]
-    if masked and not mask_queries:
-        return {**settings, "OTHER": min(settings["OTHER"], KEYS_MASKED)}
-    return settings
 
 
 def _width(d: int, part: int) -> int:
@@ -105,11 +81,23 @@ def _common(
     return [B * H * T, T, H, *scales, *strides], {**widths, "KL": kl, "MASK_QUERIES": mask_queries, "FULL": full}
 
 
-def _buffers(queries: Sequence[Tensor], with_gradient: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Values [P], factors [P], and statistics [3, B, H, T] for each pair (none if not wanted)."""
-    values, factors = (torch.empty(len(queries), dtype=torch.float32, device=queries[0].device) for _ in range(2))
+def _buffers(
+    queries: Sequence[Tensor], mask: Tensor | None, with_gradient: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """Values [P], factors [P] and the upstreams [P] that gradients are prepared for; int32 stops [B] ([0] without a
+    mask); and, for each pair (none if not wanted), statistics [3, B, H, T] and the gradients of queries."""
+    device = queries[0].device
+    values, factors, prepared = (torch.empty(len(queries), dtype=torch.float32, device=device) for _ in range(3))
+    stops = torch.empty(0 if mask is None else len(mask), dtype=torch.int32, device=device)
     kept = queries if with_gradient else ()
-    return values, factors, [torch.empty(3, *x.shape[:3], dtype=torch.float32, device=x.device) for x in kept]
+    stats = [torch.empty(3, *x.shape[:3], dtype=torch.float32, device=device) for x in kept]
+    return values, factors, prepared, stops, stats, [_gradient_like(x, kept_dtype(x.dtype)) for x in kept]
+
+
+def _gradient_like(x_BHTd: Tensor, dtype: torch.dtype) -> Tensor:
+    """Laid out [B, T, H, d], as the projections before queries and keys want it."""
+    B, H, T, d = x_BHTd.shape
+    return torch.empty(B, T, H, d, dtype=dtype, device=x_BHTd.device).transpose(1, 2)
 
 
 def _forward(
@@ -120,39 +108,51 @@ def _forward(
     mask: Tensor | None,
     kl: bool,
     mask_queries: bool,
+    upstream: float,
     with_gradient: bool,
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    values, factors, stats = _buffers(queries_s, with_gradient)
-    inputs = (queries_s, keys_s, queries_t, keys_t)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
+    found = values, factors, prepared, stops, stats, gradients = _buffers(queries_s, mask, with_gradient)
+    inputs, counted = (queries_s, keys_s, queries_t, keys_t), None
     with device_of(values):
+        if mask is not None:
+            counted = torch.empty(1, dtype=torch.float32, device=values.device)
+            sizes = (*mask.shape, *mask.stride())
+            count_maps[(1,)](mask, stops, counted, *sizes, KL=kl, MASK_QUERIES=mask_queries, **COUNTING)
         for pairs in launches([layout(*four) for four in zip(*inputs)]):
             four = [x[pairs[0]] for x in inputs]
-            B, H, T, _ = four[0].shape
-            settings = FORWARD[input_kind(four[0], four[2])]
+            B, H, T, d = four[0].shape
+            settings = FORWARD[input_kind(four[0], four[2], mask is not None, with_gradient)]
+            arguments, constants = _common(four, mask, kl, mask_queries, settings)
             programs = max(1, triton.cdiv(T, settings["OWN"])) * B * H
             partials = torch.empty(len(pairs), programs, dtype=torch.float32, device=values.device)
-            arguments, constants = _common(four, mask, kl, mask_queries, settings)
+            all_of_a_head = float(B * T if kl else B * T * T)
             if four[0].numel():
-                tiles.compare_maps[(programs, len(pairs))](
+                parts = triton.cdiv(d, constants["WIDTH_S"]) if with_gradient else 1
+                tiles.compare_maps[(programs, len(pairs), parts)](
                     *(picked(x, pairs) for x in inputs),
                     picked(stats, pairs) if stats else None,
+                    picked(gradients, pairs) if gradients else None,
                     mask,
+                    None if mask is None else stops,
+                    counted,
                     partials,
+                    all_of_a_head,
+                    upstream,
                     *arguments,
-                    ONE_TILE=settings["OTHER"] >= T,
+                    ONE_TILE=settings["OTHER"] >= T and not settings["PART"],
                     **constants,
                     **settings,
                 )
             else:
                 partials.zero_()
-            v, f = gathered(values, pairs), gathered(factors, pairs)
-            sizes = (programs, B, T, H, *((0, 0) if mask is None else mask.stride()))
-            tiles.finish_maps[(len(pairs),)](
-                partials, mask, v, f, *sizes, KL=kl, MASK_QUERIES=mask_queries, **FINISHING
+            results = values, factors, prepared
+            own = [gathered(x, pairs) for x in results]
+            finish_maps[(len(pairs),)](
+                partials, counted, *own, programs, all_of_a_head, H, upstream, KL=kl, **FINISHING
             )
-            scatter(v, values, pairs)
-            scatter(f, factors, pairs)
-    return values, factors, stats
+            for x, into in zip(own, results):
+                scatter(x, into, pairs)
+    return found
 
 
 _operator = torch.library.custom_op(
@@ -160,96 +160,101 @@ _operator = torch.library.custom_op(
     _forward,
     mutates_args=(),
     schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, bool kl,"
-    " bool mask_queries, bool with_gradient) -> (Tensor, Tensor, Tensor[])",
+    " bool mask_queries, float upstream, bool with_gradient) -> (Tensor, Tensor, Tensor, Tensor, Tensor[], Tensor[])",
 )
 
 
 @_operator.register_fake
-def _(queries_s, keys_s, queries_t, keys_t, mask, kl, mask_queries, with_gradient):  # type: ignore[no-untyped-def]
-    return _buffers(queries_s, with_gradient)
+def _(queries_s, keys_s, queries_t, keys_t, mask, kl, mask_queries, upstream, with_gradient):  # type: ignore[no-untyped-def]
+    return _buffers(queries_s, mask, with_gradient)
 
 
-def _gradient_like(x_BHTd: Tensor) -> Tensor:
-    """Laid out [B, T, H, d], as the projections before queries and keys want it."""
-    B, H, T, d = x_BHTd.shape
-    return torch.empty(B, T, H, d, dtype=x_BHTd.dtype, device=x_BHTd.device).transpose(1, 2)
-
-
-def _gradients(
+def _key_gradients(
     queries_s: Sequence[Tensor],
     keys_s: Sequence[Tensor],
     queries_t: Sequence[Tensor],
     keys_t: Sequence[Tensor],
     mask: Tensor | None,
+    stops: Tensor,
     stats: Sequence[Tensor],
     factors: Tensor,
     upstream: Tensor,
     kl: bool,
     mask_queries: bool,
-) -> tuple[list[Tensor], list[Tensor]]:
+) -> list[Tensor]:
     inputs = (queries_s, keys_s, queries_t, keys_t)
-    dq, dk = [_gradient_like(x) for x in queries_s], [_gradient_like(x) for x in keys_s]
+    gradients = [_gradient_like(x, x.dtype) for x in keys_s]
     with device_of(factors):
         for pairs in launches([layout(*four) for four in zip(*inputs)]):
             four = [x[pairs[0]] for x in inputs]
-            B, H, T, _ = four[0].shape
+            B, H, T, d = four[0].shape
             if not four[0].numel():
                 continue
-            settings = backward_settings(input_kind(four[0], four[2]), mask is not None, mask_queries)
+            settings = BACKWARD[input_kind(four[0], four[2], mask is not None, True)]
             arguments, constants = _common(four, mask, kl, mask_queries, settings)
             up = gathered(upstream, pairs)
-            parts = triton.cdiv(four[0].shape[-1], constants["WIDTH_S"])
-            shape = (triton.cdiv(T, settings["OWN"]) * B * H, len(pairs), parts)
-            for kernel, gradients in ((tiles.query_gradients, dq), (tiles.key_gradients, dk)):
-                kernel[shape](
-                    *(picked(x, pairs) for x in inputs),
-                    picked(stats, pairs),
-                    picked(gradients, pairs),
-                    mask,
-                    gathered(factors, pairs),
-                    up,
-                    up.stride(0),
-                    *arguments,
-                    **constants,
-                    **settings,
-                )
-    return dq, dk
+            parts = triton.cdiv(d, constants["WIDTH_S"])
+            tiles.key_gradients[(triton.cdiv(T, settings["OWN"]) * B * H, len(pairs), parts)](
+                *(picked(x, pairs) for x in inputs),
+                picked(stats, pairs),
+                picked(gradients, pairs),
+                mask,
+                None if mask is None else stops,
+                gathered(factors, pairs),
+                up,
+                up.stride(0),
+                *arguments,
+                **constants,
+                **settings,
+            )
+    return gradients
 
 
 _operator_backward = torch.library.custom_op(
     "bistil_kernels::attention_map_backward",
-    _gradients,
+    _key_gradients,
     mutates_args=(),
-    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, Tensor[] stats,"
-    " Tensor factors, Tensor upstream, bool kl, bool mask_queries) -> (Tensor[], Tensor[])",
+    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, Tensor stops,"
+    " Tensor[] stats, Tensor factors, Tensor upstream, bool kl, bool mask_queries) -> Tensor[]",
 )
 
 
 @_operator_backward.register_fake
 def _(queries_s, keys_s, *_):  # type: ignore[no-untyped-def]
-    return [_gradient_like(x) for x in queries_s], [_gradient_like(x) for x in keys_s]
+    return [_gradient_like(x, x.dtype) for x in keys_s]
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, list[Tensor]]) -> None:
-    *pairs, mask, ctx.kl, ctx.mask_queries, _ = inputs
-    _, factors, stats = output
-    ctx.pairs, ctx.masked = len(pairs[0]), mask is not None
-    ctx.mark_non_differentiable(factors, *stats)
+def _kept(inputs: Sequence[Sequence[Tensor]], mask: Tensor | None, found: Sequence[Any]) -> list[Tensor | None]:
+    """What backward needs, of what forward took and found."""
+    _, factors, prepared, stops, stats, gradients = found
+    return [factors, prepared, stops, mask, *stats, *gradients, *(x for four in inputs for x in four)]
+
+
+def _gradients(
+    kept: Sequence[Any], pairs: int, kl: bool, mask_queries: bool, upstream: Tensor, key_gradients: Callable[..., Any]
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    factors, prepared, stops, mask, *lists = kept
+    stats, gradients, *inputs = (lists[i * pairs : (i + 1) * pairs] for i in range(6))
+    dk = key_gradients(*inputs, mask, stops, stats, factors, upstream, kl, mask_queries)
+    return scaled(gradients, prepared, upstream, [x.dtype for x in inputs[0]]), dk
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+    *pairs, mask, ctx.kl, ctx.mask_queries, _, _ = inputs
+    ctx.pairs = len(pairs[0])
+    ctx.mark_non_differentiable(*output[1:4], *output[4], *output[5])
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(factors, *([mask] if ctx.masked else []), *stats, *(x for four in pairs for x in four))
+    ctx.save_for_backward(*_kept(pairs, mask, output))
 
 
 def _backward(ctx: Any, upstream: Tensor | None, *_: object) -> tuple[object, ...]:
-    factors, *saved = ctx.saved_tensors
-    mask = saved.pop(0) if ctx.masked else None
-    P = ctx.pairs
-    none: list[Tensor | None] = [None] * P
-    dq, dk = none, none
-    if upstream is not None and len(saved) == 5 * P:
-        stats, *inputs = (saved[i * P : (i + 1) * P] for i in range(5))
-        operator: Callable[..., Any] = torch.ops.bistil_kernels.attention_map_backward
-        dq, dk = operator(*inputs, mask, stats, factors, upstream, ctx.kl, ctx.mask_queries)
-    return dq, dk, none, none, None, None, None, None
+    none: list[Tensor | None] = [None] * ctx.pairs
+    dq: Sequence[Tensor | None] = none
+    dk: Sequence[Tensor | None] = none
+    if upstream is not None and len(ctx.saved_tensors) == 4 + 6 * ctx.pairs:
+        operator = torch.ops.bistil_kernels.attention_map_backward
+        dq, dk = _gradients(ctx.saved_tensors, ctx.pairs, ctx.kl, ctx.mask_queries, upstream, operator)
+    return dq, dk, none, none, *[None] * 5
 
 
 _operator.register_autograd(_backward, setup_context=_setup_context)
@@ -266,20 +271,19 @@ class _Direct(torch.autograd.Function):
         mask: Tensor | None,
         kl: bool,
         mask_queries: bool,
+        upstream: float,
+        with_gradient: bool,
         *queries_keys: Tensor,
     ) -> Tensor:
         P = len(queries_keys) // 2
         inputs = queries_keys[:P], queries_keys[P:], queries_t, keys_t
-        values, factors, stats = _forward(*inputs, mask, kl, mask_queries, True)
+        found = _forward(*inputs, mask, kl, mask_queries, upstream, with_gradient)
         ctx.pairs, ctx.kl, ctx.mask_queries = P, kl, mask_queries
-        ctx.save_for_backward(factors, mask, *stats, *(x for four in inputs for x in four))
-        return values
+        ctx.save_for_backward(*_kept(inputs, mask, found))
+        return found[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        factors, mask, *saved = ctx.saved_tensors
-        P = ctx.pairs
-        stats, q_s, k_s, q_t, k_t = (saved[i * P : (i + 1) * P] for i in range(5))
-        dq, dk = _gradients(q_s, k_s, q_t, k_t, mask, stats, factors, upstream, ctx.kl, ctx.mask_queries)
-        return *[None] * 5, *dq, *dk
+        dq, dk = _gradients(ctx.saved_tensors, ctx.pairs, ctx.kl, ctx.mask_queries, upstream, _key_gradients)
+        return *[None] * 7, *dq, *dk

@@ -53,27 +53,29 @@ def test_models_of_other_kinds_have_no_phase_1_step() -> None:
 class TestOperators:
     """Each is run on the meta device, where only its formula counts."""
 
-    def test_attention_maps_count_their_scores(self) -> None:
+    @pytest.mark.parametrize("with_gradient", [False, True])
+    def test_attention_maps_count_their_scores_and_the_queries_gradient(self, with_gradient: bool) -> None:
         pairs = [[on_meta(B, H, T, d)] * 2 for d in (D, D, 2 * D, 2 * D)]
         with flop_counter() as counter:
-            torch.ops.bistil_kernels.attention_map(*pairs, None, False, True, True)
-        q, wide = on_meta(B * H, T, D), on_meta(B * H, T, 2 * D)
+            torch.ops.bistil_kernels.attention_map(*pairs, None, False, True, 1.0, with_gradient)
+        q, wide, map_ = on_meta(B * H, T, D), on_meta(B * H, T, 2 * D), on_meta(B * H, T, T)
         with FlopCounterMode(display=False) as plain:
             for _ in range(2):
                 q @ q.mT
                 wide @ wide.mT
+                if with_gradient:
+                    map_ @ q
         assert counter.get_total_flops() == plain.get_total_flops() > 0
 
-    def test_attention_gradients_count_scores_again_and_two_products(self) -> None:
+    def test_attention_gradients_of_keys_count_scores_again_and_a_product(self) -> None:
         pairs = [[on_meta(B, H, T, d)] for d in (D, D, 2 * D, 2 * D)]
-        stats, one = [on_meta(3, B, H, T)], on_meta(1)
+        stops, stats, one = on_meta(0), [on_meta(3, B, H, T)], on_meta(1)
         with flop_counter() as counter:
-            torch.ops.bistil_kernels.attention_map_backward(*pairs, None, stats, one, one, False, True)
+            torch.ops.bistil_kernels.attention_map_backward(*pairs, None, stops, stats, one, one, False, True)
         q, wide, map_ = on_meta(B * H, T, D), on_meta(B * H, T, 2 * D), on_meta(B * H, T, T)
         with FlopCounterMode(display=False) as plain:
             q @ q.mT
             wide @ wide.mT
-            map_ @ q
             map_.mT @ q
         assert counter.get_total_flops() == plain.get_total_flops() > 0
 

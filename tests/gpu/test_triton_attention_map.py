@@ -14,7 +14,9 @@ from tests.kernels.test_attention_map import (  # noqa: F401
     plain,
     queries_keys,
     test_a_padded_batch_counts_like_its_sequences_cut_to_length,
+    test_an_upstream_gradient_told_beforehand_changes_no_gradient,
     test_equal_queries_and_keys_cost_nothing,
+    test_is_as_exact_where_maps_are_peaked_and_close,
     test_padding_may_hold_garbage,
     test_pairs_are_independent,
 )
@@ -50,6 +52,17 @@ def test_is_as_exact_as_comparing_whole_maps(
         assert_near_float64(lambda x: call(x, mask, kind, True), lambda x: plain(x, mask, kind, True), x, 2, 2.0**28)
     else:
         assert_as_exact_as_plain(lambda x: call(x, mask, kind, True), lambda x: plain(x, mask, kind, True), x, 2)
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("length", [1, 17, 64, 65, 128, 300])
+@pytest.mark.parametrize("mask_name", ["none given", "right padding", "holes", "an empty sequence"])
+@pytest.mark.parametrize("mask_queries", [True, False])
+def test_is_as_exact_at_any_length(kind: str, length: int, mask_name: str, mask_queries: bool) -> None:
+    x, mask = queries_keys(4, 3, length, 64, 64, torch.bfloat16), draw_mask(mask_name, 4, length)
+    assert_as_exact_as_plain(
+        lambda x: call(x, mask, kind, mask_queries), lambda x: plain(x, mask, kind, mask_queries), x, trained=2
+    )
 
 
 @pytest.mark.parametrize(("width", "teacher_width"), [(80, 128), (32, 64), (160, 256)])

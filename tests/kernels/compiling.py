@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 CAPABILITIES = (80, 90)
-SHARED_LIMIT = 99 * 1024  # bytes a program may have on every device from sm_80 on (sm_86 and sm_89 have the least)
+SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}  # bytes a program may have; sm_86 and sm_89 run sm_80's code
 
 
 def row(
@@ -103,10 +103,10 @@ def rows_of(module: str, every_form: bool = False) -> list[dict[str, Any]]:
 
 
 def assert_fits(rows: Sequence[Mapping[str, Any]]) -> None:
-    """No configuration spills registers or needs more shared memory than every device has."""
+    """No configuration spills registers or needs more shared memory than a device has."""
     assert rows
     for one in rows:
         assert one["spills"] == 0, one
         assert one["stack_bytes"] == 0, one
-        assert one["shared_bytes"] <= SHARED_LIMIT, one
+        assert one["shared_bytes"] <= SHARED_LIMITS[one["target"]], one
         assert one["registers"] <= 255, one

@@ -10,88 +10,101 @@ import pytest
 from tests.kernels.compiling import CAPABILITIES, assert_fits, row, rows_of
 
 P = 6  # mBERT at layer reduction factor 2
-HEADS = {"64": ("bf16", 64), "128": ("bf16", 128), "wide": ("fp16", 256), "fp32": ("fp32", 128)}
-OTHER_DTYPES = (("64", "fp16", 64), ("128", "fp16", 128), ("wide", "bf16", 256), ("fp32", "fp32 from bf16", 64))
-MASKLESS = {"mask": None, "m_b": 0, "m_t": 0}
-WHOLE = {**MASKLESS, "FULL": True}  # no tile is cut, as at most lengths
-FORMS: Mapping[str, Mapping[str, Any]] = {
-    "": {},
-    ", kl": {"KL": True},
-    ", no mask": MASKLESS,
-    ", kl, no mask": {"KL": True, **MASKLESS},
-    ", whole tiles": WHOLE,
-    ", kl, whole tiles": {"KL": True, **WHOLE},
-    ", all queries": {"MASK_QUERIES": False},
+Form = Mapping[str, Any]
+CUT: Form = {"mask": None, "stops": None, "counted": None, "m_b": 0, "m_t": 0}
+WHOLE: Form = {**CUT, "FULL": True}  # no tile is cut, as at most lengths
+MASKED: Form = {}
+ALL_QUERIES: Form = {"MASK_QUERIES": False}
+KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # dtype and width of heads, forms they are met in
+    "64": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE}),
+    "64 small": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE}),
+    "64 masked": ("bf16", 64, {"mask": MASKED, "all queries": ALL_QUERIES}),
+    "128": ("bf16", 128, {"mask": MASKED, "no mask": CUT, "whole tiles": WHOLE, "all queries": ALL_QUERIES}),
+    "wide": ("fp16", 256, {"mask": MASKED, "no mask": CUT, "whole tiles": WHOLE, "all queries": ALL_QUERIES}),
+    "fp32": ("fp32", 128, {"mask": MASKED, "no mask": CUT, "whole tiles": WHOLE, "all queries": ALL_QUERIES}),
 }
-FORWARD_FORMS: Mapping[str, Mapping[str, Any]] = {
-    ", all keys in a tile": {"ONE_TILE": True},
-    ", kl, all keys in a tile": {"ONE_TILE": True, "KL": True},
-    ", no gradient": {"stats": None},
-}
+OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide", "bf16"), ("fp32", "fp32 from bf16"))
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table: each kernel for the widest heads of each kind, in each form.
+    """The resource table: each kernel for the widest heads of each kind, in each form, of both losses.
 
-    Without `every_form` one or two forms of each launch configuration.
+    Without `every_form` one form of each launch configuration.
     """
     table = []
     for capability in CAPABILITIES:
-        for kind, (dtype, width) in HEADS.items():
-            table += _of_heads(kind, dtype, width, capability, every_form)
-        for kind, dtype, width in OTHER_DTYPES if every_form else ():
-            table += _of_heads(kind, dtype, width, capability, False)
-        table += _of_means(capability, every_form)
+        for kind, (dtype, width, forms) in KINDS.items():
+            some = forms if every_form else dict(list(forms.items())[:1])
+            for name, form in some.items():
+                table += _of_tiles(kind, dtype, width, name, form, capability, every_form)
+        for kind, dtype in OTHER_DTYPES if every_form else ():
+            _, width, forms = KINDS[kind]
+            name, form = next(iter(forms.items()))
+            table += _of_tiles(kind, dtype, width, name, form, capability, False)
+        table += _of_means(capability)
     return table
 
 
-def _of_heads(kind: str, dtype: str, width: int, capability: int, every_form: bool) -> list[dict[str, Any]]:
-    from bistil_kernels import triton_attention_map as module
+def _of_tiles(
+    kind: str, dtype: str, width: int, name: str, form: Form, capability: int, every_form: bool
+) -> list[dict[str, Any]]:
+    from bistil_kernels import triton_attention_settings as module
     from bistil_kernels import triton_attention_tiles as tiles
+
+    strides = [f"{x}_{axis}" for x in ("qs", "ks", "qt", "kt") for axis in "bht"]
+    student, _, teacher = dtype.partition(" from ")
+    dtypes = {"s": student, "t": teacher or student}
+    kept = "fp32" if student == "fp16" else student
+    signature: dict[str, Any] = dict.fromkeys([*strides, "m_b", "T", "layer"], "i32:16")
+    signature |= {f"{x}_{y}": (f"*{dtypes[y]}",) * P for x in ("queries", "keys") for y in "st"}
+    signature |= {"stats": ("*fp32",) * P, "mask": "*i1", "stops": "*i32", "H": "i32"}
+    signature |= {"scale_s": "fp32", "scale_t": "fp32"}
+    forward = {"gradients": (f"*{kept}",) * P, "counted": "*fp32", "partials": "*fp32"}
+    forward |= {"all_of_a_head": "fp32", "upstream": "fp32"}
+    backward = {"gradients": (f"*{student}",) * P, "factors": "*fp32", "upstream": "*fp32"}
+    constants: dict[str, Any] = {f"{x}_d": 1 for x in ("qs", "ks", "qt", "kt")}
+    constants |= {"m_t": 1, "up_p": 1, "d_s": width, "d_t": width, "MASK_QUERIES": True, "FULL": False}
+
+    def compiled(kernel: Any, own: Mapping[str, Any], settings: Mapping[str, int], more: Form, words: str) -> Any:
+        types = {k: v for k, v in {**signature, **own}.items() if k not in {**form, **more}}
+        fixed = {**constants, **dict.fromkeys(("WIDTH_S", "WIDTH_T"), 64 if settings["PART"] else width)}
+        return row(kernel, f"{dtype} width {width}, {words}", types, {**fixed, **form, **more}, settings, capability)
 
     table = []
-    for kernel in (tiles.compare_maps, tiles.query_gradients, tiles.key_gradients):
-        forward = kernel is tiles.compare_maps
-        strides = [f"{x}_{axis}" for x in ("qs", "ks", "qt", "kt") for axis in "bht"]
-        signature: dict[str, Any] = dict.fromkeys([*strides, "m_b", "T", "layer"], "i32:16")
-        student, _, teacher = dtype.partition(" from ")
-        dtypes = {"s": student, "t": teacher or student}
-        signature |= {f"{x}_{y}": (f"*{dtypes[y]}",) * P for x in ("queries", "keys") for y in "st"}
-        signature |= {"stats": ("*fp32",) * P, "mask": "*i1", "H": "i32"}
-        signature |= {"scale_s": "fp32", "scale_t": "fp32"}
-        if forward:
-            signature |= {"partials": "*fp32"}
+    for kl in (False, True) if every_form else (False,):
+        words = f"{name}, {'kl' if kl else 'mse'}"
+        tile, alone = {"KL": kl, "ONE_TILE": False}, {"KL": kl, "ONE_TILE": True}
+        without = {**tile, "gradients": None, "stats": None}
+        settings = module.FORWARD[kind]
+        table.append(compiled(tiles.key_gradients, backward, module.BACKWARD[kind], {"KL": kl}, words))
+        if kind == "64 small":  # else only without a gradient
+            table.append(compiled(tiles.compare_maps, forward, settings, alone, f"{words}, one tile"))
         else:
-            signature |= {"gradients": (f"*{student}",) * P, "factors": "*fp32", "upstream": "*fp32"}
-        part = (module.FORWARD if forward else module.BACKWARD)[kind]["PART"]
-        constants: dict[str, Any] = {f"{x}_d": 1 for x in ("qs", "ks", "qt", "kt")}
-        constants |= {"m_t": 1, "up_p": 1, "d_s": width, "d_t": width}
-        constants |= {"KL": False, "MASK_QUERIES": True, "FULL": False, "ONE_TILE": False}
-        constants |= dict.fromkeys(("WIDTH_S", "WIDTH_T"), 64 if part else width)
-        forms = {**FORMS, **FORWARD_FORMS} if forward else FORMS
-        for name, form in forms.items():
-            if name and name != ", all keys in a tile" and not every_form:
-                continue
-            types = {k: v for k, v in signature.items() if k not in form}
-            settings = module.FORWARD[kind]
-            if not forward:
-                settings = module.backward_settings(kind, "mask" not in form, form.get("MASK_QUERIES", True))
-            configuration = f"{dtype} width {width}{name}"
-            table.append(row(kernel, configuration, types, {**constants, **form}, settings, capability))
+            table.append(compiled(tiles.compare_maps, forward, settings, tile, words))
+        if every_form and kind in ("64 masked", "128"):
+            table.append(compiled(tiles.compare_maps, forward, settings, alone, f"{words}, one tile"))
+        if every_form and kind != "64":
+            table.append(compiled(tiles.compare_maps, forward, settings, without, f"{words}, no gradient"))
     return table
 
 
-def _of_means(capability: int, every_form: bool) -> list[dict[str, Any]]:
+def _of_means(capability: int) -> list[dict[str, Any]]:
     from bistil_kernels import triton_attention_map as module
-    from bistil_kernels import triton_attention_tiles as tiles
+    from bistil_kernels import triton_attention_means as means
 
     signature = dict.fromkeys(("programs", "T", "m_b"), "i32:16") | dict.fromkeys("BH", "i32")
-    signature |= {"partials": "*fp32", "mask": "*i1", "values": "*fp32", "factors": "*fp32"}
+    signature |= {"mask": "*i1", "stops": "*i32", **dict.fromkeys(("all_of_a_head", "upstream"), "fp32")}
+    signature |= dict.fromkeys(("counted", "partials", "values", "factors", "prepared"), "*fp32")
     table = []
-    for name, form in FORMS.items() if every_form else [("", FORMS[""])]:
-        constants = {"KL": False, "MASK_QUERIES": True, "m_t": 1, **form}
-        types = {k: v for k, v in signature.items() if k not in form}
-        table.append(row(tiles.finish_maps, name.lstrip(", "), types, constants, module.FINISHING, capability))
+    for kl in (False, True):
+        for name, form in (("mask", MASKED), ("all queries", ALL_QUERIES)):
+            constants = {"KL": kl, "MASK_QUERIES": True, "m_t": 1, **form}
+            words = f"{name}, {'kl' if kl else 'mse'}"
+            table.append(row(means.count_maps, words, signature, constants, module.COUNTING, capability))
+        for name, form in (("mask", MASKED), ("no mask", {"counted": None})):
+            types = {k: v for k, v in signature.items() if k not in form}
+            words = f"{name}, {'kl' if kl else 'mse'}"
+            table.append(row(means.finish_maps, words, types, {"KL": kl, **form}, module.FINISHING, capability))
     return table
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from bistil_kernels import triton_attention_map, triton_pairs
+from bistil_kernels import triton_attention_map, triton_attention_settings, triton_pairs
 from bistil_kernels.triton_attention_map import attention_map_loss
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,6 +18,8 @@ from tests.kernels.test_attention_map import (  # noqa: F401
     plain,
     queries_keys,
     test_a_padded_batch_counts_like_its_sequences_cut_to_length,
+    test_an_upstream_gradient_told_beforehand_changes_no_gradient,
+    test_is_as_exact_where_maps_are_peaked_and_close,
     test_padding_may_hold_garbage,
 )
 from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
@@ -35,7 +37,7 @@ def poisoned() -> Iterator[None]:
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps span several tiles, as at real lengths."""
-    for table in (triton_attention_map.FORWARD, triton_attention_map.BACKWARD):
+    for table in (triton_attention_settings.FORWARD, triton_attention_settings.BACKWARD):
         for settings in table.values():
             monkeypatch.setitem(settings, "OWN", 16)
             monkeypatch.setitem(settings, "OTHER", 16)
@@ -72,6 +74,16 @@ def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_que
 @pytest.mark.parametrize("length", [37, 32], ids=["the last tile cut", "whole tiles"])
 def test_is_as_exact_over_several_tiles(kind: str, dtype: torch.dtype, mask_name: str, length: int) -> None:
     check(queries_keys(2, 1, length, 20, 9, dtype), draw_mask(mask_name, 2, length), kind)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("mask_name", [name for name in MASKS if name != "none given"])
+@pytest.mark.parametrize("mask_queries", [True, False])
+def test_is_as_exact_where_whole_tiles_are_padding(mask_name: str, mask_queries: bool) -> None:
+    mask = draw_mask(mask_name, 3, 70)
+    assert mask is not None
+    mask[0, 20:] = False
+    check(queries_keys(3, 1, 70, 8, 8, torch.float32), mask, "mse", mask_queries)
 
 
 @pytest.mark.usefixtures("small_tiles")
@@ -156,8 +168,9 @@ def test_a_call_past_the_dispatcher_gives_the_operators_bits(mask_name: str, mon
 def test_the_operators_are_registered_as_torch_wants_them() -> None:
     x = [[y] for y in queries_keys(2, 2, 3, 4, 5, torch.float32)]
     operators, mask = torch.ops.bistil_kernels, draw_mask("holes", 2, 3)
-    stats = [torch.rand(3, 2, 2, 3)]
-    backward = (*x, mask, stats, torch.ones(1), torch.rand(1), False, True)
+    stops, stats = torch.full((2,), 3, dtype=torch.int32), [torch.rand(3, 2, 2, 3)]
+    backward = (*x, mask, stops, stats, torch.ones(1), torch.rand(1), False, True)
     torch.library.opcheck(operators.attention_map_backward, backward)
     x[0][0].requires_grad_()
-    torch.library.opcheck(operators.attention_map, (*x, mask, True, False, True))
+    for given in (mask, None):
+        torch.library.opcheck(operators.attention_map, (*x, given, True, False, 1.0, True))
