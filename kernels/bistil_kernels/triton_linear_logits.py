@@ -2,14 +2,15 @@
 
 n positions that count, V vocabulary entries, Ds and Dt the widths, e bytes an element.
 
-Logits exist in fp32 chunks of at most `CHUNK` of the student and of the teacher. A first sweep over the chunks finds
-each position's log-sum-exps; a second one forms each chunk again, its gradient, and that chunk of the weight's
-gradient, so that weights are read twice and nothing of a weight's size is ever accumulated. Where all n·V logits are
-one chunk they are formed once. With chunks of v entries the memory beyond inputs and returned gradients is 12·CHUNK
-bytes (16 in fp32), 8·v·Ds for a chunk of the weight's gradient (4·v·Ds where n is at most `MOST_ROWS`), 8·n·Ds for the
-hidden states' one and 28·n; with labels a copy of the hidden states that count. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt),
-and the last term again for the second sweep. Bytes moved beside the products' operands: 16·n·V a sweep (logits written
-and read) and 3·e·n·V (their gradient written, read twice), from the L2 cache where chunks fit.
+Logits exist in fp32 chunks of C of the student and of the teacher, always in the same memory (`triton_chunk_shape` says
+how many). A first sweep over the chunks finds each position's log-sum-exps; a second one, backwards, forms each chunk
+again (but the first, which is there still), its gradient, and that chunk of the weight's gradient, so that weights are
+read twice and nothing of a weight's size is ever accumulated. Memory beyond inputs and returned gradients: 10·C bytes
+(12 in fp32), 4·n·Ds for the hidden states' gradient and 4·v·Ds for a chunk of v entries of the weight's (both in bf16
+alone, and the latter only where n is more than `MOST_ROWS`), and 64·n; with labels a copy of the hidden states that
+count. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term again for the second sweep. Bytes moved beside the
+products' operands: 16·n·V a sweep (logits written and read) and 3·e·n·V (their gradient written, read twice), from the
+L2 cache where chunks fit.
 What is fused: between the products, one kernel takes a chunk of both heads' logits into the running statistics (bias,
 temperature, softmaxes, KL and cross-entropy in one reading), and one turns a chunk into its gradient. The products
 themselves are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. Those of fp32 stay fp32, even
@@ -23,19 +24,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 
-from bistil_kernels.precision import ieee_products, kept_dtype
-from bistil_kernels.triton_logit_chunks import accumulate_statistics, differentiate_chunk, finish_positions
-from bistil_kernels.triton_online_kl import LEAST
+from bistil_kernels.precision import ieee_products, kept_dtype, without_autocast
+from bistil_kernels.triton_linear_chunks import Chunks, part
+from bistil_kernels.triton_linear_products import add_product
 from bistil_kernels.triton_pairs import device_of
 from bistil_kernels.triton_scaling import scaled
-
-CHUNK = 1 << 22  # logits of the student at once: 16 MiB
-MOST_ROWS = 2048  # of a chunk
-READING = {"BLOCK": 2048, "num_warps": 8}
-FINISHING = {"BLOCK": 1024, "num_warps": 4}
 
 
 def linear_distillation_kl(
@@ -54,66 +49,6 @@ def linear_distillation_kl(
     return op(*student, *targets, float(temperature), labels, float(alpha_ce), ignore_index, wanted)[0]
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b, accumulated and returned in fp32."""
-    if a.is_cuda and a.dtype == b.dtype != torch.float32:
-        return torch.mm(a, b, out_dtype=torch.float32)
-    return a.float() @ b.float()
-
-
-def _slices(length: int, size: int) -> list[slice]:
-    return [slice(first, min(first + size, length)) for first in range(0, length, size)]
-
-
-class _Chunks:
-    """The logits of the positions that count, a chunk at a time, and what is computed of each."""
-
-    def __init__(
-        self, student: list[Any], teacher: list[Any], temperature: float, labels: Tensor | None, alpha_ce: float
-    ) -> None:
-        (self.hidden, self.weight, self.bias), (self.teacher_hidden, self.teacher_weight, self.teacher_bias) = (
-            student,
-            teacher,
-        )
-        self.labels = labels if alpha_ce else None
-        self.n, self.V = len(self.hidden), len(self.weight)
-        self.temperatures, self.alpha_ce = (temperature, 1.0 / temperature), alpha_ce
-        rows = min(self.n, MOST_ROWS)
-        columns = max(1, CHUNK // rows)
-        if self.V > columns > 64:
-            columns -= columns % 64
-        self.rows, self.columns = _slices(self.n, rows), _slices(self.V, min(columns, self.V))
-        self.state = self.hidden.new_zeros(7, self.n, dtype=torch.float32)
-        self.state[:3:2] = LEAST.value
-
-    def logits(self, r: slice, c: slice) -> tuple[Tensor, Tensor]:
-        student = _product(self.hidden[r], self.weight[c].t())
-        return student, _product(self.teacher_hidden[r], self.teacher_weight[c].t())
-
-    def _arguments(self, r: slice) -> tuple[Any, ...]:
-        labels = None if self.labels is None else self.labels[r]
-        return self.bias, self.teacher_bias, labels, self.state[:, r.start :]
-
-    def accumulate(self, logits: tuple[Tensor, Tensor], r: slice, c: slice) -> None:
-        rows, columns = logits[0].shape
-        sizes = (self.n, columns, c.start, *self.temperatures)
-        hard = {"HARD": self.labels is not None}
-        accumulate_statistics[(rows,)](*logits, *self._arguments(r), *sizes, **hard, **READING)
-
-    def differentiate(self, logits: tuple[Tensor, Tensor], r: slice, c: slice) -> Tensor:
-        same = self.hidden.dtype == self.weight.dtype
-        gradient = torch.empty_like(logits[0], dtype=self.hidden.dtype if same else torch.float32)
-        rows, columns = gradient.shape
-        sizes = (self.n, columns, c.start, *self.temperatures, self.alpha_ce)
-        launch = differentiate_chunk[(rows, triton.cdiv(columns, READING["BLOCK"]))]
-        launch(*logits, *self._arguments(r), gradient, *sizes, HARD=self.labels is not None, **READING)
-        return gradient
-
-    def finish(self, value: Tensor) -> None:
-        settings = {"HARD": self.labels is not None, **FINISHING}
-        finish_positions[(1,)](self.state, value, self.n, self.temperatures[0], self.alpha_ce, **settings)
-
-
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Value [], ones fp32 [3], and the gradients, for upstream ones, of hidden, weight and bias ([0] if not wanted)."""
     hidden = student[0]
@@ -124,14 +59,7 @@ def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, 
     return value, ones, gradients
 
 
-@torch.library.custom_op(
-    "bistil_kernels::linear_distillation_kl",
-    mutates_args=(),
-    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor teacher_hidden, Tensor teacher_weight,"
-    " Tensor? teacher_bias, float temperature, Tensor? labels, float alpha_ce, int ignore_index, bool[] wanted)"
-    " -> (Tensor, Tensor, Tensor[])",
-)
-def _forward(
+def _value_and_gradients(
     hidden: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -153,55 +81,58 @@ def _forward(
     if not hidden.shape[0] or not weight.shape[0]:
         return value, ones, [x.zero_() for x in gradients]
     student, teacher = [hidden, weight, bias], [teacher_hidden, teacher_weight, teacher_bias]
-    with device_of(hidden), torch.autocast(hidden.device.type, enabled=False), ieee_products():
-        chunks = _Chunks(student, teacher, temperature, labels, alpha_ce)
-        at_once = None
-        for r in chunks.rows:
-            for c in chunks.columns:
-                logits = chunks.logits(r, c)
-                chunks.accumulate(logits, r, c)
-                if len(chunks.rows) == len(chunks.columns) == 1:
-                    at_once = logits
-                del logits  # before the next ones are made
+    with device_of(hidden), without_autocast(hidden.device), ieee_products():
+        chunks = Chunks(student, teacher, temperature, labels, alpha_ce)
+        for c in chunks.columns:
+            for r in chunks.rows:
+                chunks.accumulate(r, c)
         chunks.finish(value)
         if any(wanted):
-            _differentiate(chunks, at_once, counting, wanted, gradients)
+            _differentiate(chunks, counting, wanted, gradients)
     return value, ones, gradients
 
 
-def _differentiate(
-    chunks: _Chunks,
-    at_once: tuple[Tensor, Tensor] | None,
-    counting: Tensor | None,
-    wanted: list[bool],
-    gradients: list[Tensor],
-) -> None:
-    """Fill the wanted gradients, for upstream 1. `at_once`: all logits, where they are one chunk."""
+def _differentiate(chunks: Chunks, counting: Tensor | None, wanted: list[bool], gradients: list[Tensor]) -> None:
+    """Fill the wanted gradients, for upstream 1."""
     d_hidden, d_weight, d_bias = gradients
-    of_hidden = torch.zeros_like(chunks.hidden, dtype=torch.float32) if wanted[0] else d_hidden
-    for c in chunks.columns:
-        weight = chunks.weight[c]
-        of_weight = of_bias = None
-        for r in chunks.rows:
-            d_logits = chunks.differentiate(at_once or chunks.logits(r, c), r, c)
+    hidden, weight, of_mean = chunks.hidden, chunks.weight, 1.0 / chunks.n
+    buffer = torch.empty_like(chunks.student, dtype=hidden.dtype if hidden.dtype == weight.dtype else torch.float32)
+    of_hidden = accumulator = d_hidden
+    if wanted[0] and (counting is not None or d_hidden.dtype != torch.float32):
+        of_hidden = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
+    direct = len(chunks.rows) == 1 or d_weight.dtype == torch.float32
+    if wanted[1] and not direct:
+        accumulator = d_weight.new_empty(chunks.columns[0].stop, d_weight.shape[1], dtype=torch.float32)
+    for c in reversed(chunks.columns):
+        of_weight = part(d_weight, c) if direct else accumulator[: c.stop - c.start]
+        weight_c, of_bias = part(weight, c), None
+        for r in reversed(chunks.rows):
+            d_logits = chunks.differentiate(r, c, buffer)
             if wanted[0]:
-                of_hidden[r] += _product(d_logits, weight)
+                add_product(part(of_hidden, r), d_logits, weight_c, of_mean, first=c is chunks.columns[-1])
             if wanted[1]:
-                of_weight = _sum(of_weight, _product(d_logits.t(), chunks.hidden[r]))
+                add_product(of_weight, d_logits.t(), part(hidden, r), of_mean, first=r is chunks.rows[-1])
             if wanted[2]:
-                of_bias = _sum(of_bias, d_logits.sum(0, dtype=torch.float32))
-        if of_weight is not None:
-            torch.div(of_weight, chunks.n, out=d_weight[c])
+                more = d_logits.sum(0, dtype=torch.float32)
+                of_bias = more if of_bias is None else of_bias.add_(more)
+        if wanted[1] and not direct:
+            d_weight[c].copy_(of_weight)
         if of_bias is not None:
-            torch.div(of_bias, chunks.n, out=d_bias[c])
-    if wanted[0] and counting is None:
-        d_hidden.copy_(of_hidden.div_(chunks.n))
-    elif wanted[0] and counting is not None:
-        d_hidden.zero_().index_copy_(0, counting, of_hidden.div_(chunks.n).to(d_hidden.dtype))
+            torch.mul(of_bias, of_mean, out=d_bias[c])
+    if wanted[0] and counting is not None:
+        d_hidden.zero_().index_copy_(0, counting, of_hidden.to(d_hidden.dtype))
+    elif of_hidden is not d_hidden:
+        d_hidden.copy_(of_hidden)
 
 
-def _sum(before: Tensor | None, more: Tensor) -> Tensor:
-    return more if before is None else before.add_(more)
+_forward = torch.library.custom_op(
+    "bistil_kernels::linear_distillation_kl",
+    _value_and_gradients,
+    mutates_args=(),
+    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor teacher_hidden, Tensor teacher_weight,"
+    " Tensor? teacher_bias, float temperature, Tensor? labels, float alpha_ce, int ignore_index, bool[] wanted)"
+    " -> (Tensor, Tensor, Tensor[])",
+)
 
 
 @_forward.register_fake

@@ -31,8 +31,9 @@ def compare_rows(
         real = inside & (tl.load(valid + at * v_n, mask=inside, other=0) != 0)
     exists = (column < V)[None, :]
     wanted = real[:, None] & exists
-    s = tl.load(student + at[:, None] * s_n + column[None, :] * s_v, mask=wanted, other=0.0).to(tl.float32)
-    t = tl.load(teacher + at[:, None] * t_n + column[None, :] * t_v, mask=wanted, other=0.0).to(tl.float32)
+    at_s, at_t = (column.to(tl.int64) * s_v)[None, :], (column.to(tl.int64) * t_v)[None, :]  # of a transpose, far apart
+    s = tl.load(student + at[:, None] * s_n + at_s, mask=wanted, other=0.0).to(tl.float32)
+    t = tl.load(teacher + at[:, None] * t_n + at_t, mask=wanted, other=0.0).to(tl.float32)
     s = tl.where(exists, s * inverse_temperature, float("-inf"))
     t = tl.where(exists, t * inverse_temperature, float("-inf"))
     s -= tl.max(s, 1)[:, None]

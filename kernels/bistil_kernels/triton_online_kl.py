@@ -20,3 +20,13 @@ def taken_in(s, t, max_s, sum_s, max_t, sum_t, cross):
     sum_t = sum_t * shrink_t + tl.sum(p_t)
     cross = cross * shrink_t + tl.sum(tl.where(p_t > 0, p_t * (t - s), 0.0))
     return new_s, sum_s, new_t, sum_t, cross
+
+
+@triton.jit
+def joined(max_s, sum_s, max_t, sum_t, cross, other_max_s, other_sum_s, other_max_t, other_sum_t, other_cross):
+    """The state of a row, from those of two parts of it."""
+    new_s, new_t = tl.maximum(max_s, other_max_s), tl.maximum(max_t, other_max_t)
+    shrink_t, other_shrink_t = tl.exp(max_t - new_t), tl.exp(other_max_t - new_t)
+    sum_s = sum_s * tl.exp(max_s - new_s) + other_sum_s * tl.exp(other_max_s - new_s)
+    sum_t = sum_t * shrink_t + other_sum_t * other_shrink_t
+    return new_s, sum_s, new_t, sum_t, cross * shrink_t + other_cross * other_shrink_t

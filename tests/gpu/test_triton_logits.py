@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from bistil_kernels import distillation_kl, linear_distillation_kl
+from bistil_kernels.triton_chunk_shape import chunk_shape, processors
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -58,7 +59,8 @@ def test_kl_is_as_exact_as_torchs(shape: tuple[int, int], dtype: torch.dtype) ->
 @pytest.mark.parametrize("dtype", ALLOWANCE)
 @pytest.mark.parametrize("alpha_ce", [0.0, 0.5])
 @pytest.mark.parametrize(
-    ("N", "V", "D"), [(32, 30_522, 768), (300, 30_522, 768), (2500, 30_522, 1024), (300, 250_002, 768)]
+    ("N", "V", "D"),
+    [(2, 30_522, 768), (32, 30_522, 768), (300, 30_522, 768), (2500, 30_522, 1024), (300, 250_002, 768)],
 )
 def test_linear_kl_is_as_exact_as_making_the_logits(
     N: int, V: int, D: int, alpha_ce: float, dtype: torch.dtype
@@ -119,7 +121,8 @@ def test_linear_kl_needs_little_memory_beside_its_gradients() -> None:
     before = torch.cuda.memory_allocated()
     linear_distillation_kl(hidden, weight, teacher_hidden, teacher_weight).backward()
     used = torch.cuda.max_memory_allocated() - before - 2 * (N + V) * D
-    assert used < 128 * 2**20, f"{used / 2**20:.0f} MiB"
+    rows, columns = chunk_shape(N, V, processors(hidden.device))
+    assert used < 10 * rows * columns + 64 * 2**20, f"{used / 2**20:.0f} MiB"
 
 
 def test_kl_never_waits_for_the_device() -> None:

@@ -48,6 +48,12 @@ def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, An
             every = {**scaled, **everyone, "valid_rows": None}
             add(kernels.compare_rows, f" V={V}, every row", one, every, module.on_chip(V))
             add(kernels.compare_rows, f" V={V}, no gradient", one, {**scaled, "gradient": None}, module.on_chip(V))
+    if every_form:
+        transposed = {**one, "s_v": "i32:16", "t_v": "i32:16"}
+        ones = {**scaled, "s_n": 1, "t_n": 1, "v_n": 1}
+        transposed = {k: v for k, v in transposed.items() if k not in ones}
+        name, settings = f"{dtype} V={lengths[-1]}, transposed", module.on_chip(lengths[-1])
+        found.append(row(kernels.compare_rows, name, transposed, ones, settings, capability))
     alone = {**everyone, "valid_rows": None, "N": 1, "SCALED": dtype != "fp16"}
     add(kernels.compare_rows, " V=16, one row", one, alone, module.on_chip(16))
     long = {**signature, "statistics": "*fp32", "losses": "*fp32"}
@@ -79,11 +85,11 @@ def _of_means(capability: int) -> list[dict[str, Any]]:
 
 def _of_chunks(capability: int) -> list[dict[str, Any]]:
     """Those of the linear form, whose logits are always fp32."""
-    from bistil_kernels import triton_linear_logits as module
+    from bistil_kernels import triton_linear_chunks as module
     from bistil_kernels import triton_logit_chunks as kernels
 
     found = []
-    sizes: dict[str, str] = dict.fromkeys(("n", "columns", "first_column"), "i32")
+    sizes: dict[str, str] = dict.fromkeys(("n", "columns", "first_column"), "i32") | {"stride": "i32:16"}
     sizes |= dict.fromkeys(("temperature", "inverse_temperature"), "fp32")
     chunk = dict.fromkeys(("student", "teacher", "state"), "*fp32") | sizes
     for hard in (False, True):
@@ -97,10 +103,29 @@ def _of_chunks(capability: int) -> list[dict[str, Any]]:
             name = f"{dtype}{'' if biased else ', no bias'}{', labels' if hard else ''}"
             found.append(row(kernels.accumulate_statistics, name, types, constants, module.READING, capability))
             backward = {**types, "gradient": f"*{dtype}", "alpha_ce": "fp32"}
+            del backward["n"]
             found.append(row(kernels.differentiate_chunk, name, backward, constants, module.READING, capability))
-        last = {"state": "*fp32", "value": "*fp32", "n": "i32", "temperature": "fp32", "alpha_ce": "fp32"}
+        last = {
+            "state": "*fp32",
+            "value": "*fp32",
+            "n": "i32",
+            "splits": "i32",
+            "temperature": "fp32",
+            "alpha_ce": "fp32",
+        }
         name = "labels" if hard else ""
         found.append(row(kernels.finish_positions, name, last, {"HARD": hard}, module.FINISHING, capability))
+        unsplit = {"HARD": hard, "splits": 1}  # all but small numbers of positions
+        types = {k: v for k, v in last.items() if k not in unsplit}
+        name = "labels, one split" if hard else "one split"
+        found.append(row(kernels.finish_positions, name, types, unsplit, module.FINISHING, capability))
+    alone = {"HARD": True, "n": 1}
+    types = {**chunk, "labels": "*i64"} | dict.fromkeys(("student_bias", "teacher_bias"), "*bf16")
+    types = {k: v for k, v in types.items() if k not in alone}
+    name = "bf16, labels, one position"
+    found.append(row(kernels.accumulate_statistics, name, types, alone, module.READING, capability))
+    types = {k: v for k, v in last.items() if k not in alone}
+    found.append(row(kernels.finish_positions, "labels, one position", types, alone, module.FINISHING, capability))
     return found
 
 

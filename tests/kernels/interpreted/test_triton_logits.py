@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from bistil_kernels import distillation_kl, triton_logits
@@ -47,6 +49,26 @@ def test_a_kept_graph_gives_its_gradient_again_for_any_upstream() -> None:
     )
     assert torch.equal(first, again)
     torch.testing.assert_close(third, 3 * first)
+
+
+def test_entries_more_than_int32_can_say_apart_are_found(tmp_path: Path) -> None:
+    apart = 2**30
+    file = tmp_path / "logits"  # of its 8 GiB, only the pages touched here ever exist
+    everything = torch.from_file(str(file), shared=True, size=2**32 + 4096, dtype=torch.bfloat16)
+    file.unlink()
+    student = everything.as_strided((3, 3), (1, apart), 2**31)
+    teacher = everything.as_strided((3, 3), (1, apart), 2**31 + 64)
+    drawn = torch.randn(2, 3, 3).bfloat16()
+    student.copy_(drawn[0])
+    teacher.copy_(drawn[1])
+    for inputs in ((student, drawn[1]), (drawn[0], teacher)):
+        leaf = inputs[0].detach().requires_grad_()
+        value = distillation_kl(leaf, inputs[1])
+        (gradient,) = torch.autograd.grad(value, leaf)
+        close = drawn[0].clone().requires_grad_()
+        wanted = distillation_kl(close, drawn[1])
+        assert torch.equal(value, wanted)
+        assert torch.equal(gradient, torch.autograd.grad(wanted, close)[0])
 
 
 def test_entries_neither_can_choose_cost_nothing() -> None:

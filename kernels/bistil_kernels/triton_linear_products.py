@@ -1,0 +1,35 @@
+"""The matrix products of the linear form: by cuBLAS, accumulated in fp32, into memory that is there already."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """out = a @ b, in fp32."""
+    if out.is_meta:  # nothing to compute, and torch 2.11 has no rule for `out_dtype` there
+        return
+    if a.dtype == b.dtype != torch.float32 and not a.is_cpu:
+        torch.mm(a, b, out_dtype=torch.float32, out=out)
+    else:
+        torch.mm(a.float(), b.float(), out=out)
+
+
+def add_product(total: Tensor, a: Tensor, b: Tensor, factor: float, first: bool) -> None:
+    """total += factor · (a @ b), or, where it is the first product and total holds anything, total = factor · (a @ b).
+
+    `total` is fp32, or gets one product only: it is rounded once (in bf16 too, unless cuBLAS splits the sum and the
+    program allows reductions in bf16, which is torch's default).
+    """
+    if total.is_meta:
+        return
+    beta = 0.0 if first else 1.0
+    if a.dtype == b.dtype == total.dtype and not (a.is_cpu and a.dtype != torch.float32):
+        total.addmm_(a, b, beta=beta, alpha=factor)
+    elif total.dtype != torch.float32:
+        total.copy_(torch.mm(a.float(), b.float()).mul_(factor))
+    elif a.dtype == b.dtype and not a.is_cpu:
+        torch.addmm(total, a, b, out_dtype=torch.float32, beta=beta, alpha=factor, out=total)
+    else:
+        total.addmm_(a.float(), b.float(), beta=beta, alpha=factor)
