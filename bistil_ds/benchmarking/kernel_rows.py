@@ -94,6 +94,7 @@ class Bench:
                 row |= {"seconds": statistics.median(seconds[name])}
                 row |= {"device_seconds": statistics.median(device_seconds[name])}
                 row |= {"peak_bytes": peaks[name]}
+                row |= {"gradient_bytes": sum(x.nbytes for x in alive[name].leaves)}
                 if OURS in alive:
                     row["time_over_ours"] = paired_ratio(seconds[name], seconds[OURS])
                     row["device_time_over_ours"] = paired_ratio(device_seconds[name], device_seconds[OURS])
@@ -130,11 +131,14 @@ class Bench:
         reached = {"copy_bandwidth": ours.get("of_copy_bandwidth"), "roofline": ours.get("of_roofline")}
         reached["memory"] = ours["peak_bytes"] / eager_peak if eager_peak else None
         reached |= {name: row.get("time_over_ours") for name, row in by_way.items()}
-        alone = {name: row["device_time_over_ours"] for name, row in by_way.items() if "device_time_over_ours" in row}
-        return [
-            aim.verdict(reached.get(aim.of)) + (f" (the device alone {alone[aim.of]:.3g})" if aim.of in alone else "")
-            for aim in case.aims
-        ]
+        notes = {
+            name: f" (the device alone {row['device_time_over_ours']:.3g})"
+            for name, row in by_way.items()
+            if "device_time_over_ours" in row
+        }
+        if eager_peak:
+            notes["memory"] = f" (the returned gradients alone {ours['gradient_bytes'] / eager_peak:.3g})"
+        return [aim.verdict(reached.get(aim.of)) + notes.get(aim.of, "") for aim in case.aims]
 
     def _peak(self, way: Subject) -> int | None:
         """Bytes allocated at most during a call, those before it not counted; None where nobody counts them."""

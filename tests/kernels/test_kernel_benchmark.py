@@ -123,6 +123,13 @@ def test_aims_say_by_how_much_they_are_missed() -> None:
     assert Aim("liger", 1).verdict(None) == "liger >= 1: not measured"
 
 
+def test_the_memory_aim_is_said_beside_what_the_gradients_alone_need() -> None:
+    planned = replace(case(lambda x: x), aims=[Aim("memory", 0.1, below=True)])
+    rows = [{"way": OURS, "peak_bytes": 30, "gradient_bytes": 20}, {"way": EAGER, "peak_bytes": 100}]
+    verdicts = Bench._verdicts(SimpleNamespace(device=torch.device("cuda")), planned, rows)  # type: ignore[arg-type]
+    assert verdicts == ["memory < 0.1: 0.3, missed (the returned gradients alone 0.2)"]
+
+
 @pytest.mark.parametrize("size", [2, 4])
 def test_touched_sectors_are_those_of_a_random_mask(size: int) -> None:
     torch.manual_seed(0)
