@@ -48,8 +48,9 @@ def attention_map_loss(
     Raises:
         ValueError: numbers of pairs, shapes or kind do not fit, or upstream is 0.
 
-    On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq and 12·B·H·T
-    bytes of statistics a pair, and backward forms the tiles again for dk (`triton_attention_map` counts the bytes).
+    On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq (in fp32 for fp16)
+    and 12·B·H·T bytes of statistics a pair, and backward forms the tiles again for dk (`triton_attention_map` counts
+    the bytes).
     On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
     the value: both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and
     dk, the queries and keys of one sequence (or of short ones, 2¹⁸ elements of each), a few blocks. Bytes moved:

@@ -54,14 +54,14 @@ def test_is_as_exact_as_comparing_whole_maps(
         assert_as_exact_as_plain(lambda x: call(x, mask, kind, True), lambda x: plain(x, mask, kind, True), x, 2)
 
 
-@pytest.mark.parametrize("kind", ["mse", "kl"])
-@pytest.mark.parametrize("length", [1, 17, 64, 65, 128, 300])
-@pytest.mark.parametrize("mask_name", ["none given", "right padding", "holes", "an empty sequence"])
-@pytest.mark.parametrize("mask_queries", [True, False])
-def test_is_as_exact_at_any_length(kind: str, length: int, mask_name: str, mask_queries: bool) -> None:
+@pytest.mark.parametrize("length", [1, 17, 65, 300])
+@pytest.mark.parametrize(("mask_name", "mask_queries"), [("none given", True), ("holes", True), ("holes", False)])
+def test_is_as_exact_at_any_length(length: int, mask_name: str, mask_queries: bool) -> None:
     x, mask = queries_keys(4, 3, length, 64, 64, torch.bfloat16), draw_mask(mask_name, 4, length)
+    if mask is not None:
+        mask[0], mask[1, length // 2 :] = False, False
     assert_as_exact_as_plain(
-        lambda x: call(x, mask, kind, mask_queries), lambda x: plain(x, mask, kind, mask_queries), x, trained=2
+        lambda x: call(x, mask, "mse", mask_queries), lambda x: plain(x, mask, "mse", mask_queries), x, trained=2
     )
 
 
