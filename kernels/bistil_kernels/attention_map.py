@@ -48,7 +48,7 @@ def attention_map_loss(
     Raises:
         ValueError: numbers of pairs, shapes or kind do not fit, or upstream is 0.
 
-    On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq (in fp32 for fp16)
+    On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq (fp32 for fp16)
     and 12·B·H·T bytes of statistics a pair, and backward forms the tiles again for dk (`triton_attention_map` counts
     the bytes).
     On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
