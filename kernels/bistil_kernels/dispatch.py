@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, wraps
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable as torchs_once_differentiable
 from torch.nn import Parameter
 
 
@@ -27,6 +29,17 @@ def is_direct(tensors: Iterable[Tensor]) -> bool:
         return False
     plain = all(type(x) in (Tensor, Parameter) for x in tensors)
     return plain and torch._C._functorch.peek_interpreter_stack() is None
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """torch's, at no cost to a backward pass that nobody differentiates."""
+    checked = torchs_once_differentiable(backward)
+
+    @wraps(backward)
+    def run(ctx: Any, *upstream: Any) -> Any:
+        return (checked if torch.is_grad_enabled() else backward)(ctx, *upstream)
+
+    return run
 
 
 @cache

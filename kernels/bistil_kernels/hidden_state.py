@@ -74,8 +74,8 @@ def _check(
     if len(set(counts)) > 1:
         raise ValueError(f"hidden_state_loss: numbers of student states, teacher states, projections differ: {counts}")
     for i, (s, t) in enumerate(zip(student, teacher)):
-        width = t.shape[-1] if projections is None else projections[i].shape[-1]
-        if s.dim() != 3 or s.shape != (*t.shape[:-1], width):
+        expected = t.shape if projections is None else (*t.shape[:-1], projections[i].shape[-1])
+        if s.dim() != 3 or s.shape != expected:
             raise ValueError(f"hidden_state_loss: pair {i}: student {list(s.shape)} against teacher {list(t.shape)}")
         if mask is not None and (mask.dtype != torch.bool or mask.shape != s.shape[:2]):
             raise ValueError(f"hidden_state_loss: mask is {mask.dtype} {list(mask.shape)}, expected bool [B, T]")

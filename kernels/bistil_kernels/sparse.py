@@ -40,12 +40,11 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
     if isinstance(dense_grad, Tensor):
         return gather_at([dense_grad], [indices])[0]  # type: ignore[list-item]
     _check("gather_at", dense_grad, indices)
-    tensors = [x.detach() for x in dense_grad]
-    if dispatch.on_triton(tensors):
+    if dispatch.on_triton(dense_grad):
         from bistil_kernels import triton_sparse
 
-        return triton_sparse.gather_at(tensors, list(indices))
-    return [_picked(x, i) for x, i in zip(tensors, indices)]
+        return triton_sparse.gather_at(dense_grad, list(indices))
+    return [_picked(x.detach(), i) for x, i in zip(dense_grad, indices)]
 
 
 @overload
@@ -81,12 +80,11 @@ def swap_in(
         if new.shape != index.shape or new.dtype != x.dtype or new.device != x.device:
             found, expected = f"{new.dtype} {list(new.shape)} on {new.device}", f"{x.dtype} {list(index.shape)}"
             raise ValueError(f"swap_in: values {n} are {found}, expected {expected} on {x.device}")
-    tensors, news = [x.detach() for x in weight], [x.detach() for x in values]
-    if dispatch.on_triton(tensors):
+    if dispatch.on_triton(weight):
         from bistil_kernels import triton_sparse
 
-        return triton_sparse.swap_in(tensors, list(indices), news)
-    return [_swap(*each) for each in zip(tensors, indices, news)]
+        return triton_sparse.swap_in(weight, list(indices), list(values))
+    return [_swap(x.detach(), i, new.detach()) for x, i, new in zip(weight, indices, values)]
 
 
 def _swap(weight: Tensor, index: Tensor, new: Tensor) -> Tensor:

@@ -81,25 +81,32 @@ class SparseAdamW(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            of_step: dict[int, list[SparseDelta]] = {}
+            of_step: dict[int, list[tuple[SparseDelta, dict[str, Any], Tensor]]] = {}
             for parameter in group["params"]:
-                delta = self._deltas[parameter]
-                if parameter.grad is None and delta.weight.grad is None:
+                delta, gradient = self._deltas[parameter], parameter.grad
+                if gradient is None:
+                    gradient = delta.weight.grad
+                if gradient is None:
                     continue
                 state = self.state[parameter]
                 if not state:
                     state["step"] = 0
                     state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
                 state["step"] += 1
-                of_step.setdefault(state["step"], []).append(delta)
-            for step, deltas in of_step.items():
-                self._update(group, deltas, step)
+                of_step.setdefault(state["step"], []).append((delta, state, gradient))
+            for step, each in of_step.items():
+                deltas, states, gradients = (list(x) for x in zip(*each))
+                self._update(group, deltas, states, gradients, step)
         return loss
 
-    def _update(self, group: dict[str, Any], deltas: list[SparseDelta], step: int) -> None:
-        states = [self.state[x.delta_K] for x in deltas]
-        found = (x.weight.grad if x.delta_K.grad is None else x.delta_K.grad for x in deltas)
-        gradients = [x for x in found if x is not None]
+    def _update(
+        self,
+        group: dict[str, Any],
+        deltas: list[SparseDelta],
+        states: list[dict[str, Any]],
+        gradients: list[Tensor],
+        step: int,
+    ) -> None:
         if is_served(deltas):
             moments = [(s["exp_avg"], s["exp_avg_sq"]) for s in states]
             settings = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}

@@ -84,7 +84,8 @@ class SparseUpdate:
     def __init__(self, deltas: Sequence[SparseDelta]) -> None:
         self.deltas = list(deltas)
         self._places: object = None
-        self._launches: list[tuple[Table, dict[str, Any]]] = []
+        self._gradients: list[int] = []
+        self._launches: list[tuple[Table, dict[str, Any], list[int]]] = []
         self._alive: list[Tensor] = []  # what was compared by identity
 
     def adamw(
@@ -119,21 +120,27 @@ class SparseUpdate:
         """`extra`: first and second moments and gradients of each delta, or nothing to leave the deltas as they are."""
         deltas, gradients = self.deltas, extra[2] if extra else []
         fixed = [y for x in deltas for y in (x.indices_K, x.start_K)] + [x for column in extra[:2] for x in column]
-        moving = [x.weight for x in deltas] + [x.delta_K for x in deltas] + list(gradients)
+        moving, address = [x.weight for x in deltas] + [x.delta_K for x in deltas], Tensor.data_ptr
         dense = [bool(extra) and x.delta_K.grad is None for x in deltas]
-        places = ([x.data_ptr() for x in moving], [x.dtype for x in gradients], dense, [id(x) for x in fixed])
+        places = (list(map(address, moving)), [x.dtype for x in gradients], dense, list(map(id, fixed)))
+        found = list(map(address, gradients))
         if places != self._places:
             self._places, self._alive, self._launches = places, fixed, list(self._build(extra, dense))
-        for table, constants in self._launches:
+        elif found != self._gradients:  # those of most loops move with every step
+            for table, _, group in self._launches:
+                table.replace(6, [found[n] for n in group])
+        self._gradients = found
+        for table, constants, _ in self._launches:
             with device_of(table.tensor):
                 update_deltas[(table.blocks,)](table.tensor, table.P, *scalars, **table.constants, **constants)
 
     def _build(
         self, extra: Sequence[Sequence[Tensor]], dense: Sequence[bool]
-    ) -> Iterator[tuple[Table, dict[str, Any]]]:
+    ) -> Iterator[tuple[Table, dict[str, Any], list[int]]]:
+        """Each launch's table, constants beside the table's, and deltas."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for n, x in enumerate(self.deltas):
-            if len(x.indices_K):
+            if x.indices_K.numel():
                 gradient = (extra[2][n] if extra else x.delta_K).dtype
                 groups.setdefault((x.weight.device, dense[n], x.weight.dtype, gradient, x.indices_K.dtype), []).append(
                     n
@@ -145,8 +152,8 @@ class SparseUpdate:
             names = dict(zip(("WEIGHT", "GRADIENT", "INDEX"), map(triton_dtype, dtypes)))  # type: ignore[arg-type]
             scattered = (0, 6) if is_dense else (0,)
             settings = update_settings(some[0].weight.dtype)
-            table = Table([len(x.indices_K) for x in some], columns, settings["BLOCK"], scattered)
-            yield table, {"ADAMW": bool(extra), "DENSE": is_dense, **names, **settings}
+            table = Table([x.indices_K.numel() for x in some], columns, settings["BLOCK"], scattered)
+            yield table, {"ADAMW": bool(extra), "DENSE": is_dense, **names, **settings}, group
 
 
 @torch.library.custom_op(

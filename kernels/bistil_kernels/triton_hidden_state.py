@@ -12,15 +12,16 @@ backward always multiplies; "cosine" keeps the gradient in fp32.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from bistil_kernels.dispatch import is_direct
+from bistil_kernels.dispatch import is_direct, once_differentiable
 from bistil_kernels.precision import kept_dtype
-from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, layout, picked, scatter
+from bistil_kernels.triton_launch import Launch
+from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, layouts, picked, scatter
 from bistil_kernels.triton_scaling import scaled
 from bistil_kernels.triton_state_tiles import compare_states, finish
 
@@ -41,12 +42,12 @@ def hidden_state_loss(
     """`bistil_kernels.hidden_state_loss` of fp32, bf16 or fp16 states, checked already, on a CUDA device (on a CPU only
     under Triton's interpreter)."""
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in student)
+    if is_direct([*student, *teacher, *(projections or ())]):
+        if with_gradient:
+            return _Direct.apply(teacher, mask, projections, kind, float(upstream), *student)
+        return _forward(student, teacher, mask, projections, kind, float(upstream), False)[0]
     targets = [x.detach() for x in teacher]
     matrices = None if projections is None else [x.detach() for x in projections]
-    if is_direct([*student, *targets]):
-        if with_gradient:
-            return _Direct.apply(targets, mask, matrices, kind, float(upstream), *student)
-        return _forward(student, targets, mask, matrices, kind, float(upstream), False)[0]
     op = torch.ops.bistil_kernels.hidden_state
     return op(list(student), targets, mask, matrices, kind, float(upstream), with_gradient)[0]
 
@@ -58,11 +59,18 @@ def forward_settings(projected: bool, dtype: torch.dtype) -> dict[str, int]:
     return PROJECTED_FP32 if dtype == torch.float32 else PROJECTED
 
 
+@cache
+def _launches(cosine: bool, halved: bool, projected: bool, dtype: torch.dtype) -> tuple[Launch, Launch]:
+    settings = forward_settings(projected, dtype)
+    return Launch(compare_states, COSINE=cosine, HALVED=halved, **settings), Launch(finish, HALVED=halved, **FINISHING)
+
+
 def _buffers(student: Sequence[Tensor], kind: str, with_gradient: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Values [P], the upstreams [P] that gradients are prepared for, and those, contiguous (none if not wanted)."""
-    values, prepared = (torch.empty(len(student), dtype=torch.float32, device=student[0].device) for _ in range(2))
+    values, prepared = [torch.empty(len(student), dtype=torch.float32, device=student[0].device) for _ in range(2)]
     dtypes = [x.dtype if kind == "mse" else kept_dtype(x.dtype) for x in student] if with_gradient else []
-    return values, prepared, [torch.empty(x.shape, dtype=t, device=x.device) for x, t in zip(student, dtypes)]
+    like, memory = torch.empty_like, torch.contiguous_format  # the quickest way to a small tensor
+    return values, prepared, [like(x, dtype=t, memory_format=memory) for x, t in zip(student, dtypes)]
 
 
 def _forward(
@@ -74,42 +82,44 @@ def _forward(
     upstream: float,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
+    columns = [student, teacher, *([] if projections is None else [projections])]
     values, prepared, gradients = _buffers(student, kind, with_gradient)
     real_tokens = None if mask is None else mask.sum()
-    together = zip(student, teacher) if projections is None else zip(student, teacher, projections)
     with device_of(student[0]):
-        for pairs in launches([layout(*x) for x in together]):
+        for pairs in launches(layouts(*columns)):
             s, t = student[pairs[0]], teacher[pairs[0]]
             B, T, D = s.shape
-            settings = forward_settings(projections is not None, t.dtype)
-            shape = grid(B * T, settings["ROWS"], len(pairs))
+            fits = kind == "cosine", kind == "mse" and s.dtype == torch.float16
+            compare, conclude = _launches(*fits, projections is not None, t.dtype)
+            shape = grid(B * T, compare.constants["ROWS"], len(pairs))
             partials = torch.empty(len(pairs), shape[0], dtype=torch.float32, device=s.device)
-            halved = kind == "mse" and s.dtype == torch.float16
-            compare_states[shape](
-                picked(student, pairs),
-                picked(teacher, pairs),
-                None if projections is None else picked(projections, pairs),
-                picked(gradients, pairs) if gradients else None,
-                mask,
-                real_tokens,
-                partials,
-                B * T,
-                T,
-                D,
-                t.shape[-1],
-                *s.stride(),
-                *t.stride(),
-                *((0, 0) if projections is None else projections[pairs[0]].stride()),
-                *((0, 0) if mask is None else mask.stride()),
-                upstream,
-                COSINE=kind == "cosine",
-                HALVED=halved,
-                **settings,
+            of_projection = (0, 0) if projections is None else projections[pairs[0]].stride()
+            compare(
+                shape,
+                (
+                    picked(student, pairs),
+                    picked(teacher, pairs),
+                    None if projections is None else picked(projections, pairs),
+                    picked(gradients, pairs) if gradients else None,
+                    mask,
+                    real_tokens,
+                    partials,
+                ),
+                (
+                    B * T,
+                    T,
+                    D,
+                    t.shape[-1],
+                    *s.stride(),
+                    *t.stride(),
+                    *of_projection,
+                    *((0, 0) if mask is None else mask.stride()),
+                ),
+                (upstream,),
             )
             v, u = gathered(values, pairs), gathered(prepared, pairs)
-            width = D if kind == "mse" else 1
-            sizes = (shape[0], B * T, width)
-            finish[(len(pairs),)](partials, real_tokens, v, u, *sizes, upstream, HALVED=halved, **FINISHING)
+            sizes = shape[0], B * T, D if kind == "mse" else 1
+            conclude((len(pairs),), (partials, real_tokens, v, u), sizes, (upstream,))
             scatter(v, values, pairs)
             scatter(u, prepared, pairs)
     return values, prepared, gradients
@@ -121,9 +131,9 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        teacher: list[Tensor],
+        teacher: Sequence[Tensor],
         mask: Tensor | None,
-        projections: list[Tensor] | None,
+        projections: Sequence[Tensor] | None,
         kind: str,
         upstream: float,
         *student: Tensor,

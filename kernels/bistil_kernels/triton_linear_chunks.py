@@ -9,7 +9,7 @@ import triton
 from torch import Tensor
 
 from bistil_kernels.triton_chunk_shape import chunk_shape, processors
-from bistil_kernels.triton_launch import Launch
+from bistil_kernels.triton_launch import launch_of
 from bistil_kernels.triton_linear_products import multiply
 from bistil_kernels.triton_logit_chunks import STATE, accumulate_statistics, differentiate_chunk, finish_positions
 from bistil_kernels.triton_online_kl import LEAST
@@ -17,11 +17,6 @@ from bistil_kernels.triton_online_kl import LEAST
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}
 PROGRAMS = 4  # that read logits, at least so many on each processor
-
-# without and with labels
-_ACCUMULATE = [Launch(accumulate_statistics, HARD=hard, **READING) for hard in (False, True)]
-_DIFFERENTIATE = [Launch(differentiate_chunk, HARD=hard, **READING) for hard in (False, True)]
-_FINISH = [Launch(finish_positions, HARD=hard, **FINISHING) for hard in (False, True)]
 
 
 def _slices(length: int, size: int) -> list[slice]:
@@ -58,6 +53,10 @@ class Chunks:
         self.state = self.hidden.new_zeros(self.splits + 1, self.n, STATE.value, dtype=torch.float32)
         self.state[..., :3:2] = LEAST.value
         self.overall = self.state[-1]
+        hard = self.labels is not None
+        self._accumulate = launch_of(accumulate_statistics, HARD=hard, **READING)
+        self._differentiate = launch_of(differentiate_chunk, HARD=hard, **READING)
+        self._finish = launch_of(finish_positions, HARD=hard, **FINISHING)
 
     def _make(self, r: slice, c: slice) -> tuple[int, int]:
         """Logits of the chunk, and their number of rows and columns."""
@@ -77,16 +76,16 @@ class Chunks:
         rows, columns = self._make(r, c)
         state = self.state[:, r.start :] if r.start else self.state
         sizes = self.n, columns, self.stride, c.start
-        _ACCUMULATE[self.labels is not None]((rows, self.splits), (*self._inputs(r), state), sizes, self.temperatures)
+        self._accumulate((rows, self.splits), (*self._inputs(r), state), sizes, self.temperatures)
 
     def finish(self, value: Tensor) -> None:
         numbers = (self.n, self.splits), (self.temperatures[0], self.alpha_ce)
-        _FINISH[self.labels is not None]((1,), (self.state, value), *numbers)
+        self._finish((1,), (self.state, value), *numbers)
 
     def differentiate(self, r: slice, c: slice, gradient: Tensor) -> Tensor:
         """That of the chunk's logits, in memory like theirs, [MOST_ROWS, stride] or less."""
         rows, columns = self._make(r, c)
-        _DIFFERENTIATE[self.labels is not None](
+        self._differentiate(
             (rows, -(-columns // READING["BLOCK"])),
             (*self._inputs(r), part(self.overall, r), gradient),
             (columns, self.stride, c.start),

@@ -17,6 +17,8 @@ from torch import Tensor
 MOST_PAIRS = 32  # a launch; arguments of a kernel are limited to 4 KiB
 MOST_PROGRAMS = 2048  # about a wave of an H100 or H200
 
+_dtype, _shape, _stride = Tensor.dtype.__get__, Tensor.shape.__get__, Tensor.stride  # type: ignore[attr-defined]
+
 
 @triton.jit
 def pointer_of(pointers, pair):
@@ -30,32 +32,43 @@ def pointer_of(pointers, pair):
 
 def layout(*tensors: Tensor) -> Hashable:
     """What a kernel compiles for and takes as arguments once for all pairs of a launch."""
-    return tuple((x.dtype, x.shape, x.stride()) for x in tensors)
+    return tuple([(x.dtype, x.shape, x.stride()) for x in tensors])
 
 
-def launches(layouts: Sequence[Hashable]) -> Iterator[list[int]]:
+def layouts(*columns: Sequence[Tensor]) -> list[Hashable]:
+    """`layout` of each pair, from the columns of their tensors."""
+    return list(zip(*[map(of, column) for column in columns for of in (_dtype, _shape, _stride)]))
+
+
+def launches(layouts: Sequence[Hashable]) -> Iterator[Sequence[int]]:
     """Indices of the pairs of each launch: of one layout, `MOST_PAIRS` at most."""
-    groups: dict[Hashable, list[int]] = {}
-    for i, one in enumerate(layouts):
-        groups.setdefault(one, []).append(i)
-    for group in groups.values():
+    if layouts and layouts.count(layouts[0]) == len(layouts):  # quicker than hashing them
+        groups: list[Sequence[int]] = [range(len(layouts))]
+    else:
+        of_layout: dict[Hashable, list[int]] = {}
+        for i, one in enumerate(layouts):
+            of_layout.setdefault(one, []).append(i)
+        groups = list(of_layout.values())
+    for group in groups:
         for first in range(0, len(group), MOST_PAIRS):
             yield group[first : first + MOST_PAIRS]
 
 
 def device_of(x: Tensor) -> AbstractContextManager[object]:
     """Launches go to the current device: this makes it that of `x`."""
-    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
+    if not x.is_cuda or torch.cuda.current_device() == x.get_device():
+        return nullcontext()
+    return torch.cuda.device(x.device)
 
 
 def picked(tensors: Sequence[Tensor], pairs: Sequence[int]) -> tuple[Tensor, ...]:
     """A launch's tensors, as a kernel takes them."""
-    return tuple(tensors[i] for i in pairs)
+    return tuple(tensors if len(pairs) == len(tensors) else [tensors[i] for i in pairs])
 
 
 def gathered(x_P: Tensor, pairs: Sequence[int]) -> Tensor:
     """A launch's entries of `x_P`: `x_P` itself, whatever its stride, where one launch serves all pairs."""
-    return x_P if len(pairs) == len(x_P) else torch.stack([x_P[i] for i in pairs])
+    return x_P if len(pairs) == x_P.shape[0] else torch.stack([x_P[i] for i in pairs])
 
 
 def scatter(x: Tensor, into_P: Tensor, pairs: Sequence[int]) -> None:
@@ -67,6 +80,6 @@ def scatter(x: Tensor, into_P: Tensor, pairs: Sequence[int]) -> None:
 
 def grid(size: int, block: int, pairs: int) -> tuple[int, int]:
     """(programs a pair, pairs) for kernels that loop over blocks: about `MOST_PROGRAMS`, all with equal work."""
-    blocks = triton.cdiv(size, block)
-    rounds = triton.cdiv(blocks, max(1, MOST_PROGRAMS // pairs))
-    return max(1, triton.cdiv(blocks, max(1, rounds))), pairs
+    blocks = -(-size // block)  # `triton.cdiv` is slow outside a kernel
+    rounds = -(-blocks // max(1, MOST_PROGRAMS // pairs))
+    return max(1, -(-blocks // max(1, rounds))), pairs

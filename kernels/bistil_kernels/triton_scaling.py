@@ -17,7 +17,8 @@ from torch import Tensor
 
 from bistil_kernels.dispatch import is_direct
 from bistil_kernels.precision import ROUNDING, may_be_overwritten
-from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, layout, picked, pointer_of
+from bistil_kernels.triton_launch import Launch
+from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, picked, pointer_of
 from bistil_kernels.triton_precision import rounded
 
 SCALING = {"BLOCK": 4096, "num_warps": 8}
@@ -38,14 +39,18 @@ def scaled(
 
 
 @triton.jit
-def scale(sources, targets, prepared, upstream, upstream_stride, elements, IN_PLACE: tl.constexpr, BLOCK: tl.constexpr):
-    """targets[p] = sources[p] · upstream[p] / prepared[p]; in place, nothing is read or written where these agree."""
+def scale(sources, targets, prepared, upstream, upstream_stride, elements, BLOCK: tl.constexpr):
+    """targets[p] = sources[p] · upstream[p] / prepared[p]; in place where targets is None: nothing is read or written
+    where these agree."""
     pair = tl.program_id(1)
-    source, target = pointer_of(sources, pair), pointer_of(targets, pair)
+    source = pointer_of(sources, pair)
+    target = source
+    if targets is not None:
+        target = pointer_of(targets, pair)
     expected, found = tl.load(prepared + pair), tl.load(upstream + pair * upstream_stride)
     factor = tl.where(tl.abs(found - expected) <= tl.abs(expected) * AGREEMENT, 1.0, found / expected)
     last = elements
-    if IN_PLACE:
+    if targets is None:
         last = tl.where(factor == 1.0, 0, elements)
     for first in range(tl.program_id(0).to(tl.int64) * BLOCK, last, tl.num_programs(0) * BLOCK):
         i = first + tl.arange(0, BLOCK)
@@ -53,25 +58,24 @@ def scale(sources, targets, prepared, upstream, upstream_stride, elements, IN_PL
         tl.store(target + i, rounded(x, target.dtype.element_ty), mask=i < elements)
 
 
-def _scale_into(targets: Sequence[Tensor], sources: Sequence[Tensor], prepared: Tensor, upstream: Tensor) -> None:
+_launch = Launch(scale, **SCALING)
+
+
+def _scale_into(
+    targets: Sequence[Tensor] | None, sources: Sequence[Tensor], prepared: Tensor, upstream: Tensor
+) -> None:
+    """`targets`: None for in place."""
+    contiguous = [(x.dtype, y.dtype, x.numel()) for x, y in zip(sources, targets or sources)]
     with device_of(prepared):
-        for pairs in launches([layout(*x) for x in zip(sources, targets)]):
-            elements = sources[pairs[0]].numel()
-            up = gathered(upstream, pairs)
-            scale[grid(elements, SCALING["BLOCK"], len(pairs))](
-                picked(sources, pairs),
-                picked(targets, pairs),
-                gathered(prepared, pairs),
-                up,
-                up.stride(0),
-                elements,
-                IN_PLACE=targets is sources,
-                **SCALING,
-            )
+        for pairs in launches(contiguous):
+            some, into = picked(sources, pairs), None if targets is None else picked(targets, pairs)
+            up, elements = gathered(upstream, pairs), some[0].numel()
+            pointers = some, into, gathered(prepared, pairs), up
+            _launch(grid(elements, SCALING["BLOCK"], len(pairs)), pointers, (up.stride(0), elements))
 
 
 def _scale_in_place(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor) -> None:
-    _scale_into(gradients, gradients, prepared, upstream)
+    _scale_into(None, gradients, prepared, upstream)
 
 
 torch.library.custom_op(

@@ -98,7 +98,7 @@ class _Group:
 
     def __init__(self, numbers: list[int], after: list[Tensor], before: list[Tensor]) -> None:
         self.numbers = numbers
-        self.table = Table([len(x) for x in after], [after, before], READING["BLOCK"])
+        self.table = Table([x.numel() for x in after], [after, before], READING["BLOCK"])
         self.constants = {
             "AFTER": triton_dtype(after[0].dtype),
             "BEFORE": triton_dtype(before[0].dtype),

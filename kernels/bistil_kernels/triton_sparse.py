@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bistil_kernels.dispatch import is_direct
 from bistil_kernels.sparse import BITS
 from bistil_kernels.triton_pairs import device_of
 from bistil_kernels.triton_table import Table, owner, pointer, read, span, triton_dtype
@@ -67,42 +68,46 @@ def swap_entries(
 
 def gather_at(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]:
     """`bistil_kernels.gather_at`, checked already, on a CUDA device (on a CPU only under Triton's interpreter)."""
-    return torch.ops.bistil_kernels.gather_at(tensors, indices)
+    if is_direct([*tensors, *indices]):
+        return _gather(tensors, indices)
+    return torch.ops.bistil_kernels.gather_at([x.detach() for x in tensors], indices)
 
 
 def swap_in(weights: Sequence[Tensor], indices: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
     """`bistil_kernels.swap_in`, checked already, on a CUDA device (on a CPU only under Triton's interpreter)."""
-    old = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in values]
-    torch.ops.bistil_kernels.swap_in(weights, indices, values, old)
+    with torch.no_grad():
+        old = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in values]
+        if is_direct([*weights, *indices, *values]):
+            _swap(weights, indices, values, old)
+            torch.autograd.graph.increment_version(weights)  # as the operator does
+        else:
+            weights, values = [x.detach() for x in weights], [x.detach() for x in values]
+            torch.ops.bistil_kernels.swap_in(weights, indices, values, old)
     return old
 
 
-@torch.library.custom_op(
-    "bistil_kernels::gather_at", mutates_args=(), schema="(Tensor[] tensors, Tensor[] indices) -> Tensor[]"
-)
 def _gather(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]:
     found = [
         torch.empty_like(i, dtype=x.dtype, memory_format=torch.contiguous_format) for x, i in zip(tensors, indices)
     ]
     for n in _strided(tensors):  # no kernel of ours: torch's takes strides
-        found[n] = torch.take(tensors[n], indices[n].long())
+        found[n] = torch.take(tensors[n].detach(), indices[n].long())
     indices = [x.contiguous() for x in indices]
     for group in _groups(tensors, indices):
         _launch(gather_entries, group, [tensors, indices, found])
     return found
 
 
-@_gather.register_fake
+_gather_operator = torch.library.custom_op(
+    "bistil_kernels::gather_at", _gather, mutates_args=(), schema="(Tensor[] tensors, Tensor[] indices) -> Tensor[]"
+)
+
+
+@_gather_operator.register_fake
 def _(tensors, indices):
     return [x.new_empty(i.shape) for x, i in zip(tensors, indices)]
 
 
-@torch.library.custom_op(
-    "bistil_kernels::swap_in",
-    mutates_args=("weights", "old"),
-    # the old values are written into an argument: operators that return lists cannot also change their arguments
-    schema="(Tensor(a!)[] weights, Tensor[] indices, Tensor[] values, Tensor(b!)[] old) -> ()",
-)
 def _swap(
     weights: Sequence[Tensor], indices: Sequence[Tensor], values: Sequence[Tensor], old: Sequence[Tensor]
 ) -> None:
@@ -114,6 +119,15 @@ def _swap(
         _launch(swap_entries, group, [weights, indices, values, old])
 
 
+torch.library.custom_op(
+    "bistil_kernels::swap_in",
+    _swap,
+    mutates_args=("weights", "old"),
+    # the old values are written into an argument: operators that return lists cannot also change their arguments
+    schema="(Tensor(a!)[] weights, Tensor[] indices, Tensor[] values, Tensor(b!)[] old) -> ()",
+)
+
+
 def _strided(tensors: Sequence[Tensor]) -> list[int]:
     return [n for n, x in enumerate(tensors) if not x.is_contiguous()]
 
@@ -122,14 +136,14 @@ def _groups(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[list[i
     """What one launch serves: contiguous tensors of one device, element size and index dtype."""
     groups: dict[object, list[int]] = {}
     for n, (x, index) in enumerate(zip(tensors, indices)):
-        if x.is_contiguous() and len(index):
+        if x.is_contiguous() and index.numel():
             groups.setdefault((x.device, x.element_size(), index.dtype), []).append(n)
     return list(groups.values())
 
 
 def _launch(kernel: object, group: list[int], columns: Sequence[Sequence[Tensor]]) -> None:
     picked = [[column[n] for n in group] for column in columns]
-    table = Table([len(x) for x in picked[1]], picked, MOVING["BLOCK"], scattered=(0,))
+    table = Table([x.numel() for x in picked[1]], picked, MOVING["BLOCK"], scattered=(0,))
     with device_of(picked[0][0]):
         kernel[(table.blocks,)](  # type: ignore[index]
             table.tensor,

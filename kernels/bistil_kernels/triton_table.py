@@ -13,6 +13,9 @@ their tensor are worked on without one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Any
 
 import torch
 import triton
@@ -71,22 +74,38 @@ class Table:
     ) -> None:
         first = [0]
         for size in sizes:
-            first.append(first[-1] + triton.cdiv(size, block))
-        rows = [first[:-1], list(sizes), *([x.data_ptr() for x in column] for column in columns)]
+            first.append(first[-1] - (-size // block))
+        addresses = [list(map(Tensor.data_ptr, column)) for column in columns]
         self.first, self.blocks = first, first[-1]
         self.P = len(sizes)
-        ordered = [column for n, column in enumerate(rows[2:]) if n not in scattered]
-        self.constants = {
-            "STEPS": self.P.bit_length(),
-            "ALIGNED": all(address % 16 == 0 for column in ordered for address in column),
-        }
-        self.tensor = to_device(rows, columns[0][0].device)
+        self._aligned = [n in scattered or _are_aligned(column) for n, column in enumerate(addresses)]
+        self._scattered = scattered
+        self.tensor = to_device([first[:-1], list(sizes), *addresses], columns[0][0].device)
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """What kernels compile for."""
+        return {"STEPS": self.P.bit_length(), "ALIGNED": all(self._aligned)}
+
+    def replace(self, column: int, addresses: Sequence[int]) -> None:
+        """The tensors of one column are others now: the launches to come read those."""
+        self._aligned[column] = column in self._scattered or _are_aligned(addresses)
+        self.tensor[column + 2].copy_(_on_host(addresses, self.tensor.device), non_blocking=True)
+
+
+def _are_aligned(addresses: Sequence[int]) -> bool:
+    return reduce(or_, addresses, 0) % 16 == 0
 
 
 def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
     """An int64 tensor there, by a copy that nobody waits for."""
+    return _on_host(numbers, device).to(device, non_blocking=True)
+
+
+def _on_host(numbers: Sequence[object], device: torch.device) -> Tensor:
+    """An int64 tensor from where copies to the device wait for nobody."""
     host = torch.tensor(numbers, dtype=torch.int64, device="cpu")  # whatever the default device is
-    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
+    return host.pin_memory() if device.type == "cuda" else host
 
 
 def triton_dtype(dtype: torch.dtype) -> tl.dtype:

@@ -69,9 +69,12 @@ def _of_scaling(capability: int) -> list[dict[str, Any]]:
     table = []
     both = [(x, x, place) for x in ("bf16", "fp16", "fp32") for place in ("in place", "into a new tensor")]
     for source, target, place in [*both, ("fp32", "fp16", "into a new tensor")]:
-        signature = {"sources": (f"*{source}",) * P, "targets": (f"*{target}",) * P, "prepared": "*fp32"}
-        signature |= {"upstream": "*fp32", "elements": "i32:16"}
-        constants = {"upstream_stride": 1, "IN_PLACE": place == "in place"}
+        signature = {"sources": (f"*{source}",) * P, "prepared": "*fp32", "upstream": "*fp32", "elements": "i32:16"}
+        constants: dict[str, Any] = {"upstream_stride": 1}
+        if place == "in place":
+            constants["targets"] = None
+        else:
+            signature["targets"] = (f"*{target}",) * P
         name = f"{source} {place}" if source == target else f"{source} to {target} {place}"
         table.append(row(module.scale, name, signature, constants, module.SCALING, capability))
     return table

@@ -66,3 +66,26 @@ def test_only_calls_that_nobody_watches_are_direct() -> None:
     make_fx(ask)(x)
     torch.compile(ask, backend="aot_eager")(x)
     assert answers == [True, True, False, False, False, False, False]
+
+
+def test_a_gradient_is_not_differentiated_silently() -> None:
+    """As torch's `once_differentiable` has it, with the same error."""
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        @dispatch.once_differentiable
+        def backward(ctx: Any, upstream: Tensor) -> Tensor:
+            return 2 * ctx.saved_tensors[0] * upstream
+
+    x = torch.tensor(3.0, requires_grad=True)
+    (plain,) = torch.autograd.grad(Square.apply(x) * x, x)
+    (gradient,) = torch.autograd.grad(Square.apply(x) * x, x, create_graph=True)
+    assert plain == gradient == 27.0
+    assert not plain.requires_grad
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.backward()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from bistil_kernels import SparseDelta, top_k_delta, triton_adamw, triton_sparse, write_deltas
+from bistil_kernels import SparseAdamW, SparseDelta, top_k_delta, triton_adamw, triton_sparse, write_deltas
 from bistil_kernels.triton_table import Table
 
 from tests.kernels.test_sparse import *  # noqa: F403
@@ -79,3 +80,43 @@ def test_tensors_that_start_anywhere_are_moved_too() -> None:
     old = triton_sparse.swap_in([weight], [index], [torch.ones(3001, dtype=torch.bfloat16)[1:]])[0]
     assert (weight == 1).all()
     assert torch.equal(old.view(torch.int16), before.view(torch.int16))
+
+
+def test_a_table_whose_tensors_are_replaced_knows_where_they_are_and_whether_they_are_aligned() -> None:
+    whole, shifted = torch.zeros(16), torch.zeros(17)[1:]
+    for scattered, is_aligned in (((0,), False), ((0, 1), True)):
+        table = Table([16], [[whole], [whole]], 1024, scattered=scattered)
+        table.replace(1, [shifted.data_ptr()])
+        assert table.constants["ALIGNED"] == is_aligned
+        assert table.tensor[2:].tolist() == [[whole.data_ptr()], [shifted.data_ptr()]]
+        table.replace(1, [whole.data_ptr()])
+        assert table.constants["ALIGNED"]
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_gradients_that_move_with_every_step_are_found(dense: bool) -> None:
+    """As those of most training loops do: the rest of the table stays."""
+    weights = [torch.randn(40) for _ in range(3)]
+    deltas = [SparseDelta.of(x, torch.arange(0, 40, n + 1)) for n, x in enumerate(weights)]
+    fresh = [SparseDelta.of(x.clone(), d.indices_K) for x, d in zip(weights, deltas)]
+    optimizer, other = SparseAdamW(deltas, lr=0.1), SparseAdamW(fresh, lr=0.1)
+    tables = []
+    for _ in range(3):
+        kept = [torch.randn(40 if dense else d.indices_K.numel()) for d in deltas]  # no two steps' in one place
+        for of in (deltas, fresh):
+            for delta, gradient in zip(of, kept):
+                (delta.weight if dense else delta.delta_K).grad = gradient.clone()
+        optimizer.step()
+        other._launches.clear()
+        other.step()
+        (update,) = optimizer._launches.values()
+        tables.append(update._launches[0][0])
+        assert all(torch.equal(x.weight, y.weight) for x, y in zip(deltas, fresh))
+    assert tables[0] is tables[1] is tables[2]
+
+
+def test_a_weight_swapped_past_the_dispatcher_counts_as_changed() -> None:
+    weight, index = torch.zeros(9), torch.tensor([2, 5], dtype=torch.int32)
+    before = weight._version
+    triton_sparse.swap_in([weight], [index], [torch.ones(2)])
+    assert weight._version > before
