@@ -19,14 +19,14 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bistil_kernels import triton_attention_tiles as tiles
-from bistil_kernels.dispatch import is_direct
+from bistil_kernels.dispatch import is_direct, once_differentiable
 from bistil_kernels.precision import kept_dtype
 from bistil_kernels.triton_attention_means import count_maps, finish_maps
 from bistil_kernels.triton_attention_settings import BACKWARD, FORWARD, input_kind
-from bistil_kernels.triton_pairs import device_of, gathered, launches, layout, picked, scatter
+from bistil_kernels.triton_launch import launch_of
+from bistil_kernels.triton_pairs import device_of, gathered, launches, layouts, picked, scatter
 from bistil_kernels.triton_scaling import scaled
 
 QueriesKeys = tuple[Tensor, Tensor]
@@ -47,17 +47,20 @@ def attention_map_loss(
     only under Triton's interpreter)."""
     student, teacher = [_alike(*x) for x in student_qk], [_alike(*x) for x in teacher_qk]
     queries, keys = [q for q, _ in student], [k for _, k in student]
+    targets = [q for q, _ in teacher], [k for _, k in teacher]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in queries + keys)
-    targets = [q.detach() for q, _ in teacher], [k.detach() for _, k in teacher]
     how: Any = mask, kind == "kl", mask_queries, float(upstream), with_gradient
     if not is_direct([*queries, *keys, *targets[0], *targets[1]]):
-        return torch.ops.bistil_kernels.attention_map(queries, keys, *targets, *how)[0]
+        detached = [[x.detach() for x in column] for column in targets]
+        return torch.ops.bistil_kernels.attention_map(queries, keys, *detached, *how)[0]
     if with_gradient:
         return _Direct.apply(*targets, *how, *queries, *keys)
     return _forward(queries, keys, *targets, *how)[0]
 
 
 def _alike(queries: Tensor, keys: Tensor) -> QueriesKeys:
+    if queries.dtype == keys.dtype:
+        return queries, keys
     dtype = torch.promote_types(queries.dtype, keys.dtype)
     return queries.to(dtype), keys.to(dtype)
 
@@ -67,18 +70,20 @@ def _width(d: int, part: int) -> int:
     return 64 if part else max(16, triton.next_power_of_2(d))
 
 
-def _common(
-    four: Sequence[Tensor], mask: Tensor | None, kl: bool, mask_queries: bool, settings: Mapping[str, int]
-) -> tuple[list[Any], dict]:
-    """What the kernels over tiles share of their arguments, for a launch of pairs like `four`."""
-    q_s, _, q_t, _ = four
-    B, H, T, d_s = q_s.shape
-    d_t = q_t.shape[-1]
-    strides = [n for x in four for n in x.stride()] + list((0, 0) if mask is None else mask.stride())
-    part, full = settings["PART"], mask is None and T % settings["OWN"] == T % settings["OTHER"] == 0
+def _constants(four: Sequence[Tensor], masked: bool, kl: bool, mask_queries: bool, settings: Mapping[str, int]) -> dict:
+    """What kernels over tiles are compiled for, for a launch of pairs like `four`."""
+    T, d_s, d_t = four[0].shape[2], four[0].shape[3], four[2].shape[3]
+    part, full = settings["PART"], not masked and T % settings["OWN"] == T % settings["OTHER"] == 0
     widths = {"d_s": d_s, "d_t": d_t, "WIDTH_S": _width(d_s, part), "WIDTH_T": _width(d_t, part)}
-    scales = [LOG2_E * max(d, 1) ** -0.5 for d in (d_s, d_t)]
-    return [B * H * T, T, H, *scales, *strides], {**widths, "KL": kl, "MASK_QUERIES": mask_queries, "FULL": full}
+    return {**settings, **widths, "KL": kl, "MASK_QUERIES": mask_queries, "FULL": full}
+
+
+def _numbers(four: Sequence[Tensor], mask: Tensor | None) -> tuple[tuple[int, ...], tuple[float, float]]:
+    """Their integers and fp32 numbers."""
+    q_s, k_s, q_t, k_t = four
+    B, H, T, d = q_s.shape
+    strides = *q_s.stride(), *k_s.stride(), *q_t.stride(), *k_t.stride(), *((0, 0) if mask is None else mask.stride())
+    return (B * H * T, T, H, *strides), (LOG2_E * max(d, 1) ** -0.5, LOG2_E * max(q_t.shape[-1], 1) ** -0.5)
 
 
 def _buffers(
@@ -116,40 +121,42 @@ def _forward(
     with device_of(values):
         if mask is not None:
             counted = torch.empty(1, dtype=torch.float32, device=values.device)
-            sizes = (*mask.shape, *mask.stride())
-            count_maps[(1,)](mask, stops, counted, *sizes, KL=kl, MASK_QUERIES=mask_queries, **COUNTING)
-        for pairs in launches([layout(*four) for four in zip(*inputs)]):
+            count = launch_of(count_maps, KL=kl, MASK_QUERIES=mask_queries, **COUNTING)
+            count((1,), (mask, stops, counted), (*mask.shape, *mask.stride()))
+        for pairs in launches(layouts(*inputs)):
             four = [x[pairs[0]] for x in inputs]
             B, H, T, d = four[0].shape
             settings = FORWARD[input_kind(four[0], four[2], mask is not None, with_gradient)]
-            arguments, constants = _common(four, mask, kl, mask_queries, settings)
-            programs = max(1, triton.cdiv(T, settings["OWN"])) * B * H
+            constants = _constants(four, mask is not None, kl, mask_queries, settings)
+            programs = max(1, -(-T // settings["OWN"])) * B * H
             partials = torch.empty(len(pairs), programs, dtype=torch.float32, device=values.device)
             all_of_a_head = float(B * T if kl else B * T * T)
             if four[0].numel():
-                parts = triton.cdiv(d, constants["WIDTH_S"]) if with_gradient else 1
-                tiles.compare_maps[(programs, len(pairs), parts)](
-                    *(picked(x, pairs) for x in inputs),
-                    picked(stats, pairs) if stats else None,
-                    picked(gradients, pairs) if gradients else None,
-                    mask,
-                    None if mask is None else stops,
-                    counted,
-                    partials,
-                    all_of_a_head,
-                    upstream,
-                    *arguments,
-                    ONE_TILE=settings["OTHER"] >= T and not settings["PART"],
-                    **constants,
-                    **settings,
+                parts = -(-d // constants["WIDTH_S"]) if with_gradient else 1
+                compare = launch_of(
+                    tiles.compare_maps, ONE_TILE=settings["OTHER"] >= T and not settings["PART"], **constants
+                )
+                integers, scales = _numbers(four, mask)
+                compare(
+                    (programs, len(pairs), parts),
+                    (
+                        *(picked(x, pairs) for x in inputs),
+                        picked(stats, pairs) if stats else None,
+                        picked(gradients, pairs) if gradients else None,
+                        mask,
+                        None if mask is None else stops,
+                        counted,
+                        partials,
+                    ),
+                    integers,
+                    (*scales, all_of_a_head, upstream),
                 )
             else:
                 partials.zero_()
             results = values, factors, prepared
             own = [gathered(x, pairs) for x in results]
-            finish_maps[(len(pairs),)](
-                partials, counted, *own, programs, all_of_a_head, H, upstream, KL=kl, **FINISHING
-            )
+            finish = launch_of(finish_maps, KL=kl, **FINISHING)
+            finish((len(pairs),), (partials, counted, *own), (programs, H), (all_of_a_head, upstream))
             for x, into in zip(own, results):
                 scatter(x, into, pairs)
     return found
@@ -185,27 +192,28 @@ def _key_gradients(
     inputs = (queries_s, keys_s, queries_t, keys_t)
     gradients = [_gradient_like(x, x.dtype) for x in keys_s]
     with device_of(factors):
-        for pairs in launches([layout(*four) for four in zip(*inputs)]):
+        for pairs in launches(layouts(*inputs)):
             four = [x[pairs[0]] for x in inputs]
             B, H, T, d = four[0].shape
             if not four[0].numel():
                 continue
             settings = BACKWARD[input_kind(four[0], four[2], mask is not None, True)]
-            arguments, constants = _common(four, mask, kl, mask_queries, settings)
+            constants = _constants(four, mask is not None, kl, mask_queries, settings)
             up = gathered(upstream, pairs)
-            parts = triton.cdiv(d, constants["WIDTH_S"])
-            tiles.key_gradients[(triton.cdiv(T, settings["OWN"]) * B * H, len(pairs), parts)](
-                *(picked(x, pairs) for x in inputs),
-                picked(stats, pairs),
-                picked(gradients, pairs),
-                mask,
-                None if mask is None else stops,
-                gathered(factors, pairs),
-                up,
-                up.stride(0),
-                *arguments,
-                **constants,
-                **settings,
+            integers, scales = _numbers(four, mask)
+            launch_of(tiles.key_gradients, **constants)(
+                (-(-T // settings["OWN"]) * B * H, len(pairs), -(-d // constants["WIDTH_S"])),
+                (
+                    *(picked(x, pairs) for x in inputs),
+                    picked(stats, pairs),
+                    picked(gradients, pairs),
+                    mask,
+                    None if mask is None else stops,
+                    gathered(factors, pairs),
+                    up,
+                ),
+                (up.stride(0), *integers),
+                scales,
             )
     return gradients
 

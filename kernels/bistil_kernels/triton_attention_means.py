@@ -41,7 +41,7 @@ def count_maps(
 
 @triton.jit
 def finish_maps(
-    partials, counted, values, factors, prepared, programs, all_of_a_head, H, upstream,
+    partials, counted, values, factors, prepared, programs, H, all_of_a_head, upstream,
     KL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The means from the partial sums, the factor of the gradients (1 / what counts, twice that for "mse"), and the

@@ -31,9 +31,9 @@ from bistil_kernels.triton_precision import product
 
 @triton.jit
 def compare_maps(
-    queries_s, keys_s, queries_t, keys_t, stats, gradients, mask, stops, counted, partials, all_of_a_head, upstream,
-    layer, T, H, scale_s, scale_t,
-    qs_b, qs_h, qs_t, qs_d, ks_b, ks_h, ks_t, ks_d, qt_b, qt_h, qt_t, qt_d, kt_b, kt_h, kt_t, kt_d, m_b, m_t,
+    queries_s, keys_s, queries_t, keys_t, stats, gradients, mask, stops, counted, partials,
+    layer, T, H, qs_b, qs_h, qs_t, qs_d, ks_b, ks_h, ks_t, ks_d, qt_b, qt_h, qt_t, qt_d, kt_b, kt_h, kt_t, kt_d,
+    m_b, m_t, scale_s, scale_t, all_of_a_head, upstream,
     d_s: tl.constexpr, d_t: tl.constexpr, WIDTH_S: tl.constexpr, WIDTH_T: tl.constexpr,
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr, ONE_TILE: tl.constexpr,
     OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
@@ -107,9 +107,9 @@ def compare_maps(
 
 @triton.jit
 def key_gradients(
-    queries_s, keys_s, queries_t, keys_t, stats, gradients, mask, stops, factors, upstream, up_p, layer,
-    T, H, scale_s, scale_t,
-    qs_b, qs_h, qs_t, qs_d, ks_b, ks_h, ks_t, ks_d, qt_b, qt_h, qt_t, qt_d, kt_b, kt_h, kt_t, kt_d, m_b, m_t,
+    queries_s, keys_s, queries_t, keys_t, stats, gradients, mask, stops, factors, upstream,
+    up_p, layer, T, H, qs_b, qs_h, qs_t, qs_d, ks_b, ks_h, ks_t, ks_d, qt_b, qt_h, qt_t, qt_d, kt_b, kt_h, kt_t, kt_d,
+    m_b, m_t, scale_s, scale_t,
     d_s: tl.constexpr, d_t: tl.constexpr, WIDTH_S: tl.constexpr, WIDTH_T: tl.constexpr,
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr,
     OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,

@@ -30,13 +30,8 @@ def pointer_of(pointers, pair):
     return chosen
 
 
-def layout(*tensors: Tensor) -> Hashable:
-    """What a kernel compiles for and takes as arguments once for all pairs of a launch."""
-    return tuple([(x.dtype, x.shape, x.stride()) for x in tensors])
-
-
 def layouts(*columns: Sequence[Tensor]) -> list[Hashable]:
-    """`layout` of each pair, from the columns of their tensors."""
+    """What a kernel compiles for and takes once for all of a launch: of each pair, from columns of their tensors."""
     return list(zip(*[map(of, column) for column in columns for of in (_dtype, _shape, _stride)]))
 
 
