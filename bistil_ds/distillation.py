@@ -207,7 +207,8 @@ class Distiller:
             if self.weights["logit"].used:
                 assert view.vocabulary is not None
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
-                with torch.autocast(hidden_ND.device.type, enabled=False):  # it chooses its own precision
+                on_cpu = torch.autocast("cpu", enabled=False)  # where fp32 products are the quicker ones, too
+                with nullcontext() if hidden_ND.is_cuda else on_cpu:
                     kl = linear_distillation_kl(
                         hidden_ND,
                         weight_VD,

@@ -46,7 +46,7 @@ def attention_map_loss(
         fp32 [P] (float64 for float64 students). A pair with nothing real gives 0.
 
     Raises:
-        ValueError: numbers of pairs, shapes or kind do not fit, or upstream is 0.
+        ValueError: numbers of pairs, shapes or kind do not fit, not all is on one device, or upstream is 0.
 
     On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq (fp32 for fp16)
     and 12·B·H·T bytes of statistics a pair, and backward forms the tiles again for dk (`triton_attention_map` counts
@@ -89,6 +89,9 @@ def _check(
             raise ValueError(f"attention_map_loss: pair {i}: queries and keys {shapes} do not share [B, H, T]")
         if mask is not None and (mask.dtype != torch.bool or list(mask.shape) != [q_s[0], q_s[2]]):
             raise ValueError(f"attention_map_loss: mask is {mask.dtype} {list(mask.shape)}, expected bool [B, T]")
+        devices, first = [x.device for x in (*student, *teacher)], student_qk[0][0].device
+        if any(x != first for x in devices):
+            raise ValueError(f"attention_map_loss: pair {i} on {[str(x) for x in devices]}, expected {first}")
 
 
 class _AttentionMapLoss(torch.autograd.Function):

@@ -41,7 +41,7 @@ def hidden_state_loss(
         fp32 [P] (float64 for float64 students). A pair with nothing real gives 0.
 
     Raises:
-        ValueError: numbers of pairs, shapes or kind do not fit.
+        ValueError: numbers of pairs, shapes or kind do not fit, not all is on one device, or upstream is 0.
 
     The gradient is computed together with the value, so nothing of the teacher is kept for backward: with n = B·T and
     e bytes an element, 3·P·n·D·e bytes are read and written, and 2·P·n·D·e more where the upstream gradient is applied.
@@ -77,6 +77,8 @@ def _check(
         expected = t.shape if projections is None else (*t.shape[:-1], projections[i].shape[-1])
         if s.dim() != 3 or s.shape != expected:
             raise ValueError(f"hidden_state_loss: pair {i}: student {list(s.shape)} against teacher {list(t.shape)}")
+        if not s.device == t.device == student[0].device:
+            raise ValueError(f"hidden_state_loss: pair {i} on {s.device} and {t.device}, expected {student[0].device}")
         if mask is not None and (mask.dtype != torch.bool or mask.shape != s.shape[:2]):
             raise ValueError(f"hidden_state_loss: mask is {mask.dtype} {list(mask.shape)}, expected bool [B, T]")
 

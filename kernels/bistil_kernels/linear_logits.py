@@ -51,7 +51,8 @@ def linear_distillation_kl(
     No [N, V] buffer: logits exist in chunks, of the vocabulary on CUDA (`triton_linear_logits` counts their bytes; it
     waits for the device once where there are labels), elsewhere of rows, at most max(2²¹, V) logits. Gradients of
     hidden, weight and bias are computed with the value, so that weights are needed in forward only (ZeRO-3 has them
-    gathered there and nowhere else). Memory beyond inputs: the returned gradients and a few chunks.
+    gathered there and nowhere else). Memory beyond inputs: the returned gradients and a few chunks; for fp16 those
+    gradients in fp32 too, and off CUDA, for bf16 and fp16, both weights and the weight's gradient in fp32.
     """
     N, V = student_hidden.shape[0], student_weight.shape[0]
     expected = {
@@ -81,7 +82,8 @@ def linear_distillation_kl(
         return triton_linear_logits.linear_distillation_kl(
             student, teacher, temperature, labels, alpha_ce, ignore_index
         )
-    return _LinearKL.apply(*student, *teacher, temperature, labels, alpha_ce, ignore_index)
+    wanted = student if torch.is_grad_enabled() else [None if x is None else x.detach() for x in student]
+    return _LinearKL.apply(*wanted, *teacher, temperature, labels, alpha_ce, ignore_index)
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:

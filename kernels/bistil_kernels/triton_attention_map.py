@@ -4,7 +4,8 @@ B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an eleme
 
 Forward needs each row's softmax statistics before it can compare maps, so it forms tiles of scores twice (once where
 all keys fit in a tile), and gives the gradient at the queries; backward forms them once more, for that at the keys: 8
-products of T·T·d in all (6). Padding at a sequence's end is not worked on.
+products of T·T·d in all (6). Heads taken in parts (`triton_attention_settings`) have their scores formed anew for every
+64 entries of a gradient. Padding at a sequence's end is not worked on.
 Bytes moved, with tiles' inputs read again from the L2 cache: forward 5·P·B·H·T·d·e, and statistics of 12·P·B·H·T;
 backward 5·P·B·H·T·d·e and those statistics, and 2·P·B·H·T·d·e more unless the upstream gradient is the one forward was
 told, which the device finds out for itself. Workspace: the statistics. fp16 cannot hold a gradient before it has met

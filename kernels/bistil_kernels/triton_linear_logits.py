@@ -1,16 +1,17 @@
 """`linear_distillation_kl` on CUDA: products by cuBLAS, everything else by Triton kernels, in chunks of the vocabulary.
 
-n positions that count, V vocabulary entries, Ds and Dt the widths, e bytes an element.
+N positions, n of which count, V vocabulary entries, Ds and Dt the widths, e bytes an element.
 
 Logits exist in fp32 chunks of C of the student and of the teacher, always in the same memory (`triton_chunk_shape` says
 how many). A first sweep over the chunks finds each position's log-sum-exps; a second one, backwards, forms each chunk
 again (but the first, which is there still), its gradient, and that chunk of the weight's gradient, so that weights are
 read twice and nothing of a weight's size is ever accumulated. Memory beyond inputs and returned gradients: 10·C bytes
 (12 in fp32), 4·n·Ds for the hidden states' gradient and 4·v·Ds for a chunk of v entries of the weight's (both in bf16
-alone, and the latter only where n is more than `MOST_ROWS`), and 64·n; with labels a copy of the hidden states that
-count. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term again for the second sweep. Bytes moved beside the
-products' operands: 16·n·V a sweep (logits written and read) and 3·e·n·V (their gradient written, read twice), from the
-L2 cache where chunks fit.
+alone, and the latter only where n is more than `MOST_ROWS`), and 64·n; with labels copies of the hidden states that
+count, and of their gradient. fp16 cannot hold gradients before they have met their loss scale: beside those returned
+they are there in fp32, 4·(N + V)·Ds, until backward is over. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term
+again for the second sweep. Bytes moved beside the products' operands: 16·n·V a sweep (logits written and read) and
+3·e·n·V (their gradient written, read twice), from the L2 cache where chunks fit.
 What is fused: between the products, one kernel takes a chunk of both heads' logits into the running statistics (bias,
 temperature, softmaxes, KL and cross-entropy in one reading), and one turns a chunk into its gradient. The products
 themselves are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. Those of fp32 stay fp32, even
@@ -42,11 +43,21 @@ def linear_distillation_kl(
     ignore_index: int,
 ) -> Tensor:
     """`bistil_kernels.linear_distillation_kl` of (hidden, weight, bias) in fp32, bf16 or fp16, checked already, on a
-    CUDA device (on a CPU only under Triton's interpreter)."""
+    CUDA device (on a CPU only under Triton's interpreter). Under autocast hidden states and weights are cast to its
+    dtype first, as by `torch.nn.functional.linear`."""
+    device = student[0].device.type
+    if torch.is_autocast_enabled(device):
+        student, teacher = (_cast(*head, torch.get_autocast_dtype(device)) for head in (student, teacher))
     wanted = [x is not None and x.requires_grad and torch.is_grad_enabled() for x in student]
     targets = [None if x is None else x.detach() for x in teacher]
     op = torch.ops.bistil_kernels.linear_distillation_kl
     return op(*student, *targets, float(temperature), labels, float(alpha_ce), ignore_index, wanted)[0]
+
+
+def _cast(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    return hidden.to(dtype), weight.to(dtype), bias
 
 
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -87,6 +98,9 @@ def _value_and_gradients(
             for r in chunks.rows:
                 chunks.accumulate(r, c)
         chunks.finish(value)
+        if chunks.labels is not None:  # a device does not refuse a label that is none: the loss tells
+            outside = ((chunks.labels < 0) | (chunks.labels >= weight.shape[0])).any()
+            value.masked_fill_(outside, torch.nan)
         if any(wanted):
             _differentiate(chunks, counting, wanted, gradients)
     return value, ones, gradients

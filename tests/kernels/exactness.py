@@ -47,7 +47,7 @@ def assert_as_exact_as_plain(ours: Loss, plain: Loss, inputs: Sequence[Tensor], 
         assert ours_x is not None
         assert _error(ours_x, exact_x) <= _error(rough_x, exact_x) + ALLOWANCE[dtype]
     with torch.no_grad():
-        torch.testing.assert_close(ours(inputs), value.detach())
+        torch.testing.assert_close(ours(inputs), value.detach(), rtol=1e-4, atol=1e-7)  # of means as small as 1e-5
 
 
 def assert_near_float64(ours: Loss, plain: Loss, inputs: Sequence[Tensor], trained: int, upstream: float) -> None:

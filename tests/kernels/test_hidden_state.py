@@ -135,3 +135,9 @@ def test_gradients_add_up_over_several_passes_as_torchs_do() -> None:
 def test_what_does_not_fit_is_refused(teacher_shape: tuple[int, ...], mask: Tensor | None, kind: str) -> None:
     with pytest.raises(ValueError, match="hidden_state_loss"):
         hidden_state_loss([torch.ones(1, 2, 3)], [torch.ones(teacher_shape)], mask, kind=kind)
+
+
+def test_tensors_of_several_devices_are_refused() -> None:
+    x, far = torch.ones(1, 2, 3), torch.ones(1, 2, 3, device="meta")
+    with pytest.raises(ValueError, match=r"pair 1 on .*meta"):
+        hidden_state_loss([x, x], [x, far], None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -105,6 +106,23 @@ def test_a_frozen_head_gets_no_gradient() -> None:
     linear_distillation_kl(hidden, weight, torch.randn(3, 4), torch.randn(9, 4)).backward()
     assert hidden.grad is not None
     assert weight.grad is None
+
+
+def test_an_evaluation_makes_no_gradient_of_the_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[torch.Size] = []
+    empty_like = torch.empty_like
+
+    def watched(x: Tensor, **how: Any) -> Tensor:
+        made.append(x.shape)
+        return empty_like(x, **how)
+
+    monkeypatch.setattr(torch, "empty_like", watched)
+    inputs = torch.randn(3, 4), torch.randn(9, 4, requires_grad=True), torch.randn(3, 4), torch.randn(9, 4)
+    with torch.no_grad():
+        alone = linear_distillation_kl(*inputs)
+    assert not made
+    assert torch.equal(alone, linear_distillation_kl(*inputs))
+    assert made == [(9, 4)]
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -126,3 +126,23 @@ def test_products_of_fp32_are_not_rounded_even_where_the_program_allows_it(
         assert setting.fp32_precision == allowed
     finally:
         setting.fp32_precision = before
+
+
+def test_under_autocast_products_are_of_its_dtype() -> None:
+    inputs = draw((5, 6), (11, 6), (5, 8), (11, 8))
+    leaves = [x.requires_grad_() for x in inputs[:2]]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = linear_distillation_kl(*inputs)
+    wanted = linear_distillation_kl(*(x.bfloat16() for x in inputs))
+    assert torch.equal(found, wanted)
+    for a, b in zip(torch.autograd.grad(found, leaves), torch.autograd.grad(wanted, leaves)):
+        assert a.dtype == torch.float32
+        assert torch.equal(a, b)
+
+
+def test_a_label_outside_the_vocabulary_makes_the_loss_not_finite() -> None:
+    inputs = draw((3, 4), (9, 4), (3, 4), (9, 4))
+    for label in (9, -1):
+        labels = torch.tensor([1, label, -100])
+        assert linear_distillation_kl(*inputs, labels=labels, alpha_ce=0.5).isnan()
+        assert linear_distillation_kl(*inputs, labels=labels).isfinite(), "labels that only say what counts"
