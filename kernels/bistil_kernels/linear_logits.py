@@ -47,12 +47,14 @@ def linear_distillation_kl(
 
     Raises:
         ValueError: shapes, temperature or labels do not fit.
+        RuntimeError: a label outside [0, V) other than `ignore_index`; on CUDA, which cannot raise, the value is NaN.
 
     No [N, V] buffer: logits exist in chunks, of the vocabulary on CUDA (`triton_linear_logits` counts their bytes; it
     waits for the device once where there are labels), elsewhere of rows, at most max(2²¹, V) logits. Gradients of
     hidden, weight and bias are computed with the value, so that weights are needed in forward only (ZeRO-3 has them
     gathered there and nowhere else). Memory beyond inputs: the returned gradients and a few chunks; for fp16 those
-    gradients in fp32 too, and off CUDA, for bf16 and fp16, both weights and the weight's gradient in fp32.
+    gradients in fp32 too, and off CUDA, for bf16 and fp16, both weights and the weight's gradient in fp32. Under
+    autocast products are of its dtype.
     """
     N, V = student_hidden.shape[0], student_weight.shape[0]
     expected = {
