@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bistil_kernels import dispatch
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled, without_autocast
@@ -135,9 +134,9 @@ class _AttentionMapLoss(torch.autograd.Function):
         return total * mean
 
     @staticmethod
-    @once_differentiable
+    @dispatch.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        dq, dk = (scaled(x, upstream / ctx.upstream, ctx.dtype) for x in ctx.saved_tensors)
+        dq, dk = (scaled(x, upstream, ctx.dtype, ctx.upstream) for x in ctx.saved_tensors)
         return dq, dk, *[None] * 6
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bistil_kernels import dispatch
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
@@ -108,10 +107,10 @@ class _HiddenStateLoss(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
+    @dispatch.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, None, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return scaled(gradient, upstream / ctx.upstream, ctx.dtype), None, None, None, None, None
+        return scaled(gradient, upstream, ctx.dtype, ctx.upstream), None, None, None, None, None
 
 
 def _real_tokens(state: Tensor, mask_BT: Tensor | None) -> Tensor | int:
@@ -125,7 +124,8 @@ def _squared_error(
     if mask_BT is not None:
         difference.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)  # not a product: padding may hold inf
     count = max(_real_tokens(difference, mask_BT) * difference.shape[-1], 1)
-    value = difference.square().sum() / count  # not a dot product: BLAS loses five digits on millions of terms
+    rows = torch.linalg.vector_norm(difference, dim=-1)  # one dot product would lose five digits on millions of terms
+    value = rows.square().sum() / count
     return value, None if upstream is None else difference.mul_(2.0 * upstream / count)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bistil_kernels import dispatch
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
@@ -148,7 +147,7 @@ class _LinearKL(torch.autograd.Function):
         return total / count
 
     @staticmethod
-    @once_differentiable
+    @dispatch.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         gradients = (None if g is None else scaled(g, upstream, t) for g, t in zip(ctx.saved_tensors, ctx.dtypes))
         return (*gradients, None, None, None, None, None, None, None)

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bistil_kernels import dispatch
 from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
@@ -80,7 +79,7 @@ class _DistillationKL(torch.autograd.Function):
         return total / count
 
     @staticmethod
-    @once_differentiable
+    @dispatch.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return scaled(gradient, upstream, ctx.dtype), None, None, None

@@ -22,18 +22,18 @@ def kept_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.float16 else dtype
 
 
-def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype) -> Tensor:
-    """`gradient * upstream` in `dtype`, for a gradient saved for backward; `upstream` is a scalar.
+def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype, prepared: float = 1.0) -> Tensor:
+    """`gradient * upstream / prepared` in `dtype`, for a gradient saved for backward; `upstream` is a scalar.
 
     The product is taken in fp32, as fp16 cannot hold a usual loss scale. In the last backward pass it takes no memory
-    where the dtype allows, and on a CPU no time where the upstream gradient is one.
+    where the dtype allows, and on a CPU no time where the upstream gradient is the one it was prepared for.
     """
     if gradient.dtype == dtype and may_be_overwritten(gradient):
-        if upstream.is_cpu and is_one(float(upstream)):
+        if upstream.is_cpu and is_one(float(upstream) / prepared):
             return gradient
         if dtype == compute_dtype(dtype):
-            return gradient.mul_(upstream)
-    return (gradient.to(compute_dtype(dtype)) * upstream).to(dtype)
+            return gradient.mul_(upstream / prepared)
+    return (gradient.to(compute_dtype(dtype)) * (upstream / prepared)).to(dtype)
 
 
 def is_one(factor: float) -> bool:
