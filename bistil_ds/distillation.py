@@ -207,7 +207,7 @@ class Distiller:
             if self.weights["logit"].used:
                 assert view.vocabulary is not None
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
-                on_cpu = torch.autocast("cpu", enabled=False)  # where fp32 products are the quicker ones, too
+                on_cpu = torch.autocast("cpu", enabled=False)  # there it chooses its own precision
                 with nullcontext() if hidden_ND.is_cuda else on_cpu:
                     kl = linear_distillation_kl(
                         hidden_ND,
