@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 from bistil_ds import engine
 from bistil_ds.arguments import DistillationArguments
 from bistil_ds.corpora import check_text_file, check_two_languages
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, blaming
 from bistil_ds.schedule import Weight
 from bistil_ds.student import SUPPORTED_MODEL_TYPES, choose_layers
 
@@ -58,15 +56,6 @@ def check_arguments(ns: argparse.Namespace) -> None:
         raise InputError(f"--mask_probability {ns.mask_probability}: expected a probability between 0 and 1")
     check_training_arguments(ns, DistillationArguments)
     check_deepspeed(ns)
-
-
-@contextmanager
-def blaming(flag: str) -> Iterator[None]:
-    """An InputError of the Python interface, with the flag that led to it in front."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{flag}: {error}") from None
 
 
 def check_training_arguments(ns: argparse.Namespace, kind: type[TrainingArguments]) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds import checks, corpora, engine
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, blaming
 from bistil_ds.run_folder import whole_or_nothing
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
@@ -92,7 +92,7 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
     else:
         source, target = read_texts(ns, "source"), read_texts(ns, "target")
         size = f"--vocab_size {ns.vocab_size}" if ns.vocab_size else f"--vocab_threshold {ns.vocab_threshold}"
-        with checks.blaming(f"--teacher_model {ns.teacher_model}, {size}"):
+        with blaming(f"--teacher_model {ns.teacher_model}, {size}"):
             trimmed = trim_vocabulary(
                 teacher, tokenizer, source, target, threshold=ns.vocab_threshold, vocab_size=ns.vocab_size
             )
@@ -110,7 +110,7 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
     projections = None
     if student is None:
         layers = checks.layer_map(ns, teacher.config.num_hidden_layers)
-        with checks.blaming(f"--hidden_reduction_factor {ns.hidden_reduction_factor}"):
+        with blaming(f"--hidden_reduction_factor {ns.hidden_reduction_factor}"):
             student, layers, projections = build_student(
                 teacher,
                 layer_map=layers,
@@ -120,7 +120,7 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
     else:
         if Path(ns.student).is_dir():
             projections = load_projections(ns.student)
-        with checks.blaming(f"--student {ns.student}"):
+        with blaming(f"--student {ns.student}"):
             layers = check_student(student, teacher, _own_layer_map(ns), projections)
     for name, model in ((TEACHER, teacher), (STUDENT, student)):
         model.save_pretrained(folder / name)
@@ -154,7 +154,7 @@ def _check_sfts(ns: argparse.Namespace, teacher: PreTrainedModel) -> None:
     """Both language SFTs fit the untrimmed teacher, or an InputError says which does not."""
     for side in ("source", "target"):
         if name := getattr(ns, f"{side}_sft"):
-            with checks.blaming(f"--{side}_sft {name}"):
+            with blaming(f"--{side}_sft {name}"):
                 sft = SparseFineTuning.load(name)
                 sft.apply(teacher, check_base=ns.teacher_model if Path(ns.teacher_model).is_dir() else None)
             sft.revert(teacher)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from bistil_ds import checks
+from bistil_ds.errors import blaming
 from bistil_ds.student import check_student, load_projections, save_projections
 from bistil_ds.student_folder import kept_ids_of, read_layer_map, write_alignment
 from bistil_ds.task_model import LoadedTaskModel, load_task_model
@@ -46,7 +46,7 @@ def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: 
     if kept_ids is not None:
         trim_model(trimmed, kept_ids)
     projections = load_projections(student) if Path(student).is_dir() else None
-    with checks.blaming(f"--student {student}"):
+    with blaming(f"--student {student}"):
         layers = check_student(loaded.model, trimmed, read_layer_map(Path(student)), projections)
     if not new_head:
         copy_head(trimmed, loaded.model)
