@@ -25,9 +25,9 @@ from bistil_ds.benchmarking.steps import Shape, random_steps
 from bistil_ds.benchmarking.teachers import VARIANTS
 from bistil_ds.benchmarking.throughput import compare_costs, compare_teachers, compare_ways, throughput_grids
 from bistil_ds.benchmarking.zero_throughput import compare_under_zero
-from bistil_ds.checks import cannot_load
 from bistil_ds.corpora.text_files import read_texts
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import cannot_load
 from bistil_ds.student import build_student
 
 RESULTS = Path(__file__).parent / "results"

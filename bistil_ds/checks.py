@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PretrainedConfig, TrainingArguments
+from transformers import PretrainedConfig, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
 from bistil_ds import engine
 from bistil_ds.arguments import DistillationArguments
 from bistil_ds.corpora import check_text_file, check_two_languages
 from bistil_ds.errors import InputError, blaming
+from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.schedule import Weight
 from bistil_ds.student import SUPPORTED_MODEL_TYPES, choose_layers
 
@@ -113,29 +114,6 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
     if ns.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
     return config
-
-
-def longest_input(config: PretrainedConfig) -> int:
-    """Tokens a model has positions for; RoBERTa's begin behind the padding id."""
-    return int(config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0))
-
-
-def load_config(flag: str, name: str) -> PretrainedConfig:
-    """The configuration of the model folder or hub id `name`; an InputError when there is none."""
-    try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers, the hub and json have no common kind
-        raise cannot_load(flag, name, error) from None
-    return config
-
-
-def cannot_load(flag: str, name: str, error: Exception) -> InputError:
-    """The one line for a model that is not there or not whole."""
-    path = Path(name).expanduser()
-    if not path.exists() and (path.is_absolute() or name.count("/") != 1 or name.startswith((".", "~"))):
-        return InputError(f"{flag} {name}: there is no such folder; give a model folder or a hub id")
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return InputError(f"{flag} {name}: cannot be loaded: {first_line}; give a model folder or a hub id")
 
 
 def check_deepspeed(ns: argparse.Namespace) -> None:

@@ -16,13 +16,13 @@ from bistil_kernels import hidden_state_loss, linear_distillation_kl
 from torch import Tensor, nn
 
 from bistil_ds.arguments import LossArguments
-from bistil_ds.attention import AttentionRecorder
 from bistil_ds.errors import InputError
 from bistil_ds.freed_memory import release_unused
-from bistil_ds.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.layer_losses import Alignment, QueriesKeys, attention_terms, hidden_terms, padding_mask, taken
+from bistil_ds.models.attention import AttentionRecorder
+from bistil_ds.models.families import family_of, layers_of
+from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.schedule import Weight
-from bistil_ds.student.families import family_of, layers_of
 
 Vocabulary = tuple[Tensor, Tensor, Tensor | None]
 

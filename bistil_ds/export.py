@@ -15,13 +15,13 @@ from typing import Any
 from transformers.utils import logging
 
 from bistil_ds import cli, engine
-from bistil_ds.checks import longest_input
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.choices import ModelChoice
 from bistil_ds.evaluation.models import TRAINED_LENGTH, Candidate, Shelf, examine
 from bistil_ds.model_card import model_card
 from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.model_card_scores import Score, read_scores
+from bistil_ds.models.inputs import longest_input
 from bistil_ds.onnx_export import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx, require_onnx
 from bistil_ds.run_folder import UNFINISHED, new_folder
 from bistil_ds.run_record import RECORD_FILE, RunRecord

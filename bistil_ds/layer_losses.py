@@ -17,9 +17,9 @@ import torch
 from bistil_kernels import attention_map_loss, hidden_state_loss
 from torch import Tensor
 
-from bistil_ds.attention import AttentionRecorder
 from bistil_ds.errors import InputError
 from bistil_ds.freed_memory import release_unused
+from bistil_ds.models.attention import AttentionRecorder
 
 QueriesKeys = tuple[Tensor, Tensor]
 

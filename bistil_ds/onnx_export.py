@@ -22,8 +22,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds.checks import longest_input
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import longest_input
 
 ONNX_FILE = "model.onnx"
 TOLERANCE = 1e-4  # relative, in the max norm

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bistil_ds.model_parameters import full_shape
+from bistil_ds.models.parameters import full_shape
 
 
 def is_partitioned(parameter: torch.Tensor) -> bool:

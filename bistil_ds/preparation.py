@@ -19,6 +19,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, P
 
 from bistil_ds import checks, corpora, engine
 from bistil_ds.errors import InputError, blaming
+from bistil_ds.models.inputs import cannot_load
 from bistil_ds.run_folder import whole_or_nothing
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
@@ -61,7 +62,7 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common kind
-        raise checks.cannot_load(flag, name, error) from None
+        raise cannot_load(flag, name, error) from None
     if missing := sorted(loading["missing_keys"]):
         raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {missing[0]}")
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # what transformers makes up where no file is

@@ -31,8 +31,8 @@ from bistil_ds import cli
 from bistil_ds.cache import file_hash
 from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
-from bistil_ds.head import HeadTap
 from bistil_ds.masking import mask_tokens
+from bistil_ds.models.head import HeadTap
 from bistil_ds.pretraining_data import Chunks, chunk, find_texts, pair_lines, read_lines
 from bistil_ds.progress import ShortProgress
 from bistil_ds.run_record import RunRecord

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import saved_parameters
+from bistil_ds.models.parameters import saved_parameters
 from bistil_ds.sft_changes import SparseDiff
 
 Weights = nn.Module | Mapping[str, Tensor]

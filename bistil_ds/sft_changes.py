@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import ParameterNames, full_shape, unwrap
+from bistil_ds.models.parameters import ParameterNames, full_shape, unwrap
 
 
 @dataclass(frozen=True)

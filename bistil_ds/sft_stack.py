@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bistil_ds.model_parameters import unwrap
+from bistil_ds.models.parameters import unwrap
 from bistil_ds.sft_changes import Change
 
 Layer = tuple[str, list[Change]]  # an SFT's token, and what it changes

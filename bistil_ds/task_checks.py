@@ -7,6 +7,7 @@ import sys
 
 from bistil_ds import checks, engine
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.task_arguments import TaskTrainingArguments
 from bistil_ds.task_distillation import loss_weights
@@ -55,10 +56,10 @@ def settle_length(ns: argparse.Namespace, task: Task, flag: str) -> None:
         InputError: the model is not there, is no encoder, or takes fewer tokens than were asked for.
     """
     name = getattr(ns, flag)
-    config = checks.load_config(f"--{flag}", name)
+    config = load_config(f"--{flag}", name)
     if config.is_encoder_decoder or not all(hasattr(config, size) for size in SIZES):
         raise InputError(f"--{flag} {name}: is a {config.model_type} model; give an encoder such as XLM-R or BERT")
-    longest = checks.longest_input(config)
+    longest = longest_input(config)
     if ns.max_length is not None and ns.max_length > longest:
         raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
     ns.max_length = ns.max_length or min(task.max_length, longest)

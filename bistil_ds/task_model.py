@@ -9,13 +9,13 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds import checks
 from bistil_ds.errors import InputError
-from bistil_ds.hub_folder import local_folder
+from bistil_ds.models.hub_folder import local_folder
+from bistil_ds.models.inputs import cannot_load, load_config
+from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_metadata import LANGUAGE_TASK, check_task
 from bistil_ds.tasks import Task, find_task
-from bistil_ds.weight_files import WEIGHT_FILES, hash_weights
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def load_task_model(
     except InputError:
         raise
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common kind
-        raise checks.cannot_load(flag, folder, error) from None
+        raise cannot_load(flag, folder, error) from None
     warn_of_overwritten(fine_tunings)
     for sft in fine_tunings:
         sft.apply(model, check_base=local_folder(folder, "model", WEIGHT_FILES))
@@ -97,7 +97,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
         check_task(sft.name, sft.metadata, task.name)
         if made_for == task.name or (made_for is None and labels):  # a language SFT has the labels of no other task
             return tuple(labels)
-    config = checks.load_config(flag, folder)
+    config = load_config(flag, folder)
     kind = (config.architectures or ["ForMaskedLM"])[0]
     if task.trains_head and ("ForMaskedLM" in kind or "ForPreTraining" in kind):
         missing = "its fine-tunings name no labels; give" if fine_tunings else "add"

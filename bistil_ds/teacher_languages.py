@@ -17,11 +17,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import ParameterNames
+from bistil_ds.models.parameters import ParameterNames
+from bistil_ds.models.weight_files import WeightFolder
 from bistil_ds.partitions import first_held, full_size, is_partitioned, parts, settle, within
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_changes import Change
-from bistil_ds.weight_files import WeightFolder
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
 
-from bistil_ds.model_parameters import saved_parameters
+from bistil_ds.models.parameters import saved_parameters
 from bistil_ds.sft import SparseDiff, SparseFineTuning
 
 EMBEDDINGS, DENSE = "bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.intermediate.dense.weight"

@@ -21,8 +21,8 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from bistil_ds.attention import AttentionRecorder
 from bistil_ds.errors import InputError
+from bistil_ds.models.attention import AttentionRecorder
 
 SHAPE = {
     "vocab_size": 40,

@@ -7,7 +7,7 @@ import torch
 from student_models import KINDS, VOCABULARY, tiny_batches, tiny_teacher
 from torch import Tensor, nn
 
-from bistil_ds.head import HeadTap, flat_positions, head_parameters, masked_lm_head
+from bistil_ds.models.head import HeadTap, flat_positions, head_parameters, masked_lm_head
 
 BATCH = next(tiny_batches(0, 1))
 POSITIONS = torch.tensor([0, 3, 14, 40])

@@ -13,9 +13,9 @@ import torch
 from random_sfts import DENSE, EMBEDDINGS, random_diff, small_model, small_sft, write_published
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_folder import write_folder
-from bistil_ds.weight_files import hash_weights
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_a_hub_id_fetches_the_files_of_an_sft_or_of_its_base_only(
         fetched[repository] = allow_patterns
         return str(tmp_path / repository)
 
-    monkeypatch.setattr("bistil_ds.hub_folder.snapshot_download", download)
+    monkeypatch.setattr("bistil_ds.models.hub_folder.snapshot_download", download)
     model.save_pretrained(tmp_path / "org" / "mmt")
     sft.metadata["base_hash"] = hash_weights(model)
     sft.save(tmp_path / "org" / "sft")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bistil_ds.checks import longest_input
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.choices import ModelChoice
+from bistil_ds.models.inputs import longest_input
+from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.task_model import LoadedTaskModel, load_task_model
 from bistil_ds.tasks.task import Task
-from bistil_ds.weight_files import hash_weights
 
 TRAINED_LENGTH = "trained_max_length"  # in the config of an exported model: the longest input its task was trained on
 

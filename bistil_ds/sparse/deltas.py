@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import ParameterNames, full_shape, unwrap
+from bistil_ds.models.parameters import ParameterNames, full_shape, unwrap
 from bistil_ds.partitions import is_partitioned, write_entries, write_whole
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_changes import SparseDiff

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bistil_ds.model_parameters import full_shape
+from bistil_ds.models.parameters import full_shape
 from bistil_ds.partitions import first_held, full_size, is_partitioned, parts
 
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from bistil_ds import checkpoints, engine
 from bistil_ds.errors import InputError
+from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.partitions import full_size, write_entries
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse.arguments import SparseArguments
@@ -30,7 +31,6 @@ from bistil_ds.sparse.modules import sparse_kind
 from bistil_ds.sparse.penalty import penalise
 from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
 from bistil_ds.sparse.stage import Stage
-from bistil_ds.weight_files import hash_weights
 
 if TYPE_CHECKING:
     from bistil_ds.sealed_trainer import SealedTrainer

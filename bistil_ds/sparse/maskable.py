@@ -7,7 +7,7 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import unwrap
+from bistil_ds.models.parameters import unwrap
 from bistil_ds.partitions import full_size
 from bistil_ds.sparse.modules import DELTA
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 
-from bistil_ds.student.families import family_of
+from bistil_ds.models.families import family_of
 from bistil_ds.student.fitting import fit_norm, narrow, ridge, second_moment
 from bistil_ds.student.sampling import Norm, Sample
 

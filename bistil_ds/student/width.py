@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.student.families import family_of
+from bistil_ds.models.families import family_of
 from bistil_ds.student.narrowing import Narrowing
 from bistil_ds.student.projections import fit_projections
 from bistil_ds.student.sampling import sample_teacher

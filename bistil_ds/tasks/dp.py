@@ -14,11 +14,12 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks.biaffine import start_weight
 from bistil_ds.tasks.examples import Tree
 from bistil_ds.tasks.heads import load_classifier
 from bistil_ds.tasks.labels import check_known
-from bistil_ds.tasks.padding import IGNORED, pad, pad_inputs
+from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.parser import HEADS, BiaffineParser
 from bistil_ds.tasks.readers.conllu import read_trees
 from bistil_ds.tasks.task import ReadOptions, Row, Task

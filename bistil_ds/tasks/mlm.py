@@ -18,11 +18,12 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreT
 from bistil_ds.engine import rank
 from bistil_ds.errors import InputError
 from bistil_ds.masking import mask_tokens
+from bistil_ds.models.head import IGNORED
+from bistil_ds.models.masked_head import MaskedHead
 from bistil_ds.tasks.examples import Text
 from bistil_ds.tasks.heads import no_load_report, without_dropout
 from bistil_ds.tasks.labels import refuse_label_map
-from bistil_ds.tasks.masked_head import MaskedHead
-from bistil_ds.tasks.padding import IGNORED, pad, pad_inputs
+from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.readers import read_texts
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key

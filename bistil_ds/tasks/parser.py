@@ -26,8 +26,8 @@ from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrained
 from transformers.utils import ModelOutput
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks.biaffine import ArcScorer, GlorotLinear, RelationScorer, start_weight
-from bistil_ds.tasks.padding import IGNORED
 
 HEADS = ("arc_scorer", "relation_scorer")
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "token", "trust_remote_code")

@@ -12,10 +12,11 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks.examples import TaggedSentence
 from bistil_ds.tasks.heads import load_classifier
 from bistil_ds.tasks.labels import check_known
-from bistil_ds.tasks.padding import IGNORED, pad, pad_inputs
+from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.task import Row, Task
 from bistil_ds.tasks.text_key import text_key
 from bistil_ds.tasks.words import align, windows

@@ -16,9 +16,9 @@ from transformers import AutoTokenizer
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation import Evaluation, evaluate, zero_shot
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
+from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.tasks import ReadOptions
-from bistil_ds.weight_files import hash_weights
 
 TASK = Topics()
 

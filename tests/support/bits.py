@@ -40,7 +40,9 @@ def record(folder: Path) -> None:
     write_material(folder)
     found = run_all(folder, folder)
     for ranks in RANKS:
-        kill_at(folder / f"unfinished-general-{ranks}", phase_1(folder, ranks), "checkpoint-4", ranks, "general", folder)
+        kill_at(
+            folder / f"unfinished-general-{ranks}", phase_1(folder, ranks), "checkpoint-4", ranks, "general", folder
+        )
         kill_at(folder / f"unfinished-task-{ranks}", phase_2(folder, ranks), "checkpoint-2", ranks, "task", folder)
     (folder / "bits.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))

@@ -10,8 +10,8 @@ from tiny import xlmr
 from transformers import AutoConfig, AutoModel, BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertModel, T5Config
 from transformers.modeling_outputs import BaseModelOutput
 
-from bistil_ds.attention import AttentionRecorder
 from bistil_ds.errors import InputError
+from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.tasks.parser import NO_HEAD, BiaffineParser, ParserOutput, parser_class
 
 RELATIONS = {0: "nsubj", 1: "obj", 2: "root"}

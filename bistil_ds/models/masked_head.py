@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bistil_ds.head import flat_positions, masked_lm_head
-from bistil_ds.tasks.padding import IGNORED
+from bistil_ds.models.head import IGNORED, flat_positions, masked_lm_head
 
 
 class MaskedHead:

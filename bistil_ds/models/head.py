@@ -15,6 +15,8 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
+IGNORED = -100  # a label where nothing is to be learned
+
 Projection = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import saved_parameters
+from bistil_ds.models.parameters import saved_parameters
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
