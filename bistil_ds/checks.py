@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -148,13 +147,6 @@ def check_deepspeed(ns: argparse.Namespace) -> None:
     stage = zero.get("stage", 0) if isinstance(zero, dict) else None
     if stage not in (0, 1, 2, 3):
         raise InputError(f"--deepspeed {path}: zero_optimization.stage is {stage!r}; expected 0, 1, 2 or 3")
-
-
-def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
-    """InputError when a resumed run is given other values than it was started with."""
-    for name in names:
-        if name in recorded and given[name] != recorded[name]:
-            raise InputError(f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}")
 
 
 def as_fields(ns: argparse.Namespace, kind: type) -> dict[str, Any]:

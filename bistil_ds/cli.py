@@ -15,7 +15,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from bistil_ds.engine import rank
 from bistil_ds.errors import InputError
 from bistil_ds.help_page import Formatter, arrange
-from bistil_ds.run_folder import run_folder
+from bistil_ds.runs.folder import run_folder
 
 __all__ = ["parse", "run", "run_folder"]
 

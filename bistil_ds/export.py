@@ -23,8 +23,8 @@ from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.model_card_scores import Score, read_scores
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.onnx_export import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx, require_onnx
-from bistil_ds.run_folder import UNFINISHED, new_folder
-from bistil_ds.run_record import RECORD_FILE, RunRecord
+from bistil_ds.runs.folder import UNFINISHED, new_folder
+from bistil_ds.runs.record import RECORD_FILE, RunRecord
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_metadata import LANGUAGE_TASK
 from bistil_ds.task_model import LoadedTaskModel

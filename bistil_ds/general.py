@@ -12,7 +12,7 @@ from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
 
-from bistil_ds import checkpoints, checks, cli, engine, preparation
+from bistil_ds import checks, cli, engine, preparation
 from bistil_ds.arguments import (
     PUBLISHED_LEARNING_RATE,
     PUBLISHED_LENGTH,
@@ -24,10 +24,11 @@ from bistil_ds.arguments import (
     LossArguments,
     ModelArguments,
 )
-from bistil_ds.cache import file_hash
 from bistil_ds.errors import InputError, NonFiniteLossError
-from bistil_ds.run_folder import new_folder
-from bistil_ds.run_record import RunRecord, begun
+from bistil_ds.runs import checkpoints
+from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.folder import new_folder
+from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import load_projections
 from bistil_ds.student_folder import OURS, base_vocab_size, model_bytes, read_layer_map
@@ -115,7 +116,7 @@ def _settle_resume(ns: argparse.Namespace, given: dict[str, Any], folder: Path) 
     recorded, data = begun(folder)
     names = {*ModelArguments.__dataclass_fields__, *LossArguments.__dataclass_fields__, "max_steps", "seed"}
     names -= {"preprocessing_workers", "source_file", "target_file"}
-    checks.check_same_run(given, recorded, sorted(names), folder)
+    check_same_run(given, recorded, sorted(names), folder)
     for side, found in _data_hashes(ns).items():
         if (found["sha256"] or found["file"]) != (data[side]["sha256"] or data[side]["file"]):
             raise InputError(f"--{side}_file {found['file']}: not the text that the run in {folder} was started with")

@@ -20,7 +20,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, P
 from bistil_ds import checks, corpora, engine
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import cannot_load
-from bistil_ds.run_folder import whole_or_nothing
+from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
 from bistil_ds.student_folder import kept_ids_of, read_layer_map, write_alignment

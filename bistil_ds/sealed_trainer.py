@@ -15,15 +15,15 @@ from transformers import Trainer
 from transformers.trainer import SCHEDULER_NAME
 from transformers.training_args import ParallelMode
 
-from bistil_ds import checkpoints
 from bistil_ds.errors import InputError
+from bistil_ds.runs import checkpoints
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 from bistil_ds.sparse.gathering import link_masters
 
 
 class SealedTrainer(Trainer):
-    """Saves whole checkpoints (`bistil_ds.checkpoints`), resumes on any number of ranks, keeps no pickled arguments.
+    """Saves whole checkpoints (`bistil_ds.runs.checkpoints`), resumes on any number of ranks, keeps no pickled arguments.
 
     A model with sparse deltas (`bistil_ds.sparse`) has its weights written after each step, and is saved as an SFT: a
     checkpoint then holds what trains, not the base.

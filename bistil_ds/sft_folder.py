@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from bistil_ds.cache import file_hash
 from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import file_hash
 
 TENSORS_FILE, HEADER_FILE = "sft.safetensors", "sft.json"
 FORMAT = "bistil_ds sparse fine-tuning, version 1"

@@ -10,8 +10,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from bistil_ds.cache import file_hash
 from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import file_hash
 from bistil_ds.tasks import ReadOptions, Task, task_names
 from bistil_ds.tasks.data import TaskData, load_data, mix, parse_pairs, read_examples
 from bistil_ds.tasks.sources import parse_sources

@@ -15,8 +15,8 @@ from transformers.utils import logging
 
 from bistil_ds import checks, cli, engine, task_checks
 from bistil_ds.errors import InputError, NonFiniteLossError
-from bistil_ds.run_folder import new_folder, whole_or_nothing
-from bistil_ds.run_record import RunRecord, begun
+from bistil_ds.runs.folder import new_folder, whole_or_nothing
+from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments, Stage, maskable_count
 from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
@@ -160,7 +160,7 @@ def _check_resumed(command: TuneCommand, ns: argparse.Namespace, given: dict[str
     recorded, data = begun(folder)
     own = (*command.types, TaskDataArguments, SparseArguments)
     names = {name for kind in own for name in kind.__dataclass_fields__} | {"learning_rate", "seed"}  # type: ignore[attr-defined]
-    checks.check_same_run(given, recorded, sorted(names), folder)
+    check_same_run(given, recorded, sorted(names), folder)
     for name, found in data_hashes(ns).items():
         if found != data.get(name):
             raise InputError(f"{name}: not the data that the run in {folder} was started with")

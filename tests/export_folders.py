@@ -11,7 +11,7 @@ from random_sfts import random_sft
 from transformers import AutoTokenizer
 
 from bistil_ds.models.weight_files import hash_weights
-from bistil_ds.run_record import RunRecord
+from bistil_ds.runs.record import RunRecord
 from bistil_ds.student_folder import KEPT_IDS, write_alignment
 from bistil_ds.tasks import find_task
 

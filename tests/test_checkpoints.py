@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bistil_ds import checkpoints
 from bistil_ds.errors import InputError
+from bistil_ds.runs import checkpoints
 
 
 def checkpoint(run: Path, step: int, whole: bool = True) -> Path:

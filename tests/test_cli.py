@@ -13,7 +13,7 @@ import bistil_ds
 from bistil_ds import cli
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES, main
-from bistil_ds.run_folder import new_folder, run_folder
+from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.task_arguments import TaskDataArguments
 
 REPOSITORY = Path(__file__).parents[1]

@@ -11,12 +11,12 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from bistil_ds.cache import file_hash
 from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
 from bistil_ds.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining import Recipe, main, pretrain
 from bistil_ds.pretraining_data import chunk, pair_lines
+from bistil_ds.runs.cache import file_hash
 from bistil_ds.sample import mmt, write_text
 
 TINY = Recipe(vocab_size=500, layers=1, hidden_size=32, heads=2, max_positions=32, steps=60, batch_size=8, length=32,

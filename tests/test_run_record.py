@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bistil_ds import run_record
-from bistil_ds.run_record import RunRecord, git_state
+from bistil_ds.runs import record
+from bistil_ds.runs.record import RunRecord, git_state
 
 
 def read(folder: Path) -> dict:
@@ -45,7 +45,7 @@ def test_a_write_that_fails_leaves_the_last_record(tmp_path: Path, monkeypatch: 
     def full_disk(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(run_record.os, "replace", full_disk)
+    monkeypatch.setattr(record.os, "replace", full_disk)
     with pytest.raises(OSError, match="no space"):
         record.update(results={"loss": 0.5})
     assert read(tmp_path)["results"] == {"loss": 1.0}
@@ -70,8 +70,8 @@ def test_git_state_names_the_commit_and_whether_the_tree_is_clean(tmp_path: Path
 
 
 def test_a_missing_package_is_recorded_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_record, "PACKAGES", ("torch", "no-such-package"))
-    found = run_record.versions()
+    monkeypatch.setattr(record, "PACKAGES", ("torch", "no-such-package"))
+    found = record.versions()
     assert found["no-such-package"] is None
     assert found["torch"]
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))

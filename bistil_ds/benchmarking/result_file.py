@@ -22,7 +22,7 @@ import torch
 import bistil_ds
 from bistil_ds.benchmarking.machine_state import machine_state, thread_counts
 from bistil_ds.errors import InputError
-from bistil_ds.run_record import git_state, hardware, versions
+from bistil_ds.runs.record import git_state, hardware, versions
 
 DIGITS = 6  # significant digits of a number: more than any of them is worth
 NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")

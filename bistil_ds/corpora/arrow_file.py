@@ -9,7 +9,7 @@ from datasets import Dataset, Features
 from datasets.table import MemoryMappedTable
 from filelock import FileLock
 
-from bistil_ds.cache import cache_folder
+from bistil_ds.runs.cache import cache_folder
 
 
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:

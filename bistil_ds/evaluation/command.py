@@ -20,8 +20,8 @@ from bistil_ds.evaluation.plan import Plan, check_numbers, prepare
 from bistil_ds.evaluation.report import markdown, print_report
 from bistil_ds.evaluation.result import Evaluation
 from bistil_ds.evaluation.zero_shot import run
-from bistil_ds.run_folder import new_folder
-from bistil_ds.run_record import RunRecord
+from bistil_ds.runs.folder import new_folder
+from bistil_ds.runs.record import RunRecord
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import parse_pairs
 from bistil_ds.tasks.sources import parse_sources

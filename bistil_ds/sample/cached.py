@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import bistil_ds
-from bistil_ds.cache import cache_folder
+from bistil_ds.runs.cache import cache_folder
 
 # What shapes the sample's model and text; its task files are drawn from the same sentences.
 _SOURCES = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bistil_ds.cache import file_hash
 from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import file_hash
 from bistil_ds.sample.annotation import Sentence
 from bistil_ds.sample.cached import cached
 from bistil_ds.sample.generation import LANGUAGES, sentences

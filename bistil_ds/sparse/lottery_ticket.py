@@ -17,10 +17,11 @@ import torch
 import torch.distributed as dist
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
-from bistil_ds import checkpoints, engine
+from bistil_ds import engine
 from bistil_ds.errors import InputError
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.partitions import full_size, write_entries
+from bistil_ds.runs import checkpoints
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse.arguments import SparseArguments
 from bistil_ds.sparse.base_weights import BaseWeights

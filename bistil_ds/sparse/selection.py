@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from bistil_ds import checkpoints
 from bistil_ds.errors import InputError
 from bistil_ds.partitions import full_size, is_partitioned
+from bistil_ds.runs import checkpoints
 from bistil_ds.sparse.base_weights import BaseWeights
 from bistil_ds.sparse.gathering import share_fp32
 from bistil_ds.sparse.maskable import maskable_parameters
@@ -99,7 +99,7 @@ def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
 
 
 def write_selection(folder: Path, selection: Selection, description: Mapping[str, Any], world_size: int) -> None:
-    """Write and seal the boundary between the stages (`bistil_ds.checkpoints`). On one rank."""
+    """Write and seal the boundary between the stages (`bistil_ds.runs.checkpoints`). On one rank."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(selection, folder / FILE)
     (folder / DESCRIPTION).write_text(json.dumps(dict(description), indent=1) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bistil_ds import checkpoints
+from bistil_ds.runs import checkpoints
 
 RESULT = "result"  # what a finished stage leaves in its folder: a selection, or an SFT
 HISTORY = "trainer_state.json"  # and its newest checkpoint's log of losses and metrics

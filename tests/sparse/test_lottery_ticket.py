@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bistil_ds import checkpoints
 from bistil_ds.errors import InputError
+from bistil_ds.runs import checkpoints
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments
 from bistil_ds.sparse.lottery_ticket import Stage

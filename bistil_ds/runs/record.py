@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 
 from bistil_ds.errors import InputError
 
@@ -137,7 +138,6 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 def hardware() -> dict[str, Any]:
     """Processor, cores, memory (bytes) and GPUs of this host."""
-    import torch  # slow to import, and `versions` is useful without it
 
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
@@ -160,3 +160,10 @@ def _cpu_model() -> str:
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
+    """InputError when a resumed run is given other values than it was started with."""
+    for name in names:
+        if name in recorded and given[name] != recorded[name]:
+            raise InputError(f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}")

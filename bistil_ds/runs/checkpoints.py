@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.cache import file_hash
+from bistil_ds.runs.cache import file_hash
 from bistil_ds.errors import InputError
 
 SEAL = "complete.json"
