@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.command import chosen_device, parsed, shown, told
 from bistil_ds.benchmarking.energy_command import measure_command
 from bistil_ds.benchmarking.energy_meter import EstimatingMeter, Meter, find_meter
@@ -21,6 +20,7 @@ from bistil_ds.benchmarking.machine_state import all_threads
 from bistil_ds.benchmarking.model_shapes import MBERT, check_models, default_names, label_of, student_name
 from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.subjects import Case
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 
 RESULTS = Path(__file__).parent / "results"

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.command import parsed, shown, told
 from bistil_ds.benchmarking.flops import META, flops_grids, model_row
 from bistil_ds.benchmarking.model_shapes import MBERT, check_models, default_names, student_name
 from bistil_ds.benchmarking.result_file import ResultFile
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 
 RESULTS = Path(__file__).parent / "results"

@@ -21,7 +21,7 @@ from bistil_ds.benchmarking.kernel_cases import cases
 from bistil_ds.benchmarking.kernel_files import summary, write_csv, write_png
 from bistil_ds.benchmarking.kernel_rows import Bench
 from bistil_ds.benchmarking.result_file import ResultFile
-from bistil_ds.cli import run
+from bistil_ds.console.cli import run
 
 RESULTS = Path(__file__).parent / "results"
 SECONDS = {"full": 4.0, "quick": 2.0}  # a case: drawing tensors, compiling, measuring; a guess that the estimate uses

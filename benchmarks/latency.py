@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.command import chosen_device, parsed, shown, told
 from bistil_ds.benchmarking.engines import ENGINES
 from bistil_ds.benchmarking.estimate import estimated_seconds
@@ -22,6 +21,7 @@ from bistil_ds.benchmarking.machine_state import all_threads
 from bistil_ds.benchmarking.model_shapes import MBERT, check_models, default_names, student_name
 from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.subjects import Case
+from bistil_ds.console import cli
 from bistil_ds.corpora.text_files import read_texts
 from bistil_ds.errors import InputError
 

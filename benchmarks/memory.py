@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.command import chosen_device, parsed, shown, told
 from bistil_ds.benchmarking.memory_tables import memory_grids, memory_plots
 from bistil_ds.benchmarking.model_memory import Input, measure
 from bistil_ds.benchmarking.model_shapes import MBERT, check_models, default_names, student_name
 from bistil_ds.benchmarking.result_file import ResultFile
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 
 RESULTS = Path(__file__).parent / "results"

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.command import console, parsed, told
 from bistil_ds.benchmarking.comparison import compare
 from bistil_ds.benchmarking.gathering import gather
 from bistil_ds.benchmarking.page import html_page, markdown
 from bistil_ds.benchmarking.result_file import read_result
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 
 RESULTS = Path(__file__).parent / "results"

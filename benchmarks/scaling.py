@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from bistil_ds import cli, engine
+from bistil_ds import engine
 from bistil_ds.benchmarking.command import parsed, shown, told
 from bistil_ds.benchmarking.model_shapes import LARGE, XLMR
 from bistil_ds.benchmarking.own_process import RemoteError
 from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.scaling import Speed, scaling_grids, scaling_rows
 from bistil_ds.benchmarking.zero_check import SMALL, check
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 
 RESULTS = Path(__file__).parent / "results"

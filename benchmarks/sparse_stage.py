@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.command import chosen_device, parsed, shown, told
 from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.sparse_stage import StudentShape, measure, sparse_grids
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.sparse import SparseArguments
 

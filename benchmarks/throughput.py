@@ -16,7 +16,6 @@ import torch
 from rich.progress import Progress
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.command import chosen_device, console, parsed, told
 from bistil_ds.benchmarking.machine_state import all_threads
 from bistil_ds.benchmarking.own_process import blaming
@@ -25,6 +24,7 @@ from bistil_ds.benchmarking.steps import Shape, random_steps
 from bistil_ds.benchmarking.teachers import VARIANTS
 from bistil_ds.benchmarking.throughput import compare_costs, compare_teachers, compare_ways, throughput_grids
 from bistil_ds.benchmarking.zero_throughput import compare_under_zero
+from bistil_ds.console import cli
 from bistil_ds.corpora.text_files import read_texts
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import cannot_load

@@ -14,7 +14,8 @@ from typing import Any
 
 from transformers.utils import logging
 
-from bistil_ds import cli, engine
+from bistil_ds import engine
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.choices import ModelChoice
 from bistil_ds.evaluation.models import TRAINED_LENGTH, Candidate, Shelf, examine
@@ -23,7 +24,7 @@ from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.model_card_scores import Score, read_scores
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.onnx_export import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx, require_onnx
-from bistil_ds.runs.folder import UNFINISHED, new_folder
+from bistil_ds.runs.folder import UNFINISHED, new_folder, run_folder
 from bistil_ds.runs.record import RECORD_FILE, RunRecord
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_metadata import LANGUAGE_TASK
@@ -63,7 +64,7 @@ def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [ExportArguments], DESCRIPTION)
     engine.choose_accelerator()
     logging.disable_progress_bar()  # transformers' bars for every file it reads and writes
-    folder = cli.run_folder(ns.output_dir, "export", None, resumable=False)
+    folder = run_folder(ns.output_dir, "export", None, resumable=False)
     if ns.model is None and (ns.sft or ns.task or ns.scores):
         raise InputError("--model missing: give it with --sft, or neither for the embedded sample")
     if ns.licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", ns.licence):

@@ -12,7 +12,7 @@ from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
 
-from bistil_ds import checks, cli, engine, preparation
+from bistil_ds import checks, engine, preparation
 from bistil_ds.arguments import (
     PUBLISHED_LEARNING_RATE,
     PUBLISHED_LENGTH,
@@ -24,10 +24,11 @@ from bistil_ds.arguments import (
     LossArguments,
     ModelArguments,
 )
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import new_folder
+from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.student import load_projections
@@ -71,7 +72,7 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
         ns.max_length = SAMPLE_LENGTH if sample else PUBLISHED_LENGTH
     if ns.learning_rate is None:
         ns.learning_rate = SAMPLE_LEARNING_RATE if sample else PUBLISHED_LEARNING_RATE
-    folder = cli.run_folder(ns.output_dir, "general", ns.resume_from_checkpoint)
+    folder = run_folder(ns.output_dir, "general", ns.resume_from_checkpoint)
     if sample:
         ns.source_language, ns.target_language = SAMPLE_LANGUAGES
         ns.teacher_model = ns.source_file = ns.target_file = "the embedded sample"

@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from bistil_ds import cli
+from bistil_ds.console import cli
 from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
 from bistil_ds.masking import mask_tokens
@@ -35,6 +35,7 @@ from bistil_ds.models.head import HeadTap
 from bistil_ds.pretraining_data import Chunks, chunk, find_texts, pair_lines, read_lines
 from bistil_ds.progress import ShortProgress
 from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.folder import run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.unigram_tokenizer import train_unigram_tokenizer
 
@@ -264,7 +265,7 @@ def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [PretrainArguments], "Pretrain a small masked language model from random weights.")
     if ns.input_folder is not None and not Path(ns.input_folder).is_dir():
         raise InputError(f"--input_folder {ns.input_folder}: no such folder")
-    folder = cli.run_folder(ns.output_dir, "pretrain", None)
+    folder = run_folder(ns.output_dir, "pretrain", None)
     recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
     with tempfile.TemporaryDirectory() as scratch:
         if ns.input_folder is None:

@@ -13,9 +13,10 @@ from rich.console import Console
 from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from bistil_ds import checks, cli, engine, task_checks
+from bistil_ds import checks, engine, task_checks
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError, NonFiniteLossError
-from bistil_ds.runs.folder import new_folder, whole_or_nothing
+from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments, Stage, maskable_count
@@ -102,7 +103,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     """Rank 0: check everything, decide what is open, build what is missing. The values every rank goes on with."""
     needed = (*command.models, "train_file", "dev_file")
     sample = not any(getattr(ns, name) for name in (*needed, command.sfts))
-    folder = cli.run_folder(ns.output_dir, command.script, ns.resume_from_checkpoint)
+    folder = run_folder(ns.output_dir, command.script, ns.resume_from_checkpoint)
     if sample:
         ns.task = ns.task or SAMPLE_TASK
         for name, value in SAMPLE_TRAINING.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bistil_ds
-from bistil_ds import cli
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES, main
 from bistil_ds.runs.folder import new_folder, run_folder

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from bistil_ds import checks, cli, engine
+from bistil_ds import checks, engine
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tiny
 
-from bistil_ds import cli
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES, settle
 from bistil_ds.runs import checkpoints

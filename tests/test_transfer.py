@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bistil_ds import cli, general, pretraining, tune_student, tune_teacher
+from bistil_ds import general, pretraining, tune_student, tune_teacher
+from bistil_ds.console import cli
 from bistil_ds.evaluation.command import EvaluationArguments
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments

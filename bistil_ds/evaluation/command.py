@@ -13,14 +13,14 @@ from typing import Any
 from rich.console import Console
 from transformers.utils import logging
 
-from bistil_ds import cli
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.choices import parse_models, parse_test_files
 from bistil_ds.evaluation.plan import Plan, check_numbers, prepare
 from bistil_ds.evaluation.report import markdown, print_report
 from bistil_ds.evaluation.result import Evaluation
 from bistil_ds.evaluation.zero_shot import run
-from bistil_ds.runs.folder import new_folder
+from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import parse_pairs
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [EvaluationArguments], DESCRIPTION)
     logging.disable_progress_bar()  # transformers' bars for every file it reads
-    folder = cli.run_folder(ns.output_dir, "evaluate", None, resumable=False)
+    folder = run_folder(ns.output_dir, "evaluate", None, resumable=False)
     plan = _plan(ns)
     with new_folder(folder, explicit=ns.output_dir is not None) as folder:
         data = {held.language: {"path": held.source, "sha256": held.sha256} for held in plan.test_sets}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +13,8 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from bistil_ds.engine import rank
+from bistil_ds.console.help_page import Formatter, arrange
 from bistil_ds.errors import InputError
-from bistil_ds.help_page import Formatter, arrange
-from bistil_ds.runs.folder import run_folder
-
-__all__ = ["parse", "run", "run_folder"]
 
 RANK_0_SECONDS = 60
 
@@ -80,7 +77,7 @@ def run(main: Callable[[], None]) -> int:
     try:
         main()
     except InputError as error:
-        if rank() == 0:
+        if _is_rank_0():
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         else:
             time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks with the first: rank 0 must have spoken by then
@@ -88,3 +85,7 @@ def run(main: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _is_rank_0() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
