@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from bistil_ds import engine
 from bistil_ds.benchmarking.command import parsed, shown, told
 from bistil_ds.benchmarking.model_shapes import LARGE, XLMR
 from bistil_ds.benchmarking.own_process import RemoteError
@@ -20,6 +19,7 @@ from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.scaling import Speed, scaling_grids, scaling_rows
 from bistil_ds.benchmarking.zero_check import SMALL, check
 from bistil_ds.console import cli
+from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 
 RESULTS = Path(__file__).parent / "results"
@@ -66,7 +66,7 @@ def run(args: Arguments) -> None:
     if wrong := [count for count in args.gpus if count < 1 or (count > 8 and count % 8)]:
         raise InputError(f"--gpus {wrong[0]}: expected 1 to 8, or whole nodes of 8")
     speed = speed_of(args)
-    engine.choose_accelerator()
+    startup.choose_accelerator()
     teachers, checks = (TEACHERS[:1], []) if args.quick else (args.teacher, CHECKS)
     result = ResultFile(Path(args.output_dir), "scaling", torch.device("cpu"), asdict(args), {"weights and tokens": 0})
     rows, whole = result.content["rows"], len(teachers) + len(checks)

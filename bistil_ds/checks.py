@@ -10,9 +10,9 @@ import torch
 from transformers import PretrainedConfig, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
-from bistil_ds import engine
 from bistil_ds.arguments import DistillationArguments
 from bistil_ds.corpora import check_text_file, check_two_languages
+from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.schedule import Weight
@@ -113,40 +113,6 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
     if ns.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
     return config
-
-
-def check_deepspeed(ns: argparse.Namespace) -> None:
-    """InputError when the DeepSpeed file says other than the flags do."""
-    if not ns.deepspeed:
-        return
-    path = engine.find_config(ns.deepspeed)
-    config = engine.read_config(path)
-    batch, accumulation, ranks = ns.per_device_train_batch_size, ns.gradient_accumulation_steps, engine.world_size()
-    expected = {
-        "train_micro_batch_size_per_gpu": ("--per_device_train_batch_size", batch),
-        "gradient_accumulation_steps": ("--gradient_accumulation_steps", accumulation),
-        "train_batch_size": ("batch x accumulation x ranks", batch * accumulation * ranks),
-        "gradient_clipping": ("--max_grad_norm", ns.max_grad_norm),
-        "bf16.enabled": ("--bf16", ns.bf16),
-        "fp16.enabled": ("--fp16", ns.fp16),
-        "optimizer.params.lr": ("--learning_rate", ns.learning_rate),
-        "optimizer.params.weight_decay": ("--weight_decay", ns.weight_decay),
-        "optimizer.params.betas": ("--adam_beta1, --adam_beta2", [ns.adam_beta1, ns.adam_beta2]),
-        "optimizer.params.eps": ("--adam_epsilon", ns.adam_epsilon),
-        "scheduler.params.warmup_max_lr": ("--learning_rate", ns.learning_rate),
-        "scheduler.params.warmup_num_steps": ("--warmup_steps", ns.warmup_steps),
-        "scheduler.params.total_num_steps": ("--max_steps", ns.max_steps),
-    }
-    for key, (flag, value) in expected.items():
-        found: Any = config
-        for part in key.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        if found not in (None, "auto", value):
-            raise InputError(f'--deepspeed {path}: {key} is {found}, but {flag} is {value}; write "auto" in the file')
-    zero = config.get("zero_optimization", {})
-    stage = zero.get("stage", 0) if isinstance(zero, dict) else None
-    if stage not in (0, 1, 2, 3):
-        raise InputError(f"--deepspeed {path}: zero_optimization.stage is {stage!r}; expected 0, 1, 2 or 3")
 
 
 def as_fields(ns: argparse.Namespace, kind: type) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from transformers.utils import logging
 
-from bistil_ds import engine
 from bistil_ds.console import cli
+from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.choices import ModelChoice
 from bistil_ds.evaluation.models import TRAINED_LENGTH, Candidate, Shelf, examine
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [ExportArguments], DESCRIPTION)
-    engine.choose_accelerator()
+    startup.choose_accelerator()
     logging.disable_progress_bar()  # transformers' bars for every file it reads and writes
     folder = run_folder(ns.output_dir, "export", None, resumable=False)
     if ns.model is None and (ns.sft or ns.task or ns.scores):

@@ -12,7 +12,7 @@ from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
 
-from bistil_ds import checks, engine, preparation
+from bistil_ds import checks, preparation
 from bistil_ds.arguments import (
     PUBLISHED_LEARNING_RATE,
     PUBLISHED_LENGTH,
@@ -25,6 +25,8 @@ from bistil_ds.arguments import (
     ModelArguments,
 )
 from bistil_ds.console import cli
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import find_config
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
@@ -51,16 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> None:
     ns = cli.parse(argv, TYPES, DESCRIPTION)
-    engine.choose_accelerator()
+    startup.choose_accelerator()
     logging.disable_progress_bar()  # transformers' bars for every file it writes; training keeps its own
-    settled = settle(ns) if engine.rank() == 0 else None
-    engine.prepare_environment(use_deepspeed=bool(ns.deepspeed))
-    engine.start_distributed(use_deepspeed=bool(ns.deepspeed))
+    settled = settle(ns) if startup.rank() == 0 else None
+    startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))
+    startup.start_distributed(use_deepspeed=bool(ns.deepspeed))
     try:
-        train(engine.from_rank_0(settled))
+        train(startup.from_rank_0(settled))
     except NonFiniteLossError as error:
         raise SystemExit(f"error: {error}") from None
-    engine.stop_distributed()
+    startup.stop_distributed()
 
 
 def settle(ns: argparse.Namespace) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
         ns.teacher_model = ns.source_file = ns.target_file = "the embedded sample"
     checks.check_arguments(ns)
     if ns.deepspeed:
-        ns.deepspeed = str(engine.find_config(ns.deepspeed))
+        ns.deepspeed = str(find_config(ns.deepspeed))
     if sample:
         _use_sample(ns)
     checks.check_files(ns)
@@ -128,7 +130,7 @@ def _settle_resume(ns: argparse.Namespace, given: dict[str, Any], folder: Path) 
     ns.resume_from_checkpoint = str(checkpoint) if checkpoint else None
     if checkpoint is None:
         Console().print(f"{folder} holds no whole checkpoint: starting at step 0", soft_wrap=True)
-    elif ns.deepspeed and checkpoints.world_size_of(checkpoint) != engine.world_size():
+    elif ns.deepspeed and checkpoints.world_size_of(checkpoint) != startup.world_size():
         checkpoints.to_universal(checkpoint)
 
 
@@ -143,7 +145,7 @@ def train(values: dict[str, Any]) -> None:
     ns = argparse.Namespace(**values)
     folder = Path(ns.output_dir)
     built = folder / "build"
-    universal = checkpoints.universal_config(ns.deepspeed, ns.resume_from_checkpoint, engine.world_size())
+    universal = checkpoints.universal_config(ns.deepspeed, ns.resume_from_checkpoint, startup.world_size())
     ns.deepspeed = universal or ns.deepspeed
     args = DistillationArguments(**checks.as_fields(ns, DistillationArguments))
     student = AutoModelForMaskedLM.from_pretrained(built / preparation.STUDENT, dtype="float32")
@@ -169,8 +171,8 @@ def train(values: dict[str, Any]) -> None:
     )
     trainer.train(resume_from_checkpoint=ns.resume_from_checkpoint)
     trainer.save_model(str(folder))
-    peaks = engine.from_every_rank(peak_memory(args.device))
-    if engine.rank() == 0:
+    peaks = startup.from_every_rank(peak_memory(args.device))
+    if startup.rank() == 0:
         record = RunRecord.open(folder)
         record.update(results={**results(trainer, folder, built), "peak_memory_bytes": peaks})
         record.finish()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from bistil_ds.engine import from_every_rank
+from bistil_ds.distributed.startup import from_every_rank
 from bistil_ds.tasks.data import TaskData
 
 

@@ -17,7 +17,8 @@ from datasets import Dataset
 from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds import checks, corpora, engine
+from bistil_ds import checks, corpora
+from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import cannot_load
 from bistil_ds.runs.folder import whole_or_nothing
@@ -104,7 +105,7 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
             trim_model(student, kept_ids)
     chunks = read_chunks(ns, tokenizer, progress=True)
     for side in ("source", "target"):
-        needed = ns.per_device_train_batch_size * engine.world_size()
+        needed = ns.per_device_train_batch_size * startup.world_size()
         what = f"--{side}_file {getattr(ns, f'{side}_file')}"
         corpora.check_chunks(len(chunks[getattr(ns, f"{side}_language")].train), needed, what)
     report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}

@@ -15,11 +15,11 @@ from transformers import Trainer
 from transformers.trainer import SCHEDULER_NAME
 from transformers.training_args import ParallelMode
 
+from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
-from bistil_ds.sparse.gathering import link_masters
 
 
 class SealedTrainer(Trainer):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bistil_ds import checks, engine
+from bistil_ds import checks
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.sparse import SparseArguments
@@ -42,7 +44,7 @@ def cap_steps(ns: argparse.Namespace, task: Task, rows: int) -> None:
     """Where a stage is as long as published, and the epochs over `rows` are more than the task's steps, those steps."""
     if task.max_steps is None:
         return
-    micro_steps = -(-rows // (ns.per_device_train_batch_size * engine.world_size()))
+    micro_steps = -(-rows // (ns.per_device_train_batch_size * startup.world_size()))
     steps = -(-micro_steps // ns.gradient_accumulation_steps)
     for stage in ns.published_lengths:
         if getattr(ns, f"{stage}_epochs") * steps > task.max_steps:
@@ -83,7 +85,7 @@ def check_arguments(ns: argparse.Namespace, task: Task) -> None:
         if getattr(ns, name) != plain[name].default:
             raise InputError(f"--{name}: has no effect: a task has its own loss and metric; leave it out")
     checks.check_training_arguments(ns, TaskTrainingArguments)
-    checks.check_deepspeed(ns)
+    check_deepspeed(ns)
     sparse_arguments(ns).check(sys.maxsize, zero_stage(ns), fp16=ns.fp16)  # all but K, for which the model is needed
 
 
@@ -96,5 +98,5 @@ def zero_stage(ns: argparse.Namespace) -> int:
     """The ZeRO stage of the run's DeepSpeed file; 0 without one."""
     if not ns.deepspeed:
         return 0
-    stage: int = engine.read_config(engine.find_config(ns.deepspeed)).get("zero_optimization", {}).get("stage", 0)
+    stage: int = read_config(find_config(ns.deepspeed)).get("zero_optimization", {}).get("stage", 0)
     return stage

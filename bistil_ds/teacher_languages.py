@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from bistil_ds.distributed.partitions import first_held, full_size, is_partitioned, parts, settle, within
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import ParameterNames
 from bistil_ds.models.weight_files import WeightFolder
-from bistil_ds.partitions import first_held, full_size, is_partitioned, parts, settle, within
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sft_changes import Change
 

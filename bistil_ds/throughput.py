@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from bistil_ds.engine import local_world_size
+from bistil_ds.distributed.startup import local_world_size
 
 if TYPE_CHECKING:
     from bistil_ds.energy import Counter

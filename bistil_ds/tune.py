@@ -13,8 +13,10 @@ from rich.console import Console
 from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from bistil_ds import checks, engine, task_checks
+from bistil_ds import checks, task_checks
 from bistil_ds.console import cli
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import find_config
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
@@ -83,16 +85,16 @@ def run(command: TuneCommand, argv: Sequence[str] | None) -> int:
 
 def _run(command: TuneCommand, words: list[str]) -> None:
     ns = cli.parse(words, _types(command), command.description)
-    engine.choose_accelerator()
+    startup.choose_accelerator()
     logging.disable_progress_bar()  # transformers' bars for every file it writes; training keeps its own
-    settled = settle(command, ns) if engine.rank() == 0 else None
-    engine.prepare_environment(use_deepspeed=bool(ns.deepspeed))
-    engine.start_distributed(use_deepspeed=bool(ns.deepspeed))
+    settled = settle(command, ns) if startup.rank() == 0 else None
+    startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))
+    startup.start_distributed(use_deepspeed=bool(ns.deepspeed))
     try:
-        train(command, engine.from_rank_0(settled))
+        train(command, startup.from_rank_0(settled))
     except NonFiniteLossError as error:
         raise SystemExit(f"error: {error}") from None
-    engine.stop_distributed()
+    startup.stop_distributed()
 
 
 def _types(command: TuneCommand) -> tuple[type, ...]:
@@ -118,7 +120,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
         command.use_sample(ns)
     task_checks.settle_length(ns, task, command.models[0])
     if ns.deepspeed:
-        ns.deepspeed = str(engine.find_config(ns.deepspeed))
+        ns.deepspeed = str(find_config(ns.deepspeed))
     examples = training_examples(ns, task)
     labels = command.labels(ns, task, examples)
     task.check_labels(examples, labels, "--train_file")
@@ -179,7 +181,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     folder, task, labels = Path(ns.output_dir), find_task(ns.task), tuple(ns.labels)
     base = folder / BUILD / BASE
     tokenizer = AutoTokenizer.from_pretrained(base)
-    rows = training_rows(ns, task, tokenizer, labels, progress=engine.rank() == 0)
+    rows = training_rows(ns, task, tokenizer, labels, progress=startup.rank() == 0)
     task_checks.cap_steps(ns, task, len(rows))
     dev = development_sets(ns, task, tokenizer, labels)
 
@@ -218,8 +220,8 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
         },
     )
     fine_tuning = trainer.train(resume=ns.resume_from_checkpoint)
-    peaks = engine.from_every_rank(peak_memory(args.device))
-    if engine.rank() == 0:
+    peaks = startup.from_every_rank(peak_memory(args.device))
+    if startup.rank() == 0:
         fine_tuning.save(folder)
         record = RunRecord.open(folder)
         record.update(results={"peak_memory_bytes": peaks})

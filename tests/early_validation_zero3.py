@@ -8,15 +8,16 @@ import sys
 import tiny
 from datasets import Dataset
 
-from bistil_ds import engine
 from bistil_ds.arguments import DistillationArguments, LossArguments
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import find_config
 from bistil_ds.student import build_student
 from bistil_ds.trainer import DistillationTrainer
 
 
 def main(folder: str) -> None:
-    engine.prepare_environment(use_deepspeed=True)
-    engine.start_distributed(use_deepspeed=True)
+    startup.prepare_environment(use_deepspeed=True)
+    startup.start_distributed(use_deepspeed=True)
     tokenizer = tiny.unigram_tokenizer()
     teacher = tiny.xlmr(len(tokenizer))
     student = build_student(teacher, progress=False)
@@ -30,7 +31,7 @@ def main(folder: str) -> None:
             max_steps=2,
             report_to="none",
             disable_tqdm=True,
-            deepspeed=str(engine.find_config("zero3")),
+            deepspeed=str(find_config("zero3")),
         ),
         layer_map=student.layer_map,
         train_dataset=chunks,
@@ -42,7 +43,7 @@ def main(folder: str) -> None:
     trainer.train()
     first, *_, last = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
     print(json.dumps([before, first, last, trainer.evaluate()["eval_loss"]]))
-    engine.stop_distributed()
+    startup.stop_distributed()
 
 
 if __name__ == "__main__":

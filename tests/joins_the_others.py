@@ -1,10 +1,10 @@
 """A rank that joins the others the way every command does, and says who is there."""
 
-from bistil_ds import engine
+from bistil_ds.distributed import startup
 
-engine.prepare_environment(use_deepspeed=False)
-engine.start_distributed(use_deepspeed=False)
-ranks = engine.from_every_rank(engine.rank())
-if engine.rank() == 0:
+startup.prepare_environment(use_deepspeed=False)
+startup.start_distributed(use_deepspeed=False)
+ranks = startup.from_every_rank(startup.rank())
+if startup.rank() == 0:
     print("ranks", ranks)
-engine.stop_distributed()
+startup.stop_distributed()

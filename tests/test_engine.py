@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bistil_ds import checks, engine
 from bistil_ds.console import cli
+from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES
 
@@ -25,7 +25,7 @@ def test_a_shipped_file_is_found_from_any_folder(
     name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = engine.read_config(engine.find_config(form.format(name)))
+    config = read_config(find_config(form.format(name)))
     assert config["zero_optimization"]["stage"] == SHIPPED[name]
     assert ("offload_optimizer" in config["zero_optimization"]) == ("offload" in name)
 
@@ -33,19 +33,19 @@ def test_a_shipped_file_is_found_from_any_folder(
 def test_a_file_of_the_users_own_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("zero2.json").write_text("{}")
-    assert engine.find_config("zero2.json") == tmp_path / "zero2.json"
+    assert find_config("zero2.json") == tmp_path / "zero2.json"
 
 
 @pytest.mark.parametrize("name", ["zero2.yaml", "my/zero2.json", "/etc/ds_configs/zero2.json", "zero7"])
 def test_a_wrong_path_is_no_shipped_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=f"--deepspeed {name}: no such file; .* zero3_offload"):
-        engine.find_config(name)
+        find_config(name)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_files_agree_with_any_flags(name: str) -> None:
-    checks.check_deepspeed(arguments("--deepspeed", name, "--learning_rate", "1", "--bf16", "--max_grad_norm", "9"))
+    check_deepspeed(arguments("--deepspeed", name, "--learning_rate", "1", "--bf16", "--max_grad_norm", "9"))
 
 
 AGREEING: list[dict[str, Any]] = [
@@ -79,7 +79,7 @@ def written(folder: Path, config: dict[str, Any]) -> str:
 @pytest.mark.parametrize("config", AGREEING)
 def test_a_file_may_repeat_the_flags(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
-    checks.check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
+    check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
 
 
 @pytest.mark.parametrize(("config", "message"), CONTRADICTING)
@@ -88,7 +88,7 @@ def test_a_contradiction_names_both_sides(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(InputError, match=message):
-        checks.check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
+        check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
 
 
 def test_ranks_that_torchrun_starts_join_through_its_store() -> None:

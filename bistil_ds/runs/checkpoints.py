@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.runs.cache import file_hash
 from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import file_hash
 
 SEAL = "complete.json"
 

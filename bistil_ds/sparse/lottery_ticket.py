@@ -17,16 +17,16 @@ import torch
 import torch.distributed as dist
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
-from bistil_ds import engine
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.gathering import full_fp32
+from bistil_ds.distributed.partitions import full_size, write_entries
 from bistil_ds.errors import InputError
 from bistil_ds.models.weight_files import hash_weights
-from bistil_ds.partitions import full_size, write_entries
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.sparse.arguments import SparseArguments
 from bistil_ds.sparse.base_weights import BaseWeights
 from bistil_ds.sparse.deltas import attach, attached_to, check_base, load_dense
-from bistil_ds.sparse.gathering import full_fp32
 from bistil_ds.sparse.maskable import base_model_of, entries_to_train, is_norm, maskable_parameters
 from bistil_ds.sparse.modules import sparse_kind
 from bistil_ds.sparse.penalty import penalise
@@ -88,18 +88,18 @@ class LotteryTicketTrainer:
         if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):
             raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")
         _wait()
-        self.metadata.setdefault("base_hash", engine.from_rank_0(self._base_hash()))
+        self.metadata.setdefault("base_hash", startup.from_rank_0(self._base_hash()))
         for stage in self.stages:
             if not stage.is_done:
                 self._run(stage, resume)
                 _free_memory()
                 resume = None
-            if engine.rank() == 0:  # also where a run was killed before or while it did so
+            if startup.rank() == 0:  # also where a run was killed before or while it did so
                 stage.remove_checkpoints()
         return SparseFineTuning.load(self.stages[-1].result)
 
     def _base_hash(self) -> str | None:
-        return hash_weights(self.base_folder) if engine.rank() == 0 else None
+        return hash_weights(self.base_folder) if startup.rank() == 0 else None
 
     def _run(self, stage: Stage, resume: str | bool | None) -> None:
         checkpoint = self._checkpoint(stage, resume)
@@ -127,7 +127,7 @@ class LotteryTicketTrainer:
     def _checkpoint(self, stage: Stage, resume: str | bool | None) -> Path | None:
         found = checkpoints.find_checkpoint(stage.folder, str(resume)) if resume else None
         if found and self.args.deepspeed and checkpoints.world_size_of(found) != self.args.world_size:
-            if engine.rank() == 0:
+            if startup.rank() == 0:
                 checkpoints.to_universal(found)
             _wait()
         return found
@@ -199,7 +199,7 @@ class LotteryTicketTrainer:
             earlier = self._before(stage, "full")
             kept = read_selection(earlier.result)[0] if earlier else None
             selection = moved_most(trainer.model, self.base_folder, k, kept)
-            if engine.rank() == 0:
+            if startup.rank() == 0:
                 about = {"k": k, "base_hash": self.metadata["base_hash"]}
                 write_selection(stage.result, selection, about, self.args.world_size)
             return
@@ -209,7 +209,7 @@ class LotteryTicketTrainer:
         else:
             dense = {n: full_fp32(p) for n, p in trainer.model.named_parameters() if p.requires_grad}
             fine_tuning = SparseFineTuning("dense fine-tuning", {}, dense, {**self.metadata, "density": 1.0})
-        if engine.rank() == 0:
+        if startup.rank() == 0:
             fine_tuning.save(stage.result)
             checkpoints.seal(stage.result, self.args.world_size)
 

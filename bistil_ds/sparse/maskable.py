@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from transformers import AutoModel, PretrainedConfig
 
+from bistil_ds.distributed.partitions import full_size
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import unwrap
-from bistil_ds.partitions import full_size
 from bistil_ds.sparse.modules import DELTA
 
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from bistil_ds.distributed.gathering import share_fp32
+from bistil_ds.distributed.partitions import full_size, is_partitioned
 from bistil_ds.errors import InputError
-from bistil_ds.partitions import full_size, is_partitioned
 from bistil_ds.runs import checkpoints
 from bistil_ds.sparse.base_weights import BaseWeights
-from bistil_ds.sparse.gathering import share_fp32
 from bistil_ds.sparse.maskable import maskable_parameters
 
 Selection = dict[str, Tensor]  # parameter name → flat row-major indices, ascending, on the CPU

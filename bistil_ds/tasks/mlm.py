@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds.engine import rank
+from bistil_ds.distributed.startup import rank
 from bistil_ds.errors import InputError
 from bistil_ds.masking import mask_tokens
 from bistil_ds.models.head import IGNORED

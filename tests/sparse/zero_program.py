@@ -23,9 +23,10 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from transformers.utils import logging
 
-from bistil_ds import engine
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import find_config
+from bistil_ds.distributed.gathering import full_fp32, gathered
 from bistil_ds.sparse import LotteryTicketTrainer, Stage
-from bistil_ds.sparse.gathering import full_fp32, gathered
 
 reduced = 0  # entries handed to reductions by this rank
 REDUCTIONS = ("all_reduce", "reduce", "reduce_scatter_tensor", "_reduce_scatter_base", "reduce_scatter")
@@ -72,7 +73,7 @@ def run(base: Path, folder: Path, given: dict[str, Any]) -> None:
                 weights = {n: p.detach().cpu().clone() for n, p in parameters.items() if not n.endswith("_delta")}
             masters = {n: full_fp32(p) for n, p in parameters.items() if p.requires_grad}
             assert all(m.dtype == torch.float32 for m in masters.values())
-            if engine.rank() == 0:
+            if startup.rank() == 0:
                 save_file(weights, folder / f"{given['name']}.safetensors")
 
     def make(model: Any, args: Any, stage: Stage) -> Any:
@@ -87,7 +88,7 @@ def run(base: Path, folder: Path, given: dict[str, Any]) -> None:
         trainer.on_saved = on_saved
         return trainer
 
-    config = json.loads(engine.find_config(f"zero{given['zero']}").read_text()) if "zero" in given else None
+    config = json.loads(find_config(f"zero{given['zero']}").read_text()) if "zero" in given else None
     if config and given["zero"] == 3:  # some parameters stay gathered, as small ones do, some do not
         config["zero_optimization"] |= {"stage3_param_persistence_threshold": 300}
     args = material.arguments(folder / given["name"], deepspeed=config, **given.get("arguments", {}))
@@ -95,20 +96,20 @@ def run(base: Path, folder: Path, given: dict[str, Any]) -> None:
     trainer = LotteryTicketTrainer(lambda: material.load(base, mlm), make, args, sparse, base)
     with suppress(Killed):
         trainer.train(given.get("resume"))
-    if (copy := given.get("copy")) and engine.rank() == 0:  # of what a killed run left
+    if (copy := given.get("copy")) and startup.rank() == 0:  # of what a killed run left
         shutil.copytree(folder / given["name"], folder / copy)
-    (folder / f"{given['name']}-{engine.rank()}.json").write_text(json.dumps(sizes))
+    (folder / f"{given['name']}-{startup.rank()}.json").write_text(json.dumps(sizes))
 
 
 def main(base: str, folder: str, runs: str) -> None:
     logging.set_verbosity_error()
-    engine.choose_accelerator()
-    engine.prepare_environment(use_deepspeed=True)
+    startup.choose_accelerator()
+    startup.prepare_environment(use_deepspeed=True)
     count_reductions()
-    engine.start_distributed(use_deepspeed=True)
+    startup.start_distributed(use_deepspeed=True)
     for given in json.loads(runs):
         run(Path(base), Path(folder), given)
-    engine.stop_distributed()
+    startup.stop_distributed()
 
 
 if __name__ == "__main__":

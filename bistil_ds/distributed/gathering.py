@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bistil_ds.distributed.partitions import first_held, full_size, is_partitioned, parts
 from bistil_ds.models.parameters import full_shape
-from bistil_ds.partitions import first_held, full_size, is_partitioned, parts
 
 
 @contextmanager

@@ -1,19 +1,14 @@
-"""Start-up of one rank: environment, process group, DeepSpeed files. Everything before the first model is loaded."""
+"""Start-up of one rank: environment and process group. Everything before the first model is loaded."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from datetime import timedelta
-from importlib import resources
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-
-from bistil_ds.errors import InputError
 
 T = TypeVar("T")
 
@@ -31,31 +26,6 @@ def world_size() -> int:
 def local_world_size() -> int:
     """Number of this run's processes on this machine, as far as the launcher says."""
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or world_size())
-
-
-def find_config(name: str) -> Path:
-    """A DeepSpeed file: a path, or the name of one that comes with the package, such as `zero2` or `zero2.json`."""
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path.resolve()
-    folders = [Path(str(resources.files("bistil_ds"))) / "ds_configs", Path(__file__).parents[1] / "ds_configs"]
-    for folder in folders:
-        shipped = folder / f"{path.stem}.json"
-        if shipped.is_file() and path.suffix in ("", ".json") and str(path.parent) in (".", "ds_configs"):
-            return shipped
-    known = sorted({p.stem for folder in folders for p in folder.glob("*.json")})
-    raise InputError(f"--deepspeed {name}: no such file; give a JSON file or one of {', '.join(known)}")
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The file's contents, an InputError when it is not a JSON object."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"--deepspeed {path}: not a DeepSpeed JSON file: {error}") from None
-    if not isinstance(config, dict):
-        raise InputError(f"--deepspeed {path}: expected a JSON object, found a {type(config).__name__}")
-    return config
 
 
 def choose_accelerator() -> None:
