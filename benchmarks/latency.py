@@ -22,8 +22,8 @@ from bistil_ds.benchmarking.model_shapes import MBERT, check_models, default_nam
 from bistil_ds.benchmarking.result_file import ResultFile
 from bistil_ds.benchmarking.subjects import Case
 from bistil_ds.console import cli
-from bistil_ds.corpora.text_files import read_texts
 from bistil_ds.errors import InputError
+from bistil_ds.text.text_files import read_texts
 
 RESULTS = Path(__file__).parent / "results"
 GRIDS = {"small": ([1, 8], [128]), "full": ([1, 8, 32], [32, 128, 512])}

@@ -25,10 +25,10 @@ from bistil_ds.benchmarking.teachers import VARIANTS
 from bistil_ds.benchmarking.throughput import compare_costs, compare_teachers, compare_ways, throughput_grids
 from bistil_ds.benchmarking.zero_throughput import compare_under_zero
 from bistil_ds.console import cli
-from bistil_ds.corpora.text_files import read_texts
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import cannot_load
 from bistil_ds.student import build_student
+from bistil_ds.text.text_files import read_texts
 
 RESULTS = Path(__file__).parent / "results"
 STAGES = (0, 1, 2, 3)

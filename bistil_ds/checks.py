@@ -11,12 +11,12 @@ from transformers import PretrainedConfig, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
 from bistil_ds.arguments import DistillationArguments
-from bistil_ds.corpora import check_text_file, check_two_languages
 from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.schedule import Weight
 from bistil_ds.student import SUPPORTED_MODEL_TYPES, choose_layers
+from bistil_ds.text import check_text_file, check_two_languages
 
 NEEDED = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
 

@@ -17,7 +17,7 @@ from datasets import Dataset
 from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds import checks, corpora
+from bistil_ds import checks, text
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import cannot_load
@@ -45,14 +45,14 @@ def read_chunks(ns: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, prog
     for side in ("source", "target"):
         language = getattr(ns, f"{side}_language")
         texts = read_texts(ns, side)
-        chunks = corpora.pack(texts, tokenizer, ns.max_length, num_proc=ns.preprocessing_workers, progress=progress)
-        found[language] = Chunks(*corpora.split_validation(chunks, name=f"--{side}_file"))
+        chunks = text.pack(texts, tokenizer, ns.max_length, num_proc=ns.preprocessing_workers, progress=progress)
+        found[language] = Chunks(*text.split_validation(chunks, name=f"--{side}_file"))
     return found
 
 
 def read_texts(ns: argparse.Namespace, side: str) -> Dataset:
     """One language's texts, column `text`."""
-    return corpora.load_texts(getattr(ns, f"{side}_file"), text_column=ns.text_column, name=f"--{side}_file")
+    return text.load_texts(getattr(ns, f"{side}_file"), text_column=ns.text_column, name=f"--{side}_file")
 
 
 def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -107,7 +107,7 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
     for side in ("source", "target"):
         needed = ns.per_device_train_batch_size * startup.world_size()
         what = f"--{side}_file {getattr(ns, f'{side}_file')}"
-        corpora.check_chunks(len(chunks[getattr(ns, f"{side}_language")].train), needed, what)
+        text.check_chunks(len(chunks[getattr(ns, f"{side}_language")].train), needed, what)
     report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}
     projections = None
     if student is None:

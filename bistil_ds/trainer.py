@@ -20,18 +20,18 @@ from transformers.integrations.deepspeed import deepspeed_init
 from transformers.trainer_callback import ProgressCallback, TrainerControl
 
 from bistil_ds.arguments import DistillationArguments, LossArguments
-from bistil_ds.batches import BilingualBatches
-from bistil_ds.chunks import BilingualChunks, collate_chunks
 from bistil_ds.distillation import Distiller, Terms
 from bistil_ds.energy import energy_counter
 from bistil_ds.errors import InputError, NonFiniteLossError
-from bistil_ds.masking import mask_tokens
 from bistil_ds.meter import TermMeter
 from bistil_ds.progress import EndOfRun, ShortProgress
 from bistil_ds.sealed_trainer import SealedTrainer
 from bistil_ds.sft import SparseFineTuning
 from bistil_ds.teacher import place_teacher, teacher_dtype
 from bistil_ds.teacher_languages import LanguageSwitch
+from bistil_ds.text.batches import BilingualBatches
+from bistil_ds.text.chunks import BilingualChunks, collate_chunks
+from bistil_ds.text.masking import mask_tokens
 from bistil_ds.throughput import SpeedMeter, training_flops
 
 

@@ -12,8 +12,8 @@ from accelerate import skip_first_batches
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from bistil_ds.batches import BilingualBatches
-from bistil_ds.chunks import BilingualChunks, collate_chunks
+from bistil_ds.text.batches import BilingualBatches
+from bistil_ds.text.chunks import BilingualChunks, collate_chunks
 
 
 def batches(sizes: tuple[int, int] = (50, 23), **options: int) -> BilingualBatches:

@@ -14,7 +14,8 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from bistil_ds.corpora import (
+from bistil_ds.errors import InputError
+from bistil_ds.text import (
     check_chunks,
     check_text_file,
     check_two_languages,
@@ -22,8 +23,7 @@ from bistil_ds.corpora import (
     pack,
     split_validation,
 )
-from bistil_ds.corpora.specification import HubDataset, parse_specification
-from bistil_ds.errors import InputError
+from bistil_ds.text.specification import HubDataset, parse_specification
 
 
 @pytest.fixture(autouse=True)
@@ -166,13 +166,13 @@ def test_a_pipe_is_refused_without_reading_it(tmp_path: Path) -> None:
 
 
 def test_a_character_across_two_blocks_is_still_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bistil_ds.corpora.text_files.BLOCK_BYTES", 3)
+    monkeypatch.setattr("bistil_ds.text.text_files.BLOCK_BYTES", 3)
     check_text_file(write(tmp_path / "a.txt", "aağıçş\n漢字\n"), "--source_file")
 
 
 def test_a_hub_dataset_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
     code = """
-from bistil_ds.corpora import check_text_file, load_texts
+from bistil_ds.text import check_text_file, load_texts
 from bistil_ds.errors import InputError
 for refused in (check_text_file, lambda spec, flag: load_texts(spec, name=flag)):
     try:
@@ -226,8 +226,8 @@ def test_packing_neither_depends_on_workers_and_batches_nor_cuts_at_their_border
     whole = pack(texts, letters, 5, num_proc=1, progress=False)["input_ids"][:]
     for workers, at_once, written in [(1, 3, 1), (4, 7, 40), (3, 1000, 12)]:
         next(cache.glob("chunks-*.arrow")).unlink()
-        monkeypatch.setattr("bistil_ds.corpora.packing.TEXTS_AT_ONCE", at_once)
-        monkeypatch.setattr("bistil_ds.corpora.packing.TOKENS_WRITTEN", written)
+        monkeypatch.setattr("bistil_ds.text.packing.TEXTS_AT_ONCE", at_once)
+        monkeypatch.setattr("bistil_ds.text.packing.TOKENS_WRITTEN", written)
         assert pack(texts, letters, 5, num_proc=workers, progress=False)["input_ids"][:] == whole
 
 
@@ -270,7 +270,7 @@ def test_a_killed_run_leaves_nothing_that_is_taken_for_whole(
     code = f"""
 import os
 from transformers import AutoTokenizer
-from bistil_ds.corpora import load_texts, pack, packing
+from bistil_ds.text import load_texts, pack, packing
 texts = load_texts({str(path)!r})
 packing.TEXTS_AT_ONCE, packing.TOKENS_WRITTEN = 10, 10
 whole = packing._chunks

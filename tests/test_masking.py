@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bistil_ds.masking import mask_tokens
+from bistil_ds.text.masking import mask_tokens
 
 MASK, VOCABULARY = 999, 500
 IDS_BT = torch.randint(10, VOCABULARY, (400, 250), generator=torch.Generator().manual_seed(0))

@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from bistil_ds.corpora.arrow_file import cached_dataset
 from bistil_ds.errors import InputError
+from bistil_ds.text.arrow_file import cached_dataset
 
 RECIPE = "chunks-1"  # change when the same texts would be packed differently
 TEXTS_AT_ONCE = 1000

@@ -10,12 +10,12 @@ import pyarrow as pa
 from datasets import Dataset, Features, Value, load_dataset
 from tqdm import tqdm
 
-from bistil_ds.corpora.arrow_file import cached_dataset
-from bistil_ds.corpora.checks import hub_error
-from bistil_ds.corpora.specification import HubDataset, parse_specification
-from bistil_ds.corpora.text_files import is_jsonl, read_texts
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import file_hash
+from bistil_ds.text.arrow_file import cached_dataset
+from bistil_ds.text.checks import hub_error
+from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.text_files import is_jsonl, read_texts
 
 FEATURES = Features({"text": Value("string")})
 RECIPE = "texts-1"  # change when the same file would be read differently

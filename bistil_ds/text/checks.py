@@ -7,9 +7,9 @@ from pathlib import Path
 
 from datasets import load_dataset_builder
 
-from bistil_ds.corpora.specification import HubDataset, parse_specification
-from bistil_ds.corpora.text_files import is_jsonl, is_readable_plain_text, read_texts
 from bistil_ds.errors import InputError
+from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.text_files import is_jsonl, is_readable_plain_text, read_texts
 
 
 def check_text_file(spec: str | Path, flag: str, text_column: str = "text") -> None:
