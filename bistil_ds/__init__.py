@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bistil_ds.evaluation import evaluate
-    from bistil_ds.sft import SparseFineTuning
+    from bistil_ds.sft.fine_tuning import SparseFineTuning
     from bistil_ds.sparse import LotteryTicketTrainer
     from bistil_ds.student import build_student
     from bistil_ds.trainer import DistillationTrainer
@@ -25,7 +25,7 @@ __all__ = [
 _HOMES = {
     "DistillationTrainer": "bistil_ds.trainer",
     "LotteryTicketTrainer": "bistil_ds.sparse",
-    "SparseFineTuning": "bistil_ds.sft",
+    "SparseFineTuning": "bistil_ds.sft.fine_tuning",
     "build_student": "bistil_ds.student",
     "evaluate": "bistil_ds.evaluation",
     "trim_vocabulary": "bistil_ds.vocabulary",

@@ -26,8 +26,8 @@ from bistil_ds.models.inputs import longest_input
 from bistil_ds.onnx_export import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx, require_onnx
 from bistil_ds.runs.folder import UNFINISHED, new_folder, run_folder
 from bistil_ds.runs.record import RECORD_FILE, RunRecord
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_metadata import LANGUAGE_TASK
+from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.sft.metadata import LANGUAGE_TASK
 from bistil_ds.task_model import LoadedTaskModel
 from bistil_ds.tasks import Task, find_task
 

@@ -32,7 +32,7 @@ from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
 from bistil_ds.student_folder import OURS, base_vocab_size, model_bytes, read_layer_map
 from bistil_ds.summary import print_summary

@@ -18,7 +18,7 @@ from transformers.training_args import ParallelMode
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 
 

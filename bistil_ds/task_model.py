@@ -13,8 +13,8 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.hub_folder import local_folder
 from bistil_ds.models.inputs import cannot_load, load_config
 from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_metadata import LANGUAGE_TASK, check_task
+from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.sft.metadata import LANGUAGE_TASK, check_task
 from bistil_ds.tasks import Task, find_task
 
 

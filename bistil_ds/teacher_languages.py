@@ -20,8 +20,8 @@ from bistil_ds.distributed.partitions import first_held, full_size, is_partition
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import ParameterNames
 from bistil_ds.models.weight_files import WeightFolder
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_changes import Change
+from bistil_ds.sft.changes import Change
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 
 @dataclass(frozen=True)

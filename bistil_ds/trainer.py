@@ -26,7 +26,7 @@ from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.meter import TermMeter
 from bistil_ds.progress import EndOfRun, ShortProgress
 from bistil_ds.sealed_trainer import SealedTrainer
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.teacher import place_teacher, teacher_dtype
 from bistil_ds.teacher_languages import LanguageSwitch
 from bistil_ds.text.batches import BilingualBatches

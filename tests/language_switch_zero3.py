@@ -9,7 +9,7 @@ import deepspeed
 import torch
 from transformers import BertForMaskedLM
 
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.teacher import place_teacher
 from bistil_ds.teacher_languages import LanguageSwitch
 

@@ -10,7 +10,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
 
 from bistil_ds.models.parameters import saved_parameters
-from bistil_ds.sft import SparseDiff, SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseDiff, SparseFineTuning
 
 EMBEDDINGS, DENSE = "bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.intermediate.dense.weight"
 CONFIG = BertConfig(

@@ -16,8 +16,8 @@ from launch import general
 from transformers import BertConfig, BertForSequenceClassification, DebertaV2Config, GPT2Config
 
 from bistil_ds.general import main
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_changes import SparseDiff
+from bistil_ds.sft.changes import SparseDiff
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 Capture = pytest.CaptureFixture[str]
 

@@ -23,7 +23,7 @@ from bistil_ds.evaluation.choices import ModelChoice
 from bistil_ds.evaluation.models import Shelf, examine
 from bistil_ds.export import main
 from bistil_ds.onnx_export import OnnxMismatchError, check_onnx, random_batch
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.parser import BiaffineParser
 

@@ -18,7 +18,7 @@ from bistil_ds.model_card import model_card
 from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.model_card_scores import read_scores
 from bistil_ds.onnx_export import OnnxCheck
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 HASH = "ef" * 32
 

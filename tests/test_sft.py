@@ -22,7 +22,7 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.weight_files import hash_weights
-from bistil_ds.sft import SparseDiff, SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseDiff, SparseFineTuning
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from random_sfts import random_diff, random_sft
 from transformers import PreTrainedModel, XLMRobertaForMaskedLM
 
 from bistil_ds.errors import InputError
-from bistil_ds.sft import SparseDiff, SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseDiff, SparseFineTuning
 
 NAME = "roberta.encoder.layer.0.output.dense.weight"
 

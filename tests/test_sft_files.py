@@ -14,8 +14,8 @@ from random_sfts import DENSE, EMBEDDINGS, random_diff, small_model, small_sft, 
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.weight_files import hash_weights
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_folder import write_folder
+from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.sft.folder import write_folder
 
 
 @pytest.fixture

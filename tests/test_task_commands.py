@@ -16,7 +16,7 @@ from transformers import AutoModelForMaskedLM
 
 from bistil_ds import tune_student, tune_teacher
 from bistil_ds.errors import InputError
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import maskable_count
 from bistil_ds.task_data import languages_of
 from bistil_ds.task_model import load_task_model

@@ -9,7 +9,7 @@ from export_folders import LABELS, write_student, write_task_sft
 from safetensors.torch import load_file
 
 from bistil_ds.errors import InputError
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.task_model import load_task_model, recorded_labels
 from bistil_ds.tasks import find_task
 

@@ -20,8 +20,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from bistil_ds.arguments import DistillationArguments, LossArguments
 from bistil_ds.errors import InputError
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_changes import SparseDiff
+from bistil_ds.sft.changes import SparseDiff
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student
 from bistil_ds.trainer import DistillationTrainer, NonFiniteLossError
 

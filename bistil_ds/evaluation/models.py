@@ -8,7 +8,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.evaluation.choices import ModelChoice
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.weight_files import hash_weights
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.task_model import LoadedTaskModel, load_task_model
 from bistil_ds.tasks.task import Task
 

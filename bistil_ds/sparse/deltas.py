@@ -28,8 +28,8 @@ from bistil_ds.distributed.gathering import full_fp32, gathered
 from bistil_ds.distributed.partitions import is_partitioned, write_entries, write_whole
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import ParameterNames, full_shape, unwrap
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_changes import SparseDiff
+from bistil_ds.sft.changes import SparseDiff
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.maskable import base_model_of, maskable_parameters
 from bistil_ds.sparse.modules import DELTA, make_sparse
 

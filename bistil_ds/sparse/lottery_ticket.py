@@ -23,7 +23,7 @@ from bistil_ds.distributed.partitions import full_size, write_entries
 from bistil_ds.errors import InputError
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs import checkpoints
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.arguments import SparseArguments
 from bistil_ds.sparse.base_weights import BaseWeights
 from bistil_ds.sparse.deltas import attach, attached_to, check_base, load_dense

@@ -12,8 +12,8 @@ from tiny import text_lines, write_teacher
 from tiny_task import Topics
 
 from bistil_ds.models.weight_files import hash_weights
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_changes import SparseDiff
+from bistil_ds.sft.changes import SparseDiff
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 LABELS = ("news", "sport")
 

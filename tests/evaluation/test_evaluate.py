@@ -17,7 +17,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.evaluation import Evaluation, evaluate, zero_shot
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
 from bistil_ds.models.weight_files import hash_weights
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import ReadOptions
 
 TASK = Topics()

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import attach, random_entries
 from bistil_ds.sparse.deltas import SparseDeltas
 from bistil_ds.sparse.maskable import maskable_parameters

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments
 from bistil_ds.sparse.lottery_ticket import Stage
 from bistil_ds.sparse.maskable import maskable_parameters

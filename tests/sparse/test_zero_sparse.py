@@ -16,7 +16,7 @@ import torch
 from launch import _free_port
 from safetensors.torch import load_file
 
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import LotteryTicketTrainer
 from bistil_ds.sparse.maskable import maskable_parameters
 

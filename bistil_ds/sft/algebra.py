@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import saved_parameters
-from bistil_ds.sft_changes import SparseDiff
+from bistil_ds.sft.changes import SparseDiff
 
 Weights = nn.Module | Mapping[str, Tensor]
 

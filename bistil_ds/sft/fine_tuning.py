@@ -18,13 +18,13 @@ from torch import nn
 from bistil_ds.errors import InputError
 from bistil_ds.models.hub_folder import local_folder
 from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
-from bistil_ds.sft_algebra import Weights, add_dense, add_sparse, check_apart, difference, subtract_dense
-from bistil_ds.sft_changes import Change, SparseDiff, find_changes
-from bistil_ds.sft_folder import HEADER_FILE, TENSORS_FILE, read_folder, write_folder
-from bistil_ds.sft_metadata import check_metadata, check_task, merge_metadata, without_density
-from bistil_ds.sft_published import PUBLISHED_FILE, read_published, write_published
-from bistil_ds.sft_restriction import restrict
-from bistil_ds.sft_stack import Layer, put_on, replace, tokens_on
+from bistil_ds.sft.algebra import Weights, add_dense, add_sparse, check_apart, difference, subtract_dense
+from bistil_ds.sft.changes import Change, SparseDiff, find_changes
+from bistil_ds.sft.folder import HEADER_FILE, TENSORS_FILE, read_folder, write_folder
+from bistil_ds.sft.metadata import check_metadata, check_task, merge_metadata, without_density
+from bistil_ds.sft.published import PUBLISHED_FILE, read_published, write_published
+from bistil_ds.sft.restriction import restrict
+from bistil_ds.sft.stack import Layer, put_on, replace, tokens_on
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bistil_ds.models.parameters import unwrap
-from bistil_ds.sft_changes import Change
+from bistil_ds.sft.changes import Change
 
 Layer = tuple[str, list[Change]]  # an SFT's token, and what it changes
 

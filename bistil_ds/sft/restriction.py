@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bistil_ds.errors import InputError
-from bistil_ds.sft_changes import SparseDiff
+from bistil_ds.sft.changes import SparseDiff
 
 # Parameters with a row (or an entry) for each vocabulary item: word embeddings, output layers and their biases.
 _VOCABULARY_NAME = re.compile(
