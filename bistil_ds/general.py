@@ -34,7 +34,7 @@ from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
-from bistil_ds.student_folder import OURS, base_vocab_size, model_bytes, read_layer_map
+from bistil_ds.student.folder import OURS, base_vocab_size, model_bytes, read_layer_map
 from bistil_ds.summary import print_summary
 from bistil_ds.throughput import peak_memory
 from bistil_ds.trainer import DistillationTrainer

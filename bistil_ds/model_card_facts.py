@@ -11,7 +11,7 @@ from bistil_ds.model_card_scores import DataFile, Score, data_file, read_json
 from bistil_ds.onnx_export import OnnxCheck
 from bistil_ds.runs.record import RECORD_FILE
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.student_folder import ALIGNMENT, KEPT_IDS
+from bistil_ds.student.folder import ALIGNMENT, KEPT_IDS
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from bistil_ds.models.inputs import cannot_load
 from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
-from bistil_ds.student_folder import kept_ids_of, read_layer_map, write_alignment
+from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
 from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 
 STUDENT, TEACHER = "student", "teacher"

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from bistil_ds import checks
 from bistil_ds.student import load_projections
-from bistil_ds.student_folder import read_layer_map
+from bistil_ds.student.folder import read_layer_map
 from bistil_ds.task_arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
 from bistil_ds.task_distillation import TaskDistiller
 from bistil_ds.task_model import base_metadata, load_task_model, recorded_labels

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs.record import RunRecord
-from bistil_ds.student_folder import KEPT_IDS, write_alignment
+from bistil_ds.student.folder import KEPT_IDS, write_alignment
 from bistil_ds.tasks import find_task
 
 LABELS = {

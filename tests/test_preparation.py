@@ -18,7 +18,7 @@ from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES
 from bistil_ds.student import load_projections
-from bistil_ds.student_folder import base_vocab_size, read_layer_map
+from bistil_ds.student.folder import base_vocab_size, read_layer_map
 
 
 @pytest.fixture(scope="module")
