@@ -21,7 +21,7 @@ from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sample.tasks import sample_task_file
-from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments, Stage, maskable_count
+from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.task_data import (
     absolute,
@@ -37,6 +37,8 @@ from bistil_ds.task_trainer import TaskTrainer
 from bistil_ds.tasks import Task, find_task
 from bistil_ds.throughput import peak_memory
 from bistil_ds.tune_summary import print_summary
+from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
+from bistil_ds.tuning.stage import Stage
 
 SAMPLE_TASK = "ner"
 SAMPLE_TRAINING = {"learning_rate": 1e-3, "full_epochs": 2, "sparse_epochs": 5}  # where nothing else is given

@@ -17,10 +17,10 @@ from torch import Tensor
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.sparse import LotteryTicketTrainer, SparseArguments
-from bistil_ds.sparse.lottery_ticket import Stage
+from bistil_ds.sparse import SparseArguments
 from bistil_ds.sparse.maskable import maskable_parameters
 from bistil_ds.sparse.selection import read_selection
+from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer, Stage
 
 
 def lottery(

@@ -17,8 +17,8 @@ from launch import _free_port
 from safetensors.torch import load_file
 
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.sparse import LotteryTicketTrainer
 from bistil_ds.sparse.maskable import maskable_parameters
+from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 
 HERE = Path(__file__).parent
 ACCUMULATE = {"gradient_accumulation_steps": 2, "max_grad_norm": 0.3}

@@ -26,7 +26,8 @@ from transformers.utils import logging
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config
 from bistil_ds.distributed.gathering import full_fp32, gathered
-from bistil_ds.sparse import LotteryTicketTrainer, Stage
+from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
+from bistil_ds.tuning.stage import Stage
 
 reduced = 0  # entries handed to reductions by this rank
 REDUCTIONS = ("all_reduce", "reduce", "reduce_scatter_tensor", "_reduce_scatter_base", "reduce_scatter")

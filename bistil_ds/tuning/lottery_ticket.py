@@ -31,7 +31,7 @@ from bistil_ds.sparse.maskable import base_model_of, entries_to_train, is_norm, 
 from bistil_ds.sparse.modules import sparse_kind
 from bistil_ds.sparse.penalty import penalise
 from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
-from bistil_ds.sparse.stage import Stage
+from bistil_ds.tuning.stage import Stage
 
 if TYPE_CHECKING:
     from bistil_ds.sealed_trainer import SealedTrainer
