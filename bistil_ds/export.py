@@ -17,8 +17,6 @@ from transformers.utils import logging
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation.choices import ModelChoice
-from bistil_ds.evaluation.models import TRAINED_LENGTH, Candidate, Shelf, examine
 from bistil_ds.model_card import model_card
 from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.model_card_scores import Score, read_scores
@@ -28,8 +26,9 @@ from bistil_ds.runs.folder import UNFINISHED, new_folder, run_folder
 from bistil_ds.runs.record import RECORD_FILE, RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sft.metadata import LANGUAGE_TASK
-from bistil_ds.task_model import LoadedTaskModel
 from bistil_ds.tasks import Task, find_task
+from bistil_ds.tasks.candidates import TRAINED_LENGTH, Candidate, ModelChoice, Shelf, examine
+from bistil_ds.tasks.models import LoadedTaskModel
 
 DESCRIPTION = "Merge a model's sparse fine-tunings and write one plain Hugging Face folder."
 CARD_FILE = "README.md"

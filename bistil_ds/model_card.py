@@ -45,7 +45,12 @@ def _summary(facts: CardFacts) -> str:
 def _usage(facts: CardFacts) -> str:
     lines = ["## Use", "", "```python"]
     if facts.head == PARSER_SUFFIX:
-        lines += ["from transformers import AutoTokenizer", "", "from bistil_ds.tasks.parser import BiaffineParser", ""]
+        lines += [
+            "from transformers import AutoTokenizer",
+            "",
+            "from bistil_ds.tasks.parsing.parser import BiaffineParser",
+            "",
+        ]
         load = "BiaffineParser"
     else:
         load = f"AutoModelFor{facts.head}"

@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 from bistil_ds.errors import blaming
 from bistil_ds.student import check_student, load_projections, save_projections
 from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
-from bistil_ds.task_model import LoadedTaskModel, load_task_model
 from bistil_ds.tasks import Task
+from bistil_ds.tasks.models import LoadedTaskModel, load_task_model
 from bistil_ds.vocabulary import trim_model
 
 BASE, TEACHER = "base", "teacher"

@@ -19,13 +19,12 @@ from student_models import tiny_teacher
 from transformers import AutoModel, AutoTokenizer, BertTokenizerFast
 
 from bistil_ds import onnx_export
-from bistil_ds.evaluation.choices import ModelChoice
-from bistil_ds.evaluation.models import Shelf, examine
 from bistil_ds.export import main
 from bistil_ds.onnx_export import OnnxMismatchError, check_onnx, random_batch
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import find_task
-from bistil_ds.tasks.parser import BiaffineParser
+from bistil_ds.tasks.candidates import ModelChoice, Shelf, examine
+from bistil_ds.tasks.parsing.parser import BiaffineParser
 
 CLASSES = {
     "ner": "AutoModelForTokenClassification",

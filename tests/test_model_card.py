@@ -234,7 +234,7 @@ def test_a_file_that_holds_no_scores_is_refused_in_one_line(tmp_path: Path, cont
     ("kind", "said"),
     [
         ("BertForSequenceClassification", "AutoModelForSequenceClassification.from_pretrained"),
-        ("BertForDependencyParsing", "from bistil_ds.tasks.parser import BiaffineParser"),
+        ("BertForDependencyParsing", "from bistil_ds.tasks.parsing.parser import BiaffineParser"),
     ],
 )
 def test_the_card_shows_how_to_load_the_model(student: Path, sft: Path, kind: str, said: str) -> None:

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from bistil_ds.errors import InputError
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.task_model import load_task_model, recorded_labels
 from bistil_ds.tasks import find_task
+from bistil_ds.tasks.models import load_task_model, recorded_labels
 
 NER = find_task("ner")
 

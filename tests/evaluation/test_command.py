@@ -13,7 +13,7 @@ from tiny_task import Topics
 
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation import command, zero_shot
-from bistil_ds.prediction import predict
+from bistil_ds.tasks.prediction import predict
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from bistil_ds.errors import InputError
 from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.examples import Place, Tree
-from bistil_ds.tasks.parser import NO_HEAD, ParserOutput
+from bistil_ds.tasks.parsing.parser import NO_HEAD, ParserOutput
 
 DP = find_task("dp")
 

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
-from bistil_ds.tasks.parser import NO_HEAD, BiaffineParser, ParserOutput, parser_class
+from bistil_ds.tasks.parsing.parser import NO_HEAD, BiaffineParser, ParserOutput, parser_class
 
 RELATIONS = {0: "nsubj", 1: "obj", 2: "root"}
 LABELS = {"id2label": RELATIONS, "label2id": {name: i for i, name in RELATIONS.items()}}

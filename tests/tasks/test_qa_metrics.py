@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bistil_ds.tasks.qa_metrics import normalise, scores
+from bistil_ds.tasks.qa.metrics import normalise, scores
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, Question
-from bistil_ds.tasks.qa_windows import OVERLAP, best_answer, windows
+from bistil_ds.tasks.qa.windows import OVERLAP, best_answer, windows
 from bistil_ds.tasks.task import Row
 
 WORDS = text_lines("aa", 60)

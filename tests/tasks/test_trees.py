@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from bistil_ds.tasks.trees import best_tree
+from bistil_ds.tasks.parsing.trees import best_tree
 
 
 def score_of(scores: np.ndarray, heads: tuple[int, ...] | np.ndarray) -> float:

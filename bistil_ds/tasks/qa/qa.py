@@ -18,8 +18,8 @@ from bistil_ds.tasks.examples import Question
 from bistil_ds.tasks.heads import load_classifier
 from bistil_ds.tasks.labels import refuse_label_map
 from bistil_ds.tasks.padding import pad, pad_inputs
-from bistil_ds.tasks.qa_metrics import scores
-from bistil_ds.tasks.qa_windows import as_numbers, best_answer, windows
+from bistil_ds.tasks.qa.metrics import scores
+from bistil_ds.tasks.qa.windows import as_numbers, best_answer, windows
 from bistil_ds.tasks.readers import read_questions
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key

@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation.choices import ModelChoice
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.task_model import LoadedTaskModel, load_task_model
+from bistil_ds.tasks.models import LoadedTaskModel, load_task_model
 from bistil_ds.tasks.task import Task
 
 TRAINED_LENGTH = "trained_max_length"  # in the config of an exported model: the longest input its task was trained on
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model by what it is called in the tables: a folder or hub id, and the fine-tunings to apply in order."""
+
+    name: str
+    folder: str
+    sfts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

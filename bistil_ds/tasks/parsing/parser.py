@@ -27,7 +27,7 @@ from transformers.utils import ModelOutput
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import IGNORED
-from bistil_ds.tasks.biaffine import ArcScorer, GlorotLinear, RelationScorer, start_weight
+from bistil_ds.tasks.parsing.biaffine import ArcScorer, GlorotLinear, RelationScorer, start_weight
 
 HEADS = ("arc_scorer", "relation_scorer")
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "token", "trust_remote_code")

@@ -15,16 +15,16 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.models.head import IGNORED
-from bistil_ds.tasks.biaffine import start_weight
 from bistil_ds.tasks.examples import Tree
 from bistil_ds.tasks.heads import load_classifier
 from bistil_ds.tasks.labels import check_known
 from bistil_ds.tasks.padding import pad, pad_inputs
-from bistil_ds.tasks.parser import HEADS, BiaffineParser
+from bistil_ds.tasks.parsing.biaffine import start_weight
+from bistil_ds.tasks.parsing.parser import HEADS, BiaffineParser
+from bistil_ds.tasks.parsing.trees import best_tree
 from bistil_ds.tasks.readers.conllu import read_trees
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
-from bistil_ds.tasks.trees import best_tree
 from bistil_ds.tasks.words import align
 
 NO_ANSWER = (-1, "_")  # head and relation of a word the model never saw: right for no gold tree

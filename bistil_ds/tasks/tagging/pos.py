@@ -8,7 +8,7 @@ import numpy as np
 
 from bistil_ds.tasks.examples import TaggedSentence
 from bistil_ds.tasks.readers import read_upos
-from bistil_ds.tasks.tagging import Tagging
+from bistil_ds.tasks.tagging.tagging import Tagging
 from bistil_ds.tasks.task import ReadOptions
 
 
