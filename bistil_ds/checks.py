@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import warnings
-from typing import Any
 
-import torch
-from transformers import PretrainedConfig, TrainingArguments
-from transformers.integrations import get_reporting_integration_callbacks
+from transformers import PretrainedConfig
 
 from bistil_ds.arguments import DistillationArguments
 from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import load_config, longest_input
-from bistil_ds.schedule import Weight
 from bistil_ds.student import SUPPORTED_MODEL_TYPES, choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
+from bistil_ds.training.arguments import ABOVE_0, AT_LEAST_1, check_training_arguments
+from bistil_ds.training.schedule import Weight
 
 NEEDED = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
-
-AT_LEAST_1 = (
-    "max_length",
-    "max_steps",
-    "per_device_train_batch_size",
-    "per_device_eval_batch_size",
-    "gradient_accumulation_steps",
-    "layer_reduction_factor",
-    "hidden_reduction_factor",
-    "vocab_size",
-    "preprocessing_workers",
-    "save_total_limit",
-)
-ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps")
 
 
 def check_arguments(ns: argparse.Namespace) -> None:
@@ -56,21 +39,6 @@ def check_arguments(ns: argparse.Namespace) -> None:
         raise InputError(f"--mask_probability {ns.mask_probability}: expected a probability between 0 and 1")
     check_training_arguments(ns, DistillationArguments)
     check_deepspeed(ns)
-
-
-def check_training_arguments(ns: argparse.Namespace, kind: type[TrainingArguments]) -> None:
-    """InputError for what `kind` refuses, before anything is built."""
-    if ns.fp16 and not torch.cuda.is_available():
-        raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
-    # looking for a device joins the other ranks, which are not there yet
-    unplaced: Any = type("Unplaced", (kind,), {"device": torch.device("cpu")})
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are given again, once, when the run starts
-            args = unplaced(**{**as_fields(ns, kind), "deepspeed": None})
-            get_reporting_integration_callbacks(args.report_to)
-    except (ValueError, OSError, ImportError) as error:
-        raise InputError(f"the flags do not go together: {error}") from None
 
 
 def check_files(ns: argparse.Namespace) -> None:
@@ -113,9 +81,3 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
     if ns.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
     return config
-
-
-def as_fields(ns: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """The namespace's values for the fields of a dataclass."""
-    fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
-    return {name: value for name, value in vars(ns).items() if name in fields and fields[name].init}

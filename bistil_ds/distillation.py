@@ -1,6 +1,6 @@
 """The loss of phase 1: teacher and student on one batch, every term, and their weighted sum (BiStil, section 3.1).
 
-Which states and maps are compared, and how: `bistil_ds.layer_losses`.
+Which states and maps are compared, and how: `bistil_ds.training.layer_losses`.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N masked positions, V vocabulary.
 """
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from bistil_ds.arguments import LossArguments
 from bistil_ds.errors import InputError
-from bistil_ds.freed_memory import release_unused
-from bistil_ds.layer_losses import Alignment, QueriesKeys, attention_terms, hidden_terms, padding_mask, taken
 from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.models.families import family_of, layers_of
 from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
-from bistil_ds.schedule import Weight
+from bistil_ds.training.freed_memory import release_unused
+from bistil_ds.training.layer_losses import Alignment, QueriesKeys, attention_terms, hidden_terms, padding_mask, taken
+from bistil_ds.training.schedule import Weight
 
 Vocabulary = tuple[Tensor, Tensor, Tensor | None]
 

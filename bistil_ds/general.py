@@ -36,8 +36,9 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import OURS, base_vocab_size, model_bytes, read_layer_map
 from bistil_ds.summary import print_summary
-from bistil_ds.throughput import peak_memory
 from bistil_ds.trainer import DistillationTrainer
+from bistil_ds.training.arguments import as_fields
+from bistil_ds.training.speed import peak_memory
 from bistil_ds.vocabulary import load_kept_ids
 
 DESCRIPTION = "BiStil phase 1: distil a multilingual teacher into a small bilingual student."
@@ -147,7 +148,7 @@ def train(values: dict[str, Any]) -> None:
     built = folder / "build"
     universal = checkpoints.universal_config(ns.deepspeed, ns.resume_from_checkpoint, startup.world_size())
     ns.deepspeed = universal or ns.deepspeed
-    args = DistillationArguments(**checks.as_fields(ns, DistillationArguments))
+    args = DistillationArguments(**as_fields(ns, DistillationArguments))
     student = AutoModelForMaskedLM.from_pretrained(built / preparation.STUDENT, dtype="float32")
     teacher = AutoModelForMaskedLM.from_pretrained(built / preparation.TEACHER, dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(built / preparation.STUDENT)
@@ -162,7 +163,7 @@ def train(values: dict[str, Any]) -> None:
         layer_map=layers,
         train_dataset={language: part.train for language, part in chunks.items()},
         eval_dataset={language: part.validation for language, part in chunks.items()},
-        losses=LossArguments(**checks.as_fields(ns, LossArguments)),
+        losses=LossArguments(**as_fields(ns, LossArguments)),
         projections=load_projections(built / preparation.STUDENT),
         language_sfts=_language_sfts(ns, built),
         teacher_folder=built / preparation.TEACHER,

@@ -32,11 +32,11 @@ from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import HeadTap
 from bistil_ds.pretraining_data import Chunks, chunk, find_texts, pair_lines, read_lines
-from bistil_ds.progress import ShortProgress
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.text.masking import mask_tokens
+from bistil_ds.training.progress import ShortProgress
 from bistil_ds.unigram_tokenizer import train_unigram_tokenizer
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bistil_ds import checks
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
@@ -14,6 +13,7 @@ from bistil_ds.sparse import SparseArguments
 from bistil_ds.task_arguments import TaskTrainingArguments
 from bistil_ds.task_distillation import loss_weights
 from bistil_ds.tasks import Task
+from bistil_ds.training.arguments import ABOVE_0, as_fields, check_training_arguments
 
 AT_LEAST_1 = (
     "max_length",
@@ -72,7 +72,7 @@ def check_arguments(ns: argparse.Namespace, task: Task) -> None:
     for name in AT_LEAST_1:
         if (value := getattr(ns, name)) is not None and value < 1:
             raise InputError(f"--{name} {value}: expected at least 1")
-    for name in checks.ABOVE_0:
+    for name in ABOVE_0:
         if (value := getattr(ns, name, None)) is not None and not 0 < value < float("inf"):
             raise InputError(f"--{name} {value}: expected a number above 0")
     if hasattr(ns, "logit_weight"):  # a student's losses
@@ -84,14 +84,14 @@ def check_arguments(ns: argparse.Namespace, task: Task) -> None:
     for name in NO_EFFECT:
         if getattr(ns, name) != plain[name].default:
             raise InputError(f"--{name}: has no effect: a task has its own loss and metric; leave it out")
-    checks.check_training_arguments(ns, TaskTrainingArguments)
+    check_training_arguments(ns, TaskTrainingArguments)
     check_deepspeed(ns)
     sparse_arguments(ns).check(sys.maxsize, zero_stage(ns), fp16=ns.fp16)  # all but K, for which the model is needed
 
 
 def sparse_arguments(ns: argparse.Namespace) -> SparseArguments:
     """What was given of them."""
-    return SparseArguments(**checks.as_fields(ns, SparseArguments))
+    return SparseArguments(**as_fields(ns, SparseArguments))
 
 
 def zero_stage(ns: argparse.Namespace) -> int:

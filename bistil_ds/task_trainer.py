@@ -11,17 +11,17 @@ from transformers import PreTrainedModel
 from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.trainer_utils import IntervalStrategy
 
-from bistil_ds.energy import energy_counter
 from bistil_ds.errors import NonFiniteLossError
-from bistil_ds.meter import TermMeter
-from bistil_ds.progress import EndOfRun, ShortProgress
-from bistil_ds.sealed_trainer import SealedTrainer
 from bistil_ds.task_distillation import TaskDistiller
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.prediction import predict
 from bistil_ds.tasks.task import Row
-from bistil_ds.throughput import SpeedMeter, training_flops
+from bistil_ds.training.base_trainer import SealedTrainer
+from bistil_ds.training.energy import energy_counter
+from bistil_ds.training.meter import TermMeter
+from bistil_ds.training.progress import EndOfRun, ShortProgress
+from bistil_ds.training.speed import SpeedMeter, training_flops
 
 EXAMPLES = "example"  # in a batch: the numbers of its examples, for messages
 

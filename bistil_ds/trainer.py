@@ -21,18 +21,18 @@ from transformers.trainer_callback import ProgressCallback, TrainerControl
 
 from bistil_ds.arguments import DistillationArguments, LossArguments
 from bistil_ds.distillation import Distiller, Terms
-from bistil_ds.energy import energy_counter
 from bistil_ds.errors import InputError, NonFiniteLossError
-from bistil_ds.meter import TermMeter
-from bistil_ds.progress import EndOfRun, ShortProgress
-from bistil_ds.sealed_trainer import SealedTrainer
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.teacher import place_teacher, teacher_dtype
 from bistil_ds.teacher_languages import LanguageSwitch
 from bistil_ds.text.batches import BilingualBatches
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
-from bistil_ds.throughput import SpeedMeter, training_flops
+from bistil_ds.training.base_trainer import SealedTrainer
+from bistil_ds.training.energy import energy_counter
+from bistil_ds.training.meter import TermMeter
+from bistil_ds.training.progress import EndOfRun, ShortProgress
+from bistil_ds.training.speed import SpeedMeter, training_flops
+from bistil_ds.training.teacher import place_teacher, teacher_dtype
 
 
 class DistillationTrainer(SealedTrainer):

@@ -13,7 +13,7 @@ from rich.console import Console
 from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from bistil_ds import checks, task_checks
+from bistil_ds import task_checks
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config
@@ -35,7 +35,8 @@ from bistil_ds.task_data import (
 from bistil_ds.task_preparation import BASE, head_parameters
 from bistil_ds.task_trainer import TaskTrainer
 from bistil_ds.tasks import Task, find_task
-from bistil_ds.throughput import peak_memory
+from bistil_ds.training.arguments import as_fields
+from bistil_ds.training.speed import peak_memory
 from bistil_ds.tune_summary import print_summary
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 from bistil_ds.tuning.stage import Stage
@@ -202,7 +203,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
 
     args = TaskTrainingArguments(
         **{
-            **checks.as_fields(ns, TaskTrainingArguments),
+            **as_fields(ns, TaskTrainingArguments),
             "metric_for_best_model": f"eval_{task.metric}",
             "greater_is_better": True,
         }

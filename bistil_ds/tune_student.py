@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from bistil_ds import checks
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import read_layer_map
 from bistil_ds.task_arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
@@ -18,7 +17,8 @@ from bistil_ds.task_distillation import TaskDistiller
 from bistil_ds.task_preparation import BASE, TEACHER, prepare_student
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
-from bistil_ds.teacher import place_teacher, teacher_dtype
+from bistil_ds.training.arguments import as_fields
+from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.tune import BUILD, Prepared, TuneCommand, run
 
 
@@ -73,7 +73,7 @@ class TuneStudent(TuneCommand):
             teacher,
             task,
             layers,
-            TaskLossArguments(**checks.as_fields(ns, TaskLossArguments)),
+            TaskLossArguments(**as_fields(ns, TaskLossArguments)),
             [p.to(args.device) for p in projections] if projections is not None else None,
             run_teacher=placed,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bistil_ds.energy import Counter, Source, energy_counter, energy_unavailable, rapl_sources
+from bistil_ds.training.energy import Counter, Source, energy_counter, energy_unavailable, rapl_sources
 
 
 def add_domain(powercap: Path, folder: str, name: str, microjoules: int, wraps_at: int = 999_999) -> Path:
@@ -68,7 +68,7 @@ def test_an_unreadable_counter_gives_a_reason_not_a_number(tmp_path: Path) -> No
 
 def test_a_machine_without_counters_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("bistil_ds.energy.rapl_sources", lambda: rapl_sources(tmp_path))
+    monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
     assert energy_counter() is None
     assert energy_unavailable() == "unavailable: no NVIDIA GPU; no RAPL counter"
 
@@ -76,7 +76,7 @@ def test_a_machine_without_counters_says_why(monkeypatch: pytest.MonkeyPatch, tm
 def test_one_kind_of_counter_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     add_domain(tmp_path, "intel-rapl:0", "package-0", 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("bistil_ds.energy.rapl_sources", lambda: rapl_sources(tmp_path))
+    monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
     counter = energy_counter()
     assert counter is not None
     assert counter.joules() == 0

@@ -9,7 +9,7 @@ import torch
 import torch.multiprocessing
 from torch import Tensor
 
-from bistil_ds.meter import TermMeter
+from bistil_ds.training.meter import TermMeter
 
 
 def scalars(**values: float) -> dict[str, Tensor]:

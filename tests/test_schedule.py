@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bistil_ds.errors import InputError
-from bistil_ds.schedule import Weight
+from bistil_ds.training.schedule import Weight
 
 
 @pytest.mark.parametrize("text", ["0.5", 0.5])

@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from bistil_ds.teacher import place_teacher, teacher_dtype
+from bistil_ds.training.teacher import place_teacher, teacher_dtype
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ import tiny
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bistil_ds import energy, throughput
-from bistil_ds.throughput import SpeedMeter, encoder_flops, matmul_rate, training_flops
+from bistil_ds.training import energy, speed
+from bistil_ds.training.speed import SpeedMeter, encoder_flops, matmul_rate, training_flops
 
 CPU = torch.device("cpu")
 
@@ -46,55 +46,55 @@ def test_a_training_token_costs_a_teacher_forward_and_three_times_the_student() 
 
 
 def test_tokens_of_all_ranks_are_counted_by_the_second() -> None:
-    speed = meter()
+    measured = meter()
     started = time.perf_counter()
     for _ in range(2):
-        speed.add(300)
+        measured.add(300)
         time.sleep(0.02)
-    values = speed.drain(4)
+    values = measured.drain(4)
     longest = time.perf_counter() - started
     assert 600 * 4 / longest <= values["tokens_per_second"] <= 600 * 4 / 0.04
-    assert values["mfu"] == pytest.approx(values["tokens_per_second"] / 4 * 1000 / speed.ceiling)
+    assert values["mfu"] == pytest.approx(values["tokens_per_second"] / 4 * 1000 / measured.ceiling)
     assert 0.01 < values["memory_gib"] < 100
 
 
 def test_a_drained_or_restarted_meter_starts_anew() -> None:
-    speed = meter()
-    speed.add(10)
-    speed.drain(1)
-    assert speed.drain(1) == {}
-    speed.add(10**9)
-    speed.restart()
-    speed.add(1)
+    measured = meter()
+    measured.add(10)
+    measured.drain(1)
+    assert measured.drain(1) == {}
+    measured.add(10**9)
+    measured.restart()
+    measured.add(1)
     time.sleep(0.01)
-    assert speed.drain(1)["tokens_per_second"] <= 100
+    assert measured.drain(1)["tokens_per_second"] <= 100
 
 
 def test_energy_is_shared_by_the_tokens_of_the_ranks_on_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    speed = meter(Counter())
-    speed.add(10)
-    speed.add(10)
-    assert speed.drain(4)["joules_per_token"] == 5.0 / 40
+    measured = meter(Counter())
+    measured.add(10)
+    measured.add(10)
+    assert measured.drain(4)["joules_per_token"] == 5.0 / 40
     assert "joules_per_token" not in _one_step(meter())
 
 
 def test_a_counter_that_goes_round_is_read_between_log_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, watts = [0.0], 100
     counter = energy.Counter([energy.Source("package-0", lambda: int(watts * clock[0]) % 10_000, 1.0, 9_999)])
-    monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
-    speed = SpeedMeter.__new__(SpeedMeter)
-    speed.flops_per_token, speed.device, speed.counter, speed.ceiling = 1.0, CPU, counter, 1.0
-    speed.restart()
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    measured = SpeedMeter.__new__(SpeedMeter)
+    measured.flops_per_token, measured.device, measured.counter, measured.ceiling = 1.0, CPU, counter, 1.0
+    measured.restart()
     for _ in range(61):  # ten minutes, in which the counter goes round six times
-        speed.add(1)
+        measured.add(1)
         clock[0] += 10
-    assert speed.drain(1)["joules_per_token"] == pytest.approx(watts * 610 / 61)
+    assert measured.drain(1)["joules_per_token"] == pytest.approx(watts * 610 / 61)
 
 
-def _one_step(speed: SpeedMeter) -> dict[str, float]:
-    speed.add(1)
-    return speed.drain(1)
+def _one_step(measured: SpeedMeter) -> dict[str, float]:
+    measured.add(1)
+    return measured.drain(1)
 
 
 def test_the_ceiling_is_a_rate_this_machine_can_have() -> None:

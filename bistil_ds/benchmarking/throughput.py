@@ -17,7 +17,7 @@ from bistil_ds.benchmarking.steps import WAYS, Shape, random_steps, single_step
 from bistil_ds.benchmarking.tables import Grid
 from bistil_ds.benchmarking.teachers import cheaper_teacher, cost_in_the_loss
 from bistil_ds.benchmarking.timing import Way, interleaved, paired_ratio
-from bistil_ds.throughput import matmul_rate, training_flops
+from bistil_ds.training.speed import matmul_rate, training_flops
 
 MiB = 2**20
 

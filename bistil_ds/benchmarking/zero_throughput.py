@@ -13,7 +13,7 @@ from bistil_ds.benchmarking.ranks import on_ranks
 from bistil_ds.benchmarking.steps import WAYS, Shape, Steps, random_steps
 from bistil_ds.benchmarking.timing import Way, interleaved, paired_ratio
 from bistil_ds.distributed.config import find_config, read_config
-from bistil_ds.throughput import matmul_rate, training_flops
+from bistil_ds.training.speed import matmul_rate, training_flops
 
 MiB = 2**20
 Measured = tuple[dict[str, list[float]], Peak, float, float]

@@ -34,7 +34,7 @@ from bistil_ds.sparse.selection import Selection, moved_most, random_entries, re
 from bistil_ds.tuning.stage import Stage
 
 if TYPE_CHECKING:
-    from bistil_ds.sealed_trainer import SealedTrainer
+    from bistil_ds.training.base_trainer import SealedTrainer
 
 
 class LotteryTicketTrainer:

@@ -22,8 +22,8 @@ from bistil_ds.benchmarking.energy_rounds import IDLE, UPDATES, measure, one_win
 from bistil_ds.benchmarking.energy_tables import energy_grids, energy_plots
 from bistil_ds.benchmarking.latency import AGAIN, Plan
 from bistil_ds.benchmarking.subjects import Case
-from bistil_ds.energy import Counter, Source
 from bistil_ds.errors import InputError
+from bistil_ds.training.energy import Counter, Source
 
 CASE, CPU = Case(batch=2, length=10, threads=1), torch.device("cpu")
 NAMES = ["mBERT", "mBERT k2 30k"]

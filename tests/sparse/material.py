@@ -17,8 +17,8 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-from bistil_ds.sealed_trainer import SealedTrainer
 from bistil_ds.sparse import SparseArguments
+from bistil_ds.training.base_trainer import SealedTrainer
 from bistil_ds.tuning.stage import Stage
 
 VOCABULARY, LENGTH, LABELS = 120, 12, 5

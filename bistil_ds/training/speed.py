@@ -12,7 +12,7 @@ from torch import nn
 from bistil_ds.distributed.startup import local_world_size
 
 if TYPE_CHECKING:
-    from bistil_ds.energy import Counter
+    from bistil_ds.training.energy import Counter
 
 READ_SECONDS = 30.0  # an energy counter goes round in minutes
 

@@ -18,8 +18,8 @@ from bistil_kernels import attention_map_loss, hidden_state_loss
 from torch import Tensor
 
 from bistil_ds.errors import InputError
-from bistil_ds.freed_memory import release_unused
 from bistil_ds.models.attention import AttentionRecorder
+from bistil_ds.training.freed_memory import release_unused
 
 QueriesKeys = tuple[Tensor, Tensor]
 

@@ -23,7 +23,7 @@ from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 
 
 class SealedTrainer(Trainer):
-    """Saves whole checkpoints (`bistil_ds.runs.checkpoints`), resumes on any number of ranks, keeps no pickled arguments.
+    """Saves whole checkpoints (`bistil_ds.runs.checkpoints`), resumes on any number of ranks, pickles no arguments.
 
     A model with sparse deltas (`bistil_ds.sparse`) has its weights written after each step, and is saved as an SFT: a
     checkpoint then holds what trains, not the base.
