@@ -39,7 +39,7 @@ from transformers import (
 )
 
 import bistil_ds
-from bistil_ds.distillation import Distiller
+from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.runs.record import git_state, hardware, versions
 from bistil_ds.student import build_student
 from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary

@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bistil_ds.arguments import SAMPLE_LENGTH, SAMPLE_STEPS
 from bistil_ds.console import cli
+from bistil_ds.distillation.arguments import SAMPLE_LENGTH, SAMPLE_STEPS
 from bistil_ds.evaluation.command import RESULT_FILE
 from bistil_ds.general import SAMPLE_LANGUAGES
 from bistil_ds.sample import sample_corpora, sample_mmt

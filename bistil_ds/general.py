@@ -12,8 +12,8 @@ from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
 
-from bistil_ds import checks, preparation
-from bistil_ds.arguments import (
+from bistil_ds.console import cli
+from bistil_ds.distillation.arguments import (
     PUBLISHED_LEARNING_RATE,
     PUBLISHED_LENGTH,
     PUBLISHED_STEPS,
@@ -24,7 +24,9 @@ from bistil_ds.arguments import (
     LossArguments,
     ModelArguments,
 )
-from bistil_ds.console import cli
+from bistil_ds.distillation import checks, preparation
+from bistil_ds.distillation.summary import print_summary
+from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config
 from bistil_ds.errors import InputError, NonFiniteLossError
@@ -35,8 +37,6 @@ from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import OURS, base_vocab_size, model_bytes, read_layer_map
-from bistil_ds.summary import print_summary
-from bistil_ds.trainer import DistillationTrainer
 from bistil_ds.training.arguments import as_fields
 from bistil_ds.training.speed import peak_memory
 from bistil_ds.vocabulary import load_kept_ids

@@ -13,7 +13,6 @@ from bistil_kernels import distillation_kl
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bistil_ds.distillation import Terms
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.task_arguments import TaskLossArguments
@@ -21,6 +20,7 @@ from bistil_ds.tasks import Task
 from bistil_ds.training.freed_memory import release_unused
 from bistil_ds.training.layer_losses import Alignment, attention_terms, hidden_terms, padding_mask, taken
 from bistil_ds.training.schedule import Weight
+from bistil_ds.training.terms import Terms
 
 WEIGHTED = ("hidden", "attention", "logit", "label")
 

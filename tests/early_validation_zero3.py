@@ -8,11 +8,11 @@ import sys
 import tiny
 from datasets import Dataset
 
-from bistil_ds.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config
 from bistil_ds.student import build_student
-from bistil_ds.trainer import DistillationTrainer
 
 
 def main(folder: str) -> None:

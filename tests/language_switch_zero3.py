@@ -9,8 +9,8 @@ import deepspeed
 import torch
 from transformers import BertForMaskedLM
 
+from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.teacher_languages import LanguageSwitch
 from bistil_ds.training.teacher import place_teacher
 
 ORDER = ("en", None, "tr", "tr", "en", "tr", None)

@@ -17,8 +17,8 @@ from student_models import VOCABULARY, tiny_batches, tiny_teacher
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bistil_ds.arguments import LossArguments
-from bistil_ds.distillation import Distiller
+from bistil_ds.distillation.arguments import LossArguments
+from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.errors import InputError
 from bistil_ds.student import build_student
 

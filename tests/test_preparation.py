@@ -13,8 +13,8 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from bistil_ds import checks, preparation
 from bistil_ds.console import cli
+from bistil_ds.distillation import checks, preparation
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES
 from bistil_ds.student import load_projections

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, XLMRobertaForMaskedLM
 
+from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.errors import InputError
 from bistil_ds.sft.fine_tuning import SparseDiff, SparseFineTuning
-from bistil_ds.teacher_languages import LanguageSwitch
 
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 

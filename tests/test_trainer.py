@@ -18,12 +18,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback
 
-from bistil_ds.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.trainer import DistillationTrainer, NonFiniteLossError
 from bistil_ds.errors import InputError
 from bistil_ds.sft.changes import SparseDiff
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student
-from bistil_ds.trainer import DistillationTrainer, NonFiniteLossError
 
 LAYERS, LENGTH = 4, 16
 LANGUAGES = tuple(tiny.SYLLABLES)

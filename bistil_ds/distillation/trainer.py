@@ -19,11 +19,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import deepspeed_init
 from transformers.trainer_callback import ProgressCallback, TrainerControl
 
-from bistil_ds.arguments import DistillationArguments, LossArguments
-from bistil_ds.distillation import Distiller, Terms
+from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.teacher_languages import LanguageSwitch
 from bistil_ds.text.batches import BilingualBatches
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
@@ -33,6 +33,7 @@ from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.progress import EndOfRun, ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
+from bistil_ds.training.terms import Terms
 
 
 class DistillationTrainer(SealedTrainer):

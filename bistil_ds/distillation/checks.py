@@ -6,7 +6,7 @@ import argparse
 
 from transformers import PretrainedConfig
 
-from bistil_ds.arguments import DistillationArguments
+from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import load_config, longest_input

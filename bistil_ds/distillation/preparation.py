@@ -17,7 +17,8 @@ from datasets import Dataset
 from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds import checks, text
+from bistil_ds import text
+from bistil_ds.distillation import checks
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import cannot_load

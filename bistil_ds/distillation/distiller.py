@@ -15,7 +15,7 @@ import torch
 from bistil_kernels import hidden_state_loss, linear_distillation_kl
 from torch import Tensor, nn
 
-from bistil_ds.arguments import LossArguments
+from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.models.families import family_of, layers_of
@@ -23,33 +23,9 @@ from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.training.freed_memory import release_unused
 from bistil_ds.training.layer_losses import Alignment, QueriesKeys, attention_terms, hidden_terms, padding_mask, taken
 from bistil_ds.training.schedule import Weight
+from bistil_ds.training.terms import Terms
 
 Vocabulary = tuple[Tensor, Tensor, Tensor | None]
-
-
-@dataclass
-class Terms:
-    """Every term of one batch, fp32 on the model's device; `hidden` [S+1] and `attention` [S] are one value a pair."""
-
-    total: Tensor
-    hidden: Tensor | None = None
-    attention: Tensor | None = None
-    logit: Tensor | None = None
-    mlm: Tensor | None = None
-    label: Tensor | None = None  # the loss on a task's own labels
-    cosine: Tensor | None = None  # [S+1], measured in evaluation only, in no sum
-
-    def scalars(self) -> dict[str, Tensor]:
-        """Detached fp32 scalars by name: the total, the mean of each term, and `hidden_i`, `attention_i`."""
-        named = {"loss": self.total.detach()}
-        for name in ("hidden", "attention", "logit", "mlm", "label", "cosine"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            named[name] = value.detach().mean()
-            if value.dim():
-                named.update({f"{name}_{i}": one for i, one in enumerate(value.detach())})
-        return named
 
 
 @dataclass
