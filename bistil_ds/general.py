@@ -13,6 +13,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging
 
 from bistil_ds.console import cli
+from bistil_ds.distillation import checks, preparation
 from bistil_ds.distillation.arguments import (
     PUBLISHED_LEARNING_RATE,
     PUBLISHED_LENGTH,
@@ -24,7 +25,6 @@ from bistil_ds.distillation.arguments import (
     LossArguments,
     ModelArguments,
 )
-from bistil_ds.distillation import checks, preparation
 from bistil_ds.distillation.summary import print_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup

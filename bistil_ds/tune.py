@@ -13,7 +13,6 @@ from rich.console import Console
 from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from bistil_ds import task_checks
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config
@@ -22,8 +21,12 @@ from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.sparse import SparseArguments, maskable_count
-from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
-from bistil_ds.task_data import (
+from bistil_ds.tasks import Task, find_task
+from bistil_ds.training.arguments import as_fields
+from bistil_ds.training.speed import peak_memory
+from bistil_ds.tuning import checks
+from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
+from bistil_ds.tuning.data import (
     absolute,
     check_development_files,
     data_hashes,
@@ -32,14 +35,11 @@ from bistil_ds.task_data import (
     training_examples,
     training_rows,
 )
-from bistil_ds.task_preparation import BASE, head_parameters
-from bistil_ds.task_trainer import TaskTrainer
-from bistil_ds.tasks import Task, find_task
-from bistil_ds.training.arguments import as_fields
-from bistil_ds.training.speed import peak_memory
-from bistil_ds.tune_summary import print_summary
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
+from bistil_ds.tuning.preparation import BASE, head_parameters
 from bistil_ds.tuning.stage import Stage
+from bistil_ds.tuning.summary import print_summary
+from bistil_ds.tuning.trainer import TaskTrainer
 
 SAMPLE_TASK = "ner"
 SAMPLE_TRAINING = {"learning_rate": 1e-3, "full_epochs": 2, "sparse_epochs": 5}  # where nothing else is given
@@ -116,12 +116,12 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     elif missing := [f"--{name}" for name in ("task", *needed) if not getattr(ns, name)]:
         raise InputError(f"{' '.join(missing)} missing: give them, or no model and file at all for the embedded sample")
     task = find_task(ns.task)
-    task_checks.fill_in(ns, task)
-    task_checks.check_arguments(ns, task)
+    checks.fill_in(ns, task)
+    checks.check_arguments(ns, task)
     if sample:  # its files first: for a task it has none of, no model need be made
         ns.train_file, ns.dev_file = ([f"en={sample_task_file(ns.task, 'en', part)}"] for part in ("train", "dev"))
         command.use_sample(ns)
-    task_checks.settle_length(ns, task, command.models[0])
+    checks.settle_length(ns, task, command.models[0])
     if ns.deepspeed:
         ns.deepspeed = str(find_config(ns.deepspeed))
     examples = training_examples(ns, task)
@@ -137,7 +137,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
         ns.output_dir = str(folder)
         with whole_or_nothing(folder / BUILD) as build:
             model, report = command.prepare(ns, task, labels, build)
-            task_checks.sparse_arguments(ns).check(maskable_count(model), task_checks.zero_stage(ns), fp16=ns.fp16)
+            checks.sparse_arguments(ns).check(maskable_count(model), checks.zero_stage(ns), fp16=ns.fp16)
             tokenizer = AutoTokenizer.from_pretrained(build / BASE)
             task.features(examples[:1], tokenizer, labels, ns.max_length, training=True)  # refuses too short a length
     record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=data_hashes(ns))
@@ -185,7 +185,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
     base = folder / BUILD / BASE
     tokenizer = AutoTokenizer.from_pretrained(base)
     rows = training_rows(ns, task, tokenizer, labels, progress=startup.rank() == 0)
-    task_checks.cap_steps(ns, task, len(rows))
+    checks.cap_steps(ns, task, len(rows))
     dev = development_sets(ns, task, tokenizer, labels)
 
     def load_model() -> PreTrainedModel:
@@ -212,7 +212,7 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
         load_model,
         make_trainer,
         args,
-        task_checks.sparse_arguments(ns),
+        checks.sparse_arguments(ns),
         base_folder=base,
         metadata={
             **ns.base,

@@ -12,14 +12,14 @@ from transformers import PreTrainedModel
 
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import read_layer_map
-from bistil_ds.task_arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
-from bistil_ds.task_distillation import TaskDistiller
-from bistil_ds.task_preparation import BASE, TEACHER, prepare_student
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
 from bistil_ds.training.arguments import as_fields
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.tune import BUILD, Prepared, TuneCommand, run
+from bistil_ds.tuning.arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
+from bistil_ds.tuning.distiller import TaskDistiller
+from bistil_ds.tuning.preparation import BASE, TEACHER, prepare_student
 
 
 class TuneStudent(TuneCommand):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.task_arguments import TunedModelArguments
-from bistil_ds.task_preparation import prepare_base
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata
 from bistil_ds.tune import Prepared, TuneCommand, run
+from bistil_ds.tuning.arguments import TunedModelArguments
+from bistil_ds.tuning.preparation import prepare_base
 
 
 class TuneTeacher(TuneCommand):

@@ -14,7 +14,7 @@ from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.general import DESCRIPTION, TYPES, main
 from bistil_ds.runs.folder import new_folder, run_folder
-from bistil_ds.task_arguments import TaskDataArguments
+from bistil_ds.tuning.arguments import TaskDataArguments
 
 REPOSITORY = Path(__file__).parents[1]
 RECIPES = sorted((REPOSITORY / "launch_scripts" / "recipes").glob("*.yaml"))

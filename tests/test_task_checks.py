@@ -10,8 +10,8 @@ from transformers import DistilBertConfig, GPT2Config, PretrainedConfig, T5Confi
 
 from bistil_ds import tune_teacher
 from bistil_ds.errors import InputError
-from bistil_ds.task_checks import cap_steps, fill_in, settle_length
 from bistil_ds.tasks import find_task
+from bistil_ds.tuning.checks import cap_steps, fill_in, settle_length
 
 OPEN = {"learning_rate": None, "full_epochs": None, "sparse_epochs": None, "full_max_steps": None}
 OPEN |= {"sparse_max_steps": None}

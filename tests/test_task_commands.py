@@ -18,10 +18,10 @@ from bistil_ds import tune_student, tune_teacher
 from bistil_ds.errors import InputError
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import maskable_count
-from bistil_ds.task_data import languages_of
-from bistil_ds.task_trainer import TaskTrainer
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.models import load_task_model
+from bistil_ds.tuning.data import languages_of
+from bistil_ds.tuning.trainer import TaskTrainer
 
 QUICK = [
     *["--per_device_train_batch_size", "4", "--learning_rate", "1e-3", "--report_to", "none", "--disable_tqdm", "true"],

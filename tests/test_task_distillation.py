@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import DebertaV2Config, DebertaV2ForTokenClassification, PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.task_arguments import TaskLossArguments
-from bistil_ds.task_distillation import TaskDistiller
 from bistil_ds.tasks import Task, find_task
+from bistil_ds.tuning.arguments import TaskLossArguments
+from bistil_ds.tuning.distiller import TaskDistiller
 
 LABELS = ("O", "B-PER", "I-PER")
 MAP = [1, 3]  # a student of two layers, a teacher of four

@@ -12,11 +12,11 @@ from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import DefaultFlowCallback
 
 from bistil_ds.errors import NonFiniteLossError
-from bistil_ds.task_arguments import TaskTrainingArguments
-from bistil_ds.task_trainer import TaskTrainer
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.examples import Place, TaggedSentence
+from bistil_ds.tuning.arguments import TaskTrainingArguments
+from bistil_ds.tuning.trainer import TaskTrainer
 
 NER, LABELS = find_task("ner"), ("O", "B-PER", "I-PER")
 

@@ -16,7 +16,7 @@ from bistil_ds import general, pretraining, tune_student, tune_teacher
 from bistil_ds.console import cli
 from bistil_ds.evaluation.command import EvaluationArguments
 from bistil_ds.sparse import SparseArguments
-from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
+from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TASK_TYPES = (TaskDataArguments, SparseArguments, TaskTrainingArguments)

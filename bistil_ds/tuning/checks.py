@@ -10,10 +10,10 @@ from bistil_ds.distributed.config import check_deepspeed, find_config, read_conf
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.sparse import SparseArguments
-from bistil_ds.task_arguments import TaskTrainingArguments
-from bistil_ds.task_distillation import loss_weights
 from bistil_ds.tasks import Task
 from bistil_ds.training.arguments import ABOVE_0, as_fields, check_training_arguments
+from bistil_ds.tuning.arguments import TaskTrainingArguments
+from bistil_ds.tuning.distiller import loss_weights
 
 AT_LEAST_1 = (
     "max_length",

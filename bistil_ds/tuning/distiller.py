@@ -15,12 +15,12 @@ from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
-from bistil_ds.task_arguments import TaskLossArguments
 from bistil_ds.tasks import Task
 from bistil_ds.training.freed_memory import release_unused
 from bistil_ds.training.layer_losses import Alignment, attention_terms, hidden_terms, padding_mask, taken
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import Terms
+from bistil_ds.tuning.arguments import TaskLossArguments
 
 WEIGHTED = ("hidden", "attention", "logit", "label")
 

@@ -12,7 +12,6 @@ from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.trainer_utils import IntervalStrategy
 
 from bistil_ds.errors import NonFiniteLossError
-from bistil_ds.task_distillation import TaskDistiller
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.prediction import predict
@@ -22,6 +21,7 @@ from bistil_ds.training.energy import energy_counter
 from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.progress import EndOfRun, ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
+from bistil_ds.tuning.distiller import TaskDistiller
 
 EXAMPLES = "example"  # in a batch: the numbers of its examples, for messages
 
