@@ -16,10 +16,11 @@ from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
 from bistil_ds.training.arguments import as_fields
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
-from bistil_ds.tune import BUILD, Prepared, TuneCommand, run
+from bistil_ds.tune import run
 from bistil_ds.tuning.arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
 from bistil_ds.tuning.distiller import TaskDistiller
 from bistil_ds.tuning.preparation import BASE, TEACHER, prepare_student
+from bistil_ds.tuning.run import BUILD, Prepared, TuneCommand
 
 
 class TuneStudent(TuneCommand):
