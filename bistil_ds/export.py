@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from transformers.utils import logging
 
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
-from bistil_ds.model_card import model_card
-from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
-from bistil_ds.model_card_scores import Score, read_scores
-from bistil_ds.models.inputs import longest_input
-from bistil_ds.onnx_export import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx, require_onnx
-from bistil_ds.runs.folder import UNFINISHED, new_folder, run_folder
-from bistil_ds.runs.record import RECORD_FILE, RunRecord
-from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.sft.metadata import LANGUAGE_TASK
-from bistil_ds.tasks import Task, find_task
-from bistil_ds.tasks.candidates import TRAINED_LENGTH, Candidate, ModelChoice, Shelf, examine
-from bistil_ds.tasks.models import LoadedTaskModel
+from bistil_ds.export.folder import task_to_export, write_export
+from bistil_ds.model_card_scores import read_scores
+from bistil_ds.onnx_export import ONNX_FILE, require_onnx
+from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.tasks.candidates import ModelChoice, Shelf, examine
 
 DESCRIPTION = "Merge a model's sparse fine-tunings and write one plain Hugging Face folder."
-CARD_FILE = "README.md"
 
 
 @dataclass
@@ -77,7 +64,7 @@ def _main(argv: Sequence[str]) -> None:
         student, sft = sample_student_and_sft(SAMPLE_TASK)
         ns.model, ns.sft = str(student), [str(sft)]
     sfts = tuple(ns.sft or ())
-    shelf = Shelf(_task(ns.task, sfts))
+    shelf = Shelf(task_to_export(ns.task, sfts))
     candidate = examine(ModelChoice(ns.model, ns.model, sfts), shelf, None)
     loaded = shelf.get(candidate.choice)
     scores = read_scores(ns.scores, candidate.weights_sha256) if ns.scores else None
@@ -86,77 +73,6 @@ def _main(argv: Sequence[str]) -> None:
     print(folder)
     if failure:
         raise SystemExit(f"error: {failure}; {folder} holds everything but {ONNX_FILE}")
-
-
-def _task(name: str | None, sfts: Sequence[str]) -> Task:
-    """The task asked for, else the one a fine-tuning was made for."""
-    made_for = [SparseFineTuning.load(sft).metadata.get("task") for sft in sfts]
-    known = name or next((task for task in reversed(made_for) if task not in (None, LANGUAGE_TASK)), None)
-    if known is None and LANGUAGE_TASK in made_for:
-        known = LANGUAGE_TASK
-    if known is None:
-        raise InputError("--task missing: no fine-tuning says what it was made for, so name it with --task")
-    return find_task(known)
-
-
-def write_export(
-    folder: Path,
-    loaded: LoadedTaskModel,
-    candidate: Candidate,
-    licence: str | None,
-    scores: Sequence[Score] | None,
-    *,
-    onnx: bool,
-    arguments: dict[str, Any],
-) -> OnnxMismatchError | None:
-    """Fill `folder` (there, empty) with model, tokenizer, card and `run.json`; what is interrupted leaves nothing.
-
-    Returns:
-        Why `model.onnx` is missing although asked for, or None.
-    """
-    model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
-    tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))
-    fine_tunings = [sft_facts(sft) for sft in choice.sfts]
-    for sft in fine_tunings:
-        if sft.metadata.get("max_length") and sft.metadata.get("task") == loaded.task.name:
-            setattr(model.config, TRAINED_LENGTH, sft.metadata["max_length"])
-    check: OnnxCheck | None = None
-    failure: OnnxMismatchError | None = None
-    part = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
-    try:
-        record = RunRecord(part, arguments=arguments)
-        model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
-        if onnx:
-            try:
-                check = export_onnx(model, tokenizer, part)
-                print(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
-            except OnnxMismatchError as error:
-                failure = error
-        facts = CardFacts(
-            folder.resolve().name,
-            type(model).__name__,
-            loaded.task.name,
-            loaded.labels,
-            getattr(model.config, TRAINED_LENGTH, None),
-            candidate.parameters,
-            base_facts(choice.folder),
-            fine_tunings,
-            licence,
-            scores,
-            check,
-        )
-        (part / CARD_FILE).write_text(model_card(facts), encoding="utf-8")
-        merged = {"weights_sha256": candidate.weights_sha256, "parameters": candidate.parameters}
-        record.update(results={**merged, "onnx": None if check is None else vars(check)})
-        record.finish()
-        for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # the record comes last
-            os.replace(path, folder / path.name)
-        part.rmdir()
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return failure
 
 
 if __name__ == "__main__":

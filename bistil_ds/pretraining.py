@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,14 +26,10 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from bistil_ds.console import cli
 from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import HeadTap
-from bistil_ds.pretraining_data import Chunks, chunk, find_texts, pair_lines, read_lines
-from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import run_folder
-from bistil_ds.runs.record import RunRecord
+from bistil_ds.pretraining_data import Chunks, chunk, pair_lines, read_lines
 from bistil_ds.text.masking import mask_tokens
 from bistil_ds.training.progress import ShortProgress
 from bistil_ds.unigram_tokenizer import train_unigram_tokenizer
@@ -239,51 +234,3 @@ def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: st
         attention_probs_dropout_prob=0.0,
         **special,
     )
-
-
-@dataclass
-class PretrainArguments(Recipe):
-    """The command line: where the text is, where the model goes, and the recipe."""
-
-    input_folder: str | None = field(
-        default=None, metadata={"help": "folder of <language>.txt files; default: the sample"}
-    )
-    output_dir: str | None = field(default=None, metadata={"help": "default: runs/pretrain-<time>"})
-    parallel: bool = field(default=False, metadata={"help": "line n of each file says the same: train on pairs too"})
-    tokenizer: str | None = field(default=None, metadata={"help": "folder or hub id of a tokenizer to use as it is"})
-    config: str | None = field(default=None, metadata={"help": "folder or hub id of a model configuration to use"})
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bistil-pretrain`; returns the exit code, 2 for bad input."""
-    return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
-
-
-def _main(argv: Sequence[str]) -> None:
-    from bistil_ds.sample import LANGUAGES, held_out_accuracy, write_text  # the sample itself is made by pretraining
-
-    ns = cli.parse(argv, [PretrainArguments], "Pretrain a small masked language model from random weights.")
-    if ns.input_folder is not None and not Path(ns.input_folder).is_dir():
-        raise InputError(f"--input_folder {ns.input_folder}: no such folder")
-    folder = run_folder(ns.output_dir, "pretrain", None)
-    recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
-    with tempfile.TemporaryDirectory() as scratch:
-        if ns.input_folder is None:
-            from bistil_ds.sample.mmt import PRETRAINING_SEED, PRETRAINING_SENTENCES
-
-            texts = write_text(scratch, PRETRAINING_SENTENCES, PRETRAINING_SEED)
-        else:
-            texts = find_texts(ns.input_folder)
-        data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in texts.items()}
-        parallel = ns.parallel or ns.input_folder is None
-        losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
-    record = RunRecord(folder, arguments=vars(ns), seeds={"seed": recipe.seed}, data=data)
-    record.update(results={"losses": losses})
-    if ns.input_folder is None:
-        accuracy = held_out_accuracy(folder)
-        record.update(results={"masked_accuracy": accuracy})
-        for language in LANGUAGES:
-            scores = accuracy[language]
-            print(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
-    record.finish()
-    print(folder)

@@ -296,7 +296,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bistil_ds.export.model_card", interrupt)
+    monkeypatch.setattr("bistil_ds.export.folder.model_card", interrupt)
     assert export(student, [ner], tmp_path / "out") == 130
     assert not (tmp_path / "out").exists()
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bistil_ds import general, pretraining, tune_student, tune_teacher
+from bistil_ds import general, tune_student, tune_teacher
+from bistil_ds.commands.pretrain import PretrainArguments
 from bistil_ds.console import cli
 from bistil_ds.evaluation.command import EvaluationArguments
 from bistil_ds.sparse import SparseArguments
@@ -22,7 +23,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TASK_TYPES = (TaskDataArguments, SparseArguments, TaskTrainingArguments)
 TYPES: dict[str, tuple[type, ...]] = {
     "general": general.TYPES,
-    "pretrain": (pretraining.PretrainArguments,),
+    "pretrain": (PretrainArguments,),
     "teacher": (*tune_teacher.TuneTeacher.types, *TASK_TYPES),
     "task": (*tune_student.TuneStudent.types, *TASK_TYPES),
     "evaluate": (EvaluationArguments,),
