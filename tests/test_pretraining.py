@@ -12,11 +12,11 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.commands.pretrain import main
-from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
-from bistil_ds.masked_accuracy import masked_accuracy
-from bistil_ds.pretraining import Recipe, pretrain
-from bistil_ds.pretraining_data import chunk, pair_lines
+from bistil_ds.pretraining.data import chunk, pair_lines
+from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
+from bistil_ds.pretraining.masked_accuracy import masked_accuracy
+from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.sample import mmt, write_text
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
-from bistil_ds.pretraining import Recipe, pretrain
-from bistil_ds.pretraining_data import find_texts
+from bistil_ds.pretraining.data import find_texts
+from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.runs.record import RunRecord

@@ -26,13 +26,13 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from bistil_ds.cooccurrence import cooccurrence_vectors
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import HeadTap
-from bistil_ds.pretraining_data import Chunks, chunk, pair_lines, read_lines
+from bistil_ds.pretraining.data import Chunks, chunk, pair_lines, read_lines
+from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
+from bistil_ds.pretraining.unigram import train_unigram_tokenizer
 from bistil_ds.text.masking import mask_tokens
 from bistil_ds.training.progress import ShortProgress
-from bistil_ds.unigram_tokenizer import train_unigram_tokenizer
 
 
 @dataclass
