@@ -12,12 +12,12 @@ import torch
 import yaml
 from export_folders import LABELS, write_student, write_task_sft
 
+from bistil_ds.commands.export import main
 from bistil_ds.errors import InputError
-from bistil_ds.export import main
-from bistil_ds.model_card import model_card
-from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
-from bistil_ds.model_card_scores import read_scores
-from bistil_ds.onnx_export import OnnxCheck
+from bistil_ds.export.card import model_card
+from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
+from bistil_ds.export.card_scores import read_scores
+from bistil_ds.export.onnx import OnnxCheck
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 HASH = "ef" * 32

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.errors import InputError
-from bistil_ds.model_card import model_card
-from bistil_ds.model_card_facts import CardFacts, base_facts, sft_facts
-from bistil_ds.model_card_scores import Score
+from bistil_ds.export.card import model_card
+from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
+from bistil_ds.export.card_scores import Score
+from bistil_ds.export.onnx import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
 from bistil_ds.models.inputs import longest_input
-from bistil_ds.onnx_export import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
 from bistil_ds.runs.folder import UNFINISHED
 from bistil_ds.runs.record import RECORD_FILE, RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning

@@ -12,9 +12,9 @@ from transformers.utils import logging
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
+from bistil_ds.export.card_scores import read_scores
 from bistil_ds.export.folder import task_to_export, write_export
-from bistil_ds.model_card_scores import read_scores
-from bistil_ds.onnx_export import ONNX_FILE, require_onnx
+from bistil_ds.export.onnx import ONNX_FILE, require_onnx
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.tasks.candidates import ModelChoice, Shelf, examine
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.model_card_scores import DataFile, Score, data_file, read_json
-from bistil_ds.onnx_export import OnnxCheck
+from bistil_ds.export.card_scores import DataFile, Score, data_file, read_json
+from bistil_ds.export.onnx import OnnxCheck
 from bistil_ds.runs.record import RECORD_FILE
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student.folder import ALIGNMENT, KEPT_IDS
