@@ -6,14 +6,15 @@ import random
 
 import pytest
 
-from bistil_ds.sample import LANGUAGES, Sentence, english, sentences, swahili, turkish, write_text
-from bistil_ds.sample import swahili_forms as sw
-from bistil_ds.sample import turkish_forms as tr
-from bistil_ds.sample.meaning import Clause, Participant, Relative
-from bistil_ds.sample.modifiers import Modifier, adjectives, numerals
-from bistil_ds.sample.names import Name, given_names, organisation_names, place_names
-from bistil_ds.sample.nouns import Noun, nouns, nouns_of
-from bistil_ds.sample.verbs import Verb, control_verbs, report_verbs, verbs
+from bistil_ds.sample import LANGUAGES, Sentence, sentences, write_text
+from bistil_ds.sample.grammar import english, swahili, turkish
+from bistil_ds.sample.grammar import swahili_forms as sw
+from bistil_ds.sample.grammar import turkish_forms as tr
+from bistil_ds.sample.grammar.meaning import Clause, Participant, Relative
+from bistil_ds.sample.grammar.modifiers import Modifier, adjectives, numerals
+from bistil_ds.sample.grammar.names import Name, given_names, organisation_names, place_names
+from bistil_ds.sample.grammar.nouns import Noun, nouns, nouns_of
+from bistil_ds.sample.grammar.verbs import Verb, control_verbs, report_verbs, verbs
 
 UPOS = {*"ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ VERB".split()}  # noqa: SIM905
 RELATIONS = {

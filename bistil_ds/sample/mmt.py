@@ -11,7 +11,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.sample.cached import cached
-from bistil_ds.sample.generation import LANGUAGES, sentences
+from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
 from bistil_ds.sample.text import write_text
 
 RECIPE = Recipe()

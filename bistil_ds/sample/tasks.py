@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.sample.annotation import Sentence
 from bistil_ds.sample.cached import cached
-from bistil_ds.sample.generation import LANGUAGES, sentences
+from bistil_ds.sample.grammar.annotation import Sentence
+from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
 
 # sentences and seed; no other part of the sample has these seeds
 SPLITS = {"train": (2_000, 31), "dev": (300, 32), "test": (500, 33)}

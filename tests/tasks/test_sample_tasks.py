@@ -7,7 +7,7 @@ import pytest
 from bistil_ds.errors import InputError
 from bistil_ds.sample import LANGUAGES, sample_task_file
 from bistil_ds.sample import tasks as sample_tasks
-from bistil_ds.sample.generation import sentences
+from bistil_ds.sample.grammar.generation import sentences
 from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.examples import TaggedSentence, Tree
 from bistil_ds.tasks.readers import read_tagged, read_trees, read_upos

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from bistil_ds.sample import english, swahili, turkish
-from bistil_ds.sample.annotation import Sentence
-from bistil_ds.sample.planning import Planner
+from bistil_ds.sample.grammar import english, swahili, turkish
+from bistil_ds.sample.grammar.annotation import Sentence
+from bistil_ds.sample.grammar.planning import Planner
 
 LANGUAGES = ("en", "tr", "sw")
 Parallel = dict[str, Sentence]

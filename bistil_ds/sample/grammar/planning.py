@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from bistil_ds.sample.meaning import Clause, Participant, Relative
-from bistil_ds.sample.modifiers import Modifier, adjectives, manners, numerals, times
-from bistil_ds.sample.names import given_names, organisation_names, place_names
-from bistil_ds.sample.nouns import Noun, nouns_of
-from bistil_ds.sample.verbs import Verb, control_verbs, report_verbs, verbs
+from bistil_ds.sample.grammar.meaning import Clause, Participant, Relative
+from bistil_ds.sample.grammar.modifiers import Modifier, adjectives, manners, numerals, times
+from bistil_ds.sample.grammar.names import given_names, organisation_names, place_names
+from bistil_ds.sample.grammar.nouns import Noun, nouns_of
+from bistil_ds.sample.grammar.verbs import Verb, control_verbs, report_verbs, verbs
 
 T = TypeVar("T")
 

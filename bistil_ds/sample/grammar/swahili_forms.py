@@ -5,7 +5,7 @@ Classes are numbered as usual: odd singular, even plural (1/2, 3/4, 5/6, 7/8, 9/
 
 from __future__ import annotations
 
-from bistil_ds.sample.meaning import Participant
+from bistil_ds.sample.grammar.meaning import Participant
 
 PLURAL_CLASS = {1: 2, 3: 4, 5: 6, 6: 6, 7: 8, 9: 10, 11: 10}
 _ADJECTIVE = {1: "m", 2: "wa", 3: "m", 4: "mi", 5: "", 6: "ma", 7: "ki", 8: "vi", 11: "m"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bistil_ds.sample.modifiers import Modifier
-from bistil_ds.sample.names import Name
-from bistil_ds.sample.nouns import Noun
-from bistil_ds.sample.verbs import Verb
+from bistil_ds.sample.grammar.modifiers import Modifier
+from bistil_ds.sample.grammar.names import Name
+from bistil_ds.sample.grammar.nouns import Noun
+from bistil_ds.sample.grammar.verbs import Verb
 
 
 @dataclass(frozen=True)

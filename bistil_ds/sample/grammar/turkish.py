@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bistil_ds.sample import turkish_forms as forms
-from bistil_ds.sample.annotation import Dependents, Phrase, Sentence, annotate, comma, fixed_phrase, name_phrase, word
-from bistil_ds.sample.meaning import Clause, Participant, Relative
+from bistil_ds.sample.grammar import turkish_forms as forms
+from bistil_ds.sample.grammar.annotation import (
+    Dependents,
+    Phrase,
+    Sentence,
+    annotate,
+    comma,
+    fixed_phrase,
+    name_phrase,
+    word,
+)
+from bistil_ds.sample.grammar.meaning import Clause, Participant, Relative
 
 _ROLE_CASE = {"to": "dat", "at": "dat", "in": "loc", "from": "abl"}
 _QUANTIFIERS = {"many": "birçok", "every": "her", "all": "bütün"}

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from bistil_ds.sample import swahili_forms as forms
-from bistil_ds.sample.annotation import Dependents, Phrase, Sentence, annotate, comma, fixed_phrase, name_phrase, word
-from bistil_ds.sample.meaning import Clause, Participant
+from bistil_ds.sample.grammar import swahili_forms as forms
+from bistil_ds.sample.grammar.annotation import (
+    Dependents,
+    Phrase,
+    Sentence,
+    annotate,
+    comma,
+    fixed_phrase,
+    name_phrase,
+    word,
+)
+from bistil_ds.sample.grammar.meaning import Clause, Participant
 
 _PRONOUNS = {
     (1, False): "mimi",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bistil_ds.sample.annotation import Phrase, name_phrase, word
-from bistil_ds.sample.meaning import Participant
-from bistil_ds.sample.verbs import Verb
+from bistil_ds.sample.grammar.annotation import Phrase, name_phrase, word
+from bistil_ds.sample.grammar.meaning import Participant
+from bistil_ds.sample.grammar.verbs import Verb
 
 _SUBJECT = {(1, False): "I", (2, False): "you", (1, True): "we", (2, True): "you", (3, True): "they"}
 _OBJECT = {(1, False): "me", (2, False): "you", (1, True): "us", (2, True): "you", (3, True): "them"}

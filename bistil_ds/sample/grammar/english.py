@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bistil_ds.sample.annotation import Dependents, Phrase, Sentence, annotate, comma, fixed_phrase, word
-from bistil_ds.sample.english_phrases import be, participant, verb_forms
-from bistil_ds.sample.meaning import Clause, Participant
+from bistil_ds.sample.grammar.annotation import Dependents, Phrase, Sentence, annotate, comma, fixed_phrase, word
+from bistil_ds.sample.grammar.english_phrases import be, participant, verb_forms
+from bistil_ds.sample.grammar.meaning import Clause, Participant
 
 _ON = {"table", "chair", "bed", "field", "island", "mountain", "road"}
 _AT = {"market", "station", "port", "hotel", "restaurant", "bank", "court", "school", "hospital"}
