@@ -15,7 +15,7 @@ import torch
 from launch import general
 from transformers import BertConfig, BertForSequenceClassification, DebertaV2Config, GPT2Config
 
-from bistil_ds.general import main
+from bistil_ds.commands.general import main
 from bistil_ds.sft.changes import SparseDiff
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 

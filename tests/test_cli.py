@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import bistil_ds
+from bistil_ds.commands.general import DESCRIPTION, TYPES, main
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
-from bistil_ds.general import DESCRIPTION, TYPES, main
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.tuning.arguments import TaskDataArguments
 
@@ -150,7 +150,7 @@ def test_the_public_names_are_there() -> None:
 
 def test_importing_the_command_starts_nothing(tmp_path: Path) -> None:
     code = (
-        "import os, sys; before = dict(os.environ); import bistil_ds.general, torch\n"
+        "import os, sys; before = dict(os.environ); import bistil_ds.commands.general, torch\n"
         "assert dict(os.environ) == before\n"
         "assert 'deepspeed' not in sys.modules and not torch.distributed.is_initialized()\n"
         "assert not torch.cuda.is_initialized()"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from bistil_ds.commands.general import DESCRIPTION, TYPES
 from bistil_ds.console import cli
 from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
-from bistil_ds.general import DESCRIPTION, TYPES
 
 SHIPPED = {"zero0": 0, "zero1": 1, "zero2": 2, "zero3": 3, "zero2_offload": 2, "zero3_offload": 3}
 

@@ -304,7 +304,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(
 def test_without_flags_the_samples_student_is_exported(
     student: Path, ner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bistil_ds.sample_pipeline.sample_student_and_sft", lambda task: (student, ner))
+    monkeypatch.setattr("bistil_ds.commands.sample_runs.sample_student_and_sft", lambda task: (student, ner))
     monkeypatch.chdir(tmp_path)
     assert main([]) == 0
     folder = Path(capsys.readouterr().out.strip())
@@ -317,7 +317,7 @@ def test_without_flags_the_samples_student_is_exported(
 def test_bad_flags_are_refused_before_the_sample_is_made(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bistil_ds.sample_pipeline.sample_student_and_sft", lambda task: pytest.fail("made"))
+    monkeypatch.setattr("bistil_ds.commands.sample_runs.sample_student_and_sft", lambda task: pytest.fail("made"))
     assert main(["--licence", "do good"]) == 2
     assert "--licence do good" in refusal(capsys)
 

@@ -13,10 +13,10 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from bistil_ds.commands.general import DESCRIPTION, TYPES
 from bistil_ds.console import cli
 from bistil_ds.distillation import checks, preparation
 from bistil_ds.errors import InputError
-from bistil_ds.general import DESCRIPTION, TYPES
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import base_vocab_size, read_layer_map
 

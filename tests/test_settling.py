@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import tiny
 
+from bistil_ds.commands.general import DESCRIPTION, TYPES, settle
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
-from bistil_ds.general import DESCRIPTION, TYPES, settle
 from bistil_ds.runs import checkpoints
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import DistilBertConfig, GPT2Config, PretrainedConfig, T5Config
 
-from bistil_ds import tune_teacher
+from bistil_ds.commands import teacher
 from bistil_ds.errors import InputError
 from bistil_ds.tasks import find_task
 from bistil_ds.tuning.checks import cap_steps, fill_in, settle_length
@@ -57,6 +57,6 @@ def test_a_model_that_is_no_encoder_we_know_the_sizes_of_is_refused(tmp_path: Pa
 def test_on_the_sample_too_a_value_that_cannot_be_is_refused_before_anything_is_made(
     flag: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bistil_ds.tune.sample_task_file", lambda *_: pytest.fail("the sample was made"))
-    assert tune_teacher.main([f"--{flag}", value]) == 2
+    monkeypatch.setattr("bistil_ds.commands.tuning.sample_task_file", lambda *_: pytest.fail("the sample was made"))
+    assert teacher.main([f"--{flag}", value]) == 2
     assert f"error: --{flag} {value}" in capsys.readouterr().err

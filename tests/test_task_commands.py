@@ -14,7 +14,7 @@ from launch import run_script
 from tiny import text_lines, write_teacher
 from transformers import AutoModelForMaskedLM
 
-from bistil_ds import tune_student, tune_teacher
+from bistil_ds.commands import task, teacher
 from bistil_ds.errors import InputError
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import maskable_count
@@ -49,7 +49,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mmt = write_teacher(folder / "mmt")
     train, dev = write_entities(folder / "train.txt", 60, 1), write_entities(folder / "dev.txt", 12, 2)
     files = ["--train_file", f"aa={train}", "--dev_file", f"aa={dev}", "--task", "ner"]
-    done = tune_teacher.main(["--model", str(mmt), *files, *QUICK, "--output_dir", str(folder / "teacher")])
+    done = teacher.main(["--model", str(mmt), *files, *QUICK, "--output_dir", str(folder / "teacher")])
     assert done == 0
     write_teacher(folder / "student", layers=2, seed=3)
     return folder
@@ -101,12 +101,12 @@ def test_folders_that_are_no_language_codes_are_no_languages() -> None:
 
 
 def test_phase_2_leaves_an_sft_for_the_student(material: Path, tmp_path: Path) -> None:
-    assert tune_student.main(flags(material, tmp_path / "sft")) == 0
+    assert task.main(flags(material, tmp_path / "sft")) == 0
     loaded = load_task_model(str(material / "student"), [str(tmp_path / "sft")])
     assert loaded.task.name == "ner"
     assert loaded.labels == ("O", "B-PER", "I-PER")
-    teacher = load_task_model(str(material / "mmt"), [str(material / "teacher")])
-    start = teacher.model.classifier.weight
+    tuned = load_task_model(str(material / "mmt"), [str(material / "teacher")])
+    start = tuned.model.classifier.weight
     assert not torch.equal(loaded.model.classifier.weight, start)
     assert (loaded.model.classifier.weight - start).abs().max() < 0.1  # it began as a copy of the teacher's
 
@@ -118,7 +118,7 @@ class Killed(Exception):
 def test_a_run_killed_in_the_sparse_stage_resumes_to_the_same_bits(
     material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tune_student.main(flags(material, tmp_path / "whole")) == 0
+    assert task.main(flags(material, tmp_path / "whole")) == 0
 
     def kill(trainer: TaskTrainer) -> None:
         if trainer.deltas is not None:  # after the sparse stage's first checkpoint
@@ -127,11 +127,11 @@ def test_a_run_killed_in_the_sparse_stage_resumes_to_the_same_bits(
     with monkeypatch.context() as patched:
         patched.setattr(TaskTrainer, "on_saved", kill)
         with pytest.raises(Killed):
-            tune_student.main(flags(material, tmp_path / "cut"))
+            task.main(flags(material, tmp_path / "cut"))
     assert [path.name for path in (tmp_path / "cut").glob("*/checkpoint-*")] == ["checkpoint-2"]
     assert not (tmp_path / "cut" / "sft.safetensors").exists()
     again = [*flags(material, tmp_path / "cut"), "--resume_from_checkpoint", "true"]
-    assert tune_student.main(again) == 0
+    assert task.main(again) == 0
     one, other = (SparseFineTuning.load(tmp_path / name) for name in ("whole", "cut"))
     for name, diff in one.sparse.items():
         assert torch.equal(diff.indices_K, other.sparse[name].indices_K)
@@ -151,15 +151,15 @@ def test_a_student_that_changed_since_a_run_began_is_refused_when_it_resumes(
     with monkeypatch.context() as patched:
         patched.setattr(TaskTrainer, "on_saved", kill)
         with pytest.raises(Killed):
-            tune_student.main(given)
+            task.main(given)
     write_teacher(student, layers=2, seed=4)
-    assert tune_student.main([*given, "--resume_from_checkpoint", "true"]) == 2
+    assert task.main([*given, "--resume_from_checkpoint", "true"]) == 2
     assert f"--student {student}: other weights than" in capsys.readouterr().err
 
 
 def test_validation_before_training_is_of_no_checkpoint(material: Path, tmp_path: Path) -> None:
     given = flags(material, tmp_path / "sft", eval_on_start="true", learning_rate="1e-9")  # nothing gets better
-    assert tune_student.main(given) == 0
+    assert task.main(given) == 0
     assert record(tmp_path / "sft")["results"]["stages"][-1]["kept_step"] == 2
 
 
@@ -167,7 +167,7 @@ def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(m
     more = {"deepspeed": "zero3", "per_device_train_batch_size": "2"}
     done = run_script("task", *flags(material, tmp_path / "two", **more), ranks=2, cache=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert tune_student.main(flags(material, tmp_path / "one")) == 0
+    assert task.main(flags(material, tmp_path / "one")) == 0
     one, two = (SparseFineTuning.load(tmp_path / name) for name in ("one", "two"))
     chosen = {(name, i) for name, diff in one.sparse.items() for i in diff.indices_K.tolist()}
     also = {(name, i) for name, diff in two.sparse.items() for i in diff.indices_K.tolist()}
@@ -201,7 +201,7 @@ def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(m
 def test_bad_input_is_one_line_before_training(
     material: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], expected: str
 ) -> None:
-    assert tune_student.main(flags(material, tmp_path / "none", **changes)) == 2
+    assert task.main(flags(material, tmp_path / "none", **changes)) == 2
     error = capsys.readouterr().err
     assert expected in error
     assert len([line for line in error.splitlines() if line.startswith("error:")]) == 1
@@ -214,7 +214,7 @@ def test_a_teacher_may_be_a_finished_model_of_the_task(material: Path, tmp_path:
     whole.tokenizer.save_pretrained(tmp_path / "whole")
     words = flags(material, tmp_path / "out", teacher_model=str(tmp_path / "whole"))
     place = words.index("--teacher_sft")
-    assert tune_student.main(words[:place] + words[place + 2 :]) == 0
+    assert task.main(words[:place] + words[place + 2 :]) == 0
     assert SparseFineTuning.load(tmp_path / "out").metadata["labels"] == ["O", "B-PER", "I-PER"]
 
 
@@ -222,19 +222,19 @@ def test_a_label_the_teacher_never_saw_is_named_with_its_line(
     material: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = write_entities(tmp_path / "dev.txt", 5, 3, tag="LOC")
-    assert tune_student.main(flags(material, tmp_path / "none", dev_file=f"aa={other}")) == 2
+    assert task.main(flags(material, tmp_path / "none", dev_file=f"aa={other}")) == 2
     error = capsys.readouterr().err
     assert "B-LOC" in error
     assert "dev.txt, line" in error
     assert not (tmp_path / "none").exists()
-    assert tune_student.main(flags(material, tmp_path / "some", dev_file=f"aa={other}", label_map="LOC=PER")) == 0
+    assert task.main(flags(material, tmp_path / "some", dev_file=f"aa={other}", label_map="LOC=PER")) == 0
 
 
 def test_a_teacher_sft_for_another_model_is_refused_by_both_names(
     material: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = write_teacher(tmp_path / "other", seed=9)
-    assert tune_student.main(flags(material, tmp_path / "none", teacher_model=str(other))) == 2
+    assert task.main(flags(material, tmp_path / "none", teacher_model=str(other))) == 2
     error = capsys.readouterr().err
     assert str(material / "mmt") in error
     assert str(other) in error

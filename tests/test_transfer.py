@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from bistil_ds import general, tune_student, tune_teacher
+from bistil_ds.commands import general
+from bistil_ds.commands.evaluate import EvaluationArguments
 from bistil_ds.commands.pretrain import PretrainArguments
+from bistil_ds.commands.task import TuneStudent
+from bistil_ds.commands.teacher import TuneTeacher
 from bistil_ds.console import cli
-from bistil_ds.evaluation.command import EvaluationArguments
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 
@@ -24,8 +26,8 @@ TASK_TYPES = (TaskDataArguments, SparseArguments, TaskTrainingArguments)
 TYPES: dict[str, tuple[type, ...]] = {
     "general": general.TYPES,
     "pretrain": (PretrainArguments,),
-    "teacher": (*tune_teacher.TuneTeacher.types, *TASK_TYPES),
-    "task": (*tune_student.TuneStudent.types, *TASK_TYPES),
+    "teacher": (*TuneTeacher.types, *TASK_TYPES),
+    "task": (*TuneStudent.types, *TASK_TYPES),
     "evaluate": (EvaluationArguments,),
 }
 

@@ -58,8 +58,8 @@ def _main(argv: Sequence[str]) -> None:
     if ns.onnx:
         require_onnx()
     if ns.model is None:
-        from bistil_ds.sample_pipeline import sample_student_and_sft
-        from bistil_ds.tune import SAMPLE_TASK
+        from bistil_ds.commands.sample_runs import sample_student_and_sft
+        from bistil_ds.commands.tuning import SAMPLE_TASK
 
         student, sft = sample_student_and_sft(SAMPLE_TASK)
         ns.model, ns.sft = str(student), [str(sft)]

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from bistil_ds.commands.tuning import run
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import read_layer_map
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
 from bistil_ds.training.arguments import as_fields
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
-from bistil_ds.tune import run
 from bistil_ds.tuning.arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
 from bistil_ds.tuning.distiller import TaskDistiller
 from bistil_ds.tuning.preparation import BASE, TEACHER, prepare_student
@@ -36,8 +36,8 @@ class TuneStudent(TuneCommand):
         self._teacher: tuple[PreTrainedModel, torch.nn.Module] | None = None
 
     def use_sample(self, ns: argparse.Namespace) -> None:
+        from bistil_ds.commands.sample_runs import sample_student, sample_teacher_sft
         from bistil_ds.sample import sample_mmt
-        from bistil_ds.sample_pipeline import sample_student, sample_teacher_sft
 
         ns.student, ns.teacher_model = str(sample_student()), str(sample_mmt())
         ns.teacher_sft = [str(sample_teacher_sft(ns.task))]

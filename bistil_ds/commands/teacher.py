@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.commands.tuning import run
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata
-from bistil_ds.tune import run
 from bistil_ds.tuning.arguments import TunedModelArguments
 from bistil_ds.tuning.preparation import prepare_base
 from bistil_ds.tuning.run import Prepared, TuneCommand

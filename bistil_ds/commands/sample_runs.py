@@ -23,21 +23,21 @@ def sample_student() -> Path:
 
 def sample_teacher_sft(task: str) -> Path:
     """The fine-tuning of the sample's multilingual model on a task, in English."""
-    return cached(f"teacher-{task}-{_source_hash()}", lambda folder: _run("tune_teacher", folder, "--task", task))
+    return cached(f"teacher-{task}-{_source_hash()}", lambda folder: _run("teacher", folder, "--task", task))
 
 
 def sample_student_and_sft(task: str) -> tuple[Path, Path]:
     """The student, and its fine-tuning on a task by phase 2."""
-    sft = cached(f"task-{task}-{_source_hash()}", lambda folder: _run("tune_student", folder, "--task", task))
+    sft = cached(f"task-{task}-{_source_hash()}", lambda folder: _run("task", folder, "--task", task))
     return sample_student(), sft
 
 
-def _run(module: str, folder: Path, *flags: str) -> None:
+def _run(command: str, folder: Path, *flags: str) -> None:
     """A command of ours on the sample, in a process of its own: this one may be a rank of a run."""
     environment = {name: value for name, value in os.environ.items() if name not in _RANK_VARIABLES}
-    command = [sys.executable, "-m", f"bistil_ds.{module}", *flags, "--output_dir", str(folder)]
-    if subprocess.run(command, env=environment, check=False).returncode:
-        raise InputError(f"the embedded sample could not be made ready: {' '.join(command[1:])} failed")
+    words = [sys.executable, "-m", f"bistil_ds.commands.{command}", *flags, "--output_dir", str(folder)]
+    if subprocess.run(words, env=environment, check=False).returncode:
+        raise InputError(f"the embedded sample could not be made ready: {' '.join(words[1:])} failed")
     for part in folder.glob("**/checkpoint-*"):
         shutil.rmtree(part, ignore_errors=True)
 
