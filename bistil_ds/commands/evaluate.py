@@ -134,10 +134,9 @@ def _plan(ns: argparse.Namespace) -> Plan:
 
 def _use_sample(ns: argparse.Namespace) -> None:
     """Fill in the sample's teacher and student, in English and zero-shot in Turkish."""
-    from bistil_ds.commands.general import SAMPLE_LANGUAGES
     from bistil_ds.commands.sample_runs import sample_student_and_sft, sample_teacher_sft
-    from bistil_ds.commands.tuning import SAMPLE_TASK
     from bistil_ds.sample import sample_mmt
+    from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_TASK
     from bistil_ds.sample.tasks import ENDINGS, sample_task_file
 
     ns.task = ns.task or SAMPLE_TASK

@@ -59,7 +59,7 @@ def _main(argv: Sequence[str]) -> None:
         require_onnx()
     if ns.model is None:
         from bistil_ds.commands.sample_runs import sample_student_and_sft
-        from bistil_ds.commands.tuning import SAMPLE_TASK
+        from bistil_ds.sample.defaults import SAMPLE_TASK
 
         student, sft = sample_student_and_sft(SAMPLE_TASK)
         ns.model, ns.sft = str(student), [str(sft)]

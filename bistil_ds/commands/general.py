@@ -17,9 +17,6 @@ from bistil_ds.distillation.arguments import (
     PUBLISHED_LEARNING_RATE,
     PUBLISHED_LENGTH,
     PUBLISHED_STEPS,
-    SAMPLE_LEARNING_RATE,
-    SAMPLE_LENGTH,
-    SAMPLE_STEPS,
     DistillationArguments,
     LossArguments,
     ModelArguments,
@@ -32,10 +29,13 @@ from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
+from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_LEARNING_RATE, SAMPLE_LENGTH, SAMPLE_STEPS
 
-DESCRIPTION = "BiStil phase 1: distil a multilingual teacher into a small bilingual student."
+DESCRIPTION = (
+    "BiStil phase 1: distil a multilingual teacher into a small bilingual student. Without a teacher and text, on the "
+    f"embedded sample: {SAMPLE_STEPS} steps on chunks of {SAMPLE_LENGTH} tokens at {SAMPLE_LEARNING_RATE:g}."
+)
 TYPES = (ModelArguments, LossArguments, DistillationArguments)
-SAMPLE_LANGUAGES = ("en", "tr")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import bistil_kernels
+
 import bistil_ds
 from bistil_ds.errors import InputError
-from bistil_ds.sample.cached import cached
+from bistil_ds.sample.cached import cached, code_hash
 
+TRAINING_ROOMS = (
+    *("commands", "distillation", "distributed", "models", "sft", "sparse"),
+    *("student", "tasks", "text", "training", "tuning", "vocabulary"),
+)
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def sample_student() -> Path:
     """The folder of a student that phase 1 distilled from the sample's multilingual model."""
-    return cached(f"student-{_source_hash()}", lambda folder: _run("general", folder))
+    return cached(f"student-{_code_hash()}", lambda folder: _run("general", folder))
 
 
 def sample_teacher_sft(task: str) -> Path:
     """The fine-tuning of the sample's multilingual model on a task, in English."""
-    return cached(f"teacher-{task}-{_source_hash()}", lambda folder: _run("teacher", folder, "--task", task))
+    return cached(f"teacher-{task}-{_code_hash()}", lambda folder: _run("teacher", folder, "--task", task))
 
 
 def sample_student_and_sft(task: str) -> tuple[Path, Path]:
     """The student, and its fine-tuning on a task by phase 2."""
-    sft = cached(f"task-{task}-{_source_hash()}", lambda folder: _run("task", folder, "--task", task))
+    sft = cached(f"task-{task}-{_code_hash()}", lambda folder: _run("task", folder, "--task", task))
     return sample_student(), sft
 
 
@@ -42,9 +47,9 @@ def _run(command: str, folder: Path, *flags: str) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _source_hash() -> str:
-    """Of the package's own files: another version makes its own."""
-    sha = hashlib.sha256()
-    for path in sorted(Path(bistil_ds.__file__).parent.rglob("*.py")):
-        sha.update(path.read_bytes())
-    return sha.hexdigest()[:12]
+def _code_hash() -> str:
+    """Of the code that trains: a change of it makes the models anew."""
+    package = Path(bistil_ds.__file__).parent
+    folders = [*(package / room for room in TRAINING_ROOMS), Path(bistil_kernels.__file__).parent]
+    files = [package / "sample" / "defaults.py", *(path for folder in folders for path in folder.rglob("*.py"))]
+    return code_hash(sorted(files))[:12]

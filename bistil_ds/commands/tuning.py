@@ -17,6 +17,7 @@ from bistil_ds.distributed.config import find_config
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
+from bistil_ds.sample.defaults import SAMPLE_TASK, SAMPLE_TRAINING
 from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.tasks import find_task
@@ -30,9 +31,6 @@ from bistil_ds.tuning.data import (
 )
 from bistil_ds.tuning.preparation import BASE
 from bistil_ds.tuning.run import BUILD, TuneCommand, train
-
-SAMPLE_TASK = "ner"
-SAMPLE_TRAINING = {"learning_rate": 1e-3, "full_epochs": 2, "sparse_epochs": 5}  # where nothing else is given
 
 
 def run(command: TuneCommand, argv: Sequence[str] | None) -> int:

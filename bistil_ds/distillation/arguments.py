@@ -8,7 +8,6 @@ import torch
 from transformers import TrainingArguments
 
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
-SAMPLE_STEPS, SAMPLE_LENGTH, SAMPLE_LEARNING_RATE = 600, 64, 1e-3
 
 
 @dataclass
@@ -47,9 +46,7 @@ class ModelArguments:
     vocab_size: int | None = field(default=None, metadata={"help": "Keep this many tokens instead of a threshold."})
     max_length: int | None = field(
         default=None,
-        metadata={
-            "help": f"Tokens in a chunk; default: {PUBLISHED_LENGTH}, or {SAMPLE_LENGTH} on the embedded sample."
-        },
+        metadata={"help": f"Tokens in a chunk; default: {PUBLISHED_LENGTH}."},
     )
     preprocessing_workers: int | None = field(default=None, metadata={"help": "Threads that tokenise."})
 
@@ -86,15 +83,12 @@ class DistillationArguments(TrainingArguments):
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/general-<time>."})
     max_steps: int = field(
         default=-1,
-        metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}, or {SAMPLE_STEPS} on the embedded sample."},
+        metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}."},
     )
     per_device_train_batch_size: int = field(default=8, metadata={"help": "Chunks per device and micro-step."})
     learning_rate: float | None = field(
         default=None,
-        metadata={
-            "help": f"Peak learning rate, linear decay by default; default: {PUBLISHED_LEARNING_RATE:g}, or "
-            f"{SAMPLE_LEARNING_RATE:g} on the embedded sample."
-        },
+        metadata={"help": f"Peak learning rate, linear decay by default; default: {PUBLISHED_LEARNING_RATE:g}."},
     )
     teacher_dtype: str = field(
         default="auto",
