@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Files
+from evaluation_files import Files
 from tiny_task import Topics
 
 from bistil_ds.commands import evaluate

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LABELS, Files, write_sft, write_task_file
+from evaluation_files import LABELS, Files, write_sft, write_task_file
 from tiny import write_teacher
 from tiny_task import Topics
 from transformers import AutoTokenizer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import material
 import pytest
+import sparse_material as material
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader

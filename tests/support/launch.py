@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).parents[1]
+from bistil_ds.distributed.startup import free_port
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 def general(*flags: object, ranks: int = 1, cache: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -31,7 +34,7 @@ def command(*flags: object, ranks: int = 1, cache: Path, script: str = "general"
     words = [sys.executable, *given]
     if ranks > 1:
         launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
-        words = [*launcher, "--master_port", str(_free_port()), *given]
+        words = [*launcher, "--master_port", str(free_port()), *given]
     environment = {**os.environ, "BISTIL_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
@@ -46,9 +49,6 @@ def history(folder: Path, key: str) -> list[float]:
     return [row[key] for row in state["log_history"] if key in row]
 
 
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def python_path() -> str:
+    """`PYTHONPATH` for a program of `PROGRAMS`, which imports the helpers beside this file."""
+    return os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))

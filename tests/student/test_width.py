@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from student_models import distances, tiny_batches, tiny_teacher
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
@@ -14,7 +15,6 @@ from bistil_ds.errors import InputError
 from bistil_ds.student import build_student
 from bistil_ds.student.layers import assemble, student_config
 from bistil_ds.student.width import reduce_width
-from tests.student_models import distances, tiny_batches, tiny_teacher
 
 POST_NORM = ["bert", "roberta", "xlm-roberta"]
 

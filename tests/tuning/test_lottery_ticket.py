@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import material
 import pytest
+import sparse_material as material
 import torch
 from torch import Tensor
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tiny
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from transformers import (
     XLMRobertaForTokenClassification,
 )
 from transformers.trainer_callback import PrinterCallback
+from transformers.utils import logging
 
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.training.base_trainer import SealedTrainer
@@ -113,3 +116,18 @@ def factory(mlm: bool = False, rows: int = 64, probe: Any = None, padding: bool 
 def sparse(**changes: Any) -> SparseArguments:
     """8 %, four steps in each stage."""
     return SparseArguments(**{"full_max_steps": 4, "sparse_max_steps": 4, **changes})
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Every load would report the head that is new."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    yield
+    logging.set_verbosity(before)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny base model."""
+    return write_base(tmp_path_factory.mktemp("base") / "model")

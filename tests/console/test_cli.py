@@ -16,7 +16,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.tuning.arguments import TaskDataArguments
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted((REPOSITORY / "launch_scripts" / "recipes").glob("*.yaml"))
 
 

@@ -1,6 +1,6 @@
 """Run by test_zero_sparse.py on one rank or two: sparse training under DeepSpeed, several runs in one process.
 
-    python zero_program.py BASE FOLDER RUNS
+    python sparse_zero.py BASE FOLDER RUNS
 
 RUNS is a JSON list of {"name", "zero", "arguments", "sparse", "mlm", "resume", "kill": [stage kind, step],
 "copy": name}. Of each run
@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import material
+import sparse_material as material
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launch import PROGRAMS
 
 from bistil_ds.commands.general import DESCRIPTION, TYPES
 from bistil_ds.console import cli
@@ -92,7 +93,7 @@ def test_a_contradiction_names_both_sides(
 
 
 def test_ranks_that_torchrun_starts_join_through_its_store() -> None:
-    program = Path(__file__).parent / "joins_the_others.py"
+    program = PROGRAMS / "joins_the_others.py"
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, capture_output=True, text=True, timeout=240, env=environment, check=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launch import PROGRAMS, python_path
 from transformers import BertConfig, BertForMaskedLM, XLMRobertaForMaskedLM
 
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
@@ -149,8 +150,9 @@ def test_a_real_model_comes_back_to_its_bits(shared: Path) -> None:
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_zero3_partitions_answer_as_the_whole_model_does(folder: Path, ranks: int) -> None:
     pytest.importorskip("deepspeed")
-    script = Path(__file__).with_name("language_switch_zero3.py")
+    script = PROGRAMS / "language_switch_zero3.py"
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = python_path()
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     done = subprocess.run([*launch, str(script), str(folder)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -323,7 +323,7 @@ def test_bad_flags_are_refused_before_the_sample_is_made(
 
 
 def test_the_script_runs_as_a_user_runs_it(student: Path, ner: Path, tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "launch_scripts" / "export.py"
+    script = Path(__file__).parents[2] / "launch_scripts" / "export.py"
     words = ["--model", str(student), "--sft", str(ner), "--output_dir", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out'}\n")

@@ -10,34 +10,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import material
 import pytest
+import sparse_material as material
 import torch
-from launch import _free_port
+from launch import PROGRAMS, python_path
 from safetensors.torch import load_file
 
+from bistil_ds.distributed.startup import free_port
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.maskable import maskable_parameters
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 
-HERE = Path(__file__).parent
 ACCUMULATE = {"gradient_accumulation_steps": 2, "max_grad_norm": 0.3}
 # a large epsilon: the gradient of a key's bias is 0 but for rounding, which Adam would blow up
 ADAM = {"adam_epsilon": 1e-3}
 
 
 def zero(base: Path, folder: Path, ranks: int, runs: list[dict[str, Any]]) -> None:
-    """Run `zero_program.py` on so many ranks, 4 rows a micro-step in all."""
+    """Run `sparse_zero.py` on so many ranks, 4 rows a micro-step in all."""
     for run in runs:
         batch = {"per_device_train_batch_size": 4 // ranks}
         run["arguments"] = {**batch, **ACCUMULATE, **ADAM, **run.get("arguments", {})}
-    port, processes = _free_port(), []
+    port, processes = free_port(), []
     for rank in range(ranks):
         environment = {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
         environment |= {"LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
-        words = [sys.executable, str(HERE / "zero_program.py"), str(base), str(folder), json.dumps(runs)]
+        environment["PYTHONPATH"] = python_path()
+        words = [sys.executable, str(PROGRAMS / "sparse_zero.py"), str(base), str(folder), json.dumps(runs)]
         log = (folder / f"log-{ranks}-{rank}").open("w")
         processes.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
     codes = [process.wait(850) for process in processes]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from student_models import tiny_batches, tiny_teacher
 
 from bistil_ds.errors import InputError
 from bistil_ds.student import build_student, check_student
-from tests.student_models import tiny_batches, tiny_teacher
 
 
 @pytest.fixture(scope="module")

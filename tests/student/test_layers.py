@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from student_models import KINDS, tiny_batches, tiny_teacher
 from transformers import AutoConfig, AutoModelForMaskedLM, BertModel, DistilBertConfig, DistilBertForMaskedLM
 
 from bistil_ds.errors import InputError
 from bistil_ds.student import build_student
-from tests.student_models import KINDS, tiny_batches, tiny_teacher
 
 
 def cut_to(teacher, layers):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from launch import command, general, history
+from launch import PROGRAMS, command, general, history, python_path
 
 STEPS = 4
 TERMS = [
@@ -84,8 +84,9 @@ def test_zero_3_on_two_ranks_trains_as_ddp_does(material: Path, two_ranks: Path)
 
 
 def test_zero_3_validates_before_and_after_training_too(tmp_path: Path) -> None:
-    script = Path(__file__).parent / "early_validation_zero3.py"
+    script = PROGRAMS / "early_validation_zero3.py"
     _, environment = command(cache=tmp_path)
+    environment["PYTHONPATH"] = python_path()
     words = [sys.executable, str(script), str(tmp_path / "run")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
