@@ -9,8 +9,9 @@ from transformers import PretrainedConfig
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
+from bistil_ds.models.families import check_teacher_config
 from bistil_ds.models.inputs import load_config, longest_input
-from bistil_ds.student import SUPPORTED_MODEL_TYPES, choose_layers
+from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
 from bistil_ds.training.arguments import ABOVE_0, AT_LEAST_1, check_training_arguments
 from bistil_ds.training.schedule import Weight
@@ -65,12 +66,8 @@ def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
     """The teacher's configuration, once it is of a kind we can distil and the factors fit it."""
     name = ns.teacher_model
     config = load_config("--teacher_model", name)
-    if config.model_type not in SUPPORTED_MODEL_TYPES:
-        known = ", ".join(sorted(SUPPORTED_MODEL_TYPES))
-        raise InputError(f"--teacher_model {name}: is a {config.model_type} model; supported are {known}")
-    if not any("ForMaskedLM" in kind or "ForPreTraining" in kind for kind in config.architectures or ["ForMaskedLM"]):
-        kind = config.architectures[0]
-        raise InputError(f"--teacher_model {name}: is a {kind}, not a masked language model; give a ...ForMaskedLM")
+    with blaming(f"--teacher_model {name}"):
+        check_teacher_config(config)
     if ns.student is None or ns.layer_map is not None:
         layer_map(ns, config.num_hidden_layers)
     if config.hidden_size % ns.hidden_reduction_factor:

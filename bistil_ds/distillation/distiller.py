@@ -8,7 +8,7 @@ Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from bistil_kernels import hidden_state_loss, linear_distillation_kl
 from torch import Tensor, nn
 
 from bistil_ds.distillation.arguments import LossArguments
+from bistil_ds.distributed.gathering import gathered
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.models.families import family_of, layers_of
@@ -110,14 +111,9 @@ class Distiller:
         head = head_parameters(student)
         if self.weights["hidden"].used:
             return head
-        last = f".encoder.layer.{len(layers_of(student)) - 1}."  # its attention map comes before all else in it
-        before = ("attention.self.query", "attention.self.key", "attention.self_attn_layer_norm")
-        behind = [
-            parameter
-            for name, parameter in student.named_parameters()
-            if ".encoder.LayerNorm." in name or (last in name and not name.split(last)[1].startswith(before))
-        ]
-        return head + behind
+        family, layers = family_of(student), len(layers_of(student))
+        named = student.named_parameters()
+        return head + [parameter for name, parameter in named if family.follows_the_last_map(name, layers)]
 
     @torch.no_grad()
     def teacher_view(self, inputs: dict[str, Tensor], positions: Tensor | None) -> TeacherView:
@@ -152,7 +148,7 @@ class Distiller:
         with ExitStack() as stack:
             stack.enter_context(self.student_recorder or nullcontext())
             stack.enter_context(self.student_head)
-            stack.enter_context(_gathered(view.vocabulary or ()))
+            stack.enter_context(gathered([t for t in view.vocabulary or () if t is not None]))
             output = model(**inputs, output_hidden_states=True)
         queries_keys = taken(self.student_recorder)
         student_states = [output.hidden_states[i] for i in self.aligned.student_states]
@@ -209,16 +205,3 @@ def _present(terms: Terms) -> Iterator[tuple[str, Tensor]]:
         value = getattr(terms, name)
         if value is not None:
             yield name, value
-
-
-@contextmanager
-def _gathered(tensors: Sequence[Tensor | None]) -> Iterator[None]:
-    """The teacher's output weights whole while the student's loss reads them, where ZeRO-3 partitions them."""
-    partitioned = [t for t in tensors if t is not None and hasattr(t, "ds_id")]
-    gather: AbstractContextManager[object] = nullcontext()
-    if partitioned:
-        import deepspeed
-
-        gather = deepspeed.zero.GatheredParameters(partitioned)
-    with gather:
-        yield

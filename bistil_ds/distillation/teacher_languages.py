@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from bistil_ds.distributed.partitions import first_held, full_size, is_partitioned, parts, settle, within
+from bistil_ds.distributed.partitions import free_gathered, full_size, parts, range_held, settle, within
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import ParameterNames
 from bistil_ds.models.weight_files import WeightFolder
@@ -84,7 +84,7 @@ def _tabulate(change: Change, names: ParameterNames, weights: WeightFolder) -> _
     base = weights[stored].reshape(-1)
     if base.numel() != (size := full_size(parameter)):
         raise InputError(f"{weights.folder}: {stored} has {base.numel()} values, the teacher's has {size}")
-    start, stop = _range_held(parameter)
+    start, stop = range_held(parameter)
     indices_K = torch.arange(base.numel()) if change.indices_K is None else change.indices_K
     here = within(indices_K, start, stop)
     indices_K, base_K = indices_K[here], base[indices_K[here]].float()
@@ -120,14 +120,7 @@ def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
         last = first + part.numel()
         if first < table.start or min(last, full_size(table.parameter)) > table.stop:
             # Gathered, but only this rank's share is tabulated: free the copy, the next use gathers it afresh.
-            table.parameter.partition()
+            free_gathered(table.parameter)
             continue
         whole = first <= table.start and last >= table.stop  # then no search, which would wait for the GPU
         yield part, first, slice(None) if whole else within(table.indices_K, first, last)
-
-
-def _range_held(parameter: Any) -> tuple[int, int]:
-    """The entries a table must know: this rank's share, or all where a gathered copy stays."""
-    if not is_partitioned(parameter) or parameter.ds_persist:
-        return 0, full_size(parameter)
-    return first_held(parameter), first_held(parameter) + parameter.ds_tensor.ds_numel

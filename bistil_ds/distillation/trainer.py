@@ -23,6 +23,7 @@ from bistil_ds.distillation.arguments import DistillationArguments, LossArgument
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.errors import InputError, NonFiniteLossError
+from bistil_ds.models.inputs import padding_id
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.text.batches import BilingualBatches
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
@@ -113,7 +114,7 @@ class DistillationTrainer(SealedTrainer):
             if teacher_folder is None:
                 raise InputError("language_sfts need teacher_folder, the folder the teacher was loaded from")
             self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
-        self._pad_token_id = model.config.pad_token_id or 0  # position ids of RoBERTa-like models depend on it
+        self._pad_token_id = padding_id(model.config)
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
         self._micro_step = (-1, 0)  # optimiser step, micro-steps of it already seen

@@ -9,20 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bistil_ds.distributed.partitions import first_held, full_size, is_partitioned, parts
-from bistil_ds.models.parameters import full_shape
+from bistil_ds.distributed.partitions import first_held, full_shape, full_size, is_partitioned, parts
 
 
 @contextmanager
-def gathered(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """The parameters whole within the block, where ZeRO-3 partitions them; every rank takes part."""
+def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator[None]:
+    """The parameters whole within the block, where ZeRO-3 partitions them; every rank takes part.
+
+    Args:
+        written: the block changes them; what rank 0 leaves in them is what every rank keeps.
+    """
     partitioned = [parameter for parameter in parameters if is_partitioned(parameter)]
     if not partitioned:
         yield
         return
     import deepspeed
 
-    with deepspeed.zero.GatheredParameters(partitioned):
+    with deepspeed.zero.GatheredParameters(partitioned, modifier_rank=0 if written else None):
         yield
 
 

@@ -6,12 +6,15 @@ from typing import Any
 
 import torch
 
-from bistil_ds.models.parameters import full_shape
-
 
 def is_partitioned(parameter: torch.Tensor) -> bool:
     """Whether ZeRO-3 holds the parameter."""
     return hasattr(parameter, "ds_id")
+
+
+def full_shape(parameter: torch.Tensor) -> tuple[int, ...]:
+    """The shape of the whole parameter, also where ZeRO-3 holds only a part of it here."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
 def full_size(parameter: torch.Tensor) -> int:
@@ -23,6 +26,19 @@ def first_held(parameter: Any) -> int:
     """The flat index of the first entry of this rank's share under ZeRO-3."""
     first: int = parameter.ds_tensor.ds_numel * torch.distributed.get_rank(group=parameter.ds_process_group)
     return first
+
+
+def range_held(parameter: Any) -> tuple[int, int]:
+    """The entries that may be read or written here, as (first, end): this rank's share, or all where ZeRO-3 leaves the
+    parameter whole on every rank."""
+    if not is_partitioned(parameter) or parameter.ds_persist:
+        return 0, full_size(parameter)
+    return first_held(parameter), first_held(parameter) + parameter.ds_tensor.ds_numel
+
+
+def free_gathered(parameter: Any) -> None:
+    """Drop the gathered copy of a partitioned parameter; its next use gathers it afresh from the shares."""
+    parameter.partition()
 
 
 def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:

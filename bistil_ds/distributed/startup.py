@@ -92,6 +92,18 @@ def from_every_rank(value: T) -> list[T]:
     return values
 
 
+def add_over_ranks(value: torch.Tensor) -> None:
+    """Replace `value`, in place, by its sum over the ranks."""
+    if dist.is_initialized():
+        dist.all_reduce(value)
+
+
+def wait_for_every_rank() -> None:
+    """Return once every rank has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def stop_distributed() -> None:
     """Leave the process group, so that the launcher sees a clean end."""
     if dist.is_initialized():

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import longest_input
+from bistil_ds.models.inputs import longest_input, padding_id
 
 ONNX_FILE = "model.onnx"
 TOLERANCE = 1e-4  # relative, in the max norm
@@ -115,7 +115,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
 def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
     """Random tokens; every row but the first ends in padding, where there is room for it."""
     generator = torch.Generator().manual_seed(seed)
-    pad = model.config.pad_token_id or 0
+    pad = padding_id(model.config)
     real_B1 = (length - torch.arange(rows)).clamp(min=min(length, 2)).unsqueeze(1)
     mask_BT = (torch.arange(length) < real_B1).long()
     ids_BT = torch.randint(pad + 1, model.config.vocab_size, (rows, length), generator=generator)

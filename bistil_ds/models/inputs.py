@@ -14,6 +14,11 @@ def longest_input(config: PretrainedConfig) -> int:
     return int(config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0))
 
 
+def padding_id(config: PretrainedConfig) -> int:
+    """The id that shorter sequences of a batch are filled up with; position ids of RoBERTa-like models depend on it."""
+    return int(config.pad_token_id or 0)
+
+
 def load_config(flag: str, name: str) -> PretrainedConfig:
     """The configuration of the model folder or hub id `name`; an InputError when there is none."""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -40,8 +40,3 @@ def saved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     model = unwrap(model)
     tied_names = getattr(model, "all_tied_weights_keys", {})  # the names save_pretrained leaves out
     return {n: p for n, p in model.named_parameters(remove_duplicate=False) if n not in tied_names}
-
-
-def full_shape(parameter: Tensor) -> tuple[int, ...]:
-    """The shape of the whole parameter, also where ZeRO-3 holds only a part of it here."""
-    return tuple(getattr(parameter, "ds_shape", parameter.shape))

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from bistil_ds.distributed.partitions import full_shape
 from bistil_ds.errors import InputError
-from bistil_ds.models.parameters import ParameterNames, full_shape, unwrap
+from bistil_ds.models.parameters import ParameterNames, unwrap
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bistil_ds.distributed.partitions import is_partitioned
 from bistil_ds.errors import InputError
 from bistil_ds.models.hub_folder import local_folder
 from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
@@ -205,7 +206,7 @@ class SparseFineTuning:
         if self._token in tokens_on(model):
             raise RuntimeError(f"SFT {self.name} is already applied to this model; revert it first")
         changes = self.changes(model)
-        if any(hasattr(change.parameter, "ds_id") for change in changes):
+        if any(is_partitioned(change.parameter) for change in changes):
             raise RuntimeError("this model is partitioned by ZeRO-3; apply the SFT before, or use LanguageSwitch")
         return self._token, changes
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.families import VOCABULARY_NAME
 from bistil_ds.sft.changes import SparseDiff
-
-# Parameters with a row (or an entry) for each vocabulary item: word embeddings, output layers and their biases.
-_VOCABULARY_NAME = re.compile(
-    r"(word_embeddings|embed_tokens|decoder|vocab_projector)\.(weight|bias)$|(lm_head|predictions)\.bias$"
-)
 
 
 def restrict(
@@ -28,7 +23,7 @@ def restrict(
     kept = torch.as_tensor(np.asarray(kept_ids), dtype=torch.int64)
     new_id_V = torch.full((base_vocab_size,), -1).index_copy(0, kept, torch.arange(len(kept)))
     few, whole = dict(sparse), dict(dense)
-    for name in filter(_VOCABULARY_NAME.search, [*sparse, *dense]):
+    for name in filter(VOCABULARY_NAME.search, [*sparse, *dense]):
         if name in dense:
             whole[name] = dense[name][kept] if len(dense[name]) == base_vocab_size else dense[name]
         elif (rows := sparse[name].shape[0]) == base_vocab_size:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from bistil_kernels import top_k_delta
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 
 from bistil_ds.distributed.gathering import share_fp32
 from bistil_ds.distributed.partitions import full_size, is_partitioned
+from bistil_ds.distributed.startup import add_over_ranks, from_every_rank, rank, world_size
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.sparse.base_weights import BaseWeights
@@ -56,7 +56,7 @@ def moved_most(
     partitioned = any(map(is_partitioned, parameters.values()))
     ranks: dict[str, Any] = {}
     if partitioned:
-        ranks = {"all_reduce": dist.all_reduce, "rank": dist.get_rank(), "world_size": dist.get_world_size()}
+        ranks = {"all_reduce": add_over_ranks, "rank": rank(), "world_size": world_size()}
     try:
         chosen = top_k_delta(pairs, k, **ranks)
     except ValueError as error:
@@ -64,10 +64,7 @@ def moved_most(
             f"the full stage ended with weights that are not finite: lower --learning_rate ({error})"
         ) from None
     ours = [index.cpu().long() + first for index, first in zip(chosen, firsts)]
-    everyone: list[list[Tensor]] = [ours]
-    if partitioned:
-        everyone = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(everyone, ours)
+    everyone = from_every_rank(ours) if partitioned else [ours]
     return _selection(parameters, [torch.cat(each) for each in zip(*everyone)])
 
 

@@ -16,6 +16,7 @@ from transformers.trainer import SCHEDULER_NAME
 from transformers.training_args import ParallelMode
 
 from bistil_ds.distributed.gathering import link_masters
+from bistil_ds.distributed.startup import wait_for_every_rank
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -145,8 +146,8 @@ class SealedTrainer(Trainer):
         self.on_saved()
 
     def _barrier(self) -> None:
-        if self.args.parallel_mode == ParallelMode.DISTRIBUTED and torch.distributed.is_initialized():
-            torch.distributed.barrier()
+        if self.args.parallel_mode == ParallelMode.DISTRIBUTED:
+            wait_for_every_rank()
 
 
 def _own_step_counts(optimizer: Any) -> None:

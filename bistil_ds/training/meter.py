@@ -7,6 +7,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from bistil_ds.distributed.startup import add_over_ranks
+
 
 class TermMeter:
     """Adds scalars on the device without synchronising, and reduces them over ranks once, when drained.
@@ -36,8 +38,7 @@ class TermMeter:
         first = next(iter(self.sums.values()))
         weights = torch.tensor([self.weights[one] for one in languages], dtype=torch.float64, device=first.device)
         flat = torch.cat([weights, torch.stack([self.sums[key] for key in keys])])
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(flat)
+        add_over_ranks(flat)
         values = flat.tolist()
         count = dict(zip(languages, values, strict=False))
         result: dict[str, dict[str, float]] = {language: {} for language in languages}

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.gathering import full_fp32
 from bistil_ds.distributed.partitions import full_size, write_entries
+from bistil_ds.distributed.startup import wait_for_every_rank
 from bistil_ds.errors import InputError
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs import checkpoints
@@ -87,7 +87,7 @@ class LotteryTicketTrainer:
         """
         if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):
             raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")
-        _wait()
+        wait_for_every_rank()
         self.metadata.setdefault("base_hash", startup.from_rank_0(self._base_hash()))
         for stage in self.stages:
             if not stage.is_done:
@@ -120,7 +120,7 @@ class LotteryTicketTrainer:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         self._finish(stage, trainer, k)
         _release(trainer)
-        _wait()
+        wait_for_every_rank()
 
     # Before a stage
 
@@ -129,7 +129,7 @@ class LotteryTicketTrainer:
         if found and self.args.deepspeed and checkpoints.world_size_of(found) != self.args.world_size:
             if startup.rank() == 0:
                 checkpoints.to_universal(found)
-            _wait()
+            wait_for_every_rank()
         return found
 
     def _arguments(self, stage: Stage, checkpoint: Path | None) -> TrainingArguments:
@@ -227,8 +227,3 @@ def _free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _wait() -> None:
-    if dist.is_initialized():
-        dist.barrier()

@@ -12,6 +12,7 @@ from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.trainer_utils import IntervalStrategy
 
 from bistil_ds.errors import NonFiniteLossError
+from bistil_ds.models.inputs import padding_id
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.prediction import predict
@@ -57,7 +58,7 @@ class TaskTrainer(SealedTrainer):
             args._n_gpu = 1  # never DataParallel: launch a process for each GPU instead
         if args.ddp_find_unused_parameters is None:
             args.ddp_find_unused_parameters = False
-        self.pad_token_id = model.config.pad_token_id or 0  # position ids of RoBERTa-like models depend on it
+        self.pad_token_id = padding_id(model.config)
         super().__init__(
             model=model,
             args=args,
