@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,14 @@ from rich.table import Table
 from bistil_ds.commands.evaluate import RESULT_FILE
 from bistil_ds.console import cli
 from bistil_ds.sample import sample_corpora, sample_mmt
-from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_LENGTH, SAMPLE_STEPS, SAMPLE_TASK, SAMPLE_TRAINING
+from bistil_ds.sample.defaults import (
+    SAMPLE_LANGUAGES,
+    SAMPLE_LEARNING_RATE,
+    SAMPLE_LENGTH,
+    SAMPLE_STEPS,
+    SAMPLE_TASK,
+    SAMPLE_TRAINING,
+)
 from bistil_ds.sample.tasks import sample_task_file
 
 SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
@@ -45,29 +54,71 @@ def _main() -> None:
     print(f"picture: {draw(folder, evaluation)}    models: {folder}    log: tensorboard --logdir {folder}")
 
 
-def pipeline(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Material:
+    """What the pipeline works on.
+
+    Attributes:
+        mmt: the folder of the multilingual model.
+        corpora: language → text file, the source language first.
+        task: its name.
+        task_file: gives the task's file of a language (of `corpora`) and split (train, dev, test).
+        flags: script → flags beside those that name models and files.
+    """
+
+    mmt: Path
+    corpora: Mapping[str, Path]
+    task: str
+    task_file: Callable[[str, str], Path]
+    flags: Mapping[str, Mapping[str, Any]]
+
+
+def sample_material() -> Material:
+    """The embedded sample, trained on as the commands do by themselves; the scratch model sees the tokens of phase 1."""
+    corpora = sample_corpora()
+    return Material(
+        sample_mmt(),
+        {language: corpora[language] for language in SAMPLE_LANGUAGES},
+        SAMPLE_TASK,
+        lambda language, split: sample_task_file(SAMPLE_TASK, language, split),
+        {
+            "general": {"max_steps": SAMPLE_STEPS, "max_length": SAMPLE_LENGTH, "learning_rate": SAMPLE_LEARNING_RATE},
+            "teacher": SAMPLE_TRAINING,
+            "task": SAMPLE_TRAINING,
+            "pretrain": {"steps": SAMPLE_STEPS, "batch_size": 8, "length": SAMPLE_LENGTH},
+        },
+    )
+
+
+def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
     """Phase 1, the task teacher, phase 2, both baselines and the evaluation, whose result is returned."""
-    mmt, student, teacher = sample_mmt(), folder / "student", folder / "teacher"
+    material = material or sample_material()
+    source, *_ = languages = list(material.corpora)
+    student, teacher, scratch = folder / "student", folder / "teacher", folder / "scratch"
     built = student / "build" / "student"  # as it was before phase 1
-    _run("general", student, launcher=DEEPSPEED, deepspeed="zero2")
-    data = {f"{part}_file": f"en={sample_task_file(SAMPLE_TASK, 'en', part)}" for part in ("train", "dev")}
-    task: dict[str, Any] = {"task": SAMPLE_TASK, **data, **SAMPLE_TRAINING}
-    _run("teacher", teacher, model=mmt, **task)
-    distil: dict[str, Any] = {"teacher_model": mmt, "teacher_sft": teacher, **task}
+    texts: dict[str, Any] = {}
+    for side, language in zip(("source", "target"), languages):
+        texts |= {f"{side}_language": language, f"{side}_file": material.corpora[language]}
+    data = {f"{split}_file": f"{source}={material.task_file(source, split)}" for split in ("train", "dev")}
+    tune = {"task": material.task, **data, **material.flags["teacher"]}
+    distil = {"teacher_model": material.mmt, "teacher_sft": teacher, "task": material.task, **data}
+    distil |= material.flags["task"]
+    general = {"teacher_model": material.mmt, **texts, **material.flags["general"]}
+    _run("general", student, launcher=DEEPSPEED, deepspeed="zero2", **general)
+    _run("teacher", teacher, model=material.mmt, **tune)
     _run("task", folder / "student-sft", launcher=DEEPSPEED, deepspeed="zero2", student=student, **distil)
     _run("task", folder / "no_phase_1-sft", student=built, **distil)
-    texts, scratch = folder / "texts", folder / "scratch"
-    texts.mkdir()
-    for language in SAMPLE_LANGUAGES:
-        shutil.copy(sample_corpora()[language], texts)
-    size: dict[str, Any] = {"steps": SAMPLE_STEPS, "batch_size": 8, "length": SAMPLE_LENGTH}  # the tokens of phase 1
-    _run("pretrain", scratch, input_folder=texts, tokenizer=student, config=student, **size)
-    _run("teacher", folder / "scratch-sft", model=scratch, dense="true", **task)
-    bases = {"teacher": mmt, "student": student, "no_phase_1": built, "scratch": scratch}
+    (folder / "texts").mkdir()
+    for language, path in material.corpora.items():
+        shutil.copy(path, folder / "texts" / f"{language}.txt")
+    likeness = {"tokenizer": student, "config": student}
+    _run("pretrain", scratch, input_folder=folder / "texts", **likeness, **material.flags["pretrain"])
+    _run("teacher", folder / "scratch-sft", model=scratch, dense="true", **tune)
+    bases = {"teacher": material.mmt, "student": student, "no_phase_1": built, "scratch": scratch}
     fine_tunings = {"teacher": teacher, **{name: folder / f"{name}-sft" for name in list(bases)[1:]}}
     models = [f"{name}={base}+{fine_tunings[name]}" for name, base in bases.items()]
-    tests = [f"{language}={sample_task_file(SAMPLE_TASK, language, 'test')}" for language in SAMPLE_LANGUAGES]
-    _run("evaluate", folder / "evaluation", model=models, test_file=tests, task=SAMPLE_TASK)
+    tests = [f"{language}={material.task_file(language, 'test')}" for language in languages]
+    _run("evaluate", folder / "evaluation", model=models, test_file=tests, task=material.task)
     found: dict[str, Any] = json.loads((folder / "evaluation" / RESULT_FILE).read_text())
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from launch import run_script
-from tiny import text_lines, write_teacher
+from tiny import write_entities, write_teacher
 from transformers import AutoModelForMaskedLM
 
 from bistil_ds.commands import task, teacher
@@ -28,18 +27,6 @@ QUICK = [
     *["--full_max_steps", "4", "--sparse_max_steps", "4", "--eval_strategy", "steps", "--eval_steps", "2"],
     *["--save_strategy", "steps", "--save_steps", "2", "--max_length", "64"],
 ]
-
-
-def write_entities(path: Path, sentences: int, seed: int, tag: str = "PER") -> Path:
-    """Sentences of made-up words in which every word of one kind is an entity."""
-    draw = random.Random(seed)
-    blocks = []
-    for line in text_lines("aa", sentences, seed):
-        words = line.rstrip(".").split()
-        blocks.append("\n".join(f"{w}\t{'B-' + tag if w.startswith('ba') else 'O'}" for w in words))
-    draw.shuffle(blocks)
-    path.write_text("\n\n".join(blocks) + "\n\n", encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,9 @@ def run_all(material: Path, out: Path) -> dict[str, str]:
     student = ["--sft", material / "task-1", "--model", material / "general-1"]
     runs += [("export", "export", list(student), 1)]
     model = f"student={material / 'general-1'}+{material / 'task-1'}"
-    runs += [("evaluate", "evaluate", ["--model", model, "--test_file", f"aa={material / 'test.txt'}"], 1)]
+    runs += [
+        ("evaluate", "evaluate", ["--model", model, "--task", "ner", "--test_file", f"aa={material / 'test.txt'}"], 1)
+    ]
     found = {"sample": sample_hash(out)}
     for name, script, flags, ranks in runs:
         run(script, out / name, flags, ranks, material)

@@ -87,3 +87,16 @@ def write_teacher(folder: Path, **shape: int) -> Path:
     xlmr(len(tokenizer), **shape).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def write_entities(path: Path, sentences: int, seed: int, tag: str = "PER", language: str = "aa") -> Path:
+    """A file for `--task ner`: sentences of made-up words in which every word that begins like the language's first
+    syllable is an entity."""
+    blocks = []
+    for line in text_lines(language, sentences, seed):
+        words = line.rstrip(".").split()
+        first = SYLLABLES[language][0]
+        blocks.append("\n".join(f"{w}\t{'B-' + tag if w.startswith(first) else 'O'}" for w in words))
+    random.Random(seed).shuffle(blocks)
+    path.write_text("\n\n".join(blocks) + "\n\n", encoding="utf-8")
+    return path

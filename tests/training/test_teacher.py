@@ -22,9 +22,18 @@ def test_automatic_precision_is_bf16_on_a_gpu_that_computes_in_it() -> None:
     assert teacher_dtype("auto", torch.device("cuda")) == expected
 
 
-@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
-def test_a_named_precision_is_taken(name: str) -> None:
-    assert str(teacher_dtype(name, CPU)) == f"torch.{name}"
+@pytest.mark.parametrize(
+    ("name", "dtype", "rounding"),
+    [("float32", torch.float32, 0), ("bfloat16", torch.bfloat16, 2**-8), ("float16", torch.float16, 2**-11)],
+)
+def test_a_named_precision_is_what_the_teacher_runs_in(name: str, dtype: torch.dtype, rounding: float) -> None:
+    exact, teacher = tiny.xlmr(50), tiny.xlmr(50)
+    placed = place_teacher(teacher, CPU, teacher_dtype(name, CPU))
+    ids_BT = torch.randint(5, 50, (2, 9))
+    found, expected = placed(ids_BT).logits, exact(ids_BT).logits
+    assert found.dtype == dtype
+    error = (found - expected).abs().max() / expected.abs().max()
+    assert rounding / 20 <= error <= rounding * 20
 
 
 @pytest.mark.parametrize("config", [None, {}, {"zero_optimization": {"stage": 2}}])
