@@ -74,7 +74,7 @@ class Material:
 
 
 def sample_material() -> Material:
-    """The embedded sample, trained on as the commands do by themselves; the scratch model sees the tokens of phase 1."""
+    """The embedded sample, trained on as the commands do by themselves; the scratch model on phase 1's tokens."""
     corpora = sample_corpora()
     return Material(
         sample_mmt(),
