@@ -24,15 +24,13 @@ def formulas() -> dict[Any, Callable[..., int]]:
     """A formula for each operator of `bistil_kernels`; empty where there is no Triton, and so none of them."""
     if find_spec("triton") is None:
         return {}
-    from bistil_kernels import (  # noqa: F401  they define the operators
-        triton_adamw,
-        triton_attention_map,
-        triton_hidden_state,
-        triton_linear_logits,
-        triton_logits,
-        triton_scaling,
-        triton_sparse,
-    )
+    import bistil_kernels.attention_map.fused
+    import bistil_kernels.hidden_state.fused
+    import bistil_kernels.linear_logits.fused
+    import bistil_kernels.logits.fused
+    import bistil_kernels.runtime.scaling
+    import bistil_kernels.sparse.adamw.fused
+    import bistil_kernels.sparse.entries.fused  # noqa: F401  they define the operators
 
     ours = torch.ops.bistil_kernels
     known: dict[Any, Callable[..., int]] = {

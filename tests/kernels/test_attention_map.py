@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from bistil_kernels import attention_map, attention_map_loss
+from bistil_kernels import attention_map_loss
+from bistil_kernels.attention_map import reference
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -40,7 +41,7 @@ def queries_keys(B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype) -
 
 @pytest.fixture(params=[1 << 18, 40, 1], ids=["one block", "blocks", "row by row"])
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_map, "TILE", request.param)
+    monkeypatch.setattr(reference, "TILE", request.param)
 
 
 @pytest.mark.usefixtures("tile")
@@ -131,7 +132,7 @@ def test_no_tensor_of_a_whole_map_is_made(monkeypatch: pytest.MonkeyPatch) -> No
                 self.size = max(self.size, x.numel() if isinstance(x, Tensor) else 0)
             return out
 
-    monkeypatch.setattr(attention_map, "TILE", 1024)
+    monkeypatch.setattr(reference, "TILE", 1024)
     B, H, T, d = 2, 3, 128, 4
     q, k, *teacher = queries_keys(B, H, T, d, d, torch.float32)
     with Largest() as largest:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bistil_kernels import triton_chunk_shape
-from bistil_kernels.triton_chunk_shape import CHUNK, MOST_ROWS, chunk_shape
+from bistil_kernels.linear_logits import chunk_shape as module
+from bistil_kernels.linear_logits.chunk_shape import CHUNK, MOST_ROWS, chunk_shape
 
 H200, A100, A_SLICE = 132, 108, 14  # multiprocessors
 SIZES = [(n, V) for n in (1, 32, 307, 2048, 2500, 8192, 32_768) for V in (7, 30_522, 250_002)]
@@ -47,8 +47,8 @@ def test_positions_are_shared_out_evenly() -> None:
 
 
 def test_rows_and_columns_may_be_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_chunk_shape, "CHUNK", 10)
-    monkeypatch.setattr(triton_chunk_shape, "MOST_ROWS", 2)
+    monkeypatch.setattr(module, "CHUNK", 10)
+    monkeypatch.setattr(module, "MOST_ROWS", 2)
     assert chunk_shape(5, 13, 1) == (2, 5)
-    monkeypatch.setattr(triton_chunk_shape, "CHUNK", 1)
+    monkeypatch.setattr(module, "CHUNK", 1)
     assert chunk_shape(5, 13, H200) == (2, 1)

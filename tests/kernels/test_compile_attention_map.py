@@ -48,8 +48,8 @@ def rows(every_form: bool = True) -> list[dict[str, Any]]:
 def _of_tiles(
     kind: str, dtype: str, width: int, name: str, form: Form, capability: int, every_form: bool
 ) -> list[dict[str, Any]]:
-    from bistil_kernels import triton_attention_settings as module
-    from bistil_kernels import triton_attention_tiles as tiles
+    from bistil_kernels.attention_map import settings as module
+    from bistil_kernels.attention_map import tiles
 
     strides = [f"{x}_{axis}" for x in ("qs", "ks", "qt", "kt") for axis in "bht"]
     student, _, teacher = dtype.partition(" from ")
@@ -89,8 +89,8 @@ def _of_tiles(
 
 
 def _of_means(capability: int) -> list[dict[str, Any]]:
-    from bistil_kernels import triton_attention_map as module
-    from bistil_kernels import triton_attention_means as means
+    from bistil_kernels.attention_map import fused as module
+    from bistil_kernels.attention_map import means
 
     signature = dict.fromkeys(("programs", "T", "m_b"), "i32:16") | dict.fromkeys("BH", "i32")
     signature |= {"mask": "*i1", "stops": "*i32", **dict.fromkeys(("all_of_a_head", "upstream"), "fp32")}

@@ -36,8 +36,8 @@ def rows(every_form: bool = True) -> list[dict[str, Any]]:
 
 
 def _of_states(dtype: str, teacher: str, capability: int, every_form: bool) -> list[dict[str, Any]]:
-    from bistil_kernels import triton_hidden_state as module
-    from bistil_kernels import triton_state_tiles as tiles
+    from bistil_kernels.hidden_state import fused as module
+    from bistil_kernels.hidden_state import tiles
 
     table, halved = [], dtype == "fp16"
     states = dtype if dtype == teacher else f"{dtype} from {teacher}"
@@ -64,7 +64,7 @@ def _of_states(dtype: str, teacher: str, capability: int, every_form: bool) -> l
 
 
 def _of_scaling(capability: int) -> list[dict[str, Any]]:
-    from bistil_kernels import triton_scaling as module
+    from bistil_kernels.runtime import scaling as module
 
     table = []
     both = [(x, x, place) for x in ("bf16", "fp16", "fp32") for place in ("in place", "into a new tensor")]
@@ -81,8 +81,8 @@ def _of_scaling(capability: int) -> list[dict[str, Any]]:
 
 
 def _of_means(capability: int) -> list[dict[str, Any]]:
-    from bistil_kernels import triton_hidden_state as module
-    from bistil_kernels import triton_state_tiles as tiles
+    from bistil_kernels.hidden_state import fused as module
+    from bistil_kernels.hidden_state import tiles
 
     signature = {"partials": "*fp32", "values": "*fp32", "upstreams": "*fp32", "upstream": "fp32"}
     signature |= dict.fromkeys(("programs", "n", "width"), "i32")

@@ -26,8 +26,8 @@ def rows(every_form: bool = True) -> list[dict[str, Any]]:
 
 
 def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, Any]]:
-    from bistil_kernels import triton_logit_rows as kernels
-    from bistil_kernels import triton_logits as module
+    from bistil_kernels.logits import fused as module
+    from bistil_kernels.logits import rows as kernels
 
     signature: dict[str, str] = {"student": f"*{dtype}", "teacher": f"*{dtype}", "valid": "*i1", "N": "i32"}
     signature |= {"V": "i32:16", "s_n": "i32:16", "t_n": "i32:16", "inverse_temperature": "fp32"}
@@ -65,8 +65,8 @@ def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, An
 
 
 def _of_means(capability: int) -> list[dict[str, Any]]:
-    from bistil_kernels import triton_logit_rows as kernels
-    from bistil_kernels import triton_logits as module
+    from bistil_kernels.logits import fused as module
+    from bistil_kernels.logits import rows as kernels
 
     signature = {"losses": "*fp32", "value": "*fp32", "prepared": "*fp32", "N": "i32", "inverse_temperature": "fp32"}
     found = []
@@ -85,8 +85,8 @@ def _of_means(capability: int) -> list[dict[str, Any]]:
 
 def _of_chunks(capability: int) -> list[dict[str, Any]]:
     """Those of the linear form, whose logits are always fp32."""
-    from bistil_kernels import triton_linear_chunks as module
-    from bistil_kernels import triton_logit_chunks as kernels
+    from bistil_kernels.linear_logits import chunk_kernels as kernels
+    from bistil_kernels.linear_logits import chunks as module
 
     found = []
     sizes: dict[str, str] = dict.fromkeys(("n", "columns", "first_column"), "i32") | {"stride": "i32:16"}

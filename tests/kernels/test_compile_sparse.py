@@ -28,7 +28,7 @@ def rows(every_form: bool = True) -> list[dict[str, Any]]:
 
 def _of_moving(capability: int, every_form: bool) -> list[dict[str, Any]]:
     import triton.language as tl
-    from bistil_kernels import triton_sparse as module
+    from bistil_kernels.sparse.entries import fused as module
 
     found = []
     forms = [(module.BITS[size], tl.int32, True) for size in (2, 4)]
@@ -45,7 +45,7 @@ def _of_moving(capability: int, every_form: bool) -> list[dict[str, Any]]:
 
 def _of_updates(capability: int, every_form: bool) -> list[dict[str, Any]]:
     import triton.language as tl
-    from bistil_kernels import triton_adamw as module
+    from bistil_kernels.sparse.adamw import fused as module
 
     of_weight, of_delta, write = "weight's gradient", "delta's", "write"
     bf16, fp32, int32, int64 = tl.bfloat16, tl.float32, tl.int32, tl.int64
@@ -68,7 +68,7 @@ def _of_updates(capability: int, every_form: bool) -> list[dict[str, Any]]:
 
 def _of_selection(capability: int, every_form: bool) -> list[dict[str, Any]]:
     import triton.language as tl
-    from bistil_kernels import triton_selection as module
+    from bistil_kernels.sparse.top_k import fused as module
 
     found = []
     pairs = [(x, x) for x in (tl.bfloat16, tl.float32)]
@@ -97,7 +97,7 @@ def _of_selection(capability: int, every_form: bool) -> list[dict[str, Any]]:
 
 
 def _named(dtype: Any) -> Any:
-    from bistil_kernels.triton_table import triton_dtype
+    from bistil_kernels.runtime.table import triton_dtype
 
     return triton_dtype(dtype)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from bistil_kernels import dispatch
+from bistil_kernels.runtime import dispatch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx

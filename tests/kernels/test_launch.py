@@ -13,7 +13,7 @@ from torch import Tensor
 triton = pytest.importorskip("triton")
 tl = pytest.importorskip("triton.language")
 
-from bistil_kernels import triton_launch  # noqa: E402
+from bistil_kernels.runtime import launch as triton_launch  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import make_backend  # noqa: E402
 from triton.runtime import jit  # noqa: E402

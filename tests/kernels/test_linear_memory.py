@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from bistil_kernels import triton_linear_chunks, triton_linear_logits
+from bistil_kernels.linear_logits import chunks, fused
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -63,12 +63,12 @@ def our_peak(N: int, V: int, D: int, dtype: torch.dtype, monkeypatch: pytest.Mon
             return lambda *args, **settings: None
 
     for kernel in ("accumulate_statistics", "differentiate_chunk", "finish_positions"):
-        monkeypatch.setattr(triton_linear_chunks, kernel, Nothing())
-    monkeypatch.setattr(triton_linear_chunks, "processors", lambda device: H200)
+        monkeypatch.setattr(chunks, kernel, Nothing())
+    monkeypatch.setattr(chunks, "processors", lambda device: H200)
     hidden, weight, teacher_hidden, teacher_weight = (x.detach() for x in draw(N, V, D, dtype))
     wanted = [True, True, False]
     with Peak() as peak:
-        kept = triton_linear_logits._value_and_gradients(
+        kept = fused._value_and_gradients(
             hidden, weight, None, teacher_hidden, teacher_weight, None, 2.0, None, 0.0, -100, wanted
         )
     assert kept[-1][1].shape == weight.shape

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from bistil_kernels import distillation_kl, linear_distillation_kl, linear_logits, logits
+from bistil_kernels import distillation_kl, linear_distillation_kl
+from bistil_kernels.linear_logits import reference as linear_logits_reference
+from bistil_kernels.logits import reference as logits_reference
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,8 +25,8 @@ LABELS = {
 
 @pytest.fixture(params=[1 << 20, 1], ids=["one chunk", "row by row"], autouse=True)
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logits, "CHUNK", request.param)
-    monkeypatch.setattr(linear_logits, "CHUNK", request.param)
+    monkeypatch.setattr(logits_reference, "CHUNK", request.param)
+    monkeypatch.setattr(linear_logits_reference, "CHUNK", request.param)
 
 
 def plain(student_NV: Tensor, teacher_NV: Tensor, temperature: float, valid: Tensor | None) -> Tensor:

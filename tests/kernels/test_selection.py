@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from bistil_kernels import selection, top_k_delta
+from bistil_kernels import top_k_delta
+from bistil_kernels.sparse.top_k import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -21,7 +22,7 @@ CHUNKS = [1 << 20] if "TRITON_INTERPRET" in os.environ else [1 << 20, 7]  # the 
 
 @pytest.fixture(params=CHUNKS, autouse=True)
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "CHUNK", request.param)
+    monkeypatch.setattr(reference, "CHUNK", request.param)
 
 
 def by_sorting(pairs: Pairs, k: int) -> list[list[int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 import torch
-from bistil_kernels import dispatch
+from bistil_kernels.runtime import dispatch
 from torch import Tensor
 
 

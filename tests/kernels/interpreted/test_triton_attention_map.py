@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from bistil_kernels import triton_attention_map, triton_attention_settings, triton_pairs
-from bistil_kernels.triton_attention_map import attention_map_loss
+from bistil_kernels.attention_map import fused, settings
+from bistil_kernels.attention_map.fused import attention_map_loss
+from bistil_kernels.runtime import pairs
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -37,10 +38,10 @@ def poisoned() -> Iterator[None]:
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps span several tiles, as at real lengths."""
-    for table in (triton_attention_settings.FORWARD, triton_attention_settings.BACKWARD):
-        for settings in table.values():
-            monkeypatch.setitem(settings, "OWN", 16)
-            monkeypatch.setitem(settings, "OTHER", 16)
+    for table in (settings.FORWARD, settings.BACKWARD):
+        for one in table.values():
+            monkeypatch.setitem(one, "OWN", 16)
+            monkeypatch.setitem(one, "OTHER", 16)
 
 
 def call(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
@@ -105,7 +106,7 @@ def test_equal_queries_and_keys_cost_nothing(kind: str, length: int) -> None:
 
 
 def test_pairs_of_different_layouts_keep_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_pairs, "MOST_PAIRS", 1)
+    monkeypatch.setattr(pairs, "MOST_PAIRS", 1)
     xs = [queries_keys(1, 2, 5, d, 4, torch.float32) for d in (4, 3, 4)]
     leaves = [y.requires_grad_() for x in xs for y in x[:2]]
     values = attention_map_loss([(x[0], x[1]) for x in xs], [(x[2], x[3]) for x in xs], None)
@@ -161,7 +162,7 @@ def test_a_call_past_the_dispatcher_gives_the_operators_bits(mask_name: str, mon
         return [value.detach(), alone, *torch.autograd.grad(value.sum(), leaves)]
 
     direct = run()
-    monkeypatch.setattr(triton_attention_map, "is_direct", lambda _: False)
+    monkeypatch.setattr(fused, "is_direct", lambda _: False)
     assert all(torch.equal(a, b) for a, b in zip(direct, run()))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
-from bistil_kernels import triton_hidden_state, triton_pairs, triton_scaling
-from bistil_kernels.triton_hidden_state import hidden_state_loss
+from bistil_kernels.hidden_state import fused
+from bistil_kernels.hidden_state.fused import hidden_state_loss
+from bistil_kernels.runtime import pairs, scaling
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -37,8 +38,8 @@ def poisoned() -> Iterator[None]:
 @pytest.fixture
 def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs go round several times, and pairs need several launches, as with real sizes."""
-    monkeypatch.setattr(triton_pairs, "MOST_PROGRAMS", 3)
-    monkeypatch.setattr(triton_pairs, "MOST_PAIRS", 1)
+    monkeypatch.setattr(pairs, "MOST_PROGRAMS", 3)
+    monkeypatch.setattr(pairs, "MOST_PAIRS", 1)
 
 
 def states(B: int, T: int, Ds: int, Dt: int, student: torch.dtype, teacher: torch.dtype) -> list[Tensor]:
@@ -187,7 +188,7 @@ def test_a_call_past_the_dispatcher_gives_the_operators_bits(
         return [value.detach(), alone, *torch.autograd.grad(value.sum(), student)]
 
     direct = run()
-    for module in (triton_hidden_state, triton_scaling):
+    for module in (fused, scaling):
         monkeypatch.setattr(module, "is_direct", lambda _: False)
     assert all(torch.equal(a, b) for a, b in zip(direct, run()))
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from bistil_kernels import linear_distillation_kl, triton_chunk_shape, triton_linear_chunks
+from bistil_kernels import linear_distillation_kl
+from bistil_kernels.linear_logits import chunk_shape
+from bistil_kernels.linear_logits import chunks as module
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -20,11 +22,11 @@ from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
 @pytest.fixture(params=["one chunk", "chunks"], autouse=True)
 def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose columns four programs share, or many of two rows, five columns and two programs to a row."""
-    monkeypatch.setattr(triton_linear_chunks, "READING", {"BLOCK": 4, "num_warps": 4})
-    monkeypatch.setattr(triton_linear_chunks, "PROGRAMS", 20 if request.param == "one chunk" else 4)
+    monkeypatch.setattr(module, "READING", {"BLOCK": 4, "num_warps": 4})
+    monkeypatch.setattr(module, "PROGRAMS", 20 if request.param == "one chunk" else 4)
     if request.param == "chunks":
-        monkeypatch.setattr(triton_chunk_shape, "CHUNK", 10)
-        monkeypatch.setattr(triton_chunk_shape, "MOST_ROWS", 2)
+        monkeypatch.setattr(chunk_shape, "CHUNK", 10)
+        monkeypatch.setattr(chunk_shape, "MOST_ROWS", 2)
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +51,8 @@ def test_no_tensor_of_all_logits_is_made(monkeypatch: pytest.MonkeyPatch) -> Non
                 self.size = max(self.size, x.numel() if isinstance(x, Tensor) else 0)
             return out
 
-    monkeypatch.setattr(triton_chunk_shape, "CHUNK", 1024)
-    monkeypatch.setattr(triton_linear_chunks, "READING", {"BLOCK": 64, "num_warps": 4})
+    monkeypatch.setattr(chunk_shape, "CHUNK", 1024)
+    monkeypatch.setattr(module, "READING", {"BLOCK": 64, "num_warps": 4})
     N, V, D = 16, 480, 3
     hidden, weight, *teacher = draw((N, D), (V, D), (N, D), (V, D))
     with Largest() as largest:
@@ -111,13 +113,13 @@ def test_compiled_code_gives_the_same() -> None:
 def test_products_of_fp32_are_not_rounded_even_where_the_program_allows_it(
     allowed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting, seen, plain = torch.backends.cuda.matmul, [], triton_linear_chunks.multiply
+    setting, seen, plain = torch.backends.cuda.matmul, [], module.multiply
 
     def watched(a: Tensor, b: Tensor, out: Tensor) -> None:
         seen.append(setting.fp32_precision)
         plain(a, b, out)
 
-    monkeypatch.setattr(triton_linear_chunks, "multiply", watched)
+    monkeypatch.setattr(module, "multiply", watched)
     before = setting.fp32_precision
     setting.fp32_precision = allowed
     try:

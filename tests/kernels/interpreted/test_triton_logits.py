@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from bistil_kernels import distillation_kl, triton_logits
+from bistil_kernels import distillation_kl
+from bistil_kernels.logits import fused
 
 from tests.kernels.test_logits import plain, test_kl_is_as_exact_as_torchs  # noqa: F401
 from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
@@ -15,8 +16,8 @@ from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
 @pytest.fixture(params=["on chip", "long"], autouse=True)
 def long_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "long":
-        monkeypatch.setattr(triton_logits, "LONGEST", 0)
-        monkeypatch.setattr(triton_logits, "STREAMING", {"COLUMNS": 16, "num_warps": 4})
+        monkeypatch.setattr(fused, "LONGEST", 0)
+        monkeypatch.setattr(fused, "STREAMING", {"COLUMNS": 16, "num_warps": 4})
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (130, 3), (2, 16), (2, 17), (1, 150)])
@@ -106,7 +107,7 @@ def test_operators_are_registered_as_they_behave() -> None:
     valid = torch.tensor([True, True, False, True])
     args = (student, teacher, 2.0, valid, True)
     torch.library.opcheck(torch.ops.bistil_kernels.distillation_kl.default, args)
-    if triton_logits.LONGEST == 0:
+    if fused.LONGEST == 0:
         _, factor, kept = torch.ops.bistil_kernels.distillation_kl(*args)
         args_of_gradient = (student.detach(), teacher, 2.0, valid, kept, factor, torch.ones(()))
         torch.library.opcheck(torch.ops.bistil_kernels.distillation_kl_gradient.default, args_of_gradient)

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels.dispatch import is_direct, once_differentiable
-from bistil_kernels.precision import kept_dtype
-from bistil_kernels.triton_launch import Launch
-from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, layouts, picked, scatter
-from bistil_kernels.triton_scaling import scaled
-from bistil_kernels.triton_state_tiles import compare_states, finish
+from bistil_kernels.hidden_state.tiles import compare_states, finish
+from bistil_kernels.runtime.dispatch import is_direct, once_differentiable
+from bistil_kernels.runtime.launch import Launch
+from bistil_kernels.runtime.pairs import device_of, gathered, grid, launches, layouts, picked, scatter
+from bistil_kernels.runtime.precision import kept_dtype
+from bistil_kernels.runtime.scaling import scaled
 
 PLAIN = {"ROWS": 4, "COLUMNS": 256, "INNER": 16, "num_warps": 4}
 PROJECTED = {"ROWS": 64, "COLUMNS": 64, "INNER": 16, "num_warps": 4, "num_stages": 2}

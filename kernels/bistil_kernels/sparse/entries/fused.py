@@ -12,10 +12,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bistil_kernels.dispatch import is_direct
-from bistil_kernels.sparse import BITS
-from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_table import Table, owner, pointer, read, span, triton_dtype
+from bistil_kernels.runtime.dispatch import is_direct
+from bistil_kernels.runtime.pairs import device_of
+from bistil_kernels.runtime.table import Table, owner, pointer, read, span, triton_dtype
+from bistil_kernels.sparse.types import BITS
 
 MOVING = {"BLOCK": 1024, "num_warps": 4}
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels import dispatch
-from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
 CHUNK = 1 << 21  # logits held at once: 8 MiB in fp32
 
@@ -48,7 +48,7 @@ def linear_distillation_kl(
         ValueError: shapes, temperature or labels do not fit.
         RuntimeError: a label outside [0, V) other than `ignore_index`; on CUDA, which cannot raise, the value is NaN.
 
-    No [N, V] buffer: logits exist in chunks, of the vocabulary on CUDA (`triton_linear_logits` counts their bytes; it
+    No [N, V] buffer: logits exist in chunks, of the vocabulary on CUDA (`linear_logits.fused` counts their bytes; it
     waits for the device once where there are labels), elsewhere of rows, at most max(2²¹, V) logits. Gradients of
     hidden, weight and bias are computed with the value, so that weights are needed in forward only (ZeRO-3 has them
     gathered there and nowhere else). Memory beyond inputs: the returned gradients and a few chunks; for fp16 those
@@ -78,11 +78,9 @@ def linear_distillation_kl(
     )
     student = (student_hidden, student_weight, student_bias)
     if dispatch.on_triton(x for x in (*student, *teacher) if x is not None):
-        from bistil_kernels import triton_linear_logits
+        from bistil_kernels.linear_logits import fused
 
-        return triton_linear_logits.linear_distillation_kl(
-            student, teacher, temperature, labels, alpha_ce, ignore_index
-        )
+        return fused.linear_distillation_kl(student, teacher, temperature, labels, alpha_ce, ignore_index)
     wanted = student if torch.is_grad_enabled() else [None if x is None else x.detach() for x in student]
     return _LinearKL.apply(*wanted, *teacher, temperature, labels, alpha_ce, ignore_index)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from bistil_kernels import dispatch
-
-Pairs = Sequence[tuple[Tensor, Tensor]]
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.sparse.types import Pairs, index_dtype
 
 # |θ1 − θ0| in fp32 is not negative, so its bits order as it does; they are looked at eight at a time from the top.
 DIGITS = ((23, 8), (15, 8), (7, 8), (0, 7))  # (lowest bit, bits)
@@ -54,9 +53,9 @@ def top_k_delta(
     if not pairs:
         return []
     if dispatch.on_triton(x for pair in pairs for x in pair):
-        from bistil_kernels import triton_selection
+        from bistil_kernels.sparse.top_k import fused
 
-        worker: _Worker = triton_selection.Worker(pairs)
+        worker: _Worker = fused.Worker(pairs)
     else:
         worker = _Reference(pairs)
     threshold, of_equals = _find_threshold(worker, k, all_reduce or (lambda _: None))
@@ -108,11 +107,6 @@ def _share(
     counts_PR = counts_PR.cpu()
     earlier_PR = counts_PR.flatten().cumsum(0).view_as(counts_PR) - counts_PR
     return torch.minimum((of_equals - earlier_PR).clamp(min=0), counts_PR)[:, rank].tolist()
-
-
-def index_dtype(size: int) -> torch.dtype:
-    """The narrowest dtype that can index `size` entries."""
-    return torch.int32 if size <= torch.iinfo(torch.int32).max else torch.int64
 
 
 class _Reference:

@@ -20,9 +20,9 @@ import torch
 import triton
 from torch import Tensor
 
-from bistil_kernels.triton_logit_rows import compare_long_rows, compare_rows, differentiate_long_rows, finish_rows
-from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_scaling import scaled
+from bistil_kernels.logits.rows import compare_long_rows, compare_rows, differentiate_long_rows, finish_rows
+from bistil_kernels.runtime.pairs import device_of
+from bistil_kernels.runtime.scaling import scaled
 
 LONGEST = 8192  # twice as long spills registers on sm_80 and sm_90 at 16 and at 32 warps
 STREAMING = {"COLUMNS": 4096, "num_warps": 8}

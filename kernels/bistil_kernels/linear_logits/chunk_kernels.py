@@ -13,8 +13,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from bistil_kernels.triton_online_kl import LEAST, joined, taken_in
-from bistil_kernels.triton_precision import rounded
+from bistil_kernels.logits.online_kl import LEAST, joined, taken_in
+from bistil_kernels.runtime.rounding import rounded
 
 STATE = tl.constexpr(8)  # a position's numbers
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from bistil_kernels.triton_online_kl import LEAST, taken_in
-from bistil_kernels.triton_precision import rounded
+from bistil_kernels.logits.online_kl import LEAST, taken_in
+from bistil_kernels.runtime.rounding import rounded
 
 
 @triton.jit

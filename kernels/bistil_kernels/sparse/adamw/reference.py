@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from bistil_kernels.sparse import gather_at
-from bistil_kernels.sparse_delta import SparseDelta, is_served, write_deltas
+from bistil_kernels.sparse.delta import is_served, write_deltas
+from bistil_kernels.sparse.entries.reference import gather_at
+from bistil_kernels.sparse.types import SparseDelta
 
 
 class SparseAdamW(torch.optim.Optimizer):
@@ -138,9 +139,9 @@ class SparseAdamW(torch.optim.Optimizer):
 
     def _launch(self, deltas: list[SparseDelta]) -> Any:
         """The launches for these deltas, kept: their tables stay on the device until a tensor of theirs moves."""
-        from bistil_kernels import triton_adamw
+        from bistil_kernels.sparse.adamw import fused
 
         key = tuple(id(x) for x in deltas)
         if key not in self._launches:
-            self._launches[key] = triton_adamw.SparseUpdate(deltas)
+            self._launches[key] = fused.SparseUpdate(deltas)
         return self._launches[key]

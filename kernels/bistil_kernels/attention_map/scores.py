@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from bistil_kernels.triton_precision import product, rounded
+from bistil_kernels.runtime.rounding import product, rounded
 
 LN_2 = tl.constexpr(0.6931471805599453)
 LIFT = tl.constexpr(16384.0)  # keeps small gradients of scores in fp16's range: they are below 2, the LIFT of that fits

@@ -15,11 +15,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bistil_kernels.dispatch import is_direct
-from bistil_kernels.precision import ROUNDING, may_be_overwritten
-from bistil_kernels.triton_launch import Launch
-from bistil_kernels.triton_pairs import device_of, gathered, grid, launches, picked, pointer_of
-from bistil_kernels.triton_precision import rounded
+from bistil_kernels.runtime.dispatch import is_direct
+from bistil_kernels.runtime.launch import Launch
+from bistil_kernels.runtime.pairs import device_of, gathered, grid, launches, picked, pointer_of
+from bistil_kernels.runtime.precision import ROUNDING, may_be_overwritten
+from bistil_kernels.runtime.rounding import rounded
 
 SCALING = {"BLOCK": 4096, "num_warps": 8}
 AGREEMENT = tl.constexpr(ROUNDING)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from bistil_kernels.triton_pairs import pointer_of
-from bistil_kernels.triton_precision import product, rounded
+from bistil_kernels.runtime.pairs import pointer_of
+from bistil_kernels.runtime.rounding import product, rounded
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""K trained values beside a frozen weight (LT-SFT's sparse stage, arXiv 2110.07560)."""
+"""What the sparse operations take and hold."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bistil_kernels import dispatch
-from bistil_kernels.sparse import put, swap_in
+Pairs = Sequence[tuple[Tensor, Tensor]]
+
+# bits are moved as integers, so that nothing on the way can change one
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def index_dtype(size: int) -> torch.dtype:
+    """The narrowest dtype that can index `size` entries."""
+    return torch.int32 if size <= torch.iinfo(torch.int32).max else torch.int64
 
 
 @dataclass(eq=False)
@@ -52,29 +59,3 @@ class SparseDelta:
         """start + delta [K] in the weight's dtype: the sum is taken in fp32 (float64 for float64) and rounded once."""
         total = self.start_K.to(torch.promote_types(self.start_K.dtype, torch.float32)) + self.delta_K.detach()
         return total.to(self.weight.dtype)
-
-
-def write_deltas(deltas: Sequence[SparseDelta]) -> None:
-    """Make every weight hold start + delta at its positions: after a step of any other optimizer on the deltas.
-
-    On CUDA one launch for all (one for each combination of dtypes); bytes moved: 4 K delta, e·K start, 4 K indices and
-    the weight's touched sectors.
-    """
-    if is_served(deltas):
-        from bistil_kernels import triton_adamw
-
-        tensors = [(x.weight.detach(), x.indices_K, x.start_K, x.delta_K.detach()) for x in deltas]
-        triton_adamw.write_deltas(*map(list, zip(*tensors)))
-        return
-    for x in deltas:
-        put(x.weight.detach(), x.indices_K, x.values())
-
-
-def is_served(deltas: Sequence[SparseDelta]) -> bool:
-    """Whether the Triton kernel takes these."""
-    return dispatch.on_triton(x.weight for x in deltas) and all(x.weight.is_contiguous() for x in deltas)
-
-
-def restore_starts(deltas: Sequence[SparseDelta]) -> None:
-    """Put back what each weight held at first, to the bit; the deltas stay as they are."""
-    swap_in([x.weight for x in deltas], [x.indices_K for x in deltas], [x.start_K for x in deltas])

@@ -11,10 +11,8 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from bistil_kernels import dispatch
-
-# bits are moved as integers, so that nothing on the way can change one
-BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.sparse.types import BITS
 
 
 @overload
@@ -41,9 +39,9 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
         return gather_at([dense_grad], [indices])[0]  # type: ignore[list-item]
     _check("gather_at", dense_grad, indices)
     if dispatch.on_triton(dense_grad):
-        from bistil_kernels import triton_sparse
+        from bistil_kernels.sparse.entries import fused
 
-        return triton_sparse.gather_at(dense_grad, list(indices))
+        return fused.gather_at(dense_grad, list(indices))
     return [_picked(x.detach(), i) for x, i in zip(dense_grad, indices)]
 
 
@@ -81,9 +79,9 @@ def swap_in(
             found, expected = f"{new.dtype} {list(new.shape)} on {new.device}", f"{x.dtype} {list(index.shape)}"
             raise ValueError(f"swap_in: values {n} are {found}, expected {expected} on {x.device}")
     if dispatch.on_triton(weight):
-        from bistil_kernels import triton_sparse
+        from bistil_kernels.sparse.entries import fused
 
-        return triton_sparse.swap_in(weight, list(indices), list(values))
+        return fused.swap_in(weight, list(indices), list(values))
     return [_swap(x.detach(), i, new.detach()) for x, i, new in zip(weight, indices, values)]
 
 

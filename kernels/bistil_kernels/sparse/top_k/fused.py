@@ -16,9 +16,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bistil_kernels.selection import Pairs, index_dtype
-from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_table import Table, owner, pointer, read, span, to_device, triton_dtype
+from bistil_kernels.runtime.pairs import device_of
+from bistil_kernels.runtime.table import Table, owner, pointer, read, span, to_device, triton_dtype
+from bistil_kernels.sparse.types import Pairs, index_dtype
 
 READING = {"BLOCK": 4096, "num_warps": 8}
 PROGRAMS = 1056  # at most, for a histogram: each keeps one in registers; eight on each of an H100's or H200's 132 SMs
@@ -109,7 +109,7 @@ class _Group:
 
 
 class Worker:
-    """`bistil_kernels.selection`'s worker on a CUDA device (on a CPU only under Triton's interpreter)."""
+    """`top_k.reference`'s worker on a CUDA device (on a CPU only under Triton's interpreter)."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = [tuple(x.detach().reshape(-1) for x in pair) for pair in pairs]

@@ -8,11 +8,16 @@ import torch
 import triton
 from torch import Tensor
 
-from bistil_kernels.triton_chunk_shape import chunk_shape, processors
-from bistil_kernels.triton_launch import launch_of
-from bistil_kernels.triton_linear_products import multiply
-from bistil_kernels.triton_logit_chunks import STATE, accumulate_statistics, differentiate_chunk, finish_positions
-from bistil_kernels.triton_online_kl import LEAST
+from bistil_kernels.linear_logits.chunk_kernels import (
+    STATE,
+    accumulate_statistics,
+    differentiate_chunk,
+    finish_positions,
+)
+from bistil_kernels.linear_logits.chunk_shape import chunk_shape, processors
+from bistil_kernels.linear_logits.products import multiply
+from bistil_kernels.logits.online_kl import LEAST
+from bistil_kernels.runtime.launch import launch_of
 
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}

@@ -4,7 +4,7 @@ B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an eleme
 
 Forward needs each row's softmax statistics before it can compare maps, so it forms tiles of scores twice (once where
 all keys fit in a tile), and gives the gradient at the queries; backward forms them once more, for that at the keys: 8
-products of T·T·d in all (6). Heads taken in parts (`triton_attention_settings`) have their scores formed anew for every
+products of T·T·d in all (6). Heads taken in parts (`settings`) have their scores formed anew for every
 64 entries of a gradient. Padding at a sequence's end is not worked on.
 Bytes moved, with tiles' inputs read again from the L2 cache: forward 5·P·B·H·T·d·e, and statistics of 12·P·B·H·T;
 backward 5·P·B·H·T·d·e and those statistics, and 2·P·B·H·T·d·e more unless the upstream gradient is the one forward was
@@ -21,14 +21,14 @@ import torch
 import triton
 from torch import Tensor
 
-from bistil_kernels import triton_attention_tiles as tiles
-from bistil_kernels.dispatch import is_direct, once_differentiable
-from bistil_kernels.precision import kept_dtype
-from bistil_kernels.triton_attention_means import count_maps, finish_maps
-from bistil_kernels.triton_attention_settings import BACKWARD, FORWARD, input_kind
-from bistil_kernels.triton_launch import launch_of
-from bistil_kernels.triton_pairs import device_of, gathered, launches, layouts, picked, scatter
-from bistil_kernels.triton_scaling import scaled
+from bistil_kernels.attention_map import tiles
+from bistil_kernels.attention_map.means import count_maps, finish_maps
+from bistil_kernels.attention_map.settings import BACKWARD, FORWARD, input_kind
+from bistil_kernels.runtime.dispatch import is_direct, once_differentiable
+from bistil_kernels.runtime.launch import launch_of
+from bistil_kernels.runtime.pairs import device_of, gathered, launches, layouts, picked, scatter
+from bistil_kernels.runtime.precision import kept_dtype
+from bistil_kernels.runtime.scaling import scaled
 
 QueriesKeys = tuple[Tensor, Tensor]
 LOG2_E = 1.4426950408889634

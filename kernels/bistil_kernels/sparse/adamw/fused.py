@@ -13,10 +13,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from bistil_kernels.sparse_delta import SparseDelta
-from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_precision import rounded
-from bistil_kernels.triton_table import Table, owner, pointer, read, span, triton_dtype
+from bistil_kernels.runtime.pairs import device_of
+from bistil_kernels.runtime.rounding import rounded
+from bistil_kernels.runtime.table import Table, owner, pointer, read, span, triton_dtype
+from bistil_kernels.sparse.types import SparseDelta
 
 UPDATING = {"BLOCK": 1024, "num_warps": 4}
 UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # 16-bit weights: eight entries a thread need twice the registers of four

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels import dispatch
-from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
 CHUNK = 1 << 20  # elements of logits worked on at once
 
@@ -33,7 +33,7 @@ def distillation_kl(
     Raises:
         ValueError: shapes or temperature do not fit.
 
-    On CUDA see `triton_logits`: 3·N·V·e to 5·N·V·e bytes moved, and beyond 8192 entries no [N, V] buffer. Elsewhere
+    On CUDA see `logits.fused`: 3·N·V·e to 5·N·V·e bytes moved, and beyond 8192 entries no [N, V] buffer. Elsewhere
     rows are worked on in chunks and the gradient is computed together with the value: 3·N·V·e bytes moved, one [N, V]
     buffer (the gradient), none when the student needs none.
     """
@@ -45,9 +45,9 @@ def distillation_kl(
     if not temperature > 0:
         raise ValueError(f"distillation_kl: temperature is {temperature}, expected a positive number")
     if dispatch.on_triton([student_logits, teacher_logits]):
-        from bistil_kernels import triton_logits
+        from bistil_kernels.logits import fused
 
-        return triton_logits.distillation_kl(student_logits, teacher_logits, temperature, valid)
+        return fused.distillation_kl(student_logits, teacher_logits, temperature, valid)
     return _DistillationKL.apply(student_logits, teacher_logits.detach(), temperature, valid)
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from bistil_kernels.triton_attention_means import entries_of
-from bistil_kernels.triton_attention_scores import (
+from bistil_kernels.attention_map.means import entries_of
+from bistil_kernels.attention_map.scores import (
     logarithms,
     lowered,
     of_keys,
@@ -25,8 +25,8 @@ from bistil_kernels.triton_attention_scores import (
     terms,
     tokens,
 )
-from bistil_kernels.triton_pairs import pointer_of
-from bistil_kernels.triton_precision import product
+from bistil_kernels.runtime.pairs import pointer_of
+from bistil_kernels.runtime.rounding import product
 
 
 @triton.jit

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels import dispatch
-from bistil_kernels.precision import compute_dtype, kept_dtype, scaled, without_autocast
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled, without_autocast
 
 QueriesKeys = tuple[Tensor, Tensor]
 
@@ -48,8 +48,8 @@ def attention_map_loss(
         ValueError: numbers of pairs, shapes or kind do not fit, not all is on one device, or upstream is 0.
 
     On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq (fp32 for fp16)
-    and 12·B·H·T bytes of statistics a pair, and backward forms the tiles again for dk (`triton_attention_map` counts
-    the bytes).
+    and 12·B·H·T bytes of statistics a pair, and backward forms the tiles again for dk (`attention_map.fused`
+    counts the bytes).
     On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
     the value: both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and
     dk, the queries and keys of one sequence (or of short ones, 2¹⁸ elements of each), a few blocks. Bytes moved:
@@ -62,9 +62,9 @@ def attention_map_loss(
     if not student_qk:
         return torch.zeros(0)
     if dispatch.on_triton(x for pairs in (student_qk, teacher_qk) for pair in pairs for x in pair):
-        from bistil_kernels import triton_attention_map
+        from bistil_kernels.attention_map import fused
 
-        return triton_attention_map.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries, upstream)
+        return fused.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries, upstream)
     return torch.stack(
         [
             _AttentionMapLoss.apply(*student, *(x.detach() for x in teacher), mask, kind, mask_queries, upstream)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels import dispatch
-from bistil_kernels.precision import compute_dtype, kept_dtype, scaled
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
 
 def hidden_state_loss(
@@ -52,9 +52,9 @@ def hidden_state_loss(
     if not student:
         return torch.zeros(0)
     if dispatch.on_triton([*student, *teacher]):
-        from bistil_kernels import triton_hidden_state
+        from bistil_kernels.hidden_state import fused
 
-        return triton_hidden_state.hidden_state_loss(student, teacher, mask, projections, kind, upstream)
+        return fused.hidden_state_loss(student, teacher, mask, projections, kind, upstream)
     matrices: Sequence[Tensor | None] = projections or [None] * len(student)
     pairs = zip(student, teacher, matrices)
     return torch.stack([_HiddenStateLoss.apply(s, t.detach(), mask, w, kind, upstream) for s, t, w in pairs])

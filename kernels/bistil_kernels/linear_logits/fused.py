@@ -2,7 +2,7 @@
 
 N positions, n of which count, V vocabulary entries, Ds and Dt the widths, e bytes an element.
 
-Logits exist in fp32 chunks of C of the student and of the teacher, always in the same memory (`triton_chunk_shape` says
+Logits exist in fp32 chunks of C of the student and of the teacher, always in the same memory (`chunk_shape` says
 how many). A first sweep over the chunks finds each position's log-sum-exps; a second one, backwards, forms each chunk
 again (but the first, which is there still), its gradient, and that chunk of the weight's gradient, so that weights are
 read twice and nothing of a weight's size is ever accumulated. Memory beyond inputs and returned gradients: 10·C bytes
@@ -27,11 +27,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels.precision import ieee_products, kept_dtype, without_autocast
-from bistil_kernels.triton_linear_chunks import Chunks, part
-from bistil_kernels.triton_linear_products import add_product
-from bistil_kernels.triton_pairs import device_of
-from bistil_kernels.triton_scaling import scaled
+from bistil_kernels.linear_logits.chunks import Chunks, part
+from bistil_kernels.linear_logits.products import add_product
+from bistil_kernels.runtime.pairs import device_of
+from bistil_kernels.runtime.precision import ieee_products, kept_dtype, without_autocast
+from bistil_kernels.runtime.scaling import scaled
 
 
 def linear_distillation_kl(
