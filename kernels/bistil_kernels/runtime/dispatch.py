@@ -6,12 +6,15 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cache, wraps
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable as torchs_once_differentiable
 from torch.nn import Parameter
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def on_triton(tensors: Iterable[Tensor]) -> bool:
@@ -38,6 +41,17 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(backward)
     def run(ctx: Any, *upstream: Any) -> Any:
         return (checked if torch.is_grad_enabled() else backward)(ctx, *upstream)
+
+    return run
+
+
+def outside_compiled_code(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Apply `torch.compiler.disable` when the function is called: applied to a definition, it imports torch's compiler,
+    and that imports Triton, with the module that defines the function."""
+
+    @wraps(function)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return torch.compiler.disable(function)(*args, **kwargs)
 
     return run
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from bistil_kernels.runtime.dispatch import outside_compiled_code
 from bistil_kernels.sparse.delta import is_served, write_deltas
 from bistil_kernels.sparse.entries.reference import gather_at
 from bistil_kernels.sparse.types import SparseDelta
@@ -73,7 +74,7 @@ class SparseAdamW(torch.optim.Optimizer):
             if delta.weight.grad is not None:
                 delta.weight.grad = None if set_to_none else delta.weight.grad.zero_()
 
-    @torch.compiler.disable
+    @outside_compiled_code
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; returns what `closure` (which must compute the gradients) returns."""

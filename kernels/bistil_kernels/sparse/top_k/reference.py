@@ -17,7 +17,7 @@ NOT_FINITE = 255  # the highest exponent
 CHUNK = 1 << 20  # entries worked on at once
 
 
-@torch.compiler.disable  # waits for the device; sizes of the results depend on the values
+@dispatch.outside_compiled_code  # waits for the device; sizes of the results depend on the values
 def top_k_delta(
     pairs: Pairs,
     k: int,
