@@ -25,7 +25,6 @@ from bistil_kernels.attention_map import tiles
 from bistil_kernels.attention_map.means import count_maps, finish_maps
 from bistil_kernels.attention_map.settings import BACKWARD, FORWARD, input_kind
 from bistil_kernels.runtime.dispatch import is_direct, once_differentiable
-from bistil_kernels.runtime.launch import launch_of
 from bistil_kernels.runtime.pairs import device_of, gathered, launches, layouts, picked, scatter
 from bistil_kernels.runtime.precision import kept_dtype
 from bistil_kernels.runtime.scaling import scaled
@@ -122,8 +121,8 @@ def _forward(
     with device_of(values):
         if mask is not None:
             counted = torch.empty(1, dtype=torch.float32, device=values.device)
-            count = launch_of(count_maps, KL=kl, MASK_QUERIES=mask_queries, **COUNTING)
-            count((1,), (mask, stops, counted), (*mask.shape, *mask.stride()))
+            sizes = *mask.shape, *mask.stride()
+            count_maps[(1,)](mask, stops, counted, *sizes, KL=kl, MASK_QUERIES=mask_queries, **COUNTING)
         for pairs in launches(layouts(*inputs)):
             four = [x[pairs[0]] for x in inputs]
             B, H, T, d = four[0].shape
@@ -134,30 +133,29 @@ def _forward(
             all_of_a_head = float(B * T if kl else B * T * T)
             if four[0].numel():
                 parts = -(-d // constants["WIDTH_S"]) if with_gradient else 1
-                compare = launch_of(
-                    tiles.compare_maps, ONE_TILE=settings["OTHER"] >= T and not settings["PART"], **constants
-                )
                 integers, scales = _numbers(four, mask)
-                compare(
-                    (programs, len(pairs), parts),
-                    (
-                        *(picked(x, pairs) for x in inputs),
-                        picked(stats, pairs) if stats else None,
-                        picked(gradients, pairs) if gradients else None,
-                        mask,
-                        None if mask is None else stops,
-                        counted,
-                        partials,
-                    ),
-                    integers,
-                    (*scales, all_of_a_head, upstream),
+                tiles.compare_maps[(programs, len(pairs), parts)](
+                    *(picked(x, pairs) for x in inputs),
+                    picked(stats, pairs) if stats else None,
+                    picked(gradients, pairs) if gradients else None,
+                    mask,
+                    None if mask is None else stops,
+                    counted,
+                    partials,
+                    *integers,
+                    *scales,
+                    all_of_a_head,
+                    upstream,
+                    ONE_TILE=settings["OTHER"] >= T and not settings["PART"],
+                    **constants,
                 )
             else:
                 partials.zero_()
             results = values, factors, prepared
             own = [gathered(x, pairs) for x in results]
-            finish = launch_of(finish_maps, KL=kl, **FINISHING)
-            finish((len(pairs),), (partials, counted, *own), (programs, H), (all_of_a_head, upstream))
+            finish_maps[(len(pairs),)](
+                partials, counted, *own, programs, H, all_of_a_head, upstream, KL=kl, **FINISHING
+            )
             for x, into in zip(own, results):
                 scatter(x, into, pairs)
     return found
@@ -202,19 +200,18 @@ def _key_gradients(
             constants = _constants(four, mask is not None, kl, mask_queries, settings)
             up = gathered(upstream, pairs)
             integers, scales = _numbers(four, mask)
-            launch_of(tiles.key_gradients, **constants)(
-                (-(-T // settings["OWN"]) * B * H, len(pairs), -(-d // constants["WIDTH_S"])),
-                (
-                    *(picked(x, pairs) for x in inputs),
-                    picked(stats, pairs),
-                    picked(gradients, pairs),
-                    mask,
-                    None if mask is None else stops,
-                    gathered(factors, pairs),
-                    up,
-                ),
-                (up.stride(0), *integers),
-                scales,
+            tiles.key_gradients[(-(-T // settings["OWN"]) * B * H, len(pairs), -(-d // constants["WIDTH_S"]))](
+                *(picked(x, pairs) for x in inputs),
+                picked(stats, pairs),
+                picked(gradients, pairs),
+                mask,
+                None if mask is None else stops,
+                gathered(factors, pairs),
+                up,
+                up.stride(0),
+                *integers,
+                *scales,
+                **constants,
             )
     return gradients
 

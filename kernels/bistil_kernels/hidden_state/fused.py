@@ -12,7 +12,6 @@ backward always multiplies; "cosine" keeps the gradient in fp32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from torch import Tensor
 
 from bistil_kernels.hidden_state.tiles import compare_states, finish
 from bistil_kernels.runtime.dispatch import is_direct, once_differentiable
-from bistil_kernels.runtime.launch import Launch
 from bistil_kernels.runtime.pairs import device_of, gathered, grid, launches, layouts, picked, scatter
 from bistil_kernels.runtime.precision import kept_dtype
 from bistil_kernels.runtime.scaling import scaled
@@ -59,12 +57,6 @@ def forward_settings(projected: bool, dtype: torch.dtype) -> dict[str, int]:
     return PROJECTED_FP32 if dtype == torch.float32 else PROJECTED
 
 
-@cache
-def _launches(cosine: bool, halved: bool, projected: bool, dtype: torch.dtype) -> tuple[Launch, Launch]:
-    settings = forward_settings(projected, dtype)
-    return Launch(compare_states, COSINE=cosine, HALVED=halved, **settings), Launch(finish, HALVED=halved, **FINISHING)
-
-
 def _buffers(student: Sequence[Tensor], kind: str, with_gradient: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Values [P], the upstreams [P] that gradients are prepared for, and those, contiguous (none if not wanted)."""
     values, prepared = [torch.empty(len(student), dtype=torch.float32, device=student[0].device) for _ in range(2)]
@@ -89,37 +81,35 @@ def _forward(
         for pairs in launches(layouts(*columns)):
             s, t = student[pairs[0]], teacher[pairs[0]]
             B, T, D = s.shape
-            fits = kind == "cosine", kind == "mse" and s.dtype == torch.float16
-            compare, conclude = _launches(*fits, projections is not None, t.dtype)
-            shape = grid(B * T, compare.constants["ROWS"], len(pairs))
+            halved = kind == "mse" and s.dtype == torch.float16
+            settings = forward_settings(projections is not None, t.dtype)
+            shape = grid(B * T, settings["ROWS"], len(pairs))
             partials = torch.empty(len(pairs), shape[0], dtype=torch.float32, device=s.device)
             of_projection = (0, 0) if projections is None else projections[pairs[0]].stride()
-            compare(
-                shape,
-                (
-                    picked(student, pairs),
-                    picked(teacher, pairs),
-                    None if projections is None else picked(projections, pairs),
-                    picked(gradients, pairs) if gradients else None,
-                    mask,
-                    real_tokens,
-                    partials,
-                ),
-                (
-                    B * T,
-                    T,
-                    D,
-                    t.shape[-1],
-                    *s.stride(),
-                    *t.stride(),
-                    *of_projection,
-                    *((0, 0) if mask is None else mask.stride()),
-                ),
-                (upstream,),
+            compare_states[shape](
+                picked(student, pairs),
+                picked(teacher, pairs),
+                None if projections is None else picked(projections, pairs),
+                picked(gradients, pairs) if gradients else None,
+                mask,
+                real_tokens,
+                partials,
+                B * T,
+                T,
+                D,
+                t.shape[-1],
+                *s.stride(),
+                *t.stride(),
+                *of_projection,
+                *((0, 0) if mask is None else mask.stride()),
+                upstream,
+                COSINE=kind == "cosine",
+                HALVED=halved,
+                **settings,
             )
             v, u = gathered(values, pairs), gathered(prepared, pairs)
             sizes = shape[0], B * T, D if kind == "mse" else 1
-            conclude((len(pairs),), (partials, real_tokens, v, u), sizes, (upstream,))
+            finish[(len(pairs),)](partials, real_tokens, v, u, *sizes, upstream, HALVED=halved, **FINISHING)
             scatter(v, values, pairs)
             scatter(u, prepared, pairs)
     return values, prepared, gradients

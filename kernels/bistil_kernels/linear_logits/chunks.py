@@ -17,7 +17,6 @@ from bistil_kernels.linear_logits.chunk_kernels import (
 from bistil_kernels.linear_logits.chunk_shape import chunk_shape, processors
 from bistil_kernels.linear_logits.products import multiply
 from bistil_kernels.logits.online_kl import LEAST
-from bistil_kernels.runtime.launch import launch_of
 
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}
@@ -58,10 +57,7 @@ class Chunks:
         self.state = self.hidden.new_zeros(self.splits + 1, self.n, STATE.value, dtype=torch.float32)
         self.state[..., :3:2] = LEAST.value
         self.overall = self.state[-1]
-        hard = self.labels is not None
-        self._accumulate = launch_of(accumulate_statistics, HARD=hard, **READING)
-        self._differentiate = launch_of(differentiate_chunk, HARD=hard, **READING)
-        self._finish = launch_of(finish_positions, HARD=hard, **FINISHING)
+        self.hard = self.labels is not None
 
     def _make(self, r: slice, c: slice) -> tuple[int, int]:
         """Logits of the chunk, and their number of rows and columns."""
@@ -81,19 +77,27 @@ class Chunks:
         rows, columns = self._make(r, c)
         state = self.state[:, r.start :] if r.start else self.state
         sizes = self.n, columns, self.stride, c.start
-        self._accumulate((rows, self.splits), (*self._inputs(r), state), sizes, self.temperatures)
+        accumulate_statistics[(rows, self.splits)](
+            *self._inputs(r), state, *sizes, *self.temperatures, HARD=self.hard, **READING
+        )
 
     def finish(self, value: Tensor) -> None:
-        numbers = (self.n, self.splits), (self.temperatures[0], self.alpha_ce)
-        self._finish((1,), (self.state, value), *numbers)
+        numbers = self.n, self.splits, self.temperatures[0], self.alpha_ce
+        finish_positions[(1,)](self.state, value, *numbers, HARD=self.hard, **FINISHING)
 
     def differentiate(self, r: slice, c: slice, gradient: Tensor) -> Tensor:
         """That of the chunk's logits, in memory like theirs, [MOST_ROWS, stride] or less."""
         rows, columns = self._make(r, c)
-        self._differentiate(
-            (rows, -(-columns // READING["BLOCK"])),
-            (*self._inputs(r), part(self.overall, r), gradient),
-            (columns, self.stride, c.start),
-            (*self.temperatures, self.alpha_ce),
+        differentiate_chunk[(rows, -(-columns // READING["BLOCK"]))](
+            *self._inputs(r),
+            part(self.overall, r),
+            gradient,
+            columns,
+            self.stride,
+            c.start,
+            *self.temperatures,
+            self.alpha_ce,
+            HARD=self.hard,
+            **READING,
         )
         return part(gradient, slice(0, rows), columns)

@@ -16,7 +16,6 @@ import triton.language as tl
 from torch import Tensor
 
 from bistil_kernels.runtime.dispatch import is_direct
-from bistil_kernels.runtime.launch import Launch
 from bistil_kernels.runtime.pairs import device_of, gathered, grid, launches, picked, pointer_of
 from bistil_kernels.runtime.precision import ROUNDING, may_be_overwritten
 from bistil_kernels.runtime.rounding import rounded
@@ -58,9 +57,6 @@ def scale(sources, targets, prepared, upstream, upstream_stride, elements, BLOCK
         tl.store(target + i, rounded(x, target.dtype.element_ty), mask=i < elements)
 
 
-_launch = Launch(scale, **SCALING)
-
-
 def _scale_into(
     targets: Sequence[Tensor] | None, sources: Sequence[Tensor], prepared: Tensor, upstream: Tensor
 ) -> None:
@@ -70,8 +66,8 @@ def _scale_into(
         for pairs in launches(contiguous):
             some, into = picked(sources, pairs), None if targets is None else picked(targets, pairs)
             up, elements = gathered(upstream, pairs), some[0].numel()
-            pointers = some, into, gathered(prepared, pairs), up
-            _launch(grid(elements, SCALING["BLOCK"], len(pairs)), pointers, (up.stride(0), elements))
+            programs = grid(elements, SCALING["BLOCK"], len(pairs))
+            scale[programs](some, into, gathered(prepared, pairs), up, up.stride(0), elements, **SCALING)
 
 
 def _scale_in_place(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor) -> None:
