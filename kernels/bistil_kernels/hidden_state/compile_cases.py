@@ -1,14 +1,13 @@
-"""Every launch configuration of the hidden-state loss compiles for sm_80 and sm_90 and fits."""
+"""Forms of the hidden-state loss to compile ahead of time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 import torch
 
-from tests.kernels.compiling import CAPABILITIES, assert_fits, row, rows_of
+from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
 P = 7  # mBERT at layer reduction factor 2
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -30,7 +29,6 @@ def rows(every_form: bool = True) -> list[dict[str, Any]]:
             table += _of_states(dtype, dtype, capability, every_form)
         if every_form:
             table += _of_states("fp32", "bf16", capability, every_form)
-        table += _of_scaling(capability)
         table += _of_means(capability)
     return table
 
@@ -44,7 +42,7 @@ def _of_states(dtype: str, teacher: str, capability: int, every_form: bool) -> l
     for projected in (False, True):
         for cosine in (False, True):
             kept = "fp32" if cosine and halved else dtype
-            signature = dict.fromkeys(["n", "T", "D", "Dt", "s_b", "s_t", "t_b", "t_t", "m_b"], "i32:16")
+            signature: dict[str, Any] = dict.fromkeys(["n", "T", "D", "Dt", "s_b", "s_t", "t_b", "t_t", "m_b"], "i32:16")
             signature |= {"students": (f"*{dtype}",) * P, "teachers": (f"*{teacher}",) * P, "mask": "*i1"}
             signature |= {"gradients": (f"*{kept}",) * P, "real_tokens": "*i64", "partials": "*fp32"}
             signature |= {"upstream": "fp32"}
@@ -63,23 +61,6 @@ def _of_states(dtype: str, teacher: str, capability: int, every_form: bool) -> l
     return table
 
 
-def _of_scaling(capability: int) -> list[dict[str, Any]]:
-    from bistil_kernels.runtime import scaling as module
-
-    table = []
-    both = [(x, x, place) for x in ("bf16", "fp16", "fp32") for place in ("in place", "into a new tensor")]
-    for source, target, place in [*both, ("fp32", "fp16", "into a new tensor")]:
-        signature = {"sources": (f"*{source}",) * P, "prepared": "*fp32", "upstream": "*fp32", "elements": "i32:16"}
-        constants: dict[str, Any] = {"upstream_stride": 1}
-        if place == "in place":
-            constants["targets"] = None
-        else:
-            signature["targets"] = (f"*{target}",) * P
-        name = f"{source} {place}" if source == target else f"{source} to {target} {place}"
-        table.append(row(module.scale, name, signature, constants, module.SCALING, capability))
-    return table
-
-
 def _of_means(capability: int) -> list[dict[str, Any]]:
     from bistil_kernels.hidden_state import fused as module
     from bistil_kernels.hidden_state import tiles
@@ -93,12 +74,3 @@ def _of_means(capability: int) -> list[dict[str, Any]]:
         name = f"no mask{', fp16 mse' if halved else ''}"
         table.append(row(tiles.finish, name, signature, constants, module.FINISHING, capability))
     return table
-
-
-def test_every_configuration_compiles_and_fits() -> None:
-    assert_fits(rows_of(__name__))
-
-
-@pytest.mark.slow
-def test_every_form_compiles_and_fits() -> None:
-    assert_fits(rows_of(__name__, every_form=True))

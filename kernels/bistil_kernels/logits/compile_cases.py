@@ -1,12 +1,10 @@
-"""Every launch configuration of the logit distillation losses compiles for sm_80 and sm_90 and fits."""
+"""Forms of the KL of logits to compile ahead of time."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from tests.kernels.compiling import CAPABILITIES, assert_fits, row, rows_of
+from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
 DTYPES = ("bf16", "fp16", "fp32")
 
@@ -21,7 +19,6 @@ def rows(every_form: bool = True) -> list[dict[str, Any]]:
         for dtype in DTYPES:
             found += _of_rows(dtype, capability, every_form)
         found += _of_means(capability)
-        found += _of_chunks(capability)
     return found
 
 
@@ -81,58 +78,3 @@ def _of_means(capability: int) -> list[dict[str, Any]]:
         alone = {**every, "N": 1}
         found.append(row(kernels.finish_rows, f"{name}, one row", types, alone, module.FINISHING, capability))
     return found
-
-
-def _of_chunks(capability: int) -> list[dict[str, Any]]:
-    """Those of the linear form, whose logits are always fp32."""
-    from bistil_kernels.linear_logits import chunk_kernels as kernels
-    from bistil_kernels.linear_logits import chunks as module
-
-    found = []
-    sizes: dict[str, str] = dict.fromkeys(("n", "columns", "first_column"), "i32") | {"stride": "i32:16"}
-    sizes |= dict.fromkeys(("temperature", "inverse_temperature"), "fp32")
-    chunk = dict.fromkeys(("student", "teacher", "state"), "*fp32") | sizes
-    for hard in (False, True):
-        for dtype, biased in [*((x, True) for x in DTYPES), ("bf16", False), ("fp16", False)]:
-            types, constants = dict(chunk), {"HARD": hard}
-            for name, kind in (("student_bias", f"*{dtype}"), ("teacher_bias", f"*{dtype}"), ("labels", "*i64")):
-                if hard if name == "labels" else biased:
-                    types[name] = kind
-                else:
-                    constants[name] = None  # type: ignore[assignment]
-            name = f"{dtype}{'' if biased else ', no bias'}{', labels' if hard else ''}"
-            found.append(row(kernels.accumulate_statistics, name, types, constants, module.READING, capability))
-            backward = {**types, "gradient": f"*{dtype}", "alpha_ce": "fp32"}
-            del backward["n"]
-            found.append(row(kernels.differentiate_chunk, name, backward, constants, module.READING, capability))
-        last = {
-            "state": "*fp32",
-            "value": "*fp32",
-            "n": "i32",
-            "splits": "i32",
-            "temperature": "fp32",
-            "alpha_ce": "fp32",
-        }
-        name = "labels" if hard else ""
-        found.append(row(kernels.finish_positions, name, last, {"HARD": hard}, module.FINISHING, capability))
-        unsplit = {"HARD": hard, "splits": 1}  # all but small numbers of positions
-        types = {k: v for k, v in last.items() if k not in unsplit}
-        name = "labels, one split" if hard else "one split"
-        found.append(row(kernels.finish_positions, name, types, unsplit, module.FINISHING, capability))
-    alone = {"HARD": True, "n": 1}
-    types = {**chunk, "labels": "*i64"} | dict.fromkeys(("student_bias", "teacher_bias"), "*bf16")
-    types = {k: v for k, v in types.items() if k not in alone}
-    name = "bf16, labels, one position"
-    found.append(row(kernels.accumulate_statistics, name, types, alone, module.READING, capability))
-    types = {k: v for k, v in last.items() if k not in alone}
-    found.append(row(kernels.finish_positions, "labels, one position", types, alone, module.FINISHING, capability))
-    return found
-
-
-def test_every_configuration_compiles_and_fits() -> None:
-    assert_fits(rows_of(__name__))
-
-
-@pytest.mark.slow
-def test_every_form_compiles_and_fits() -> None:
-    assert_fits(rows_of(__name__, every_form=True))

@@ -1,19 +1,15 @@
-"""Ahead-of-time compiles of Triton kernels, without a GPU, and what the machine code needs."""
+"""Compile Triton kernels ahead of time, without a GPU, and say what their machine code needs."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 CAPABILITIES = (80, 90)
-SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}  # bytes a program may have; sm_86 and sm_89 run sm_80's code
 
 
 def row(
@@ -85,28 +81,3 @@ def _of_machine_code(cubin: bytes) -> dict[str, int]:
         "spills": len(re.findall(r"\b(?:STL|LDL)\b", code)),
         "wide_moves": len(re.findall(r"\b(?:LDG|STG|LDGSTS)\.[\w.]*128\b", code)),
     }
-
-
-def rows_of(module: str, every_form: bool = False) -> list[dict[str, Any]]:
-    """`rows(every_form)` of a module of tests/kernels, from a process of its own, where Triton compiles."""
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    name = f"tests.kernels.{module.rpartition('.')[2]}"
-    program = f"import json, {name} as m; print(json.dumps(m.rows({every_form})))"
-    root = Path(__file__).parents[2]
-    environment["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "kernels")])
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr[-4000:])
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def assert_fits(rows: Sequence[Mapping[str, Any]]) -> None:
-    """No configuration spills registers or needs more shared memory than a device has."""
-    assert rows
-    for one in rows:
-        assert one["spills"] == 0, one
-        assert one["stack_bytes"] == 0, one
-        assert one["shared_bytes"] <= SHARED_LIMITS[one["target"]], one
-        assert one["registers"] <= 255, one
