@@ -42,7 +42,9 @@ def _of_states(dtype: str, teacher: str, capability: int, every_form: bool) -> l
     for projected in (False, True):
         for cosine in (False, True):
             kept = "fp32" if cosine and halved else dtype
-            signature: dict[str, Any] = dict.fromkeys(["n", "T", "D", "Dt", "s_b", "s_t", "t_b", "t_t", "m_b"], "i32:16")
+            signature: dict[str, Any] = dict.fromkeys(
+                ["n", "T", "D", "Dt", "s_b", "s_t", "t_b", "t_t", "m_b"], "i32:16"
+            )
             signature |= {"students": (f"*{dtype}",) * P, "teachers": (f"*{teacher}",) * P, "mask": "*i1"}
             signature |= {"gradients": (f"*{kept}",) * P, "real_tokens": "*i64", "partials": "*fp32"}
             signature |= {"upstream": "fp32"}

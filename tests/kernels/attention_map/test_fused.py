@@ -9,13 +9,7 @@ import torch
 from bistil_kernels.attention_map import fused, settings
 from bistil_kernels.attention_map.fused import attention_map_loss
 from bistil_kernels.runtime import pairs
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint
-
-from tests.kernels.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
-from tests.kernels.test_attention_map import (  # noqa: F401
+from kernel_cases.attention_map import (  # noqa: F401
     plain,
     queries_keys,
     test_a_padded_batch_counts_like_its_sequences_cut_to_length,
@@ -23,7 +17,12 @@ from tests.kernels.test_attention_map import (  # noqa: F401
     test_is_as_exact_where_maps_are_peaked_and_close,
     test_padding_may_hold_garbage,
 )
-from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
+from kernel_cases.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
+from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import checkpoint
 
 
 @pytest.fixture(autouse=True)

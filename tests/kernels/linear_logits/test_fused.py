@@ -9,14 +9,13 @@ import torch
 from bistil_kernels import linear_distillation_kl
 from bistil_kernels.linear_logits import chunk_shape
 from bistil_kernels.linear_logits import chunks as module
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-
-from tests.kernels.test_logits import (  # noqa: F401
+from kernel_cases.linear_logits import (  # noqa: F401
     test_a_frozen_head_gets_no_gradient,
     test_linear_kl_is_as_exact_as_making_the_logits,
 )
-from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
+from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 @pytest.fixture(params=["one chunk", "chunks"], autouse=True)

@@ -8,9 +8,8 @@ import pytest
 import torch
 from bistil_kernels import distillation_kl
 from bistil_kernels.logits import fused
-
-from tests.kernels.test_logits import plain, test_kl_is_as_exact_as_torchs  # noqa: F401
-from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
+from kernel_cases.logits import plain, test_kl_is_as_exact_as_torchs  # noqa: F401
+from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
 
 
 @pytest.fixture(params=["on chip", "long"], autouse=True)

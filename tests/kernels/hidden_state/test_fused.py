@@ -9,13 +9,8 @@ import torch
 from bistil_kernels.hidden_state import fused
 from bistil_kernels.hidden_state.fused import hidden_state_loss
 from bistil_kernels.runtime import pairs, scaling
-from torch import Tensor
-from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.checkpoint import checkpoint
-
-from tests.kernels.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
-from tests.kernels.test_hidden_state import (  # noqa: F401
+from kernel_cases.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
+from kernel_cases.hidden_state import (  # noqa: F401
     P,
     plain,
     test_a_zero_state_has_cosine_zero_and_a_finite_gradient,
@@ -23,7 +18,11 @@ from tests.kernels.test_hidden_state import (  # noqa: F401
     test_gradients_add_up_over_several_passes_as_torchs_do,
     test_padding_may_hold_garbage,
 )
-from tests.kernels.triton_on_cpu import _triton_serves_the_cpu  # noqa: F401
+from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -1,28 +1,20 @@
-"""The exact top K of |θ1 − θ0|."""
+"""The exact top K of |θ1 − θ0|, wherever it is chosen."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 
 import pytest
 import torch
-from bistil_kernels import top_k_delta
-from bistil_kernels.sparse.top_k import reference
+from bistil_kernels import (
+    top_k_delta,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
-
-
-CHUNKS = [1 << 20] if "TRITON_INTERPRET" in os.environ else [1 << 20, 7]  # the kernels have no chunks
-
-
-@pytest.fixture(params=CHUNKS, autouse=True)
-def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "CHUNK", request.param)
 
 
 def by_sorting(pairs: Pairs, k: int) -> list[list[int]]:
