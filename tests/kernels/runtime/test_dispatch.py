@@ -11,6 +11,7 @@ import pytest
 import torch
 from bistil_kernels.runtime import dispatch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -66,6 +67,24 @@ def test_only_calls_that_nobody_watches_are_direct() -> None:
     make_fx(ask)(x)
     torch.compile(ask, backend="aot_eager")(x)
     assert answers == [True, True, False, False, False, False, False]
+
+
+def test_what_stays_outside_compiled_code_is_run_as_it_is_from_inside() -> None:
+    compiling = []
+
+    def scale(x: Tensor) -> Tensor:
+        compiling.append(torch.compiler.is_compiling())
+        return x * int(x.sum())
+
+    @dispatch.outside_compiled_code
+    def grow(x: Tensor) -> Tensor:
+        return scale(x) + 1
+
+    backend = CompileCounter()
+    found = torch.compile(lambda x: grow(x * 2) * 3, backend=backend)(torch.ones(2))
+    assert found.tolist() == [27.0, 27.0]
+    assert compiling == [False]
+    assert backend.frame_count == 2, "what is before it and what is after it"
 
 
 def test_a_gradient_is_not_differentiated_silently() -> None:
