@@ -6,24 +6,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
+from bistil_kernels.compile import OPERATIONS, rows
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Collect the rows of every tests/kernels/test_compile_*.py."""
-    sys.path.insert(0, str(ROOT))
+    """Collect the rows of every operation, print and write them."""
     import triton
 
-    from tests.kernels.compiling import rows_of
-
-    table = []
-    for file in sorted((ROOT / "tests" / "kernels").glob("test_compile_*.py")):
-        for row in rows_of(f"tests.kernels.{file.stem}", every_form=True):
-            table.append({"file": file.stem.removeprefix("test_compile_"), **row})
+    table = [{"operation": one, **row} for one in OPERATIONS for row in rows(one, every_form=True)]
     columns = list(dict.fromkeys(key for row in table for key in row))
     lines = ["| " + " | ".join(name.replace("_", " ") for name in columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(str(row.get(key, "")) for key in columns) + " |" for row in table]

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import torch
 from bistil_kernels import attention_map_loss, distillation_kl, hidden_state_loss, linear_distillation_kl
-from bistil_kernels.triton_chunk_shape import chunk_shape, processors
+from bistil_kernels.linear_logits.chunk_shape import chunk_shape, processors
 from torch import Tensor
 from torch.nn import functional as F
 

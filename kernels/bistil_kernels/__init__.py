@@ -3,14 +3,15 @@
 Masks are True on real tokens. Gradients go to student inputs only. Nothing real gives 0, never NaN.
 """
 
-from bistil_kernels.attention_map import attention_map_loss
-from bistil_kernels.hidden_state import hidden_state_loss
-from bistil_kernels.linear_logits import linear_distillation_kl
-from bistil_kernels.logits import distillation_kl
-from bistil_kernels.selection import top_k_delta
-from bistil_kernels.sparse import gather_at, swap_in
-from bistil_kernels.sparse_adamw import SparseAdamW
-from bistil_kernels.sparse_delta import SparseDelta, restore_starts, write_deltas
+from bistil_kernels.attention_map.reference import attention_map_loss
+from bistil_kernels.hidden_state.reference import hidden_state_loss
+from bistil_kernels.linear_logits.reference import linear_distillation_kl
+from bistil_kernels.logits.reference import distillation_kl
+from bistil_kernels.sparse.adamw.reference import SparseAdamW
+from bistil_kernels.sparse.delta import restore_starts, write_deltas
+from bistil_kernels.sparse.entries.reference import gather_at, swap_in
+from bistil_kernels.sparse.top_k.reference import top_k_delta
+from bistil_kernels.sparse.types import SparseDelta
 
 __all__ = [
     "SparseAdamW",

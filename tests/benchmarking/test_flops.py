@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from bistil_kernels.flops import formulas
+from bistil_kernels.hidden_state.flops import hidden_state
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from benchmarks.flops import main
-from bistil_ds.benchmarking import flop_formulas
 from bistil_ds.benchmarking.flop_formulas import flop_counter
 from bistil_ds.benchmarking.flops import forward_flops, shape_of, step_flops
 from bistil_ds.training.speed import encoder_flops, training_flops
@@ -49,7 +50,7 @@ def test_models_of_other_kinds_have_no_phase_1_step() -> None:
     assert step_flops(shape_of("mBERT"), shape_of("mBERT"), 1, 8) is None
 
 
-@pytest.mark.skipif(not flop_formulas.formulas(), reason="no Triton, so none of our operators")
+@pytest.mark.skipif(not formulas(), reason="no Triton, so none of our operators")
 class TestOperators:
     """Each is run on the meta device, where only its formula counts."""
 
@@ -89,11 +90,11 @@ class TestOperators:
 
     def test_hidden_states_count_their_projections_only(self) -> None:
         shapes = [(B, T, D)], [(B, T, 2 * D)], None
-        assert flop_formulas.hidden_state(*shapes, [(2 * D, D)], "mse") == 2 * B * T * 2 * D * D
-        assert flop_formulas.hidden_state(*shapes, None, "mse") == 0
+        assert hidden_state(*shapes, [(2 * D, D)], "mse") == 2 * B * T * 2 * D * D
+        assert hidden_state(*shapes, None, "mse") == 0
 
     def test_every_operator_of_ours_has_a_formula(self) -> None:
-        known = {str(op).rpartition(".")[2] for op in flop_formulas.formulas()}
+        known = {str(op).rpartition(".")[2] for op in formulas()}
         ours = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("bistil_kernels::")}
         assert {name.removeprefix("bistil_kernels::").partition(".")[0] for name in ours} == known
 

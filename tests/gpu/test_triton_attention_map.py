@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from bistil_kernels import attention_map_loss
-
-from tests.kernels.exactness import ALLOWANCE, assert_as_exact_as_plain, assert_near_float64, draw_mask
-from tests.kernels.test_attention_map import (  # noqa: F401
+from kernel_cases.attention_map import (  # noqa: F401
     call,
     plain,
     queries_keys,
@@ -20,6 +18,7 @@ from tests.kernels.test_attention_map import (  # noqa: F401
     test_padding_may_hold_garbage,
     test_pairs_are_independent,
 )
+from kernel_cases.exactness import ALLOWANCE, assert_as_exact_as_plain, assert_near_float64, draw_mask
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 from bistil_kernels import hidden_state_loss
-
-from tests.kernels.exactness import ALLOWANCE, assert_as_exact_as_plain, draw_mask
-from tests.kernels.test_hidden_state import (  # noqa: F401
+from kernel_cases.exactness import ALLOWANCE, assert_as_exact_as_plain, draw_mask
+from kernel_cases.hidden_state import (  # noqa: F401
     P,
     plain,
     test_a_second_backward_through_a_kept_graph_gives_the_same_gradient,
@@ -18,6 +17,8 @@ from tests.kernels.test_hidden_state import (  # noqa: F401
     test_gradients_add_up_over_several_passes_as_torchs_do,
     test_padding_may_hold_garbage,
 )
+from torch import Tensor
+from torch.nn import functional as F
 
 pytestmark = [
     pytest.mark.gpu,
@@ -97,3 +98,48 @@ def test_the_mean_over_pairs_touches_no_gradient_again() -> None:
 
     for told, other in zip(gradients(1 / P), gradients(1.0)):
         torch.testing.assert_close(told, other, rtol=2**-7, atol=0)
+
+
+def states(first: int, device: str = "cuda") -> list[Tensor]:
+    """A student's and a teacher's, `first` entries into their memory."""
+    memory = torch.randn(2, 4 * 32 * 64 + 16, device=device)
+    return [x[first : first + 4 * 32 * 64].view(4, 32, 64) for x in memory]
+
+
+def value_and_gradient(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    student = student.detach().requires_grad_()
+    value = hidden_state_loss([student], [teacher], None)
+    return value[0].detach(), torch.autograd.grad(value.sum(), student)[0]
+
+
+def check(found: tuple[Tensor, Tensor], student: Tensor, teacher: Tensor) -> None:
+    torch.testing.assert_close(found[0], F.mse_loss(student, teacher))
+    torch.testing.assert_close(found[1], 2 * (student - teacher) / student.numel())
+
+
+def test_states_may_begin_anywhere_at_any_time() -> None:
+    for first in (0, 1, 0, 4, 3, 1, 0):
+        x = states(first)
+        check(value_and_gradient(*x), *x)
+
+
+def test_a_graph_holds_the_launches() -> None:
+    x, news = states(0), states(0)
+    for _ in range(2):
+        value_and_gradient(*x)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = value_and_gradient(*x)
+    for old, new in zip(x, news):
+        old.copy_(new)
+    graph.replay()
+    torch.cuda.synchronize()
+    check(found, *news)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device")
+def test_each_device_has_its_own_code() -> None:
+    for device in ("cuda:0", "cuda:1") * 2:
+        x = states(0, device)
+        check(value_and_gradient(*x), *x)

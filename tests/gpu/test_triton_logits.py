@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import pytest
 import torch
 from bistil_kernels import distillation_kl, linear_distillation_kl
-from bistil_kernels.triton_chunk_shape import chunk_shape, processors
+from bistil_kernels.linear_logits.chunk_shape import chunk_shape, processors
+from kernel_cases.exactness import ALLOWANCE
 from torch import Tensor
 from torch.nn import functional as F
-
-from tests.kernels.exactness import ALLOWANCE
 
 pytestmark = [
     pytest.mark.gpu,

@@ -1,4 +1,4 @@
-"""Every Triton kernel under Triton's interpreter: the tests of `interpreted/`, each file in a process of its own."""
+"""Every Triton kernel under Triton's interpreter: the tests of each `test_fused.py`, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-FILES = sorted((Path(__file__).parent / "interpreted").glob("test_*.py"))
+HERE = Path(__file__).parent
+FILES = sorted(HERE.rglob("test_fused.py"))
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.parent.relative_to(HERE)))
 def test_kernels_pass_under_the_interpreter(file: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(file)]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -1,0 +1,1 @@
+"""Distance between attention maps, from queries and keys."""

@@ -1,0 +1,150 @@
+"""What the kernels of the attention-map loss share: tiles of scores, and what softmax makes of them.
+
+Scores times their scale are in units of log 2, so that probabilities are powers of two.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from bistil_kernels.runtime.rounding import product, rounded
+
+LN_2 = tl.constexpr(0.6931471805599453)
+LIFT = tl.constexpr(16384.0)  # keeps small gradients of scores in fp16's range: they are below 2, the LIFT of that fits
+
+
+@triton.jit
+def tokens(pointer, token, wanted, stride_t, stride_d, d: tl.constexpr, first, WIDTH: tl.constexpr):
+    """[tokens, WIDTH], from entry `first` of the head: 0 beyond d and for tokens not wanted, whatever they hold."""
+    column = first + tl.arange(0, WIDTH)
+    where = pointer + token.to(tl.int64)[:, None] * stride_t + (column * stride_d)[None, :]
+    return tl.load(where, mask=wanted[:, None] & (column < d)[None, :], other=0.0)
+
+
+@triton.jit
+def store_gradient(into, found, b, h, token, T, H, d: tl.constexpr, left, WIDTH: tl.constexpr):
+    """Columns of a gradient [B, T, H, d], from entry `left` of the head."""
+    column = left + tl.arange(0, WIDTH)
+    where = into + ((b * T + token) * H + h)[:, None] * d + column[None, :]
+    kept = rounded(found, into.dtype.element_ty)
+    tl.store(where, kept, mask=(token < T)[:, None] & (column < d)[None, :])
+
+
+@triton.jit
+def real_tokens(mask, token, T, m_t, FULL: tl.constexpr):
+    """Which of these tokens of a sequence are real. FULL: all, which spares every score a comparison."""
+    if FULL:
+        return tl.full(token.shape, 1, tl.int1)
+    inside = token < T
+    if mask is not None:
+        inside = inside & (tl.load(mask + token * m_t, mask=inside, other=0) != 0)
+    return inside
+
+
+@triton.jit
+def stop_of(stops, b, T, own_real):
+    """Where a program's reading of a sequence ends: where only padding follows; at 0 if its own tokens are padding."""
+    if stops is None:
+        return T
+    else:
+        return tl.where(tl.max(own_real.to(tl.int32), 0) > 0, tl.load(stops + b), 0)
+
+
+@triton.jit
+def products(
+    own, own_at, own_token, own_real, own_t, own_d, other_at, token, real, other_t, other_d,
+    d: tl.constexpr, WIDTH: tl.constexpr, PART: tl.constexpr,
+):  # fmt: skip
+    """Of a program's own tokens with others: whole heads held on chip, or PART entries of them at a time."""
+    if PART == 0:
+        return product(own, tl.trans(tokens(other_at, token, real, other_t, other_d, d, 0, WIDTH)))
+    else:
+        total = tl.zeros([own_token.shape[0], token.shape[0]], tl.float32)
+        for first in range(0, d, PART):
+            a = tokens(own_at, own_token, own_real, own_t, own_d, d, first, PART)
+            b = tokens(other_at, token, real, other_t, other_d, d, first, PART)
+            total += product(a, tl.trans(b))
+        return total
+
+
+@triton.jit
+def of_keys(scores, keys_real, FULL: tl.constexpr):
+    """−inf where there is no key."""
+    return scores if FULL else tl.where(keys_real, scores, float("-inf"))
+
+
+@triton.jit
+def _base(highest, scale):
+    """What a row's scores are taken relative to; 0 for a row without a real key, whose exponentials then are 0."""
+    return tl.where(highest == float("-inf"), 0.0, highest * scale)
+
+
+@triton.jit
+def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
+    """Each row's running maxima of both scores and, relative to them, sums of e_s = 2^score and e_t, and for "mse" of
+    e_s² and e_s · e_t. A row without a real key stays at (−inf, 0)."""
+    high_s, high_t, sum_s, sum_t, square, cross = state
+    new_s, new_t = tl.maximum(high_s, tl.max(s, 1)), tl.maximum(high_t, tl.max(t, 1))
+    base_s, base_t = _base(new_s, scale_s), _base(new_t, scale_t)
+    shrink_s, shrink_t = tl.exp2(high_s * scale_s - base_s), tl.exp2(high_t * scale_t - base_t)
+    e_s, e_t = tl.exp2(s * scale_s - base_s[:, None]), tl.exp2(t * scale_t - base_t[:, None])
+    sum_s = sum_s * shrink_s + tl.sum(e_s, 1)
+    sum_t = sum_t * shrink_t + tl.sum(e_t, 1)
+    if not KL:
+        square = square * shrink_s * shrink_s + tl.sum(e_s * e_s, 1)
+        cross = cross * shrink_s * shrink_t + tl.sum(e_s * e_t, 1)
+    return new_s, new_t, sum_s, sum_t, square, cross
+
+
+@triton.jit
+def statistics(state, scale_s, scale_t):
+    """log2 of the sums of 2^score, and the sum of p_s · (p_s − p_t), which "mse" needs for the softmax's derivative;
+    all 0 for a row without a real key, whose probabilities then are 0 too.
+
+    The last is that of the probabilities as the first two give them in fp32, whose own sums `total_s` and `total_t` are
+    not quite 1 where scores are large: their errors would otherwise be as large as the differences of close maps."""
+    high_s, high_t, sum_s, sum_t, square, cross = state
+    some = sum_s > 0.0
+    sum_s, sum_t = tl.where(some, sum_s, 1.0), tl.where(some, sum_t, 1.0)
+    base_s, base_t = _base(high_s, scale_s), _base(high_t, scale_t)
+    lse_s, lse_t = base_s + tl.log2(sum_s), base_t + tl.log2(sum_t)
+    total_s, total_t = tl.exp2(base_s - lse_s) * sum_s, tl.exp2(base_t - lse_t) * sum_t
+    delta = (total_s / sum_s) * (square * (total_s / sum_s) - cross * (total_t / sum_t))
+    return lse_s, lse_t, delta
+
+
+@triton.jit
+def logarithms(s, t, lse_s, lse_t, scale_s, scale_t):
+    """log2 of the probabilities of student and teacher."""
+    return s * scale_s - lse_s, t * scale_t - lse_t
+
+
+@triton.jit
+def terms(log_s, log_t, map_s, map_t, keys_real, KL: tl.constexpr, FULL: tl.constexpr):
+    """The loss's terms of a tile, summed over its keys."""
+    if KL:
+        found = map_t * (log_t - log_s)
+        return tl.sum(found if FULL else tl.where(keys_real, found, 0.0), 1) * LN_2
+    else:
+        difference = map_s - map_t
+        return tl.sum(difference * difference, 1)
+
+
+@triton.jit
+def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
+    """The loss's derivative at each score, up to `lowered` and the factor that callers apply; 0 where there is no
+    key."""
+    d = map_s - map_t
+    if not KL:
+        d = map_s * (d - delta)
+    if dtype == tl.float16:
+        d *= LIFT
+    return rounded(d, dtype)
+
+
+@triton.jit
+def lowered(factor, dtype: tl.constexpr):
+    """`factor` for products with what `score_gradient` gave."""
+    return factor * (LN_2 / LIFT) if dtype == tl.float16 else factor * LN_2

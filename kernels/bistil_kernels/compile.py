@@ -1,0 +1,71 @@
+"""Compile every launch configuration ahead of time, for sm_80 and sm_90: no GPU is needed.
+
+`python -m bistil_kernels.compile attention_map` prints the rows of one operation's resource table as JSON: registers,
+stack and shared memory of each kernel. `--every_form` adds forms that share a launch configuration with another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+OPERATIONS = (
+    "attention_map",
+    "hidden_state",
+    "linear_logits",
+    "logits",
+    "runtime",
+    "sparse.adamw",
+    "sparse.entries",
+    "sparse.top_k",
+)
+SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}  # bytes a program may have; sm_86 and sm_89 run sm_80's code
+MOST_REGISTERS = 255
+
+
+def rows(operation: str, every_form: bool = False) -> list[dict[str, Any]]:
+    """Compile one of `OPERATIONS` in a process of its own, where Triton compiles and does not interpret."""
+    command = [sys.executable, "-m", "bistil_kernels.compile", operation, *["--every_form"] * every_form]
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    package = Path(__file__).parents[1]
+    environment["PYTHONPATH"] = os.pathsep.join([str(package), *filter(None, [environment.get("PYTHONPATH")])])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-4000:])
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def faults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each row that spills registers, has a stack or needs more shared memory than a device has, why."""
+    found = []
+    for one in rows:
+        limits = {"spills": 0, "stack_bytes": 0, "registers": MOST_REGISTERS}
+        limits["shared_bytes"] = SHARED_LIMITS[one["target"]]
+        found += [
+            f"{one['kernel']}, {one['configuration']}, {one['target']}: {one[name]} {name}, at most {limit}"
+            for name, limit in limits.items()
+            if one[name] > limit
+        ]
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the rows of one operation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("operation", choices=OPERATIONS)
+    parser.add_argument("--every_form", action="store_true")
+    args = parser.parse_args(argv)
+    cases = import_module(f"bistil_kernels.{args.operation}.compile_cases")
+    print(json.dumps(cases.rows(args.every_form)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Operations of our own kernels for `torch.utils.flop_counter`, counted as it counts: matrix products only.
+
+A multiply and an add are two operations. The formulas lie beside the operators that they count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from bistil_kernels.attention_map.flops import FORMULAS as OF_ATTENTION_MAP
+from bistil_kernels.hidden_state.flops import FORMULAS as OF_HIDDEN_STATE
+from bistil_kernels.linear_logits.flops import FORMULAS as OF_LINEAR_LOGITS
+from bistil_kernels.logits.flops import FORMULAS as OF_LOGITS
+from bistil_kernels.runtime.flops import FORMULAS as OF_SCALING
+from bistil_kernels.sparse.adamw.flops import FORMULAS as OF_ADAMW
+from bistil_kernels.sparse.entries.flops import FORMULAS as OF_ENTRIES
+
+# modules that define operators, each with a formula for every operator
+OPERATORS: Mapping[str, Mapping[str, Callable[..., int]]] = {
+    "attention_map.fused": OF_ATTENTION_MAP,
+    "hidden_state.fused": OF_HIDDEN_STATE,
+    "linear_logits.fused": OF_LINEAR_LOGITS,
+    "logits.fused": OF_LOGITS,
+    "runtime.scaling": OF_SCALING,
+    "sparse.adamw.fused": OF_ADAMW,
+    "sparse.entries.fused": OF_ENTRIES,
+}
+
+
+def formulas() -> dict[Any, Callable[..., int]]:
+    """Map each operator of `bistil_kernels` to its formula; import the modules that define them, and so Triton.
+
+    Empty where Triton is not installed: then there are no operators.
+    """
+    if find_spec("triton") is None:
+        return {}
+    found: dict[Any, Callable[..., int]] = {}
+    for module, of_module in OPERATORS.items():
+        import_module(f"bistil_kernels.{module}")
+        found |= {getattr(torch.ops.bistil_kernels, name): formula for name, formula in of_module.items()}
+    return found

@@ -1,0 +1,25 @@
+"""Operations of the hidden-state loss, as `bistil_kernels.flops` counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bistil_kernels.runtime.flops import Shape
+
+
+def hidden_state(
+    student: Sequence[Shape],
+    teacher: Sequence[Shape],
+    mask: Shape | None,
+    projections: Sequence[Shape] | None,
+    *args: Any,
+    **kwargs: Any,
+) -> int:
+    """The teacher's projection to the student's width, where there is one."""
+    if projections is None:
+        return 0
+    return sum(2 * s[0] * s[1] * p[0] * p[1] for s, p in zip(student, projections))
+
+
+FORMULAS = {"hidden_state": hidden_state}

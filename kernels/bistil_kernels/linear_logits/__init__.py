@@ -1,0 +1,1 @@
+"""KL divergence between the logits of two linear heads."""

@@ -1,0 +1,34 @@
+"""Operations of the KL of two linear heads, as `bistil_kernels.flops` counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bistil_kernels.runtime.flops import Shape
+
+
+def linear_distillation_kl(
+    hidden: Shape,
+    weight: Shape,
+    bias: Shape | None,
+    teacher_hidden: Shape,
+    teacher_weight: Shape,
+    teacher_bias: Shape | None,
+    temperature: float,
+    labels: Shape | None,
+    alpha_ce: float,
+    ignore_index: int,
+    wanted: Sequence[bool],
+    **kwargs: Any,
+) -> int:
+    """Both logits, and the gradients of hidden states and weight where wanted; all positions as if they counted.
+
+    Logits computed a second time, chunk by chunk, are not counted: that is a matter of memory, not of the model.
+    """
+    positions, width = hidden
+    product = 2 * positions * width * weight[0]
+    return product * (1 + bool(wanted[0]) + bool(wanted[1])) + 2 * positions * teacher_hidden[1] * teacher_weight[0]
+
+
+FORMULAS = {"linear_distillation_kl": linear_distillation_kl}

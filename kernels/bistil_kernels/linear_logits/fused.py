@@ -1,0 +1,177 @@
+"""`linear_distillation_kl` on CUDA: products by cuBLAS, everything else by Triton kernels, in chunks of the vocabulary.
+
+N positions, n of which count, V vocabulary entries, Ds and Dt the widths, e bytes an element.
+
+Logits exist in fp32 chunks of C of the student and of the teacher, always in the same memory (`chunk_shape` says
+how many). A first sweep over the chunks finds each position's log-sum-exps; a second one, backwards, forms each chunk
+again (but the first, which is there still), its gradient, and that chunk of the weight's gradient, so that weights are
+read twice and nothing of a weight's size is ever accumulated. Memory beyond inputs and returned gradients: 10·C bytes
+(12 in fp32), 4·n·Ds for the hidden states' gradient and 4·v·Ds for a chunk of v entries of the weight's (both in bf16
+alone, and the latter only where n is more than `MOST_ROWS`), and 64·n; with labels copies of the hidden states that
+count, and of their gradient. fp16 cannot hold gradients before they have met their loss scale: beside those returned
+they are there in fp32, 4·(N + V)·Ds, until backward is over. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term
+again for the second sweep. Bytes moved beside the products' operands: 16·n·V a sweep (logits written and read) and
+3·e·n·V (their gradient written, read twice), from the L2 cache where chunks fit.
+What is fused: between the products, one kernel takes a chunk of both heads' logits into the running statistics (bias,
+temperature, softmaxes, KL and cross-entropy in one reading), and one turns a chunk into its gradient. The products
+themselves are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. Those of fp32 stay fp32, even
+where a program allows TF32 elsewhere.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bistil_kernels.linear_logits.chunks import Chunks, part
+from bistil_kernels.linear_logits.products import add_product
+from bistil_kernels.runtime.pairs import device_of
+from bistil_kernels.runtime.precision import ieee_products, kept_dtype, without_autocast
+from bistil_kernels.runtime.scaling import scaled
+
+
+def linear_distillation_kl(
+    student: tuple[Tensor, Tensor, Tensor | None],
+    teacher: tuple[Tensor, Tensor, Tensor | None],
+    temperature: float,
+    labels: Tensor | None,
+    alpha_ce: float,
+    ignore_index: int,
+) -> Tensor:
+    """`bistil_kernels.linear_distillation_kl` of (hidden, weight, bias) in fp32, bf16 or fp16, checked already, on a
+    CUDA device (on a CPU only under Triton's interpreter). Under autocast hidden states and weights are cast to its
+    dtype first, as by `torch.nn.functional.linear`."""
+    device = student[0].device.type
+    if torch.is_autocast_enabled(device):
+        student, teacher = (_cast(*head, torch.get_autocast_dtype(device)) for head in (student, teacher))
+    wanted = [x is not None and x.requires_grad and torch.is_grad_enabled() for x in student]
+    targets = [None if x is None else x.detach() for x in teacher]
+    op = torch.ops.bistil_kernels.linear_distillation_kl
+    return op(*student, *targets, float(temperature), labels, float(alpha_ce), ignore_index, wanted)[0]
+
+
+def _cast(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    return hidden.to(dtype), weight.to(dtype), bias
+
+
+def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Value [], ones fp32 [3], and the gradients, for upstream ones, of hidden, weight and bias ([0] if not wanted)."""
+    hidden = student[0]
+    assert hidden is not None
+    value, ones = (hidden.new_full(shape, start, dtype=torch.float32) for shape, start in (((), 0.0), ((3,), 1.0)))
+    likes = [hidden if x is None else x for x in student]
+    gradients = [hidden.new_empty(x.shape if w else (0,), dtype=kept_dtype(x.dtype)) for x, w in zip(likes, wanted)]
+    return value, ones, gradients
+
+
+def _value_and_gradients(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    teacher_hidden: Tensor,
+    teacher_weight: Tensor,
+    teacher_bias: Tensor | None,
+    temperature: float,
+    labels: Tensor | None,
+    alpha_ce: float,
+    ignore_index: int,
+    wanted: list[bool],
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    value, ones, gradients = _buffers([hidden, weight, bias], wanted)
+    counting = None
+    if labels is not None:  # positions that do not count are not computed: worth waiting for their number
+        counting = (labels != ignore_index).nonzero().squeeze(1)
+        hidden, teacher_hidden, labels = (x.index_select(0, counting) for x in (hidden, teacher_hidden, labels))
+    bias, teacher_bias = (None if x is None else x.contiguous() for x in (bias, teacher_bias))
+    if not hidden.shape[0] or not weight.shape[0]:
+        return value, ones, [x.zero_() for x in gradients]
+    student, teacher = [hidden, weight, bias], [teacher_hidden, teacher_weight, teacher_bias]
+    with device_of(hidden), without_autocast(hidden.device), ieee_products():
+        chunks = Chunks(student, teacher, temperature, labels, alpha_ce)
+        for c in chunks.columns:
+            for r in chunks.rows:
+                chunks.accumulate(r, c)
+        chunks.finish(value)
+        if chunks.labels is not None:  # a device does not refuse a label that is none: the loss tells
+            outside = ((chunks.labels < 0) | (chunks.labels >= weight.shape[0])).any()
+            value.masked_fill_(outside, torch.nan)
+        if any(wanted):
+            _differentiate(chunks, counting, wanted, gradients)
+    return value, ones, gradients
+
+
+def _differentiate(chunks: Chunks, counting: Tensor | None, wanted: list[bool], gradients: list[Tensor]) -> None:
+    """Fill the wanted gradients, for upstream 1."""
+    d_hidden, d_weight, d_bias = gradients
+    hidden, weight, of_mean = chunks.hidden, chunks.weight, 1.0 / chunks.n
+    buffer = torch.empty_like(chunks.student, dtype=hidden.dtype if hidden.dtype == weight.dtype else torch.float32)
+    of_hidden = accumulator = d_hidden
+    if wanted[0] and (counting is not None or d_hidden.dtype != torch.float32):
+        of_hidden = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
+    direct = len(chunks.rows) == 1 or d_weight.dtype == torch.float32
+    if wanted[1] and not direct:
+        accumulator = d_weight.new_empty(chunks.columns[0].stop, d_weight.shape[1], dtype=torch.float32)
+    for c in reversed(chunks.columns):
+        of_weight = part(d_weight, c) if direct else accumulator[: c.stop - c.start]
+        weight_c, of_bias = part(weight, c), None
+        for r in reversed(chunks.rows):
+            d_logits = chunks.differentiate(r, c, buffer)
+            if wanted[0]:
+                add_product(part(of_hidden, r), d_logits, weight_c, of_mean, first=c is chunks.columns[-1])
+            if wanted[1]:
+                add_product(of_weight, d_logits.t(), part(hidden, r), of_mean, first=r is chunks.rows[-1])
+            if wanted[2]:
+                more = d_logits.sum(0, dtype=torch.float32)
+                of_bias = more if of_bias is None else of_bias.add_(more)
+        if wanted[1] and not direct:
+            d_weight[c].copy_(of_weight)
+        if of_bias is not None:
+            torch.mul(of_bias, of_mean, out=d_bias[c])
+    if wanted[0] and counting is not None:
+        d_hidden.zero_().index_copy_(0, counting, of_hidden.to(d_hidden.dtype))
+    elif of_hidden is not d_hidden:
+        d_hidden.copy_(of_hidden)
+
+
+_forward = torch.library.custom_op(
+    "bistil_kernels::linear_distillation_kl",
+    _value_and_gradients,
+    mutates_args=(),
+    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor teacher_hidden, Tensor teacher_weight,"
+    " Tensor? teacher_bias, float temperature, Tensor? labels, float alpha_ce, int ignore_index, bool[] wanted)"
+    " -> (Tensor, Tensor, Tensor[])",
+)
+
+
+@_forward.register_fake
+def _(hidden, weight, bias, teacher_hidden, teacher_weight, teacher_bias, temperature, labels, *rest):
+    return _buffers([hidden, weight, bias], rest[-1])
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, list[Tensor]]) -> None:
+    _, ones, gradients = output
+    ctx.wanted = inputs[-1]
+    ctx.dtypes = [None if x is None else x.dtype for x in inputs[:3]]
+    ctx.mark_non_differentiable(ones, *gradients)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(ones, *gradients)
+
+
+def _backward(ctx: Any, upstream: Tensor | None, *_: object) -> tuple[Tensor | None, ...]:
+    ones, *gradients = ctx.saved_tensors
+    found: list[Tensor | None] = [None] * 3
+    at = [i for i in range(3) if ctx.wanted[i] and upstream is not None]
+    if at and upstream is not None:
+        kept, dtypes = [gradients[i] for i in at], [ctx.dtypes[i] for i in at]
+        for i, x in zip(at, scaled(kept, ones[: len(at)], upstream.reshape(1).expand(len(at)), dtypes)):
+            found[i] = x
+    return (*found, *[None] * 8)
+
+
+_forward.register_autograd(_backward, setup_context=_setup_context)

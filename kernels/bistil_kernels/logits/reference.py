@@ -1,0 +1,85 @@
+"""KL divergence between teacher and student distributions over a vocabulary.
+
+N positions, V vocabulary entries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
+
+CHUNK = 1 << 20  # elements of logits worked on at once
+
+
+def distillation_kl(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, valid: Tensor | None = None
+) -> Tensor:
+    """KL(teacher ‖ student) of softmax(logits / temperature), its mean over valid positions; no temperature² factor.
+
+    Args:
+        student_logits: [N, V], floating point.
+        teacher_logits: [N, V]; gets no gradient.
+        temperature: positive; 2 in BiStil's task phase.
+        valid: bool [N], True on positions that count; None when all do.
+
+    Returns:
+        fp32 scalar (float64 for float64 students); 0 when nothing is valid.
+
+    Raises:
+        ValueError: shapes or temperature do not fit.
+
+    On CUDA see `logits.fused`: 3·N·V·e to 5·N·V·e bytes moved, and beyond 8192 entries no [N, V] buffer. Elsewhere
+    rows are worked on in chunks and the gradient is computed together with the value: 3·N·V·e bytes moved, one [N, V]
+    buffer (the gradient), none when the student needs none.
+    """
+    if student_logits.dim() != 2 or student_logits.shape != teacher_logits.shape:
+        shapes = f"{list(student_logits.shape)} and {list(teacher_logits.shape)}"
+        raise ValueError(f"distillation_kl: student and teacher logits are {shapes}, expected the same [N, V]")
+    if valid is not None and (valid.dtype != torch.bool or valid.shape != student_logits.shape[:1]):
+        raise ValueError(f"distillation_kl: valid is {valid.dtype} {list(valid.shape)}, expected bool [N]")
+    if not temperature > 0:
+        raise ValueError(f"distillation_kl: temperature is {temperature}, expected a positive number")
+    if dispatch.on_triton([student_logits, teacher_logits]):
+        from bistil_kernels.logits import fused
+
+        return fused.distillation_kl(student_logits, teacher_logits, temperature, valid)
+    return _DistillationKL.apply(student_logits, teacher_logits.detach(), temperature, valid)
+
+
+class _DistillationKL(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, student_NV: Tensor, teacher_NV: Tensor, temperature: float, valid_N: Tensor | None) -> Tensor:
+        dtype = compute_dtype(student_NV.dtype)
+        N, V = student_NV.shape
+        count = max(N if valid_N is None else int(valid_N.sum()), 1)
+        total = torch.zeros((), dtype=dtype, device=student_NV.device)
+        gradient = torch.empty_like(student_NV, dtype=kept_dtype(student_NV.dtype)) if ctx.needs_input_grad[0] else None
+        rows = max(1, CHUNK // max(V, 1))
+        for first in range(0, N, rows):
+            chunk = slice(first, first + rows)
+            scaled_s, scaled_t = (torch.div(x[chunk].to(dtype), temperature) for x in (student_NV, teacher_NV))
+            log_s, log_t = (torch.log_softmax(x, -1, out=x) for x in (scaled_s, scaled_t))
+            p_t = log_t.exp()
+            kl = log_t.sub_(log_s).mul_(p_t).sum(-1)
+            difference = log_s.exp_().sub_(p_t)
+            if valid_N is not None:
+                kl = kl.masked_fill(~valid_N[chunk], 0.0)
+                difference.masked_fill_(~valid_N[chunk, None], 0.0)
+            total += kl.sum()
+            if gradient is not None:
+                gradient[chunk] = difference.mul_(1.0 / (temperature * count))
+        if gradient is not None:
+            ctx.dtype = student_NV.dtype
+            ctx.save_for_backward(gradient)
+        return total / count
+
+    @staticmethod
+    @dispatch.once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return scaled(gradient, upstream, ctx.dtype), None, None, None

@@ -1,0 +1,34 @@
+"""Forms of what the operations share to compile ahead of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bistil_kernels.runtime.machine_code import CAPABILITIES, row
+
+P = 7  # mBERT at layer reduction factor 2
+
+
+def rows(every_form: bool = True) -> list[dict[str, Any]]:
+    """The resource table: the scaling of gradients, in place and into new tensors.
+
+    There are as many forms without `every_form`.
+    """
+    return [one for capability in CAPABILITIES for one in _of_scaling(capability)]
+
+
+def _of_scaling(capability: int) -> list[dict[str, Any]]:
+    from bistil_kernels.runtime import scaling as module
+
+    table = []
+    both = [(x, x, place) for x in ("bf16", "fp16", "fp32") for place in ("in place", "into a new tensor")]
+    for source, target, place in [*both, ("fp32", "fp16", "into a new tensor")]:
+        signature = {"sources": (f"*{source}",) * P, "prepared": "*fp32", "upstream": "*fp32", "elements": "i32:16"}
+        constants: dict[str, Any] = {"upstream_stride": 1}
+        if place == "in place":
+            constants["targets"] = None
+        else:
+            signature["targets"] = (f"*{target}",) * P
+        name = f"{source} {place}" if source == target else f"{source} to {target} {place}"
+        table.append(row(module.scale, name, signature, constants, module.SCALING, capability))
+    return table

@@ -1,0 +1,105 @@
+"""Gradients computed in forward meet their upstream gradient: in place, and untouched where it is as expected.
+
+P gradients, each prepared for one upstream gradient (fp32, on the device).
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# (kernels: their arguments are Triton values)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from bistil_kernels.runtime.dispatch import is_direct
+from bistil_kernels.runtime.pairs import device_of, gathered, grid, launches, picked, pointer_of
+from bistil_kernels.runtime.precision import ROUNDING, may_be_overwritten
+from bistil_kernels.runtime.rounding import rounded
+
+SCALING = {"BLOCK": 4096, "num_warps": 8}
+AGREEMENT = tl.constexpr(ROUNDING)
+
+
+def scaled(
+    gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor, dtypes: Sequence[torch.dtype]
+) -> Sequence[Tensor]:
+    """`gradients[i] · upstream[i] / prepared[i]` in `dtypes[i]`; prepared and upstream fp32 [P] on the device."""
+    direct = is_direct([*gradients, upstream])
+    if may_be_overwritten(gradients[0]) and [x.dtype for x in gradients] == list(dtypes):
+        in_place = _scale_in_place if direct else torch.ops.bistil_kernels.scale_gradients_
+        in_place(gradients, prepared, upstream)
+        return gradients
+    anew = _scale if direct else torch.ops.bistil_kernels.scale_gradients
+    return anew(gradients, prepared, upstream, [x == torch.float16 for x in dtypes])
+
+
+@triton.jit
+def scale(sources, targets, prepared, upstream, upstream_stride, elements, BLOCK: tl.constexpr):
+    """targets[p] = sources[p] · upstream[p] / prepared[p]; in place where targets is None: nothing is read or written
+    where these agree."""
+    pair = tl.program_id(1)
+    source = pointer_of(sources, pair)
+    target = source
+    if targets is not None:
+        target = pointer_of(targets, pair)
+    expected, found = tl.load(prepared + pair), tl.load(upstream + pair * upstream_stride)
+    factor = tl.where(tl.abs(found - expected) <= tl.abs(expected) * AGREEMENT, 1.0, found / expected)
+    last = elements
+    if targets is None:
+        last = tl.where(factor == 1.0, 0, elements)
+    for first in range(tl.program_id(0).to(tl.int64) * BLOCK, last, tl.num_programs(0) * BLOCK):
+        i = first + tl.arange(0, BLOCK)
+        x = tl.load(source + i, mask=i < elements, other=0.0).to(tl.float32) * factor
+        tl.store(target + i, rounded(x, target.dtype.element_ty), mask=i < elements)
+
+
+def _scale_into(
+    targets: Sequence[Tensor] | None, sources: Sequence[Tensor], prepared: Tensor, upstream: Tensor
+) -> None:
+    """`targets`: None for in place."""
+    contiguous = [(x.dtype, y.dtype, x.numel()) for x, y in zip(sources, targets or sources)]
+    with device_of(prepared):
+        for pairs in launches(contiguous):
+            some, into = picked(sources, pairs), None if targets is None else picked(targets, pairs)
+            up, elements = gathered(upstream, pairs), some[0].numel()
+            programs = grid(elements, SCALING["BLOCK"], len(pairs))
+            scale[programs](some, into, gathered(prepared, pairs), up, up.stride(0), elements, **SCALING)
+
+
+def _scale_in_place(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor) -> None:
+    _scale_into(None, gradients, prepared, upstream)
+
+
+torch.library.custom_op(
+    "bistil_kernels::scale_gradients_",
+    _scale_in_place,
+    mutates_args=("gradients",),
+    schema="(Tensor(a!)[] gradients, Tensor prepared, Tensor upstream) -> ()",
+)
+
+
+def _buffers(gradients: Sequence[Tensor], to_fp16: Sequence[bool]) -> list[Tensor]:
+    return [torch.empty_like(x, dtype=torch.float16 if half else x.dtype) for x, half in zip(gradients, to_fp16)]
+
+
+def _scale(gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor, to_fp16: Sequence[bool]) -> list[Tensor]:
+    targets = _buffers(gradients, to_fp16)
+    _scale_into(targets, gradients, prepared, upstream)
+    return targets
+
+
+_operator = torch.library.custom_op(
+    "bistil_kernels::scale_gradients",
+    _scale,
+    mutates_args=(),
+    schema="(Tensor[] gradients, Tensor prepared, Tensor upstream, bool[] to_fp16) -> Tensor[]",
+)
+
+
+@_operator.register_fake
+def _(gradients, prepared, upstream, to_fp16):
+    return _buffers(gradients, to_fp16)

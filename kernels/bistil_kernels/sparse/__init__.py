@@ -1,0 +1,1 @@
+"""K trained values of a model's weights."""

@@ -1,0 +1,1 @@
+"""AdamW over K values."""

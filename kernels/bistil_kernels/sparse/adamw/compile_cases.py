@@ -1,0 +1,43 @@
+"""Forms of sparse updates to compile ahead of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bistil_kernels.runtime.machine_code import CAPABILITIES, row
+
+STEPS = 8  # a table of 128 to 255 tensors
+TABLE = {"table": "*i64", "P": "i32"}
+SCALARS = ("decay", "step_size", "one_minus_beta1", "beta2", "one_minus_beta2", "root_of_correction2", "eps")
+
+
+def rows(every_form: bool = True) -> list[dict[str, Any]]:
+    """The resource table. Each kernel for bf16, fp16 and fp32 weights, int32 and int64 indices, aligned and not.
+
+    Without `every_form` one or two forms of each launch configuration.
+    """
+    return [one for capability in CAPABILITIES for one in _of_updates(capability, every_form)]
+
+
+def _of_updates(capability: int, every_form: bool) -> list[dict[str, Any]]:
+    import triton.language as tl
+
+    from bistil_kernels.sparse.adamw import fused as module
+
+    of_weight, of_delta, write = "weight's gradient", "delta's", "write"
+    bf16, fp32, int32, int64 = tl.bfloat16, tl.float32, tl.int32, tl.int64
+    forms = [(x, x, int32, kind, True) for x in (bf16, tl.float16, fp32) for kind in (of_weight, of_delta, write)]
+    if every_form:
+        forms += [(bf16, bf16, int64, kind, True) for kind in (of_weight, of_delta, write)]
+        forms += [(bf16, fp32, int32, of_weight, True), (fp32, bf16, int32, of_weight, True)]
+        forms += [(bf16, bf16, int32, of_weight, False)]
+    found = []
+    for weight, gradient, index, kind, aligned in forms:
+        constants = {"ADAMW": kind != write, "DENSE": kind == of_weight, "WEIGHT": weight, "INDEX": index}
+        constants |= {"GRADIENT": gradient if kind == of_weight else fp32, "STEPS": STEPS, "ALIGNED": aligned}
+        name = f"{weight} {kind}{f' in {gradient}' if gradient != weight else ''}"
+        name += f"{', int64 indices' if index == int64 else ''}{'' if aligned else ', not aligned'}"
+        types = {**TABLE, **dict.fromkeys(SCALARS, "fp32")}
+        settings = module.UPDATING if weight == fp32 else module.UPDATING_16
+        found.append(row(module.update_deltas, name, types, constants, settings, capability))
+    return found

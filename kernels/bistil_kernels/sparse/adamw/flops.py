@@ -1,0 +1,7 @@
+"""Operations of sparse updates: no matrix products."""
+
+from __future__ import annotations
+
+from bistil_kernels.runtime.flops import no_products
+
+FORMULAS = {"write_deltas": no_products}

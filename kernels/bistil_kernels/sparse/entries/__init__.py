@@ -1,0 +1,1 @@
+"""Read and write single entries of large tensors."""

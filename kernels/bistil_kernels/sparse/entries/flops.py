@@ -1,0 +1,7 @@
+"""Operations of reading and writing entries: no matrix products."""
+
+from __future__ import annotations
+
+from bistil_kernels.runtime.flops import no_products
+
+FORMULAS = {"gather_at": no_products, "swap_in": no_products}

@@ -1,0 +1,120 @@
+"""Reading and writing a few positions of large tensors: gradients at the trained positions, sparse differences.
+
+K positions of a tensor, as flat row-major indices: int32 where the tensor has fewer than 2³¹ entries, else int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.sparse.types import BITS
+
+
+@overload
+def gather_at(dense_grad: Tensor, indices: Tensor) -> Tensor: ...
+@overload
+def gather_at(dense_grad: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]: ...
+def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+    """The entries of `dense_grad` at `indices`; for sequences, of each tensor (on CUDA in one launch).
+
+    Args:
+        dense_grad: any shape and dtype; or several.
+        indices: int32 or int64 [K] for each, flat row-major, in range. Not checked on CUDA: that would wait for it.
+
+    Returns:
+        [K], of the tensor's dtype; a list for sequences. No gradient flows through it.
+
+    Raises:
+        ValueError: numbers of tensors or devices differ, or indices are not 1-D integers.
+
+    Bytes moved, e an element: the indices (4 or 8 K), e·K written, and the touched 32-byte sectors of the tensor: a
+    share 1 − (1 − ρ)^(32/e) of it for a random mask of density ρ (at ρ = 8 %: 49 % in fp32, 74 % in bf16).
+    """
+    if isinstance(dense_grad, Tensor):
+        return gather_at([dense_grad], [indices])[0]  # type: ignore[list-item]
+    _check("gather_at", dense_grad, indices)
+    if dispatch.on_triton(dense_grad):
+        from bistil_kernels.sparse.entries import fused
+
+        return fused.gather_at(dense_grad, list(indices))
+    return [_picked(x.detach(), i) for x, i in zip(dense_grad, indices)]
+
+
+@overload
+def swap_in(weight: Tensor, indices: Tensor, values: Tensor) -> Tensor: ...
+@overload
+def swap_in(weight: Sequence[Tensor], indices: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]: ...
+def swap_in(
+    weight: Tensor | Sequence[Tensor], indices: Tensor | Sequence[Tensor], values: Tensor | Sequence[Tensor]
+) -> Tensor | list[Tensor]:
+    """Write `values` at `indices` of `weight`, in place, and return what was there.
+
+    Bits are moved, never computed with, so `swap_in(weight, indices, old)` is the exact inverse, for NaN and −0 too.
+
+    Args:
+        weight: any shape; or several. Changed in place.
+        indices: int32 or int64 [K] for each, flat row-major, in range (not checked on CUDA), no index twice.
+        values: [K] for each, of the weight's dtype.
+
+    Returns:
+        The old values [K]; a list for sequences.
+
+    Raises:
+        ValueError: numbers of tensors, devices, shapes or dtypes differ, or indices are not 1-D integers.
+
+    Bytes moved, e an element: the indices (4 or 8 K), 2·e·K of values, and twice the touched sectors (see `gather_at`).
+    """
+    if isinstance(weight, Tensor):
+        return swap_in([weight], [indices], [values])[0]  # type: ignore[list-item]
+    _check("swap_in", weight, indices)
+    if len(weight) != len(values):
+        raise ValueError(f"swap_in: {len(weight)} tensors, values for {len(values)}")
+    for n, (x, index, new) in enumerate(zip(weight, indices, values)):
+        if new.shape != index.shape or new.dtype != x.dtype or new.device != x.device:
+            found, expected = f"{new.dtype} {list(new.shape)} on {new.device}", f"{x.dtype} {list(index.shape)}"
+            raise ValueError(f"swap_in: values {n} are {found}, expected {expected} on {x.device}")
+    if dispatch.on_triton(weight):
+        from bistil_kernels.sparse.entries import fused
+
+        return fused.swap_in(weight, list(indices), list(values))
+    return [_swap(x.detach(), i, new.detach()) for x, i, new in zip(weight, indices, values)]
+
+
+def _swap(weight: Tensor, index: Tensor, new: Tensor) -> Tensor:
+    old = _picked(weight, index)
+    put(weight, index, new)
+    return old
+
+
+# On CPUs the quickest differ: index_select and scatter_ on one thread, take (which shares the work) and index_copy_ on
+# several, by a quarter to two fifths.
+def _picked(x: Tensor, index: Tensor) -> Tensor:
+    if x.is_contiguous() and torch.get_num_threads() == 1:
+        return x.view(-1).index_select(0, index)
+    return torch.take(x, index.long())
+
+
+def put(x: Tensor, index: Tensor, values: Tensor) -> None:
+    """Write `values` at the flat `index` of `x`, none twice, in plain PyTorch, whatever the strides."""
+    if x.is_contiguous():
+        bits = BITS[x.element_size()]
+        flat, new = x.view(-1).view(bits), values.view(bits)
+        write = flat.scatter_ if torch.get_num_threads() == 1 else flat.index_copy_
+        write(0, index.long(), new)
+    else:
+        x.put_(index.long(), values)
+
+
+def _check(name: str, tensors: Sequence[Tensor], indices: Tensor | Sequence[Tensor]) -> None:
+    if len(tensors) != len(indices):
+        raise ValueError(f"{name}: {len(tensors)} tensors, indices for {len(indices)}")
+    for n, (x, index) in enumerate(zip(tensors, indices)):
+        if index.device != x.device:
+            raise ValueError(f"{name}: tensor {n} is on {x.device}, its indices on {index.device}")
+        if index.dim() != 1 or index.dtype not in (torch.int32, torch.int64):
+            raise ValueError(f"{name}: indices {n} are {index.dtype} {list(index.shape)}, expected int32 or int64 [K]")

@@ -1,0 +1,1 @@
+"""Choose the K entries that moved most."""

@@ -1,0 +1,158 @@
+"""The K entries that moved most, over many tensors (LT-SFT's choice of what to train, arXiv 2110.07560)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bistil_kernels.runtime import dispatch
+from bistil_kernels.sparse.types import Pairs, index_dtype
+
+# |θ1 − θ0| in fp32 is not negative, so its bits order as it does; they are looked at eight at a time from the top.
+DIGITS = ((23, 8), (15, 8), (7, 8), (0, 7))  # (lowest bit, bits)
+NOT_FINITE = 255  # the highest exponent
+CHUNK = 1 << 20  # entries worked on at once
+
+
+@dispatch.outside_compiled_code  # waits for the device; sizes of the results depend on the values
+def top_k_delta(
+    pairs: Pairs,
+    k: int,
+    *,
+    all_reduce: Callable[[Tensor], None] | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> list[Tensor]:
+    """The `k` largest |θ1 − θ0| over all pairs, exactly; equals go to the earlier pair, then to the lower flat index.
+
+    Differences are taken in fp32. With fewer than `k` entries all are chosen.
+
+    Args:
+        pairs: (θ1, θ0), each of one shape and one device, fp32, bf16 or fp16.
+        k: how many, at least 0.
+        all_reduce: sums an int64 tensor over ranks in place (`torch.distributed.all_reduce`), where each rank holds
+            only a slice of every pair: rank r the r-th of the flat tensor (empty ones are fine). The answer is the one
+            of a single rank. Where every rank holds everything, leave it out: every rank finds the same.
+        rank, world_size: of that group.
+
+    Returns:
+        For each pair the chosen flat row-major indices (within this rank's slice), ascending, int32 (int64 from 2³¹
+        entries on), on the pair's device.
+
+    Raises:
+        ValueError: negative k, pairs that do not fit, or a difference that is not finite.
+
+    Radix select: four histograms, then one pass that collects (on CUDA two, one launch each), so every entry is read
+    5 (6) times; nothing is concatenated or sorted. Memory beyond the result: a few chunks (on CUDA: 8 bytes for every
+    4096 entries, and the histograms). Waits for the device.
+    """
+    _check(pairs, k)
+    if not pairs:
+        return []
+    if dispatch.on_triton(x for pair in pairs for x in pair):
+        from bistil_kernels.sparse.top_k import fused
+
+        worker: _Worker = fused.Worker(pairs)
+    else:
+        worker = _Reference(pairs)
+    threshold, of_equals = _find_threshold(worker, k, all_reduce or (lambda _: None))
+    quotas = _share(worker.count_equal(threshold), of_equals, all_reduce, rank, world_size)
+    return worker.collect(threshold, quotas)
+
+
+class _Worker(Protocol):
+    """What has to read the tensors. A key is the fp32 bits of a |θ1 − θ0|."""
+
+    def histogram(self, prefix: int, shift: int, bits: int) -> Tensor:
+        """int64 [2^bits]: of the digit at `shift` of the keys whose higher bits are `prefix`."""
+        ...
+
+    def count_equal(self, key: int) -> Tensor:
+        """int64 [P]: how many keys of each pair are `key`; called once, before `collect`."""
+        ...
+
+    def collect(self, key: int, quotas: list[int]) -> list[Tensor]:
+        """For each pair the indices of greater keys and of its first `quota` equal ones, ascending."""
+        ...
+
+
+def _find_threshold(worker: _Worker, k: int, all_reduce: Callable[[Tensor], None]) -> tuple[int, int]:
+    """(key, m): chosen are all greater keys and m equal ones."""
+    key = 0
+    for shift, bits in DIGITS:
+        counts = worker.histogram(key, shift, bits)
+        all_reduce(counts)
+        at_least = counts.cpu().flip(0).cumsum(0).flip(0)  # how many have this digit or a higher one
+        if shift == DIGITS[0][0]:
+            if at_least[NOT_FINITE]:
+                raise ValueError(f"top_k_delta: {int(at_least[NOT_FINITE])} differences are not finite")
+            k = min(k, int(at_least[0]))
+        digit = int((at_least >= k).nonzero()[-1]) if k else len(counts) - 1
+        k -= int(at_least[digit + 1]) if digit + 1 < len(counts) else 0
+        key = key << bits | digit
+    return key, k
+
+
+def _share(
+    counts_P: Tensor, of_equals: int, all_reduce: Callable[[Tensor], None] | None, rank: int, world_size: int
+) -> list[int]:
+    """How many of its equal keys each of this rank's slices may choose: slices come pair by pair, then by rank."""
+    counts_PR = counts_P.new_zeros(len(counts_P), world_size)
+    counts_PR[:, rank] = counts_P
+    if all_reduce is not None:
+        all_reduce(counts_PR)
+    counts_PR = counts_PR.cpu()
+    earlier_PR = counts_PR.flatten().cumsum(0).view_as(counts_PR) - counts_PR
+    return torch.minimum((of_equals - earlier_PR).clamp(min=0), counts_PR)[:, rank].tolist()
+
+
+class _Reference:
+    """`_Worker` in plain PyTorch, a chunk at a time."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = [(after.detach().reshape(-1), before.detach().reshape(-1)) for after, before in pairs]
+
+    def _keys(self, pair: tuple[Tensor, Tensor]) -> Iterator[tuple[int, Tensor]]:
+        for first in range(0, len(pair[0]), CHUNK):
+            after, before = (x[first : first + CHUNK].float() for x in pair)
+            yield first, (after - before).abs_().view(torch.int32)
+
+    def histogram(self, prefix: int, shift: int, bits: int) -> Tensor:
+        total = torch.zeros(1 << bits, dtype=torch.int64)
+        for pair in self.pairs:
+            for _, keys in self._keys(pair):
+                if shift != DIGITS[0][0]:
+                    keys = keys[keys >> (shift + bits) == prefix]
+                total += torch.bincount((keys >> shift) & ((1 << bits) - 1), minlength=1 << bits).to(total.device)
+        return total.to(self.pairs[0][0].device)
+
+    def count_equal(self, key: int) -> Tensor:
+        counts = [sum(int((keys == key).sum()) for _, keys in self._keys(pair)) for pair in self.pairs]
+        return torch.tensor(counts, device=self.pairs[0][0].device)
+
+    def collect(self, key: int, quotas: list[int]) -> list[Tensor]:
+        found = []
+        for pair, quota in zip(self.pairs, quotas):
+            parts = [torch.empty(0, dtype=torch.int64, device=pair[0].device)]
+            for first, keys in self._keys(pair):
+                chosen = keys > key
+                equal = (keys == key).nonzero().squeeze(1)[:quota]
+                quota -= len(equal)
+                chosen[equal] = True
+                parts.append(chosen.nonzero().squeeze(1) + first)
+            found.append(torch.cat(parts).to(index_dtype(len(pair[0]))))
+        return found
+
+
+def _check(pairs: Pairs, k: int) -> None:
+    if k < 0:
+        raise ValueError(f"top_k_delta: k is {k}, expected at least 0")
+    for i, (after, before) in enumerate(pairs):
+        if after.shape != before.shape or after.device != before.device:
+            raise ValueError(f"top_k_delta: pair {i}: {list(after.shape)} against {list(before.shape)}")
+        for x in (after, before):
+            if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+                raise ValueError(f"top_k_delta: pair {i} is {x.dtype}, expected fp32, bf16 or fp16")

@@ -1,0 +1,61 @@
+"""What the sparse operations take and hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Pairs = Sequence[tuple[Tensor, Tensor]]
+
+# bits are moved as integers, so that nothing on the way can change one
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def index_dtype(size: int) -> torch.dtype:
+    """The narrowest dtype that can index `size` entries."""
+    return torch.int32 if size <= torch.iinfo(torch.int32).max else torch.int64
+
+
+@dataclass(eq=False)
+class SparseDelta:
+    """A weight that differs from its start at K positions only: there it holds start + delta, rounded once.
+
+    Attributes:
+        weight: the model's weight, any shape and floating dtype; only these K positions of it are ever written. A tied
+            weight is one weight: one delta serves all its uses.
+        indices_K: int32 (int64 beyond 2³¹ entries) [K], flat row-major, strictly ascending.
+        start_K: [K] in the weight's dtype, what the weight held at first.
+        delta_K: fp32 parameter [K], 0 at first.
+    """
+
+    weight: Tensor
+    indices_K: Tensor
+    start_K: Tensor
+    delta_K: nn.Parameter
+
+    @classmethod
+    def of(cls, weight: Tensor, indices: Tensor) -> SparseDelta:
+        """Begin at what `weight` holds now.
+
+        Raises:
+            ValueError: indices that are not strictly ascending integers within the weight, or an integer weight.
+        """
+        size = weight.numel()
+        if indices.dim() != 1 or indices.dtype not in (torch.int32, torch.int64):
+            raise ValueError(f"SparseDelta: indices are {indices.dtype} {list(indices.shape)}, expected integers [K]")
+        if len(indices) and (indices[0] < 0 or indices[-1] >= size or not bool((indices[1:] > indices[:-1]).all())):
+            raise ValueError(f"SparseDelta: indices are not strictly ascending in 0..{size - 1}")
+        if not weight.is_floating_point():
+            raise ValueError(f"SparseDelta: the weight is {weight.dtype}, expected a floating dtype")
+        narrow = torch.int32 if size <= torch.iinfo(torch.int32).max else torch.int64
+        start = torch.take(weight.detach(), indices.to(weight.device).long())
+        delta = nn.Parameter(torch.zeros(len(indices), dtype=torch.float32, device=weight.device))
+        return cls(weight, indices.to(weight.device, narrow), start, delta)
+
+    def values(self) -> Tensor:
+        """start + delta [K] in the weight's dtype: the sum is taken in fp32 (float64 for float64) and rounded once."""
+        total = self.start_K.to(torch.promote_types(self.start_K.dtype, torch.float32)) + self.delta_K.detach()
+        return total.to(self.weight.dtype)

@@ -1,0 +1,176 @@
+"""The attention-map loss's Triton kernels, on CPU tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from bistil_kernels.attention_map import fused, settings
+from bistil_kernels.attention_map.fused import attention_map_loss
+from bistil_kernels.runtime import pairs
+from kernel_cases.attention_map import (  # noqa: F401
+    plain,
+    queries_keys,
+    test_a_padded_batch_counts_like_its_sequences_cut_to_length,
+    test_an_upstream_gradient_told_beforehand_changes_no_gradient,
+    test_is_as_exact_where_maps_are_peaked_and_close,
+    test_padding_may_hold_garbage,
+)
+from kernel_cases.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
+from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import checkpoint
+
+
+@pytest.fixture(autouse=True)
+def poisoned() -> Iterator[None]:
+    """What is not written holds NaN."""
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps span several tiles, as at real lengths."""
+    for table in (settings.FORWARD, settings.BACKWARD):
+        for one in table.values():
+            monkeypatch.setitem(one, "OWN", 16)
+            monkeypatch.setitem(one, "OTHER", 16)
+
+
+def call(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
+    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries)
+
+
+def check(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool = True) -> None:
+    """Gradients are compared where fp16 can hold them."""
+    scale = 4096.0 if x[0].dtype == torch.float16 else 1.0
+    assert_as_exact_as_plain(
+        lambda x: call(list(x), mask, kind, mask_queries) * scale,
+        lambda x: plain(x, mask, kind, mask_queries) * scale,
+        x,
+        trained=2,
+    )
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("mask_name", MASKS)
+@pytest.mark.parametrize("mask_queries", [True, False])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_queries: bool, dtype: torch.dtype) -> None:
+    H = 2 if dtype == torch.bfloat16 else 1  # the interpreter is slow
+    check(queries_keys(2, H, 7, 4, 6, dtype), draw_mask(mask_name, 2, 7), kind, mask_queries)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+@pytest.mark.parametrize("mask_name", ["none given", "right padding"])
+@pytest.mark.parametrize("length", [37, 32], ids=["the last tile cut", "whole tiles"])
+def test_is_as_exact_over_several_tiles(kind: str, dtype: torch.dtype, mask_name: str, length: int) -> None:
+    check(queries_keys(2, 1, length, 20, 9, dtype), draw_mask(mask_name, 2, length), kind)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("mask_name", [name for name in MASKS if name != "none given"])
+@pytest.mark.parametrize("mask_queries", [True, False])
+def test_is_as_exact_where_whole_tiles_are_padding(mask_name: str, mask_queries: bool) -> None:
+    mask = draw_mask(mask_name, 3, 70)
+    assert mask is not None
+    mask[0, 20:] = False
+    check(queries_keys(3, 1, 70, 8, 8, torch.float32), mask, "mse", mask_queries)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(("width", "dtype"), [(70, torch.float32), (130, torch.bfloat16), (1, torch.float16)])
+def test_heads_may_have_any_width(width: int, dtype: torch.dtype) -> None:
+    check(queries_keys(1, 1, 18, width, 5, dtype), None, "mse")
+
+
+def test_a_single_token_costs_nothing() -> None:
+    assert call(queries_keys(1, 1, 1, 1, 1, torch.float32), None, "mse", True).item() == 0.0
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("length", [20, 32])
+def test_equal_queries_and_keys_cost_nothing(kind: str, length: int) -> None:
+    q, k, *_ = queries_keys(1, 2, length, 4, 4, torch.float32)
+    assert call([q, k, q, k], None, kind, True).item() == 0.0
+
+
+def test_pairs_of_different_layouts_keep_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "MOST_PAIRS", 1)
+    xs = [queries_keys(1, 2, 5, d, 4, torch.float32) for d in (4, 3, 4)]
+    leaves = [y.requires_grad_() for x in xs for y in x[:2]]
+    values = attention_map_loss([(x[0], x[1]) for x in xs], [(x[2], x[3]) for x in xs], None)
+    gradients = torch.autograd.grad(values, leaves, torch.tensor([1.0, 2.0, 3.0]))
+    wanted = [plain(x, None, "mse", True) for x in xs]
+    torch.testing.assert_close(values, torch.cat(wanted))
+    for i, one in enumerate(wanted):
+        mine = torch.autograd.grad(one * (i + 1), xs[i][:2])
+        torch.testing.assert_close(list(gradients[2 * i : 2 * i + 2]), list(mine))
+
+
+def test_nothing_is_kept_or_made_beyond_statistics_and_gradients() -> None:
+    class Made(TorchDispatchMode):
+        sizes: list[int] = []  # noqa: RUF012
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            out = func(*args, **(kwargs or {}))
+            self.sizes += [x.numel() for x in tree_leaves(out) if isinstance(x, Tensor)]
+            return out
+
+    B, H, T, d = 1, 2, 48, 2
+    q, k, *teacher = queries_keys(B, H, T, d, d, torch.float32)
+    with Made() as made:
+        call([q.requires_grad_(), k.requires_grad_(), *teacher], None, "mse", True).backward()
+    assert max(made.sizes) <= 3 * B * H * T
+    assert max(made.sizes) < T * T
+
+
+def test_works_inside_a_checkpoint_and_a_compiled_function() -> None:
+    q, k, *teacher = queries_keys(1, 2, 5, 4, 4, torch.float32)
+
+    def loss(q: Tensor, k: Tensor) -> Tensor:
+        return call([q.tanh(), k, *teacher], None, "mse", True).sum()
+
+    def gradient(f) -> Tensor:  # type: ignore[no-untyped-def]
+        leaf = q.clone().requires_grad_()
+        return torch.autograd.grad(f(leaf, k), leaf)[0]
+
+    wanted = gradient(loss)
+    torch.testing.assert_close(gradient(lambda q, k: checkpoint(loss, q, k, use_reentrant=False)), wanted)
+    torch.testing.assert_close(gradient(torch.compile(loss, backend="aot_eager", fullgraph=True)), wanted)
+
+
+@pytest.mark.parametrize("mask_name", ["none given", "holes"])
+def test_a_call_past_the_dispatcher_gives_the_operators_bits(mask_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, *teacher = queries_keys(2, 2, 5, 4, 4, torch.float32)
+    leaves, mask = [q.requires_grad_(), k.requires_grad_()], draw_mask(mask_name, 2, 5)
+
+    def run() -> list[Tensor]:
+        value = call([q, k, *teacher], mask, "mse", True) * 3
+        with torch.no_grad():
+            alone = call([q, k, *teacher], mask, "mse", True)
+        return [value.detach(), alone, *torch.autograd.grad(value.sum(), leaves)]
+
+    direct = run()
+    monkeypatch.setattr(fused, "is_direct", lambda _: False)
+    assert all(torch.equal(a, b) for a, b in zip(direct, run()))
+
+
+def test_the_operators_are_registered_as_torch_wants_them() -> None:
+    x = [[y] for y in queries_keys(2, 2, 3, 4, 5, torch.float32)]
+    operators, mask = torch.ops.bistil_kernels, draw_mask("holes", 2, 3)
+    stops, stats = torch.full((2,), 3, dtype=torch.int32), [torch.rand(3, 2, 2, 3)]
+    backward = (*x, mask, stops, stats, torch.ones(1), torch.rand(1), False, True)
+    torch.library.opcheck(operators.attention_map_backward, backward)
+    x[0][0].requires_grad_()
+    for given in (mask, None):
+        torch.library.opcheck(operators.attention_map, (*x, given, True, False, 1.0, True))

@@ -1,0 +1,49 @@
+"""Every launch configuration compiles for sm_80 and sm_90, fits, and moves 16 bytes at a time where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from bistil_kernels.compile import OPERATIONS, faults, rows
+
+pytest.importorskip("triton")
+
+
+def check(operation: str, table: Sequence[Mapping[str, Any]]) -> None:
+    assert {one["target"] for one in table} == {"sm_80", "sm_90"}
+    assert faults(table) == []
+    if operation.startswith("sparse."):
+        for one in table:
+            check_width(one)
+
+
+def check_width(one: Mapping[str, Any]) -> None:
+    """What is read and written in order moves 16 bytes at a time, where its alignment allows."""
+    if "not aligned" in one["configuration"]:
+        assert one["wide_moves"] == 0, one
+    elif "int8," not in one["configuration"]:  # there a thread has no 16 bytes
+        assert one["wide_moves"] > 0, one
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_configuration_compiles_and_fits(operation: str) -> None:
+    check(operation, rows(operation))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_form_compiles_and_fits(operation: str) -> None:
+    check(operation, rows(operation, every_form=True))
+
+
+def test_what_does_not_fit_is_named() -> None:
+    fits = {"kernel": "move", "configuration": "bf16", "target": "sm_80", "registers": 255, "stack_bytes": 0}
+    fits |= {"spills": 0, "shared_bytes": 99 * 1024}
+    spills, large = {**fits, "spills": 2}, {**fits, "shared_bytes": 100 * 1024}
+    assert faults([fits, {**large, "target": "sm_90"}]) == []
+    assert faults([spills, large]) == [
+        "move, bf16, sm_80: 2 spills, at most 0",
+        "move, bf16, sm_80: 102400 shared_bytes, at most 101376",
+    ]

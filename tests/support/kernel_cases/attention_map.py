@@ -1,0 +1,99 @@
+"""The attention-map loss, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from bistil_kernels import (
+    attention_map_loss,
+)
+from torch import Tensor
+
+from kernel_cases.exactness import ALLOWANCE, assert_as_exact_as_plain, draw_mask
+
+
+def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
+    """Whole maps, then a mean over selected entries."""
+    (q_s, k_s, q_t, k_t), (B, H, T, _) = x, x[0].shape
+    real = torch.ones(B, T, dtype=torch.bool) if mask is None else mask
+    keys = real[:, None, None, :].expand(B, H, T, T)
+    bias = torch.where(keys, 0.0, -1e4).to(q_s.dtype)
+    log_s = (q_s @ k_s.transpose(-1, -2) / q_s.shape[-1] ** 0.5 + bias).log_softmax(-1)
+    log_t = (q_t @ k_t.transpose(-1, -2) / q_t.shape[-1] ** 0.5 + bias).log_softmax(-1)
+    counted = keys & (real[:, None, :, None] if mask_queries else real.any(1)[:, None, None, None])
+    if kind == "mse":
+        terms, count = (log_s.exp() - log_t.exp()).square(), int(counted.sum())
+    else:
+        terms, count = log_t.exp() * (log_t - log_s), int(counted.any(-1).sum())
+    return (terms * counted).sum()[None] / max(count, 1)
+
+
+def call(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool, upstream: float = 1.0) -> Tensor:
+    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries, upstream)
+
+
+def queries_keys(B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype) -> list[Tensor]:
+    """As a model's projections hand them out: a transposed view of [B, T, H, d]."""
+    return [torch.randn(B, T, H, d, dtype=dtype).transpose(1, 2) for d in (ds, ds, dt, dt)]
+
+
+@pytest.mark.parametrize("garbage", [torch.nan, torch.inf])
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
+    x = queries_keys(1, 2, 5, 4, 4, torch.float32)
+    mask = torch.tensor([[True, False, True, True, False]])
+    q, k = x[0].requires_grad_(), x[1].requires_grad_()
+    clean = call(x, mask, kind, True)  # with gradients too: a GPU's kernel without them may add in another order
+    with torch.no_grad():
+        for y in x:
+            y[:, :, ~mask[0]] = garbage
+    value = call(x, mask, kind, True)
+    value.backward()
+    assert torch.equal(value, clean)
+    for gradient in (q.grad, k.grad):
+        assert gradient is not None
+        assert gradient.isfinite().all()
+        assert not gradient[:, :, ~mask[0]].any()
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_a_padded_batch_counts_like_its_sequences_cut_to_length(kind: str) -> None:
+    x = queries_keys(1, 2, 9, 4, 4, torch.float32)
+    mask = (torch.arange(9) < 5)[None]
+    torch.testing.assert_close(call(x, mask, kind, True), call([y[:, :, :5] for y in x], None, kind, True))
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dtype: torch.dtype) -> None:
+    x, mask = queries_keys(2, 2, 7, 4, 4, dtype), draw_mask("right padding", 2, 7)
+    leaves = [y.requires_grad_() for y in x[:2]]
+    for upstream in (0.25, -3.0):  # as told, and not
+        told, plain = (call(x, mask, kind, True, expected) * upstream for expected in (0.25, 1.0))
+        found, wanted = (torch.autograd.grad(value.sum(), leaves) for value in (told, plain))
+        torch.testing.assert_close(found, wanted, rtol=2 * torch.finfo(dtype).eps, atol=1e-7)
+    with pytest.raises(ValueError, match="upstream"):
+        call(x, mask, kind, True, 0.0)
+
+
+def test_is_as_exact_where_maps_are_peaked_and_close() -> None:
+    torch.manual_seed(0)
+    q, k = (5.0 * x for x in queries_keys(1, 2, 64, 16, 16, torch.float32)[:2])
+    teacher = [x + 0.1 * torch.randn_like(x) for x in (q, k)]
+    assert_as_exact_as_plain(
+        lambda x: call(x, None, "mse", True) * 1e4, lambda x: plain(x, None, "mse", True) * 1e4, [q, k, *teacher], 2
+    )
+
+
+def test_equal_queries_and_keys_cost_nothing() -> None:
+    q, k, *_ = queries_keys(2, 2, 6, 4, 4, torch.float32)
+    for kind in ("mse", "kl"):
+        assert call([q, k, q, k], None, kind, True).item() == 0.0
+
+
+def test_pairs_are_independent() -> None:
+    a, b = queries_keys(1, 2, 5, 4, 4, torch.float32), queries_keys(1, 2, 5, 4, 4, torch.float32)
+    both = attention_map_loss([(a[0], a[1]), (b[0], b[1])], [(a[2], a[3]), (b[2], b[3])], None)
+    torch.testing.assert_close(both, torch.cat([call(a, None, "mse", True), call(b, None, "mse", True)]))
