@@ -17,32 +17,14 @@ from typing import Any, NamedTuple
 
 OURS = ("bistil_ds", "bistil_kernels")
 
-# What Python itself calls or defines; the last four are of named tuples, and public in spite of their underscore.
-PYTHONS = {name for kind in (object, type, dict, list, property, ModuleType) for name in dir(kind)} | set(
-    [
-        "__call__",
-        "__dataclass_fields__",
-        "__enter__",
-        "__exit__",
-        "__file__",
-        "__future__",
-        "__get__",
-        "__iter__",
-        "__len__",
-        "__main__",
-        "__missing__",
-        "__mro__",
-        "__name__",
-        "__next__",
-        "__path__",
-        "__post_init__",
-        "__version__",
-        "_asdict",
-        "_fields",
-        "_make",
-        "_replace",
-    ]
-)
+# What Python itself calls or defines.
+PYTHONS = {
+    *(name for kind in (object, type, dict, list, property, ModuleType) for name in dir(kind)),
+    *("__call__", "__enter__", "__exit__", "__get__", "__iter__", "__len__", "__missing__", "__mro__", "__next__"),
+    *("__dataclass_fields__", "__file__", "__future__", "__main__", "__name__", "__path__", "__post_init__"),
+    "__version__",
+    *("_asdict", "_fields", "_make", "_replace"),  # of named tuples: public, in spite of their underscore
+}
 
 BY_STRING = ("getattr", "hasattr", "setattr", "delattr")
 
