@@ -3,29 +3,45 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+NEXT_BIN := .venv-next/bin
+SUITE := -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
 
-.PHONY: setup demo test test-slow test-gpu lint format bench clean
+# $(call install,FOLDER): the tested set in a virtual environment
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; run make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -m venv $(1) || { echo "error: no venv module: apt install python3-venv" >&2; exit 2; }
+	DS_BUILD_OPS=0 $(1)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+endef
+
+.PHONY: setup demo test test-slow test-gpu test-next lint format bench clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "error: $(PYTHON) is older than 3.10; run make PYTHON=python3.12 ..." >&2; exit 2; }
-	@$(PYTHON) -m venv $(VENV) || { echo "error: no venv module: apt install python3-venv" >&2; exit 2; }
-	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(call install,$(VENV))
 	@touch $@
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bistil_ds.demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python $(SUITE)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+# The suite with the newest release of each library that pyproject.toml bounds from above, in a second environment.
+# NEXT="triton datasets" upgrades these alone, to find the one that breaks; TORCH=1 upgrades torch too (gigabytes).
+test-next:
+	$(call install,.venv-next)
+	DS_BUILD_OPS=0 $(NEXT_BIN)/python tests/support/next_versions.py install $(if $(TORCH),--torch) $(NEXT)
+	@rm -f .venv-next/suite.xml
+	-OMP_NUM_THREADS=1 $(NEXT_BIN)/python $(SUITE) --junitxml .venv-next/suite.xml
+	@$(NEXT_BIN)/python tests/support/next_versions.py report .venv-next/suite.xml
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,4 +56,4 @@ bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-next build *.egg-info .pytest_cache .mypy_cache .ruff_cache

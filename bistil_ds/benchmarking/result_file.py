@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,7 +54,7 @@ class ResultFile:
         seeds: Mapping[str, int] | None = None,
     ) -> None:
         _check_writable(folder)
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         kind = torch.cuda.get_device_name(device).replace(" ", "_") if device.type == "cuda" else platform.machine()
         quick = "-quick" if arguments.get("quick") else ""
         self.path = folder / f"{benchmark}{quick}-{device.type}-{kind}-{now:%Y%m%d-%H%M%S}.json"

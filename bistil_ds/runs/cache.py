@@ -18,12 +18,4 @@ def cache_folder(*parts: str) -> Path:
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: object) -> str:
-    """`hashlib.file_digest` for Python 3.10."""
-    sha = hashlib.sha256()
-    for block in iter(lambda: file.read(1 << 20), b""):  # type: ignore[attr-defined]
-        sha.update(block)
-    return sha.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

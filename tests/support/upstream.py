@@ -1,0 +1,207 @@
+"""What our code takes from other libraries without their promise to keep it, and where it lives there.
+
+`tests/test_upstream.py` searches the code for what belongs into these tables, and the libraries for what they list.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# Upstream class → method that we override → its parameters there. "=…" is a default that is not a plain value; after a
+# last "…" anything may follow.
+CALLBACK = "self, args, state, control, **kwargs"
+OVERRIDDEN: dict[str, dict[str, str]] = {
+    "argparse HelpFormatter": {
+        "_format_action_invocation": "self, action",
+        "_get_help_string": "self, action",
+    },
+    "torch Dataset": {"__getitem__": "self, index"},
+    "torch Embedding": {"forward": "self, input"},
+    "torch Function": {"backward": "ctx, *grad_outputs", "forward": "*args, **kwargs"},
+    "torch Linear": {"forward": "self, input"},
+    "torch Module": {"forward": "self, *input"},
+    "torch Optimizer": {
+        "add_param_group": "self, param_group",
+        "step": "self, closure=None",
+        "zero_grad": "self, set_to_none=True",
+    },
+    "torch Sampler": {"__iter__": "self"},
+    "torch TorchDispatchMode": {"__torch_dispatch__": "self, func, types, args=…, kwargs=None"},
+    "transformers HfArgumentParser": {"error": "self, message"},
+    "transformers PreTrainedModel": {
+        "_init_weights": "self, module",
+        "forward": "self, *input",
+        "from_pretrained": "pretrained_model_name_or_path, *model_args, config=None, …",
+    },
+    "transformers ProgressCallback": {
+        "on_evaluate": CALLBACK,
+        "on_log": "self, args, state, control, logs=None, **kwargs",
+        "on_predict": CALLBACK,
+        "on_prediction_step": "self, args, state, control, eval_dataloader=None, **kwargs",
+    },
+    "transformers Trainer": {
+        "_get_train_sampler": "self, train_dataset=None",
+        "_issue_warnings_after_load": "self, load_result",
+        "_load_best_model": "self",
+        "_load_from_checkpoint": "self, resume_from_checkpoint, model=None",
+        "_load_optimizer_and_scheduler": "self, checkpoint",
+        "_prepare_for_training": "self, max_steps, train_dataloader, resume_from_checkpoint",
+        "_save": "self, output_dir=None, state_dict=None",
+        "_save_checkpoint": "self, model, trial",
+        "_save_optimizer_and_scheduler": "self, output_dir",
+        "compute_loss": "self, model, inputs, return_outputs=False, num_items_in_batch=None",
+        "evaluate": "self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'",
+        "get_train_dataloader": "self",
+        "log": "self, logs, start_time=None",
+        "save_model": "self, output_dir=None, _internal_call=False",
+        "train": "self, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None",
+    },
+    "transformers TrainerCallback": {
+        "on_optimizer_step": CALLBACK,
+        "on_step_end": CALLBACK,
+        "on_train_begin": CALLBACK,
+        "on_train_end": CALLBACK,
+    },
+    "transformers TrainingArguments": {"__post_init__": "self"},
+}
+
+# Methods of our subclasses that override nothing: only we call them.
+OWN_METHODS: dict[str, set[str]] = {
+    "torch Dataset": {"__getitems__"},  # PRIVATE says who looks for it
+    "torch Optimizer": {"_launch", "_update"},
+    "torch Sampler": {"_shuffle", "language_of", "rows_of"},
+    "torch TorchDispatchMode": {"total"},
+    "transformers Trainer": {
+        *("_barrier", "_collate", "_copy_kept_files", "_count", "_evaluate_language", "_evaluation_model", "_loader"),
+        *("_masked", "_micro_steps", "batches", "on_saved", "restart_speed", "terms"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class At:
+    """A name that can be looked up: `module:attribute.attribute`."""
+
+    path: str
+
+    @property
+    def module(self) -> str:
+        return self.path.partition(":")[0]
+
+    def is_there(self, name: str) -> bool:
+        found: Any = import_module(self.module)
+        for part in filter(None, self.path.partition(":")[2].split(".")):
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+
+    def __str__(self) -> str:
+        return self.path.replace(":", ".")
+
+
+@dataclass(frozen=True)
+class SetIn:
+    """An attribute that objects get when they are made: some line of the module assigns it."""
+
+    module: str
+
+    def is_there(self, name: str) -> bool:
+        return name in assigned_in(self.module)
+
+    def __str__(self) -> str:
+        return f"the assignment of it in {self.module}"
+
+
+@dataclass(frozen=True)
+class ReadIn:
+    """A name that the library looks for on objects of ours: some line of the module mentions it."""
+
+    module: str
+
+    def is_there(self, name: str) -> bool:
+        return re.search(rf"\b{name}\b", source_of(self.module)) is not None
+
+    def __str__(self) -> str:
+        return f"the look for it in {self.module}"
+
+
+@cache
+def source_of(module: str) -> str:
+    found = find_spec(module)
+    return Path(str(found.origin)).read_text(encoding="utf-8") if found else ""
+
+
+@cache
+def assigned_in(module: str) -> set[str]:
+    """Attributes that a module's code assigns, by a dot or as a field of a class."""
+    found = set()
+    for node in ast.walk(ast.parse(source_of(module))):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+PARTITIONS = SetIn("deepspeed.runtime.zero.partition_parameters")
+
+PRIVATE: dict[str, At | SetIn | ReadIn] = {
+    "__compatible_ops__": At("deepspeed.ops:__compatible_ops__"),
+    "__getitems__": ReadIn("torch.utils.data._utils.fetch"),
+    "_ArgumentGroup": At("argparse:_ArgumentGroup"),
+    "_C": At("torch:_C"),
+    "_actions": SetIn("argparse"),
+    "_allgather_base_": At("torch:ops.c10d._allgather_base_"),
+    "_attn_implementation": At("transformers:PreTrainedConfig._attn_implementation"),
+    "_autograd": At("torch:_C._autograd"),
+    "_can_set_attn_implementation": At("transformers:PreTrainedModel._can_set_attn_implementation"),
+    "_cdata": At("torch:UntypedStorage._cdata"),
+    "_config": SetIn("deepspeed.runtime.engine"),
+    "_fingerprint": SetIn("datasets.arrow_dataset"),
+    "_format_args": At("argparse:HelpFormatter._format_args"),
+    "_functorch": At("torch:_C._functorch.peek_interpreter_stack"),
+    "_get_current_graph_task_keep_graph": At("torch:_C._autograd._get_current_graph_task_keep_graph"),
+    "_group_actions": SetIn("argparse"),
+    "_hp_mapping": SetIn("deepspeed.utils.mixed_precision_linkage"),
+    "_len_torch_dispatch_stack": At("torch:_C._len_torch_dispatch_stack"),
+    "_n_gpu": SetIn("transformers.training_args"),
+    "_optionals": SetIn("argparse"),
+    "_prepare_inputs": At("transformers:Trainer._prepare_inputs"),
+    "_python_dispatch": At("torch.utils._python_dispatch:TorchDispatchMode"),
+    "_reduce_scatter_base_": At("torch:ops.c10d._reduce_scatter_base_"),
+    "_schema": At("torch:ops.aten.add.Tensor._schema"),
+    "_sleep": At("torch.cuda:_sleep"),
+    "_weight_conversions": SetIn("transformers.core_model_loading"),
+    "deepspeed.checkpoint.ds_to_universal": At("deepspeed.checkpoint.ds_to_universal:main"),
+    "ds_id": PARTITIONS,
+    "ds_numel": PARTITIONS,
+    "ds_persist": PARTITIONS,
+    "ds_process_group": PARTITIONS,
+    "ds_quant_scale": PARTITIONS,
+    "ds_secondary_tensor": PARTITIONS,
+    "ds_shape": PARTITIONS,
+    "ds_status": PARTITIONS,
+    "ds_tensor": PARTITIONS,
+    "numpy._core.multiarray.scalar": At("numpy:_core.multiarray.scalar"),
+}
+
+# Private names of ours that are reached through something other than `self`.
+OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
+
+# Public names whose loss would change what we do without an error. No search finds these: add what you set or read so.
+SILENT: dict[str, At | SetIn | ReadIn] = {
+    "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
+    "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
+    "fp32_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
+    "hf_deepspeed_config": SetIn("transformers.training_args"),
+    "load_universal_checkpoint": ReadIn("deepspeed.runtime.engine"),
+    "model_accepts_loss_kwargs": SetIn("transformers.trainer"),
+}

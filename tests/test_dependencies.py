@@ -1,0 +1,69 @@
+"""pyproject.toml names what the packages import, and ranges that the tested set lies in."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.support.next_versions import ROOT, bounded, pins
+from tests.support.our_code import OURS, our_trees
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONVENTIONAL = {"pynvml": "nvidia-ml-py", "zeus": "zeus"}  # the distributions of modules that may not be installed
+COMPARED_WITH = {"liger_kernel"}  # timed beside our kernels where somebody has installed it; needed by nothing
+BOUNDED = {"accelerate", "datasets", "deepspeed", "huggingface_hub", "tokenizers", "torch", "transformers", "triton"}
+
+
+def imported() -> set[str]:
+    """Top-level modules of others that our code imports, anywhere in a function too."""
+    return {name for tree in our_trees().values() for node in ast.walk(tree) for name in imports_of(node)}
+
+
+def imports_of(node: ast.AST) -> Iterator[str]:
+    names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+    names += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
+    for name in names:
+        top = name.partition(".")[0]
+        if top not in sys.stdlib_module_names and top not in OURS:
+            yield top
+
+
+def declared() -> set[str]:
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *(line for name in extras if name != "dev" for line in extras[name])]
+    return {normal(Requirement(line).name) for line in lines}
+
+
+def normal(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def test_every_imported_library_is_a_dependency() -> None:
+    distributions = {module: names[0] for module, names in packages_distributions().items()}
+    needed = {
+        module: normal(CONVENTIONAL.get(module) or distributions[module]) for module in imported() - COMPARED_WITH
+    }
+    undeclared = {module: name for module, name in needed.items() if name not in declared()}
+    assert not undeclared, f"imported, but not in pyproject.toml: {undeclared}"
+
+
+def test_the_libraries_we_lean_on_have_upper_bounds() -> None:
+    on_this_platform = BOUNDED if sys.platform == "linux" else BOUNDED - {"deepspeed", "triton"}
+    assert on_this_platform <= set(bounded())
+
+
+@pytest.mark.parametrize("line", PROJECT["dependencies"])
+def test_the_tested_version_lies_within_the_range(line: str) -> None:
+    requirement = Requirement(line)
+    pinned = pins().get(requirement.name.replace("-", "_"))
+    assert pinned is None or pinned in requirement.specifier
+
+
+def test_every_bounded_library_is_pinned_in_the_tested_set() -> None:
+    assert set(bounded()) <= set(pins())
