@@ -1,8 +1,8 @@
-"""Energy of MMTs, their students and other small models: joules a sentence, from counters, idle power subtracted."""
+"""Energy of MMTs, their students and other small models: joules a sentence, idle power subtracted."""
 
-from __future__ import annotations
+from bistil_ds.benchmarking.run_benchmark import command_of
 
-from bistil_ds.benchmarking.energy.flags import main
+main = command_of("energy")
 
 if __name__ == "__main__":
     raise SystemExit(main())

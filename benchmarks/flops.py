@@ -1,8 +1,8 @@
-"""Operations of MMTs, their students and other small models: a forward pass, and a phase-1 step with our losses."""
+"""Operations of MMTs, their students and other small models: a forward pass, and a phase-1 step."""
 
-from __future__ import annotations
+from bistil_ds.benchmarking.run_benchmark import command_of
 
-from bistil_ds.benchmarking.flops.flags import main
+main = command_of("flops")
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,8 +1,8 @@
 """Seconds and peak memory of trimming, building and one training step at the size of XLM-R-base and mBERT."""
 
-from __future__ import annotations
+from bistil_ds.benchmarking.run_benchmark import command_of
 
-from bistil_ds.benchmarking.full_size.measure import main
+main = command_of("full_size")
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

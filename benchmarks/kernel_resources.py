@@ -1,8 +1,8 @@
-"""What each Triton kernel's machine code needs on sm_80 and sm_90, compiled ahead of time: no GPU is used."""
+"""What each Triton kernel's machine code needs on sm_80 and sm_90, compiled ahead of time without a GPU."""
 
-from __future__ import annotations
+from bistil_ds.benchmarking.run_benchmark import command_of
 
-from bistil_ds.benchmarking.kernels.resources import main
+main = command_of("kernel_resources")
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,8 +1,8 @@
 """Memory of MMTs, their students and other small models: parameters, folder, load time, peaks."""
 
-from __future__ import annotations
+from bistil_ds.benchmarking.run_benchmark import command_of
 
-from bistil_ds.benchmarking.memory.flags import main
+main = command_of("memory")
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,6 +1,4 @@
-"""One page of everything that was measured: Markdown, and HTML with pictures that needs no other file."""
-
-from __future__ import annotations
+"""One page of everything that was measured, or two results side by side."""
 
 from bistil_ds.benchmarking.report.command import main
 

@@ -1,8 +1,8 @@
 """Tokens/s, MFU and peak memory of a phase-1 training step, beside its floor and the published way."""
 
-from __future__ import annotations
+from bistil_ds.benchmarking.run_benchmark import command_of
 
-from bistil_ds.benchmarking.training_step.flags import main
+main = command_of("throughput")
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,8 +1,8 @@
 """Zero-shot transfer on real data: teacher, students and baselines, by the commands a user types."""
 
-from __future__ import annotations
+from bistil_ds.benchmarking.run_benchmark import command_of
 
-from bistil_ds.benchmarking.transfer.steps import main
+main = command_of("transfer")
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

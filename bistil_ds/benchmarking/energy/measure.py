@@ -11,20 +11,20 @@ from statistics import fmean
 from typing import Any
 
 from bistil_ds.benchmarking.energy.meter import Meter, Window
+from bistil_ds.benchmarking.harness.benchmark import Tell
 from bistil_ds.benchmarking.harness.machine_state import machine_state
-from bistil_ds.benchmarking.harness.own_process import InOwnProcess, blaming
+from bistil_ds.benchmarking.harness.own_process import InOwnProcess, blame_flag
 from bistil_ds.benchmarking.harness.samples import ratio
-from bistil_ds.benchmarking.latency.measure import AGAIN, Plan
-from bistil_ds.benchmarking.models.subject import Case, Subject
+from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
+from bistil_ds.benchmarking.models.subject import InputCase, Subject
 
 UPDATES = 100  # of the slowest counter in a window: one more or less is then a hundredth
 MOST_STRETCHES = 6  # of a window that is too short for so many
 IDLE = "idle"
-Tell = Callable[[float, str], object]
 
 
 def measure(
-    plan: Plan, meter: Meter, rounds: int, content: dict[str, Any], tell: Tell, save: Callable[[], None]
+    plan: MeasurementPlan, meter: Meter, rounds: int, content: dict[str, Any], tell: Tell, save: Callable[[], None]
 ) -> None:
     """Add a row for each model to a result file's content, saving after each round.
 
@@ -38,7 +38,7 @@ def measure(
         running = {}
         for label, name in plan.names().items():
             tell(0.0, f"starting {label}")
-            with blaming(f"--model {name}"):
+            with blame_flag(f"--model {name}"):
                 running[label] = stack.enter_context(InOwnProcess(Subject, name, *plan.settings[0], str(plan.device)))
                 running[label].call("prepare", case)
         for round_ in range(rounds):
@@ -81,7 +81,7 @@ def temperatures(state: Mapping[str, Any]) -> list[float | None]:
 
 
 def rows_of(
-    plan: Plan, case: Case, windows: Mapping[str, Sequence[Mapping[str, Any]]], is_estimate: bool
+    plan: MeasurementPlan, case: InputCase, windows: Mapping[str, Sequence[Mapping[str, Any]]], is_estimate: bool
 ) -> list[dict[str, Any]]:
     """Joules a sentence, gross and without the idle power (not of an estimate), and ratios to the reference."""
     idle = fmean(watts(window) for window in windows[IDLE])
@@ -115,7 +115,7 @@ def watts(window: Mapping[str, Any]) -> float:
     return _joules(window) / float(window["seconds"])
 
 
-def sentences(window: Mapping[str, Any], case: Case) -> int:
+def sentences(window: Mapping[str, Any], case: InputCase) -> int:
     """How many a window got through."""
     return int(window["calls"]) * case.batch
 

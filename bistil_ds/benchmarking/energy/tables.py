@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bistil_ds.benchmarking.harness.benchmark import Content, Values
 from bistil_ds.benchmarking.harness.plots import Plot, relative_bars
 from bistil_ds.benchmarking.harness.samples import interval_of
-from bistil_ds.benchmarking.harness.tables import Grid
-from bistil_ds.benchmarking.latency.measure import case_text
-from bistil_ds.benchmarking.latency.tables import busy_note, ratio_text
+from bistil_ds.benchmarking.models.rows import busy_note, case_of, case_text, noise, ratio_text
+from bistil_ds.console.grid import Grid
 
 
 def energy_grids(content: Mapping[str, Any]) -> list[Grid]:
@@ -87,3 +87,15 @@ def _temperatures(windows: list[Mapping[str, Any]]) -> str:
 
 def _number(value: float | None, factor: float = 1.0) -> str:
     return "" if value is None else f"{value * factor:.4g}"
+
+
+def energy_values(content: Content) -> Values:
+    per_sentence: Values = {}
+    noises, dtype = noise(content), content["arguments"]["dtype"]
+    for row in content["rows"]:
+        if row.get("net") and not row["control"]:
+            joules = [sum(w["joules"].values()) - row["idle_watts"] * w["seconds"] for w in row["windows"]]
+            each = [[total / (w["calls"] * row["batch"])] for total, w in zip(joules, row["windows"])]
+            case = f"{dtype}, {case_text(row)}, J a sentence, net"
+            per_sentence[row["model"], case] = each, noises.get(case_of(row), 0.0)
+    return per_sentence

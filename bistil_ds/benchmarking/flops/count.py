@@ -10,9 +10,9 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from bistil_ds.benchmarking.flop_formulas import flop_counter
-from bistil_ds.benchmarking.harness.tables import Grid
 from bistil_ds.benchmarking.models.shapes import config_of, label_of, reference_of
 from bistil_ds.benchmarking.training_step.ways import Steps
+from bistil_ds.console.grid import Grid
 
 META = torch.device("meta")
 

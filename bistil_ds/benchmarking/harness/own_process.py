@@ -35,8 +35,8 @@ class RemoteError(RuntimeError):
 
 
 @contextmanager
-def blaming(flag: str) -> Iterator[None]:
-    """What fails in another process becomes an InputError about `flag`."""
+def blame_flag(flag: str) -> Iterator[None]:
+    """Turn what fails in another process into an InputError about `flag`."""
     try:
         yield
     except RemoteError as error:

@@ -60,16 +60,16 @@ def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
         torch.cuda.reset_peak_memory_stats()
         empty, baseline = 0, torch.cuda.memory_allocated()
     else:
-        _forget_resident_peak()
+        _forgetresident_peak()
         baseline = psutil.Process().memory_info().rss
     for _ in range(steps):
         step()
     if on_gpu:
         return Peak(empty, baseline, torch.cuda.max_memory_allocated(), seconds, torch.cuda.max_memory_reserved())
-    return Peak(empty, baseline, _resident_peak(), seconds)
+    return Peak(empty, baseline, resident_peak(), seconds)
 
 
-def _forget_resident_peak() -> None:
+def _forgetresident_peak() -> None:
     """Begin the high-water mark anew, so that it is not that of building; where this is not allowed, it stays."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -77,7 +77,7 @@ def _forget_resident_peak() -> None:
         return
 
 
-def _resident_peak() -> int:
+def resident_peak() -> int:
     """High-water mark of this process alone; `ru_maxrss` would still hold the parent's after a spawn."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

@@ -21,6 +21,7 @@ import torch
 
 import bistil_ds
 from bistil_ds.benchmarking.harness.machine_state import machine_state, thread_counts
+from bistil_ds.benchmarking.harness.old_records import renew
 from bistil_ds.errors import InputError
 from bistil_ds.run_record import git_state, hardware, versions
 
@@ -119,7 +120,7 @@ def _not_writable(folder: Path, error: OSError) -> InputError:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A result file's content.
+    """Read a result file's content; a file of an earlier shape is read as one of today's.
 
     Raises:
         InputError: it is not there, or no result file of ours.
@@ -130,9 +131,10 @@ def read_result(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error}); give a result file of a benchmark") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); give a result file of a benchmark") from None
-    if not isinstance(content, dict) or not isinstance(content.get("rows"), list) or "benchmark" not in content:
+    record = renew(content) if isinstance(content, dict) else None
+    if record is None:
         raise InputError(f"{path}: has no `benchmark` and `rows`; give a result file of a benchmark")
-    return content
+    return record
 
 
 def _rounded(value: Any) -> Any:

@@ -12,7 +12,7 @@ OURS, EAGER, COMPILED, LIGER, FUSED_ADAMW = "ours", "eager", "compiled", "liger"
 
 
 @dataclass
-class Subject:
+class KernelCall:
     """One way of computing a case. `run` gives a loss, or the results of an update.
 
     With `leaves`, a call is forward and backward: the loss and its gradients at these.
@@ -51,7 +51,7 @@ class Aim:
 
 
 @dataclass(frozen=True)
-class Case:
+class KernelCase:
     """One kernel at one size.
 
     Attributes:
@@ -68,7 +68,7 @@ class Case:
     kernel: str
     size: str
     dtype: torch.dtype
-    build: Callable[[], Mapping[str, Subject | str]]
+    build: Callable[[], Mapping[str, KernelCall | str]]
     bytes_moved: float | None
     bytes_model: str
     operations: float = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from bistil_ds.benchmarking.kernels.case import Case
+from bistil_ds.benchmarking.kernels.case import KernelCase
 from bistil_ds.benchmarking.kernels.losses import attention_map, hidden_state, linear_kl, logits_kl
 from bistil_ds.benchmarking.kernels.updates import MBERT, SMALL, Shapes, adamw, gathering, selecting, swapping
 
@@ -19,14 +19,14 @@ DENSITIES = (0.01, 0.043, 0.08)
 MASKED = 0.15  # the share of positions that masked language modelling looks at
 
 
-def cases(device: torch.device, quick: bool) -> list[Case]:
+def cases(device: torch.device, quick: bool) -> list[KernelCase]:
     """In the order they are measured. On a CPU and with `quick` they are few, and on a CPU small."""
     if device.type == "cuda":
         return list(_few(device, torch.bfloat16, [BATCHES[0]], MBERT) if quick else _all(device))
     return list(_few(device, torch.float32, CPU_BATCHES[: 1 if quick else None], SMALL))
 
 
-def _all(device: torch.device) -> Iterator[Case]:
+def _all(device: torch.device) -> Iterator[KernelCase]:
     half = torch.bfloat16
     for width in WIDTHS:
         for batch in BATCHES:
@@ -52,7 +52,7 @@ def _all(device: torch.device) -> Iterator[Case]:
 
 def _few(
     device: torch.device, dtype: torch.dtype, batches: Sequence[tuple[int, int]], shapes: Shapes
-) -> Iterator[Case]:
+) -> Iterator[KernelCase]:
     for batch in batches:
         for kind in ("mse", "cosine"):
             yield hidden_state(*batch, WIDTHS[0], dtype, device, kind)

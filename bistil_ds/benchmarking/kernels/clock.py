@@ -64,7 +64,7 @@ def copy_bandwidth(device: torch.device, clock: Clock) -> float:
     return 2 * size / _median(lambda: target.copy_(source), device, clock)
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
+def product_rate(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
     """Operations a second of a large square matrix product."""
     size = 8192 if device.type == "cuda" and dtype.itemsize == 2 else 4096 if device.type == "cuda" else 768
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))

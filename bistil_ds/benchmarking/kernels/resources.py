@@ -1,35 +1,81 @@
-"""What each Triton kernel's machine code needs on sm_80 and sm_90, compiled ahead of time: no GPU is used.
-
-`python benchmarks/kernel_resources.py` prints the table and writes benchmarks/results/kernel_resources.{md,json}.
-"""
+"""What each Triton kernel's machine code needs, compiled ahead of time for GPUs that need not be there."""
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from bistil_ds.benchmarking.harness.result_file import REPOSITORY, RESULTS
+import torch
+
+from bistil_ds.benchmarking.harness.benchmark import Content, Job, Tell
+from bistil_ds.benchmarking.harness.command import explain
+from bistil_ds.benchmarking.harness.result_file import REPOSITORY, RESULTS, ResultFile
+from bistil_ds.console.grid import Grid
+from bistil_ds.errors import InputError
 
 
-def main() -> None:
-    """Collect the rows of every tests/kernels/test_compile_*.py."""
+@dataclass
+class Flags:
+    """What a user may choose."""
+
+    quick: bool = field(default=False, metadata=explain("One or two forms of each launch configuration."))
+    output_dir: str = field(default=str(RESULTS), metadata=explain("Where the JSON and the whole table go."))
+
+
+def plan(flags: Flags) -> Job:
+    """Find Triton, which compiles."""
+    if find_spec("triton") is None:
+        raise InputError("the kernels' resources need Triton; pip install triton")
+
+    def measure(result: ResultFile, tell: Tell) -> None:
+        result.content["triton"] = version("triton")
+        for rows in compiled_rows(not flags.quick, tell):
+            result.content["rows"] += rows
+            result.save()
+
+    return Job(torch.device("meta"), measure)  # nothing is run
+
+
+def compiled_rows(every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]]:
+    """Compile what each tests/kernels/test_compile_*.py lists; rows of one file at a time."""
     sys.path.insert(0, str(REPOSITORY))
-    import triton
-
     from tests.kernels.compiling import rows_of
 
-    table = []
-    for file in sorted((REPOSITORY / "tests" / "kernels").glob("test_compile_*.py")):
-        for row in rows_of(f"tests.kernels.{file.stem}", every_form=True):
-            table.append({"file": file.stem.removeprefix("test_compile_"), **row})
-    columns = list(dict.fromkeys(key for row in table for key in row))
-    lines = ["| " + " | ".join(name.replace("_", " ") for name in columns) + " |", "|" + " --- |" * len(columns)]
-    lines += ["| " + " | ".join(str(row.get(key, "")) for key in columns) + " |" for row in table]
-    versions = f"Compiled with Triton {triton.__version__}; registers a thread, shared bytes a program, wide moves:"
-    versions += " global loads and stores of 16 bytes."
-    text = "\n".join(["# Resources of the Triton kernels", "", versions, "", *lines, ""])
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "kernel_resources.md").write_text(text)
-    record = {"triton": triton.__version__, "rows": table}
-    (RESULTS / "kernel_resources.json").write_text(json.dumps(record, indent=1) + "\n")
-    print(text)
+    files = sorted((REPOSITORY / "tests" / "kernels").glob("test_compile_*.py"))
+    for number, file in enumerate(files):
+        operation = file.stem.removeprefix("test_compile_")
+        tell(number / len(files), operation)
+        yield [{"file": operation, **row} for row in rows_of(f"tests.kernels.{file.stem}", every_form=every_form)]
+
+
+def resources_grids(content: Content) -> list[Grid]:
+    """Give one line for each file of kernels and target; the whole table is beside the record."""
+    columns = ["kernels, target", "compiles", "spill", "registers, most", "stack bytes, most", "shared KiB, most"]
+    grid = Grid("Resources of the Triton kernels", columns)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in content["rows"]:
+        groups.setdefault((row["file"], row["target"]), []).append(row)
+    for (file, target), rows in groups.items():
+        most = [max(row[key] for row in rows) for key in ("registers", "stack_bytes", "shared_bytes")]
+        cells = [len(rows), sum(row["spills"] > 0 for row in rows), most[0], most[1], f"{most[2] / 1024:.1f}"]
+        grid.rows.append([f"{file}, {target}", *map(str, cells)])
+    grid.note = f"compiled with Triton {content['triton']}; registers a thread, shared bytes a program"
+    return [grid]
+
+
+def write_table(path: Path, content: Content) -> list[Path]:
+    """Write every row as Markdown beside the record at `path`."""
+    rows = content["rows"]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[str(row.get(key, "")) for key in columns] for row in rows]
+    grid = Grid("Every configuration", [name.replace("_", " ") for name in columns], cells)
+    note = f"Compiled with Triton {content['triton']}; registers a thread, shared bytes a program, wide moves:"
+    note += " global loads and stores of 16 bytes."
+    path = path.with_suffix(".md")
+    path.write_text(f"# Resources of the Triton kernels\n\n{note}\n\n{grid.markdown()}", encoding="utf-8")
+    return [path]

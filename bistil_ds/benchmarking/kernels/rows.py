@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from bistil_ds.benchmarking.harness.timing import Way, interleaved, paired_ratio
-from bistil_ds.benchmarking.kernels.case import COMPILED, EAGER, FUSED_ADAMW, OURS, Case, Subject
-from bistil_ds.benchmarking.kernels.clock import Clock, clocks, copy_bandwidth, matmul_rate, poison
+from bistil_ds.benchmarking.kernels.case import COMPILED, EAGER, FUSED_ADAMW, OURS, KernelCall, KernelCase
+from bistil_ds.benchmarking.kernels.clock import Clock, clocks, copy_bandwidth, poison, product_rate
 
 ROUNDS = (5, 30)  # fewest and most that count
 SAMPLE = 20  # log2 of how many entries of a tensor are compared, evenly spread
@@ -37,29 +37,29 @@ class Bench:
     def __post_init__(self) -> None:
         self.clock, self.device_clock = clocks(self.device)
         self.bandwidth = copy_bandwidth(self.device, self.device_clock)
-        self.matmul = {dtype: matmul_rate(self.device, dtype, self.device_clock) for dtype in self.dtypes}
+        self.matmul = {dtype: product_rate(self.device, dtype, self.device_clock) for dtype in self.dtypes}
 
     def rates(self) -> dict[str, float]:
         """For the record: bytes and operations a second."""
         named = {f"matmul_{str(dtype).removeprefix('torch.')}": rate for dtype, rate in self.matmul.items()}
         return {"copy_bandwidth": self.bandwidth, **named}
 
-    def measure(self, case: Case) -> list[dict[str, Any]]:
+    def measure(self, case: KernelCase) -> list[dict[str, Any]]:
         """One row a way, ours first. One that fails or is not there says so in `status`."""
         try:
             return self._rows(case, self._ways(case))
         finally:
             self._free()
 
-    def _ways(self, case: Case) -> dict[str, Subject | str]:
+    def _ways(self, case: KernelCase) -> dict[str, KernelCall | str]:
         ways = dict(case.build())
         eager = ways[EAGER]
-        if self.compile and case.compiles and isinstance(eager, Subject):
+        if self.compile and case.compiles and isinstance(eager, KernelCall):
             torch.compiler.reset()  # cases share code, and code compiled too often runs as it is, unannounced
-            ways[COMPILED] = Subject(torch.compile(eager.run, dynamic=False), eager.leaves)
+            ways[COMPILED] = KernelCall(torch.compile(eager.run, dynamic=False), eager.leaves)
         return ways
 
-    def _first_call(self, name: str, way: Subject | str) -> list[Tensor] | str:
+    def _first_call(self, name: str, way: KernelCall | str) -> list[Tensor] | str:
         """What it gives (of each tensor a sample), with poisoned memory before, or why it gives nothing."""
         if isinstance(way, str):
             return way
@@ -78,10 +78,10 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _rows(self, case: Case, ways: Mapping[str, Subject | str]) -> list[dict[str, Any]]:
+    def _rows(self, case: KernelCase, ways: Mapping[str, KernelCall | str]) -> list[dict[str, Any]]:
         found = {name: self._first_call(name, way) for name, way in ways.items()}
         status = {name: _agreement(case, name, found) for name in ways}
-        alive = {n: w for n, w in ways.items() if isinstance(w, Subject) and not isinstance(found[n], str)}
+        alive = {n: w for n, w in ways.items() if isinstance(w, KernelCall) and not isinstance(found[n], str)}
         found.clear()
         peaks = {name: self._peak(way) for name, way in alive.items()}
         seconds = self._time(alive, self.clock)
@@ -105,7 +105,7 @@ class Bench:
             rows[0]["aims"] = "; ".join(self._verdicts(case, rows))
         return rows
 
-    def _shares(self, case: Case, seconds: float) -> dict[str, Any]:
+    def _shares(self, case: KernelCase, seconds: float) -> dict[str, Any]:
         """Achieved rates of ours, as shares of the device's own; its roofline is whichever takes longer there."""
         by_bytes = (case.bytes_moved or 0) / self.bandwidth
         by_products = case.operations / self.matmul[case.dtype]
@@ -122,7 +122,7 @@ class Bench:
             found["of_roofline"] = max(by_bytes, by_products) / seconds
         return found
 
-    def _verdicts(self, case: Case, rows: list[dict[str, Any]]) -> list[str]:
+    def _verdicts(self, case: KernelCase, rows: list[dict[str, Any]]) -> list[str]:
         """The aims, which are meant for a GPU."""
         if self.device.type != "cuda":
             return []
@@ -140,7 +140,7 @@ class Bench:
             notes["memory"] = f" (the returned gradients alone {ours['gradient_bytes'] / eager_peak:.3g})"
         return [aim.verdict(reached.get(aim.of)) + notes.get(aim.of, "") for aim in case.aims]
 
-    def _peak(self, way: Subject) -> int | None:
+    def _peak(self, way: KernelCall) -> int | None:
         """Bytes allocated at most during a call, those before it not counted; None where nobody counts them."""
         if self.device.type != "cuda":
             return None
@@ -162,7 +162,7 @@ class Bench:
         return interleaved({name: Way(way) for name, way in ways.items()}, rounds, self.device, clock=clock)
 
 
-def _agreement(case: Case, name: str, found: Mapping[str, list[Tensor] | str]) -> str:
+def _agreement(case: KernelCase, name: str, found: Mapping[str, list[Tensor] | str]) -> str:
     """ "ok", why there is nothing, or by how much the way differs from ours (the largest difference over the largest
     value)."""
     mine, ours = found[name], found[OURS]

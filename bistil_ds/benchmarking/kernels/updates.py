@@ -11,7 +11,7 @@ import torch
 from bistil_kernels import SparseAdamW, SparseDelta, gather_at, swap_in, top_k_delta
 from torch import Tensor
 
-from bistil_ds.benchmarking.kernels.case import EAGER, FUSED_ADAMW, OURS, Aim, Case, Subject
+from bistil_ds.benchmarking.kernels.case import EAGER, FUSED_ADAMW, OURS, Aim, KernelCall, KernelCase
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -26,12 +26,12 @@ def touched(n: int, density: float, e: int) -> float:
     return n * e * (1 - (1 - density) ** (SECTOR / e))
 
 
-def adamw(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> Case:
+def adamw(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
     """A step on the sparse deltas, with gradients of whole weights; torch's fused AdamW trains all of them."""
     n, e = _entries(shapes), dtype.itemsize
     K = density * n
 
-    def build() -> Mapping[str, Subject | str]:
+    def build() -> Mapping[str, KernelCall | str]:
         weights = [x.requires_grad_() for x in _draw(shapes, dtype, device)]
         gradients = list(_draw(shapes, dtype, device))
         deltas = [SparseDelta.of(w, _some(w, density)) for w in weights]
@@ -48,12 +48,12 @@ def adamw(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.devi
             fused.step()
             return []
 
-        return {OURS: Subject(step), EAGER: Subject(plain.step), FUSED_ADAMW: Subject(dense)}
+        return {OURS: KernelCall(step), EAGER: KernelCall(plain.step), FUSED_ADAMW: KernelCall(dense)}
 
     moved = 28 * K + e * K + 2 * touched(n, density, e) if device.type == "cuda" else None
     model = "28·K + e·K + touched sectors of weights and gradients" if moved else "not counted for the reference"
     aims = [Aim(FUSED_ADAMW, 3), Aim("copy_bandwidth", 0.7)] if density == 0.08 else []
-    return Case("SparseAdamW", _size(n, density), dtype, build, moved, model, aims=aims, compiles=False)
+    return KernelCase("SparseAdamW", _size(n, density), dtype, build, moved, model, aims=aims, compiles=False)
 
 
 class _PlainSparseAdamW:
@@ -76,25 +76,25 @@ class _PlainSparseAdamW:
         return [x.detach() for x in self.deltas]
 
 
-def gathering(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> Case:
+def gathering(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
     """The entries of every tensor at its indices."""
     n, e = _entries(shapes), dtype.itemsize
 
-    def build() -> Mapping[str, Subject | str]:
+    def build() -> Mapping[str, KernelCall | str]:
         tensors = list(_draw(shapes, dtype, device))
         indices = [_some(x, density) for x in tensors]
         eager = lambda: [x.view(-1)[i] for x, i in zip(tensors, indices)]  # noqa: E731
-        return {OURS: Subject(lambda: gather_at(tensors, indices)), EAGER: Subject(eager)}
+        return {OURS: KernelCall(lambda: gather_at(tensors, indices)), EAGER: KernelCall(eager)}
 
     moved = (4 + e) * density * n + touched(n, density, e)
-    return Case("gather_at", _size(n, density), dtype, build, moved, "4·K + e·K + touched sectors")
+    return KernelCase("gather_at", _size(n, density), dtype, build, moved, "4·K + e·K + touched sectors")
 
 
-def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> Case:
+def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
     """New values in, old values out."""
     n, e = _entries(shapes), dtype.itemsize
 
-    def build() -> Mapping[str, Subject | str]:
+    def build() -> Mapping[str, KernelCall | str]:
         tensors = list(_draw(shapes, dtype, device))
         indices = [_some(x, density) for x in tensors]
         news = [torch.randn(len(i), device=device).to(dtype) for i in indices]
@@ -106,31 +106,31 @@ def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.d
                 x.view(-1)[i] = new
             return old
 
-        return {OURS: Subject(lambda: swap_in(tensors, indices, news)), EAGER: Subject(eager)}
+        return {OURS: KernelCall(lambda: swap_in(tensors, indices, news)), EAGER: KernelCall(eager)}
 
     moved = (4 + 2 * e) * density * n + 2 * touched(n, density, e)
     model = "4·K + 2·e·K + twice the touched sectors"
     # a second call finds what the first one wrote: nothing to compare
-    return Case("swap_in", _size(n, density), dtype, build, moved, model, compared=False)
+    return KernelCase("swap_in", _size(n, density), dtype, build, moved, model, compared=False)
 
 
-def selecting(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> Case:
+def selecting(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
     """The K entries that moved most."""
     n, e = _entries(shapes), dtype.itemsize
     k = int(density * n)
 
-    def build() -> Mapping[str, Subject | str]:
+    def build() -> Mapping[str, KernelCall | str]:
         pairs = list(zip(_draw(shapes, dtype, device), _draw(shapes, dtype, device)))
 
         def eager() -> list[Tensor]:
             return [torch.cat([(a - b).abs().flatten() for a, b in pairs]).topk(k).indices]
 
-        return {OURS: Subject(lambda: top_k_delta(pairs, k)), EAGER: Subject(eager)}
+        return {OURS: KernelCall(lambda: top_k_delta(pairs, k)), EAGER: KernelCall(eager)}
 
     readings = 6 if device.type == "cuda" else 5
     moved, model = readings * 2 * n * e + 4 * k, f"{readings} readings of both: {2 * readings}·n·e, and 4·K"
     # torch.topk breaks ties as it likes: the order and the choice among equals differ
-    return Case("top_k_delta", _size(n, density), dtype, build, moved, model, compared=False)
+    return KernelCase("top_k_delta", _size(n, density), dtype, build, moved, model, compared=False)
 
 
 def _draw(shapes: Shapes, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:

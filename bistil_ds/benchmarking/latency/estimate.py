@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from transformers import AutoModel
 
-from bistil_ds.benchmarking.latency.measure import Plan, turn_size
+from bistil_ds.benchmarking.latency.measure import turn_size
+from bistil_ds.benchmarking.models.plan import MeasurementPlan
 from bistil_ds.benchmarking.models.shapes import config_of
-from bistil_ds.benchmarking.models.subject import LONG_CALL, Case, parameter_counts
+from bistil_ds.benchmarking.models.subject import LONG_CALL, InputCase, parameter_counts
 from bistil_ds.throughput import matmul_rate
 
 START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # of a process, and of filling a model with random numbers
@@ -15,7 +16,7 @@ WARM_UP, LONG_WARM_UP = 6, 3  # calls
 TEXT_LENGTH = 32
 
 
-def estimated_seconds(plan: Plan) -> float:
+def estimated_seconds(plan: MeasurementPlan) -> float:
     """The time allowed, or what starting the models and the fewest rounds take where that is more.
 
     From operations (two a parameter of the layers and a token) and the rate of a matrix product measured now; nothing
@@ -40,5 +41,5 @@ def _counts(name: str) -> dict[str, int]:
         return parameter_counts(AutoModel.from_config(config_of(name)))
 
 
-def _operations(counts: dict[str, int], case: Case) -> float:
+def _operations(counts: dict[str, int], case: InputCase) -> float:
     return 2.0 * counts["encoder_parameters"] * case.batch * (case.length or TEXT_LENGTH)

@@ -8,66 +8,26 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
-
+from bistil_ds.benchmarking.harness.benchmark import Tell
 from bistil_ds.benchmarking.harness.budget import Budget
-from bistil_ds.benchmarking.harness.own_process import InOwnProcess, RemoteError, blaming
-from bistil_ds.benchmarking.harness.samples import FEWEST_ROUNDS, ratio, summarise
+from bistil_ds.benchmarking.harness.own_process import InOwnProcess, RemoteError, blame_flag
+from bistil_ds.benchmarking.harness.samples import ratio, summarise
 from bistil_ds.benchmarking.models.engines import unavailable
-from bistil_ds.benchmarking.models.shapes import label_of, reference_of
-from bistil_ds.benchmarking.models.subject import Case, Subject
+from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
+from bistil_ds.benchmarking.models.rows import case_text
+from bistil_ds.benchmarking.models.subject import InputCase, Subject
 
-AGAIN = " (again)"
 TURN_SECONDS = 0.1  # a turn lasts at least this long, so that starting it weighs little
 MOST_CALLS, MOST_ROUNDS = 20, 200
 
-Tell = Callable[[float, str], object]
 
-
-@dataclass
-class Plan:
-    """What to measure.
-
-    Attributes:
-        models: names of ours, folders or hub ids.
-        settings: (engine, dtype) pairs.
-        cases: inputs and threads.
-        seconds: for everything together, starting the models included; each case gets its share of what is left.
-        fewest_rounds: measured even where the time does not suffice.
-        text: batches of sentences instead of random tokens; cases then have no length.
-        max_length: tokens a sentence is cut at.
-    """
-
-    models: Sequence[str]
-    settings: Sequence[tuple[str, str]]
-    cases: Sequence[Case]
-    device: torch.device
-    seconds: float
-    fewest_rounds: int = FEWEST_ROUNDS
-    text: Sequence[Sequence[str]] = field(default_factory=list)
-    max_length: int = 128
-    seed: int = 0
-
-    def names(self) -> dict[str, str]:
-        """What runs: a label for each model, and the control."""
-        found = {label_of(name): name for name in self.models}
-        control = self.models[min(1, len(self.models) - 1)]
-        return {**found, label_of(control) + AGAIN: control}
-
-    def reference(self, label: str) -> str:
-        """The label of what `label` is compared with: itself for the control."""
-        if label.endswith(AGAIN):
-            return label.removesuffix(AGAIN)
-        return label_of(reference_of(self.names()[label], self.models))
-
-
-def measure(plan: Plan, content: dict[str, Any], tell: Tell, save: Callable[[], None]) -> None:
+def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Callable[[], None]) -> None:
     """Add `plan`'s measurements to a result file's content, saving it after each case.
 
     Args:
@@ -100,34 +60,30 @@ def measure(plan: Plan, content: dict[str, Any], tell: Tell, save: Callable[[], 
                 save()
 
 
-def weight(case: Case) -> float:
+def weight(case: InputCase) -> float:
     """The share of the time a case gets: what it computes, over its threads."""
     return case.batch * (case.length or 32) / case.threads
 
 
-def case_text(row: Mapping[str, Any]) -> str:
-    """`batch 8, length 128, 2 threads`."""
-    length = f"length {row['length']}" if row["length"] else "text"
-    return f"batch {row['batch']}, {length}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
-
-
 @contextmanager
-def _running(plan: Plan, engine: str, dtype: str, tell: Callable[[str], object]) -> Iterator[dict[str, InOwnProcess]]:
+def _running(
+    plan: MeasurementPlan, engine: str, dtype: str, tell: Callable[[str], object]
+) -> Iterator[dict[str, InOwnProcess]]:
     with ExitStack() as stack:
         running = {}
         for label, name in plan.names().items():
             tell(f"{engine} {dtype}: starting {label}")
-            with blaming(f"--model {name}"):
+            with blame_flag(f"--model {name}"):
                 running[label] = stack.enter_context(InOwnProcess(Subject, name, engine, dtype, str(plan.device)))
         yield running
 
 
-def _tokenised(plan: Plan, running: Mapping[str, InOwnProcess]) -> dict[str, Any]:
+def _tokenised(plan: MeasurementPlan, running: Mapping[str, InOwnProcess]) -> dict[str, Any]:
     if not plan.text:
         return {}
     found = {}
     for label, process in running.items():
-        with blaming(f"--model {label}, with --text_file"):
+        with blame_flag(f"--model {label}, with --text_file"):
             found[label] = process.call("use_text", plan.text, plan.max_length)
     return found
 
@@ -148,7 +104,7 @@ class Turns:
     rounds: dict[str, list[list[float]]] = field(default_factory=dict)
     warm_up: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def take(self, case: Case, seconds: float, fewest: int) -> None:
+    def take(self, case: InputCase, seconds: float, fewest: int) -> None:
         """Warm up, then rounds until another one would pass `seconds`, but at least `fewest`."""
         stop, slowest = time.perf_counter() + seconds, 0.0
         for label, process in self.running.items():
@@ -175,7 +131,9 @@ def turn_size(seconds: float) -> tuple[int, int]:
     return calls, 1 if calls > 1 else 0
 
 
-def rows_of(plan: Plan, where: Mapping[str, Any], turns: Turns, tokenised: Mapping[str, Any]) -> list[dict[str, Any]]:
+def rows_of(
+    plan: MeasurementPlan, where: Mapping[str, Any], turns: Turns, tokenised: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """A row for each model: raw seconds by round, their summary, and the ratio to its reference; whole rounds only."""
     rounds = turns.rounds
     whole = min((len(each) for each in rounds.values()), default=0)

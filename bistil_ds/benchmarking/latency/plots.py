@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bistil_ds.benchmarking.harness.plots import Lines, Plot, relative_bars
-from bistil_ds.benchmarking.latency.measure import case_text
+from bistil_ds.benchmarking.models.rows import case_text
 
 USUAL_LENGTH = 128
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
+from bistil_ds.benchmarking.harness.benchmark import Content, Values
 from bistil_ds.benchmarking.harness.samples import interval_of
-from bistil_ds.benchmarking.harness.tables import Grid
-from bistil_ds.benchmarking.latency.measure import AGAIN, case_text
-
-BUSY = 0.5  # load a processor from which other programs disturb
-SAME = ("engine", "dtype", "batch", "length", "threads")
+from bistil_ds.benchmarking.models.plan import AGAIN
+from bistil_ds.benchmarking.models.rows import busy_note, case_of, case_text, milliseconds, noise, ratio_text
+from bistil_ds.console.grid import Grid
 
 
 def latency_grids(content: Mapping[str, Any]) -> list[Grid]:
@@ -61,24 +60,6 @@ def _note(rows: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(notes)
 
 
-def busy_note(content: Mapping[str, Any]) -> str:
-    """A warning where other programs kept the processors busy before the run; else nothing."""
-    load, cores = content["machine_before"]["load_average"][0], content["hardware"]["threads"]
-    if load < BUSY * cores:
-        return ""
-    return f"; the machine was busy (load {load:.1f} on {cores} processors): measure again on a quiet one"
-
-
-def milliseconds(seconds: float) -> str:
-    """Three digits."""
-    return f"{1e3 * seconds:.0f}" if seconds >= 0.1 else f"{1e3 * seconds:.3g}"
-
-
-def ratio_text(ratio: Mapping[str, float]) -> str:
-    """`0.51 (0.50 to 0.52)`."""
-    return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
-
-
 def tokens(row: Mapping[str, Any]) -> float:
     """Real tokens in a call, in the mean; of text, each round takes the next batch."""
     if row["length"]:
@@ -87,12 +68,21 @@ def tokens(row: Mapping[str, Any]) -> float:
     return fmean(batches[round_ % len(batches)] for round_ in range(len(row["seconds"])))
 
 
-def case_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What rows that may be compared have in common."""
-    return tuple(row.get(name) for name in SAME)
+def latency_values(content: Content) -> Values:
+    """Seconds, and times over the reference's of the same round, which a machine that was slower does not change."""
+    found: Values = {}
+    cases = {(row["model"], _case(row)): row["seconds"] for row in content["rows"] if "seconds" in row}
+    noises = noise(content)
+    for row in content["rows"]:
+        if "seconds" not in row or row["control"]:
+            continue
+        name, rounds, twice = _case(row), row["seconds"], noises.get(case_of(row), 0.0)
+        found[row["model"], f"{name}, s"] = rounds, twice
+        if row["model"] != row["reference"]:
+            pairs = zip(rounds, cases[row["reference"], name])
+            found[row["model"], f"{name}, over its reference"] = [[median(a) / median(b)] for a, b in pairs], twice
+    return found
 
 
-def noise(content: Mapping[str, Any]) -> dict[tuple[Any, ...], float]:
-    """For each case, how far from 1 the same model twice came out."""
-    controls = [row for row in content["rows"] if row.get("control") and "ratio" in row]
-    return {case_of(row): abs(row["ratio"]["median"] - 1) for row in controls}
+def _case(row: Mapping[str, Any]) -> str:
+    return f"{row['engine']} {row['dtype']}, {case_text(row)}"

@@ -16,7 +16,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from bistil_ds.benchmarking.harness.own_process import RemoteError, blaming, run_in_own_process
+from bistil_ds.benchmarking.harness.benchmark import Tell
+from bistil_ds.benchmarking.harness.own_process import RemoteError, blame_flag, run_in_own_process
 from bistil_ds.benchmarking.harness.peak_memory import Peak, peak_in_own_process
 from bistil_ds.benchmarking.models.engines import make_runner
 from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, reference_of
@@ -24,7 +25,6 @@ from bistil_ds.benchmarking.models.subject import parameter_counts, random_input
 
 STAGES = ("inference", "training")
 BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # fp32 weight; gradient and AdamW's two moments
-Tell = Callable[[float, str], object]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> di
     """One model. Bytes; `unavailable` with the reason in place of a stage that could not be measured."""
     with tempfile.TemporaryDirectory() as work:
         tell(0, "saving")
-        with blaming(f"--model {name}"):
+        with blame_flag(f"--model {name}"):
             row: dict[str, Any] = run_in_own_process(_save, name, work, given.dtype)
         folder = name if Path(name).is_dir() else work
         row |= {"folder_bytes": folder_bytes(Path(folder)), "load_seconds": []}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bistil_ds.benchmarking.harness.benchmark import Content, Values
 from bistil_ds.benchmarking.harness.plots import Bars, Plot
-from bistil_ds.benchmarking.harness.tables import Grid
+from bistil_ds.console.grid import Grid
 
 MiB = 2**20
 STAGES = {"inference": "inference", "training": "training step"}
@@ -78,3 +79,10 @@ def _stage(found: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
 
 def _share(value: float, reference: float | None) -> str:
     return f" ({value / reference:.2f})" if reference and value != reference else ""
+
+
+def memory_values(content: Content) -> Values:
+    stages, given = ("inference", "training"), content["arguments"]
+    where = f"batch {given['batch']}, length {given['length']}, {given['dtype']}, MiB"
+    peaks = {(row["model"], f"{stage}, {where}"): row[stage].get("peak") for row in content["rows"] for stage in stages}
+    return {key: ([[peak / 2**20]], 0.0) for key, peak in peaks.items() if peak}

@@ -27,7 +27,7 @@ SHAPES = 3  # after which a compiler that meets new ones has made a program for 
 
 
 @dataclass(frozen=True)
-class Case:
+class InputCase:
     """What goes in: sequences in a batch, tokens in each (None: the text's own lengths), and CPU threads."""
 
     batch: int
@@ -62,7 +62,7 @@ class Subject:
             self.batches.append({name: found[name].to(self.device) for name in ("input_ids", "attention_mask")})
         return {"seconds": seconds, "tokens": [int(one["attention_mask"].sum()) for one in self.batches]}
 
-    def prepare(self, case: Case) -> dict[str, Any]:
+    def prepare(self, case: InputCase) -> dict[str, Any]:
         """Set up for `case` and run until calls take a steady time: how many it took, whether they did, the last's
         seconds."""
         if case.threads != self.threads:

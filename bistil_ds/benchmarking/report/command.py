@@ -1,4 +1,4 @@
-"""One page of everything that was measured: Markdown, and HTML with pictures that needs no other file.
+"""The report command: one page of all results, or two results side by side.
 
 Takes the newest result of each benchmark and machine. --compare A B sets two result files side by side instead.
 """
@@ -10,41 +10,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bistil_ds import cli
-from bistil_ds.benchmarking.harness.command import console, parsed, told
+from bistil_ds.benchmarking.harness.command import explain, open_console, parse_flags
 from bistil_ds.benchmarking.harness.result_file import RESULTS, read_result
 from bistil_ds.benchmarking.report.comparison import compare
 from bistil_ds.benchmarking.report.gathering import gather
 from bistil_ds.benchmarking.report.page import html_page, markdown
 from bistil_ds.errors import InputError
 
+DESCRIPTION = "One page of everything that was measured: Markdown, and HTML with pictures that needs no other file."
+
 
 @dataclass
-class Arguments:
-    """The command's flags."""
+class Flags:
+    """What a user may choose."""
 
-    results: str = field(default=str(RESULTS), metadata=told("Folder of result files (and evaluation.json files)."))
-    compare: list[str] = field(default_factory=list, metadata=told("Two result files of one benchmark."))
-    quick: bool = field(default=False, metadata=told("Show results of quick runs too."))
+    results: str = field(default=str(RESULTS), metadata=explain("Folder of result files (and evaluation.json files)."))
+    compare: list[str] = field(default_factory=list, metadata=explain("Two result files of one benchmark."))
+    quick: bool = field(default=False, metadata=explain("Show results of quick runs too."))
     output_dir: str | None = field(
-        default=None, metadata=told("Where report.md and report.html go; the results' folder.")
+        default=None, metadata=explain("Where report.md and report.html go; the results' folder.")
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return cli.run(lambda: run(parsed(argv, Arguments, __doc__ or "")))
+    return cli.run(lambda: run(parse_flags(argv, Flags, DESCRIPTION)))
 
 
-def run(args: Arguments) -> None:
+def run(flags: Flags) -> None:
     """Compare two files, or write the pages."""
-    if args.compare:
-        if len(args.compare) != 2:
-            raise InputError(f"--compare: expected two result files, found {len(args.compare)}")
-        first, second = (read_result(Path(name)) for name in args.compare)
-        console().print(compare(first, second).rich())
+    if flags.compare:
+        if len(flags.compare) != 2:
+            raise InputError(f"--compare: expected two result files, found {len(flags.compare)}")
+        first, second = (read_result(Path(name)) for name in flags.compare)
+        open_console().print(compare(first, second).rich())
         return
-    results, left_out = gather(Path(args.results), quick=args.quick)
-    folder = Path(args.output_dir or args.results)
+    results, left_out = gather(Path(flags.results), quick=flags.quick)
+    folder = Path(flags.output_dir or flags.results)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.md").write_text(markdown(results, left_out), encoding="utf-8")

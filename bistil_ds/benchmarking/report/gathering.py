@@ -4,52 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bistil_ds.benchmarking.energy.tables import energy_grids, energy_plots
-from bistil_ds.benchmarking.flops.count import flops_grids
-from bistil_ds.benchmarking.harness.plots import Plot
+from bistil_ds.benchmarking.harness.benchmark import Benchmark, Content
 from bistil_ds.benchmarking.harness.result_file import read_result
-from bistil_ds.benchmarking.harness.tables import Grid
-from bistil_ds.benchmarking.kernels.files import summary
-from bistil_ds.benchmarking.latency.plots import latency_plots
-from bistil_ds.benchmarking.latency.tables import latency_grids
-from bistil_ds.benchmarking.memory.tables import memory_grids, memory_plots
-from bistil_ds.benchmarking.report.quality import is_evaluation, quality_grids, quality_plots
-from bistil_ds.benchmarking.scaling.compute import scaling_grids
-from bistil_ds.benchmarking.training_step.measure import throughput_grids
-from bistil_ds.benchmarking.training_step.sparse import sparse_grids
+from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.errors import InputError
 
-Content = Mapping[str, Any]
-QUALITY = "quality"
 SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")
-TIME = re.compile(r"-\d{8}-\d{6}$")
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """How the results of one benchmark are shown."""
-
-    title: str
-    grids: Callable[[Content], Sequence[Grid]]
-    plots: Callable[[Content], Sequence[Plot]] = lambda content: []
-
-
-CHAPTERS = {
-    QUALITY: Chapter("Quality", quality_grids, quality_plots),
-    "latency": Chapter("Latency", latency_grids, latency_plots),
-    "memory": Chapter("Memory", memory_grids, memory_plots),
-    "energy": Chapter("Energy", energy_grids, energy_plots),
-    "flops": Chapter("Operations", flops_grids),
-    "scaling": Chapter("Scaling", scaling_grids),
-    "throughput": Chapter("A training step", throughput_grids),
-    "sparse_stage": Chapter("The sparse stage", sparse_grids),
-    "kernels": Chapter("Kernels", lambda content: [summary(content["rows"])]),
-}
+TIME = re.compile(r"-\d{8}(-\d{6})?$")
 
 
 @dataclass(frozen=True)
@@ -61,13 +25,13 @@ class Gathered:
     content: Content
 
     @property
-    def chapter(self) -> Chapter:
+    def entry(self) -> Benchmark:
         """How it is shown."""
-        return CHAPTERS[self.benchmark]
+        return BENCHMARKS[self.benchmark]
 
 
 def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[str]]:
-    """The newest results in `folder`, in the order of the chapters; and what was left out.
+    """The newest results in `folder`, in the order of the registry; and what was left out.
 
     One replaces another of the same benchmark, machine and flags; a seed or a time allowed makes no other.
 
@@ -95,21 +59,16 @@ def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[s
             newest[key] = found
     if not newest:
         raise InputError(f"--results {folder}: holds no result to show; run benchmarks/latency.py first")
-    order = list(CHAPTERS)
+    order = list(BENCHMARKS)
     return sorted(newest.values(), key=lambda each: (order.index(each.benchmark), each.path.name)), left_out
 
 
 def read(path: Path) -> Gathered | None:
-    """A result of ours or of `evaluate.py`; None for any other JSON."""
+    """Read a record of any benchmark, or an evaluation of `evaluate.py`; None for any other JSON."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if isinstance(content, dict) and is_evaluation(content):
-        return Gathered(path, QUALITY, content)
-    try:
-        found = Gathered(path, content["benchmark"], read_result(path))
-        found.chapter.grids(found.content)
+        content = read_result(path)
+        found = Gathered(path, content["benchmark"], content)
+        found.entry.tables(found.content)
     except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # of another time or hand
         return None
     return found

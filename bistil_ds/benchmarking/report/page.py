@@ -34,7 +34,7 @@ def markdown(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
     for title, group in _chapters(results):
         parts += [f"## {title}", ""]
         for result in group:
-            parts += [f"{about(result)}", "", *(grid.markdown() for grid in result.chapter.grids(result.content))]
+            parts += [f"{about(result)}", "", *(grid.markdown() for grid in result.entry.tables(result.content))]
     if left_out:
         parts += ["Left out: " + "; ".join(left_out) + ".", ""]
     return "\n".join(parts)
@@ -47,8 +47,8 @@ def html_page(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
         parts.append(f"<h2>{html.escape(title)}</h2>")
         for result in group:
             parts.append(f"<p class='about'>{html.escape(about(result))}</p>")
-            parts += [f"<figure>{as_svg(plot)}</figure>" for plot in result.chapter.plots(result.content)]
-            parts += [grid.html() for grid in result.chapter.grids(result.content)]
+            parts += [f"<figure>{as_svg(plot)}</figure>" for plot in result.entry.plots(result.content)]
+            parts += [grid.html() for grid in result.entry.tables(result.content)]
     if left_out:
         parts.append(f"<p class='note'>Left out: {html.escape('; '.join(left_out))}.</p>")
     head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -59,14 +59,13 @@ def html_page(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
 
 def about(result: Gathered) -> str:
     """File, machine, versions and commit, in one line."""
-    content = result.content.get("run", result.content)  # an evaluation keeps them in its run's record
+    content = result.content
     hardware, versions = content.get("hardware") or {}, content.get("versions") or {}
     gpus = ", ".join(gpu["name"] for gpu in hardware.get("gpus") or [])
     device = str(result.content.get("device", ""))
-    machine = (
-        gpus if device.startswith("cuda") else f"{hardware.get('cpu', '?')}, {hardware.get('threads', '?')} threads"
-    )
-    facts = [result.path.name, machine, f"torch {versions.get('torch', '?')}", _commit(content.get("git"))]
+    machine = gpus if device.startswith("cuda") else f"{hardware.get('cpu')}, {hardware.get('threads')} threads"
+    facts = [result.path.name, machine if hardware else "", _commit(content.get("git"))]
+    facts[2:2] = [f"torch {versions['torch']}"] if "torch" in versions else []
     if result.content.get("interrupted"):
         facts.append("interrupted: what was measured until then")
     if result.content.get("arguments", {}).get("quick"):
@@ -79,5 +78,5 @@ def _commit(git: dict[str, Any] | None) -> str:
 
 
 def _chapters(results: Sequence[Gathered]) -> list[tuple[str, list[Gathered]]]:
-    titles = list(dict.fromkeys(result.chapter.title for result in results))
-    return [(title, [result for result in results if result.chapter.title == title]) for title in titles]
+    titles = list(dict.fromkeys(result.entry.title for result in results))
+    return [(title, [result for result in results if result.entry.title == title]) for title in titles]

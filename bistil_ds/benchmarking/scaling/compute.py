@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bistil_ds.benchmarking.flops.count import shape_of, step_flops
-from bistil_ds.benchmarking.harness.tables import Grid
 from bistil_ds.benchmarking.models.shapes import student_name
 from bistil_ds.benchmarking.scaling.activations import saved_bytes
 from bistil_ds.benchmarking.scaling.zero_memory import MODES, sent_bytes, state_bytes, teacher_bytes
+from bistil_ds.console.grid import Grid
 
 GB = 1e9
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers import BertConfig, BertForTokenClassification
 
-from bistil_ds.benchmarking.harness.command import Tell
+from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values
 from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
 from bistil_ds.benchmarking.harness.samples import ratio
-from bistil_ds.benchmarking.harness.tables import Grid
 from bistil_ds.benchmarking.harness.timing import Way, interleaved
+from bistil_ds.console.grid import Grid
 from bistil_ds.sparse import attach, maskable_count, random_entries
 from bistil_ds.sparse.maskable import entries_to_train
 
@@ -122,7 +122,7 @@ def measure(
         )
 
 
-def sparse_grids(content: Mapping[str, Any]) -> list[Grid]:
+def sparse_grids(content: Content) -> list[Grid]:
     """In brackets the share of dense training's."""
     given = content["arguments"]
     columns = ["training", "seconds", "over dense", "peak MiB", "state MiB", "reduced MiB"]
@@ -139,3 +139,10 @@ def sparse_grids(content: Mapping[str, Any]) -> list[Grid]:
         "from their shapes (tests/sparse/test_zero_sparse.py counts them on two ranks); state: both moments"
     )
     return [grid]
+
+
+def sparse_values(content: Content) -> Values:
+    """Give the seconds of each way's steps."""
+    given = content["arguments"]
+    case = f"batch {given['batch']}, length {given['length']}, s"
+    return {(row["way"], case): ([[one] for one in row["seconds"]], 0.0) for row in content["rows"]}

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
+from memory_use import allocate
 
 from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
-
-
-def allocate(mib: int, while_building: int = 0, kept: int = 0) -> Callable[[], object]:
-    torch.ones(while_building << 18)
-    keep = torch.ones(kept << 18)
-    return lambda: (torch.ones(mib << 18), keep)
 
 
 def test_peak_memory_is_that_of_the_measured_step_alone() -> None:

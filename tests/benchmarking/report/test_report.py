@@ -14,12 +14,13 @@ import torch
 from benchmarks.report import main
 from bistil_ds.benchmarking.harness.plots import Bars, Lines, Points, as_svg
 from bistil_ds.benchmarking.harness.result_file import ResultFile
-from bistil_ds.benchmarking.harness.tables import Grid
-from bistil_ds.benchmarking.latency.measure import AGAIN, Plan, Turns, rows_of
+from bistil_ds.benchmarking.latency.measure import Turns, rows_of
 from bistil_ds.benchmarking.latency.plots import latency_plots
+from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.report.comparison import compare
 from bistil_ds.benchmarking.report.gathering import gather
-from bistil_ds.benchmarking.report.quality import quality_plots
+from bistil_ds.benchmarking.transfer.tables import quality_plots
+from bistil_ds.console.grid import Grid
 from bistil_ds.errors import InputError
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ WHERE = {"engine": "eager", "dtype": "float32", "batch": 1, "length": 128, "thre
 def latency_result(folder: Path, time: str, seed: int = 0, slower: float = 1.0, quick: bool = False) -> Path:
     """A latency result of mBERT and a student of half its time, both `slower` by a factor."""
     draw = random.Random(seed)
-    plan = Plan(["mBERT", "mBERT k2 30k"], [], [], CPU, 1.0)
+    plan = MeasurementPlan(["mBERT", "mBERT k2 30k"], [], [], CPU, 1.0)
     turns = Turns({}, draw, lambda what: None, "")
     for name, base in {"mBERT": 0.1, "mBERT k2 30k": 0.05, "mBERT k2 30k" + AGAIN: 0.05}.items():
         turns.rounds[name] = [[base * slower * draw.lognormvariate(0, 0.02) for _ in range(3)] for _ in range(30)]

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pytest
+import torch
 from tiny import write_texts
 
 from benchmarks.throughput import main
 from bistil_ds.benchmarking.training_step import flags as throughput_flags
+from bistil_ds.benchmarking.training_step import measure as training_step_measure
+from bistil_ds.benchmarking.training_step.measure import compare_ways
+from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
+from bistil_ds.throughput import training_flops
 
 
 @pytest.mark.parametrize(
@@ -46,5 +53,23 @@ def test_an_interrupted_run_keeps_and_shows_what_is_done(
     content = json.loads(path.read_text())
     assert content["interrupted"] is True
     assert [row["way"] for row in content["rows"]] == ["floor", "eager", "ours"]
-    assert all(row["mfu"] > 0 for row in content["rows"])
+    for row in content["rows"]:
+        tokens = content["shapes"][0]["batch"] * content["shapes"][0]["length"]
+        assert row["tokens_per_second"] == pytest.approx(tokens / median(row["seconds"]), rel=1e-4)
+        assert row["mfu"] == pytest.approx(mfu_of(content["rows"][0], row), rel=1e-4)
     assert "ours" in capsys.readouterr().out
+
+
+def mfu_of(other: dict[str, Any], row: dict[str, Any]) -> float:
+    """Give the utilisation of `row` that follows from another way's: both did the same work on the same machine."""
+    return float(other["mfu"] * row["tokens_per_second"] / other["tokens_per_second"])
+
+
+def test_utilisation_is_work_over_the_rate_of_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = Shape(length=16, batch=2, layers=4, width=16, heads=2, vocabulary=50)
+    monkeypatch.setattr(training_step_measure, "matmul_rate", lambda device, dtype: 1e9)
+    rows = compare_ways(shape, 2, torch.device("cpu"), memory=False, tell=lambda done, what: None)
+    steps = random_steps(shape, torch.device("cpu"))
+    flops = training_flops(steps.student, steps.teacher, shape.length)
+    for row in rows.values():
+        assert row["mfu"] == pytest.approx(row["tokens_per_second"] * flops / 1e9)

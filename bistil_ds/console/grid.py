@@ -7,32 +7,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 
 @dataclass
 class Grid:
-    """Cells as text. The first column is a name, the others are numbers and stand to the right."""
+    """Cells as text. The first `texts` columns hold words, the others numbers, which stand to the right."""
 
     title: str
     columns: Sequence[str]
     rows: list[list[str]] = field(default_factory=list)
     note: str = ""
+    texts: int = 1
 
     def rich(self) -> Table:
         """For `rich.console.Console.print`."""
-        table = Table(title=self.title, caption=self.note or None, title_justify="left", caption_justify="left")
+        table = Table(title=escape(self.title), caption=escape(self.note) or None)
+        table.title_justify = table.caption_justify = "left"
         table.box = box.SIMPLE_HEAD
-        for i, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if i else "left", overflow="fold")
+        for place, column in enumerate(self.columns):
+            table.add_column(escape(column), justify="left" if place < self.texts else "right", overflow="fold")
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         return table
 
     def markdown(self) -> str:
         """A heading, the table, the note."""
-        lines = [f"### {self.title}", "", _pipes(self.columns), _pipes(["---", *["---:"] * (len(self.columns) - 1)])]
-        lines += [_pipes(row) for row in self.rows]
+        marks = ["---" if place < self.texts else "---:" for place in range(len(self.columns))]
+        lines = [f"### {self.title}", "", *map(_pipes, (self.columns, marks, *self.rows))]
         return "\n".join([*lines, "", self.note, ""] if self.note else [*lines, ""])
 
     def html(self) -> str:

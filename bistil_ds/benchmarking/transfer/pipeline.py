@@ -1,15 +1,12 @@
-"""Zero-shot transfer on real data: teacher, students and baselines, by the commands a user types.
+"""The steps from a multilingual model to an evaluation, each a command that a user types too.
 
-    python benchmarks/transfer.py --mmt MODEL --data FOLDER --languages tr ha --tasks pos ner --output_dir runs/transfer
-
-What is finished in the output folder is not run again, so a run that was stopped goes on. The settings are in
-`settings.yaml`. Models: `teacher` (the MMT, tuned), `k2` and `k3` (students of layer reduction 2 and 3), `dense` (k2
-with a dense phase 2), `unphased` (k2 without phase 1), `scratch` (as k2, but pretrained from nothing, tuned densely).
+What is finished in the output folder is not run again, so a run that was stopped goes on. Models: `teacher` (the MMT,
+tuned), `k2` and `k3` (students of layer reduction 2 and 3), `dense` (k2 with a dense phase 2), `unphased` (k2 without
+phase 1), `scratch` (as k2, but pretrained from nothing, tuned densely).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -17,9 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bistil_ds.benchmarking.harness.result_file import REPOSITORY
+from bistil_ds.errors import InputError
 
 SCRIPTS = REPOSITORY / "launch_scripts"
 MODELS = ("k2", "k3", "dense", "unphased", "scratch")
@@ -45,7 +41,7 @@ class Transfer:
         if begun and script == "evaluate":  # cheap, and its models may be others now
             shutil.rmtree(folder)
         elif begun and not same:
-            raise SystemExit(
+            raise InputError(
                 f"{folder}: was begun with other settings (see {command}); remove it, or choose another folder"
             )
         print(f"=== {name}", flush=True)
@@ -114,31 +110,3 @@ class Transfer:
         tests = [f"{code}={self.data / settings['test'][code]}" for code in ("en", language)]
         more = {"label_map": settings["label_map"]} if "label_map" in settings else {}
         return self.run("evaluate", f"evaluation-{task}-{language}", model=models, test_file=tests, task=task, **more)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mmt", required=True, help="folder or hub id of the multilingual model")
-    parser.add_argument("--data", required=True, type=Path, help="folder the paths of the settings are relative to")
-    parser.add_argument("--languages", nargs="+", required=True)
-    parser.add_argument("--tasks", nargs="+", default=["pos", "dp", "ner"])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--settings", type=Path, default=Path(__file__).with_name("settings.yaml"))
-    parser.add_argument("--output_dir", type=Path, default=Path("runs/transfer"))
-    given = parser.parse_args()
-    steps = Transfer(given.mmt, given.data, given.output_dir, yaml.safe_load(given.settings.read_text()))
-    tests = {task: set(settings["test"]) - {"en"} for task, settings in steps.settings["tasks"].items()}
-    if unknown := [task for task in given.tasks if task not in tests]:
-        parser.error(f"--tasks {unknown[0]}: {given.settings} has {', '.join(tests)}")
-    for language in given.languages:
-        if not any(language in tests[task] for task in given.tasks):
-            parser.error(f"--languages {language}: {given.settings} has no test data for it in these tasks")
-    try:
-        for task in given.tasks:
-            for language in given.languages:
-                if language in tests[task]:
-                    steps.evaluate(task, language, given.models)
-    except subprocess.CalledProcessError as error:  # the command has said why
-        raise SystemExit(error.returncode) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
