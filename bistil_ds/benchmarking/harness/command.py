@@ -86,7 +86,7 @@ def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> I
             else:
                 yield lambda done, what: None
     finally:
-        for grid in benchmark.tables(result.content):
+        for grid in benchmark.tables(result.content) if result.content["rows"] else ():
             terminal.print(grid.rich())
         if result.path.is_file():
             terminal.print(f"result: {result.path}", soft_wrap=True)

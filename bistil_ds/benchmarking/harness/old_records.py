@@ -47,7 +47,8 @@ def _full_size(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kernel_resources(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"benchmark": "kernel_resources", "device": "meta", **content}
+    rows = [{"operation": row["file"], **row} if "file" in row else row for row in content["rows"]]
+    return {"benchmark": "kernel_resources", "device": "meta", **content, "rows": rows}
 
 
 def _throughput(content: Mapping[str, Any]) -> dict[str, Any]:

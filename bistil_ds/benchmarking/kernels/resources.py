@@ -50,20 +50,20 @@ def compiled_rows(every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]
     for number, file in enumerate(files):
         operation = file.stem.removeprefix("test_compile_")
         tell(number / len(files), operation)
-        yield [{"file": operation, **row} for row in rows_of(f"tests.kernels.{file.stem}", every_form=every_form)]
+        yield [{"operation": operation, **row} for row in rows_of(f"tests.kernels.{file.stem}", every_form=every_form)]
 
 
 def resources_grids(content: Content) -> list[Grid]:
-    """Give one line for each file of kernels and target; the whole table is beside the record."""
-    columns = ["kernels, target", "compiles", "spill", "registers, most", "stack bytes, most", "shared KiB, most"]
+    """Give one line for each operation and target; the whole table is beside the record."""
+    columns = ["operation, target", "compiles", "spill", "registers, most", "stack bytes, most", "shared KiB, most"]
     grid = Grid("Resources of the Triton kernels", columns)
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in content["rows"]:
-        groups.setdefault((row["file"], row["target"]), []).append(row)
-    for (file, target), rows in groups.items():
+        groups.setdefault((row["operation"], row["target"]), []).append(row)
+    for (operation, target), rows in groups.items():
         most = [max(row[key] for row in rows) for key in ("registers", "stack_bytes", "shared_bytes")]
         cells = [len(rows), sum(row["spills"] > 0 for row in rows), most[0], most[1], f"{most[2] / 1024:.1f}"]
-        grid.rows.append([f"{file}, {target}", *map(str, cells)])
+        grid.rows.append([f"{operation}, {target}", *map(str, cells)])
     grid.note = f"compiled with Triton {content['triton']}; registers a thread, shared bytes a program"
     return [grid]
 

@@ -36,9 +36,9 @@ def test_full_size_had_a_mapping_of_models_to_stages() -> None:
 
 
 def test_kernel_resources_had_neither_date_nor_machine_and_gets_none() -> None:
-    found = renew({"triton": "3.7.1", "rows": [{"kernel": "k"}]})
+    found = renew({"triton": "3.7.1", "rows": [{"file": "sparse", "kernel": "k"}]})
     assert found is not None
-    assert found["rows"] == [{"kernel": "k"}]
+    assert found["rows"] == [{"operation": "sparse", "file": "sparse", "kernel": "k"}]
     assert not {"date", "hardware", "versions"} & set(found)
 
 
