@@ -18,18 +18,18 @@ class Way:
     prepare: Callable[[], object] = lambda: None
 
 
-def interleaved(
+def time_in_turns(
     ways: Mapping[str, Way],
     rounds: int,
     device: torch.device,
     on_step: Callable[[], object] = lambda: None,
     clock: Callable[[Callable[[], object], torch.device], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one round that is not counted; by `clock`, else `timed`.
+    """Seconds of each way in each round, after one round that is not counted; by `clock`, else `time_call`.
 
     Every round runs every way once and begins with the next one, so that none always follows the same neighbour.
     """
-    clock = clock or timed
+    clock = clock or time_call
     names = list(ways)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for round_ in range(rounds + 1):
@@ -43,7 +43,7 @@ def interleaved(
     return seconds
 
 
-def timed(step: Callable[[], object], device: torch.device) -> float:
+def time_call(step: Callable[[], object], device: torch.device) -> float:
     """Seconds of one call, the queue empty before and after: wall time, on CUDA the time between two events."""
     if device.type == "cuda":
         before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))

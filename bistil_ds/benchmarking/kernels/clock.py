@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from bistil_ds.benchmarking.harness.timing import timed
+from bistil_ds.benchmarking.harness.timing import time_call
 
 SLEEP_CYCLES_A_SECOND = 2e9  # about a GPU's clock: how long a queue is held need only be long enough
 LONGEST_SLEEP = 0.05  # seconds
@@ -54,7 +54,7 @@ def clocks(device: torch.device) -> tuple[Clock, Clock]:
     """(as a caller meets it, the device's time alone); on a CPU both are wall time with caches as they are."""
     if device.type == "cuda":
         return EventClock(device, queue_full=False), EventClock(device, queue_full=True)
-    return timed, timed
+    return time_call, time_call
 
 
 def copy_bandwidth(device: torch.device, clock: Clock) -> float:

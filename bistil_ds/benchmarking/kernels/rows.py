@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_ds.benchmarking.harness.timing import Way, interleaved, paired_ratio
+from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_turns
 from bistil_ds.benchmarking.kernels.case import COMPILED, EAGER, FUSED_ADAMW, OURS, KernelCall, KernelCase
 from bistil_ds.benchmarking.kernels.clock import Clock, clocks, copy_bandwidth, poison, product_rate
 
@@ -159,7 +159,7 @@ class Bench:
             torch.cuda.synchronize(self.device)
         once = (time.perf_counter() - begun) / 2
         rounds = max(ROUNDS[0], min(ROUNDS[1], int(self.seconds / max(once, 1e-9))))
-        return interleaved({name: Way(way) for name, way in ways.items()}, rounds, self.device, clock=clock)
+        return time_in_turns({name: Way(way) for name, way in ways.items()}, rounds, self.device, clock=clock)
 
 
 def _agreement(case: KernelCase, name: str, found: Mapping[str, list[Tensor] | str]) -> str:

@@ -16,7 +16,7 @@ WARM_UP, LONG_WARM_UP = 6, 3  # calls
 TEXT_LENGTH = 32
 
 
-def estimated_seconds(plan: MeasurementPlan) -> float:
+def estimate_seconds(plan: MeasurementPlan) -> float:
     """The time allowed, or what starting the models and the fewest rounds take where that is more.
 
     From operations (two a parameter of the layers and a token) and the rate of a matrix product measured now; nothing

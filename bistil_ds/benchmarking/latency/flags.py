@@ -14,7 +14,7 @@ from bistil_ds.benchmarking.harness.benchmark import Job
 from bistil_ds.benchmarking.harness.command import choose_device, explain
 from bistil_ds.benchmarking.harness.machine_state import all_threads
 from bistil_ds.benchmarking.harness.result_file import RESULTS
-from bistil_ds.benchmarking.latency.estimate import estimated_seconds
+from bistil_ds.benchmarking.latency.estimate import estimate_seconds
 from bistil_ds.benchmarking.latency.measure import measure
 from bistil_ds.benchmarking.models.engines import ENGINES
 from bistil_ds.benchmarking.models.plan import MeasurementPlan
@@ -97,7 +97,7 @@ def plan(flags: Flags) -> Job:
     cases = len(wanted.settings) * len(wanted.cases)
     slow_start = {engine for engine, _ in wanted.settings} - {"eager", "int8"}
     beside = f"; preparing {', '.join(sorted(slow_start))} comes on top" if slow_start else ""
-    minutes = estimated_seconds(wanted) / 60
+    minutes = estimate_seconds(wanted) / 60
     return Job(
         wanted.device,
         lambda result, tell: measure(wanted, result.content, tell, result.save),

@@ -94,7 +94,7 @@ def _save(name: str, folder: str, dtype: str) -> dict[str, int]:
 
 def _inference(folder: str, given: Input) -> Callable[[], object]:
     device = _ready(given)
-    model = _touched(load_encoder(folder, getattr(torch, given.dtype)).to(device))
+    model = _touch_weights(load_encoder(folder, getattr(torch, given.dtype)).to(device))
     run = make_runner(model, "eager", device, torch.get_num_threads())
     inputs = random_inputs(model.config.vocab_size, given.batch, given.length, device)
     return lambda: run(inputs)
@@ -103,7 +103,7 @@ def _inference(folder: str, given: Input) -> Callable[[], object]:
 def _training(folder: str, given: Input) -> Callable[[], object]:
     """Forward, backward and AdamW over all parameters; the loss is a plain mean of squares."""
     device = _ready(given)
-    model = _touched(load_encoder(folder, getattr(torch, given.dtype)).to(device)).train()
+    model = _touch_weights(load_encoder(folder, getattr(torch, given.dtype)).to(device)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     inputs = random_inputs(model.config.vocab_size, given.batch, given.length, device)
 
@@ -115,7 +115,7 @@ def _training(folder: str, given: Input) -> Callable[[], object]:
     return step
 
 
-def _touched(model: PreTrainedModel) -> PreTrainedModel:
+def _touch_weights(model: PreTrainedModel) -> PreTrainedModel:
     """With every weight read once: files are mapped, and what was never read is not in memory yet."""
     for tensor in model.state_dict().values():
         tensor.sum()

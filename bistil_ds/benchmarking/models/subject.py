@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from bistil_ds.benchmarking.harness.samples import is_stable
-from bistil_ds.benchmarking.harness.timing import timed
+from bistil_ds.benchmarking.harness.timing import time_call
 from bistil_ds.benchmarking.models.engines import Inputs, make_runner
 from bistil_ds.benchmarking.models.shapes import load_encoder
 
@@ -96,7 +96,7 @@ class Subject:
 
     def _timed(self, batch: int) -> float:
         inputs = self.batches[batch % len(self.batches)]
-        return timed(lambda: self.run(inputs), self.device)
+        return time_call(lambda: self.run(inputs), self.device)
 
 
 def is_steady(seconds: Sequence[float]) -> bool:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values, parts_of
 from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
-from bistil_ds.benchmarking.harness.timing import Way, interleaved, paired_ratio
+from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_turns
 from bistil_ds.benchmarking.training_step.teachers import cheaper_teacher, cost_in_the_loss
 from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, random_steps, single_step
 from bistil_ds.console.grid import Grid
@@ -76,7 +76,7 @@ def _timed(
         done += 1
         tell(done / whole, f"time, length {shape.length}")
 
-    seconds = interleaved(ways, rounds, device, advance)
+    seconds = time_in_turns(ways, rounds, device, advance)
     tokens = shape.batch * shape.length
     return {
         name: {

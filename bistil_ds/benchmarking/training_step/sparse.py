@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForTokenClassification
 from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values
 from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
 from bistil_ds.benchmarking.harness.samples import ratio
-from bistil_ds.benchmarking.harness.timing import Way, interleaved
+from bistil_ds.benchmarking.harness.timing import Way, time_in_turns
 from bistil_ds.console.grid import Grid
 from bistil_ds.sparse import attach, maskable_count, random_entries
 from bistil_ds.sparse.maskable import entries_to_train
@@ -98,7 +98,7 @@ def measure(
         done += 1
         tell(done / total, "steps")
 
-    seconds = interleaved({name: Way(step) for name, step in steps.items()}, rounds, device, advance)
+    seconds = time_in_turns({name: Way(step) for name, step in steps.items()}, rounds, device, advance)
     counted = {
         name: {
             "trained": sum(p.numel() for p in step.trained),

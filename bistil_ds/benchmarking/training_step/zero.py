@@ -11,7 +11,7 @@ import torch.distributed as dist
 from bistil_ds import engine
 from bistil_ds.benchmarking.harness.peak_memory import Peak, peak_of
 from bistil_ds.benchmarking.harness.ranks import on_ranks
-from bistil_ds.benchmarking.harness.timing import Way, interleaved, paired_ratio
+from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_turns
 from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, Steps, random_steps
 from bistil_ds.throughput import matmul_rate, training_flops
 
@@ -59,7 +59,7 @@ def _measure(stage: int, shape: Shape, rounds: int, kind: str) -> Measured:
     peak = peak_of(build, 2)  # before the other ways leave their traces in the heap
     (wrapped,) = steps
     ways = {name: _together(wrapped.way(name)) for name in WAYS}
-    seconds = interleaved(ways, rounds, device)
+    seconds = time_in_turns(ways, rounds, device)
     dist.barrier()
     rate = matmul_rate(device, torch.float32)  # all ranks at once, as they compute
     return seconds, peak, rate, training_flops(wrapped.student, wrapped.teacher, shape.length)

@@ -21,7 +21,7 @@ from bistil_ds.benchmarking.harness.plots import as_svg
 from bistil_ds.benchmarking.harness.result_file import ResultFile, read_result
 from bistil_ds.benchmarking.latency import estimate
 from bistil_ds.benchmarking.latency import measure as latency_measure
-from bistil_ds.benchmarking.latency.estimate import estimated_seconds
+from bistil_ds.benchmarking.latency.estimate import estimate_seconds
 from bistil_ds.benchmarking.latency.measure import Turns, measure, rows_of, turn_size
 from bistil_ds.benchmarking.latency.plots import latency_plots
 from bistil_ds.benchmarking.latency.tables import latency_grids, tokens
@@ -224,10 +224,10 @@ def test_a_model_without_weights_is_one_line_and_exit_code_2(
 def test_the_estimate_is_the_time_allowed_or_what_the_fewest_rounds_take(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = MeasurementPlan(NAMES, [("eager", "float32")], [InputCase(8, 128, 1)], CPU, seconds=60.0)
     monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e15)
-    assert estimated_seconds(plan) == 60
+    assert estimate_seconds(plan) == 60
     monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e9)
     call = 2 * 85.05e6 * 8 * 128 / 1e9  # of mBERT; its student runs twice, in half the time
-    assert estimated_seconds(plan) == pytest.approx((6 + 3) * 2 * call, rel=0.02)
+    assert estimate_seconds(plan) == pytest.approx((6 + 3) * 2 * call, rel=0.02)
 
 
 @pytest.mark.slow  # two timings apart: other work between them is a difference

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bistil_ds.benchmarking.harness.timing import Way, interleaved, paired_ratio
+from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_turns
 from bistil_ds.benchmarking.training_step.teachers import cost_in_the_loss
 from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, Steps, random_steps
 from bistil_ds.benchmarking.training_step.zero import compare_under_zero
@@ -48,7 +48,7 @@ def test_the_floor_runs_backward_through_the_whole_student(steps: Steps) -> None
 def test_each_round_runs_every_way_once_and_the_first_round_does_not_count() -> None:
     calls: list[str] = []
     ways = {name: Way(lambda name=name: calls.append(name)) for name in WAYS}  # type: ignore[misc]
-    seconds = interleaved(ways, 2, CPU)
+    seconds = time_in_turns(ways, 2, CPU)
     assert calls == ["floor", "eager", "ours", "eager", "ours", "floor", "ours", "floor", "eager"]
     assert {name: len(samples) for name, samples in seconds.items()} == dict.fromkeys(WAYS, 2)
 
