@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bistil_ds.distillation.trainer import DistillationTrainer
     from bistil_ds.evaluation import evaluate
-    from bistil_ds.sft import SparseFineTuning
-    from bistil_ds.sparse import LotteryTicketTrainer
+    from bistil_ds.sft.fine_tuning import SparseFineTuning
     from bistil_ds.student import build_student
-    from bistil_ds.trainer import DistillationTrainer
+    from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
     from bistil_ds.vocabulary import trim_vocabulary
 
 __all__ = [
@@ -23,9 +23,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DistillationTrainer": "bistil_ds.trainer",
-    "LotteryTicketTrainer": "bistil_ds.sparse",
-    "SparseFineTuning": "bistil_ds.sft",
+    "DistillationTrainer": "bistil_ds.distillation.trainer",
+    "LotteryTicketTrainer": "bistil_ds.tuning.lottery_ticket",
+    "SparseFineTuning": "bistil_ds.sft.fine_tuning",
     "build_student": "bistil_ds.student",
     "evaluate": "bistil_ds.evaluation",
     "trim_vocabulary": "bistil_ds.vocabulary",

@@ -13,13 +13,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bistil_ds import cli
-from bistil_ds.arguments import SAMPLE_LENGTH, SAMPLE_STEPS
-from bistil_ds.evaluation.command import RESULT_FILE
-from bistil_ds.general import SAMPLE_LANGUAGES
+from bistil_ds.commands.evaluate import RESULT_FILE
+from bistil_ds.console import cli
 from bistil_ds.sample import sample_corpora, sample_mmt
+from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_LENGTH, SAMPLE_STEPS, SAMPLE_TASK, SAMPLE_TRAINING
 from bistil_ds.sample.tasks import sample_task_file
-from bistil_ds.tune import SAMPLE_TASK, SAMPLE_TRAINING
 
 SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
 DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]  # the command `deepspeed`, on PATH or not

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used: the message says what, where and what to do, in one line.
@@ -12,3 +15,12 @@ class InputError(ValueError):
 
 class NonFiniteLossError(RuntimeError):
     """The loss of a batch is NaN or infinite; raised before the update it would have spoilt."""
+
+
+@contextmanager
+def blaming(flag: str) -> Iterator[None]:
+    """An InputError of the Python interface, with the flag that led to it in front."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from None

@@ -1,6 +1,6 @@
 """Score models: `python launch_scripts/evaluate.py --model FOLDER --sft SFT --task ner --test_file ha/test.txt`."""
 
-from bistil_ds.evaluation.command import main
+from bistil_ds.commands.evaluate import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

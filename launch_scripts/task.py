@@ -1,6 +1,6 @@
 """Phase 2: `deepspeed launch_scripts/task.py --deepspeed ds_configs/zero2.json --student ...`, or plain `python`."""
 
-from bistil_ds.tune_student import main
+from bistil_ds.commands.task import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,6 +1,6 @@
 """A task teacher or a language SFT: `python launch_scripts/teacher.py --model MMT --task ner ...`, or `deepspeed`."""
 
-from bistil_ds.tune_teacher import main
+from bistil_ds.commands.teacher import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bistil_ds import cli
+from bistil_ds.console import cli
 
 
 def command_of(name: str) -> Callable[..., int]:

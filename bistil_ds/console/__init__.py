@@ -1,1 +1,1 @@
-"""What every command prints."""
+"""What every command prints: help, one-line errors."""

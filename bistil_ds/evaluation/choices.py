@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.tasks.candidates import ModelChoice
 from bistil_ds.tasks.sources import parse_sources
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model by what it is called in the tables: a folder or hub id, and the fine-tunings to apply in order."""
-
-    name: str
-    folder: str
-    sfts: tuple[str, ...] = ()
 
 
 def parse_models(words: Sequence[str], sfts: Sequence[str] = ()) -> list[ModelChoice]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.cache import file_hash
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation.choices import ModelChoice
-from bistil_ds.evaluation.models import Candidate, Shelf, examine
 from bistil_ds.evaluation.training_text import recorded_train_files, share_seen, text_keys
+from bistil_ds.runs.cache import file_hash
+from bistil_ds.tasks.candidates import Candidate, ModelChoice, Shelf, examine
 from bistil_ds.tasks.data import read_examples
 from bistil_ds.tasks.task import ReadOptions, Task
 

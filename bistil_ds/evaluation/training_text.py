@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.evaluation.choices import ModelChoice
-from bistil_ds.run_record import RECORD_FILE
+from bistil_ds.runs.record import RECORD_FILE
+from bistil_ds.tasks.candidates import ModelChoice
 from bistil_ds.tasks.data import parse_pairs, read_examples
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tasks.task import ReadOptions, Task

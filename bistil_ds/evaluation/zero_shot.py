@@ -13,14 +13,13 @@ import torch
 from tqdm.auto import tqdm
 
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation.choices import ModelChoice
-from bistil_ds.evaluation.models import Candidate
 from bistil_ds.evaluation.plan import HeldOut, Plan, check_numbers, prepare
 from bistil_ds.evaluation.result import Cell, Evaluation
-from bistil_ds.prediction import predict
-from bistil_ds.task_model import LoadedTaskModel
 from bistil_ds.tasks import Task, find_task
+from bistil_ds.tasks.candidates import Candidate, ModelChoice
 from bistil_ds.tasks.data import TaskData
+from bistil_ds.tasks.models import LoadedTaskModel
+from bistil_ds.tasks.prediction import predict
 
 WARM_UP = 8
 

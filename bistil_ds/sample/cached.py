@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 import bistil_ds
-from bistil_ds.cache import cache_folder
+from bistil_ds.runs.cache import cache_folder
 
-# What shapes the sample's model and text; its task files are drawn from the same sentences.
-_SOURCES = (
-    "sample/[!t]*.py",
-    "sample/t[!a]*.py",
-    "pretraining*.py",
-    "masking.py",
-    "unigram_tokenizer.py",
-    "masked_accuracy.py",
-    "cooccurrence.py",
-    "head.py",
+# Every module that shapes the sample's model and corpora, by its path in the package.
+SOURCES = (
+    *("sample/mmt.py", "sample/text.py"),
+    *(
+        f"sample/grammar/{name}.py"
+        for name in (
+            *("annotation", "english", "english_phrases", "generation", "meaning", "modifiers", "names", "nouns"),
+            *("planning", "swahili", "swahili_forms", "turkish", "turkish_forms", "verbs"),
+        )
+    ),
+    *(f"pretraining/{name}.py" for name in ("data", "embedding_init", "masked_accuracy", "pretrain", "unigram")),
+    *("models/head.py", "text/masking.py"),
 )
 _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
@@ -45,11 +48,26 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     return final
 
 
+def code_hash(paths: Iterable[Path]) -> str:
+    """SHA-256 of what Python files do, in hex: comments, docstrings and layout do not count."""
+    sha = hashlib.sha256()
+    for path in paths:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_text(body[0]):
+                del body[0]
+        sha.update(ast.dump(tree).encode())
+    return sha.hexdigest()
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
 def _recipe_hash() -> str:
-    """Of all that shapes the files: our sources, with sizes and seeds in them, and the versions of the libraries."""
+    """Of all that shapes the files: our code, with sizes and seeds in it, and the versions of the libraries."""
     package = Path(bistil_ds.__file__).parent
-    sha = hashlib.sha256(repr([version(name) for name in _PACKAGES]).encode())
-    for pattern in _SOURCES:
-        for path in sorted(package.glob(pattern)):
-            sha.update(path.read_bytes())
-    return sha.hexdigest()[:16]
+    versions = repr([version(name) for name in _PACKAGES])
+    return hashlib.sha256((versions + code_hash(package / path for path in SOURCES)).encode()).hexdigest()[:16]

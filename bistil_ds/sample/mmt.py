@@ -8,10 +8,10 @@ from pathlib import Path
 
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from bistil_ds.masked_accuracy import masked_accuracy
-from bistil_ds.pretraining import Recipe, pretrain
+from bistil_ds.pretraining.masked_accuracy import masked_accuracy
+from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.sample.cached import cached
-from bistil_ds.sample.generation import LANGUAGES, sentences
+from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
 from bistil_ds.sample.text import write_text
 
 RECIPE = Recipe()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bistil_ds.cache import file_hash
 from bistil_ds.errors import InputError
-from bistil_ds.sample.annotation import Sentence
-from bistil_ds.sample.cached import cached
-from bistil_ds.sample.generation import LANGUAGES, sentences
+from bistil_ds.sample.cached import cached, code_hash
+from bistil_ds.sample.grammar.annotation import Sentence
+from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
 
 # sentences and seed; no other part of the sample has these seeds
 SPLITS = {"train": (2_000, 31), "dev": (300, 32), "test": (500, 33)}
@@ -26,7 +25,7 @@ def sample_task_file(task: str, language: str, split: str) -> Path:
     for found, known in ((task, ENDINGS), (language, LANGUAGES), (split, SPLITS)):
         if found not in known:
             raise InputError(f"the embedded sample has no {found} (only {', '.join(known)}): give files of your own")
-    folder = cached(f"tasks-{file_hash(__file__)[:8]}", _write)
+    folder = cached(f"tasks-{code_hash([Path(__file__)])[:8]}", _write)
     return folder / f"{language}-{split}.{ENDINGS[task]}"
 
 

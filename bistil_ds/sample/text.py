@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from bistil_ds.sample import generation
-from bistil_ds.sample.generation import LANGUAGES
+from bistil_ds.sample.grammar import generation
+from bistil_ds.sample.grammar.generation import LANGUAGES
 
 
 def write_text(folder: str | Path, sentences: int = 10_000, seed: int = 0) -> dict[str, Path]:

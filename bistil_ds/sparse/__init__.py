@@ -2,16 +2,12 @@
 
 from bistil_ds.sparse.arguments import SparseArguments
 from bistil_ds.sparse.deltas import SparseDeltas, attach
-from bistil_ds.sparse.lottery_ticket import LotteryTicketTrainer
 from bistil_ds.sparse.maskable import maskable_count
 from bistil_ds.sparse.selection import moved_most, random_entries
-from bistil_ds.sparse.stage import Stage
 
 __all__ = [
-    "LotteryTicketTrainer",
     "SparseArguments",
     "SparseDeltas",
-    "Stage",
     "attach",
     "maskable_count",
     "moved_most",

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bistil_ds.distributed.partitions import full_shape, full_size, parts
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import ParameterNames, full_shape
-from bistil_ds.partitions import full_size, parts
-from bistil_ds.weight_files import WeightFolder
+from bistil_ds.models.parameters import ParameterNames
+from bistil_ds.models.weight_files import WeightFolder
 
 
 class BaseWeights:

@@ -24,12 +24,12 @@ from bistil_kernels import SparseDelta, write_deltas
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
+from bistil_ds.distributed.gathering import full_fp32, gathered
+from bistil_ds.distributed.partitions import full_shape, is_partitioned, write_entries, write_whole
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import ParameterNames, full_shape, unwrap
-from bistil_ds.partitions import is_partitioned, write_entries, write_whole
-from bistil_ds.sft import SparseFineTuning
-from bistil_ds.sft_changes import SparseDiff
-from bistil_ds.sparse.gathering import full_fp32, gathered
+from bistil_ds.models.parameters import ParameterNames, unwrap
+from bistil_ds.sft.changes import SparseDiff
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.maskable import base_model_of, maskable_parameters
 from bistil_ds.sparse.modules import DELTA, make_sparse
 

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from transformers import AutoModel, PretrainedConfig
 
+from bistil_ds.distributed.partitions import full_size
 from bistil_ds.errors import InputError
-from bistil_ds.model_parameters import unwrap
-from bistil_ds.partitions import full_size
+from bistil_ds.models.families import is_norm
+from bistil_ds.models.parameters import unwrap
 from bistil_ds.sparse.modules import DELTA
 
 
@@ -18,11 +19,6 @@ def base_model_of(model: nn.Module) -> tuple[str, nn.Module]:
     prefix = str(getattr(model, "base_model_prefix", ""))
     base = getattr(model, prefix, None) if prefix else None
     return (f"{prefix}.", base) if isinstance(base, nn.Module) else ("", model)
-
-
-def is_norm(module: nn.Module) -> bool:
-    """Whether the module is a layer norm, of torch or of a model family's own."""
-    return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
 
 
 def maskable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bistil_ds.partitions import full_size
+from bistil_ds.distributed.partitions import full_size
 from bistil_ds.sparse.base_weights import BaseWeights
 from bistil_ds.sparse.deltas import SparseDeltas, attached_to
 from bistil_ds.sparse.maskable import maskable_parameters

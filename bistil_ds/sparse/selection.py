@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from bistil_kernels import top_k_delta
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from bistil_ds import checkpoints
+from bistil_ds.distributed.gathering import share_fp32
+from bistil_ds.distributed.partitions import full_size, is_partitioned
+from bistil_ds.distributed.startup import add_over_ranks, from_every_rank, rank, world_size
 from bistil_ds.errors import InputError
-from bistil_ds.partitions import full_size, is_partitioned
+from bistil_ds.runs import checkpoints
 from bistil_ds.sparse.base_weights import BaseWeights
-from bistil_ds.sparse.gathering import share_fp32
 from bistil_ds.sparse.maskable import maskable_parameters
 
 Selection = dict[str, Tensor]  # parameter name → flat row-major indices, ascending, on the CPU
@@ -56,7 +56,7 @@ def moved_most(
     partitioned = any(map(is_partitioned, parameters.values()))
     ranks: dict[str, Any] = {}
     if partitioned:
-        ranks = {"all_reduce": dist.all_reduce, "rank": dist.get_rank(), "world_size": dist.get_world_size()}
+        ranks = {"all_reduce": add_over_ranks, "rank": rank(), "world_size": world_size()}
     try:
         chosen = top_k_delta(pairs, k, **ranks)
     except ValueError as error:
@@ -64,10 +64,7 @@ def moved_most(
             f"the full stage ended with weights that are not finite: lower --learning_rate ({error})"
         ) from None
     ours = [index.cpu().long() + first for index, first in zip(chosen, firsts)]
-    everyone: list[list[Tensor]] = [ours]
-    if partitioned:
-        everyone = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(everyone, ours)
+    everyone = from_every_rank(ours) if partitioned else [ours]
     return _selection(parameters, [torch.cat(each) for each in zip(*everyone)])
 
 
@@ -99,7 +96,7 @@ def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
 
 
 def write_selection(folder: Path, selection: Selection, description: Mapping[str, Any], world_size: int) -> None:
-    """Write and seal the boundary between the stages (`bistil_ds.checkpoints`). On one rank."""
+    """Write and seal the boundary between the stages (`bistil_ds.runs.checkpoints`). On one rank."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(selection, folder / FILE)
     (folder / DESCRIPTION).write_text(json.dumps(dict(description), indent=1) + "\n", encoding="utf-8")

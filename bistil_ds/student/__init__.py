@@ -1,8 +1,8 @@
 """Student building: layer selection, width reduction, and checks of a student the user brings."""
 
+from bistil_ds.models.families import SUPPORTED_MODEL_TYPES
 from bistil_ds.student.build import Built, build_student
 from bistil_ds.student.check import check_student
-from bistil_ds.student.families import SUPPORTED_MODEL_TYPES
 from bistil_ds.student.layers import choose_layers
 from bistil_ds.student.projections import load_projections, save_projections
 

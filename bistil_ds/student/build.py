@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.student.families import layers_of
+from bistil_ds.models.families import layers_of
 from bistil_ds.student.layers import assemble, choose_layers, selected_state, student_config
 from bistil_ds.student.width import narrow_config, reduce_width
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.student.families import family_of
+from bistil_ds.models.families import family_of
 
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 

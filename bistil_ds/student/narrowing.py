@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 
-from bistil_ds.student.families import family_of
+from bistil_ds.models.families import family_of
 from bistil_ds.student.fitting import fit_norm, narrow, ridge, second_moment
 from bistil_ds.student.sampling import Norm, Sample
 
@@ -39,12 +39,11 @@ class Narrowing:
 
     def embeddings(self, projection_ts: Tensor) -> Tensor:
         """All embedding tables through one map, and their layer norm."""
-        name = f"{self.family.embeddings}.LayerNorm"
+        name = self.family.embedding_norm
         norm = self.sample.norm(name)
         self.embedding_map_ts = norm.writer(projection_ts)
-        for table in ("word", "position", "token_type"):
-            table_name = f"{self.family.embeddings}.{table}_embeddings.weight"
-            self.state[table_name] = self._teacher(table_name) @ self.embedding_map_ts
+        for table in self.family.embedding_tables:
+            self.state[table] = self._teacher(table) @ self.embedding_map_ts
         return self._norm(name, norm.inputs_nt @ self.embedding_map_ts, norm.outputs_nt @ projection_ts)
 
     def attention(self, layer: int, teacher_layer: int, stream_ns: Tensor, input_nt: Tensor, proj_ts: Tensor) -> Tensor:
@@ -53,22 +52,22 @@ class Narrowing:
         Args:
             input_nt: the input of the teacher's layer, which reads the space that `proj_ts` takes to the student's.
         """
-        ours, theirs = (f"{self.family.layers}.{index}.attention" for index in (layer, teacher_layer))
+        ours, theirs = self.family.layer(layer), self.family.layer(teacher_layer)
         heads = self.config.num_attention_heads
         width = self.config.hidden_size // heads
-        norm = self.sample.norm(f"{theirs}.output.LayerNorm")
+        norm = self.sample.norm(theirs.attention_norm)
         read_st, read_bias_t = ridge(stream_ns, input_nt, proj_ts.T)
 
         maps_se, biases_e, moments_Hee = {}, {}, {}
         for name in ("query", "key", "value"):
-            weight_te, bias_e = self._teacher_linear(f"{theirs}.self.{name}")
+            weight_te, bias_e = self._teacher_linear(getattr(theirs, name))
             maps_se[name], biases_e[name] = read_st @ weight_te, read_bias_t @ weight_te + bias_e
             values_nHe = (stream_ns @ maps_se[name] + biases_e[name]).unflatten(-1, (heads, -1))
             if name != "query":
                 # The mean key adds the same to all scores of a query, and the mean value is a bias: neither counts.
                 values_nHe = values_nHe - values_nHe.mean(0)
             moments_Hee[name] = second_moment(values_nHe)
-        output_Het = self._teacher_linear(f"{theirs}.output.dense")[0].unflatten(0, (heads, -1))
+        output_Het = self._teacher_linear(theirs.attention_output)[0].unflatten(0, (heads, -1))
         written_Hes = (output_Het @ norm.writer(proj_ts)).double()
 
         query_map_Hed, key_map_Hed = narrow(moments_Hee["query"], moments_Hee["key"], width)
@@ -83,10 +82,11 @@ class Narrowing:
         ):
             weight_ss = torch.einsum("sHe,Hed->sHd", maps_se[name].unflatten(-1, (heads, -1)), map_Hed).flatten(1)
             bias_s = torch.einsum("He,Hed->Hd", biases_e[name].unflatten(-1, (heads, -1)), map_Hed).flatten()
-            self._set_linear(f"{ours}.self.{name}", weight_ss, bias_s)
+            self._set_linear(getattr(ours, name), weight_ss, bias_s)
             projected_ns.append(stream_ns @ weight_ss + bias_s)
         prior_st = torch.einsum("Hed,Het->Hdt", output_map_Hed, output_Het).flatten(0, 1)
-        return self._write(f"{ours}.output", norm, self._attend(*projected_ns), prior_st, stream_ns, proj_ts)
+        names = ours.attention_output, ours.attention_norm
+        return self._write(names, norm, self._attend(*projected_ns), prior_st, stream_ns, proj_ts)
 
     def feed_forward(
         self, layer: int, teacher_layer: int, stream_ns: Tensor, read_ts: Tensor, write_ts: Tensor
@@ -96,11 +96,11 @@ class Narrowing:
         Args:
             read_ts, write_ts: projections of the student's state before and after the layer.
         """
-        ours, theirs = (f"{self.family.layers}.{index}" for index in (layer, teacher_layer))
-        norm = self.sample.norm(f"{theirs}.output.LayerNorm")
-        input_nt = self.sample.norm(f"{theirs}.attention.output.LayerNorm").outputs_nt
-        weight_ti, bias_i = self._teacher_linear(f"{theirs}.intermediate.dense")
-        output_it, _ = self._teacher_linear(f"{theirs}.output.dense")
+        ours, theirs = self.family.layer(layer), self.family.layer(teacher_layer)
+        norm = self.sample.norm(theirs.norm)
+        input_nt = self.sample.norm(theirs.attention_norm).outputs_nt
+        weight_ti, bias_i = self._teacher_linear(theirs.inner)
+        output_it, _ = self._teacher_linear(theirs.output)
         activation = ACT2FN[self.config.hidden_act]
 
         variance_i = activation(input_nt @ weight_ti + bias_i).var(0, correction=0)
@@ -109,9 +109,9 @@ class Narrowing:
 
         read_st, read_bias_t = ridge(stream_ns, input_nt, read_ts.T)
         weight_sj, bias_j = read_st @ weight_ti[:, kept_j], read_bias_t @ weight_ti[:, kept_j] + bias_i[kept_j]
-        self._set_linear(f"{ours}.intermediate.dense", weight_sj, bias_j)
+        self._set_linear(ours.inner, weight_sj, bias_j)
         neurons_nj = activation(stream_ns @ weight_sj + bias_j)
-        return self._write(f"{ours}.output", norm, neurons_nj, output_it[kept_j], stream_ns, write_ts)
+        return self._write((ours.output, ours.norm), norm, neurons_nj, output_it[kept_j], stream_ns, write_ts)
 
     def head(self, stream_ns: Tensor, last_nt: Tensor) -> None:
         """The masked-LM head, its decoder through the map of the embeddings (it is tied to them in these models).
@@ -149,9 +149,15 @@ class Narrowing:
             self.state[name] = self._teacher(name).clone()
 
     def _write(
-        self, name: str, norm: Norm, inputs_np: Tensor, prior_pt: Tensor, stream_ns: Tensor, projection_ts: Tensor
+        self,
+        names: tuple[str, str],
+        norm: Norm,
+        inputs_np: Tensor,
+        prior_pt: Tensor,
+        stream_ns: Tensor,
+        projection_ts: Tensor,
     ) -> Tensor:
-        """The linear map that adds to the stream, drawn towards `prior_pt`, and the layer norm after it."""
+        """The linear map that adds to the stream, drawn towards `prior_pt`, and the layer norm after it, by `names`."""
         writer_ts = norm.writer(projection_ts)
         wanted_ns = norm.inputs_nt @ writer_ts
         # The stream is given and the norm takes any size, so what is wanted is `wanted / share - stream`, `share` the
@@ -164,9 +170,9 @@ class Narrowing:
         share = share.clamp_min(0.1)  # a layer that replaces its input must not divide by nothing
         (wanted_weight_ps, stream_weight_ps), (wanted_bias_s, stream_bias_s) = weight_p2s.chunk(2, 1), bias_2s.chunk(2)
         weight_ps, bias_s = wanted_weight_ps / share - stream_weight_ps, wanted_bias_s / share - stream_bias_s
-        self._set_linear(f"{name}.dense", weight_ps, bias_s)
+        self._set_linear(names[0], weight_ps, bias_s)
         sums_ns = stream_ns + inputs_np @ weight_ps + bias_s
-        return self._norm(f"{name}.LayerNorm", sums_ns, norm.outputs_nt @ projection_ts)
+        return self._norm(names[1], sums_ns, norm.outputs_nt @ projection_ts)
 
     def _attend(self, query_ns: Tensor, key_ns: Tensor, value_ns: Tensor) -> Tensor:
         """Attention within each sequence of the sample."""

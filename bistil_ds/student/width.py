@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.student.families import family_of
+from bistil_ds.models.families import family_of
 from bistil_ds.student.narrowing import Narrowing
 from bistil_ds.student.projections import fit_projections
 from bistil_ds.student.sampling import sample_teacher
@@ -57,13 +57,13 @@ def reduce_width(
             f"width reduction is not available for {config.model_type} models: leave hidden_reduction_factor at 1"
         )
     state_norms = [
-        f"{family.embeddings}.LayerNorm",
-        *(f"{family.layers}.{layer}.output.LayerNorm" for layer in range(layer_map[-1] + 1)),
+        family.embedding_norm,
+        *(family.layer(index).norm for index in range(layer_map[-1] + 1)),
     ]  # state i of the teacher is the output of state_norms[i]
     needed = {state_norms[0]}
     for layer in layer_map:
         needed |= {state_norms[layer], state_norms[layer + 1]}
-        needed.add(f"{family.layers}.{layer}.attention.output.LayerNorm")
+        needed.add(family.layer(layer).attention_norm)
     sample = sample_teacher(teacher, batches, sorted(needed), progress)
 
     def teacher_state(index: int) -> Tensor:

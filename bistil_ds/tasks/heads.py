@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
+from bistil_ds.distributed.gathering import gathered
 from bistil_ds.errors import InputError
-
-HEAD = "classifier"  # its name in BERT, RoBERTa, XLM-R and XLM-R XL, over tokens and over sequences
+from bistil_ds.models.families import CLASSIFIER
 
 
 def load_classifier(
@@ -23,7 +23,7 @@ def load_classifier(
     folder: str | Path,
     labels: Sequence[str],
     *,
-    heads: Sequence[str] = (HEAD,),
+    heads: Sequence[str] = (CLASSIFIER,),
     start: Callable[[Tensor], object] | None = None,
     **kwargs: Any,
 ) -> PreTrainedModel:
@@ -101,14 +101,6 @@ def no_load_report() -> Iterator[None]:
 @torch.no_grad()
 def _start(layer: nn.Linear, weights: Callable[[Tensor], object]) -> None:
     """Sets a layer's weights by an initialisation, and its bias to 0."""
-    if hasattr(layer.weight, "ds_id"):  # partitioned by ZeRO-3
-        import deepspeed
-
-        gathered: AbstractContextManager[object] = deepspeed.zero.GatheredParameters(
-            [layer.weight, layer.bias], modifier_rank=0
-        )
-    else:
-        gathered = nullcontext()
-    with gathered:
+    with gathered([layer.weight, layer.bias], written=True):
         weights(layer.weight)
         nn.init.zeros_(layer.bias)

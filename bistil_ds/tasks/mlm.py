@@ -15,17 +15,18 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds.engine import rank
+from bistil_ds.distributed.startup import rank
 from bistil_ds.errors import InputError
-from bistil_ds.masking import mask_tokens
+from bistil_ds.models.head import IGNORED
+from bistil_ds.models.masked_head import MaskedHead
 from bistil_ds.tasks.examples import Text
 from bistil_ds.tasks.heads import no_load_report, without_dropout
 from bistil_ds.tasks.labels import refuse_label_map
-from bistil_ds.tasks.masked_head import MaskedHead
-from bistil_ds.tasks.padding import IGNORED, pad, pad_inputs
+from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.readers import read_texts
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
+from bistil_ds.text.masking import mask_tokens
 
 PROBABILITY = 0.15
 TEXTS_AT_ONCE = 1000

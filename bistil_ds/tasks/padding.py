@@ -9,8 +9,6 @@ from torch import Tensor
 
 from bistil_ds.tasks.task import Row
 
-IGNORED = -100  # a label where nothing is to be learned
-
 
 def pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:
     """int64 [B, T]: each sequence followed by `value`."""

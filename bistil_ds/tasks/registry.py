@@ -10,11 +10,11 @@ from bistil_ds.tasks.task import Task
 
 GROUP = "bistil_ds.tasks"
 OURS = {
-    "dp": "bistil_ds.tasks.dp:DependencyParsing",
-    "pos": "bistil_ds.tasks.pos:PartOfSpeech",
-    "ner": "bistil_ds.tasks.ner:NamedEntities",
+    "dp": "bistil_ds.tasks.parsing.dp:DependencyParsing",
+    "pos": "bistil_ds.tasks.tagging.pos:PartOfSpeech",
+    "ner": "bistil_ds.tasks.tagging.ner:NamedEntities",
     "nli": "bistil_ds.tasks.nli:Inference",
-    "qa": "bistil_ds.tasks.qa:QuestionAnswering",
+    "qa": "bistil_ds.tasks.qa.qa:QuestionAnswering",
     "mlm": "bistil_ds.tasks.mlm:MaskedLanguageModelling",
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bistil_ds.corpora.specification import parse_specification
 from bistil_ds.errors import InputError
+from bistil_ds.text.specification import parse_specification
 
 
 def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation.choices import ModelChoice, parse_models, parse_test_files
+from bistil_ds.evaluation.choices import parse_models, parse_test_files
+from bistil_ds.tasks.candidates import ModelChoice
 
 
 def test_a_model_has_a_name_a_folder_and_fine_tunings_in_order() -> None:

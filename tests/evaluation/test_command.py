@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Files
+from evaluation_files import Files
 from tiny_task import Topics
 
+from bistil_ds.commands import evaluate
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation import command, zero_shot
-from bistil_ds.prediction import predict
+from bistil_ds.evaluation import zero_shot
+from bistil_ds.tasks.prediction import predict
 
 
 @pytest.fixture(autouse=True)
 def _topics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "find_task", lambda name: Topics())
+    monkeypatch.setattr(evaluate, "find_task", lambda name: Topics())
 
 
 def flags(files: Files, folder: Path) -> list[str]:
@@ -29,7 +30,7 @@ def flags(files: Files, folder: Path) -> list[str]:
 
 
 def test_it_leaves_json_markdown_and_a_table(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(flags(files, tmp_path / "out")) == 0
+    assert evaluate.main(flags(files, tmp_path / "out")) == 0
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert found["finished"] is True
     assert found["reference"] == "teacher"
@@ -60,7 +61,7 @@ def test_a_yaml_file_does_as_well(files: Files, tmp_path: Path) -> None:
         "output_dir": str(tmp_path / "out"),
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    assert command.main([str(tmp_path / "recipe.yaml"), "--limit", "6"]) == 0
+    assert evaluate.main([str(tmp_path / "recipe.yaml"), "--limit", "6"]) == 0
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert found["test_sets"]["xx"]["examples"] == 6
     assert found["models"]["base"]["sfts"] == [str(files.sft)]
@@ -78,7 +79,7 @@ def test_ctrl_c_keeps_the_finished_cells(
         return predict(*args, **kwargs)
 
     monkeypatch.setattr(zero_shot, "predict", interrupted)
-    assert command.main(flags(files, tmp_path / "out")) == 130
+    assert evaluate.main(flags(files, tmp_path / "out")) == 130
     assert "what was finished is in" in capsys.readouterr().err
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert found["finished"] is False
@@ -104,7 +105,7 @@ def test_ctrl_c_keeps_the_finished_cells(
 def test_bad_input_is_one_line_and_leaves_no_folder(
     files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], message: str
 ) -> None:
-    assert command.main([*flags(files, tmp_path / "out"), *change]) == 2
+    assert evaluate.main([*flags(files, tmp_path / "out"), *change]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith(message)
     assert not (tmp_path / "out").exists()
@@ -117,24 +118,24 @@ def test_a_length_without_room_is_refused_before_the_folder_is_made(
         raise InputError("--max_length 2: leaves no room")
 
     monkeypatch.setattr(Topics, "features", refuse)
-    assert command.main(flags(files, tmp_path / "out")) == 2
+    assert evaluate.main(flags(files, tmp_path / "out")) == 2
     assert capsys.readouterr().err.endswith("error: --max_length 2: leaves no room\n")
     assert not (tmp_path / "out").exists()
 
 
 def test_mapped_labels_are_told_with_the_scores(files: Files, tmp_path: Path) -> None:
-    assert command.main([*flags(files, tmp_path / "out"), "--label_map", "DATE=O", "PERSON=PER"]) == 0
+    assert evaluate.main([*flags(files, tmp_path / "out"), "--label_map", "DATE=O", "PERSON=PER"]) == 0
     assert "Labels read as others: DATE as O, PERSON as PER." in (tmp_path / "out" / "evaluation.md").read_text()
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["label_map"]["DATE"] == "O"
 
 
 def test_a_fine_tuning_without_a_model_is_not_the_sample(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--sft", "x"]) == 2
+    assert evaluate.main(["--sft", "x"]) == 2
     assert capsys.readouterr().err.startswith("error: --model --test_file --task missing")
 
 
 def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--model", "x"]) == 2
+    assert evaluate.main(["--model", "x"]) == 2
     assert capsys.readouterr().err == (
         "error: --test_file --task missing: give all of --model, --test_file, --task, or none\n"
     )
@@ -144,7 +145,7 @@ def test_a_folder_that_is_not_empty_is_refused(
     files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run.json").write_text("{}")
-    assert command.main(flags(files, tmp_path)) == 2
+    assert evaluate.main(flags(files, tmp_path)) == 2
     assert capsys.readouterr().err == f"error: --output_dir {tmp_path}: is not empty; choose another folder\n"
 
 
@@ -152,19 +153,19 @@ def test_without_models_and_files_it_takes_the_sample(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bistil_ds.sample.sample_mmt", lambda: files.base)
-    monkeypatch.setattr("bistil_ds.sample_pipeline.sample_teacher_sft", lambda task: files.sft)
-    monkeypatch.setattr("bistil_ds.sample_pipeline.sample_student_and_sft", lambda task: (files.base, files.sft))
+    monkeypatch.setattr("bistil_ds.commands.sample_runs.sample_teacher_sft", lambda task: files.sft)
+    monkeypatch.setattr("bistil_ds.commands.sample_runs.sample_student_and_sft", lambda task: (files.base, files.sft))
     monkeypatch.setattr("bistil_ds.sample.tasks.sample_task_file", lambda task, language, part: files.tests["aa"])
-    assert command.main(["--output_dir", str(tmp_path / "out")]) == 0
+    assert evaluate.main(["--output_dir", str(tmp_path / "out")]) == 0
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert list(found["models"]) == ["teacher", "student"]
     assert list(found["test_sets"]) == ["en", "tr"]
-    assert command.main(["--task", "nli"]) == 2
+    assert evaluate.main(["--task", "nli"]) == 2
 
 
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        command.main(["--help"])
+        evaluate.main(["--help"])
     page = capsys.readouterr().out
-    for name in command.EvaluationArguments.__dataclass_fields__:
+    for name in evaluate.EvaluationArguments.__dataclass_fields__:
         assert f"--{name}" in page

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LABELS, Files, write_sft, write_task_file
+from evaluation_files import LABELS, Files, write_sft, write_task_file
 from tiny import write_teacher
 from tiny_task import Topics
 from transformers import AutoTokenizer
@@ -16,9 +16,9 @@ from transformers import AutoTokenizer
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation import Evaluation, evaluate, zero_shot
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.models.weight_files import hash_weights
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import ReadOptions
-from bistil_ds.weight_files import hash_weights
 
 TASK = Topics()
 

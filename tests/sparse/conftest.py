@@ -1,24 +1,5 @@
-"""Quiet models: every load would report the head that is new."""
+"""Fixtures of sparse training: quiet models and the folder of a tiny base."""
 
-from __future__ import annotations
+from sparse_material import base, quiet
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import material
-import pytest
-from transformers.utils import logging
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    yield
-    logging.set_verbosity(before)
-
-
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny base model."""
-    return material.write_base(tmp_path_factory.mktemp("base") / "model")
+__all__ = ["base", "quiet"]

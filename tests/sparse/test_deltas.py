@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import material
 import pytest
+import sparse_material as material
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.sft import SparseFineTuning
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import attach, random_entries
 from bistil_ds.sparse.deltas import SparseDeltas
 from bistil_ds.sparse.maskable import maskable_parameters

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import material
 import pytest
+import sparse_material as material
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launch import PROGRAMS, python_path
 from student_models import KINDS, tiny_teacher
 from torch import Tensor
 from transformers import (
@@ -22,14 +23,15 @@ from transformers import (
 )
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.heads import HEAD, load_classifier
+from bistil_ds.models.families import CLASSIFIER
+from bistil_ds.tasks.heads import load_classifier
 
 AUTO = [AutoModelForTokenClassification, AutoModelForSequenceClassification]
 LABELS = ["x", "y", "z"]
 
 
 def head(model: PreTrainedModel) -> dict[str, Tensor]:
-    return {name: value for name, value in model.state_dict().items() if name.startswith(HEAD)}
+    return {name: value for name, value in model.state_dict().items() if name.startswith(CLASSIFIER)}
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -95,8 +97,8 @@ def test_a_finished_model_keeps_its_head_and_only_for_the_same_labels_in_the_sam
 def test_a_new_head_has_small_weights_and_no_bias(folder: Path, tmp_path: Path) -> None:
     load_classifier(AutoModelForTokenClassification, folder, LABELS).save_pretrained(tmp_path / "a")
     found = head(load_classifier(AutoModelForTokenClassification, tmp_path / "a", ["x", "y"]))
-    assert not found[f"{HEAD}.bias"].any()
-    assert found[f"{HEAD}.weight"].std() == pytest.approx(0.2, rel=0.5)  # the configuration's initializer_range
+    assert not found[f"{CLASSIFIER}.bias"].any()
+    assert found[f"{CLASSIFIER}.weight"].std() == pytest.approx(0.2, rel=0.5)  # the configuration's initializer_range
 
 
 def test_a_bare_encoder_will_do(folder: Path, tmp_path: Path) -> None:
@@ -143,8 +145,9 @@ def test_zero3_brings_up_the_same_models(tmp_path: Path) -> None:
     tiny_teacher("bert", layers=2).save_pretrained(tmp_path / "mlm")
     load_classifier(AutoModelForSequenceClassification, tmp_path / "mlm", LABELS).save_pretrained(tmp_path / "finished")
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = python_path()
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = Path(__file__).with_name("heads_zero3.py")
+    script = PROGRAMS / "heads_zero3.py"
     done = subprocess.run([*launch, str(script), str(tmp_path)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("all task models are whole") == 2

@@ -17,10 +17,10 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from bistil_ds.errors import InputError
-from bistil_ds.prediction import predict
 from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.examples import Place, Text
+from bistil_ds.tasks.prediction import predict
 
 MLM = find_task("mlm")
 TEXTS = [Text(line, Place("f.txt", i)) for i, line in enumerate(text_lines("aa", 120), start=1)]

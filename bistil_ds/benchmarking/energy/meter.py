@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from bistil_ds.energy import Counter, energy_counter, energy_unavailable
+from bistil_ds.training.energy import Counter, energy_counter, energy_unavailable
 
 POLL_SECONDS = 0.02  # a hundred readings that differ in two seconds, and no work to speak of
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.benchmarking.full_size.material import prepare
 from bistil_ds.benchmarking.harness.peak_memory import resident_peak
-from bistil_ds.distillation import Distiller
+from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.student import build_student
 from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
 

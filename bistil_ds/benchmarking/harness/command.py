@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.harness.benchmark import Benchmark, Tell
 from bistil_ds.benchmarking.harness.plots import as_svg
 from bistil_ds.benchmarking.harness.result_file import ResultFile
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 
 Flags = TypeVar("Flags")

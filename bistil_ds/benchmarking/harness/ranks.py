@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from bistil_ds import engine
 from bistil_ds.benchmarking.harness.own_process import InOwnProcess
+from bistil_ds.distributed import startup
 
 
 def on_ranks(count: int, threads: int, function: Callable[..., Any], *arguments: object) -> list[Any]:
@@ -23,7 +23,7 @@ def on_ranks(count: int, threads: int, function: Callable[..., Any], *arguments:
     Raises:
         RemoteError: it failed on a rank.
     """
-    port = engine.free_port()
+    port = startup.free_port()
     with ExitStack() as stack, ThreadPoolExecutor(count) as together:
         ranks = [stack.enter_context(InOwnProcess(_Rank, rank, count, port, threads)) for rank in range(count)]
         return list(together.map(lambda process: process.call("run", function, arguments), ranks))
@@ -35,13 +35,13 @@ class _Rank:
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
         os.environ["OMP_NUM_THREADS"] = str(threads)  # as decided here, not once more from the number of ranks
-        engine.choose_accelerator()
+        startup.choose_accelerator()
         warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed's calls of torch, one a step
 
     def run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
         """Ranks meet here."""
-        engine.prepare_environment(use_deepspeed=True)
-        engine.start_distributed(use_deepspeed=True)
+        startup.prepare_environment(use_deepspeed=True)
+        startup.start_distributed(use_deepspeed=True)
         found = function(*arguments)
-        engine.stop_distributed()
+        startup.stop_distributed()
         return found

@@ -23,7 +23,7 @@ import bistil_ds
 from bistil_ds.benchmarking.harness.machine_state import machine_state, thread_counts
 from bistil_ds.benchmarking.harness.old_records import renew
 from bistil_ds.errors import InputError
-from bistil_ds.run_record import git_state, hardware, versions
+from bistil_ds.runs.record import git_state, hardware, versions
 
 REPOSITORY = Path(__file__).parents[3]
 RESULTS = REPOSITORY / "benchmarks" / "results"

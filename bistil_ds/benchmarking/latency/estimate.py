@@ -9,7 +9,7 @@ from bistil_ds.benchmarking.latency.measure import turn_size
 from bistil_ds.benchmarking.models.plan import MeasurementPlan
 from bistil_ds.benchmarking.models.shapes import config_of
 from bistil_ds.benchmarking.models.subject import LONG_CALL, InputCase, parameter_counts
-from bistil_ds.throughput import matmul_rate
+from bistil_ds.training.speed import matmul_rate
 
 START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # of a process, and of filling a model with random numbers
 WARM_UP, LONG_WARM_UP = 6, 3  # calls

@@ -20,8 +20,8 @@ from bistil_ds.benchmarking.models.engines import ENGINES
 from bistil_ds.benchmarking.models.plan import MeasurementPlan
 from bistil_ds.benchmarking.models.shapes import MBERT, check_models, default_names, student_name
 from bistil_ds.benchmarking.models.subject import InputCase
-from bistil_ds.corpora.text_files import read_texts
 from bistil_ds.errors import InputError
+from bistil_ds.text.text_files import read_texts
 
 INPUTS = {"small": ([1, 8], [128]), "full": ([1, 8, 32], [32, 128, 512])}
 DTYPES = ("float32", "bfloat16", "float16")

@@ -23,8 +23,8 @@ from transformers import (
     XLMRobertaXLConfig,
 )
 
-from bistil_ds.checks import cannot_load, longest_input
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import cannot_load, longest_input
 from bistil_ds.student.layers import choose_layers
 
 XLMR, MBERT = "XLM-R-base", "mBERT"

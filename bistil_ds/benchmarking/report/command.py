@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bistil_ds import cli
 from bistil_ds.benchmarking.harness.command import explain, open_console, parse_flags
 from bistil_ds.benchmarking.harness.result_file import RESULTS, read_result
 from bistil_ds.benchmarking.report.comparison import compare
 from bistil_ds.benchmarking.report.gathering import gather
 from bistil_ds.benchmarking.report.page import html_page, markdown
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 
 DESCRIPTION = "One page of everything that was measured: Markdown, and HTML with pictures that needs no other file."

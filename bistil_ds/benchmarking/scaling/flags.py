@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from bistil_ds import engine
 from bistil_ds.benchmarking.harness.benchmark import Job, Tell
 from bistil_ds.benchmarking.harness.command import explain, require_at_least_1
 from bistil_ds.benchmarking.harness.own_process import RemoteError
@@ -18,6 +17,7 @@ from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.benchmarking.models.shapes import LARGE, XLMR
 from bistil_ds.benchmarking.scaling.compute import Speed, scaling_rows
 from bistil_ds.benchmarking.scaling.zero_check import SMALL, check
+from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 
 TEACHERS = (XLMR, *LARGE)
@@ -56,7 +56,7 @@ def plan(flags: Flags) -> Job:
     if wrong := [count for count in flags.gpus if count < 1 or (count > 8 and count % 8)]:
         raise InputError(f"--gpus {wrong[0]}: expected 1 to 8, or whole nodes of 8")
     speed = speed_of(flags)
-    engine.choose_accelerator()
+    startup.choose_accelerator()
     teachers, checks = (TEACHERS[:1], []) if flags.quick else (flags.teacher, CHECKS)
     whole = len(teachers) + len(checks)
 

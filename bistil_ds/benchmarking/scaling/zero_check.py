@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from bistil_ds import engine
 from bistil_ds.benchmarking.harness.peak_memory import Peak, peak_of
 from bistil_ds.benchmarking.harness.ranks import on_ranks
 from bistil_ds.benchmarking.scaling.collectives import SentBytes
 from bistil_ds.benchmarking.scaling.zero_memory import sent_bytes, state_bytes, teacher_bytes
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
+from bistil_ds.distributed import startup
 
 SMALL = Shape(length=8, batch=1, layers=0, width=512, heads=8, vocabulary=1000)
 LAYERS = (4, 12)  # of the teacher; the student has half
@@ -57,7 +57,7 @@ def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
     wrapped, *_ = deepspeed.initialize(model=student, optimizer=optimizer, config=config)
 
     def step() -> None:
-        with SentBytes(engine.world_size()) as counted:
+        with SentBytes(startup.world_size()) as counted:
             wrapped.backward(steps.distiller(wrapped, steps.inputs).total)
             wrapped.step()
         sent[0] = counted.total

@@ -23,10 +23,10 @@ from bistil_ds.benchmarking.training_step.measure import compare_costs, compare_
 from bistil_ds.benchmarking.training_step.teachers import VARIANTS
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
 from bistil_ds.benchmarking.training_step.zero import compare_under_zero
-from bistil_ds.checks import cannot_load
-from bistil_ds.corpora.text_files import read_texts
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import cannot_load
 from bistil_ds.student import build_student
+from bistil_ds.text.text_files import read_texts
 
 STAGES = (0, 1, 2, 3)
 Pair = tuple[Any, list[int], Any, dict[str, torch.Tensor]]  # student, layer map, teacher, inputs

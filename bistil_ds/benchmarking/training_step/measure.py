@@ -17,7 +17,7 @@ from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_tur
 from bistil_ds.benchmarking.training_step.teachers import cheaper_teacher, cost_in_the_loss
 from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, random_steps, single_step
 from bistil_ds.console.grid import Grid
-from bistil_ds.throughput import matmul_rate, training_flops
+from bistil_ds.training.speed import matmul_rate, training_flops
 
 MiB = 2**20
 

@@ -136,7 +136,7 @@ def sparse_grids(content: Content) -> list[Grid]:
         grid.rows.append([name, *speed, *cells, reduced])
     grid.note = (
         "peak: beyond what the libraries take; reduced: bytes of the gradients two or more ranks reduce once a step, "
-        "from their shapes (tests/sparse/test_zero_sparse.py counts them on two ranks); state: both moments"
+        "from their shapes (tests/tuning/test_zero_sparse.py counts them on two ranks); state: both moments"
     )
     return [grid]
 

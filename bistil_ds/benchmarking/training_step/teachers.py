@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from bistil_ds.benchmarking.models.engines import int8_matrices
-from bistil_ds.distillation import Distiller
+from bistil_ds.distillation.distiller import Distiller
 
 VARIANTS = ("bfloat16", "int8", "compiled")
 

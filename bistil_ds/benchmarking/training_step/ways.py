@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
 
 from bistil_ds.benchmarking.harness.timing import Way
-from bistil_ds.distillation import Distiller
+from bistil_ds.distillation.distiller import Distiller
 
 WAYS = ("floor", "eager", "ours")
 

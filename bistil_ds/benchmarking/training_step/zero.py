@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from bistil_ds import engine
 from bistil_ds.benchmarking.harness.peak_memory import Peak, peak_of
 from bistil_ds.benchmarking.harness.ranks import on_ranks
 from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_turns
 from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, Steps, random_steps
-from bistil_ds.throughput import matmul_rate, training_flops
+from bistil_ds.distributed.config import find_config, read_config
+from bistil_ds.training.speed import matmul_rate, training_flops
 
 MiB = 2**20
 Measured = tuple[dict[str, list[float]], Peak, float, float]
@@ -81,7 +81,7 @@ def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
 
     steps = random_steps(shape, device)
     config = {"train_micro_batch_size_per_gpu": shape.batch}
-    config |= _decided(engine.read_config(engine.find_config(f"zero{stage}")))
+    config |= _decided(read_config(find_config(f"zero{stage}")))
     encoder = steps.student.base_model
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     wrapped, *_ = deepspeed.initialize(model=encoder, optimizer=torch.optim.AdamW(trained, lr=1e-5), config=config)

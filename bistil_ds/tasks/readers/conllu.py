@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bistil_ds.corpora.specification import HubDataset, parse_specification
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, TaggedSentence, Tree
 from bistil_ds.tasks.readers.conllu_words import Words, words_of_block
@@ -16,6 +15,7 @@ from bistil_ds.tasks.readers.hub import hub_rows, strings
 from bistil_ds.tasks.readers.lines import at_least_one, sentences, shown
 from bistil_ds.tasks.readers.tree_check import check_tree, universal_relation
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.specification import HubDataset, parse_specification
 
 UPOS = frozenset(
     {"ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"}

@@ -7,13 +7,13 @@ from typing import Any
 
 from datasets import ClassLabel, load_dataset
 
-from bistil_ds.corpora.checks import hub_error
-from bistil_ds.corpora.specification import HubDataset
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.readers.columns import OtherNames, find_columns
 from bistil_ds.tasks.readers.lines import shown
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.checks import hub_error
+from bistil_ds.text.specification import HubDataset
 
 NO_LABEL = "-"  # what SNLI writes for it; hub data sets have the class number -1
 

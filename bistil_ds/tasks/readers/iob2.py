@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bistil_ds.corpora.specification import HubDataset, parse_specification
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, TaggedSentence
 from bistil_ds.tasks.readers.hub import hub_rows, strings
 from bistil_ds.tasks.readers.lines import at_least_one, sentences, shown
 from bistil_ds.tasks.readers.tag_map import TagMap
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.specification import HubDataset, parse_specification
 
 DOCUMENT_START = "-DOCSTART-"
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from bistil_ds.corpora.text_files import numbered_lines
 from bistil_ds.errors import InputError
+from bistil_ds.text.text_files import numbered_lines
 
 LONGEST_SENTENCE = 10_000  # lines; more means that the blank lines were lost, and would not stream
 SHOWN_CHARACTERS = 40

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.corpora.specification import HubDataset, parse_specification
-from bistil_ds.corpora.text_files import is_jsonl
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.readers.columns import OtherNames, find_columns
@@ -15,6 +13,8 @@ from bistil_ds.tasks.readers.hub import hub_rows
 from bistil_ds.tasks.readers.json_values import parse_json
 from bistil_ds.tasks.readers.lines import at_least_one, lines, shown
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.text_files import is_jsonl
 
 Record = tuple[Place, str, dict[str, Any]]
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.corpora.specification import HubDataset, parse_specification
-from bistil_ds.corpora.text_files import opened
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, Question
 from bistil_ds.tasks.readers.hub import hub_rows
 from bistil_ds.tasks.readers.json_values import parse_json, text_at
 from bistil_ds.tasks.readers.lines import at_least_one, shown
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.text_files import opened
 
 COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), "answers": ()}
 

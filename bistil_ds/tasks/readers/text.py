@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bistil_ds.corpora.specification import HubDataset, parse_specification
-from bistil_ds.corpora.text_files import is_jsonl, numbered_lines
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, Text
 from bistil_ds.tasks.readers.json_values import text_at
 from bistil_ds.tasks.readers.lines import at_least_one, shown
 from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.text_files import is_jsonl, numbered_lines
 
 
 def read_texts(source: str, options: ReadOptions) -> Iterator[Text]:

@@ -22,8 +22,8 @@ from bistil_ds.benchmarking.energy.meter import CounterMeter, EstimatingMeter, W
 from bistil_ds.benchmarking.energy.tables import energy_grids, energy_plots
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.subject import InputCase
-from bistil_ds.energy import Counter, Source
 from bistil_ds.errors import InputError
+from bistil_ds.training.energy import Counter, Source
 
 CASE, CPU = InputCase(batch=2, length=10, threads=1), torch.device("cpu")
 NAMES = ["mBERT", "mBERT k2 30k"]

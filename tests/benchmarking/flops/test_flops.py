@@ -14,7 +14,7 @@ from benchmarks.flops import main
 from bistil_ds.benchmarking import flop_formulas
 from bistil_ds.benchmarking.flop_formulas import flop_counter
 from bistil_ds.benchmarking.flops.count import forward_flops, shape_of, step_flops
-from bistil_ds.throughput import encoder_flops, training_flops
+from bistil_ds.training.speed import encoder_flops, training_flops
 
 B, H, T, D = 2, 3, 10, 8
 

@@ -17,7 +17,7 @@ from bistil_ds.benchmarking.scaling.collectives import SentBytes
 from bistil_ds.benchmarking.scaling.compute import Speed, parameters_of, scaling_grids, scaling_rows
 from bistil_ds.benchmarking.scaling.zero_check import SMALL, check
 from bistil_ds.benchmarking.scaling.zero_memory import MODES, sent_bytes, state_bytes, teacher_bytes
-from bistil_ds.engine import free_port
+from bistil_ds.distributed.startup import free_port
 
 P = 1_000_000
 

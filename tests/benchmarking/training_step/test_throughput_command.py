@@ -16,7 +16,7 @@ from bistil_ds.benchmarking.training_step import flags as throughput_flags
 from bistil_ds.benchmarking.training_step import measure as training_step_measure
 from bistil_ds.benchmarking.training_step.measure import compare_ways
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
-from bistil_ds.throughput import training_flops
+from bistil_ds.training.speed import training_flops
 
 
 @pytest.mark.parametrize(

@@ -12,22 +12,26 @@ import pytest
 import yaml
 
 from benchmarks.transfer import main
-from bistil_ds import cli, general, pretraining, tune_student, tune_teacher
 from bistil_ds.benchmarking.harness.result_file import read_result
 from bistil_ds.benchmarking.transfer.flags import SETTINGS, shortened
 from bistil_ds.benchmarking.transfer.on_sample import SAMPLE_SETTINGS, link_sample
 from bistil_ds.benchmarking.transfer.pipeline import MODELS, Transfer
+from bistil_ds.commands import general
+from bistil_ds.commands.evaluate import EvaluationArguments
+from bistil_ds.commands.pretrain import PretrainArguments
+from bistil_ds.commands.task import TuneStudent
+from bistil_ds.commands.teacher import TuneTeacher
+from bistil_ds.console import cli
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation.command import EvaluationArguments
 from bistil_ds.sparse import SparseArguments
-from bistil_ds.task_arguments import TaskDataArguments, TaskTrainingArguments
+from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 
 TASK_TYPES = (TaskDataArguments, SparseArguments, TaskTrainingArguments)
 TYPES: dict[str, tuple[type, ...]] = {
     "general": general.TYPES,
-    "pretrain": (pretraining.PretrainArguments,),
-    "teacher": (*tune_teacher.TuneTeacher.types, *TASK_TYPES),
-    "task": (*tune_student.TuneStudent.types, *TASK_TYPES),
+    "pretrain": (PretrainArguments,),
+    "teacher": (*TuneTeacher.types, *TASK_TYPES),
+    "task": (*TuneStudent.types, *TASK_TYPES),
     "evaluate": (EvaluationArguments,),
 }
 

@@ -1,0 +1,1 @@
+"""How a user starts anything: one file a command, named as the user types it."""

@@ -1,0 +1,176 @@
+"""The command: flags to a plan, the plan's run to a folder and a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from transformers.utils import logging
+
+from bistil_ds.console import cli
+from bistil_ds.errors import InputError
+from bistil_ds.evaluation.choices import parse_models, parse_test_files
+from bistil_ds.evaluation.plan import Plan, check_numbers, prepare
+from bistil_ds.evaluation.report import markdown, print_report
+from bistil_ds.evaluation.result import Evaluation
+from bistil_ds.evaluation.zero_shot import run
+from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.runs.record import RunRecord
+from bistil_ds.tasks import find_task
+from bistil_ds.tasks.data import parse_pairs
+from bistil_ds.tasks.sources import parse_sources
+
+DESCRIPTION = "Score models on a task in one language or many, side by side."
+NEEDED = ("model", "test_file", "task")
+RESULT_FILE, REPORT_FILE = "evaluation.json", "evaluation.md"
+
+
+@dataclass
+class EvaluationArguments:
+    """The command line. Without --model and --test_file, the embedded sample."""
+
+    model: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "[NAME=]FOLDER[+SFT...] each: a model folder or hub id, and fine-tunings to apply in order.",
+        },
+    )
+    sft: list[str] | None = field(default=None, metadata={"nargs": "+", "help": "Fine-tunings of the one --model."})
+    task: str | None = field(default=None, metadata={"help": "dp, pos, ner, nli, qa, mlm, or a plug-in's."})
+    test_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "[LANGUAGE=]FILE each, or hub dataset ids; a file alone is called after its folder.",
+        },
+    )
+    reference: str | None = field(
+        default=None, metadata={"help": "Name of the model others are compared with; default: the first."}
+    )
+    train_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "Report how many test examples stand in these; default: the files the SFTs were trained on.",
+        },
+    )
+    columns: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "OURS=THEIRS column names of hub datasets and headed files: tags=ner_tags."},
+    )
+    label_map: list[str] | None = field(
+        default=None, metadata={"nargs": "+", "help": "Labels to read as others: DATE=O, or PERSON=PER."}
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "Longest input in tokens; default: as the model was trained."}
+    )
+    batch_size: int = field(default=32, metadata={"help": "Inputs in one forward pass."})
+    limit: int | None = field(default=None, metadata={"help": "Use the first N examples of each file only."})
+    resamples: int = field(default=1000, metadata={"help": "Resamples of the bootstrap intervals."})
+    seed: int = field(default=0, metadata={"help": "Seed of the bootstrap."})
+    output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/evaluate-<time>."})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `bistil-evaluate`; returns the exit code, 2 for bad input, 130 after Ctrl-C."""
+    return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> None:
+    ns = cli.parse(argv, [EvaluationArguments], DESCRIPTION)
+    logging.disable_progress_bar()  # transformers' bars for every file it reads
+    folder = run_folder(ns.output_dir, "evaluate", None, resumable=False)
+    plan = _plan(ns)
+    with new_folder(folder, explicit=ns.output_dir is not None) as folder:
+        data = {held.language: {"path": held.source, "sha256": held.sha256} for held in plan.test_sets}
+        record = RunRecord(folder, arguments=vars(ns), seeds={"seed": ns.seed}, data=data)
+    try:
+        evaluation = run(
+            plan,
+            batch_size=ns.batch_size,
+            resamples=ns.resamples,
+            seed=ns.seed,
+            on_cell=lambda so_far: write(so_far, record),
+        )
+    except KeyboardInterrupt:
+        print(f"interrupted; what was finished is in {folder}", file=sys.stderr)
+        raise
+    record.update(results=_summary(evaluation))
+    record.finish()
+    write(evaluation, record)
+    console = Console()
+    print_report(evaluation, console)
+    console.print(f"{folder / RESULT_FILE}    {folder / REPORT_FILE}", soft_wrap=True, highlight=False)
+
+
+def _plan(ns: argparse.Namespace) -> Plan:
+    """The checked plan; without models and files, the sample's."""
+    check_numbers(batch_size=ns.batch_size, limit=ns.limit, resamples=ns.resamples, seed=ns.seed)
+    if not ns.model and not ns.test_file and not ns.sft:
+        _use_sample(ns)
+    if missing := [f"--{name}" for name in NEEDED if not getattr(ns, name)]:
+        raise InputError(
+            f"{' '.join(missing)} missing: give all of {', '.join('--' + name for name in NEEDED)}, or none"
+        )
+    return prepare(
+        parse_models(ns.model, ns.sft or ()),
+        parse_test_files(ns.test_file),
+        find_task(ns.task),
+        reference=ns.reference,
+        train_files=[file for _, file in parse_sources(ns.train_file or (), "--train_file")],
+        columns=parse_pairs(ns.columns, "--columns"),
+        label_map=parse_pairs(ns.label_map, "--label_map"),
+        max_length=ns.max_length,
+        limit=ns.limit,
+    )
+
+
+def _use_sample(ns: argparse.Namespace) -> None:
+    """Fill in the sample's teacher and student, in English and zero-shot in Turkish."""
+    from bistil_ds.commands.sample_runs import sample_student_and_sft, sample_teacher_sft
+    from bistil_ds.sample import sample_mmt
+    from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_TASK
+    from bistil_ds.sample.tasks import ENDINGS, sample_task_file
+
+    ns.task = ns.task or SAMPLE_TASK
+    if ns.task not in ENDINGS:
+        raise InputError(
+            f"--task {ns.task}: the embedded sample has {', '.join(ENDINGS)}; give --model and --test_file"
+        )
+    student, sft = sample_student_and_sft(ns.task)
+    ns.model = [f"teacher={sample_mmt()}+{sample_teacher_sft(ns.task)}", f"student={student}+{sft}"]
+    ns.test_file = [f"{language}={sample_task_file(ns.task, language, 'test')}" for language in SAMPLE_LANGUAGES]
+
+
+def write(evaluation: Evaluation, record: RunRecord) -> None:
+    """`evaluation.json`, with the run's record in it, and `evaluation.md`; each replaces the earlier one whole."""
+    content = {**evaluation.as_json(), "run": {k: v for k, v in record.content.items() if k != "results"}}
+    texts = {
+        RESULT_FILE: json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n",
+        REPORT_FILE: markdown(evaluation),
+    }
+    for name, text in texts.items():
+        part = record.path.with_name(f"{name}.part")
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, record.path.with_name(name))
+
+
+def _summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The main metric of each model in each language, for `run.json`."""
+    metric = evaluation.metrics[0]
+    scores = {
+        model: {
+            language: each.value
+            for language in evaluation.languages
+            if (each := evaluation.score(metric, model, language))
+        }
+        for model in evaluation.models
+    }
+    return {"metric": metric, "scores": scores}

@@ -1,0 +1,66 @@
+"""`pretrain.py`: a small masked language model from random weights, on text files or the embedded sample."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bistil_ds.console import cli
+from bistil_ds.errors import InputError
+from bistil_ds.pretraining.data import find_texts
+from bistil_ds.pretraining.pretrain import Recipe, pretrain
+from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.folder import run_folder
+from bistil_ds.runs.record import RunRecord
+from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
+
+
+@dataclass
+class PretrainArguments(Recipe):
+    """The command line: where the text is, where the model goes, and the recipe."""
+
+    input_folder: str | None = field(
+        default=None, metadata={"help": "folder of <language>.txt files; default: the sample"}
+    )
+    output_dir: str | None = field(default=None, metadata={"help": "default: runs/pretrain-<time>"})
+    parallel: bool = field(default=False, metadata={"help": "line n of each file says the same: train on pairs too"})
+    tokenizer: str | None = field(default=None, metadata={"help": "folder or hub id of a tokenizer to use as it is"})
+    config: str | None = field(default=None, metadata={"help": "folder or hub id of a model configuration to use"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `bistil-pretrain`; returns the exit code, 2 for bad input."""
+    return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> None:
+    ns = cli.parse(argv, [PretrainArguments], "Pretrain a small masked language model from random weights.")
+    if ns.input_folder is not None and not Path(ns.input_folder).is_dir():
+        raise InputError(f"--input_folder {ns.input_folder}: no such folder")
+    folder = run_folder(ns.output_dir, "pretrain", None)
+    recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
+    with tempfile.TemporaryDirectory() as scratch:
+        if ns.input_folder is None:
+            texts = write_text(scratch, mmt.PRETRAINING_SENTENCES, mmt.PRETRAINING_SEED)
+        else:
+            texts = find_texts(ns.input_folder)
+        data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in texts.items()}
+        parallel = ns.parallel or ns.input_folder is None
+        losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
+    record = RunRecord(folder, arguments=vars(ns), seeds={"seed": recipe.seed}, data=data)
+    record.update(results={"losses": losses})
+    if ns.input_folder is None:
+        accuracy = held_out_accuracy(folder)
+        record.update(results={"masked_accuracy": accuracy})
+        for language in LANGUAGES:
+            scores = accuracy[language]
+            print(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
+    record.finish()
+    print(folder)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

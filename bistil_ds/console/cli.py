@@ -1,0 +1,91 @@
+"""What every command shares: flags or a YAML file of the same names, short help, one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from bistil_ds.console.help_page import Formatter, arrange
+from bistil_ds.errors import InputError
+
+RANK_0_SECONDS = 60
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> Any:
+        raise InputError(f"{message} (see --help)")
+
+
+def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argparse.Namespace:
+    """All fields of the dataclasses in `types` as one namespace; nothing is constructed, so nothing starts.
+
+    `argv` may begin with a YAML file, whose values flags override. `--help` lists the fields of our own dataclasses and
+    the usual ones of `TrainingArguments`; `--help_all` the rest.
+    """
+    argv = list(argv)
+    parser = _Parser(types, description=description, add_help=False, allow_abbrev=False, formatter_class=Formatter)
+    parser.usage = "%(prog)s [recipe.yaml] [--flag value ...]"
+    parser.add_argument("-h", "--help", action="store_true", help="show the usual flags and exit")
+    parser.add_argument("--help_all", action="store_true", help="show every flag and exit")
+    if "local_rank" not in TrainingArguments.__dataclass_fields__:  # launchers give it
+        parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
+    if {"-h", "--help", "--help_all"} & set(argv):
+        arrange(parser, types, everything="--help_all" in argv)
+        parser.print_help()
+        raise SystemExit(0)
+    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # comes before our own words
+    argv = argv[len(launcher) :]
+    if argv and not argv[0].startswith("-"):
+        argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
+    return parser.parse_args([*launcher, *argv])
+
+
+def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
+    """The YAML file as flags; an unknown name or a file that is no mapping is an InputError."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected `name: value` lines, found a {type(values).__name__}")
+    known = {action.dest for action in parser._actions}
+    flags: list[str] = []
+    for name, value in values.items():
+        if name not in known:
+            raise InputError(f"{path}: no flag is called {name!r} (see --help)")
+        if isinstance(value, dict):
+            flags += [f"--{name}", *(f"{key}={one}" for key, one in value.items())]
+        elif isinstance(value, list):
+            flags += [f"--{name}", *map(str, value)]
+        elif value is not None:
+            flags.append(f"--{name}={value}")
+    return flags
+
+
+def run(main: Callable[[], None]) -> int:
+    """Call `main`; bad input becomes one line on rank 0 and exit code 2, Ctrl-C exit code 130."""
+    try:
+        main()
+    except InputError as error:
+        if _is_rank_0():
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        else:
+            time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks with the first: rank 0 must have spoken by then
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _is_rank_0() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0

@@ -1,0 +1,128 @@
+"""The arguments of phase 1: what it works on, what it minimises, and how it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from transformers import TrainingArguments
+
+PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
+
+
+@dataclass
+class ModelArguments:
+    """What to distil, from which text. Without --teacher_model the embedded sample is used."""
+
+    _argument_group_name = "teacher, text and student (none of the first five: the embedded sample)"
+
+    teacher_model: str | None = field(
+        default=None, metadata={"help": "Folder or hub id of the multilingual masked language model to distil."}
+    )
+    source_file: str | None = field(
+        default=None,
+        metadata={"help": "Source-language text: .txt, .jsonl (either gzipped) or a hub dataset id[:config[:split]]."},
+    )
+    target_file: str | None = field(default=None, metadata={"help": "Target-language text, in the same forms."})
+    source_language: str | None = field(default=None, metadata={"help": "Code of the source language, such as en."})
+    target_language: str | None = field(default=None, metadata={"help": "Code of the target language, such as tr."})
+    text_column: str = field(default="text", metadata={"help": "Column of JSONL files and hub datasets with the text."})
+    source_sft: str | None = field(
+        default=None, metadata={"help": "Sparse fine-tuning the teacher carries on source-language batches."}
+    )
+    target_sft: str | None = field(default=None, metadata={"help": "The same for target-language batches."})
+    student: str | None = field(
+        default=None,
+        metadata={"help": "Start from this masked language model on the untrimmed vocabulary instead of building one."},
+    )
+    layer_reduction_factor: int = field(default=2, metadata={"help": "Keep every k-th teacher layer."})
+    layer_map: str | None = field(
+        default=None, metadata={"help": "Teacher layers to keep instead, counted from 0, such as 1,3,5,11."}
+    )
+    hidden_reduction_factor: int = field(default=1, metadata={"help": "Divide the width by this (heads stay)."})
+    vocab_threshold: float = field(
+        default=1e-6, metadata={"help": "Keep tokens at least this probable in either corpus."}
+    )
+    vocab_size: int | None = field(default=None, metadata={"help": "Keep this many tokens instead of a threshold."})
+    max_length: int | None = field(
+        default=None,
+        metadata={"help": f"Tokens in a chunk; default: {PUBLISHED_LENGTH}."},
+    )
+    preprocessing_workers: int | None = field(default=None, metadata={"help": "Threads that tokenise."})
+
+
+@dataclass
+class LossArguments:
+    """What phase 1 minimises. Weights are a number, or FROM:TO for a linear change over the run."""
+
+    _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over the run)"
+
+    hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state MSE."})
+    attention_weight: str = field(default="1", metadata={"help": "Weight of the attention-map loss."})
+    logit_weight: str = field(
+        default="0", metadata={"help": "Weight of KL(teacher || student) over the vocabulary at masked positions."}
+    )
+    mlm_weight: str = field(default="0", metadata={"help": "Weight of the masked-language-modelling loss."})
+    attention_loss: str = field(default="mse", metadata={"help": "How maps are compared.", "choices": ["mse", "kl"]})
+    align_layers: str = field(
+        default="all", metadata={"help": "Align all kept layers, or the last only.", "choices": ["all", "last"]}
+    )
+    temperature: float = field(default=2.0, metadata={"help": "Temperature of the logit distillation."})
+    mask_probability: float = field(
+        default=0.15, metadata={"help": "Share of tokens masked when a logit or MLM weight is not 0."}
+    )
+    published_losses: bool = field(
+        default=False, metadata={"help": "Padding counts as in the authors' code: only attention keys are masked."}
+    )
+
+
+@dataclass
+class DistillationArguments(TrainingArguments):
+    """`transformers.TrainingArguments` with the published defaults of phase 1."""
+
+    output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/general-<time>."})
+    max_steps: int = field(
+        default=-1,
+        metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}."},
+    )
+    per_device_train_batch_size: int = field(default=8, metadata={"help": "Chunks per device and micro-step."})
+    learning_rate: float | None = field(
+        default=None,
+        metadata={"help": f"Peak learning rate, linear decay by default; default: {PUBLISHED_LEARNING_RATE:g}."},
+    )
+    teacher_dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "Precision the teacher runs in; auto: bfloat16 on GPUs that have it, else float32.",
+            "choices": ["auto", "float32", "bfloat16", "float16"],
+        },
+    )
+    compile_teacher: bool = field(default=False, metadata={"help": "Run the teacher through torch.compile."})
+    logging_steps: float = field(default=50, metadata={"help": "Steps between log lines."})
+    eval_strategy: str = field(default="steps", metadata={"help": "no or steps."})
+    eval_steps: float | None = field(
+        default=None, metadata={"help": "Steps between validations; default: a 20th of the run, at least 25."}
+    )
+    eval_on_start: bool = field(default=True, metadata={"help": "Validate before the first step."})
+    save_steps: float | None = field(
+        default=None, metadata={"help": "Steps between checkpoints; default: as eval_steps."}
+    )
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best student, not the last."})
+    report_to: None | str | list[str] = field(  # noqa: RUF036 - the parser takes this order only
+        default="tensorboard", metadata={"help": "Where to log: tensorboard, wandb, none ..."}
+    )
+    remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: batches are ours."})
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 0:
+            self.max_steps = PUBLISHED_STEPS
+        if self.learning_rate is None:
+            self.learning_rate = PUBLISHED_LEARNING_RATE
+        if self.eval_steps is None:
+            self.eval_steps = max(25, self.max_steps // 20)
+        if self.save_steps is None:
+            self.save_steps = self.eval_steps
+        if not torch.cuda.is_available():
+            self.use_cpu = True  # else transformers gives each of several CPU ranks a world of its own
+        super().__post_init__()

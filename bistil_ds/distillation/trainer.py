@@ -1,0 +1,295 @@
+"""Phase 1's training loop: `transformers.Trainer` with a teacher beside it.
+
+Shapes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations.deepspeed import deepspeed_init
+from transformers.trainer_callback import ProgressCallback, TrainerControl
+
+from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.distillation.teacher_languages import LanguageSwitch
+from bistil_ds.errors import InputError, NonFiniteLossError
+from bistil_ds.models.inputs import padding_id
+from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.text.batches import BilingualBatches
+from bistil_ds.text.chunks import BilingualChunks, collate_chunks
+from bistil_ds.text.masking import mask_tokens
+from bistil_ds.training.base_trainer import SealedTrainer
+from bistil_ds.training.energy import energy_counter
+from bistil_ds.training.meter import TermMeter
+from bistil_ds.training.progress import EndOfRun, ShortProgress
+from bistil_ds.training.speed import SpeedMeter, training_flops
+from bistil_ds.training.teacher import place_teacher, teacher_dtype
+from bistil_ds.training.terms import Terms
+
+
+class DistillationTrainer(SealedTrainer):
+    """Distils `teacher` into `model` on text of two languages.
+
+    Args:
+        model: the student, a masked language model on the same vocabulary as the teacher.
+        teacher: the masked language model to imitate. It is frozen and stays out of every optimiser and checkpoint.
+        layer_map: for each student layer the 0-based teacher layer it follows.
+        train_dataset: `{source language: chunks, target language: chunks}`; rows hold `input_ids` of any equal length
+            (or of unequal lengths, which are padded).
+        eval_dataset: the same for validation.
+        losses: weights and kinds of the losses.
+        projections: fp32 [Dt, Ds] for each aligned state when the student is narrower.
+        language_sfts: the sparse fine-tuning the teacher carries on each language's batches; needs `teacher_folder`.
+        teacher_folder: the folder `teacher` was loaded from, whose fp32 weights make swapping exact.
+        keep_files: files copied beside every saved student (`kept_ids.json` ...).
+        processing_class: the tokenizer, saved with the student.
+    """
+
+    control: TrainerControl
+    model_wrapped: Any  # the model, or the engine around it
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        teacher: PreTrainedModel,
+        args: DistillationArguments,
+        *,
+        layer_map: Sequence[int],
+        train_dataset: Mapping[str, Dataset],
+        eval_dataset: Mapping[str, Dataset] | None = None,
+        losses: LossArguments | None = None,
+        projections: Sequence[Tensor] | None = None,
+        language_sfts: Mapping[str, SparseFineTuning | None] | None = None,
+        teacher_folder: Path | None = None,
+        keep_files: Sequence[Path] = (),
+        processing_class: PreTrainedTokenizerBase | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if len(train_dataset) != 2:
+            raise InputError(f"train_dataset has {len(train_dataset)} languages: expected source and target")
+        if args.n_gpu > 1:
+            args._n_gpu = 1  # never DataParallel: its replicas record nothing; launch a process for each GPU instead
+        if args.ddp_find_unused_parameters is None:
+            args.ddp_find_unused_parameters = False  # what no loss reaches is frozen
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=dict(train_dataset),
+            eval_dataset=dict(eval_dataset or {}),
+            processing_class=processing_class,
+            keep_files=keep_files,
+            **kwargs,
+        )
+        self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
+        self.languages = list(train_dataset)
+        device = args.device
+        plugin = self.accelerator.state.deepspeed_plugin if self.is_deepspeed_enabled else None
+        run_teacher = place_teacher(
+            teacher, device, teacher_dtype(args.teacher_dtype, device), plugin.deepspeed_config if plugin else None
+        )
+        if args.compile_teacher:
+            run_teacher.compile()
+        self.distiller = Distiller(
+            model,
+            teacher,
+            layer_map,
+            losses,
+            [p.to(device) for p in projections] if projections is not None else None,
+            run_teacher=run_teacher,
+        )
+        if self.distiller.reads_vocabulary and getattr(processing_class, "mask_token_id", None) is None:
+            raise InputError("logit_weight and mlm_weight need processing_class, a tokenizer with a mask token")
+        self.language_switch: LanguageSwitch | None = None
+        if language_sfts and any(language_sfts.values()):
+            if teacher_folder is None:
+                raise InputError("language_sfts need teacher_folder, the folder the teacher was loaded from")
+            self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
+        self._pad_token_id = padding_id(model.config)
+        self.meter = TermMeter()
+        self.speed: SpeedMeter | None = None
+        self._micro_step = (-1, 0)  # optimiser step, micro-steps of it already seen
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(ShortProgress)
+        self.add_callback(EndOfRun)
+
+    # Batches
+
+    def _micro_steps(self) -> int:
+        return self.args.max_steps * self.args.gradient_accumulation_steps
+
+    def batches(self) -> BilingualBatches:
+        """The sequence of this rank's micro-batches: a function of the seed and the micro-step alone."""
+        source, target = (self.train_dataset[language] for language in self.languages)
+        return BilingualBatches(
+            (len(source), len(target)),
+            batch_size=self.args.per_device_train_batch_size,
+            micro_steps=self._micro_steps(),
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            rank=self.args.process_index,
+            world_size=self.args.world_size,
+        )
+
+    def get_train_dataloader(self) -> DataLoader:
+        self._micro_step = (-1, 0)
+        source, target = (self.train_dataset[language] for language in self.languages)
+        return self._loader(BilingualChunks(source, target), batch_sampler=self.batches())
+
+    def _loader(self, dataset: Any, **options: Any) -> DataLoader:
+        return DataLoader(
+            dataset,
+            collate_fn=lambda rows: collate_chunks(rows, pad_token_id=self._pad_token_id),
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+            **options,
+        )
+
+    # One step
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        step = self.state.global_step
+        seen = self._micro_step[1] + 1 if self._micro_step[0] == step else 0
+        self._micro_step = (step, seen)
+        micro_step = step * self.args.gradient_accumulation_steps + seen
+        if self.speed is None:
+            flops = training_flops(self.model, self.distiller.teacher, inputs["input_ids"].shape[1])
+            dtype = next(self.model.parameters()).dtype
+            dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else dtype
+            self.speed = SpeedMeter(flops, self.args.device, dtype, energy_counter())
+        self.speed.add(inputs["input_ids"].numel())
+        language = self.languages[inputs["language"]]
+        progress = step / max(self.state.max_steps, 1)
+        share = (self.args.process_index, self.args.world_size)
+        terms = self.terms(model, inputs, language, seed=micro_step, share=share, progress=progress)
+        if not torch.isfinite(terms.total):
+            named = {name: round(float(v), 4) for name, v in terms.scalars().items() if "_" not in name}
+            raise NonFiniteLossError(
+                f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, rank {self.args.process_index}, "
+                f"language {language}, rows {self.batches().rows_of(micro_step)}: {named}; no update was made"
+            )
+        self.meter.add(language, terms.scalars())
+        return terms.total
+
+    def terms(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        language: str,
+        *,
+        seed: int = 0,
+        share: tuple[int, int] = (0, 1),
+        progress: float = 0.0,
+    ) -> Terms:
+        """Every loss term of one batch, with the teacher in that batch's language.
+
+        `seed` and `share` (i, n) decide which tokens are masked: this is part i of n of the batch `seed` stands for.
+        """
+        if self.language_switch is not None:
+            self.language_switch.switch_to(language)
+        batch = {k: v for k, v in inputs.items() if isinstance(v, Tensor)}
+        if self.distiller.reads_vocabulary:
+            batch["input_ids"], batch["labels"] = self._masked(batch, seed, share)
+        return self.distiller(model, batch, progress)
+
+    def _masked(self, batch: dict[str, Tensor], seed: int, share: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        tokenizer: Any = self.processing_class
+        ids_BT, rows = batch["input_ids"], batch["input_ids"].shape[0]
+        special = torch.tensor(sorted(set(tokenizer.all_special_ids)), device=ids_BT.device)
+        return mask_tokens(
+            ids_BT,
+            ~torch.isin(ids_BT, special),
+            seed=self.args.seed * 1_000_003 + seed,
+            rows=slice(share[0] * rows, (share[0] + 1) * rows),
+            total_rows=rows * share[1],
+            mask_token_id=int(tokenizer.mask_token_id),
+            vocab_size=self.model.config.vocab_size,
+            probability=self.distiller.losses.mask_probability,
+        )
+
+    # Validation
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Every term on each language's validation chunks: `eval_<language>_<term>`, and `eval_loss`, their mean.
+
+        `cosine_i` is the mean cosine of student and (projected) teacher state i over real tokens.
+        """
+        datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
+        meter = TermMeter()
+        with self._evaluation_model() as model, torch.no_grad():
+            model.eval()
+            for language, dataset in datasets.items():
+                self._evaluate_language(model, language, dataset, meter)
+        by_language = meter.drain()
+        metrics = {f"{metric_key_prefix}_{k}_{name}": v for k, row in by_language.items() for name, v in row.items()}
+        if by_language:
+            metrics[f"{metric_key_prefix}_loss"] = sum(row["loss"] for row in by_language.values()) / len(by_language)
+        self.restart_speed()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    @contextmanager
+    def _evaluation_model(self) -> Iterator[nn.Module]:
+        if self.model_wrapped is not self.model or not self.is_deepspeed_enabled:
+            yield self.model_wrapped
+        elif self.accelerator.state.deepspeed_plugin.zero_stage < 3:
+            yield self.model.to(self.args.device)  # not there before training
+        else:  # before training, which wants an engine of its own
+            deepspeed_init(self, num_training_steps=0, inference=True)
+            engine = self.accelerator.prepare(self.model)
+            try:
+                yield engine
+            finally:
+                engine.destroy()
+                self.accelerator.free_memory()
+
+    def _evaluate_language(self, model: nn.Module, language: str, dataset: Dataset, meter: TermMeter) -> None:
+        size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size
+        starts = list(range(0, len(dataset), size))
+        rounds = -(-len(starts) // ranks)
+        bar = tqdm(range(rounds), f"validating {language}", leave=False, disable=self.args.disable_tqdm or rank > 0)
+        chunks = BilingualChunks(dataset, [])
+        for turn in bar:
+            mine = turn * ranks + rank
+            start = starts[min(mine, len(starts) - 1)]  # every rank runs every round, as ZeRO-3 needs
+            rows = chunks.__getitems__(range(start, min(start + size, len(dataset))))
+            inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
+            terms = self.terms(model, inputs, language, seed=mine)
+            meter.add(language, terms.scalars(), weight=len(rows) if mine < len(starts) else 0)
+
+    # Logging
+
+    def on_saved(self) -> None:
+        self.restart_speed()
+
+    def restart_speed(self) -> None:
+        """Begin a new interval of speed: what was not training does not count."""
+        if self.speed is not None:
+            self.speed.restart()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self.speed is not None:
+            for language, row in self.meter.drain().items():
+                logs.update({f"{language}/{name}": value for name, value in row.items()})
+            logs.update(self.speed.drain(self.args.world_size))
+        super().log(logs, start_time)

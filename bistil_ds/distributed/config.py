@@ -1,0 +1,72 @@
+"""DeepSpeed files: found, read, and held against the flags."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.distributed import startup
+from bistil_ds.errors import InputError
+
+
+def find_config(name: str) -> Path:
+    """A DeepSpeed file: a path, or the name of one that comes with the package, such as `zero2` or `zero2.json`."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path.resolve()
+    package = Path(str(resources.files("bistil_ds")))
+    folders = [package / "ds_configs", package.parent / "ds_configs"]
+    for folder in folders:
+        shipped = folder / f"{path.stem}.json"
+        if shipped.is_file() and path.suffix in ("", ".json") and str(path.parent) in (".", "ds_configs"):
+            return shipped
+    known = sorted({p.stem for folder in folders for p in folder.glob("*.json")})
+    raise InputError(f"--deepspeed {name}: no such file; give a JSON file or one of {', '.join(known)}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The file's contents, an InputError when it is not a JSON object."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"--deepspeed {path}: not a DeepSpeed JSON file: {error}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"--deepspeed {path}: expected a JSON object, found a {type(config).__name__}")
+    return config
+
+
+def check_deepspeed(ns: argparse.Namespace) -> None:
+    """InputError when the DeepSpeed file says other than the flags do."""
+    if not ns.deepspeed:
+        return
+    path = find_config(ns.deepspeed)
+    config = read_config(path)
+    batch, accumulation, ranks = ns.per_device_train_batch_size, ns.gradient_accumulation_steps, startup.world_size()
+    expected = {
+        "train_micro_batch_size_per_gpu": ("--per_device_train_batch_size", batch),
+        "gradient_accumulation_steps": ("--gradient_accumulation_steps", accumulation),
+        "train_batch_size": ("batch x accumulation x ranks", batch * accumulation * ranks),
+        "gradient_clipping": ("--max_grad_norm", ns.max_grad_norm),
+        "bf16.enabled": ("--bf16", ns.bf16),
+        "fp16.enabled": ("--fp16", ns.fp16),
+        "optimizer.params.lr": ("--learning_rate", ns.learning_rate),
+        "optimizer.params.weight_decay": ("--weight_decay", ns.weight_decay),
+        "optimizer.params.betas": ("--adam_beta1, --adam_beta2", [ns.adam_beta1, ns.adam_beta2]),
+        "optimizer.params.eps": ("--adam_epsilon", ns.adam_epsilon),
+        "scheduler.params.warmup_max_lr": ("--learning_rate", ns.learning_rate),
+        "scheduler.params.warmup_num_steps": ("--warmup_steps", ns.warmup_steps),
+        "scheduler.params.total_num_steps": ("--max_steps", ns.max_steps),
+    }
+    for key, (flag, value) in expected.items():
+        found: Any = config
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if found not in (None, "auto", value):
+            raise InputError(f'--deepspeed {path}: {key} is {found}, but {flag} is {value}; write "auto" in the file')
+    zero = config.get("zero_optimization", {})
+    stage = zero.get("stage", 0) if isinstance(zero, dict) else None
+    if stage not in (0, 1, 2, 3):
+        raise InputError(f"--deepspeed {path}: zero_optimization.stage is {stage!r}; expected 0, 1, 2 or 3")

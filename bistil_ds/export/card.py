@@ -1,0 +1,228 @@
+"""`README.md` of an exported model: YAML for the hub, and what is known of method, data, scores and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from bistil_ds.export.card_facts import CardFacts, Run, SftFacts, public_name
+from bistil_ds.export.card_scores import DataFile, Score
+from bistil_ds.export.onnx import ONNX_FILE
+
+UNKNOWN = "unknown"
+PIPELINES = {
+    "TokenClassification": "token-classification",
+    "SequenceClassification": "text-classification",
+    "QuestionAnswering": "question-answering",
+    "MaskedLM": "fill-mask",
+}
+
+PARSER_SUFFIX = "DependencyParsing"
+PHASE_1 = (
+    *("layer_reduction_factor", "hidden_reduction_factor", "vocab_threshold", "vocab_size", "max_length", "max_steps"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed"),
+    *("hidden_weight", "attention_weight", "logit_weight", "mlm_weight", "published_losses"),
+)
+TUNING = (
+    *("density", "k", "selection", "iterations", "dense", "full_epochs", "sparse_epochs"),
+    *("full_max_steps", "sparse_max_steps", "max_length", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "learning_rate", "seed", "hidden_weight", "attention_weight"),
+    *("logit_weight", "label_weight", "temperature", "label_map"),
+)
+
+
+def model_card(facts: CardFacts) -> str:
+    """The whole file, ending in a newline."""
+    parts = [front_matter(facts), f"# {facts.title}", _summary(facts), _usage(facts), _method(facts), _data(facts)]
+    parts += [_scores(facts), _limitations(facts), _licence(facts)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(facts: CardFacts) -> str:
+    return "\n".join(
+        [
+            f"- Class: {facts.kind}, {facts.parameters:,} parameters",
+            f"- Task: {facts.task}",
+            f"- Languages: {', '.join(facts.languages) or UNKNOWN}",
+            f"- Labels: {', '.join(f'`{label}`' for label in facts.labels) or 'none'}",
+            f"- Longest input in training, in tokens: {facts.max_length or UNKNOWN}",
+        ]
+    )
+
+
+def _usage(facts: CardFacts) -> str:
+    lines = ["## Use", "", "```python"]
+    if facts.head == PARSER_SUFFIX:
+        lines += [
+            "from transformers import AutoTokenizer",
+            "",
+            "from bistil_ds.tasks.parsing.parser import BiaffineParser",
+            "",
+        ]
+        load = "BiaffineParser"
+    else:
+        load = f"AutoModelFor{facts.head}"
+        lines += [f"from transformers import {load}, AutoTokenizer", ""]
+    lines += [f'model = {load}.from_pretrained("{facts.title}")']
+    lines += [f'tokenizer = AutoTokenizer.from_pretrained("{facts.title}")', "```"]
+    if facts.head == PARSER_SUFFIX:
+        lines += [
+            "",
+            "The parser's class is in the package `bistil-ds`; `AutoModel` loads its encoder without it. Beside the",
+            "tokens it takes `word_positions`, the place of each word's first token. `bistil-evaluate --task dp` does",
+            "all of it.",
+        ]
+    elif facts.head == "TokenClassification":
+        lines += ["", "A word's label is the one of its first token."]
+    if facts.onnx:
+        lines += [
+            "",
+            f"`{ONNX_FILE}` is the same model for ONNX Runtime: on {len(facts.onnx.shapes)} random batches its outputs",
+            f"differ from PyTorch's by at most {facts.onnx.absolute:.1e} ({facts.onnx.relative:.1e} of the largest).",
+        ]
+    return "\n".join(lines)
+
+
+def _method(facts: CardFacts) -> str:
+    base, parts = facts.base, ["## Method"]
+    if base.teacher:
+        trimmed = ""
+        if base.vocabulary:
+            trimmed = f" Of the teacher's {base.vocabulary[0]:,} tokens it keeps {base.vocabulary[1]:,}."
+        layers = ", ".join(map(str, base.layer_map or ()))
+        how = "distilled from" if base.run.arguments else "built from"  # phase 1 leaves a record
+        parts.append(
+            f"Base: `{base.name}`, a student that BiStil (arXiv 2306.01709) {how} `{base.teacher}`, from its layers "
+            f"{layers} (counted from 0).{trimmed}"
+        )
+        parts.append(_arguments(base.run, PHASE_1))
+    else:
+        parts.append(f"Base: `{base.name}`. How it was made: {UNKNOWN}.")
+    for sft in facts.sfts:
+        codes = ", ".join(sft.metadata.get("languages") or [UNKNOWN])
+        parts.append(
+            f"{_change(sft)} Task: {sft.metadata.get('task') or UNKNOWN}. Languages: {codes}.{_taught_by(sft.run)}"
+        )
+        parts.append(_arguments(sft.run, TUNING))
+    return "\n\n".join(parts)
+
+
+def _change(sft: SftFacts) -> str:
+    if not sft.sparse:
+        return f"Dense fine-tuning `{sft.name}`, merged into the weights: {sft.replaced:,} values set."
+    density = sft.metadata.get("density")
+    share = UNKNOWN if density is None else f"{density:.4g}"
+    return (
+        f"Sparse fine-tuning `{sft.name}` (LT-SFT, arXiv 2110.07560), merged into the weights: {sft.entries:,} "
+        f"entries changed (density {share}), {sft.replaced:,} values of the head set."
+    )
+
+
+def _taught_by(run: Run) -> str:
+    """Phase 2's teacher, where the record names one."""
+    sfts = run.arguments.get("teacher_sft")
+    models = [run.arguments.get("teacher_model"), *(sfts if isinstance(sfts, list) else ())]
+    names = " + ".join(f"`{public_name(str(model))}`" for model in models if model)
+    return f" Distilled from the task teacher {names} (BiStil, phase 2)." if names else ""
+
+
+def _arguments(run: Run, names: Sequence[str]) -> str:
+    given = [f"`{name}` {_show(run.arguments[name])}" for name in names if run.arguments.get(name) is not None]
+    if not given:
+        return f"Training arguments: {UNKNOWN}."
+    versions = ", ".join(
+        f"{p} {run.versions[p]}" for p in ("bistil-ds", "torch", "transformers") if run.versions.get(p)
+    )
+    return f"Training arguments: {', '.join(given)}. Software: {versions or UNKNOWN}; commit {run.commit or UNKNOWN}."
+
+
+def _show(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _data(facts: CardFacts) -> str:
+    rows = ["| training of | data | SHA-256 |", "|---|---|---|"]
+    for name, run in [(facts.base.name, facts.base.run), *((sft.name, sft.run) for sft in facts.sfts)]:
+        for file, sha256 in run.data or [(UNKNOWN, None)]:
+            rows.append(f"| `{name}` | {file} | {f'`{sha256}`' if sha256 else UNKNOWN} |")
+    return "\n".join(["## Data", "", *rows])
+
+
+def _scores(facts: CardFacts) -> str:
+    if not facts.scores:
+        return f"## Scores\n\n{UNKNOWN.capitalize()}: no evaluation was given when the model was exported."
+    rows = ["| language | test set | examples | also in training | metric | score | 95 % interval |"]
+    rows.append("|---|---|---:|---:|---|---:|---:|")
+    for score in facts.scores:
+        seen = UNKNOWN if score.seen_in_training is None else f"{score.seen_in_training:.1%}"
+        examples = UNKNOWN if score.examples is None else f"{score.examples:,}"
+        bounds = (score.low, score.high)
+        interval = (
+            UNKNOWN if None in bounds else " to ".join(f"{100 * bound:.1f}" for bound in bounds if bound is not None)
+        )
+        cells = (score.language, score.test_set[0], examples, seen, score.metric, f"{100 * score.value:.1f}", interval)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(["## Scores", "", "Per cent.", "", *rows])
+
+
+def _limitations(facts: CardFacts) -> str:
+    points = []
+    if facts.base.vocabulary:
+        points.append(
+            "The vocabulary was trimmed to text of the two languages: other languages are cut into more pieces."
+        )
+    trained = [
+        code
+        for sft in facts.sfts
+        if sft.metadata.get("task") == facts.task
+        for code in sft.metadata.get("languages") or ()
+    ]
+    if unseen := [code for code in facts.base.languages if trained and code not in trained]:
+        points.append(
+            f"No labelled text in {', '.join(unseen)} was used: there the model relies on zero-shot transfer."
+        )
+    measured = "on text unlike the test sets above" if facts.scores else "on any text"
+    points.append(f"Nothing is known here of its quality {measured}.")
+    points.append("Training text was not searched for harmful or biased content; the model may repeat what is in it.")
+    return "\n".join(["## Limitations", "", *(f"- {point}" for point in points)])
+
+
+def _licence(facts: CardFacts) -> str:
+    said = [f"`{sft.name}` says {sft.metadata['licence']}" for sft in facts.sfts if sft.metadata.get("licence")]
+    known = f" Of its parts, {', '.join(said)}." if said else ""
+    return f"## Licence\n\n{facts.licence or UNKNOWN.capitalize()}.{known}"
+
+
+def front_matter(facts: CardFacts) -> str:
+    """Between its `---` lines; keys of which nothing is known are left out, but for `license`."""
+    head: dict[str, Any] = {}
+    if codes := facts.languages:
+        head["language"] = codes
+    head["license"] = facts.licence or UNKNOWN
+    head["library_name"] = "transformers"
+    if facts.head in PIPELINES:
+        head["pipeline_tag"] = PIPELINES[facts.head]
+    if facts.base.hub_id:
+        head["base_model"] = facts.base.hub_id
+    head["tags"] = ["bistil", *(["sparse-fine-tuning"] if any(sft.sparse for sft in facts.sfts) else []), facts.task]
+    if facts.scores:
+        head["metrics"] = list(dict.fromkeys(score.metric for score in facts.scores))
+        head["model-index"] = [{"name": facts.title, "results": _results(facts, facts.scores)}]
+    text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000)
+    return f"---\n{text}---"
+
+
+def _results(facts: CardFacts, scores: Sequence[Score]) -> list[dict[str, Any]]:
+    found: dict[tuple[str, DataFile], dict[str, Any]] = {}
+    for score in scores:
+        name = score.test_set[0]
+        result = {
+            "task": {"type": PIPELINES.get(facts.head, facts.task), "name": facts.task},
+            "dataset": {"type": name, "name": f"{name} ({score.language})"},
+            "metrics": [],
+        }
+        metric = {"type": score.metric, "value": round(score.value, 6), "name": score.metric}
+        found.setdefault((score.language, score.test_set), result)["metrics"].append(metric)
+    return list(found.values())

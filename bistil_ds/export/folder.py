@@ -1,0 +1,97 @@
+"""The exported folder: model, tokenizer, card and `run.json`, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.errors import InputError
+from bistil_ds.export.card import model_card
+from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
+from bistil_ds.export.card_scores import Score
+from bistil_ds.export.onnx import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
+from bistil_ds.models.inputs import longest_input
+from bistil_ds.runs.folder import UNFINISHED
+from bistil_ds.runs.record import RECORD_FILE, RunRecord
+from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.sft.metadata import LANGUAGE_TASK
+from bistil_ds.tasks import Task, find_task
+from bistil_ds.tasks.candidates import TRAINED_LENGTH, Candidate
+from bistil_ds.tasks.models import LoadedTaskModel
+
+CARD_FILE = "README.md"
+
+
+def task_to_export(name: str | None, sfts: Sequence[str]) -> Task:
+    """The task asked for, else the one a fine-tuning was made for."""
+    made_for = [SparseFineTuning.load(sft).metadata.get("task") for sft in sfts]
+    known = name or next((task for task in reversed(made_for) if task not in (None, LANGUAGE_TASK)), None)
+    if known is None and LANGUAGE_TASK in made_for:
+        known = LANGUAGE_TASK
+    if known is None:
+        raise InputError("--task missing: no fine-tuning says what it was made for, so name it with --task")
+    return find_task(known)
+
+
+def write_export(
+    folder: Path,
+    loaded: LoadedTaskModel,
+    candidate: Candidate,
+    licence: str | None,
+    scores: Sequence[Score] | None,
+    *,
+    onnx: bool,
+    arguments: dict[str, Any],
+) -> OnnxMismatchError | None:
+    """Fill `folder` (there, empty) with model, tokenizer, card and `run.json`; what is interrupted leaves nothing.
+
+    Returns:
+        Why `model.onnx` is missing although asked for, or None.
+    """
+    model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
+    tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))
+    fine_tunings = [sft_facts(sft) for sft in choice.sfts]
+    for sft in fine_tunings:
+        if sft.metadata.get("max_length") and sft.metadata.get("task") == loaded.task.name:
+            setattr(model.config, TRAINED_LENGTH, sft.metadata["max_length"])
+    check: OnnxCheck | None = None
+    failure: OnnxMismatchError | None = None
+    part = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+    try:
+        record = RunRecord(part, arguments=arguments)
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        if onnx:
+            try:
+                check = export_onnx(model, tokenizer, part)
+                print(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
+            except OnnxMismatchError as error:
+                failure = error
+        facts = CardFacts(
+            folder.resolve().name,
+            type(model).__name__,
+            loaded.task.name,
+            loaded.labels,
+            getattr(model.config, TRAINED_LENGTH, None),
+            candidate.parameters,
+            base_facts(choice.folder),
+            fine_tunings,
+            licence,
+            scores,
+            check,
+        )
+        (part / CARD_FILE).write_text(model_card(facts), encoding="utf-8")
+        merged = {"weights_sha256": candidate.weights_sha256, "parameters": candidate.parameters}
+        record.update(results={**merged, "onnx": None if check is None else vars(check)})
+        record.finish()
+        for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # the record comes last
+            os.replace(path, folder / path.name)
+        part.rmdir()
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return failure

@@ -1,0 +1,162 @@
+"""A task model as `model.onnx`, batch and length free, proven against PyTorch before it is kept.
+
+Shapes: B rows, T tokens, W words.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import longest_input, padding_id
+
+ONNX_FILE = "model.onnx"
+TOLERANCE = 1e-4  # relative, in the max norm
+DIFFERENT_CHOICES = 1e-3  # share of integer outputs (a best class) that may differ: two scores within rounding
+IMPOSSIBLE = -1e4  # what a score that cannot be chosen is set to
+LARGEST_FILE = 1_900_000_000  # bytes; protobuf ends at 2 GiB, so larger weights go into a file of their own
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+class OnnxMismatchError(Exception):
+    """ONNX Runtime computes something else than PyTorch."""
+
+
+@dataclass(frozen=True)
+class OnnxCheck:
+    """The largest difference found, absolute and relative to the largest output of its batch; batches compared."""
+
+    absolute: float
+    relative: float
+    shapes: list[tuple[int, int]]
+
+
+def require_onnx() -> None:
+    """InputError when a package that the export needs is not installed."""
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise InputError(f"--onnx: {', '.join(missing)} not installed; pip install 'bistil-ds[onnx]'")
+
+
+def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> OnnxCheck:
+    """Write `model.onnx` into `folder` and compare it with the model on random batches of several shapes.
+
+    Inputs are those of the tokenizer (and `word_positions` of a parser); outputs have the names of the model's.
+
+    Args:
+        model: fp32, on the CPU, in evaluation mode.
+
+    Raises:
+        OnnxMismatchError: the outputs differ by more than `TOLERANCE`; the file is gone.
+    """
+    names = _inputs(model, tokenizer)
+    example = random_batch(model, names, rows=2, length=9, seed=0)
+    with torch.no_grad():
+        outputs = list(model(**example))
+    batch, length, words = (torch.export.Dim(name) for name in ("batch", "length", "words"))
+    file, data = folder / ONNX_FILE, folder / f"{ONNX_FILE}.data"
+    try:
+        with _quiet(), Console(stderr=True).status(f"writing {ONNX_FILE}"):
+            torch.onnx.export(
+                model,
+                kwargs=example,
+                f=str(file),
+                dynamo=True,
+                input_names=names,
+                output_names=outputs,
+                dynamic_shapes={name: {0: batch, 1: words if name == "word_positions" else length} for name in names},
+                external_data=sum(p.numel() * p.element_size() for p in model.parameters()) > LARGEST_FILE,
+                verbose=False,
+            )
+        return check_onnx(file, model, names)
+    except BaseException:
+        for path in (file, data):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxCheck:
+    """Run both on the same batches, one at the model's full length. See `export_onnx` for what is raised."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    shapes = [(1, 3), (2, 8), (5, 17), (2, longest_input(model.config))]
+    worst = (0.0, 0.0)
+    for seed, (rows, length) in enumerate(tqdm(shapes, "checking model.onnx", leave=False)):
+        batch = random_batch(model, names, rows, length, seed)
+        with torch.no_grad():
+            expected = model(**batch)
+        found = session.run(list(expected), {name: tensor.numpy() for name, tensor in batch.items()})
+        for name, theirs in zip(expected, found, strict=True):
+            absolute, relative = _difference(theirs, expected[name].numpy())
+            if not relative <= TOLERANCE:  # NaN too
+                raise OnnxMismatchError(
+                    f"ONNX Runtime's {name} differ from PyTorch's by {absolute:.2g}, {relative:.2g} of the largest, on "
+                    f"{rows}x{length} tokens"
+                )
+            worst = max(worst[0], absolute), max(worst[1], relative)
+    return OnnxCheck(*worst, shapes)
+
+
+def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
+    """Random tokens; every row but the first ends in padding, where there is room for it."""
+    generator = torch.Generator().manual_seed(seed)
+    pad = padding_id(model.config)
+    real_B1 = (length - torch.arange(rows)).clamp(min=min(length, 2)).unsqueeze(1)
+    mask_BT = (torch.arange(length) < real_B1).long()
+    ids_BT = torch.randint(pad + 1, model.config.vocab_size, (rows, length), generator=generator)
+    second_BT = (torch.arange(length) >= length // 2).long() * mask_BT
+    positions_W = torch.arange(1, max(2, length // 2 + 1))
+    batch = {
+        "input_ids": torch.where(mask_BT.bool(), ids_BT, pad),
+        "attention_mask": mask_BT,
+        "token_type_ids": second_BT.clamp(max=getattr(model.config, "type_vocab_size", 1) - 1),
+        "word_positions": torch.where(positions_W < real_B1, positions_W, -1),
+    }
+    return {name: batch[name] for name in names}
+
+
+def _inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    taken = inspect.signature(model.forward).parameters
+    wanted = {"input_ids", "attention_mask", *tokenizer.model_input_names, "word_positions"}
+    order = ("input_ids", "attention_mask", "token_type_ids", "word_positions")
+    return [name for name in order if name in wanted and name in taken]
+
+
+def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> tuple[float, float]:
+    if np.issubdtype(expected.dtype, np.integer):
+        share = float((found != expected).mean())
+        return 0.0, 0.0 if share <= DIFFERENT_CHOICES else share
+    possible = expected != IMPOSSIBLE
+    if found.shape != expected.shape or (found[~possible] != IMPOSSIBLE).any():
+        return float("inf"), float("inf")
+    absolute = float(np.abs(found - expected)[possible].max())
+    return absolute, absolute / float(np.abs(expected[possible]).max())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's remarks on packages that have nothing to do with us stay unsaid."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,148 @@
+"""Where the parts of the supported masked language models are: BERT, RoBERTa, XLM-R and XLM-R XL/XXL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from bistil_ds.errors import InputError
+
+SUPPORTED_MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+
+
+CLASSIFIER = "classifier"  # the module of a classification head, over tokens and over sequences, in every family
+
+# Parameters with a row (or an entry) for each vocabulary item: word embeddings, output layers and their biases.
+VOCABULARY_NAME = re.compile(
+    r"(word_embeddings|embed_tokens|decoder|vocab_projector)\.(weight|bias)$|(lm_head|predictions)\.bias$"
+)
+
+
+@dataclass(frozen=True)
+class LayerNames:
+    """Names of one encoder layer's modules in a model's `state_dict`: linear maps, and the two layer norms.
+
+    `inner` is the feed-forward map into the intermediate width, `output` the one out of it.
+    """
+
+    query: str
+    key: str
+    value: str
+    attention_output: str
+    attention_norm: str
+    inner: str
+    output: str
+    norm: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names inside one model's `state_dict`; `pre_norm` says that layer norms stand before the sub-layers."""
+
+    encoder: str
+    head_dense: str
+    head_norm: str
+    decoder: str
+    decoder_bias: str
+    head_activation: str | None = None  # None: the same as in the layers
+    pre_norm: bool = False
+
+    @property
+    def layers(self) -> str:
+        """Name of the list of layers."""
+        return f"{self.encoder}.encoder.layer"
+
+    @property
+    def embeddings(self) -> str:
+        """Name of the embeddings module."""
+        return f"{self.encoder}.embeddings"
+
+    @property
+    def embedding_tables(self) -> list[str]:
+        """Names of the weights that are added up to the embeddings: of words, positions and token types."""
+        return [f"{self.embeddings}.{table}_embeddings.weight" for table in ("word", "position", "token_type")]
+
+    @property
+    def embedding_norm(self) -> str:
+        """Name of the layer norm after the embeddings."""
+        return f"{self.embeddings}.LayerNorm"
+
+    def layer(self, index: int) -> LayerNames:
+        """Names in encoder layer `index`, counted from 0."""
+        layer = f"{self.layers}.{index}"
+        attention = f"{layer}.attention"
+        return LayerNames(
+            query=f"{attention}.self.query",
+            key=f"{attention}.self.key",
+            value=f"{attention}.self.value",
+            attention_output=f"{attention}.output.dense",
+            attention_norm=f"{attention}.output.LayerNorm",
+            inner=f"{layer}.intermediate.dense",
+            output=f"{layer}.output.dense",
+            norm=f"{layer}.output.LayerNorm",
+        )
+
+    def follows_the_last_map(self, name: str, layers: int) -> bool:
+        """Whether the parameter `name` has no part in the attention map of the last of so many layers, nor in any
+        before it: what comes after queries and keys there, and a norm after the last layer."""
+        last = f"{self.layers}.{layers - 1}."
+        before = ("attention.self.query", "attention.self.key", "attention.self_attn_layer_norm")
+        is_behind = name.startswith(last) and not name.removeprefix(last).startswith(before)
+        return is_behind or name.startswith(f"{self.encoder}.encoder.LayerNorm.")
+
+
+def family_of(model: PreTrainedModel) -> Family:
+    """The family of a masked language model.
+
+    Raises:
+        InputError: the model is of another type, or has no masked-LM head.
+    """
+    model_type = model.config.model_type
+    if model_type not in SUPPORTED_MODEL_TYPES:
+        raise InputError(
+            f"no student can be built from a model of type {model_type!r}: "
+            f"give one of the types {', '.join(SUPPORTED_MODEL_TYPES)}"
+        )
+    if model.get_output_embeddings() is None:
+        raise InputError(
+            f"{type(model).__name__} has no masked-LM head: load the {model_type} teacher with AutoModelForMaskedLM"
+        )
+    if model_type == "bert":
+        head = "cls.predictions"
+        return Family(
+            "bert", f"{head}.transform.dense", f"{head}.transform.LayerNorm", f"{head}.decoder", f"{head}.bias"
+        )
+    return Family(
+        "roberta",
+        "lm_head.dense",
+        "lm_head.layer_norm",
+        "lm_head.decoder",
+        "lm_head.bias",
+        head_activation="gelu",
+        pre_norm=model_type == "xlm-roberta-xl",
+    )
+
+
+def check_teacher_config(config: PretrainedConfig) -> None:
+    """InputError unless a student can be distilled from models of this configuration."""
+    if config.model_type not in SUPPORTED_MODEL_TYPES:
+        known = ", ".join(sorted(SUPPORTED_MODEL_TYPES))
+        raise InputError(f"is a {config.model_type} model; supported are {known}")
+    if not any("ForMaskedLM" in kind or "ForPreTraining" in kind for kind in config.architectures or ["ForMaskedLM"]):
+        kind = config.architectures[0]
+        raise InputError(f"is a {kind}, not a masked language model; give a ...ForMaskedLM")
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether the module is a layer norm, of torch or of a model family's own."""
+    return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
+
+
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    """The list of encoder layers of a supported model."""
+    layers = model.get_submodule(family_of(model).layers)
+    assert isinstance(layers, nn.ModuleList)
+    return layers

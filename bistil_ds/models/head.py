@@ -1,0 +1,84 @@
+"""Run a masked language model's head only where a loss needs it, inside the model's own forward.
+
+Reading an output weight outside the module that owns it sees an empty, partitioned tensor at ZeRO-3. Here the head
+stays where it is: while a `HeadTap` is installed, the head receives only the wanted positions, and the final projection
+hands its input and weight to a loss instead of producing logits over the vocabulary.
+
+Shapes: B batch, T tokens, D width, N wanted positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+
+IGNORED = -100  # a label where nothing is to be learned
+
+Projection = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def masked_lm_head(model: nn.Module) -> nn.Module:
+    """The module of a BERT- or RoBERTa-like `...ForMaskedLM` that turns hidden states into logits."""
+    for name in ("lm_head", "cls"):
+        head = getattr(model, name, None)
+        if isinstance(head, nn.Module):
+            return head
+    raise TypeError(f"{type(model).__name__} has no masked-LM head (lm_head or cls)")
+
+
+class HeadTap:
+    """While entered, `model(...).logits` is what `projection(hidden [N, D], weight [V, D], bias [V])` returns.
+
+    `positions` are flat indices into the batch's B·T tokens; with none set the head does not run at all and
+    `logits` is an empty tensor.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.head = masked_lm_head(model)
+        decoder = model.get_output_embeddings()  # type: ignore[operator]
+        assert isinstance(decoder, nn.Module)
+        self.decoder = decoder
+        self.positions: Tensor | None = None
+        self.projection: Projection | None = None
+
+    def set(self, positions: Tensor | None, projection: Projection | None) -> None:
+        """What forward passes do until the tap is left: `positions` int64 [N] and what to do there, or nothing."""
+        self.positions, self.projection = positions, projection
+
+    def __enter__(self) -> HeadTap:
+        # methods, not closures made here: a compiled model would be compiled again for each new function
+        self.head.forward, self.decoder.forward = self._run_head, self._run_decoder
+        return self
+
+    def _run_head(self, hidden_BTD: Tensor) -> Tensor:
+        if self.positions is None:
+            return hidden_BTD.new_zeros(0)
+        result: Tensor = type(self.head).forward(self.head, hidden_BTD.flatten(0, 1)[self.positions])
+        return result
+
+    @torch.compiler.disable
+    def _run_decoder(self, hidden_ND: Tensor) -> Tensor:
+        if self.projection is None:
+            logits: Tensor = type(self.decoder).forward(self.decoder, hidden_ND)  # a sparse one has its own
+            return logits
+        return self.projection(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self.head.forward, self.decoder.forward
+        self.set(None, None)  # a projection may hold on to a batch's tensors
+
+
+def head_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters only the head uses: not those tied to the input embeddings."""
+    embeddings = model.get_input_embeddings().weight  # type: ignore[operator]
+    return [p for p in masked_lm_head(model).parameters() if p is not embeddings]
+
+
+def flat_positions(mask_BT: Tensor) -> Tensor:
+    """Flat int64 indices of a boolean mask's True entries."""
+    return torch.nonzero(mask_BT.flatten(), as_tuple=True)[0]

@@ -1,0 +1,80 @@
+"""The weights in a model folder's safetensors files: read one tensor at a time, or hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from tqdm.auto import tqdm
+
+from bistil_ds.errors import InputError
+from bistil_ds.models.parameters import saved_parameters
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+WEIGHT_FILES = (SINGLE_FILE, INDEX_FILE, "model-*.safetensors")  # what is fetched of a hub repository
+
+
+class WeightFolder:
+    """Name → tensor for `model.safetensors`, or for the shards its index lists.
+
+    Raises:
+        InputError: the folder holds neither, or a file is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._file_of: dict[str, Path] = {}
+        for path in self._files():
+            try:
+                with safe_open(path, framework="pt") as weights:
+                    self._file_of.update(dict.fromkeys(weights.keys(), path))
+            except (SafetensorError, OSError) as error:
+                raise InputError(f"{path} is not a readable safetensors file ({error}): fetch it again") from error
+
+    def _files(self) -> list[Path]:
+        if (self.folder / SINGLE_FILE).is_file():
+            return [self.folder / SINGLE_FILE]
+        index = self.folder / INDEX_FILE
+        if not index.is_file():
+            raise InputError(f"no {SINGLE_FILE} in {self.folder}: give a model folder written by save_pretrained")
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"{index} is not a safetensors index ({error!r}): fetch it again") from error
+        return [self.folder / name for name in sorted(names)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file_of)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._file_of
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        with safe_open(self._file_of[name], framework="pt") as weights:
+            return weights.get_tensor(name)
+
+
+def hash_weights(source: str | Path | torch.nn.Module) -> str:
+    """SHA-256 (hex) over sorted (name, dtype, shape, bytes): the same for the same weights, however sharded.
+
+    A model on one device and the folder `save_pretrained` made of it agree; tied weights count once.
+
+    Args:
+        source: a model folder with safetensors, or a model (not partitioned by ZeRO-3).
+    """
+    pairs: Iterable[tuple[str, torch.Tensor]]
+    if isinstance(source, torch.nn.Module):
+        pairs = sorted((name, parameter.detach()) for name, parameter in saved_parameters(source).items())
+    else:
+        weights = WeightFolder(source)
+        pairs = ((name, weights[name]) for name in tqdm(sorted(weights), "hashing weights", delay=2, leave=False))
+    sha = hashlib.sha256()
+    for name, tensor in pairs:
+        sha.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        sha.update(tensor.contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()

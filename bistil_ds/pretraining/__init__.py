@@ -1,0 +1,1 @@
+"""A small multilingual model from text: the sample's, and the from-scratch baseline."""

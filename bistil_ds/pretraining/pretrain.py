@@ -1,0 +1,236 @@
+"""Pretrains a small XLM-R on text files: masked and, on parallel text, translation language modelling."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from bistil_ds.errors import InputError
+from bistil_ds.models.head import HeadTap
+from bistil_ds.pretraining.data import Chunks, chunk, pair_lines, read_lines
+from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
+from bistil_ds.pretraining.unigram import train_unigram_tokenizer
+from bistil_ds.text.masking import mask_tokens
+from bistil_ds.training.progress import ShortProgress
+
+
+@dataclass
+class Recipe:
+    """Sizes and schedule of a pretraining run."""
+
+    vocab_size: int = field(default=2000, metadata={"help": "tokens of the vocabulary learned from the text"})
+    layers: int = field(default=6, metadata={"help": "Transformer layers"})
+    hidden_size: int = field(default=128, metadata={"help": "width; the feed-forward layer is four times as wide"})
+    heads: int = field(default=2, metadata={"help": "attention heads"})
+    max_positions: int = field(default=256, metadata={"help": "the longest input, in tokens"})
+    steps: int = field(default=1000, metadata={"help": "training steps"})
+    batch_size: int = field(default=16, metadata={"help": "chunks in a step"})
+    length: int = field(default=64, metadata={"help": "tokens in a chunk"})
+    learning_rate: float = field(
+        default=2e-3, metadata={"help": "peak; warm-up over a tenth of the steps, linear decay"}
+    )
+    mask_probability: float = field(default=0.2, metadata={"help": "share of the tokens to be predicted"})
+    parallel_share: float = field(default=0.5, metadata={"help": "with --parallel: share of chunks that hold pairs"})
+    window: int = field(default=12, metadata={"help": "tokens apart that count as near when word vectors are started"})
+    seed: int = field(default=0, metadata={"help": "the same seed gives the same weights"})
+
+
+class _Collator:
+    """Masks a batch; which tokens depends on the seed and on the place of the batch in the run.
+
+    In the first `apart` examples of the run attention stays within each text of a chunk: with little to attend to, a
+    model learns sooner to use its context. After that it runs over the whole chunk.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, probability: float, seed: int, apart: int) -> None:
+        self.tokenizer, self.probability, self.seed, self.apart = tokenizer, probability, seed, apart
+        self.special = torch.tensor(tokenizer.all_special_ids)
+
+    def __call__(self, rows: Sequence[tuple[int, np.ndarray]]) -> dict[str, Tensor]:
+        ids_BT = torch.from_numpy(np.stack([row for _, row in rows]).astype(np.int64))
+        masked_BT, labels_BT = mask_tokens(
+            ids_BT,
+            ~torch.isin(ids_BT, self.special),
+            seed=self.seed * 1_000_003 + rows[0][0],
+            rows=slice(0, len(rows)),
+            total_rows=len(rows),
+            mask_token_id=self.tokenizer.mask_token_id,
+            vocab_size=len(self.tokenizer),
+            probability=self.probability,
+        )
+        batch = {"input_ids": masked_BT, "labels": labels_BT}
+        if rows[0][0] < self.apart:
+            text_BT = (ids_BT == self.tokenizer.cls_token_id).cumsum(1)  # each text, or pair, starts with this token
+            batch["attention_mask"] = (text_BT[:, :, None] == text_BT[:, None, :])[:, None]
+        return batch
+
+
+class _MaskedTrainer(Trainer):
+    """Takes the examples in the order the data set gives them, and runs the head on masked positions only."""
+
+    tap: HeadTap
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        labels = inputs.pop("labels").flatten()
+        positions = (labels != -100).nonzero().squeeze(1)
+        self.tap.set(positions, None)
+        return torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> torch.utils.data.Sampler:
+        return torch.utils.data.SequentialSampler(self.train_dataset)
+
+
+def pretrain(
+    texts: Mapping[str, str | Path],
+    output_dir: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    parallel: bool = False,
+    tokenizer: str | Path | None = None,
+    config: str | Path | None = None,
+    progress: bool = True,
+) -> list[float]:
+    """Trains a masked language model from random weights and saves it with its tokenizer in `output_dir`.
+
+    Args:
+        texts: language → UTF-8 text file, one text a line.
+        parallel: the files are translations line by line: part of the chunks hold pairs.
+        tokenizer, config: a folder or hub id to take the tokenizer or the model's configuration from (with the
+            tokenizer's vocabulary size); by default a vocabulary is learned and the recipe gives the model's size.
+
+    Returns:
+        The training loss, its mean over each twentieth of the run.
+
+    Raises:
+        InputError: a text or a size that cannot be used.
+    """
+    recipe = recipe or Recipe()
+    lines = {language: read_lines(Path(path)) for language, path in sorted(texts.items())}
+    counts = {language: len(each) for language, each in lines.items()}
+    if parallel and (len(lines) < 2 or len(set(counts.values())) != 1):
+        raise InputError(f"--parallel: needs two or more files with as many lines each, found {counts}")
+    for size in ("layers", "steps", "batch_size"):
+        if getattr(recipe, size) < 1:
+            raise InputError(f"--{size} {getattr(recipe, size)}: give at least 1")
+    if recipe.hidden_size % recipe.heads:
+        raise InputError(f"--hidden_size {recipe.hidden_size} cannot be divided among --heads {recipe.heads}")
+    if not 2 <= recipe.length <= recipe.max_positions:
+        raise InputError(f"--length {recipe.length}: give 2 to --max_positions {recipe.max_positions}")
+    pieces = _tokenizer(lines, recipe, tokenizer)
+    corpora, shares = _corpora(lines, pieces, recipe, parallel)
+    data = Chunks(corpora, shares, recipe.steps * recipe.batch_size, recipe.seed)
+    with torch.random.fork_rng(), tempfile.TemporaryDirectory() as scratch:
+        torch.manual_seed(recipe.seed)
+        model = AutoModelForMaskedLM.from_config(_model_config(recipe, pieces, config))
+        _start(model, corpora, recipe.window)
+        arguments = TrainingArguments(
+            output_dir=scratch,
+            max_steps=recipe.steps,
+            per_device_train_batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=max(1, recipe.steps // 10),
+            adam_beta2=0.98,
+            weight_decay=0.01,
+            seed=recipe.seed,
+            use_cpu=not torch.cuda.is_available(),
+            save_strategy="no",
+            logging_steps=max(1, recipe.steps // 20),
+            report_to=[],
+            disable_tqdm=not progress,
+            remove_unused_columns=False,
+        )
+        collator = _Collator(pieces, recipe.mask_probability, recipe.seed, apart=len(data) * 4 // 5)
+        trainer = _MaskedTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator)
+        trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
+        if progress:
+            trainer.add_callback(ShortProgress)
+        with HeadTap(model) as trainer.tap:
+            trainer.train()
+    model.save_pretrained(output_dir)
+    pieces.save_pretrained(output_dir)
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _start(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
+    """Starts the word vectors from co-occurrence and lets the first layer pass on the mean of a token's context.
+
+    From random weights alone a short run learns little more than the frequencies of words.
+    """
+    weight_VD = model.get_input_embeddings().weight.data
+    weight_VD.copy_(torch.from_numpy(0.05 * cooccurrence_vectors(corpora, window, *weight_VD.shape)))
+    if isinstance(model, XLMRobertaForMaskedLM):
+        attention = model.roberta.encoder.layer[0].attention
+        torch.nn.init.eye_(attention.self.value.weight)
+        torch.nn.init.eye_(attention.output.dense.weight)
+
+
+def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Path | None) -> PreTrainedTokenizerBase:
+    if source is None:
+        every = (line for each in lines.values() for line in each if line)
+        return train_unigram_tokenizer(every, recipe.vocab_size, recipe.max_positions)
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--tokenizer {source}: cannot be loaded: {str(error).splitlines()[0]}") from None
+
+
+def _corpora(
+    lines: Mapping[str, list[str]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe, parallel: bool
+) -> tuple[list[np.ndarray], list[float]]:
+    """Chunks of each language, then of pairs; and the share each has in training."""
+    corpora = []
+    for language, each in lines.items():
+        corpora.append(chunk(tokenizer([line for line in each if line])["input_ids"], recipe.length))
+        if not len(corpora[-1]):
+            raise InputError(f"{language}: has less text than one chunk of --length {recipe.length} tokens")
+    shares = [1 / len(lines)] * len(lines)
+    if parallel and recipe.parallel_share:
+        firsts, seconds = zip(*pair_lines(lines, random.Random(recipe.seed)))
+        corpora.append(chunk(tokenizer(list(firsts), list(seconds))["input_ids"], recipe.length))
+        shares = [share * (1 - recipe.parallel_share) for share in shares] + [recipe.parallel_share]
+    return corpora, shares
+
+
+def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: str | Path | None) -> PretrainedConfig:
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    if source is not None:
+        try:
+            return AutoConfig.from_pretrained(source, vocab_size=len(tokenizer), **special)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--config {source}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    return XLMRobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden_size,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        intermediate_size=4 * recipe.hidden_size,
+        max_position_embeddings=recipe.max_positions + 2,  # positions start behind the padding id
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        initializer_range=0.03,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        **special,
+    )

@@ -1,0 +1,1 @@
+"""A folder on disk: a run's, its checkpoints, and the cache."""

@@ -1,0 +1,121 @@
+"""Checkpoints that are whole or not there: a seal written last, checked before anything in the folder is opened.
+
+Optimiser state can only be unpickled, so a checkpoint is opened only when every file has the hash its seal records.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import file_hash
+
+SEAL = "complete.json"
+
+
+def seal(folder: Path, world_size: int) -> None:
+    """Write the seal: the world size and the SHA-256 of every file in `folder`."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / SEAL)
+    files = {str(p.relative_to(folder)): file_hash(p) for p in paths}
+    partial = folder / f"{SEAL}.partial"
+    partial.write_text(json.dumps({"world_size": world_size, "files": files}, indent=1))
+    os.replace(partial, folder / SEAL)
+
+
+def broken(folder: Path) -> str | None:
+    """Why a checkpoint cannot be used, in words, or None when it is whole."""
+    try:
+        files = json.loads((folder / SEAL).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{folder}: no {SEAL}, so the checkpoint was not written to its end"
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path}: missing from the checkpoint"
+        if file_hash(path) != digest:
+            return f"{path}: not the bytes this run wrote"
+    return None
+
+
+def steps_of(folder: Path) -> int:
+    """The optimiser step in a `checkpoint-N` folder's name, -1 for other names."""
+    match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
+    return int(match[1]) if match else -1
+
+
+def all_checkpoints(output_dir: Path) -> list[Path]:
+    """The `checkpoint-N` folders of a run, lowest step first."""
+    return sorted((p for p in output_dir.glob("checkpoint-*") if steps_of(p) >= 0), key=steps_of)
+
+
+def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
+    """The whole checkpoint to resume from: one of the run's folders, or for `true` or `last` the newest whole one.
+
+    None where `true` or `last` finds none: the run was killed before its first.
+
+    Raises:
+        InputError: the folder is not one of this run's checkpoints, or not whole.
+    """
+    if wanted.lower() in ("true", "last"):
+        return next((folder for folder in reversed(all_checkpoints(output_dir)) if broken(folder) is None), None)
+    folder = Path(wanted).expanduser()
+    if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():
+        raise InputError(
+            f"--resume_from_checkpoint {wanted}: is no checkpoint of the run in {output_dir}; "
+            f"give true, or a folder {output_dir}/checkpoint-N"
+        )
+    if reason := broken(folder):
+        raise InputError(f"--resume_from_checkpoint: {reason}; give true for the newest whole one")
+    return folder
+
+
+def prune(output_dir: Path, keep: int, best: str | None) -> None:
+    """Delete the oldest checkpoints beyond `keep`, never the best one or the newest."""
+    folders = all_checkpoints(output_dir)
+    spare = [p for p in folders[:-1] if best is None or p.resolve() != Path(best).resolve()]
+    for folder in spare[: max(0, len(folders) - keep)]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def world_size_of(checkpoint: Path) -> int:
+    """Number of ranks that wrote a sealed checkpoint."""
+    return int(json.loads((checkpoint / SEAL).read_text())["world_size"])
+
+
+def to_universal(checkpoint: Path) -> None:
+    """Add DeepSpeed's universal form to a checkpoint, so that another number of ranks can resume from it."""
+    tag = (checkpoint / "latest").read_text().strip()
+    universal, partial = checkpoint / f"{tag}_universal", checkpoint / f"{tag}_partial"
+    sealed = json.loads((checkpoint / SEAL).read_text())["files"]
+    if any(name.startswith(f"{universal.name}/") for name in sealed):
+        return
+    for left in (universal, partial):  # by a conversion that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
+    command += ["--input_folder", str(checkpoint / tag), "--output_folder", str(partial)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"{checkpoint}: could not be converted for another number of ranks: {done.stderr[-300:]}")
+    os.replace(partial, universal)
+    (checkpoint / "latest_universal").write_text(universal.name)
+    seal(checkpoint, world_size_of(checkpoint))
+
+
+def universal_config(
+    deepspeed: str | dict[str, Any] | None, checkpoint: str | None, ranks: int
+) -> dict[str, Any] | None:
+    """The DeepSpeed configuration that loads `checkpoint`'s universal form, or None where the plain form will do."""
+    if not deepspeed or not checkpoint or world_size_of(Path(checkpoint)) == ranks:
+        return None
+    config = copy.deepcopy(deepspeed) if isinstance(deepspeed, dict) else json.loads(Path(deepspeed).read_text())
+    config.setdefault("checkpoint", {})["load_universal"] = True
+    return dict(config)

@@ -1,0 +1,169 @@
+"""`run.json`: what a run was given, on what, and what came of it; kept up to date while the run goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from bistil_ds.errors import InputError
+
+RECORD_FILE = "run.json"
+PACKAGES = (
+    "bistil-ds",
+    "torch",
+    "transformers",
+    "deepspeed",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+    "sentencepiece",
+    "seqeval",
+    "onnx",
+    "onnxruntime",
+    "triton",
+    "numpy",
+    "zeus",
+    "nvidia-ml-py",
+)
+
+
+def begun(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments and data of the run to be resumed in `folder`; InputError where its record cannot be read."""
+    try:
+        record = RunRecord.open(folder).content
+        return record["arguments"], record["data"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{Path(folder) / RECORD_FILE}: damaged; the run cannot be resumed") from None
+
+
+class RunRecord:
+    """Writes `run.json` at once, after each `update` and at `finish`; each write replaces the file whole.
+
+    Construct it on one rank only.
+
+    Args:
+        folder: created when missing.
+        arguments: JSON, or anything `str` can show.
+        seeds: name → seed.
+        data: name → what identifies the data (path, SHA-256, sentences …).
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        arguments: Mapping[str, Any],
+        seeds: Mapping[str, int] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = Path(folder) / RECORD_FILE
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.content: dict[str, Any] = {
+            "command": sys.argv,
+            "arguments": dict(arguments),
+            "seeds": dict(seeds or {}),
+            "data": dict(data or {}),
+            "versions": versions(),
+            "git": git_state(Path(__file__).parent),
+            "hardware": hardware(),
+            "started": _now(),
+            "finished": None,
+            "results": {},
+        }
+        self._write()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> RunRecord:
+        """The record of an earlier start of the same run, to be added to."""
+        record = cls.__new__(cls)
+        record.path = Path(folder) / RECORD_FILE
+        record.content = json.loads(record.path.read_text(encoding="utf-8"))
+        return record
+
+    def update(self, *, results: Mapping[str, Any]) -> None:
+        """Add results; a name that is there already gets the new value."""
+        self.content["results"].update(results)
+        self._write()
+
+    def finish(self) -> None:
+        """Note the end time (UTC)."""
+        self.content["finished"] = _now()
+        self._write()
+
+    def _write(self) -> None:
+        part = self.path.with_name(f"{RECORD_FILE}.part")
+        part.write_text(json.dumps(self.content, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+        os.replace(part, self.path)
+
+
+def versions() -> dict[str, str | None]:
+    """Python and every package that shapes a result; None for one that is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the source tree, and whether tracked files differ; None where our source is not in git."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=30, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        # An installed copy may lie inside somebody else's repository: ours must be tracked there.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory (bytes) and GPUs of this host."""
+
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return {
+        "cpu": _cpu_model(),
+        "cores": psutil.cpu_count(logical=False),
+        "threads": psutil.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.total_memory} for gpu in gpus],
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
+    """InputError when a resumed run is given other values than it was started with."""
+    for name in names:
+        if name in recorded and given[name] != recorded[name]:
+            raise InputError(f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}")

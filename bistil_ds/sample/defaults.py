@@ -1,0 +1,8 @@
+"""What the commands train with on the embedded sample where nothing else is given."""
+
+from __future__ import annotations
+
+SAMPLE_LANGUAGES = ("en", "tr")
+SAMPLE_STEPS, SAMPLE_LENGTH, SAMPLE_LEARNING_RATE = 600, 64, 1e-3  # of phase 1
+SAMPLE_TASK = "ner"
+SAMPLE_TRAINING = {"learning_rate": 1e-3, "full_epochs": 2, "sparse_epochs": 5}  # of task training

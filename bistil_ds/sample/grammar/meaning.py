@@ -1,0 +1,94 @@
+"""What a sentence says, before any language says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bistil_ds.sample.grammar.modifiers import Modifier
+from bistil_ds.sample.grammar.names import Name
+from bistil_ds.sample.grammar.nouns import Noun
+from bistil_ds.sample.grammar.verbs import Verb
+
+
+@dataclass(frozen=True)
+class Participant:
+    """A noun phrase. With neither noun nor name it is a personal pronoun; with `asked` it is "who" or "what"."""
+
+    noun: Noun | None = None
+    name: Name | None = None
+    surname: str = ""
+    person: int = 3
+    plural: bool = False
+    gender: str = "n"
+    definite: bool = True
+    adjective: Modifier | None = None
+    number: Modifier | None = None
+    quantifier: str = ""  # "many", "every", "all"
+    demonstrative: str = ""  # "near", "far"
+    possessor: Participant | None = None
+    relative: Relative | None = None
+    also: Participant | None = None
+    asked: str = ""  # "who", "what"
+
+    @property
+    def pronoun(self) -> bool:
+        return self.noun is None and self.name is None and not self.asked
+
+    @property
+    def animate(self) -> bool:
+        if self.noun:
+            return self.noun.animate
+        return self.name.kind == "PER" if self.name else self.asked != "what"
+
+    @property
+    def human(self) -> bool:
+        return self.animate and not (self.noun and "animal" in self.noun.kinds)
+
+    @property
+    def many(self) -> bool:
+        """Plural as agreement sees it."""
+        return self.plural or self.also is not None
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A relative clause and which of its participants, "subject" or "object", is the noun it belongs to."""
+
+    clause: Clause
+    gap: str
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One predication.
+
+    kind        verb, adjective, noun (copulas), place ("is in"), exist ("there is"), have, compare ("is bigger than")
+    tense       past, present, future, habitual, perfect, can
+    mood        statement, question (yes or no), where, command; "who" and "what" are asked participants
+    place_role  to, from, in
+    control     a verb that takes this clause's verb as its infinitive, with that infinitive's form in Turkish
+    complement  what is said, thought or known, with its case in Turkish
+    link        and, but, because, when, if: joins `linked`
+    """
+
+    kind: str
+    subject: Participant
+    verb: Verb | None = None
+    object: Participant | None = None
+    recipient: Participant | None = None
+    adjective: Modifier | None = None
+    tense: str = "present"
+    negative: bool = False
+    mood: str = "statement"
+    place: Participant | None = None
+    place_role: str = "in"
+    companion: Participant | None = None
+    instrument: Participant | None = None
+    time: Modifier | None = None
+    time_first: bool = False
+    manner: Modifier | None = None
+    control: tuple[Verb, str] | None = None
+    complement: Clause | None = None
+    complement_case: str = ""
+    link: str = ""
+    linked: Clause | None = None

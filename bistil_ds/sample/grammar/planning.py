@@ -1,0 +1,305 @@
+"""Draws meanings at random: who does what, where and when, within what the words can go with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from bistil_ds.sample.grammar.meaning import Clause, Participant, Relative
+from bistil_ds.sample.grammar.modifiers import Modifier, adjectives, manners, numerals, times
+from bistil_ds.sample.grammar.names import given_names, organisation_names, place_names
+from bistil_ds.sample.grammar.nouns import Noun, nouns_of
+from bistil_ds.sample.grammar.verbs import Verb, control_verbs, report_verbs, verbs
+
+T = TypeVar("T")
+
+_COPULAS = ("adjective", "noun", "place", "compare")
+_ROLES = {
+    *("nurse", "doctor", "teacher", "student", "farmer", "cook", "driver", "worker", "merchant", "soldier", "singer"),
+    *("writer", "judge", "hunter", "engineer", "lawyer", "carpenter"),
+}
+_FOUND = (  # what there is, and where
+    ("animal", "nature"),
+    ("person", "building"),
+    ("thing", "surface room"),
+    ("building", "town"),
+    ("food", "surface shop"),
+    ("plant", "nature home"),
+)
+
+
+class Planner:
+    """A source of meanings; the same `random.Random` state gives the same meanings."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+
+    def _chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+    def _pick(self, items: Sequence[T]) -> T:
+        return items[int(self.rng.random() * len(items))]
+
+    # participants
+
+    def _person_name(self) -> Participant:
+        name, surnames = self._pick(given_names())
+        return Participant(name=name, gender=name.gender, surname=self._pick(surnames) if self._chance(0.3) else "")
+
+    def _pronoun(self) -> Participant:
+        return Participant(person=self._pick((1, 2, 3, 3)), plural=self._chance(0.35), gender=self._pick("mf"))
+
+    def _adjective(self, noun: Noun) -> Modifier | None:
+        fitting = [a for a in adjectives() if a.use & noun.kinds]
+        return self._pick(fitting) if fitting else None
+
+    def _noun(self, noun: Noun, plain: bool = False, definite: float = 0.6) -> Participant:
+        """A noun with modifiers. plain: none that bring in another participant."""
+        made = Participant(noun=noun, plural=not noun.mass and self._chance(0.25), definite=self._chance(definite))
+        if "language" in noun.kinds:
+            return replace(made, definite=False)
+        if "parent" in noun.kinds:
+            return replace(made, plural=False, possessor=self._possessor())
+        if self._chance(0.3):
+            made = replace(made, adjective=self._adjective(noun))
+        if plain:
+            return made
+        draw = self.rng.random()
+        if draw < 0.2:
+            made = replace(made, possessor=self._possessor())
+        elif draw < 0.32:
+            made = replace(made, demonstrative=self._pick(("near", "far")), definite=True)
+        elif noun.mass:
+            pass
+        elif draw < 0.42:
+            made = replace(made, number=self._pick(numerals()), plural=True, definite=False)
+        elif draw < 0.52:
+            quantifier = self._pick(("many", "every", "all"))
+            made = replace(made, quantifier=quantifier, plural=quantifier != "every", definite=quantifier != "many")
+        return made
+
+    def _possessor(self) -> Participant:
+        draw = self.rng.random()
+        if draw < 0.5:
+            return self._pronoun()
+        if draw < 0.8:
+            return self._person_name()
+        people = [noun for noun in nouns_of("person") if "kin" not in noun.kinds]
+        return Participant(noun=self._pick(people), plural=self._chance(0.2))
+
+    def participant(self, kinds: str, definite: float = 0.6, relative: bool = False) -> Participant:
+        """Something of one of the kinds, "org" for organisations."""
+        if "org" in kinds.split() and self._chance(0.3 if "person" in kinds else 1.0):
+            return Participant(name=self._pick(organisation_names()))
+        if "person" in kinds and self._chance(0.35):
+            person = self._person_name()
+            return replace(person, also=self._person_name()) if self._chance(0.12) else person
+        kind = self._pick([k for k in kinds.split() if k != "org"])
+        made = self._noun(self._pick(nouns_of(kind)), definite=definite)
+        plain = not (made.possessor or made.number or made.quantifier or made.demonstrative)
+        if relative and plain and self._chance(0.25):
+            return self._with_relative(replace(made, definite=True))
+        if plain and made.definite and made.human and not made.adjective and self._chance(0.1):
+            return replace(made, also=self._pick((self._person_name, self._owner))())
+        return made
+
+    def _with_relative(self, head: Participant) -> Participant:
+        assert head.noun
+        as_object = [v for v in verbs() if v.objects and head.noun.kinds & set(v.objects.split()) and not _gives(v)]
+        as_subject = [v for v in verbs() if head.noun.kinds & set(v.subjects.split())]
+        gap = "object" if as_object and (not as_subject or self._chance(0.5)) else "subject"
+        if gap == "subject" and not as_subject:
+            return head
+        clause = self._verb_clause(self._pick(as_object if gap == "object" else as_subject), short=True)
+        itself = replace(head, relative=None, adjective=None)
+        clause = replace(clause, subject=itself) if gap == "subject" else replace(clause, object=itself)
+        tense = self._pick(("past", "past", "present"))
+        return replace(head, relative=Relative(replace(clause, tense=tense), gap))
+
+    def _place(self, role: str) -> Participant:
+        if self._chance(0.4):
+            return Participant(name=self._pick(place_names()))
+        noun = self._pick(nouns_of("place"))
+        return Participant(noun=noun) if self._chance(0.65) else replace(self._noun(noun), definite=True)
+
+    # clauses
+
+    def _verb_clause(self, verb: Verb, short: bool = False) -> Clause:
+        """A clause of `verb` with everything it needs. short: nothing it does not need."""
+        pronoun = "person" in verb.subjects and self._chance(0.3)
+        subject = self._pronoun() if pronoun else self.participant(verb.subjects, 0.85, relative=not short)
+        clause = Clause("verb", subject, verb=verb, tense=self._tense())
+        if verb.objects:
+            target = self.participant(verb.objects, 0.5, relative=not short)
+            if not short and target.human and self._chance(0.3):
+                target = self._pronoun()
+                # nobody acts on himself by a plain pronoun
+                if subject.pronoun and (target.person == subject.person or subject.many == target.many):
+                    target = Participant(person=3 if subject.person != 3 else 1, gender=self._pick("mf"))
+            clause = replace(clause, object=target)
+        if _gives(verb):
+            recipient = (
+                self._person_name() if self._chance(0.4) else self._noun(self._pick(nouns_of("person")), definite=1)
+            )
+            clause = replace(clause, recipient=recipient)
+        roles = sorted(verb.traits & {"to", "from", "in", "at"})
+        if roles and ("placed" in verb.traits or (not short and self._chance(0.2 if verb.objects else 0.75))):
+            role = self._pick(roles)
+            clause = replace(clause, place=self._place(role), place_role=role)
+        if short:
+            return clause
+        clause = self._with_time(clause)
+        tool = verb.trait("with:")
+        if tool and self._chance(0.25):
+            instrument = Participant(
+                noun=self._pick(nouns_of(tool) if tool in ("sharp",) else _named(tool)), definite=False
+            )
+            clause = replace(clause, instrument=instrument)
+        elif clause.subject.human and not clause.time and self._chance(0.08):
+            clause = replace(clause, companion=self._person_name())
+        elif self._chance(0.3):
+            fitting = [m for m in manners() if verb.en[0] in m.use]
+            clause = replace(clause, manner=self._pick(fitting) if fitting else None)
+        return clause
+
+    def _tense(self) -> str:
+        return self._pick(
+            ("past", "past", "past", "present", "present", "future", "future", "habitual", "perfect", "can")
+        )
+
+    def _with_time(self, clause: Clause) -> Clause:
+        fitting = [t for t in times() if clause.tense in t.use]
+        if clause.verb and clause.verb.stative and clause.tense == "present":
+            fitting = [t for t in fitting if t.en == "now:ADV"]
+        if not fitting or not self._chance(0.3):
+            return clause
+        return replace(clause, time=self._pick(fitting), time_first=self._chance(0.4))
+
+    def _copula(self) -> Clause:
+        kind = self._pick(_COPULAS)
+        tense = self._pick(("present", "present", "past", "past", "future"))
+        if kind in ("adjective", "compare"):
+            adjective = self._pick(adjectives())
+            subject = replace(self.participant(" ".join(sorted(adjective.use)), 1.0), adjective=None)
+            if kind == "compare":
+                other = replace(self.participant(" ".join(sorted(adjective.use)), 1.0), adjective=None, definite=True)
+                return Clause(kind, replace(subject, also=None), object=other, adjective=adjective, tense=tense)
+            subject = self._pronoun() if subject.human and self._chance(0.3) else subject
+            clause = Clause(kind, subject, adjective=adjective, tense=tense)
+        elif kind == "noun":
+            role = self._pick([noun for noun in nouns_of("person") if noun.en in _ROLES])
+            subject = self._pronoun() if self._chance(0.3) else self._person_name()
+            clause = Clause(
+                kind, subject, object=Participant(noun=role, plural=subject.many, definite=False), tense=tense
+            )
+        else:
+            subject = self.participant("person animal small vehicle", 1.0)
+            clause = Clause(kind, subject, place=self._place("in"), tense=tense)
+        return replace(clause, negative=self._chance(0.15))
+
+    def _exist(self) -> Clause:
+        kind, where = self._pick(_FOUND)
+        thing = replace(self._noun(self._pick(nouns_of(kind)), plain=True, definite=0), plural=False)
+        if "parent" in (thing.noun.kinds if thing.noun else ()):
+            thing = Participant(noun=self._pick(nouns_of("guest")), definite=False)
+        if thing.noun and not thing.noun.mass and self._chance(0.5):
+            thing = replace(thing, plural=True)
+            counted = self._chance(0.5)
+            thing = replace(thing, number=self._pick(numerals())) if counted else replace(thing, quantifier="many")
+        place = Participant(noun=self._pick(nouns_of(where)))
+        tense = self._pick(("present", "present", "past", "future"))
+        return Clause("exist", thing, place=place, tense=tense, negative=not thing.plural and self._chance(0.2))
+
+    def _have(self) -> Clause:
+        owner = self._pronoun() if self._chance(0.3) else self._pick((self._person_name, self._owner))()
+        thing = self._noun(self._pick(nouns_of("goods livestock pet home wealth")), plain=True, definite=0)
+        if thing.plural:
+            thing = replace(thing, number=self._pick(numerals()))
+        tense = self._pick(("present", "present", "past"))
+        return Clause("have", owner, object=thing, tense=tense, negative=self._chance(0.2))
+
+    def _owner(self) -> Participant:
+        people = [noun for noun in nouns_of("person") if "kin" not in noun.kinds]
+        return Participant(noun=self._pick(people), plural=self._chance(0.2))
+
+    def _control(self) -> Clause:
+        personal = [v for v in verbs() if "person" in v.subjects.split() and not v.stative]
+        clause = replace(self._verb_clause(self._pick(personal)), companion=None)
+        control = self._pick(control_verbs())
+        tense = self._pick(("past", "present") if control[0].stative else ("past", "past", "future"))
+        human = clause.subject if clause.subject.human else self._person_name()
+        return replace(clause, subject=human, control=control, tense=tense, time=None, manner=None)
+
+    def _report(self) -> Clause:
+        verb, case = self._pick(report_verbs())
+        said = self._verb_clause(self._pick(verbs()), short=True) if self._chance(0.7) else self._copula()
+        if said.kind == "compare":
+            said = replace(said, kind="adjective", object=None)
+        tense = self._pick(("past", "past", "future", "present"))
+        speaker = self._pick((self._person_name, self._pronoun, self._owner))()
+        outer = Clause("verb", speaker, verb=verb, tense=self._pick(("past", "present")), complement_case=case)
+        return replace(outer, complement=replace(said, tense=tense, time=None), negative=self._chance(0.1))
+
+    def _simple(self) -> Clause:
+        clause = self._verb_clause(self._pick(verbs()))
+        return replace(clause, negative=clause.manner is None and self._chance(0.15))
+
+    def _linked(self) -> Clause:
+        link = self._pick(("and", "but", "because", "when", "if"))
+        first, second = (self._verb_clause(self._pick(verbs()), short=True) for _ in range(2))
+        if link == "if":
+            tenses = ("future", "habitual")
+        elif link in ("when", "because"):
+            tenses = ("past", "past")
+        else:
+            tenses = (first.tense, first.tense)
+        first = replace(first, tense=tenses[0])
+        second = replace(second, tense=tenses[1], negative=link == "but" or (link != "when" and self._chance(0.15)))
+        return replace(first, link=link, linked=second)
+
+    def _question(self) -> Clause:
+        clause = self._verb_clause(self._pick(verbs()), short=True)
+        clause = replace(clause, tense=self._pick(("past", "past", "present", "future", "habitual")))
+        mood = self._pick(("question", "who", "what", "where"))
+        if mood == "who" and "person" in clause.verb.subjects.split():  # type: ignore[union-attr]
+            return replace(clause, subject=Participant(asked="who"))
+        if mood == "what" and clause.object and not clause.object.animate and not clause.verb.en_preposition:  # type: ignore[union-attr]
+            return replace(clause, object=Participant(asked="what"))
+        if mood == "where" and "in" in clause.verb.traits:  # type: ignore[union-attr]
+            return replace(clause, mood="where", place=None)
+        return replace(self._with_time(clause), mood="question")
+
+    def _command(self) -> Clause:
+        doable = [
+            v for v in verbs() if "person" in v.subjects.split() and not v.stative and v.en[0] not in ("fall", "lose")
+        ]
+        clause = self._verb_clause(self._pick(doable), short=True)
+        return replace(
+            clause, subject=Participant(person=2), tense="habitual", mood="command", negative=self._chance(0.3)
+        )
+
+    def meaning(self) -> Clause:
+        """One meaning."""
+        kinds = (
+            (0.40, self._simple),
+            (0.52, self._copula),
+            (0.58, self._exist),
+            (0.64, self._have),
+            (0.70, self._control),
+            (0.78, self._report),
+            (0.88, self._linked),
+            (0.96, self._question),
+            (1.01, self._command),
+        )
+        draw = self.rng.random()
+        return next(make for bound, make in kinds if draw < bound)()
+
+
+def _gives(verb: Verb) -> bool:
+    return "give" in verb.traits
+
+
+def _named(english: str) -> tuple[Noun, ...]:
+    return tuple(noun for noun in nouns_of("thing") if noun.en == english)

@@ -1,0 +1,1 @@
+"""The sparse fine-tuning file and its algebra."""

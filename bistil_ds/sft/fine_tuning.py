@@ -1,0 +1,229 @@
+"""Sparse fine-tunings (SFTs): a few changed entries of a model's weights, put on and taken off with exact bits.
+
+Section 2 of the BiStil paper; the method is LT-SFT (arXiv 2110.07560). Indices are flat and row-major.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bistil_ds.distributed.partitions import is_partitioned
+from bistil_ds.errors import InputError
+from bistil_ds.models.hub_folder import local_folder
+from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
+from bistil_ds.sft.algebra import Weights, add_dense, add_sparse, check_apart, difference, subtract_dense
+from bistil_ds.sft.changes import Change, SparseDiff, find_changes
+from bistil_ds.sft.folder import HEADER_FILE, TENSORS_FILE, read_folder, write_folder
+from bistil_ds.sft.metadata import check_metadata, check_task, merge_metadata, without_density
+from bistil_ds.sft.published import PUBLISHED_FILE, read_published, write_published
+from bistil_ds.sft.restriction import restrict
+from bistil_ds.sft.stack import Layer, put_on, replace, tokens_on
+
+
+@dataclass(eq=False)
+class SparseFineTuning:
+    """Sparse differences for a base model, dense tensors for what it lacks (heads), and what it was made for.
+
+    Attributes:
+        name: how messages call it; the folder or hub id it was loaded from.
+        sparse: parameter name → `SparseDiff`.
+        dense: parameter name → the whole tensor, which replaces the model's.
+        metadata: JSON; the keys of `SftMetadata` where known.
+    """
+
+    name: str
+    sparse: dict[str, SparseDiff]
+    dense: dict[str, torch.Tensor] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    _token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)
+
+    @classmethod
+    def load(cls, source: str | Path) -> SparseFineTuning:
+        """Read our format or the published one, whichever is there; no code in the file is ever run.
+
+        Raises:
+            InputError: nothing there, damaged, not an SFT, or with values that are not finite.
+        """
+        folder = local_folder(source, "SFT", [TENSORS_FILE, HEADER_FILE, PUBLISHED_FILE])
+        name = str(source)
+        metadata: dict[str, Any] = {}
+        if (folder / HEADER_FILE).is_file():
+            raw, dense, metadata = read_folder(folder)
+            check_metadata(name, metadata)
+        elif (folder / PUBLISHED_FILE).is_file():
+            published, dense = read_published(folder / PUBLISHED_FILE)
+            raw = {n: (shape, torch.from_numpy(flat), values) for n, (shape, flat, values) in published.items()}
+        else:
+            raise InputError(f"{name} is not an SFT: it holds neither {HEADER_FILE} nor {PUBLISHED_FILE}")
+        sparse = {}
+        for parameter, (shape, indices_K, values_K) in raw.items():
+            try:
+                sparse[parameter] = SparseDiff(shape, indices_K, values_K)
+            except ValueError as error:
+                raise InputError(f"SFT {name}: the difference for {parameter} is damaged: {error}") from error
+        for parameter, values in {**dense, **{n: diff.values_K for n, diff in sparse.items()}}.items():
+            if bad := values.numel() - int(values.isfinite().sum()):
+                numbers = f"{bad} of {values.numel()} values for {parameter}"
+                raise InputError(f"SFT {name}: {numbers} {'is' if bad == 1 else 'are'} not finite: train it again")
+        return cls(name, sparse, dense, metadata)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `sft.safetensors` and `sft.json`; a save that is interrupted never loads."""
+        check_metadata(self.name, self.metadata)
+        write_folder(
+            folder, {n: (d.shape, d.indices_K, d.values_K) for n, d in self.sparse.items()}, self.dense, self.metadata
+        )
+
+    def save_published(self, folder: str | Path) -> None:
+        """Write `pytorch_diff.bin` as the published code does; that format has no place for `metadata`."""
+        diffs = {n: (d.shape, d.indices_K.numpy(), d.values_K) for n, d in self.sparse.items()}
+        write_published(Path(folder) / PUBLISHED_FILE, diffs, self.dense)
+
+    @classmethod
+    def between(
+        cls,
+        before: Weights,
+        after: Weights,
+        *,
+        name: str,
+        indices: Mapping[str, torch.Tensor] | None = None,
+        heads: Collection[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> SparseFineTuning:
+        """What leads from one model to another. Values are fp32 differences, so a sum may be off by one rounding.
+
+        Args:
+            before, after: models (not ZeRO-3 partitions), or name → tensor, where tied weights should stand once.
+            indices: parameter name → sorted flat indices to keep; None: wherever the two differ.
+            heads: names to keep whole; what `before` lacks is kept whole anyway.
+
+        Raises:
+            InputError: a parameter has two shapes.
+        """
+        return cls(name, *difference(before, after, indices, heads), dict(metadata or {}))
+
+    def add(self, other: SparseFineTuning) -> SparseFineTuning:
+        """Both at once (LT-SFT: base + language + task), entries summed in fp32; also written `self + other`.
+
+        Applying the sum rounds once where applying one after the other rounds twice.
+
+        Raises:
+            InputError: for two base models or tasks, in two shapes, each with a head of its own, or where one replaces
+                as a whole what the other changes entries of.
+        """
+        return self._combine(other, "+")
+
+    def subtract(self, other: SparseFineTuning) -> SparseFineTuning:
+        """This without `other`, whose heads go too and with them task and labels; also written `self - other`.
+
+        Raises:
+            InputError: as for `add`.
+        """
+        return self._combine(other, "-")
+
+    __add__, __sub__ = add, subtract
+
+    def _combine(self, other: SparseFineTuning, sign: str) -> SparseFineTuning:
+        names = (self.name, other.name)
+        metadata = merge_metadata(names, self.metadata, other.metadata)
+        check_apart(self.name, self.dense, other.name, other.sparse)
+        check_apart(other.name, other.dense, self.name, self.sparse)
+        sparse = add_sparse(names, self.sparse, other.sparse, +1 if sign == "+" else -1)
+        dense = (add_dense if sign == "+" else subtract_dense)(names, self.dense, other.dense)
+        if sign == "-":
+            metadata = without_density(self.metadata, keep_task=len(dense) == len(self.dense))
+        return SparseFineTuning(f"{self.name} {sign} {other.name}", sparse, dense, metadata)
+
+    def check_task(self, task: str) -> None:
+        """InputError when this SFT was made for another task; one without a task, or a language SFT, goes with any."""
+        check_task(self.name, self.metadata, task)
+
+    def check_base(self, source: str | Path) -> None:
+        """InputError, naming both, when this SFT was made for other weights than those of `source`.
+
+        An SFT that does not know its base passes.
+
+        Args:
+            source: folder or hub id of the untrimmed model; it is read once, whole.
+        """
+        wanted_hash = self.metadata.get("base_hash")
+        if wanted_hash and (found_hash := hash_weights(local_folder(source, "model", WEIGHT_FILES))) != wanted_hash:
+            base = self.metadata.get("base_model", "an unnamed model")
+            raise InputError(
+                f"SFT {self.name} was made for {base} (weights {wanted_hash[:12]}), not for {source} "
+                f"(weights {found_hash[:12]}): give the model it was made for"
+            )
+
+    def changes(self, model: nn.Module) -> list[Change]:
+        """Each parameter of `model` that this SFT changes, tied ones once; dense tensors it lacks are left out.
+
+        Raises:
+            InputError: a difference for a parameter the model does not have, or has in another shape.
+        """
+        return find_changes(self.name, self.sparse, self.dense, model)
+
+    def apply(self, model: nn.Module, *, check_base: str | Path | None = None) -> None:
+        """Change the model in place; the sum is taken in fp32 and rounded once to the parameter's dtype.
+
+        Args:
+            model: holds its parameters whole (under ZeRO-3 use `LanguageSwitch`). It may carry other SFTs.
+            check_base: where the model came from; see `check_base`.
+
+        Raises:
+            InputError: made for another model. RuntimeError: already applied, or partitioned parameters.
+        """
+        if check_base is not None:
+            self.check_base(check_base)
+        put_on(model, self._layer(model))
+
+    def revert(self, model: nn.Module) -> None:
+        """Take the SFT off again: every bit is as if it had never been applied, whatever was applied since.
+
+        Entries that were trained while it was on go back to their values before.
+
+        Raises:
+            RuntimeError: it is not applied.
+        """
+        self._replace(model, [])
+
+    def swap(self, model: nn.Module, other: SparseFineTuning) -> None:
+        """Put `other` in this SFT's place: every bit is as if `other` had been applied instead.
+
+        Raises:
+            InputError: `other` was made for another model. RuntimeError: this is not applied, or `other` already is.
+        """
+        self._replace(model, [other._layer(model)])
+
+    def _layer(self, model: nn.Module) -> Layer:
+        if self._token in tokens_on(model):
+            raise RuntimeError(f"SFT {self.name} is already applied to this model; revert it first")
+        changes = self.changes(model)
+        if any(is_partitioned(change.parameter) for change in changes):
+            raise RuntimeError("this model is partitioned by ZeRO-3; apply the SFT before, or use LanguageSwitch")
+        return self._token, changes
+
+    def _replace(self, model: nn.Module, new: list[Layer]) -> None:
+        if self._token not in tokens_on(model):
+            raise RuntimeError(f"SFT {self.name} is not applied to this model")
+        replace(model, self._token, new)
+
+    def restrict(self, kept_ids: np.ndarray, base_vocab_size: int) -> SparseFineTuning:
+        """The same SFT for a model trimmed to `kept_ids`: entries of rows that went are dropped.
+
+        Args:
+            kept_ids: int64 [kept], sorted old ids; new id n is old id `kept_ids[n]`.
+            base_vocab_size: rows of the untrimmed embeddings.
+
+        Raises:
+            InputError: the differences are for an embedding or output layer with another number of rows.
+        """
+        sparse, dense = restrict(self.name, self.sparse, self.dense, kept_ids, base_vocab_size)
+        return SparseFineTuning(self.name, sparse, dense, dict(self.metadata))

@@ -1,0 +1,87 @@
+"""Our SFT folder: `sft.safetensors` (the tensors) beside `sft.json` (shapes and what the SFT was made for)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import file_hash
+
+TENSORS_FILE, HEADER_FILE = "sft.safetensors", "sft.json"
+FORMAT = "bistil_ds sparse fine-tuning, version 1"
+
+Sparse = tuple[tuple[int, ...], torch.Tensor, torch.Tensor]
+
+
+def write_folder(
+    folder: str | Path, sparse: dict[str, Sparse], dense: dict[str, torch.Tensor], metadata: dict[str, Any]
+) -> None:
+    """Write both files; the header comes last and carries the other's hash, so half a save never loads.
+
+    Args:
+        sparse: name → (shape, sorted row-major flat indices int32 or int64 [K], values [K]).
+        dense: name → whole tensor.
+        metadata: anything JSON can hold.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    # Cloned: tied heads share memory, which safetensors does not write.
+    tensors = {f"dense/{name}": tensor.contiguous().clone() for name, tensor in dense.items()}
+    for name, (_, indices, values) in sparse.items():
+        tensors |= {f"indices/{name}": indices.contiguous(), f"values/{name}": values.contiguous()}
+    part = target / f"{TENSORS_FILE}.part"
+    save_file(tensors, part)
+    header = {
+        "format": FORMAT,
+        "metadata": metadata,
+        "shapes": {name: list(shape) for name, (shape, _, _) in sparse.items()},
+        "tensors_sha256": file_hash(part),
+    }
+    header_part = target / f"{HEADER_FILE}.part"
+    header_part.write_text(json.dumps(header, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, target / TENSORS_FILE)
+    os.replace(header_part, target / HEADER_FILE)
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor], dict[str, Any]]:
+    """What `write_folder` wrote.
+
+    Raises:
+        InputError: a file is missing, damaged, or the two do not belong together.
+    """
+    path = folder / TENSORS_FILE
+    try:
+        header = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
+        if header["format"] != FORMAT:
+            raise InputError(f"{folder / HEADER_FILE}: format {header['format']!r}, this version reads {FORMAT!r}")
+        if header["tensors_sha256"] != file_hash(path):
+            raise InputError(f"{path} is not the file {HEADER_FILE} describes: save or fetch the SFT again")
+        tensors = load_file(path)
+        shapes = {name: tuple(int(n) for n in shape) for name, shape in header["shapes"].items()}
+        sparse = {
+            name: (shape, tensors[f"indices/{name}"], tensors[f"values/{name}"]) for name, shape in shapes.items()
+        }
+        dense = {key.removeprefix("dense/"): tensor for key, tensor in tensors.items() if key.startswith("dense/")}
+        if len(tensors) != 2 * len(sparse) + len(dense):
+            raise ValueError("the header gives no shape of some of the differences")
+        return sparse, dense, dict(header["metadata"])
+    except InputError:
+        raise
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        SafetensorError,
+    ) as error:
+        raise InputError(f"{folder} is not a readable SFT folder ({error!r}): save or fetch it again") from error

@@ -1,0 +1,1 @@
+"""Dependency parsing: the task, its parser and maximum spanning trees."""

@@ -1,0 +1,126 @@
+"""Universal Dependencies parsing: a biaffine parser, decoded to well-formed trees, scored by UAS and LAS.
+
+Relations are compared without their subtypes and every word counts, punctuation too, as in the CoNLL 2018 shared task.
+Shapes: B sentences, W words, R relations, N annotated words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.models.head import IGNORED
+from bistil_ds.tasks.examples import Tree
+from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.labels import check_known
+from bistil_ds.tasks.padding import pad, pad_inputs
+from bistil_ds.tasks.parsing.biaffine import start_weight
+from bistil_ds.tasks.parsing.parser import HEADS, BiaffineParser
+from bistil_ds.tasks.parsing.trees import best_tree
+from bistil_ds.tasks.readers.conllu import read_trees
+from bistil_ds.tasks.task import ReadOptions, Row, Task
+from bistil_ds.tasks.text_key import text_key
+from bistil_ds.tasks.words import align
+
+NO_ANSWER = (-1, "_")  # head and relation of a word the model never saw: right for no gold tree
+
+
+class DependencyParsing(Task):
+    """A sentence is one row, cut at `max_length` tokens. Words beyond it are not learned from; in evaluation they stay
+    without head and relation, and count as wrong."""
+
+    name = "dp"
+    metric = "las"
+    full_epochs = 10
+    sparse_epochs = 10
+    learning_rate = 5e-5
+
+    def read(self, source: str, options: ReadOptions) -> Iterator[Tree]:
+        return read_trees(source, options)
+
+    def labels(self, examples: Sequence[Tree]) -> tuple[str, ...]:
+        return tuple(sorted({relation for tree in examples for relation in tree.relations}))
+
+    def check_labels(self, examples: Sequence[Tree], labels: Sequence[str], flag: str) -> None:
+        found = ((relation, tree.place) for tree in examples for relation in tree.relations)
+        check_known(found, labels, flag, kind="relation", other="dep" if "dep" in labels else labels[0])
+
+    def features(
+        self,
+        examples: Sequence[Tree],
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
+        max_length: int,
+        *,
+        training: bool,
+    ) -> list[Row]:
+        index = {label: i for i, label in enumerate(labels)}
+        rows = []
+        aligned = align([tree.words for tree in examples], tokenizer, max_length)
+        for number, (tree, (input_ids, first)) in enumerate(zip(examples, aligned, strict=True)):
+            inside = sum(position >= 0 for position in first)
+            known = [head <= inside for head in tree.heads[:inside]]
+            rows.append(
+                {
+                    "input_ids": input_ids,
+                    "word_positions": first[:inside],
+                    "heads": [h if k else IGNORED for h, k in zip(tree.heads, known)],
+                    "relations": [index[r] if k else IGNORED for r, k in zip(tree.relations, known)],
+                    "example": number,
+                }
+            )
+        return rows
+
+    def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
+        return load_classifier(BiaffineParser, folder, labels, heads=HEADS, start=start_weight, **kwargs)
+
+    def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
+        batch = pad_inputs(rows, pad_token_id)
+        batch["word_positions"] = pad([row["word_positions"] for row in rows], -1)
+        for name in ("heads", "relations"):
+            batch[name] = pad([row[name] for row in rows], IGNORED)
+        return batch
+
+    def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """Arcs [N, W + 1] and, on the gold arcs, relations [N, R]."""
+        annotated_BW = batch["heads"] != IGNORED
+        return [outputs.arc_logits[annotated_BW], outputs.relation_logits[annotated_BW]]
+
+    def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[list[int], list[int]]]:
+        """Heads and relations of each sentence's words."""
+        predictions = []
+        lengths = (batch["word_positions"] >= 0).sum(dim=1).tolist()
+        arcs, relations = outputs.arc_logits.detach().cpu().numpy(), outputs.relations.cpu().numpy()
+        for arc_logits, choices, words in zip(arcs, relations, lengths):
+            heads = best_tree(arc_logits[:words, : words + 1].astype(np.float64))
+            predictions.append((heads.tolist(), choices[np.arange(words), heads].tolist()))
+        return predictions
+
+    def decide(
+        self,
+        example: Tree,
+        rows: Sequence[Row],
+        predictions: Sequence[tuple[list[int], list[int]]],
+        labels: Sequence[str],
+    ) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        ((heads, relations),) = predictions
+        unseen = len(example.words) - len(heads)
+        head, relation = NO_ANSWER
+        return (*heads, *[head] * unseen), (*(labels[r] for r in relations), *[relation] * unseen)
+
+    def counts(self, example: Tree, answer: tuple[Sequence[int], Sequence[str]], language: str | None) -> np.ndarray:
+        """Words, right heads, right heads with the right relation."""
+        heads = np.array(answer[0]) == example.heads
+        return np.array([len(heads), heads.sum(), (heads & (np.array(answer[1]) == example.relations)).sum()], float)
+
+    def metrics(self, totals: np.ndarray) -> dict[str, float]:
+        words, heads, both = (float(total) for total in totals)
+        return {"uas": heads / max(words, 1.0), "las": both / max(words, 1.0)}
+
+    def text_key(self, example: Tree) -> str:
+        return text_key(" ".join(example.words))

@@ -1,0 +1,183 @@
+"""A biaffine dependency parser (Dozat and Manning, arXiv 1611.01734) on any encoder of transformers.
+
+`BiaffineParser.from_pretrained(folder)` is all there is to loading one, be the folder a finished parser, a masked
+language model or a bare encoder (whose parser head is new). Folders keep their encoder's model type: `AutoConfig`,
+`AutoTokenizer` and, for the encoder alone, `AutoModel` open them too.
+
+A word is the state of its first subword, the root that of the first token. The published parser (Glavaš and Vulić)
+scores encoder states directly, which takes a D x D matrix for each relation: at XLM-R's width 22 M parameters, trained
+densely and saved with every task SFT. Projecting to 256 (arcs) and 128 (relations) first, as Dozat and Manning do,
+takes 1.3 M.
+
+Shapes: B sentences, T tokens, W words, D encoder width, R relations.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from bistil_ds.errors import InputError
+from bistil_ds.models.head import IGNORED
+from bistil_ds.tasks.parsing.biaffine import ArcScorer, GlorotLinear, RelationScorer, start_weight
+
+HEADS = ("arc_scorer", "relation_scorer")
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "token", "trust_remote_code")
+NO_HEAD = -1e4  # score of what cannot be a head: padding, and the word itself
+
+
+@dataclass
+class ParserOutput(ModelOutput):
+    """What a parser returns.
+
+    Attributes:
+        loss: with gold trees: cross-entropy of heads plus that of relations on the gold arcs, means over words.
+        arc_logits: float [B, W, W + 1]; column 0 is the root, column i word i. What cannot be a head has -1e4.
+        relation_logits: float [B, W, R] on the gold arcs; None without gold trees.
+        relations: int64 [B, W, W + 1], the best relation of every possible arc; None in training.
+        hidden_states, attentions: the encoder's, where asked for.
+    """
+
+    loss: Tensor | None = None
+    arc_logits: Tensor | None = None
+    relation_logits: Tensor | None = None
+    relations: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class BiaffineParser(PreTrainedModel):
+    """An encoder with heads for arcs and relations; `config.id2label` names the relations.
+
+    The encoder stands under its family's own prefix (`roberta.`, `bert.`), and what is not in it is the task head.
+    `config.arc_width` (256) and `config.relation_width` (128) size the head. Instances are of a subclass for their
+    encoder's family, such as `XLMRobertaForDependencyParsing`, made by `parser_class`.
+    """
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *args: Any, **kwargs: Any) -> BiaffineParser:
+        """Load a parser, or an encoder or masked language model as one with a new head; kwargs as in transformers.
+
+        Raises:
+            InputError: the model is not an encoder.
+        """
+        if cls is not BiaffineParser:
+            loaded: BiaffineParser = super().from_pretrained(folder, *args, **kwargs)
+            return loaded
+        config = kwargs.pop("config", None)
+        hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
+        if config is None:
+            config, kwargs = AutoConfig.from_pretrained(folder, return_unused_kwargs=True, **hub, **kwargs)
+        kind: Any = type(config)  # mypy sees transformers' classes as Any
+        return parser_class(kind).from_pretrained(folder, *args, config=config, **hub, **kwargs)
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__(config)
+        encoder_class = MODEL_MAPPING[type(config)]
+        no_pooler = {"add_pooling_layer": False} if _takes(encoder_class, "add_pooling_layer") else {}
+        setattr(self, self.base_model_prefix, encoder_class(config, **no_pooler))
+        config.arc_width = getattr(config, "arc_width", 256)  # saved, so that folders outlive these defaults
+        config.relation_width = getattr(config, "relation_width", 128)
+        self.arc_scorer = ArcScorer(config.hidden_size, config.arc_width)
+        self.relation_scorer = RelationScorer(config.hidden_size, config.relation_width, config.num_labels)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, GlorotLinear):
+            start_weight(module.weight)
+            nn.init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        word_positions: Tensor | None = None,
+        heads: Tensor | None = None,
+        relations: Tensor | None = None,
+        **kwargs: Any,
+    ) -> ParserOutput:
+        """Score every arc.
+
+        Args:
+            input_ids, attention_mask: [B, T], the root's token first.
+            token_type_ids: [B, T], for an encoder that takes them.
+            word_positions: int64 [B, W], the token each word is read from, -1 where a shorter sentence has no word.
+            heads: int64 [B, W], gold heads: 0 the root, i word i, -100 not known.
+            relations: int64 [B, W], gold relations, -100 not known.
+            kwargs: for the encoder (`output_hidden_states` ...).
+        """
+        if word_positions is None:
+            raise ValueError("a parser needs word_positions: the first subword of each word")
+        if token_type_ids is not None:
+            kwargs["token_type_ids"] = token_type_ids
+        encoded = self.base_model(input_ids, attention_mask=attention_mask, **{**kwargs, "return_dict": True})
+        states_BTD = encoded.last_hidden_state
+        there_BW = word_positions >= 0
+        index_BWD = word_positions.clamp(min=0).unsqueeze(-1).expand(-1, -1, states_BTD.shape[-1])
+        words_BWD = states_BTD.gather(1, index_BWD)
+        heads_BHD = torch.cat([states_BTD[:, :1], words_BWD], dim=1)
+        arc_logits_BWH = self.arc_scorer(words_BWD, heads_BHD).float().masked_fill(_no_head(there_BW), NO_HEAD)
+        loss = relation_logits_BWR = best_BWH = None
+        if heads is not None:
+            relation_logits_BWR = self.relation_scorer(words_BWD, heads_BHD, heads.clamp(min=0), None).float()
+            loss = _cross_entropy(arc_logits_BWH, heads)
+            if relations is not None:
+                loss = loss + _cross_entropy(relation_logits_BWR, relations)
+        if not self.training:
+            root = self.config.label2id.get("root")  # in UD, the relation of the root's arc and of no other
+            best_BWH = self.relation_scorer(words_BWD, heads_BHD, None, root)
+        return ParserOutput(
+            loss=loss,
+            arc_logits=arc_logits_BWH,
+            relation_logits=relation_logits_BWR,
+            relations=best_BWH,
+            hidden_states=getattr(encoded, "hidden_states", None),
+            attentions=getattr(encoded, "attentions", None),
+        )
+
+
+@cache
+def parser_class(config_class: type[PretrainedConfig]) -> type[BiaffineParser]:
+    """The parser for encoders with this kind of config: `XLMRobertaForDependencyParsing` for `XLMRobertaConfig`.
+
+    Raises:
+        InputError: no encoder of transformers has it.
+    """
+    encoder_class = MODEL_MAPPING.get(config_class, None)
+    family = next((c for c in getattr(encoder_class, "__mro__", ())[1:] if "base_model_prefix" in vars(c)), None)
+    if family in (None, PreTrainedModel) or config_class().is_encoder_decoder:
+        raise InputError(f"no dependency parser can be built on a {config_class.__name__} model: give an encoder")
+    name = config_class.__name__.removesuffix("Config") + "ForDependencyParsing"
+    kind: type[BiaffineParser] = type(name, (BiaffineParser, family), {"__module__": __name__})
+    return kind
+
+
+def _takes(encoder_class: type[nn.Module], argument: str) -> bool:
+    return argument in inspect.signature(encoder_class).parameters
+
+
+def _no_head(there_BW: Tensor) -> Tensor:
+    """Bool [B, W, W + 1]: what cannot be a word's head."""
+    words = there_BW.shape[1]
+    padding_BH = nn.functional.pad(~there_BW, (1, 0), value=False)
+    place_W = torch.arange(words, device=there_BW.device)
+    itself_WH = place_W[:, None] + 1 == torch.arange(words + 1, device=there_BW.device)
+    return padding_BH[:, None, :] | itself_WH
+
+
+def _cross_entropy(logits: Tensor, gold_BW: Tensor) -> Tensor:
+    """Mean over annotated words; 0 where there are none, never NaN."""
+    total = nn.functional.cross_entropy(logits.flatten(0, 1), gold_BW.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / (gold_BW != IGNORED).sum().clamp(min=1)

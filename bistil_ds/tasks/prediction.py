@@ -1,0 +1,60 @@
+"""A task model's answers for a whole data set, over any number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from bistil_ds.distributed.startup import from_every_rank
+from bistil_ds.tasks.data import TaskData
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    data: TaskData,
+    labels: Sequence[str],
+    *,
+    batch_size: int,
+    device: torch.device,
+    pad_token_id: int,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: str | None = None,
+) -> list[Any]:
+    """The answer for each of `data.examples`, in their order, on every rank alike.
+
+    Rows are batched with others of their length; rank r runs every `world_size`-th batch, and every rank runs equally
+    many, as ZeRO-3 needs. The model is left in evaluation mode.
+
+    Args:
+        model: a task model on `device`, or the engine around it.
+        batch_size: rows at once on each rank.
+        progress: the title of a progress bar; None for none.
+    """
+    model.eval()
+    task, rows = data.task, data.rows
+    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    found: dict[int, Any] = {}
+    turns = range(-(-len(batches) // world_size))
+    for turn in tqdm(turns, progress, leave=False, disable=progress is None or rank > 0, unit="batch"):
+        mine = turn * world_size + rank
+        indices = batches[min(mine, len(batches) - 1)]
+        batch = {k: v.to(device) for k, v in task.collate([rows[i] for i in indices], pad_token_id).items()}
+        predictions = task.predict(model(**batch), batch)
+        if mine < len(batches):
+            found.update(zip(indices, predictions, strict=True))
+    if world_size > 1:
+        found = {index: one for part in from_every_rank(found) for index, one in part.items()}
+    rows_of: list[list[int]] = [[] for _ in data.examples]
+    for index, row in enumerate(rows):
+        rows_of[row["example"]].append(index)
+    return [
+        task.decide(example, [rows[i] for i in mine], [found[i] for i in mine], labels)
+        for example, mine in zip(data.examples, rows_of, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Extractive question answering: the task, its windows and its metrics."""

@@ -1,0 +1,115 @@
+"""Extractive question answering on SQuAD's format, scored by F1 and exact match.
+
+Shapes: B windows, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.tasks.examples import Question
+from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.labels import refuse_label_map
+from bistil_ds.tasks.padding import pad, pad_inputs
+from bistil_ds.tasks.qa.metrics import scores
+from bistil_ds.tasks.qa.windows import as_numbers, best_answer, windows
+from bistil_ds.tasks.readers import read_questions
+from bistil_ds.tasks.task import ReadOptions, Row, Task
+from bistil_ds.tasks.text_key import text_key
+
+ANSWERED = ("start", "end")  # what the model's two outputs point at
+MAYBE_NONE = ("start or none", "end or none")
+NO_CHOICE = -1e4
+
+
+class QuestionAnswering(Task):
+    """A question is a row for each window of its context.
+
+    A model trained on questions of which some have no answer (SQuAD 2.0) may answer none; its labels say so. Any other
+    always answers, and is wrong where there is no answer.
+    """
+
+    name = "qa"
+    metric = "f1"
+    full_epochs = 2
+    sparse_epochs = 2
+    learning_rate = 3e-5
+    max_length = 384
+
+    def read(self, source: str, options: ReadOptions) -> Iterator[Question]:
+        refuse_label_map(options, self.name)
+        return read_questions(source, options)
+
+    def labels(self, examples: Sequence[Question]) -> tuple[str, ...]:
+        return ANSWERED if all(question.answers for question in examples) else MAYBE_NONE
+
+    def check_labels(self, examples: Sequence[Question], labels: Sequence[str], flag: str) -> None:
+        """Nothing to check: answers are text."""
+
+    def features(
+        self,
+        examples: Sequence[Question],
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
+        max_length: int,
+        *,
+        training: bool,
+    ) -> list[Row]:
+        length = min(max_length, tokenizer.model_max_length)  # 384 by default, which small models do not take
+        return list(windows(examples, tokenizer, length, training=training))
+
+    def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
+        return load_classifier(AutoModelForQuestionAnswering, folder, labels, heads=("qa_outputs",), **kwargs)
+
+    def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
+        batch = pad_inputs(rows, pad_token_id)
+        if "token_type_ids" in rows[0]:
+            batch["token_type_ids"] = pad([row["token_type_ids"] for row in rows], 0)
+        for name in ("start_positions", "end_positions"):
+            batch[name] = torch.tensor([row[name] for row in rows])
+        return batch
+
+    def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """Start and end, each [B, T]."""
+        padding_BT = batch["attention_mask"] == 0
+        return [
+            logits_BT.masked_fill(padding_BT, NO_CHOICE) for logits_BT in (outputs.start_logits, outputs.end_logits)
+        ]
+
+    def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[Sequence[float], Sequence[float]]]:
+        """Start and end logits of each window's real tokens."""
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
+        start_BT, end_BT = (
+            logits.detach().float().cpu().numpy() for logits in (outputs.start_logits, outputs.end_logits)
+        )
+        return [
+            (as_numbers(start_T[:length]), as_numbers(end_T[:length]))
+            for start_T, end_T, length in zip(start_BT, end_BT, lengths)
+        ]
+
+    def decide(
+        self,
+        example: Question,
+        rows: Sequence[Row],
+        predictions: Sequence[tuple[Sequence[float], Sequence[float]]],
+        labels: Sequence[str],
+    ) -> str:
+        return best_answer(example.context, rows, predictions, may_be_none=tuple(labels) == MAYBE_NONE)
+
+    def counts(self, example: Question, answer: str, language: str | None) -> np.ndarray:
+        """Questions, sum of F1, exact matches."""
+        return np.array([1.0, *scores(answer, [text for text, _ in example.answers], language)])
+
+    def metrics(self, totals: np.ndarray) -> dict[str, float]:
+        questions, f1, exact = (float(total) for total in totals)
+        return {"f1": f1 / max(questions, 1.0), "exact_match": exact / max(questions, 1.0)}
+
+    def text_key(self, example: Question) -> str:
+        return text_key(f"{example.question} {example.context}")

@@ -1,0 +1,35 @@
+"""Part-of-speech tagging: the universal tags of CoNLL-U; accuracy over words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from bistil_ds.tasks.examples import TaggedSentence
+from bistil_ds.tasks.readers import read_upos
+from bistil_ds.tasks.tagging.tagging import Tagging
+from bistil_ds.tasks.task import ReadOptions
+
+
+class PartOfSpeech(Tagging):
+    """Universal part-of-speech tags. BiStil has no settings for it: those of named entities serve."""
+
+    name = "pos"
+    metric = "accuracy"
+
+    def read(self, source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
+        return read_upos(source, options)
+
+    def labels(self, examples: Sequence[TaggedSentence]) -> tuple[str, ...]:
+        """The tags found, sorted."""
+        return tuple(sorted({tag for example in examples for tag in example.tags}))
+
+    def counts(self, example: TaggedSentence, answer: Sequence[str], language: str | None) -> np.ndarray:
+        """Words tagged right, words."""
+        right = sum(tag == gold for tag, gold in zip(answer, example.tags))
+        return np.array([right, len(example.tags)], dtype=np.float64)
+
+    def metrics(self, totals: np.ndarray) -> dict[str, float]:
+        right, words = totals.tolist()
+        return {"accuracy": right / words if words else 0.0}

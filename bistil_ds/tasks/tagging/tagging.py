@@ -1,0 +1,97 @@
+"""What part-of-speech tagging and named entity recognition share: a tag for each word, from its first subword.
+
+B rows of a batch, T tokens, N words of the batch, C tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.models.head import IGNORED
+from bistil_ds.tasks.examples import TaggedSentence
+from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.labels import check_known
+from bistil_ds.tasks.padding import pad, pad_inputs
+from bistil_ds.tasks.task import Row, Task
+from bistil_ds.tasks.text_key import text_key
+from bistil_ds.tasks.words import align, windows
+
+
+class Tagging(Task):
+    """A tag for each word.
+
+    Sentences of more than `max_length` tokens are cut there in training: the words beyond are not learned from.
+    Evaluated, they become overlapping windows, a row each, so that every word gets a tag: from the window in which it
+    is farthest from a cut.
+    """
+
+    full_epochs = 3  # published for named entities (BiStil, appendix), and used for parts of speech too
+    sparse_epochs = 10
+    learning_rate = 5e-5
+
+    def check_labels(self, examples: Sequence[TaggedSentence], labels: Sequence[str], flag: str) -> None:
+        found = ((tag, example.place) for example in examples for tag in example.tags)
+        check_known(found, labels, flag, "tag", "O" if "O" in labels else labels[0])
+
+    def features(
+        self,
+        examples: Sequence[TaggedSentence],
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
+        max_length: int,
+        *,
+        training: bool,
+    ) -> list[Row]:
+        """Rows of `input_ids`, `labels` (one a token, -100 where no word that this row decides begins), `example`."""
+        number = {label: i for i, label in enumerate(labels)}
+        words = [example.words for example in examples]
+        rows = []
+        if training:
+            for i, (ids, first) in enumerate(align(words, tokenizer, max_length)):
+                rows.append(_row(i, ids, first, [number[tag] for tag in examples[i].tags]))
+        else:
+            for i, parts in enumerate(windows(words, tokenizer, max_length)):
+                for ids, start, first in parts:
+                    tags = examples[i].tags[start : start + len(first)]
+                    rows.append(_row(i, ids, first, [number[tag] for tag in tags]))
+        return rows
+
+    def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
+        return load_classifier(AutoModelForTokenClassification, folder, labels, **kwargs)
+
+    def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
+        return {**pad_inputs(rows, pad_token_id), "labels": pad([row["labels"] for row in rows], IGNORED)}
+
+    def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        return [outputs.logits[batch["labels"] != IGNORED]]
+
+    def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[list[int]]:
+        """For each row the tag numbers of the words it decides."""
+        best_BT, words_BT = outputs.logits.argmax(-1).cpu(), (batch["labels"] != IGNORED).cpu()
+        return [best_T[words_T].tolist() for best_T, words_T in zip(best_BT, words_BT)]
+
+    def decide(
+        self,
+        example: TaggedSentence,
+        rows: Sequence[Row],
+        predictions: Sequence[Sequence[int]],
+        labels: Sequence[str],
+    ) -> list[str]:
+        """A tag for each word; the windows decide its words in turn."""
+        return [labels[number] for part in predictions for number in part]
+
+    def text_key(self, example: TaggedSentence) -> str:
+        return text_key(" ".join(example.words))
+
+
+def _row(example: int, input_ids: list[int], first: Sequence[int], numbers: Sequence[int]) -> Row:
+    labels = [IGNORED] * len(input_ids)
+    for position, number in zip(first, numbers):
+        if position >= 0:
+            labels[position] = number
+    return {"input_ids": input_ids, "labels": labels, "example": example}

@@ -1,0 +1,109 @@
+"""Texts to chunks of token ids of one length, as the published method makes them (BiStil, section 3).
+
+T tokens in a chunk
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, Features, List, Value
+from tokenizers import Tokenizer
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from bistil_ds.errors import InputError
+from bistil_ds.text.arrow_file import cached_dataset
+
+RECIPE = "chunks-1"  # change when the same texts would be packed differently
+TEXTS_AT_ONCE = 1000
+TOKENS_WRITTEN = 1 << 20  # tokens in a record batch of the file, about
+
+
+def pack(
+    texts: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    *,
+    num_proc: int | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Every text with its special tokens, concatenated in order and cut every `length` tokens; the rest is dropped.
+
+    Args:
+        texts: a data set with the column `text` (string); blank and missing texts are skipped.
+        tokenizer: a fast tokenizer; its padding and truncation are not used, and it is not changed.
+        length: tokens in a chunk.
+        num_proc: batches of texts tokenised at once (threads: the tokenizer runs outside Python's lock); default: the
+            number of CPU cores. The result does not depend on it.
+        progress: show a bar.
+
+    Returns:
+        Data set with the column `input_ids` (int32, `length` each), memory-mapped; cached by the texts' fingerprint,
+        the tokenizer and the length.
+
+    Raises:
+        InputError: not a fast tokenizer, or a length below 1.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(f"tokenizer {tokenizer.name_or_path} has no tokenizer.json; a fast tokenizer is needed")
+    if length < 1:
+        raise InputError(f"--max_length {length}: a chunk needs at least one token")
+    definition = _definition(tokenizer)
+    parts = "\0".join([RECIPE, texts._fingerprint, definition, str(length)])
+    features = Features({"input_ids": List(Value("int32"), length=length)})
+
+    def write() -> Iterator[pa.RecordBatch]:
+        streams = _token_batches(texts, Tokenizer.from_str(definition), num_proc or os.cpu_count() or 1)
+        with tqdm(total=len(texts), desc="tokenising", unit=" texts", unit_scale=True, disable=not progress) as bar:
+            for chunks_NT in _chunks(streams, length, bar):
+                values = pa.FixedSizeListArray.from_arrays(pa.array(chunks_NT.reshape(-1)), length)
+                yield pa.record_batch([values], schema=features.arrow_schema)
+
+    return cached_dataset("chunks-" + hashlib.sha256(parts.encode()).hexdigest()[:32], features, write)
+
+
+def _definition(tokenizer: PreTrainedTokenizerBase) -> str:
+    """tokenizer.json as text, without the padding and truncation that earlier calls left switched on."""
+    definition = json.loads(tokenizer.backend_tokenizer.to_str())
+    definition |= {"padding": None, "truncation": None}
+    return json.dumps(definition, ensure_ascii=False)
+
+
+def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterator[tuple[int, np.ndarray]]:
+    """For each batch of texts, in order: how many texts, and their token ids one after the other (int32 [n])."""
+
+    def tokenise(start: int) -> tuple[int, np.ndarray]:
+        batch = texts[start : start + TEXTS_AT_ONCE]["text"]
+        encodings = tokenizer.encode_batch_fast([text for text in batch if text and not text.isspace()])
+        ids = [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return len(batch), np.concatenate([np.empty(0, np.int32), *ids])
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from pool.map(tokenise, range(0, len(texts), TEXTS_AT_ONCE))
+    finally:  # an interrupt must not wait for the whole corpus
+        pool.shutdown(cancel_futures=True)
+
+
+def _chunks(streams: Iterator[tuple[int, np.ndarray]], length: int, bar: tqdm) -> Iterator[np.ndarray]:
+    """Chunks [N, T] of the concatenated streams; what is left over moves on to the next ones."""
+    waiting: list[np.ndarray] = []
+    tokens = 0
+    for count, ids in streams:
+        waiting.append(ids)
+        tokens += len(ids)
+        bar.update(count)
+        if tokens >= max(TOKENS_WRITTEN, length):
+            joined = np.concatenate(waiting)
+            whole = tokens // length * length
+            yield joined[:whole].reshape(-1, length)
+            waiting, tokens = [joined[whole:]], tokens - whole
+    if tokens >= length:
+        yield np.concatenate(waiting)[: tokens // length * length].reshape(-1, length)

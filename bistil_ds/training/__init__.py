@@ -1,0 +1,1 @@
+"""What both phases train with: trainer, losses of layers, schedules, and what is measured meanwhile."""

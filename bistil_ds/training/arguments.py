@@ -1,0 +1,50 @@
+"""Checks of training arguments that both phases share."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
+
+from bistil_ds.errors import InputError
+
+AT_LEAST_1 = (
+    "max_length",
+    "max_steps",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "layer_reduction_factor",
+    "hidden_reduction_factor",
+    "vocab_size",
+    "preprocessing_workers",
+    "save_total_limit",
+)
+
+
+ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps")
+
+
+def check_training_arguments(ns: argparse.Namespace, kind: type[TrainingArguments]) -> None:
+    """InputError for what `kind` refuses, before anything is built."""
+    if ns.fp16 and not torch.cuda.is_available():
+        raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
+    # looking for a device joins the other ranks, which are not there yet
+    unplaced: Any = type("Unplaced", (kind,), {"device": torch.device("cpu")})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are given again, once, when the run starts
+            args = unplaced(**{**as_fields(ns, kind), "deepspeed": None})
+            get_reporting_integration_callbacks(args.report_to)
+    except (ValueError, OSError, ImportError) as error:
+        raise InputError(f"the flags do not go together: {error}") from None
+
+
+def as_fields(ns: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """The namespace's values for the fields of a dataclass."""
+    fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    return {name: value for name, value in vars(ns).items() if name in fields and fields[name].init}

@@ -1,0 +1,49 @@
+"""Means of the loss terms since the last log line, by language and over all ranks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from bistil_ds.distributed.startup import add_over_ranks
+
+
+class TermMeter:
+    """Adds scalars on the device without synchronising, and reduces them over ranks once, when drained.
+
+    Every rank must add the same names in the same order, which holds because the language of a micro-step is the same
+    on every rank.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[tuple[str, str], Tensor] = {}
+        self.weights: dict[str, float] = defaultdict(float)
+
+    def add(self, language: str, scalars: dict[str, Tensor], weight: float = 1.0) -> None:
+        """Add one batch's scalars, counted `weight` times."""
+        self.weights[language] += weight
+        for name, value in scalars.items():
+            key = (language, name)
+            added = value.detach().double() * weight
+            self.sums[key] = self.sums[key] + added if key in self.sums else added
+
+    def drain(self) -> dict[str, dict[str, float]]:
+        """`{language: {term: mean over batches and ranks}}`; the meter is empty afterwards."""
+        if not self.sums:
+            return {}
+        languages = sorted(self.weights)
+        keys = sorted(self.sums)
+        first = next(iter(self.sums.values()))
+        weights = torch.tensor([self.weights[one] for one in languages], dtype=torch.float64, device=first.device)
+        flat = torch.cat([weights, torch.stack([self.sums[key] for key in keys])])
+        add_over_ranks(flat)
+        values = flat.tolist()
+        count = dict(zip(languages, values, strict=False))
+        result: dict[str, dict[str, float]] = {language: {} for language in languages}
+        for (language, name), value in zip(keys, values[len(languages) :], strict=True):
+            result[language][name] = value / count[language] if count[language] else 0.0
+        self.sums.clear()
+        self.weights.clear()
+        return result

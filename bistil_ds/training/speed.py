@@ -1,0 +1,107 @@
+"""Tokens per second, model FLOPs utilisation, memory and energy of the steps since the last log line."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from bistil_ds.distributed.startup import local_world_size
+
+if TYPE_CHECKING:
+    from bistil_ds.training.energy import Counter
+
+READ_SECONDS = 30.0  # an energy counter goes round in minutes
+
+
+def encoder_flops(config: object, length: int, layers: int) -> float:
+    """FLOPs of one token's forward pass through `layers` encoder layers at `length` tokens of context.
+
+    A multiply and an add are two operations. Counted: the four attention projections, both feed-forward matrices,
+    scores and weighted values. Embeddings, norms and activations are not.
+    """
+    width, inner = config.hidden_size, config.intermediate_size  # type: ignore[attr-defined]
+    return layers * 2.0 * (4 * width * width + 2 * width * inner + 2 * width * length)
+
+
+def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -> float:
+    """FLOPs a token costs: the student forward and (twice that) backward, and the forward of a teacher it has."""
+    configs: list[Any] = [student.config] * 3 + ([] if teacher is None else [teacher.config])
+    return sum(encoder_flops(each, length, each.num_hidden_layers) for each in configs)
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product measured on this device now: the ceiling that utilisation is relative to."""
+    size = 4096 if device.type == "cuda" else 1024
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(20):  # the best of many: a ceiling that a busy moment lowers would be exceeded
+        _synchronise(device)
+        start = time.perf_counter()
+        a @ a
+        _synchronise(device)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes this process has held so far: allocated on the GPU, or resident on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class SpeedMeter:
+    """Counts tokens between log lines and turns them into rates.
+
+    Args:
+        flops_per_token: what one training token costs, for the utilisation.
+        device, dtype: where and in what the student computes.
+        counter: an energy counter of this node, or None where there is none.
+    """
+
+    def __init__(
+        self, flops_per_token: float, device: torch.device, dtype: torch.dtype, counter: Counter | None
+    ) -> None:
+        self.flops_per_token, self.device, self.counter = flops_per_token, device, counter
+        self.ceiling = matmul_rate(device, dtype)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new interval; evaluation and saving call this so that they are not counted."""
+        self.tokens = 0
+        self.started: float | None = None
+        self.joules: float | None = None
+
+    def add(self, tokens: int) -> None:
+        """Count one micro-step's tokens on this rank, before it runs."""
+        now = time.perf_counter()
+        if self.started is None:
+            self.started = self.read = now
+            self.joules = self.counter.joules() if self.counter else None
+        elif self.counter is not None and now - self.read > READ_SECONDS:
+            self.counter.joules()  # log lines may be further apart than two rounds of it
+            self.read = now
+        self.tokens += tokens
+
+    def drain(self, ranks: int) -> dict[str, float]:
+        """Rates since the last call: tokens/s over all ranks, utilisation of one device's matmul rate, GiB, joules."""
+        if self.started is None:
+            return {}
+        _synchronise(self.device)
+        seconds = time.perf_counter() - self.started
+        rate = self.tokens / seconds
+        values = {"tokens_per_second": rate * ranks, "mfu": rate * self.flops_per_token / self.ceiling}
+        values["memory_gib"] = peak_memory(self.device) / 2**30
+        if self.counter is not None and self.joules is not None:
+            values["joules_per_token"] = (self.counter.joules() - self.joules) / (self.tokens * local_world_size())
+        self.restart()
+        return values

@@ -1,0 +1,229 @@
+"""LT-SFT (arXiv 2110.07560): a full stage finds the entries that move most, a sparse stage trains them from the start.
+
+Each stage is a Trainer of its own in a folder of its own, on a model loaded anew: weights, head, optimizer, schedule
+and random state begin again, and what passes from one stage to the next goes through disk, sealed. So a run resumes
+from anywhere. Once a stage's result is sealed its checkpoints go, and its logs and `trainer_state.json` stay.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PreTrainedModel, TrainingArguments, set_seed
+
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.gathering import full_fp32
+from bistil_ds.distributed.partitions import full_size, write_entries
+from bistil_ds.distributed.startup import wait_for_every_rank
+from bistil_ds.errors import InputError
+from bistil_ds.models.weight_files import hash_weights
+from bistil_ds.runs import checkpoints
+from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.sparse.arguments import SparseArguments
+from bistil_ds.sparse.base_weights import BaseWeights
+from bistil_ds.sparse.deltas import attach, attached_to, check_base, load_dense
+from bistil_ds.sparse.maskable import base_model_of, entries_to_train, is_norm, maskable_parameters
+from bistil_ds.sparse.modules import sparse_kind
+from bistil_ds.sparse.penalty import penalise
+from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
+from bistil_ds.tuning.stage import Stage
+
+if TYPE_CHECKING:
+    from bistil_ds.training.base_trainer import SealedTrainer
+
+
+class LotteryTicketTrainer:
+    """Runs the stages and returns the sparse fine-tuning.
+
+    Args:
+        load_model: gives the model with its head, in fp32 (under ZeRO-3, as `from_pretrained` gives it there). Called
+            once a stage, always after the same seed, so a new head is the same each time. What it froze outside the
+            base model stays frozen.
+        make_trainer: (model, arguments, stage) → the Trainer of that stage, which must train that very model with those
+            arguments. A model with deltas is saved and loaded as an SFT by `SealedTrainer` itself. After its stage only
+            `args` and `state` are left of a trainer.
+        args: arguments of the whole run; each stage's differ in folder and length, and only the last kind of stage
+            validates and keeps its best checkpoint.
+        sparse: what to choose and for how long; lengths left open are `args.num_train_epochs`.
+        base_folder: where the base model's weights are (safetensors), exactly those `load_model` gives.
+        metadata: goes into the result (see `SftMetadata`); base hash and density are added.
+    """
+
+    def __init__(
+        self,
+        load_model: Callable[[], PreTrainedModel],
+        make_trainer: Callable[[PreTrainedModel, TrainingArguments, Stage], SealedTrainer],
+        args: TrainingArguments,
+        sparse: SparseArguments,
+        base_folder: str | Path,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.load_model, self.make_trainer, self.args, self.sparse = load_model, make_trainer, args, sparse
+        self.base_folder = Path(base_folder)
+        self.metadata = {"base_model": str(base_folder), **(metadata or {})}
+        kinds: list[Any] = ["dense"] if sparse.dense else ["full", "sparse"] * sparse.iterations
+        if sparse.selection == "random" and not sparse.dense:
+            kinds = ["sparse"]  # random entries need no stage that finds them
+        run = Path(str(args.output_dir))
+        self.stages = [Stage(kind, n, run / f"stage-{n}-{kind}") for n, kind in enumerate(kinds, 1)]
+
+    def train(self, resume: str | bool | None = None) -> SparseFineTuning:
+        """Run what is left of the stages; every rank takes part.
+
+        Args:
+            resume: true to go on from the newest whole checkpoint or finished stage, or the folder of a checkpoint of
+                the stage that was interrupted; on any number of ranks. Otherwise the folder must hold no stage yet.
+
+        Returns:
+            fp32 differences at exactly K entries, and the head in `dense`; for `--dense` every trained tensor there.
+
+        Raises:
+            InputError: something that cannot be used, or a run of another base model or K.
+        """
+        if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):
+            raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")
+        wait_for_every_rank()
+        self.metadata.setdefault("base_hash", startup.from_rank_0(self._base_hash()))
+        for stage in self.stages:
+            if not stage.is_done:
+                self._run(stage, resume)
+                _free_memory()
+                resume = None
+            if startup.rank() == 0:  # also where a run was killed before or while it did so
+                stage.remove_checkpoints()
+        return SparseFineTuning.load(self.stages[-1].result)
+
+    def _base_hash(self) -> str | None:
+        return hash_weights(self.base_folder) if startup.rank() == 0 else None
+
+    def _run(self, stage: Stage, resume: str | bool | None) -> None:
+        checkpoint = self._checkpoint(stage, resume)
+        args = self._arguments(stage, checkpoint)  # before the model: at ZeRO-3 they say how it is loaded
+        set_seed(args.seed)
+        model = self.load_model()
+        k = self._k(stage, model)
+        prepare = {"full": self._prepare_full, "sparse": self._prepare_sparse, "dense": lambda *_: None}[stage.kind]
+        BaseWeights(model, self.base_folder).check(maskable_parameters(model))
+        prepare(stage, model, k)
+        if checkpoint and (deltas := attached_to(model)) is not None:
+            check_base(SparseFineTuning.load(checkpoint), deltas.metadata)
+        trainer = self.make_trainer(model, args, stage)
+        if stage.kind != "dense":
+            weight = self.sparse.full_l1 if stage.kind == "full" else self.sparse.sparse_l1
+            penalise(trainer, weight, self.base_folder)
+        set_seed(args.seed)  # whatever the factory drew
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        self._finish(stage, trainer, k)
+        _release(trainer)
+        wait_for_every_rank()
+
+    # Before a stage
+
+    def _checkpoint(self, stage: Stage, resume: str | bool | None) -> Path | None:
+        found = checkpoints.find_checkpoint(stage.folder, str(resume)) if resume else None
+        if found and self.args.deepspeed and checkpoints.world_size_of(found) != self.args.world_size:
+            if startup.rank() == 0:
+                checkpoints.to_universal(found)
+            wait_for_every_rank()
+        return found
+
+    def _arguments(self, stage: Stage, checkpoint: Path | None) -> TrainingArguments:
+        full = stage.kind == "full"
+        steps = self.sparse.full_max_steps if full else self.sparse.sparse_max_steps
+        epochs = self.sparse.full_epochs if full else self.sparse.sparse_epochs
+        changes: dict[str, Any] = {
+            "output_dir": str(stage.folder),
+            "max_steps": steps or -1,
+            "num_train_epochs": epochs or self.args.num_train_epochs,
+        }
+        if full:  # its last weights say what moves, whichever were best
+            changes |= {"load_best_model_at_end": False, "eval_strategy": "no", "eval_on_start": False}
+        universal = checkpoints.universal_config(
+            self.args.deepspeed, str(checkpoint) if checkpoint else None, self.args.world_size
+        )
+        return replace(self.args, **changes, **({"deepspeed": universal} if universal else {}))
+
+    def _k(self, stage: Stage, model: PreTrainedModel) -> int:
+        """How many entries are chosen by the end of this stage's round."""
+        maskable = sum(map(full_size, maskable_parameters(model).values()))
+        config = getattr(self.args, "hf_deepspeed_config", None)  # set where DeepSpeed is used
+        self.sparse.check(maskable, 3 if config is not None and config.is_zero3() else 0, fp16=self.args.fp16)
+        if self.sparse.dense:
+            return maskable
+        k = entries_to_train(self.sparse.density, self.sparse.k, maskable)
+        self.metadata.setdefault("density", k / maskable)
+        return k * -(-stage.number // 2) // self.sparse.iterations
+
+    def _before(self, stage: Stage, kind: str) -> Stage | None:
+        """The last stage of a kind before this one."""
+        return next((s for s in reversed(self.stages[: stage.number - 1]) if s.kind == kind), None)
+
+    def _prepare_full(self, stage: Stage, model: PreTrainedModel, k: int) -> None:
+        for place, module in base_model_of(model)[1].named_modules():
+            if is_norm(module):  # never among the entries that are chosen
+                module.requires_grad_(False)
+            elif next(module.parameters(recurse=False), None) is not None:
+                sparse_kind(module, place)  # else the sparse stage would find out, after all of this one
+        if (earlier := self._before(stage, "sparse")) is None:
+            return
+        fine_tuning, base = SparseFineTuning.load(earlier.result), BaseWeights(model, self.base_folder)
+        parameters = maskable_parameters(model)
+        for name, diff in fine_tuning.sparse.items():
+            start_K = base.of(name, parameters[name])[diff.indices_K.long()].float()
+            write_entries(parameters[name], diff.indices_K, start_K + diff.values_K)
+        load_dense(model, fine_tuning.dense)
+
+    def _prepare_sparse(self, stage: Stage, model: PreTrainedModel, k: int) -> None:
+        deltas = attach(model, self._selection(stage, model, k), self.metadata)
+        if (earlier := self._before(stage, "sparse")) is not None:
+            deltas.load(SparseFineTuning.load(earlier.result))
+
+    def _selection(self, stage: Stage, model: PreTrainedModel, k: int) -> Selection:
+        if (full := self._before(stage, "full")) is None:
+            return random_entries(model, k, self.args.seed)
+        selection, about = read_selection(full.result)
+        expected = {"k": k, "base_hash": self.metadata["base_hash"]}
+        if about != expected:
+            raise InputError(f"{full.result} was chosen for {about}, not for {expected}: start a new run")
+        return selection
+
+    # After a stage
+
+    def _finish(self, stage: Stage, trainer: SealedTrainer, k: int) -> None:
+        if stage.kind == "full":
+            earlier = self._before(stage, "full")
+            kept = read_selection(earlier.result)[0] if earlier else None
+            selection = moved_most(trainer.model, self.base_folder, k, kept)
+            if startup.rank() == 0:
+                about = {"k": k, "base_hash": self.metadata["base_hash"]}
+                write_selection(stage.result, selection, about, self.args.world_size)
+            return
+        deltas = attached_to(trainer.model)
+        if deltas is not None:
+            fine_tuning = deltas.fine_tuning()
+        else:
+            dense = {n: full_fp32(p) for n, p in trainer.model.named_parameters() if p.requires_grad}
+            fine_tuning = SparseFineTuning("dense fine-tuning", {}, dense, {**self.metadata, "density": 1.0})
+        if startup.rank() == 0:
+            fine_tuning.save(stage.result)
+            checkpoints.seal(stage.result, self.args.world_size)
+
+
+def _release(trainer: Any) -> None:
+    """Take the trainer apart; its arguments and state are left of it, whoever keeps it."""
+    if trainer.is_deepspeed_enabled:
+        trainer.model_wrapped.destroy()
+    trainer.accelerator.free_memory()
+    trainer.__dict__ = {"args": trainer.args, "state": trainer.state}
+
+
+def _free_memory() -> None:
+    """What a stage held in cycles, for the next one to use."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,77 @@
+"""Rank 0's part of task training before it starts: the models with their heads, on disk, where every rank loads them.
+
+It runs before a ZeRO-3 configuration object does, since with one every loaded model is partitioned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from bistil_ds.errors import blaming
+from bistil_ds.student import check_student, load_projections, save_projections
+from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
+from bistil_ds.tasks import Task
+from bistil_ds.tasks.models import LoadedTaskModel, load_task_model
+from bistil_ds.vocabulary import trim_model
+
+BASE, TEACHER = "base", "teacher"
+
+
+def prepare_base(
+    folder: Path, model: str, sfts: Sequence[str], task: Task, labels: Sequence[str], seed: int
+) -> LoadedTaskModel:
+    """`folder/base`: the model with its SFTs on and a new task head, from which training starts and restarts."""
+    torch.manual_seed(seed)
+    loaded = load_task_model(model, sfts, task, labels)
+    _save(loaded, folder / BASE)
+    return loaded
+
+
+def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: int, new_head: bool) -> LoadedTaskModel:
+    """`folder/base`: the student with the teacher's head (or a new one); `folder/teacher`: the teacher, trimmed.
+
+    The base folder also holds what the two are aligned by.
+
+    Raises:
+        InputError: student and teacher do not fit together.
+    """
+    torch.manual_seed(seed)
+    loaded = load_task_model(student, (), teacher.task, teacher.labels, flag="--student")
+    trimmed = teacher.model
+    kept_ids = kept_ids_of(student, trimmed.config.vocab_size)
+    if kept_ids is not None:
+        trim_model(trimmed, kept_ids)
+    projections = load_projections(student) if Path(student).is_dir() else None
+    with blaming(f"--student {student}"):
+        layers = check_student(loaded.model, trimmed, read_layer_map(Path(student)), projections)
+    if not new_head:
+        copy_head(trimmed, loaded.model)
+    _save(loaded, folder / BASE)
+    _save(LoadedTaskModel(trimmed, loaded.tokenizer, teacher.task, teacher.labels), folder / TEACHER)
+    write_alignment(folder / BASE, teacher=str(trimmed.name_or_path), languages=[], layer_map=layers)
+    if projections is not None:
+        save_projections(folder / BASE, projections)
+    return loaded
+
+
+def head_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
+    """Name → parameter of a task model that its base model does not hold."""
+    base = {id(parameter) for parameter in model.base_model.parameters()}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in base}
+
+
+def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+    """The teacher's task head in the student, where the shapes agree; at another width it keeps its own."""
+    theirs, ours = head_parameters(teacher), head_parameters(student)
+    if {name: p.shape for name, p in theirs.items()} == {name: p.shape for name, p in ours.items()}:
+        for name, parameter in ours.items():
+            parameter.data.copy_(theirs[name].data)
+
+
+def _save(loaded: LoadedTaskModel, folder: Path) -> None:
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)

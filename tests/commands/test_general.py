@@ -1,0 +1,121 @@
+"""What rank 0 settles before training: a run can be taken up again from anywhere, but only as the same run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from bistil_ds.commands.general import DESCRIPTION, TYPES, settle
+from bistil_ds.console import cli
+from bistil_ds.errors import InputError
+from bistil_ds.runs import checkpoints
+
+
+@pytest.fixture
+def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, the current one, with texts and a teacher."""
+    monkeypatch.setenv("BISTIL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    tiny.write_texts(tmp_path)
+    tiny.write_teacher(tmp_path / "teacher")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def arguments(*flags: object, start: str = "", output_dir: str | None = "run") -> argparse.Namespace:
+    words = ["--teacher_model", f"{start}teacher", "--source_language", "aa", "--target_language", "bb"]
+    words += ["--source_file", f"{start}aa.txt", "--target_file", f"{start}bb.txt", "--max_length", "32"]
+    words += [] if output_dir is None else ["--output_dir", f"{start}{output_dir}"]
+    return cli.parse([*words, *map(str, flags)], TYPES, DESCRIPTION)
+
+
+def resumed(*flags: object, start: str = "") -> dict[str, Any]:
+    return settle(arguments("--resume_from_checkpoint", "true", *flags, start=start))
+
+
+def checkpoint(run: Path, step: int = 4) -> Path:
+    folder = run / f"checkpoint-{step}"
+    folder.mkdir()
+    checkpoints.seal(folder, world_size=1)
+    return folder
+
+
+def test_a_new_run_is_built_and_recorded(place: Path) -> None:
+    values = settle(arguments())
+    record = json.loads((place / "run" / "run.json").read_text())
+    assert values["max_steps"] == record["arguments"]["max_steps"] == 200_000
+    assert record["arguments"]["teacher_model"] == str(place / "teacher")
+    assert {path.name for path in (place / "run").iterdir()} == {"build", "run.json"}
+
+
+def test_without_a_folder_the_run_gets_one_of_its_own(place: Path) -> None:
+    folders = {settle(arguments(output_dir=None))["output_dir"] for _ in range(2)}
+    assert len(folders) == 2
+    assert all((place / folder / "run.json").is_file() and folder.startswith("runs/general-") for folder in folders)
+
+
+def test_the_newest_checkpoint_is_taken_up(place: Path) -> None:
+    settle(arguments())
+    for step in (4, 8):
+        checkpoint(place / "run", step)
+    assert resumed()["resume_from_checkpoint"] == "run/checkpoint-8"
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settle(arguments())
+    (place / "run" / "checkpoint-4").mkdir()  # half-written
+    assert resumed()["resume_from_checkpoint"] is None
+    assert "no whole checkpoint: starting at step 0" in capsys.readouterr().out
+
+
+def test_a_run_is_resumed_from_another_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(arguments())
+    checkpoint(place / "run")
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    assert resumed(start="../")["resume_from_checkpoint"] == "../run/checkpoint-4"
+
+
+def test_the_default_given_explicitly_is_no_other_setting(place: Path) -> None:
+    settle(arguments())
+    checkpoint(place / "run")
+    resumed("--max_steps", 200_000, "--layer_reduction_factor", 2)
+
+
+def test_a_text_may_move_but_not_change(place: Path) -> None:
+    settle(arguments())
+    checkpoint(place / "run")
+    shutil.move("aa.txt", "moved.txt")
+    resumed("--source_file", "moved.txt")
+    with open("moved.txt", "a", encoding="utf-8") as file:
+        file.write("bakelo.\n")
+    with pytest.raises(InputError, match=r"--source_file moved.txt: not the text that the run in run was started with"):
+        resumed("--source_file", "moved.txt")
+
+
+def test_another_setting_is_refused(place: Path) -> None:
+    settle(arguments())
+    checkpoint(place / "run")
+    with pytest.raises(InputError, match=r"--vocab_threshold 0\.001: the run in run was started with 1e-06"):
+        resumed("--vocab_threshold", "1e-3")
+
+
+def test_a_run_without_its_models_is_refused(place: Path) -> None:
+    settle(arguments())
+    checkpoint(place / "run")
+    shutil.rmtree(place / "run" / "build")
+    with pytest.raises(InputError, match="build/teacher: missing, so the run cannot be resumed; start a new one"):
+        resumed()
+
+
+def test_a_checkpoint_of_another_run_is_refused(place: Path) -> None:
+    settle(arguments())
+    settle(arguments(output_dir="other"))
+    folder = checkpoint(place / "other")
+    with pytest.raises(InputError, match="is no checkpoint of the run in run; give true, or a folder run/checkpoint-N"):
+        settle(arguments("--resume_from_checkpoint", folder))

@@ -1,0 +1,161 @@
+"""The command line: help that can be read, recipes, flags over recipes, and a package that costs nothing to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import bistil_ds
+from bistil_ds.commands.general import DESCRIPTION, TYPES, main
+from bistil_ds.console import cli
+from bistil_ds.errors import InputError
+from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.tuning.arguments import TaskDataArguments
+
+REPOSITORY = Path(__file__).parents[2]
+RECIPES = sorted((REPOSITORY / "launch_scripts" / "recipes").glob("*.yaml"))
+
+
+def help_of(flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as stop:
+        main([flag])
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_shows_the_usual_flags_in_groups(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = help_of("--help", capsys, monkeypatch)
+    titles = ["teacher, text and student", "losses", "training:", "speed and memory:", "run:"]
+    places = [page.index(f"\n{title}") for title in titles]
+    assert places == sorted(places)
+    assert page.count("\n") < 100
+    for flag in ("--teacher_model MODEL", "--layer_reduction_factor N", "--max_steps N", "--deepspeed FILE", "--bf16 "):
+        assert f"  {flag}" in page
+    assert "--adam_beta1" not in page
+    assert "--teacher-model" not in page
+    assert "default: None" not in page
+
+
+def test_help_all_shows_every_flag(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    page = help_of("--help_all", capsys, monkeypatch)
+    for kind in TYPES:
+        for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
+            assert f"--{name}" in page or name in ("_n_gpu", "distributed_state", "deepspeed_plugin"), name
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_understood(recipe: Path) -> None:
+    ns = cli.parse([str(recipe)], TYPES, DESCRIPTION)
+    assert (ns.max_steps, ns.per_device_train_batch_size, ns.max_length) == (200_000, 8, 256)
+    assert (ns.learning_rate, ns.vocab_threshold, ns.lr_scheduler_type) == (1e-4, 1e-6, "linear")
+    assert ns.layer_reduction_factor == int(recipe.stem[-1])
+
+
+def test_there_are_recipes_for_both_families() -> None:
+    assert {path.name.split("-")[0] for path in RECIPES} == {"mbert", "xlmr"}
+
+
+def test_flags_override_the_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "my recipe.yaml"
+    recipe.write_text("max_steps: 7\nbf16: true\nlearning_rate: 1e-3\nseed:\n", encoding="utf-8")
+    ns = cli.parse([str(recipe), "--max_steps", "9"], TYPES, DESCRIPTION)
+    assert (ns.max_steps, ns.bf16, ns.learning_rate, ns.seed) == (9, True, 1e-3, 42)
+
+
+def test_a_mapping_in_a_recipe_stands_for_pairs(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("label_map: {DATE: O, PERSON: PER}\ntrain_file: [a.txt, b.txt]\n", encoding="utf-8")
+    ns = cli.parse([str(recipe)], (TaskDataArguments,), DESCRIPTION)
+    assert (ns.label_map, ns.train_file) == (["DATE=O", "PERSON=PER"], ["a.txt", "b.txt"])
+
+
+def test_a_recipe_works_behind_the_launchers_own_flag(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("max_steps: 7\n", encoding="utf-8")
+    assert cli.parse(["--local_rank=1", str(recipe)], TYPES, DESCRIPTION).max_steps == 7
+
+
+def test_flags_are_not_guessed_from_their_beginning() -> None:
+    with pytest.raises(InputError, match="--max_step"):
+        cli.parse(["--max_step", "3"], TYPES, DESCRIPTION)
+
+
+def test_other_ranks_leave_the_line_to_rank_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise InputError("no\nsuch")
+
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert cli.run(fails) == 2
+    assert capsys.readouterr().err == "error: no such\n"
+    assert not slept
+    monkeypatch.setenv("RANK", "1")
+    assert cli.run(fails) == 2
+    assert capsys.readouterr().err == ""
+    assert slept  # so that rank 0 is not killed before it has printed
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda _: "20200101-000000")
+    made = []
+    for _ in range(3):
+        with new_folder(run_folder(None, "general", None), explicit=False) as folder:
+            made.append(folder.name)
+    assert made == ["general-20200101-000000", "general-20200101-000000-2", "general-20200101-000000-3"]
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_failed_start_takes_its_folders_with_it(tmp_path: Path, explicit: bool) -> None:
+    folder = tmp_path / "a" / "b" / "run"
+    with pytest.raises(OSError, match="missing"), new_folder(folder, explicit=explicit):
+        (folder / "missing").unlink()  # any failure
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_start_leaves_an_empty_folder_that_was_there(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path, explicit=True):
+        raise ZeroDivisionError
+    assert tmp_path.is_dir()
+
+
+def test_what_a_killed_preparation_left_does_not_block_the_folder(tmp_path: Path) -> None:
+    (tmp_path / ".build-x1y2" / "teacher").mkdir(parents=True)
+    assert run_folder(str(tmp_path), "general", None) == tmp_path
+    with new_folder(tmp_path, explicit=True):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
+    code = "import sys, bistil_ds; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_public_names_are_there() -> None:
+    names = {"DistillationTrainer", "LotteryTicketTrainer", "SparseFineTuning"}
+    names |= {"build_student", "evaluate", "trim_vocabulary"}
+    assert {getattr(bistil_ds, name).__name__ for name in bistil_ds.__all__} == names
+    with pytest.raises(AttributeError, match="no_such_name"):
+        bistil_ds.no_such_name  # noqa: B018
+
+
+def test_importing_the_command_starts_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; before = dict(os.environ); import bistil_ds.commands.general, torch\n"
+        "assert dict(os.environ) == before\n"
+        "assert 'deepspeed' not in sys.modules and not torch.distributed.is_initialized()\n"
+        "assert not torch.cuda.is_initialized()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout + done.stderr == ""
+    assert list(tmp_path.iterdir()) == []

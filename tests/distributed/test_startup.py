@@ -1,0 +1,100 @@
+"""DeepSpeed files are found by name from anywhere, and must not say other than the flags."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launch import PROGRAMS
+
+from bistil_ds.commands.general import DESCRIPTION, TYPES
+from bistil_ds.console import cli
+from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
+from bistil_ds.errors import InputError
+
+SHIPPED = {"zero0": 0, "zero1": 1, "zero2": 2, "zero3": 3, "zero2_offload": 2, "zero3_offload": 3}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("form", ["{}", "{}.json", "ds_configs/{}.json"])
+def test_a_shipped_file_is_found_from_any_folder(
+    name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = read_config(find_config(form.format(name)))
+    assert config["zero_optimization"]["stage"] == SHIPPED[name]
+    assert ("offload_optimizer" in config["zero_optimization"]) == ("offload" in name)
+
+
+def test_a_file_of_the_users_own_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("zero2.json").write_text("{}")
+    assert find_config("zero2.json") == tmp_path / "zero2.json"
+
+
+@pytest.mark.parametrize("name", ["zero2.yaml", "my/zero2.json", "/etc/ds_configs/zero2.json", "zero7"])
+def test_a_wrong_path_is_no_shipped_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"--deepspeed {name}: no such file; .* zero3_offload"):
+        find_config(name)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_files_agree_with_any_flags(name: str) -> None:
+    check_deepspeed(arguments("--deepspeed", name, "--learning_rate", "1", "--bf16", "--max_grad_norm", "9"))
+
+
+AGREEING: list[dict[str, Any]] = [
+    {"train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 2, "train_batch_size": 24},
+    {"gradient_clipping": 1.0, "bf16": {"enabled": False}},
+    {"optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "betas": [0.9, 0.999], "eps": 1e-8}}},
+    {},
+]
+CONTRADICTING: list[tuple[dict[str, Any], str]] = [
+    ({"train_batch_size": 8}, "train_batch_size is 8, but batch x accumulation x ranks is 24"),
+    ({"gradient_accumulation_steps": 1}, "gradient_accumulation_steps is 1, but --gradient_accumulation_steps is 2"),
+    ({"fp16": {"enabled": True}}, "fp16.enabled is True, but --fp16 is False"),
+    ({"optimizer": {"params": {"betas": [0.9, 0.98]}}}, r"optimizer.params.betas is \[0.9, 0.98\], but --adam_beta1"),
+    ({"scheduler": {"params": {"total_num_steps": 7}}}, "total_num_steps is 7, but --max_steps is 50"),
+    ({"zero_optimization": {"stage": "3"}}, "zero_optimization.stage is '3'; expected 0, 1, 2 or 3"),
+]
+
+
+def arguments(*flags: str) -> Any:
+    words = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", "--max_steps", "50"]
+    words += ["--learning_rate", "1e-4", *flags]
+    return cli.parse(words, TYPES, DESCRIPTION)
+
+
+def written(folder: Path, config: dict[str, Any]) -> str:
+    path = folder / "ds.json"
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+@pytest.mark.parametrize("config", AGREEING)
+def test_a_file_may_repeat_the_flags(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
+
+
+@pytest.mark.parametrize(("config", "message"), CONTRADICTING)
+def test_a_contradiction_names_both_sides(
+    config: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(InputError, match=message):
+        check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
+
+
+def test_ranks_that_torchrun_starts_join_through_its_store() -> None:
+    program = PROGRAMS / "joins_the_others.py"
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    assert "ranks [0, 1]" in done.stdout, done.stderr[-2000:]

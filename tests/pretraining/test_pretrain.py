@@ -1,0 +1,184 @@
+"""Pretraining: it learns, it repeats to the bit, and it says in one line what is wrong with its input."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from bistil_ds.commands.pretrain import main
+from bistil_ds.errors import InputError
+from bistil_ds.pretraining.data import chunk, pair_lines
+from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
+from bistil_ds.pretraining.masked_accuracy import masked_accuracy
+from bistil_ds.pretraining.pretrain import Recipe, pretrain
+from bistil_ds.runs.cache import file_hash
+from bistil_ds.sample import mmt, write_text
+
+TINY = Recipe(vocab_size=500, layers=1, hidden_size=32, heads=2, max_positions=32, steps=60, batch_size=8, length=32,
+              learning_rate=1e-2)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_text(tmp_path_factory.mktemp("text"), sentences=400, seed=5)
+
+
+@pytest.fixture(scope="module")
+def trained(texts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, pretrain(texts, folder, TINY, parallel=True, progress=False)
+
+
+def test_the_loss_falls(trained: tuple[Path, list[float]]) -> None:
+    losses = trained[1]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
+    texts: dict[str, Path], trained: tuple[Path, list[float]], tmp_path: Path
+) -> None:
+    before = torch.get_rng_state()
+    pretrain(texts, tmp_path / "again", TINY, parallel=True, progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    pretrain(texts, tmp_path / "other", replace(TINY, seed=1), parallel=True, progress=False)
+    first, again, other = (
+        file_hash(f / "model.safetensors") for f in (trained[0], tmp_path / "again", tmp_path / "other")
+    )
+    assert first == again != other
+    assert file_hash(trained[0] / "tokenizer.json") == file_hash(tmp_path / "again" / "tokenizer.json")
+
+
+def test_the_tokenizer_has_the_layout_of_xlmr_and_gives_the_text_back(
+    texts: dict[str, Path], trained: tuple[Path, list[float]]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(trained[0])
+    model = AutoModelForMaskedLM.from_pretrained(trained[0])
+    size = len(tokenizer)
+    assert model.config.vocab_size == size
+    assert tokenizer.convert_ids_to_tokens([0, 1, 2, 3, size - 1]) == ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    assert tokenizer("a", "b")["input_ids"][0] == 0
+    assert [i for i in tokenizer("Mwalimu", "Kitap")["input_ids"] if i in (0, 2)] == [0, 2, 2, 2]
+    assert tokenizer("Asha <mask>.")["input_ids"].count(size - 1) == 1
+    for path in texts.values():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            ids = tokenizer(line)["input_ids"]
+            assert 3 not in ids
+            assert tokenizer.decode(ids, skip_special_tokens=True) == line
+
+
+def test_a_given_tokenizer_and_configuration_are_used(
+    trained: tuple[Path, list[float]], texts: dict[str, Path], tmp_path: Path
+) -> None:
+    given = {lang: texts[lang] for lang in ("en", "tr")}
+    pretrain(
+        given, tmp_path, replace(TINY, steps=2, hidden_size=64), tokenizer=trained[0], config=trained[0], progress=False
+    )
+    assert (tmp_path / "tokenizer.json").read_bytes() == (trained[0] / "tokenizer.json").read_bytes()
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path).config.hidden_size == TINY.hidden_size
+
+
+def test_chunks_lose_nothing_but_the_rest() -> None:
+    assert chunk([[0, 5, 2], [0, 6, 7, 2], [0, 2]], 4).tolist() == [[0, 5, 2, 0], [6, 7, 2, 0]]
+
+
+def test_pairs_are_of_one_line_and_two_languages() -> None:
+    lines = {lang: [f"{lang}{i}" for i in range(50)] for lang in ("en", "sw", "tr")}
+    lines["en"][3] = lines["tr"][3] = ""
+    pairs = pair_lines(lines, random.Random(0))
+    assert all(a[:2] != b[:2] and a[2:] == b[2:] for a, b in pairs)
+    assert len({(a[:2], b[:2]) for a, b in pairs}) == 6
+
+
+def test_masked_accuracy_is_that_of_a_known_answer(trained: tuple[Path, list[float]]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(trained[0])
+    model = AutoModelForMaskedLM.from_pretrained(trained[0])
+    period = tokenizer.convert_tokens_to_ids(".")
+    with torch.no_grad():
+        model.lm_head.bias[period] = 1e4  # always answers "."
+    lines = ["Asha alisoma.", "Ali okudu.", "She reads."] * 20
+    score = masked_accuracy(model, tokenizer, lines, probability=0.5)
+    assert 0 < score["accuracy"] <= score["most_frequent"] < 1
+
+
+def test_the_cached_model_is_made_once_and_a_failed_making_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BISTIL_CACHE", str(tmp_path))
+    monkeypatch.setattr(mmt, "RECIPE", replace(TINY, steps=3))
+    monkeypatch.setattr(mmt, "PRETRAINING_SENTENCES", 300)
+
+    def fails(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mmt, "held_out_accuracy", fails)
+        with pytest.raises(KeyboardInterrupt):
+            mmt.sample_mmt(progress=False)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    folder = mmt.sample_mmt(progress=False)
+    assert set((folder / "accuracy.json").read_text().split('"')) >= {"en", "tr", "sw", "accuracy", "most_frequent"}
+    made = (folder / "model.safetensors").stat().st_mtime_ns
+    assert mmt.sample_mmt(progress=False) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input_folder", "{}/absent"], "no such folder"),
+        (["--input_folder", "{}/none"], "no <language>.txt"),
+        (["--input_folder", "{}/broken"], "aa.txt, line 2: not UTF-8"),
+        (["--input_folder", "{}/empty"], "holds no text"),
+        (["--input_folder", "{}/short"], "less text than one chunk"),
+        (["--input_folder", "{}/uneven", "--parallel"], "as many lines"),
+        (["--input_folder", "{}/uneven", "--hidden_size", "33"], "--heads"),
+        (["--input_folder", "{}/uneven", "--steps", "0"], "--steps"),
+        (["--input_folder", "{}/uneven", "--tokenizer", "{}/none"], "--tokenizer"),
+        (["--input_folder", "{}/uneven", "--vocab_size", "5"], "--vocab_size"),
+        (["--input_folder", "{}/uneven", "--output_dir", "{}/uneven"], "not empty"),
+        (["--no_such_flag", "1"], "no_such_flag"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_code_2(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    files = {"broken/aa.txt": b"good\n\xff\n", "empty/aa.txt": b"\n\n", "short/aa.txt": b"one two\n" * 2,
+             "uneven/aa.txt": b"some words here\n" * 60, "uneven/bb.txt": b"other words there\n" * 50}  # fmt: skip
+    (tmp_path / "none").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    sizes = [] if "--vocab_size" in arguments else ["--vocab_size", "60"]
+    assert main([*(argument.format(tmp_path) for argument in arguments), *sizes]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.txt: no such file"):
+        pretrain({"en": tmp_path / "absent.txt"}, tmp_path / "out", TINY, progress=False)
+
+
+def test_words_that_keep_the_same_company_start_close() -> None:
+    rng = np.random.default_rng(0)
+    topic = rng.integers(2, size=(200, 1))
+    ids = topic * 10 + rng.integers(10, size=(200, 16))  # words 0 to 9 never meet words 10 to 19
+    vectors = cooccurrence_vectors([ids], window=5, vocab_size=21, width=8)
+    unit = vectors[:20] / np.linalg.norm(vectors[:20], axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    assert likeness[:10, :10].min() > likeness[:10, 10:].max()
+    assert vectors.dtype == np.float32
+    assert vectors.std() == pytest.approx(1, abs=1e-4)

@@ -1,0 +1,77 @@
+"""`run.json` says what a run was and what came of it, at any moment of the run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from bistil_ds.runs import record
+from bistil_ds.runs.record import RunRecord, git_state
+
+
+def read(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text(encoding="utf-8"))
+
+
+def test_the_record_is_there_from_the_start_and_grows(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    record = RunRecord(
+        folder, arguments={"output_dir": Path("runs/x")}, seeds={"seed": 7}, data={"source": {"sha256": "ab"}}
+    )
+    first = read(folder)
+    assert first["arguments"] == {"output_dir": "runs/x"}
+    assert first["seeds"] == {"seed": 7}
+    assert first["data"] == {"source": {"sha256": "ab"}}
+    assert first["versions"]["torch"] == version("torch")
+    assert first["hardware"]["memory_bytes"] > 0
+    assert first["finished"] is None
+    record.update(results={"loss": 2.0, "steps": 1})
+    record.update(results={"loss": 1.0})
+    assert read(folder)["results"] == {"loss": 1.0, "steps": 1}
+    record.finish()
+    assert read(folder)["finished"] >= first["started"]
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
+def test_a_write_that_fails_leaves_the_last_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = RunRecord(tmp_path, arguments={})
+    record.update(results={"loss": 1.0})
+
+    def full_disk(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(record.os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        record.update(results={"loss": 0.5})
+    assert read(tmp_path)["results"] == {"loss": 1.0}
+
+
+def test_git_state_names_the_commit_and_whether_the_tree_is_clean(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        command = ["git", *identity, "-C", str(tmp_path), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert git_state(tmp_path) is None
+    git("init", "-q")
+    source = tmp_path / "__init__.py"
+    source.write_text("a = 1\n")
+    assert git_state(tmp_path) is None  # somebody's repository, but this file is not in it
+    git("add", ".")
+    git("commit", "-qm", "first")
+    assert git_state(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    source.write_text("a = 2\n")
+    assert git_state(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": True}
+
+
+def test_a_missing_package_is_recorded_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "PACKAGES", ("torch", "no-such-package"))
+    found = record.versions()
+    assert found["no-such-package"] is None
+    assert found["torch"]
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))

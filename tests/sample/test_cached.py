@@ -1,0 +1,56 @@
+"""The sample is made anew when the code that shapes it changes, and only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from import_graph import imports, modules, reached
+
+import bistil_ds
+from bistil_ds.sample import cached
+from bistil_ds.sample.cached import SOURCES, code_hash
+
+PACKAGE = Path(bistil_ds.__file__).parent
+# Reached from `sample/mmt.py`, but shaping no weight and no sentence.
+WITHOUT_INFLUENCE = {"console", "errors", "runs", "training/progress.py", "sample/cached.py"}
+
+
+def test_every_module_behind_the_model_and_the_corpora_counts() -> None:
+    places = modules()
+    packages = {name for name, path in places.items() if path.name == "__init__.py"}
+    graph = {name: targets - packages for name, targets in imports().items()}  # but not what stands beside it there
+    behind = [places[name] for name in reached("bistil_ds.sample.mmt", graph)]
+    paths = {str(path.relative_to(PACKAGE)) for path in behind}
+    shaping = {path for path in paths if not {path, path.split("/")[0], path.split(".")[0]} & WITHOUT_INFLUENCE}
+    assert shaping - set(SOURCES) == set()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_exists(source: str) -> None:
+    assert (PACKAGE / source).is_file()
+
+
+@pytest.mark.parametrize("source", [SOURCES[0], "sample/grammar/verbs.py", SOURCES[-1]])
+def test_a_touched_source_changes_the_key(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cached._recipe_hash()
+    read = Path.read_text
+
+    def touched(path: Path, **kwargs: str) -> str:
+        return read(path, **kwargs) + ("\n_more = 1\n" if path == PACKAGE / source else "")
+
+    monkeypatch.setattr(Path, "read_text", touched)
+    assert cached._recipe_hash() != before
+
+
+def test_the_key_is_of_what_the_code_does(tmp_path: Path) -> None:
+    path = tmp_path / "code.py"
+
+    def key(text: str) -> str:
+        path.write_text(text)
+        return code_hash([path])
+
+    plain = key('"""Says."""\nSEED = 1\n\n\ndef f():\n    """Says."""\n    return SEED\n')
+    assert key('"""Says it better."""\nSEED = 1  # why\n\ndef f():\n    "Says, too."\n    return SEED\n') == plain
+    assert key('"""Says."""\nSEED = 2\n\n\ndef f():\n    """Says."""\n    return SEED\n') != plain
+    assert key('"""Says."""\nSEED = 1\n\n\ndef f():\n    """Says."""\n    return SEED + 1\n') != plain

@@ -1,0 +1,129 @@
+"""Students made of a teacher's layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from student_models import KINDS, tiny_batches, tiny_teacher
+from transformers import AutoConfig, AutoModelForMaskedLM, BertModel, DistilBertConfig, DistilBertForMaskedLM
+
+from bistil_ds.errors import InputError
+from bistil_ds.student import build_student
+
+
+def cut_to(teacher, layers):
+    """The teacher with only the given layers run, in place."""
+    encoder = teacher.base_model.encoder
+    encoder.layer = torch.nn.ModuleList(encoder.layer[i] for i in layers)
+    return teacher
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("factor", "expected"), [(1, [0, 1, 2, 3, 4, 5]), (2, [1, 3, 5]), (3, [2, 5])])
+def test_a_student_computes_what_every_kth_teacher_layer_computes(kind, factor, expected):
+    teacher = tiny_teacher(kind)
+    built = build_student(teacher, layer_reduction_factor=factor)
+    assert built.layer_map == expected
+    assert built.projections is None
+    batch = next(tiny_batches(seed=1))
+    assert torch.equal(built.student(**batch).logits, cut_to(teacher, expected)(**batch).logits)
+
+
+def test_an_explicit_layer_map_is_followed():
+    teacher = tiny_teacher("bert")
+    built = build_student(teacher, layer_map=[0, 4])
+    batch = next(tiny_batches(seed=1))
+    assert built.layer_map == [0, 4]
+    assert torch.equal(built.student(**batch).logits, cut_to(teacher, [0, 4])(**batch).logits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_student_has_no_dropout_and_otherwise_the_configuration_of_the_teacher(kind):
+    teacher = tiny_teacher(kind, classifier_dropout=0.3)
+    student = build_student(teacher).student
+    ours, theirs = student.config.to_dict(), teacher.config.to_dict()
+    changed = {name for name in theirs if ours[name] != theirs[name]}
+    dropouts = {"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"}
+    assert changed - {"dtype"} == {"num_hidden_layers", *dropouts}  # a model made in memory has no dtype on record
+    assert all(ours[name] == 0 for name in dropouts)
+    student.train()
+    assert {module.p for module in student.modules() if isinstance(module, torch.nn.Dropout)} == {0.0}
+    assert teacher.config.hidden_dropout_prob == 0.1
+
+
+def test_training_the_student_leaves_the_teacher_as_it_was():
+    teacher = tiny_teacher("xlm-roberta")
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    student = build_student(teacher).student
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+
+
+def test_a_student_of_a_frozen_teacher_can_be_trained_and_keeps_its_tied_embeddings():
+    teacher = tiny_teacher("bert").requires_grad_(False)
+    student = build_student(teacher).student
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    assert student.get_output_embeddings().weight is student.get_input_embeddings().weight
+
+
+def test_untied_embeddings_stay_untied():
+    teacher = tiny_teacher("bert", tie_word_embeddings=False)
+    student = build_student(teacher).student
+    assert torch.equal(student.get_output_embeddings().weight, teacher.get_output_embeddings().weight)
+    assert not torch.equal(student.get_output_embeddings().weight, student.get_input_embeddings().weight)
+
+
+def test_a_student_has_the_dtype_of_the_teacher_and_draws_nothing_at_random():
+    before = torch.random.get_rng_state()
+    student = build_student(tiny_teacher("bert").to(torch.bfloat16)).student
+    assert {parameter.dtype for parameter in student.parameters()} == {torch.bfloat16}
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_student_loads_with_transformers_alone_and_gives_identical_outputs(kind, tmp_path):
+    student = build_student(tiny_teacher(kind)).student
+    student.save_pretrained(tmp_path)
+    batch = next(tiny_batches(seed=2))
+    loaded = AutoModelForMaskedLM.from_pretrained(tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).num_hidden_layers == 3
+    assert torch.equal(loaded(**batch).logits, student(**batch).logits)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_students_of_a_real_teacher_start_from_its_layers(shared: Path, factor, tmp_path):
+    teacher = AutoModelForMaskedLM.from_pretrained(shared / "models" / "mini-mmt")
+    student = build_student(teacher, layer_reduction_factor=factor).student
+    student.save_pretrained(tmp_path)
+    batch = {"input_ids": torch.arange(5, 45).view(2, 20)}
+    expected = cut_to(teacher, range(factor - 1, 6, factor))(**batch).logits
+    assert torch.equal(AutoModelForMaskedLM.from_pretrained(tmp_path)(**batch).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"layer_reduction_factor": 4}, r"4 does not divide the teacher's 6 layers: use one of \[1, 2, 3, 6\]"),
+        ({"layer_reduction_factor": 0}, "0 does not divide"),
+        ({"layer_map": []}, "layer map is empty"),
+        ({"layer_map": [1, 6]}, "use indices from 0 to 5"),
+        ({"layer_map": [-1, 2]}, "use indices from 0 to 5"),
+        ({"layer_map": [3, 3]}, "not strictly increasing"),
+    ],
+)
+def test_layers_that_cannot_be_chosen_are_refused_in_one_line(arguments, says):
+    with pytest.raises(InputError, match=says) as refusal:
+        build_student(tiny_teacher("bert"), **arguments)
+    assert "\n" not in str(refusal.value)
+
+
+def test_other_architectures_and_bare_encoders_are_refused_by_name():
+    distilbert = DistilBertForMaskedLM(DistilBertConfig(vocab_size=20, dim=8, n_layers=2, n_heads=2, hidden_dim=8))
+    with pytest.raises(InputError, match=r"'distilbert'.*bert, roberta, xlm-roberta"):
+        build_student(distilbert)
+    with pytest.raises(InputError, match="BertModel has no masked-LM head"):
+        build_student(BertModel(tiny_teacher("bert").config))

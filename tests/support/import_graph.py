@@ -1,0 +1,55 @@
+"""Which module of ours imports which, read from the sources: imports inside functions count, too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"bistil_ds": ROOT / "bistil_ds", "bistil_kernels": ROOT / "kernels" / "bistil_kernels"}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name → file, packages by their own name."""
+    found = {}
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found[".".join((package, *parts)).removesuffix(".__init__")] = path
+    return found
+
+
+def imports() -> dict[str, set[str]]:
+    """Module → modules of ours that it imports; `from package import name` is of `package.name` where that is one."""
+    known = modules()
+    return {name: set(_imported(path, known)) - {name} for name, path in known.items()}
+
+
+def _imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield from (name for name in (whole, node.module) if name in known)
+
+
+def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
+    """Every module that importing `start` may lead to, `start` included."""
+    seen, left = {start}, [start]
+    while left:
+        new = graph[left.pop()] - seen
+        seen |= new
+        left += new
+    return seen
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules each of which reaches every other; a package does not count as importing its own parts."""
+    plain = {name: {t for t in targets if not name.startswith(f"{t}.")} for name, targets in graph.items()}
+    reach = {name: reached(name, plain) for name in plain}
+    groups = {frozenset(t for t in reach[name] if name in reach[t]) for name in plain}
+    return sorted(sorted(group) for group in groups if len(group) > 1)

@@ -1,0 +1,10 @@
+"""A rank that joins the others the way every command does, and says who is there."""
+
+from bistil_ds.distributed import startup
+
+startup.prepare_environment(use_deepspeed=False)
+startup.start_distributed(use_deepspeed=False)
+ranks = startup.from_every_rank(startup.rank())
+if startup.rank() == 0:
+    print("ranks", ranks)
+startup.stop_distributed()

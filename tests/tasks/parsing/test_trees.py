@@ -1,0 +1,137 @@
+"""`best_tree` finds the best tree with one root."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from bistil_ds.tasks.parsing.trees import best_tree
+
+
+def score_of(scores: np.ndarray, heads: tuple[int, ...] | np.ndarray) -> float:
+    return float(sum(scores[i, head] for i, head in enumerate(heads)))
+
+
+def is_tree(heads: tuple[int, ...] | np.ndarray) -> bool:
+    """Exactly one word hangs on the root, and every word gets there."""
+    if sum(head == 0 for head in heads) != 1:
+        return False
+    for start in range(1, len(heads) + 1):
+        node, steps = start, 0
+        while node and steps <= len(heads):
+            node, steps = int(heads[node - 1]), steps + 1
+        if node:
+            return False
+    return True
+
+
+def all_trees(words: int) -> list[tuple[int, ...]]:
+    return [heads for heads in itertools.product(range(words + 1), repeat=words) if is_tree(heads)]
+
+
+def simple_reference(scores: np.ndarray) -> float:
+    """The best score with one root, by a recursive textbook Chu-Liu/Edmonds tried with every word as that root."""
+
+    def best(arcs: dict[tuple[int, int], float], nodes: set[int], root: int) -> float:
+        into = {v: max((w, u) for (u, x), w in arcs.items() if x == v) for v in nodes - {root}}
+        for start in into:
+            path, node = [], start
+            while node in into and node not in path:
+                path.append(node)
+                node = into[node][1]
+            if node in path:
+                cycle = set(path[path.index(node) :])
+                break
+        else:
+            return sum(w for w, _ in into.values())
+        new = max(nodes) + 1
+        smaller: dict[tuple[int, int], float] = {}
+        for (u, v), w in arcs.items():
+            if u in cycle and v in cycle:
+                continue
+            arc = (new if u in cycle else u, new if v in cycle else v)
+            gain = w - into[v][0] if v in cycle else w
+            smaller[arc] = max(smaller.get(arc, -np.inf), gain)
+        return sum(into[v][0] for v in cycle) + best(smaller, nodes - cycle | {new}, root)
+
+    words = len(scores)
+    found = []
+    for root in range(1, words + 1):
+        arcs = {
+            (h, d): float(scores[d - 1, h])
+            for d in range(1, words + 1)
+            for h in range(1, words + 1)
+            if h != d and d != root
+        }
+        found.append(float(scores[root - 1, 0]) + (best(arcs, set(range(1, words + 1)), root) if words > 1 else 0))
+    return max(found)
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 4, 5])
+def test_no_tree_of_a_short_sentence_scores_higher(words: int) -> None:
+    trees = all_trees(words)
+    assert len(trees) == words ** (words - 1)  # Cayley: rooted labelled trees
+    draw = np.random.default_rng(words)
+    for _ in range(40):
+        scores = draw.normal(size=(words, words + 1)) * draw.choice([0.01, 1, 100])
+        found = best_tree(scores)
+        assert is_tree(found)
+        assert score_of(scores, found) == pytest.approx(max(score_of(scores, tree) for tree in trees), abs=1e-9)
+
+
+@pytest.mark.parametrize("words", [8, 17, 30])
+def test_it_agrees_with_a_textbook_implementation(words: int) -> None:
+    draw = np.random.default_rng(words)
+    for _ in range(6):
+        scores = draw.normal(size=(words, words + 1)).round(1)  # rounded: many ties
+        found = best_tree(scores)
+        assert is_tree(found)
+        assert score_of(scores, found) == pytest.approx(simple_reference(scores), abs=1e-9)
+
+
+def test_a_root_that_every_word_prefers_gets_only_the_best_of_them() -> None:
+    scores = np.full((4, 5), -1.0)
+    scores[:, 0] = [8.0, 9.0, 7.0, 8.5]
+    scores[0, 2] = 0.0
+    assert best_tree(scores).tolist()[1] == 0
+    assert is_tree(best_tree(scores))
+
+
+def test_nested_cycles_are_undone() -> None:
+    scores = np.full((4, 5), 0.0)
+    scores[0, 2] = scores[1, 1] = 10.0  # 1 <-> 2 ...
+    scores[2, 1] = scores[1, 3] = 9.0  # ... and their contraction <-> 3
+    scores[3, 3] = 5.0
+    scores[0, 0] = 3.0
+    found = best_tree(scores)
+    assert score_of(scores, found) == pytest.approx(simple_reference(scores))
+
+
+def test_masked_heads_are_avoided() -> None:
+    draw = np.random.default_rng(3)
+    scores = draw.normal(size=(12, 13))
+    scores[:, 5:9] = -1e4
+    assert not np.isin(best_tree(scores), [5, 6, 7, 8]).any()
+
+
+def test_a_sentence_of_one_word_hangs_on_the_root_and_none_gives_none() -> None:
+    assert best_tree(np.array([[0.3, 7.0]])).tolist() == [0]
+    assert best_tree(np.zeros((0, 1))).tolist() == []
+
+
+@pytest.mark.parametrize("scores", [np.zeros((3, 3)), np.full((2, 3), np.nan)])
+def test_scores_of_another_shape_or_not_finite_are_refused(scores: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="finite scores"):
+        best_tree(scores)
+
+
+def test_a_thousand_random_sentences_of_twenty_words_take_seconds() -> None:
+    draw = np.random.default_rng(0)
+    matrices = draw.normal(size=(1000, 20, 21))  # random scores: more cycles than any parser's
+    start = time.process_time()
+    for scores in matrices:
+        best_tree(scores)
+    assert time.process_time() - start < 10

@@ -1,0 +1,83 @@
+"""Energy counters: what a counter counted, across its wrap-around, and a reason where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bistil_ds.training.energy import Counter, Source, energy_counter, energy_unavailable, rapl_sources
+
+
+def add_domain(powercap: Path, folder: str, name: str, microjoules: int, wraps_at: int = 999_999) -> Path:
+    domain = powercap / folder
+    domain.mkdir()
+    (domain / "name").write_text(f"{name}\n")
+    (domain / "max_energy_range_uj").write_text(f"{wraps_at}\n")
+    (domain / "energy_uj").write_text(f"{microjoules}\n")
+    return domain / "energy_uj"
+
+
+def test_packages_add_up_and_their_parts_do_not_count_twice(tmp_path: Path) -> None:
+    first = add_domain(tmp_path, "intel-rapl:0", "package-0", 100)
+    second = add_domain(tmp_path, "intel-rapl:1", "package-1", 200)
+    core = add_domain(tmp_path, "intel-rapl:0:0", "core", 50)
+    counter = Counter(rapl_sources(tmp_path)[0])
+    assert counter.measures == "package-0, package-1"
+    for file, value in ((first, 300_100), (second, 500_200), (core, 900_000)):
+        file.write_text(str(value))
+    assert counter.joules() == pytest.approx(0.8)
+
+
+def test_memory_counts_beside_its_package(tmp_path: Path) -> None:
+    package = add_domain(tmp_path, "intel-rapl:1", "package-1", 0)
+    memory = add_domain(tmp_path, "intel-rapl:1:0", "dram", 0)
+    counter = Counter(rapl_sources(tmp_path)[0])
+    assert counter.measures == "package-1, dram-1"
+    package.write_text("400000")
+    memory.write_text("100000")
+    assert counter.joules() == pytest.approx(0.5)
+    assert counter.joules() == pytest.approx(0.5)
+    assert [source.updates for source in counter.sources] == [1, 1]
+
+
+def test_a_counter_that_wraps_goes_on_counting(tmp_path: Path) -> None:
+    file = add_domain(tmp_path, "intel-rapl:0", "package-0", 900_000)
+    counter = Counter(rapl_sources(tmp_path)[0])
+    readings = []
+    for value in (999_999, 0, 400_000, 399_999):
+        file.write_text(str(value))
+        readings.append(counter.joules())
+    assert readings == pytest.approx([0.099999, 0.1, 0.5, 1.499999])
+
+
+def test_units_follow_the_source() -> None:
+    counts = iter([5, 2005])
+    assert Counter([Source("GPU 0", lambda: next(counts), 1e-3)]).joules() == pytest.approx(2.0)
+
+
+def test_an_unreadable_counter_gives_a_reason_not_a_number(tmp_path: Path) -> None:
+    add_domain(tmp_path, "intel-rapl:0", "package-0", 1).write_text("")
+    sources, reason = rapl_sources(tmp_path)
+    assert sources == []
+    assert reason is not None
+    assert reason.startswith("RAPL cannot be read")
+    assert rapl_sources(tmp_path / "absent") == ([], "no RAPL counter")
+
+
+def test_a_machine_without_counters_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
+    assert energy_counter() is None
+    assert energy_unavailable() == "unavailable: no NVIDIA GPU; no RAPL counter"
+
+
+def test_one_kind_of_counter_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    add_domain(tmp_path, "intel-rapl:0", "package-0", 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
+    counter = energy_counter()
+    assert counter is not None
+    assert counter.joules() == 0
+    assert energy_unavailable() is None
