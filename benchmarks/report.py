@@ -1,62 +1,6 @@
-"""One page of everything that was measured: Markdown, and HTML with pictures that needs no other file.
+"""One page of everything that was measured, or two results side by side."""
 
-Takes the newest result of each benchmark and machine. --compare A B sets two result files side by side instead.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from bistil_ds.benchmarking.command import console, parsed, told
-from bistil_ds.benchmarking.comparison import compare
-from bistil_ds.benchmarking.gathering import gather
-from bistil_ds.benchmarking.page import html_page, markdown
-from bistil_ds.benchmarking.result_file import read_result
-from bistil_ds.console import cli
-from bistil_ds.errors import InputError
-
-RESULTS = Path(__file__).parent / "results"
-
-
-@dataclass
-class Arguments:
-    """The command's flags."""
-
-    results: str = field(default=str(RESULTS), metadata=told("Folder of result files (and evaluation.json files)."))
-    compare: list[str] = field(default_factory=list, metadata=told("Two result files of one benchmark."))
-    quick: bool = field(default=False, metadata=told("Show results of quick runs too."))
-    output_dir: str | None = field(
-        default=None, metadata=told("Where report.md and report.html go; the results' folder.")
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    return cli.run(lambda: run(parsed(argv, Arguments, __doc__ or "")))
-
-
-def run(args: Arguments) -> None:
-    """Compare two files, or write the pages."""
-    if args.compare:
-        if len(args.compare) != 2:
-            raise InputError(f"--compare: expected two result files, found {len(args.compare)}")
-        first, second = (read_result(Path(name)) for name in args.compare)
-        console().print(compare(first, second).rich())
-        return
-    results, left_out = gather(Path(args.results), quick=args.quick)
-    folder = Path(args.output_dir or args.results)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.md").write_text(markdown(results, left_out), encoding="utf-8")
-        (folder / "report.html").write_text(html_page(results, left_out), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--output_dir {folder}: cannot be written ({error.strerror})") from None
-    for line in [*(f"shown: {result.path.name}" for result in results), *(f"left out: {line}" for line in left_out)]:
-        print(line)
-    print(f"pages: {folder / 'report.md'} {folder / 'report.html'}")
-
+from bistil_ds.benchmarking.report.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

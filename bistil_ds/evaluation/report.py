@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from bistil_ds.console.grid import Grid
 from bistil_ds.evaluation.bootstrap import CONFIDENCE, Estimate
 from bistil_ds.evaluation.result import Evaluation
 
 ABSENT = "–"
 MOST_COLUMNS = 8  # languages side by side; more are only in the long table
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of strings; the first `texts` columns hold words, the others numbers."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    texts: int = 1
-
-    def rich(self) -> Table:
-        """For the terminal."""
-        table = Table(title=escape(self.title), title_justify="left")
-        for place, name in enumerate(self.header):
-            table.add_column(escape(name), justify="left" if place < self.texts else "right")
-        for row in self.rows:
-            table.add_row(*map(escape, row))
-        return table
-
-    def markdown(self) -> str:
-        """As a pipe table under its title."""
-        marks = ["---" if place < self.texts else "--:" for place in range(len(self.header))]
-        lines = [[cell.replace("|", "\\|") for cell in row] for row in (self.header, marks, *self.rows)]
-        return f"**{self.title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def print_report(evaluation: Evaluation, console: Console) -> None:
@@ -52,7 +23,7 @@ def print_report(evaluation: Evaluation, console: Console) -> None:
 def markdown(evaluation: Evaluation) -> str:
     """The test sets, the models, every metric with its intervals, and how the numbers came about."""
     grids = [sources(evaluation), overview(evaluation), *(scores(evaluation, name) for name in evaluation.metrics)]
-    parts = [f"# Evaluation: {evaluation.plan.task.name}", *(grid.markdown() for grid in grids)]
+    parts = [f"# Evaluation: {evaluation.plan.task.name}", *(grid.markdown().rstrip() for grid in grids)]
     return "\n\n".join([*parts, *notes(evaluation)]) + "\n"
 
 

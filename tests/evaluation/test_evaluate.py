@@ -136,7 +136,7 @@ def test_a_limit_takes_the_first_examples_and_is_told(files: Files) -> None:
 
 def test_the_tables_hold_the_numbers(evaluation: Evaluation) -> None:
     grid = overview(evaluation)
-    assert grid.header == ["model", "parameters", "MB", "examples/s", "aa", "bb", "macro"]
+    assert grid.columns == ["model", "parameters", "MB", "examples/s", "aa", "bb", "macro"]
     student = list(grid.rows[1])
     assert student[0] == "student"
     assert student[4] == f"{100 * evaluation.score('accuracy', 'student', 'aa').value:.1f}"
@@ -153,7 +153,7 @@ def test_the_tables_hold_the_numbers(evaluation: Evaluation) -> None:
 
 def test_one_model_and_one_language_leave_out_what_there_is_not(files: Files) -> None:
     found = evaluate({"m": files.finished}, {"aa": files.tests["aa"]}, TASK, resamples=10, progress=False)
-    assert list(scores(found, "accuracy").header) == ["language", "model", "accuracy"]
+    assert list(scores(found, "accuracy").columns) == ["language", "model", "accuracy"]
     assert len(scores(found, "accuracy").rows) == 1
 
 

@@ -1,0 +1,1 @@
+"""Energy of models side by side, and of a whole command."""

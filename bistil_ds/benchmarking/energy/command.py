@@ -1,0 +1,51 @@
+"""Joules of a whole command, such as a training run."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import Any
+
+from bistil_ds.benchmarking.energy.measure import one_window, watts
+from bistil_ds.benchmarking.energy.meter import Meter
+from bistil_ds.errors import InputError
+
+
+def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str, Any]:
+    """A row for a whole command, such as a training run: joules, gross and without the idle power before it.
+
+    Ctrl-C reaches the command too; it is waited for, and what it took until then is kept.
+
+    Raises:
+        InputError: it cannot be started, or fails.
+    """
+    idle = one_window(meter, None, idle_seconds)
+    meter.begin()
+    try:
+        exit_code, interrupted = _run(command)
+    finally:
+        window = meter.end()
+    if exit_code and not interrupted:
+        raise InputError(f"--command {command!r}: ended with exit code {exit_code}")
+    net = None if meter.is_estimate else window.total - watts(idle) * window.seconds
+    return {
+        "command": f"{command} (interrupted)" if interrupted else command,
+        "seconds": window.seconds,
+        "joules": window.joules,
+        "gross_joules": window.total,
+        "net_joules": net,
+        "idle_watts": watts(idle),
+        "estimate": meter.is_estimate,
+    }
+
+
+def _run(command: str) -> tuple[int, bool]:
+    """Its exit code, and whether Ctrl-C ended it."""
+    try:
+        process = subprocess.Popen(shlex.split(command))
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(f"--command {command!r}: cannot be started ({error})") from None
+    try:
+        return process.wait(), False
+    except KeyboardInterrupt:
+        return process.wait(), True

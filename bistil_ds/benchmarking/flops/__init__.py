@@ -1,0 +1,1 @@
+"""Operations of models, counted on shapes without weights."""

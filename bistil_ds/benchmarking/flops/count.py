@@ -1,0 +1,98 @@
+"""Operations of a forward pass and of a phase-1 step, counted on models without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from bistil_kernels.flops import formulas
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForMaskedLM, PreTrainedModel
+
+from bistil_ds.benchmarking.models.shapes import config_of, label_of, reference_of
+from bistil_ds.benchmarking.training_step.ways import Steps
+from bistil_ds.console.grid import Grid
+
+META = torch.device("meta")
+
+
+def model_row(name: str, names: list[str], batch: int, length: int) -> dict[str, Any]:
+    """Of one model: the encoder's forward pass; for a student of the same kind as its reference, a phase-1 step too."""
+    model, reference = shape_of(name), reference_of(name, names)
+    row: dict[str, Any] = {"model": label_of(name), "reference": label_of(reference)}
+    row |= {"batch": batch, "length": length, "forward": forward_flops(model, batch, length)}
+    if name != reference and (step := step_flops(model, shape_of(reference), batch, length)) is not None:
+        row["step"] = step
+    return row
+
+
+def shape_of(name: str) -> PreTrainedModel:
+    """The masked language model on the meta device: shapes, no numbers."""
+    with META:
+        model: PreTrainedModel = AutoModelForMaskedLM.from_config(config_of(name))
+    return model.eval()
+
+
+def forward_flops(model: PreTrainedModel, batch: int, length: int) -> dict[str, int]:
+    """By module of the encoder's first level, and `total`."""
+    encoder = model.base_model
+    with flop_counter() as counter, torch.no_grad():
+        encoder(**_inputs(model, batch, length))
+    counts = counter.get_flop_counts()
+    parts = {name: sum(counts[name].values()) for name in _children(encoder, counts)}
+    return {"total": counter.get_total_flops(), **parts}
+
+
+def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, length: int) -> dict[str, int] | None:
+    """Floor (no losses) and ours; None where the layers do not divide or the kinds differ."""
+    layers = teacher.config.num_hidden_layers, student.config.num_hidden_layers
+    if teacher.config.model_type != student.config.model_type or layers[0] % layers[1]:
+        return None
+    if teacher.config.hidden_size != student.config.hidden_size or layers[0] == layers[1]:
+        return None
+    inputs = _inputs(student, batch, length)
+    steps = Steps(student.train(), teacher, {"input_ids": inputs["input_ids"]})
+    found = {}
+    for name in ("floor", "ours"):
+        way = steps.way(name)
+        way.prepare()
+        with flop_counter() as counter:
+            way.step()
+        found[name] = counter.get_total_flops()
+    return found
+
+
+def flops_grids(content: Mapping[str, Any]) -> list[Grid]:
+    """Operations a sentence, and over the reference's; of a phase-1 step, our losses' share."""
+    rows = {row["model"]: row for row in content["rows"]}
+    grids = []
+    for batch, length in dict.fromkeys((row["batch"], row["length"]) for row in rows.values()):
+        columns = ["model", "GFLOP/sentence", "MFLOP/token", "over reference", "phase-1 step, GFLOP", "of it losses"]
+        grid = Grid(f"Operations, length {length}", columns)
+        for name, row in rows.items():
+            total = row["forward"]["total"] / batch
+            share = row["forward"]["total"] / rows[row["reference"]]["forward"]["total"]
+            step = row.get("step")
+            cells = [f"{total / 1e9:.2f}", f"{total / length / 1e6:.1f}", f"{share:.3f}"]
+            cells += [f"{step['ours'] / 1e9:.0f}", f"{1 - step['floor'] / step['ours']:.1%}"] if step else ["", ""]
+            grid.rows.append([name, *cells])
+        counted = "matrix products, two operations a multiply-add; encoder without vocabulary head"
+        grid.note = f"{counted}; step: batch {batch}"
+        grids.append(grid)
+    return grids
+
+
+def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, torch.Tensor]:
+    return {"input_ids": torch.zeros(batch, length, dtype=torch.int64, device=META)}
+
+
+def _children(encoder: nn.Module, counts: Mapping[str, Any]) -> list[str]:
+    names = [f"{type(encoder).__name__}.{name}" for name, _ in encoder.named_children()]
+    return [name for name in names if name in counts]
+
+
+def flop_counter() -> FlopCounterMode:
+    """A counter that knows our kernels; nothing is registered beyond it."""
+    return FlopCounterMode(display=False, custom_mapping=formulas())

@@ -1,0 +1,77 @@
+"""The stages of building a student at full size, each for a process of its own: its peak memory is then its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from bistil_ds.benchmarking.full_size.material import prepare
+from bistil_ds.benchmarking.harness.peak_memory import resident_peak
+from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.student import build_student
+from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
+
+
+def imports(name: str, folder: Path, quick: bool) -> dict[str, Any]:
+    """Nothing: what the libraries alone take."""
+    return {}
+
+
+def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
+    """Load teacher and corpora, trim, save."""
+    from datasets import load_dataset  # slow to import, and here only
+
+    tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
+    model = AutoModelForMaskedLM.from_pretrained(folder / "teacher")
+    texts = [
+        load_dataset("text", data_files=str(folder / f"{language}.txt"), split="train", cache_dir=str(folder / "cache"))
+        for language in ("source", "target")
+    ]
+    start = time.perf_counter()
+    trimmed = trim_vocabulary(model, tokenizer, *texts, progress=False)
+    seconds = time.perf_counter() - start
+    trimmed.model.save_pretrained(folder / "trimmed")
+    trimmed.tokenizer.save_pretrained(folder / "trimmed")
+    save_kept_ids(folder / "trimmed", trimmed.kept_ids, len(tokenizer))
+    return {"report": trimmed.report.to_dict(), "trim_vocabulary_seconds": seconds}
+
+
+def build(name: str, folder: Path, quick: bool) -> dict[str, Any]:
+    """Load the trimmed teacher, build a student of every second layer, save."""
+    built = build_student(AutoModelForMaskedLM.from_pretrained(folder / "trimmed"), layer_reduction_factor=2)
+    built.student.save_pretrained(folder / "student")
+    (folder / "layer_map.json").write_text(json.dumps(built.layer_map))
+    return {"parameters": sum(p.numel() for p in built.student.parameters())}
+
+
+def step(name: str, folder: Path, quick: bool) -> dict[str, Any]:
+    """Load both models, one phase-1 step of 8 × 256 tokens in fp32: forward, backward, AdamW."""
+    teacher, student = (AutoModelForMaskedLM.from_pretrained(folder / each) for each in ("trimmed", "student"))
+    distiller = Distiller(student, teacher, json.loads((folder / "layer_map.json").read_text()))
+    optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
+    torch.manual_seed(0)
+    shape = (2, 64) if quick else (8, 256)
+    batch = {"input_ids": torch.randint(5, student.config.vocab_size - 1, shape)}
+    start = time.perf_counter()
+    terms = distiller(student.train(), batch)
+    terms.total.backward()
+    optimizer.step()
+    return {"loss": terms.total.item(), "step_seconds": time.perf_counter() - start}
+
+
+STAGES: dict[str, Callable[[str, Path, bool], dict[str, Any]]] = {
+    each.__name__: each for each in (prepare, imports, trim, build, step)
+}
+
+
+def run_stage(stage: str, name: str, folder: Path, quick: bool) -> dict[str, Any]:
+    """Run a stage and add its seconds and the peak memory of this process, which must be the stage's own."""
+    start = time.perf_counter()
+    result = STAGES[stage](name, folder, quick)
+    return {**result, "seconds": time.perf_counter() - start, "peak_bytes": resident_peak()}

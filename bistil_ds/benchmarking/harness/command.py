@@ -1,0 +1,98 @@
+"""What the benchmark commands share: flags from a dataclass, a progress bar, a result shown however the run ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bistil_ds.benchmarking.harness.benchmark import Benchmark, Tell
+from bistil_ds.benchmarking.harness.plots import as_svg
+from bistil_ds.benchmarking.harness.result_file import ResultFile
+from bistil_ds.console import cli
+from bistil_ds.errors import InputError
+
+Flags = TypeVar("Flags")
+PLAIN_WIDTH = 110  # of output that goes to a file
+
+
+def parse_flags(argv: Sequence[str] | None, kind: type[Flags], description: str) -> Flags:
+    """Read the flags as an instance of the dataclass `kind`."""
+    ns = cli.parse(sys.argv[1:] if argv is None else argv, [kind], description)
+    return kind(**{each.name: getattr(ns, each.name) for each in fields(kind)})  # type: ignore[arg-type]
+
+
+def explain(text: str, choices: Iterable[object] | None = None) -> dict[str, Any]:
+    """Give the metadata of such a dataclass's field: its help text, and what may be given."""
+    return {"help": text, **({"choices": list(choices)} if choices else {})}
+
+
+def require_at_least_1(flags: object, *names: str) -> None:
+    """Raise InputError for the first of these flags that is below 1."""
+    for name in names:
+        if getattr(flags, name) < 1:
+            raise InputError(f"--{name} {getattr(flags, name)}: expected at least 1")
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Find the device of that name; without one, a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
+        raise InputError(f"--device {name}: cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from None
+    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # elsewhere the clock would not wait for the end
+        raise InputError(f"--device {name}: cannot be timed; give cpu or cuda")
+    return device
+
+
+def open_console() -> Console:
+    """Open the terminal, or output to a file of a width that tables fit into."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+@contextmanager
+def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> Iterator[Tell]:
+    """Show a progress bar, moved by what this yields: (share done, what is being done).
+
+    At the end, or on Ctrl-C, the rows there are become tables, the files beside the record, and its last state.
+    """
+    terminal = open_console()
+    columns = (
+        BarColumn(20),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    try:
+        with result:
+            if bar:
+                with Progress(*columns, console=terminal) as progress:
+                    task = progress.add_task("", total=1.0)
+                    yield lambda done, what: progress.update(task, completed=done, description=what)
+                    progress.update(task, completed=1.0, description="")
+            else:
+                yield lambda done, what: None
+    finally:
+        for grid in benchmark.tables(result.content) if result.content["rows"] else ():
+            terminal.print(grid.rich())
+        if result.path.is_file():
+            terminal.print(f"result: {result.path}", soft_wrap=True)
+            for number, plot in enumerate(benchmark.plots(result.content)):
+                picture = result.path.with_suffix(f".{number}.svg" if number else ".svg")
+                picture.write_text(as_svg(plot), encoding="utf-8")
+                terminal.print(f"picture: {picture}", soft_wrap=True)
+            for path in benchmark.files(result.path, result.content):
+                terminal.print(f"beside it: {path}", soft_wrap=True)

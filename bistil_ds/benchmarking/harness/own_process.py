@@ -1,0 +1,125 @@
+"""An object that lives in a process of its own, and is called from here."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from types import TracebackType
+from typing import Any
+
+from bistil_ds.errors import InputError
+
+CLOSING_SECONDS = 10
+PRELOADED = ["torch", "transformers", "bistil_ds.benchmarking.models.subject"]
+
+
+def fresh_processes() -> ForkServerContext | SpawnContext:
+    """Where new processes come from: a server that has imported the libraries and done nothing else.
+
+    So a process starts quickly, and its memory holds nothing of this one's. Spawned where there is no such server.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+class RemoteError(RuntimeError):
+    """The object's method, or making it, failed in its process; the text is the error there."""
+
+
+@contextmanager
+def blame_flag(flag: str) -> Iterator[None]:
+    """Turn what fails in another process into an InputError about `flag`."""
+    try:
+        yield
+    except RemoteError as error:
+        raise InputError(f"{flag}: {error}") from None
+
+
+class InOwnProcess:
+    """`make(*arguments)` in a fresh process; both must pickle.
+
+    Ctrl-C reaches this process only: it decides what becomes of the others.
+    """
+
+    def __init__(self, make: Callable[..., object], *arguments: object) -> None:
+        context = fresh_processes()
+        self._pipe, other_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other_end, make, arguments), daemon=True)
+        self._idle = False
+        self._process.start()
+        other_end.close()
+        self._receive()
+
+    def call(self, method: str, *arguments: object) -> Any:
+        """The object's method, run there; RemoteError where it fails."""
+        self._idle = False
+        return self._receive((method, arguments))
+
+    def _receive(self, question: object = None) -> Any:
+        try:
+            if question is not None:
+                self._pipe.send(question)
+            error, value = self._pipe.recv()
+        except (EOFError, OSError):  # a pipe without another end
+            self._process.join()
+            raise RemoteError(f"the process ended by itself (exit code {self._process.exitcode})") from None
+        self._idle = True
+        if error is not None:
+            raise RemoteError(error)
+        return value
+
+    def close(self) -> None:
+        """End the process: it goes by itself when it is idle, and is ended when it is not."""
+        self._pipe.close()
+        self._process.join(CLOSING_SECONDS if self._idle else 0)
+        self._process.terminate()
+        self._process.join()
+
+    def __enter__(self) -> InOwnProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def run_in_own_process(function: Callable[..., Any], *arguments: object) -> Any:
+    """`function(*arguments)` in a fresh process; all of it and the result must pickle."""
+    with InOwnProcess(_Caller) as process:
+        return process.call("run", function, arguments)
+
+
+class _Caller:
+    def run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
+        return function(*arguments)
+
+
+def _serve(pipe: Connection, make: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.WARNING)  # what exporters have to say would tear the progress bar
+    try:
+        served = make(*arguments)
+        pipe.send((None, None))
+        while True:
+            method, arguments = pipe.recv()
+            try:
+                pipe.send((None, getattr(served, method)(*arguments)))
+            except Exception as error:
+                pipe.send((_line(error), None))
+    except EOFError:  # the other side is gone
+        return
+    except Exception as error:
+        pipe.send((_line(error), None))
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

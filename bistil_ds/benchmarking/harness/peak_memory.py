@@ -1,0 +1,85 @@
+"""Peak memory of one way, measured in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from bistil_ds.benchmarking.harness.own_process import run_in_own_process
+
+
+@dataclass
+class Peak:
+    """Bytes, resident on CPU and allocated on CUDA, and the seconds of `build`.
+
+    Attributes:
+        empty: with the libraries alone.
+        baseline: with everything built.
+        peak: while the steps ran.
+        reserved: on CUDA, the most its allocator held.
+    """
+
+    empty: int
+    baseline: int
+    peak: int
+    build_seconds: float
+    reserved: int | None = None
+
+
+def peak_in_own_process(build: Callable[..., Callable[[], object]], *arguments: object, steps: int = 2) -> Peak:
+    """Peak of `steps` calls of `build(*arguments)`, in a fresh process; `build` must be importable.
+
+    A fresh one, because memory that a process once held is not always given back, and would hide the next peak.
+    """
+    found: Peak = run_in_own_process(_measure, build, arguments, steps, torch.get_num_threads())
+    return found
+
+
+def _measure(
+    build: Callable[..., Callable[[], object]], arguments: tuple[object, ...], steps: int, threads: int
+) -> Peak:
+    torch.set_num_threads(threads)
+    return peak_of(lambda: build(*arguments), steps)
+
+
+def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
+    """Peak of `steps` calls of what `build()` returns, in this process."""
+    empty = psutil.Process().memory_info().rss
+    started = time.perf_counter()
+    step = build()
+    on_gpu = torch.cuda.is_initialized()
+    if on_gpu:
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+        empty, baseline = 0, torch.cuda.memory_allocated()
+    else:
+        _forgetresident_peak()
+        baseline = psutil.Process().memory_info().rss
+    for _ in range(steps):
+        step()
+    if on_gpu:
+        return Peak(empty, baseline, torch.cuda.max_memory_allocated(), seconds, torch.cuda.max_memory_reserved())
+    return Peak(empty, baseline, resident_peak(), seconds)
+
+
+def _forgetresident_peak() -> None:
+    """Begin the high-water mark anew, so that it is not that of building; where this is not allowed, it stays."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def resident_peak() -> int:
+    """High-water mark of this process alone; `ru_maxrss` would still hold the parent's after a spawn."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmHWM")

@@ -1,0 +1,147 @@
+"""The file a benchmark leaves: what was measured, on what, with which arguments, and every raw sample.
+
+It is whole after every `save`, so that an interrupted run keeps what it had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+import bistil_ds
+from bistil_ds.benchmarking.harness.machine_state import machine_state, thread_counts
+from bistil_ds.benchmarking.harness.old_records import renew
+from bistil_ds.errors import InputError
+from bistil_ds.runs.record import git_state, hardware, versions
+
+REPOSITORY = Path(__file__).parents[3]
+RESULTS = REPOSITORY / "benchmarks" / "results"
+DIGITS = 6  # significant digits of a number: more than any of them is worth
+NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")
+
+
+class ResultFile:
+    """`<benchmark>-<device>-<machine>-<time>.json`; used in a `with`, it notes how the run ended.
+
+    Args:
+        folder: made when missing.
+        benchmark: such as "latency".
+        device: what was measured on.
+        arguments: every argument of the command; where the file lies is not kept.
+        seeds: name → seed.
+
+    Raises:
+        InputError: the folder cannot be made or written to, which is known before anything is measured.
+
+    Attributes:
+        content: the whole file; a benchmark adds to `content["rows"]`, one flat mapping a measurement, and to others.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        benchmark: str,
+        device: torch.device,
+        arguments: Mapping[str, Any],
+        seeds: Mapping[str, int] | None = None,
+    ) -> None:
+        _check_writable(folder)
+        now = datetime.now(UTC)
+        kind = torch.cuda.get_device_name(device).replace(" ", "_") if device.type == "cuda" else platform.machine()
+        quick = "-quick" if arguments.get("quick") else ""
+        self.path = folder / f"{benchmark}{quick}-{device.type}-{kind}-{now:%Y%m%d-%H%M%S}.json"
+        self.content: dict[str, Any] = {
+            "benchmark": benchmark,
+            "date": now.isoformat(timespec="seconds"),
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "arguments": {name: value for name, value in arguments.items() if name != "output_dir"},
+            "seeds": dict(seeds or {}),
+            "device": str(device),
+            "hardware": hardware(),
+            "threads": thread_counts(),
+            "versions": versions(),
+            "git": git_state(Path(bistil_ds.__file__).parent),
+            "machine_before": machine_state(),
+            "machine_after": None,
+            "interrupted": False,
+            "rows": [],
+        }
+
+    def save(self) -> None:
+        """Write the file, replacing it whole.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        part = self.path.with_name(f"{self.path.name}.part")
+        text = json.dumps(_rounded(self.content), indent=1, ensure_ascii=False, default=str)
+        text = NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text + "\n", encoding="utf-8")
+            os.replace(part, self.path)
+        except OSError as error:
+            raise _not_writable(self.path.parent, error) from None
+
+    def __enter__(self) -> ResultFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Keep whatever rows there are; an exception goes on."""
+        self.content["machine_after"] = machine_state()
+        self.content["interrupted"] = kind is not None
+        if kind is None or self.content["rows"]:
+            self.save()
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _not_writable(folder, error) from None
+
+
+def _not_writable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"--output_dir {folder}: cannot be written ({error.strerror})")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a result file's content; a file of an earlier shape is read as one of today's.
+
+    Raises:
+        InputError: it is not there, or no result file of ours.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); give a result file of a benchmark") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); give a result file of a benchmark") from None
+    record = renew(content) if isinstance(content, dict) else None
+    if record is None:
+        raise InputError(f"{path}: has no `benchmark` and `rows`; give a result file of a benchmark")
+    return record
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return value

@@ -1,0 +1,64 @@
+"""Times of several ways of doing one thing, interleaved so that a busy machine disturbs all alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass
+class Way:
+    """One way: `prepare` is not timed, `step` is."""
+
+    step: Callable[[], object]
+    prepare: Callable[[], object] = lambda: None
+
+
+def time_in_turns(
+    ways: Mapping[str, Way],
+    rounds: int,
+    device: torch.device,
+    on_step: Callable[[], object] = lambda: None,
+    clock: Callable[[Callable[[], object], torch.device], float] | None = None,
+) -> dict[str, list[float]]:
+    """Seconds of each way in each round, after one round that is not counted; by `clock`, else `time_call`.
+
+    Every round runs every way once and begins with the next one, so that none always follows the same neighbour.
+    """
+    clock = clock or time_call
+    names = list(ways)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for round_ in range(rounds + 1):
+        first = round_ % len(names)
+        for name in names[first:] + names[:first]:
+            ways[name].prepare()
+            elapsed = clock(ways[name].step, device)
+            if round_:
+                seconds[name].append(elapsed)
+            on_step()
+    return seconds
+
+
+def time_call(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, the queue empty before and after: wall time, on CUDA the time between two events."""
+    if device.type == "cuda":
+        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        stream = torch.cuda.current_stream(device)  # of this device, which need not be the current one
+        torch.cuda.synchronize(device)
+        before.record(stream)
+        step()
+        after.record(stream)
+        torch.cuda.synchronize(device)
+        return before.elapsed_time(after) / 1000
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def paired_ratio(samples: Sequence[float], reference: Sequence[float]) -> float:
+    """The median over rounds of a way's time over the reference's in the same round."""
+    return statistics.median(a / b for a, b in zip(samples, reference))

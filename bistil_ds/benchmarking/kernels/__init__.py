@@ -1,0 +1,1 @@
+"""Every kernel beside plain PyTorch, and the resources of its machine code."""

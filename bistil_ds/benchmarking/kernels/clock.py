@@ -1,0 +1,82 @@
+"""Time on a device without what disturbs it, and the rates a kernel is held against, measured on the same device."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from bistil_ds.benchmarking.harness.timing import time_call
+
+SLEEP_CYCLES_A_SECOND = 2e9  # about a GPU's clock: how long a queue is held need only be long enough
+LONGEST_SLEEP = 0.05  # seconds
+Clock = Callable[[Callable[[], object], torch.device], float]
+
+
+class EventClock:
+    """Seconds between two CUDA events around a call, with nothing of its inputs in the L2 cache.
+
+    As called, the queue is empty and what the host takes to launch counts; with `queue_full` the device is kept busy
+    until everything is launched, so that only the device's time counts (a call that waits for the device by itself
+    still shows its wait). The cache is emptied by reading: what is written into it would be written back to memory
+    during the call.
+    """
+
+    def __init__(self, device: torch.device, queue_full: bool) -> None:
+        self.queue_full = queue_full
+        cache = getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 128 * 2**20)
+        self._flush = torch.zeros(cache // 2, dtype=torch.float32, device=device)  # twice the cache's bytes
+
+    def __call__(self, step: Callable[[], object], device: torch.device) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        wait = 0.0
+        if self.queue_full:
+            torch.cuda.synchronize(device)
+            begun = time.perf_counter()
+            step()
+            wait = min(2 * (time.perf_counter() - begun), LONGEST_SLEEP)
+            torch.cuda.synchronize(device)
+        self._flush.sum()
+        if wait:
+            torch.cuda._sleep(int(wait * SLEEP_CYCLES_A_SECOND))
+        else:  # the host must not launch ahead while the cache is being emptied
+            torch.cuda.synchronize(device)
+        start.record()
+        step()
+        end.record()
+        torch.cuda.synchronize(device)
+        return start.elapsed_time(end) / 1000
+
+
+def clocks(device: torch.device) -> tuple[Clock, Clock]:
+    """(as a caller meets it, the device's time alone); on a CPU both are wall time with caches as they are."""
+    if device.type == "cuda":
+        return EventClock(device, queue_full=False), EventClock(device, queue_full=True)
+    return time_call, time_call
+
+
+def copy_bandwidth(device: torch.device, clock: Clock) -> float:
+    """Bytes a second, read and written, of copying one large buffer into another."""
+    size = 2**30 if device.type == "cuda" else 2**27
+    source, target = (torch.ones(size, dtype=torch.uint8, device=device) for _ in range(2))
+    return 2 * size / _median(lambda: target.copy_(source), device, clock)
+
+
+def product_rate(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
+    """Operations a second of a large square matrix product."""
+    size = 8192 if device.type == "cuda" and dtype.itemsize == 2 else 4096 if device.type == "cuda" else 768
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / _median(lambda: a @ b, device, clock)
+
+
+def _median(step: Callable[[], object], device: torch.device, clock: Clock) -> float:
+    for _ in range(3):
+        step()
+    return statistics.median(clock(step, device) for _ in range(10))
+
+
+def poison(device: torch.device) -> None:
+    """Freed memory, which the next tensors are likely to get, holds NaN."""
+    torch.full((2**28 if device.type == "cuda" else 2**22,), torch.nan, device=device)

@@ -1,0 +1,60 @@
+"""The flags of the kernel benchmark, and the run they ask for.
+
+On CUDA, times are of CUDA events with the L2 cache emptied before each call: once as a caller meets it (an empty queue,
+so launches count), once with the queue full (the device's time alone, which the shares of bandwidth and of the
+matrix-product rate are taken from; both rates are measured here first). On a CPU the PyTorch references are measured
+instead of the kernels, at small sizes, in wall time, without memory. The first call of every way is made on poisoned
+memory and compared with ours. The JSON has every sample; CSV and PNG lie beside it. Energy is not measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from bistil_ds.benchmarking.harness.benchmark import Job, Tell
+from bistil_ds.benchmarking.harness.command import choose_device, explain
+from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
+from bistil_ds.benchmarking.kernels.cases import cases
+from bistil_ds.benchmarking.kernels.rows import Bench
+
+SECONDS = {"full": 4.0, "quick": 2.0}  # a case: drawing tensors, compiling, measuring; a guess that the estimate uses
+COMPILE_SECONDS = 20.0
+
+
+@dataclass
+class Flags:
+    """What a user may choose."""
+
+    device: str | None = field(default=None, metadata=explain("cpu or cuda; a GPU where there is one."))
+    quick: bool = field(default=False, metadata=explain("One size a kernel, under a minute."))
+    compile: bool = field(default=False, metadata=explain("torch.compile of the eager losses too."))
+    output_dir: str = field(default=str(RESULTS), metadata=explain("Where the JSON, CSV and PNG go."))
+
+
+def plan(flags: Flags) -> Job:
+    """Choose the cases; estimate how long they take."""
+    device = choose_device(flags.device)
+    planned = cases(device, flags.quick)
+    expected = len(planned) * SECONDS["quick" if flags.quick else "full"]
+    expected += COMPILE_SECONDS * sum(case.compiles for case in planned) * flags.compile
+    kind = "kernels" if device.type == "cuda" else "PyTorch references, at small sizes"
+
+    def measure(result: ResultFile, tell: Tell) -> None:
+        torch.manual_seed(0)
+        tell(0.0, "bandwidth and product rates")
+        dtypes = tuple({case.dtype for case in planned})
+        bench = Bench(device, dtypes, flags.compile, seconds=0.2 if flags.quick else 0.5)
+        result.content["rates"] = bench.rates()
+        for number, case in enumerate(planned):
+            tell(number / len(planned), f"{case.kernel}, {case.size}")
+            result.content["rows"] += bench.measure(case)
+            result.save()
+
+    return Job(
+        device,
+        measure,
+        seeds={"torch": 0},
+        announcement=f"{kind} on {device}: {len(planned)} cases, about {expected / 60:.1f} minutes (an estimate)",
+    )

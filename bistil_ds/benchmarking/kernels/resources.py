@@ -1,0 +1,75 @@
+"""What each Triton kernel's machine code needs, compiled ahead of time for GPUs that need not be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from bistil_kernels.compile import OPERATIONS, rows
+
+from bistil_ds.benchmarking.harness.benchmark import Content, Job, Tell
+from bistil_ds.benchmarking.harness.command import explain
+from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
+from bistil_ds.console.grid import Grid
+from bistil_ds.errors import InputError
+
+
+@dataclass
+class Flags:
+    """What a user may choose."""
+
+    quick: bool = field(default=False, metadata=explain("One or two forms of each launch configuration."))
+    output_dir: str = field(default=str(RESULTS), metadata=explain("Where the JSON and the whole table go."))
+
+
+def plan(flags: Flags) -> Job:
+    """Find Triton, which compiles."""
+    if find_spec("triton") is None:
+        raise InputError("the kernels' resources need Triton; pip install triton")
+
+    def measure(result: ResultFile, tell: Tell) -> None:
+        result.content["triton"] = version("triton")
+        for some in compiled_rows(not flags.quick, tell):
+            result.content["rows"] += some
+            result.save()
+
+    return Job(torch.device("meta"), measure)  # nothing is run
+
+
+def compiled_rows(every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]]:
+    """Compile the launch configurations of each operation; the rows of one operation at a time."""
+    for number, operation in enumerate(OPERATIONS):
+        tell(number / len(OPERATIONS), operation)
+        yield [{"operation": operation, **row} for row in rows(operation, every_form=every_form)]
+
+
+def resources_grids(content: Content) -> list[Grid]:
+    """Give one line for each operation and target; the whole table is beside the record."""
+    columns = ["operation, target", "compiles", "spill", "registers, most", "stack bytes, most", "shared KiB, most"]
+    grid = Grid("Resources of the Triton kernels", columns)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in content["rows"]:
+        groups.setdefault((row["operation"], row["target"]), []).append(row)
+    for (operation, target), some in groups.items():
+        most = [max(row[key] for row in some) for key in ("registers", "stack_bytes", "shared_bytes")]
+        cells = [len(some), sum(row["spills"] > 0 for row in some), most[0], most[1], f"{most[2] / 1024:.1f}"]
+        grid.rows.append([f"{operation}, {target}", *map(str, cells)])
+    grid.note = f"compiled with Triton {content['triton']}; registers a thread, shared bytes a program"
+    return [grid]
+
+
+def write_table(path: Path, content: Content) -> list[Path]:
+    """Write every row as Markdown beside the record at `path`."""
+    columns = list(dict.fromkeys(key for row in content["rows"] for key in row))
+    cells = [[str(row.get(key, "")) for key in columns] for row in content["rows"]]
+    grid = Grid("Every configuration", [name.replace("_", " ") for name in columns], cells)
+    note = f"Compiled with Triton {content['triton']}; registers a thread, shared bytes a program, wide moves:"
+    note += " global loads and stores of 16 bytes."
+    path = path.with_suffix(".md")
+    path.write_text(f"# Resources of the Triton kernels\n\n{note}\n\n{grid.markdown()}", encoding="utf-8")
+    return [path]

@@ -1,0 +1,1 @@
+"""Latency of models side by side."""

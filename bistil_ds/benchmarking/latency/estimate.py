@@ -1,0 +1,45 @@
+"""How long a latency run will take, before any model is built."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModel
+
+from bistil_ds.benchmarking.latency.measure import turn_size
+from bistil_ds.benchmarking.models.plan import MeasurementPlan
+from bistil_ds.benchmarking.models.shapes import config_of
+from bistil_ds.benchmarking.models.subject import LONG_CALL, InputCase, parameter_counts
+from bistil_ds.training.speed import matmul_rate
+
+START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # of a process, and of filling a model with random numbers
+WARM_UP, LONG_WARM_UP = 6, 3  # calls
+TEXT_LENGTH = 32
+
+
+def estimate_seconds(plan: MeasurementPlan) -> float:
+    """The time allowed, or what starting the models and the fewest rounds take where that is more.
+
+    From operations (two a parameter of the layers and a token) and the rate of a matrix product measured now; nothing
+    is known of how long a model takes to compile or to export.
+    """
+    counts = {label: _counts(name) for label, name in plan.names().items()}
+    rate = matmul_rate(plan.device, torch.float32)  # with all threads
+    starting = sum(START_SECONDS + SECONDS_PER_PARAMETER * found["parameters"] for found in counts.values())
+    most = max(case.threads for case in plan.cases)
+    least = 0.0
+    for case in plan.cases:
+        for found in counts.values():
+            call = _operations(found, case) / rate * most / case.threads
+            timed, untimed = turn_size(call)
+            warming = call * (LONG_WARM_UP if call > LONG_CALL else WARM_UP)
+            least += plan.fewest_rounds * (timed + untimed) * call + warming
+    return max(plan.seconds, len(plan.settings) * (starting + least))
+
+
+def _counts(name: str) -> dict[str, int]:
+    with torch.device("meta"):
+        return parameter_counts(AutoModel.from_config(config_of(name)))
+
+
+def _operations(counts: dict[str, int], case: InputCase) -> float:
+    return 2.0 * counts["encoder_parameters"] * case.batch * (case.length or TEXT_LENGTH)

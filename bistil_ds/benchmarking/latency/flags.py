@@ -1,0 +1,106 @@
+"""The flags of the latency benchmark, and the run they ask for.
+
+Without --model: XLM-R-base and mBERT, their students (every second or third layer; 30k and 60k tokens), DistilmBERT and
+multilingual MiniLM, by shape, with random weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from bistil_ds.benchmarking.harness.benchmark import Job
+from bistil_ds.benchmarking.harness.command import choose_device, explain
+from bistil_ds.benchmarking.harness.machine_state import all_threads
+from bistil_ds.benchmarking.harness.result_file import RESULTS
+from bistil_ds.benchmarking.latency.estimate import estimate_seconds
+from bistil_ds.benchmarking.latency.measure import measure
+from bistil_ds.benchmarking.models.engines import ENGINES
+from bistil_ds.benchmarking.models.plan import MeasurementPlan
+from bistil_ds.benchmarking.models.shapes import MBERT, check_models, default_names, student_name
+from bistil_ds.benchmarking.models.subject import InputCase
+from bistil_ds.errors import InputError
+from bistil_ds.text.text_files import read_texts
+
+INPUTS = {"small": ([1, 8], [128]), "full": ([1, 8, 32], [32, 128, 512])}
+DTYPES = ("float32", "bfloat16", "float16")
+TEXT_BATCHES = 50
+
+
+@dataclass
+class Flags:
+    """What a user may choose."""
+
+    model: list[str] = field(
+        default_factory=list,
+        metadata=explain("Names of ours, folders or hub ids; the first is the reference of unknown ones."),
+    )
+    grid: str = field(
+        default="small",
+        metadata=explain("small: batch 1, 8, length 128; full: batch 1, 8, 32, length 32, 128, 512.", INPUTS),
+    )
+    text_file: str | None = field(
+        default=None, metadata=explain("Sentences, one a line: real lengths; the models need tokenizers.")
+    )
+    engine: list[str] = field(
+        default_factory=lambda: ["eager"], metadata=explain(f"Any of {', '.join(ENGINES)}.", ENGINES)
+    )
+    compile: bool = field(default=False, metadata=explain("Measure torch.compile too."))
+    dtype: list[str] = field(
+        default_factory=lambda: ["float32"], metadata=explain(f"Any of {', '.join(DTYPES)}.", DTYPES)
+    )
+    threads: list[int] = field(default_factory=list, metadata=explain("CPU threads; 1 and all unless given."))
+    device: str | None = field(default=None, metadata=explain("cpu or cuda; a GPU where there is one."))
+    minutes: float = field(default=8.0, metadata=explain("Time for all, the models' starts included."))
+    seed: int = field(default=0, metadata=explain("Of the order in which models take turns."))
+    quick: bool = field(default=False, metadata=explain("mBERT and one student, one short input, under a minute."))
+    output_dir: str = field(default=str(RESULTS), metadata=explain("Where the result file and its picture go."))
+
+
+def plan_of(flags: Flags) -> MeasurementPlan:
+    """What the flags ask for; InputError where it cannot be measured."""
+    if not flags.minutes > 0:
+        raise InputError(f"--minutes {flags.minutes}: expected a number above 0")
+    if any(count < 1 for count in flags.threads):
+        raise InputError(f"--threads {min(flags.threads)}: expected at least 1")
+    device = choose_device(flags.device)
+    threads = flags.threads or sorted({1, all_threads()} if device.type == "cpu" else {all_threads()})
+    batches, lengths = INPUTS[flags.grid]
+    models, seconds = flags.model or default_names(), 60 * flags.minutes
+    if flags.quick:
+        models = flags.model or [MBERT, student_name(MBERT, 2, 30_000)]
+        batches, lengths, threads, seconds = [1], [32], threads[-1:], min(seconds, 20.0)
+    settings = [(engine, dtype) for dtype in flags.dtype for engine in [*flags.engine, *["compile"] * flags.compile]]
+    text: list[list[str]] = []
+    cases = [InputCase(batch, length, count) for count in threads for batch in batches for length in lengths]
+    if flags.text_file:
+        text = sentences(Path(flags.text_file), batches[-1])
+        cases = [InputCase(batches[-1], None, count) for count in threads]
+    check_models(models, max(lengths), tokenizers=bool(text))
+    return MeasurementPlan(
+        models, settings, cases, device, seconds, text=text, max_length=max(lengths), seed=flags.seed
+    )
+
+
+def sentences(path: Path, batch: int) -> list[list[str]]:
+    """The file's first texts in batches."""
+    texts = list(islice(read_texts(path, "text", "--text_file"), TEXT_BATCHES * batch))
+    if not texts:
+        raise InputError(f"--text_file {path}: holds no text")
+    return [texts[start : start + batch] for start in range(0, len(texts), batch)]
+
+
+def plan(flags: Flags) -> Job:
+    """Check the flags; estimate how long the run takes."""
+    wanted = plan_of(flags)
+    cases = len(wanted.settings) * len(wanted.cases)
+    slow_start = {engine for engine, _ in wanted.settings} - {"eager", "int8"}
+    beside = f"; preparing {', '.join(sorted(slow_start))} comes on top" if slow_start else ""
+    minutes = estimate_seconds(wanted) / 60
+    return Job(
+        wanted.device,
+        lambda result, tell: measure(wanted, result.content, tell, result.save),
+        seeds={"turns": flags.seed, "weights and tokens": 0},
+        announcement=f"{len(wanted.names())} models, {cases} cases: about {minutes:.1f} minutes{beside}",
+    )

@@ -1,0 +1,88 @@
+"""A latency result as tables: one for each input and way of running."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
+
+from bistil_ds.benchmarking.harness.benchmark import Content, Values
+from bistil_ds.benchmarking.harness.samples import interval_of
+from bistil_ds.benchmarking.models.plan import AGAIN
+from bistil_ds.benchmarking.models.rows import busy_note, case_of, case_text, milliseconds, noise, ratio_text
+from bistil_ds.console.grid import Grid
+
+
+def latency_grids(content: Mapping[str, Any]) -> list[Grid]:
+    """Milliseconds of a forward pass, tokens per second, and time over the reference's with its 95 % interval."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    grids = []
+    for row in content["rows"]:
+        if "unavailable" in row:
+            where = f", {case_text(row)}" if "batch" in row else ""
+            title = f"{row['engine']} {row['dtype']}{where}: unavailable"
+            grids.append(Grid(title, ["reason"], [[row["unavailable"]]]))
+        else:
+            groups.setdefault(case_of(row), []).append(row)
+    busy = busy_note(content)
+    return [_grid(rows, content.get("models", {}), busy) for rows in groups.values()] + grids
+
+
+def _grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, int]], busy: str) -> Grid:
+    first = rows[0]
+    text = "tokenisation" in first
+    columns = ["model", "M parameters", "p50 ms", "p90", "p99", "mean, 95 %", "tokens/s"]
+    columns.append(f"time / reference, {interval_of(len(first['seconds']))}")
+    shown = [row for row in rows if not row["control"]]
+    grid = Grid(f"{first['engine']} {first['dtype']}, {case_text(first)}", columns + ["tokenise ms"] * text)
+    for row in shown:
+        found = row["summary"]
+        cells = [row["model"], f"{models[row['model']]['parameters'] / 1e6:.0f}"]
+        cells += [milliseconds(found[name]) for name in ("p50", "p90", "p99")]
+        cells.append(f"{milliseconds(found['mean'])} ±{milliseconds(found['mean_high'] - found['mean'])}")
+        cells.append(f"{tokens(row) / found['mean']:,.0f}")
+        cells.append(ratio_text(row["ratio"]) if row["reference"] != row["model"] else "1")
+        if text:
+            cells.append(milliseconds(fmean(row["tokenisation"]["seconds"])))
+        grid.rows.append(cells)
+    grid.note = _note(rows) + busy
+    return grid
+
+
+def _note(rows: Sequence[Mapping[str, Any]]) -> str:
+    counts = sorted(row["summary"]["count"] for row in rows)
+    notes = [f"{len(rows[0]['seconds'])} rounds, {counts[0]} to {counts[-1]} calls a model"]
+    for row in rows:
+        if row["control"]:
+            notes.append(f"the same model twice, {row['model'].removesuffix(AGAIN)}: {ratio_text(row['ratio'])}")
+    if unsteady := [row["model"] for row in rows if not row["warm_up"]["stable"]]:
+        notes.append(f"not steady after warm-up: {', '.join(unsteady)}")
+    return "; ".join(notes)
+
+
+def tokens(row: Mapping[str, Any]) -> float:
+    """Real tokens in a call, in the mean; of text, each round takes the next batch."""
+    if row["length"]:
+        return float(row["batch"] * row["length"])
+    batches = row["tokenisation"]["tokens"]
+    return fmean(batches[round_ % len(batches)] for round_ in range(len(row["seconds"])))
+
+
+def latency_values(content: Content) -> Values:
+    """Seconds, and times over the reference's of the same round, which a machine that was slower does not change."""
+    found: Values = {}
+    cases = {(row["model"], _case(row)): row["seconds"] for row in content["rows"] if "seconds" in row}
+    noises = noise(content)
+    for row in content["rows"]:
+        if "seconds" not in row or row["control"]:
+            continue
+        name, rounds, twice = _case(row), row["seconds"], noises.get(case_of(row), 0.0)
+        found[row["model"], f"{name}, s"] = rounds, twice
+        if row["model"] != row["reference"]:
+            pairs = zip(rounds, cases[row["reference"], name])
+            found[row["model"], f"{name}, over its reference"] = [[median(a) / median(b)] for a, b in pairs], twice
+    return found
+
+
+def _case(row: Mapping[str, Any]) -> str:
+    return f"{row['engine']} {row['dtype']}, {case_text(row)}"

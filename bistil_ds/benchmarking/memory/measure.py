@@ -1,0 +1,139 @@
+"""What one model takes: parameters, its folder, the time to load it, and memory at inference and at a training step.
+
+Every stage is a process of its own; memory is counted from what the libraries alone take there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from bistil_ds.benchmarking.harness.benchmark import Tell
+from bistil_ds.benchmarking.harness.own_process import RemoteError, blame_flag, run_in_own_process
+from bistil_ds.benchmarking.harness.peak_memory import Peak, peak_in_own_process
+from bistil_ds.benchmarking.models.engines import make_runner
+from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, reference_of
+from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
+
+STAGES = ("inference", "training")
+BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # fp32 weight; gradient and AdamW's two moments
+
+
+@dataclass(frozen=True)
+class Input:
+    """Random tokens: sequences in a batch, tokens in each; the dtype of the weights; the device."""
+
+    batch: int
+    length: int
+    dtype: str
+    device: str
+
+
+def measure(models: Sequence[str], given: Input, content: dict[str, Any], tell: Tell, save: Callable[[], None]) -> None:
+    """Add a row for each model to a result file's content, saving it after each."""
+    for number, name in enumerate(models):
+
+        def part(done: int, what: str, number: int = number, name: str = name) -> None:
+            tell((number + done / 3) / len(models), f"{label_of(name)}: {what}")
+
+        row = model_row(name, given, part)
+        content["rows"].append({"model": label_of(name), "reference": label_of(reference_of(name, models)), **row})
+        save()
+
+
+def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> dict[str, Any]:
+    """One model. Bytes; `unavailable` with the reason in place of a stage that could not be measured."""
+    with tempfile.TemporaryDirectory() as work:
+        tell(0, "saving")
+        with blame_flag(f"--model {name}"):
+            row: dict[str, Any] = run_in_own_process(_save, name, work, given.dtype)
+        folder = name if Path(name).is_dir() else work
+        row |= {"folder_bytes": folder_bytes(Path(folder)), "load_seconds": []}
+        for done, stage in enumerate(STAGES, 1):
+            tell(done, stage)
+            needed = BYTES_A_PARAMETER[stage] * row["parameters"]
+            if given.device == "cpu" and psutil.virtual_memory().available < 1.2 * needed:
+                row[stage] = {"unavailable": f"needs more than {needed / 1e9:.1f} GB, which are not free"}
+                continue
+            try:
+                peak = peak_in_own_process(BUILDERS[stage], folder, given)
+            except RemoteError as error:
+                row[stage] = {"unavailable": str(error)}
+                continue
+            row["load_seconds"].append(peak.build_seconds)
+            row[stage] = stage_bytes(peak)
+    return row
+
+
+def stage_bytes(peak: Peak) -> dict[str, int | None]:
+    """Bytes beyond the libraries': with the model loaded, and at most while it ran."""
+    return {"loaded": peak.baseline - peak.empty, "peak": peak.peak - peak.empty, "reserved": peak.reserved}
+
+
+def folder_bytes(folder: Path) -> int:
+    """All files of a model folder itself, not of folders in it."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _save(name: str, folder: str, dtype: str) -> dict[str, int]:
+    """Count the parameters, and write the encoder where it has no folder of its own."""
+    _quiet()
+    model = load_encoder(name, getattr(torch, dtype))
+    if not Path(name).is_dir():
+        model.save_pretrained(folder)
+    return parameter_counts(model)
+
+
+def _inference(folder: str, given: Input) -> Callable[[], object]:
+    device = _ready(given)
+    model = _touch_weights(load_encoder(folder, getattr(torch, given.dtype)).to(device))
+    run = make_runner(model, "eager", device, torch.get_num_threads())
+    inputs = random_inputs(model.config.vocab_size, given.batch, given.length, device)
+    return lambda: run(inputs)
+
+
+def _training(folder: str, given: Input) -> Callable[[], object]:
+    """Forward, backward and AdamW over all parameters; the loss is a plain mean of squares."""
+    device = _ready(given)
+    model = _touch_weights(load_encoder(folder, getattr(torch, given.dtype)).to(device)).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    inputs = random_inputs(model.config.vocab_size, given.batch, given.length, device)
+
+    def step() -> None:
+        model(**inputs).last_hidden_state.float().square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _touch_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """With every weight read once: files are mapped, and what was never read is not in memory yet."""
+    for tensor in model.state_dict().values():
+        tensor.sum()
+    return model
+
+
+BUILDERS = {"inference": _inference, "training": _training}
+
+
+def _ready(given: Input) -> torch.device:
+    """The device, which is the current one from now on: its memory is what is counted."""
+    _quiet()
+    device = torch.device(given.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def _quiet() -> None:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

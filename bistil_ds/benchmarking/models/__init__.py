@@ -1,0 +1,1 @@
+"""The models that are compared, and one of them under measurement."""

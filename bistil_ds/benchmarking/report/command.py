@@ -1,0 +1,58 @@
+"""The report command: one page of all results, or two results side by side.
+
+Takes the newest result of each benchmark and machine. --compare A B sets two result files side by side instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bistil_ds.benchmarking.harness.command import explain, open_console, parse_flags
+from bistil_ds.benchmarking.harness.result_file import RESULTS, read_result
+from bistil_ds.benchmarking.report.comparison import compare
+from bistil_ds.benchmarking.report.gathering import gather
+from bistil_ds.benchmarking.report.page import html_page, markdown
+from bistil_ds.console import cli
+from bistil_ds.errors import InputError
+
+DESCRIPTION = "One page of everything that was measured: Markdown, and HTML with pictures that needs no other file."
+
+
+@dataclass
+class Flags:
+    """What a user may choose."""
+
+    results: str = field(default=str(RESULTS), metadata=explain("Folder of result files (and evaluation.json files)."))
+    compare: list[str] = field(default_factory=list, metadata=explain("Two result files of one benchmark."))
+    quick: bool = field(default=False, metadata=explain("Show results of quick runs too."))
+    output_dir: str | None = field(
+        default=None, metadata=explain("Where report.md and report.html go; the results' folder.")
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return cli.run(lambda: run(parse_flags(argv, Flags, DESCRIPTION)))
+
+
+def run(flags: Flags) -> None:
+    """Compare two files, or write the pages."""
+    if flags.compare:
+        if len(flags.compare) != 2:
+            raise InputError(f"--compare: expected two result files, found {len(flags.compare)}")
+        first, second = (read_result(Path(name)) for name in flags.compare)
+        open_console().print(compare(first, second).rich())
+        return
+    results, left_out = gather(Path(flags.results), quick=flags.quick)
+    folder = Path(flags.output_dir or flags.results)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.md").write_text(markdown(results, left_out), encoding="utf-8")
+        (folder / "report.html").write_text(html_page(results, left_out), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--output_dir {folder}: cannot be written ({error.strerror})") from None
+    for line in [*(f"shown: {result.path.name}" for result in results), *(f"left out: {line}" for line in left_out)]:
+        print(line)
+    print(f"pages: {folder / 'report.md'} {folder / 'report.html'}")

@@ -1,0 +1,58 @@
+"""Two result files of one benchmark side by side: what changed, and what is inside the noise."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from bistil_ds.benchmarking.harness.benchmark import Content
+from bistil_ds.benchmarking.harness.samples import Rounds, unpaired_ratio
+from bistil_ds.benchmarking.models.rows import busy_note, ratio_text
+from bistil_ds.benchmarking.registry import BENCHMARKS
+from bistil_ds.console.grid import Grid
+from bistil_ds.errors import InputError
+
+SAME = ("device", "hardware", "versions", "threads")
+
+
+def compare(first: Content, second: Content) -> Grid:
+    """The second over the first for everything both measured. The less of each, the better.
+
+    The interval is resampled from the rounds of both files, and widened by how far the same model twice came out in
+    that case in either. Where a file has one value only, nothing is known of its noise, and the table says so.
+
+    Raises:
+        InputError: they are of different benchmarks, of one that is not compared, or have nothing in common.
+    """
+    kind = first["benchmark"]
+    if second["benchmark"] != kind:
+        raise InputError(f"--compare: {kind} and {second['benchmark']} cannot be compared; give two files of one")
+    values = BENCHMARKS[kind].values if kind in BENCHMARKS else None
+    if values is None:
+        compared = ", ".join(name for name, each in BENCHMARKS.items() if each.values)
+        raise InputError(f"--compare: results of {kind} are not compared; give two of {compared}")
+    ours, theirs = values(first), values(second)
+    common = [key for key in ours if key in theirs]
+    if not common:
+        raise InputError("--compare: the two files have no model and case in common")
+    columns = ["model", "case", "first", "second", "ratio, 95 %", ""]
+    grid = Grid(f"{kind.capitalize()}: the second over the first", columns)
+    spreads = []
+    for model, case in common:
+        (a, noise_a), (b, noise_b) = ours[model, case], theirs[model, case]
+        spreads.append(max(noise_a, noise_b))
+        ratio = unpaired_ratio(b, a)
+        single = max(len(a), len(b)) == 1
+        shown = f"{ratio.median:.3f}" if single else ratio_text(vars(ratio))
+        verdict = "one value each: noise unknown" if single and ratio.median != 1 else ratio.verdict(spreads[-1])
+        grid.rows.append([model, case, _middle(a), _middle(b), shown, verdict])
+    notes = [f"widened by up to {100 * max(spreads):.1f} %, the same model twice"] if any(spreads) else []
+    notes += [f"{name} differ" for name in SAME if first.get(name) != second.get(name)]
+    notes += [f"{which}{note}" for which, each in (("first", first), ("second", second)) if (note := busy_note(each))]
+    missing = len(set(ours) ^ set(theirs))
+    notes += [f"{missing} measurements are in one file only"] if missing else []
+    grid.note = "; ".join(notes)
+    return grid
+
+
+def _middle(rounds: Rounds) -> str:
+    return f"{median(median(one) for one in rounds):.4g}"

@@ -1,0 +1,80 @@
+"""Which results a report shows: the newest of each benchmark, machine and choice of flags, and how each is drawn."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bistil_ds.benchmarking.harness.benchmark import Benchmark, Content
+from bistil_ds.benchmarking.harness.result_file import read_result
+from bistil_ds.benchmarking.registry import BENCHMARKS
+from bistil_ds.errors import InputError
+
+SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")
+TIME = re.compile(r"-\d{8}(-\d{6})?$")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """One result file."""
+
+    path: Path
+    benchmark: str
+    content: Content
+
+    @property
+    def entry(self) -> Benchmark:
+        """How it is shown."""
+        return BENCHMARKS[self.benchmark]
+
+
+def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[str]]:
+    """The newest results in `folder`, in the order of the registry; and what was left out.
+
+    One replaces another of the same benchmark, machine and flags; a seed or a time allowed makes no other.
+
+    Args:
+        quick: also results of quick runs.
+
+    Raises:
+        InputError: there is no such folder, or nothing to show in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--results {folder}: there is no such folder; run a benchmark first, or give its folder")
+    newest: dict[tuple[str, str, str], Gathered] = {}
+    left_out = []
+    for path in sorted(folder.glob("*.json"), key=_age):
+        found = read(path)
+        if found is None:
+            left_out.append(f"{path.name}: not a result that is drawn here")
+        elif found.content.get("arguments", {}).get("quick") and not quick:
+            left_out.append(f"{path.name}: a quick run")
+        else:
+            flags = {k: v for k, v in found.content.get("arguments", {}).items() if k not in SAME_RUN}
+            key = (found.benchmark, TIME.sub("", path.stem), json.dumps(flags, sort_keys=True))
+            if key in newest:
+                left_out.append(f"{newest[key].path.name}: there is a newer one")
+            newest[key] = found
+    if not newest:
+        raise InputError(f"--results {folder}: holds no result to show; run benchmarks/latency.py first")
+    order = list(BENCHMARKS)
+    return sorted(newest.values(), key=lambda each: (order.index(each.benchmark), each.path.name)), left_out
+
+
+def read(path: Path) -> Gathered | None:
+    """Read a record of any benchmark, or an evaluation of `evaluate.py`; None for any other JSON."""
+    try:
+        content = read_result(path)
+        found = Gathered(path, content["benchmark"], content)
+        found.entry.tables(found.content)
+    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # of another time or hand
+        return None
+    return found
+
+
+def _age(path: Path) -> tuple[str, str]:
+    """Sorts by the time in the name; a name without one is its own newest."""
+    found = TIME.search(path.stem)
+    return (found[0] if found else "", path.name)

@@ -1,0 +1,50 @@
+"""The one skeleton of all benchmark commands: flags → plan → record → measure → tables, pictures and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.console import cli
+
+
+def command_of(name: str) -> Callable[..., int]:
+    """Give the `main(argv=None)` of a script in `benchmarks/`; it returns the exit code.
+
+    The registry is imported when `main` is called: processes that a benchmark starts import the script again, and are
+    not to pay for all the other benchmarks.
+    """
+    return partial(main, name)
+
+
+def main(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark `name` with the flags in `argv`, else those of the command line.
+
+    Returns:
+        0; 1 where the benchmark calls a row a failure; 2 for bad input; 130 after Ctrl-C.
+    """
+    failures: list[str] = []
+    code = cli.run(lambda: failures.extend(run(name, argv)))
+    for line in failures:
+        print(f"failed: {line}", flush=True)
+    return code or int(bool(failures))
+
+
+def run(name: str, argv: Sequence[str] | None) -> Sequence[str]:
+    """Measure, record, show; return what failed."""
+    from bistil_ds.benchmarking.harness.command import parse_flags, show_result
+    from bistil_ds.benchmarking.harness.result_file import ResultFile
+    from bistil_ds.benchmarking.registry import BENCHMARKS
+
+    benchmark = BENCHMARKS[name]
+    flags: Any = parse_flags(argv, benchmark.flags, benchmark.description)
+    job = benchmark.plan(flags)
+    result = ResultFile(Path(flags.output_dir), name, job.device, asdict(flags), job.seeds)
+    if job.announcement:
+        print(job.announcement, flush=True)
+    with show_result(result, benchmark, job.bar) as tell:
+        job.measure(result, tell)
+    return benchmark.failures(result.content)

@@ -1,0 +1,1 @@
+"""What phase 1 needs on many GPUs: computed, and checked on this machine."""

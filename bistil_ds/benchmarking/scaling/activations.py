@@ -1,0 +1,45 @@
+"""What a phase-1 step keeps for backward, counted on models without weights: nothing is computed or allocated."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bistil_ds.benchmarking.flops.count import shape_of
+from bistil_ds.benchmarking.training_step.ways import Steps
+
+
+def saved_bytes(student: str, teacher: str, batch: int, length: int, dtype: torch.dtype = torch.bfloat16) -> int:
+    """Bytes that autograd holds at the end of the student's forward pass and losses, beside weights.
+
+    Attention maps, [.., T, T], are left out: fused attention keeps none. Added are the teacher's aligned states,
+    queries and keys, which wait for the losses.
+    """
+    models = [shape_of(name).to(dtype) for name in (student, teacher)]
+    inputs = {"input_ids": torch.zeros(batch, length, dtype=torch.int64, device="meta")}
+    steps = Steps(models[0].train(), models[1], inputs)
+    layers, width = models[0].config.num_hidden_layers, models[1].config.hidden_size
+    waiting = (3 * layers + 1) * batch * length * width * dtype.itemsize
+    return _saved(steps, models[0]) + waiting
+
+
+def _saved(steps: Steps, model: nn.Module) -> int:
+    """Storages, each once, that are no parameter's."""
+    weights = {_identity(parameter) for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}
+    length = steps.inputs["input_ids"].shape[1]
+
+    def pack(tensor: Tensor) -> Tensor:
+        if _identity(tensor) not in weights and tuple(tensor.shape[-2:]) != (length, length):
+            kept[_identity(tensor)] = tensor  # held, so that no other storage takes its place
+        return tensor
+
+    way = steps.way("ours")
+    way.prepare()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        steps.distiller(steps.student, steps.inputs)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _identity(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)

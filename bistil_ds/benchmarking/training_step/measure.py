@@ -1,0 +1,115 @@
+"""Tokens per second and peak memory of a training step, beside its floor and the published way done plainly."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values, parts_of
+from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
+from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_turns
+from bistil_ds.benchmarking.training_step.teachers import cheaper_teacher, cost_in_the_loss
+from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, random_steps, single_step
+from bistil_ds.console.grid import Grid
+from bistil_ds.training.speed import matmul_rate, training_flops
+
+MiB = 2**20
+
+
+def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, tell: Tell) -> dict[str, Any]:
+    """Time of the three ways, interleaved, and with `memory` each way's peak; ratios are to the floor."""
+    steps = random_steps(shape, device)
+    ways = {name: steps.way(name) for name in WAYS}
+    before = matmul_rate(device, torch.float32)
+    result = _timed(ways, "floor", shape, rounds, device, parts_of(tell, 2)[0] if memory else tell)
+    peak_rate = max(before, matmul_rate(device, torch.float32))
+    for row in result.values():
+        row["mfu"] = row["tokens_per_second"] * training_flops(steps.student, steps.teacher, shape.length) / peak_rate
+    del steps, ways
+    if memory:
+        peaks = {}
+        for number, name in enumerate(WAYS):
+            tell(0.5 + 0.5 * number / len(WAYS), f"memory, length {shape.length}: {name}")
+            peaks[name] = peak_in_own_process(single_step, name, shape, str(device))
+        floor = peaks["floor"]
+        for name, peak in peaks.items():
+            result[name]["peak_mib"], result[name]["baseline_mib"] = peak.peak / MiB, peak.baseline / MiB
+            result[name]["memory_ratio"] = peak.peak / floor.peak
+            result[name]["memory_ratio_above_baseline"] = (peak.peak - peak.baseline) / (floor.peak - floor.baseline)
+    return result
+
+
+def compare_teachers(
+    names: Sequence[str], shape: Shape, rounds: int, device: torch.device, tell: Tell
+) -> dict[str, Any]:
+    """Time of our step with cheaper teachers; ratios are to our step with the fp32 one."""
+    steps = random_steps(shape, device)
+    ways = {"float32": steps.way("ours")}
+    ways |= {name: steps.with_teacher(*cheaper_teacher(name, steps.teacher)) for name in names}
+    return _timed(ways, "float32", shape, rounds, device, tell)
+
+
+def compare_costs(
+    names: Iterable[str],
+    student: PreTrainedModel,
+    layer_map: list[int],
+    teacher: PreTrainedModel,
+    inputs: dict[str, Tensor],
+) -> dict[str, Any]:
+    """What each cheaper teacher changes in the losses and gradients of one batch."""
+    return {name: asdict(cost_in_the_loss(student, layer_map, teacher, name, inputs)) for name in names}
+
+
+def _timed(
+    ways: Mapping[str, Way], reference: str, shape: Shape, rounds: int, device: torch.device, tell: Tell
+) -> dict[str, Any]:
+    whole, done = (rounds + 1) * len(ways), 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        tell(done / whole, f"time, length {shape.length}")
+
+    seconds = time_in_turns(ways, rounds, device, advance)
+    tokens = shape.batch * shape.length
+    return {
+        name: {
+            "seconds": samples,
+            "tokens_per_second": tokens / statistics.median(samples),
+            "time_ratio": paired_ratio(samples, seconds[reference]),
+        }
+        for name, samples in seconds.items()
+    }
+
+
+def grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Grid:
+    """A table: one row a way, one column a number."""
+    columns = list(
+        dict.fromkeys(key for row in rows.values() for key, value in row.items() if isinstance(value, float))
+    )
+    cells = [[name, *(_number(row[key]) if key in row else "" for key in columns)] for name, row in rows.items()]
+    return Grid(title, ["", *(column.replace("_", " ") for column in columns)], cells)
+
+
+def throughput_grids(content: Content) -> list[Grid]:
+    """A table for each group of rows."""
+    groups: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in content["rows"]:
+        groups.setdefault(row["table"], {})[row["way"]] = row
+    return [grid(title, rows) for title, rows in groups.items()]
+
+
+def throughput_values(content: Content) -> Values:
+    """Give the seconds a step of each way."""
+    timed = [row for row in content["rows"] if "seconds" in row]
+    return {(row["way"], f"{row['table']}, s"): ([[one] for one in row["seconds"]], 0.0) for row in timed}
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) > 100 else f"{value:.4g}"

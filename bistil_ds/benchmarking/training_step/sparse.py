@@ -1,0 +1,148 @@
+"""One step of sparse training beside one of dense fine-tuning: seconds, peak memory, optimizer state, bytes reduced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import BertConfig, BertForTokenClassification
+
+from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values
+from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
+from bistil_ds.benchmarking.harness.samples import ratio
+from bistil_ds.benchmarking.harness.timing import Way, time_in_turns
+from bistil_ds.console.grid import Grid
+from bistil_ds.sparse import attach, maskable_count, random_entries
+from bistil_ds.sparse.maskable import entries_to_train
+
+MiB = 2**20
+DENSE = "dense"
+MEMORY_STEPS = 3
+
+
+@dataclass(frozen=True)
+class StudentShape:
+    """A student of mBERT's width, by default of half its layers on a trimmed vocabulary, and its batch."""
+
+    batch: int = 8
+    length: int = 128
+    layers: int = 6
+    width: int = 768
+    heads: int = 12
+    vocabulary: int = 34_414
+
+
+class TrainingStep:
+    """A tagger of random weights and everything a step of it needs, all gradients of one step included.
+
+    Args:
+        density: share of the base model that trains, at random places (what a step costs depends on their number);
+            None: everything does.
+    """
+
+    def __init__(self, shape: StudentShape, density: float | None, device: str) -> None:
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=shape.vocabulary,
+            hidden_size=shape.width,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            intermediate_size=4 * shape.width,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            num_labels=9,
+        )
+        self.model = BertForTokenClassification(config).to(device).train()
+        self.deltas = None
+        if density is not None:
+            k = entries_to_train(density, None, maskable_count(self.model))
+            self.deltas = attach(self.model, random_entries(self.model, k, seed=0))
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, 5e-5, weight_decay=0.0)
+        ids_BT = torch.randint(shape.vocabulary, (shape.batch, shape.length), device=device)
+        self.inputs: dict[str, Tensor] = {"input_ids": ids_BT, "labels": ids_BT % 9}
+
+    def __call__(self) -> None:
+        """Forward, backward, clipping, update, and the weights written."""
+        self.optimizer.zero_grad()
+        self.model(**self.inputs).loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        if self.deltas is not None:
+            self.deltas.write()
+
+    def state_bytes(self) -> int:
+        """Of the optimizer's moments, after a step."""
+        states = self.optimizer.state.values()
+        return sum(state[name].nbytes for state in states for name in ("exp_avg", "exp_avg_sq"))
+
+    def gradient_bytes(self) -> int:
+        """What data-parallel ranks reduce once a step: every gradient there is."""
+        return sum(p.grad.nbytes for p in self.trained if p.grad is not None)
+
+
+def measure(
+    shape: StudentShape, densities: Sequence[float], rounds: int, device: torch.device, rows: list[Any], tell: Tell
+) -> None:
+    """A row a way; ratios are to the dense step of the same round."""
+    ways: dict[str, float | None] = {DENSE: None, **{f"{density:g}": density for density in densities}}
+    steps = {name: TrainingStep(shape, density, str(device)) for name, density in ways.items()}
+    total, done = (rounds + 1) * len(ways) + 2 * len(ways), 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        tell(done / total, "steps")
+
+    seconds = time_in_turns({name: Way(step) for name, step in steps.items()}, rounds, device, advance)
+    counted = {
+        name: {
+            "trained": sum(p.numel() for p in step.trained),
+            "state_bytes": step.state_bytes(),
+            "reduced_bytes": step.gradient_bytes(),
+        }
+        for name, step in steps.items()
+    }
+    del steps
+    for name, density in ways.items():
+        peak = peak_in_own_process(TrainingStep, shape, density, str(device), steps=MEMORY_STEPS)
+        tell((done := done + 2) / total, "memory")
+        rows.append(
+            {
+                "way": name,
+                "seconds": seconds[name],
+                **vars(ratio([[s] for s in seconds[name]], [[s] for s in seconds[DENSE]])),
+                **counted[name],
+                "peak_bytes": peak.peak - peak.empty,
+            }
+        )
+
+
+def sparse_grids(content: Content) -> list[Grid]:
+    """In brackets the share of dense training's."""
+    given = content["arguments"]
+    columns = ["training", "seconds", "over dense", "peak MiB", "state MiB", "reduced MiB"]
+    grid = Grid(f"A training step, batch {given['batch']}, length {given['length']}, {content['device']}", columns)
+    rows = content["rows"]
+    for row in rows:
+        cells = [f"{row[key] / MiB:.1f} ({row[key] / rows[0][key]:.3f})" for key in ("peak_bytes", "state_bytes")]
+        reduced = f"{row['reduced_bytes'] / MiB:.1f} ({row['reduced_bytes'] / rows[0]['reduced_bytes']:.3f})"
+        speed = [f"{median(row['seconds']):.3f}", f"{row['median']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"]
+        name = row["way"] if row["way"] == DENSE else f"{100 * float(row['way']):g} %"
+        grid.rows.append([name, *speed, *cells, reduced])
+    grid.note = (
+        "peak: beyond what the libraries take; reduced: bytes of the gradients two or more ranks reduce once a step, "
+        "from their shapes (tests/tuning/test_zero_sparse.py counts them on two ranks); state: both moments"
+    )
+    return [grid]
+
+
+def sparse_values(content: Content) -> Values:
+    """Give the seconds of each way's steps."""
+    given = content["arguments"]
+    case = f"batch {given['batch']}, length {given['length']}, s"
+    return {(row["way"], case): ([[one] for one in row["seconds"]], 0.0) for row in content["rows"]}

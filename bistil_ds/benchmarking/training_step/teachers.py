@@ -1,0 +1,61 @@
+"""Cheaper teachers: what they buy in time, and what they cost in the loss.
+
+Each is made from the fp32 teacher and stands in its place; the student and the losses stay in fp32.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from bistil_ds.benchmarking.models.engines import int8_matrices
+from bistil_ds.distillation.distiller import Distiller
+
+VARIANTS = ("bfloat16", "int8", "compiled")
+
+
+def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedModel, nn.Module | None]:
+    """(the teacher, what to call for it if not itself): in bf16, with dynamic int8 linear layers (CPU), or compiled."""
+    other = copy.deepcopy(teacher)
+    if name == "bfloat16":
+        return other.to(torch.bfloat16), None
+    if name == "compiled":
+        return other, torch.compile(other)  # type: ignore[return-value]
+    int8_matrices(other.base_model.encoder)
+    return other, None
+
+
+@dataclass
+class Cost:
+    """How a cheaper teacher's loss differs from the fp32 teacher's on the same batch."""
+
+    hidden: float  # relative difference of the mean term
+    attention: float
+    gradient_cosine: float  # over all student parameters
+    gradient_difference: float  # |g − g₀| / |g₀|
+
+
+def cost_in_the_loss(
+    student: PreTrainedModel, layer_map: list[int], teacher: PreTrainedModel, name: str, inputs: dict[str, Tensor]
+) -> Cost:
+    """Terms and gradients of one batch with the cheaper teacher against those with the fp32 one."""
+    results = []
+    for model, run in ((teacher, None), cheaper_teacher(name, teacher)):
+        student.zero_grad(set_to_none=True)
+        terms = Distiller(student, model, layer_map, run_teacher=run)(student, inputs)
+        terms.total.backward()
+        gradient = torch.cat([p.grad.flatten().double() for p in student.parameters() if p.grad is not None])
+        assert terms.hidden is not None
+        assert terms.attention is not None
+        results.append((terms.hidden.mean().item(), terms.attention.mean().item(), gradient))
+    (hidden_0, attention_0, gradient_0), (hidden, attention, gradient) = results
+    return Cost(
+        hidden / hidden_0 - 1,
+        attention / attention_0 - 1,
+        float(torch.cosine_similarity(gradient, gradient_0, dim=0)),
+        float((gradient - gradient_0).norm() / gradient_0.norm()),
+    )

@@ -1,0 +1,134 @@
+"""One training step of phase 1 in three ways: without any distillation loss, as published, and ours.
+
+B sequences, T tokens; a student of half the teacher's layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
+
+from bistil_ds.benchmarking.harness.timing import Way
+from bistil_ds.distillation.distiller import Distiller
+
+WAYS = ("floor", "eager", "ours")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained on what: mBERT's encoder by default, on a trimmed vocabulary (its size costs memory only)."""
+
+    length: int
+    batch: int = 8
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    vocabulary: int = 30_000
+
+    def model(self, layers: int, device: torch.device) -> BertForMaskedLM:
+        """A BERT of this shape, random weights, no dropout, fp32."""
+        config = BertConfig(
+            vocab_size=self.vocabulary,
+            hidden_size=self.width,
+            num_hidden_layers=layers,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.width,
+            max_position_embeddings=max(512, self.length),
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+        return BertForMaskedLM(config).to(device)
+
+    def inputs(self, device: torch.device) -> dict[str, Tensor]:
+        """A packed batch of random tokens: every one real."""
+        return {"input_ids": torch.randint(self.vocabulary, (self.batch, self.length), device=device)}
+
+
+class Steps:
+    """The ways on one pair of models, so that they share weights, memory and everything else but what they measure."""
+
+    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
+        self.student, self.teacher, self.inputs = student, teacher, inputs
+        factor = teacher.config.num_hidden_layers // student.config.num_hidden_layers
+        self.layer_map = [(i + 1) * factor - 1 for i in range(student.config.num_hidden_layers)]
+        self.distiller = Distiller(student, teacher, self.layer_map)
+        self.recording = student.config._attn_implementation
+        self.encoder: nn.Module = student.base_model  # what the ways without a distiller run
+        self.trained: nn.Module = student
+        self.learn: Callable[[Tensor], object] = Tensor.backward
+
+    def under(self, wrapped: Any) -> None:
+        """Run the student as a DeepSpeed engine around its encoder does, each step with its update."""
+        self.encoder = self.trained = wrapped
+
+        def learn(loss: Tensor) -> None:
+            wrapped.backward(loss)
+            wrapped.step()
+
+        self.learn = learn
+
+    def way(self, name: str) -> Way:
+        """`floor`, `eager` or `ours`."""
+        attention = {"floor": "sdpa", "eager": "eager", "ours": self.recording}[name]
+        return Way(getattr(self, name), lambda: self._prepare(attention))
+
+    def with_teacher(self, teacher: PreTrainedModel, run_teacher: nn.Module | None = None) -> Way:
+        """Ours with another teacher in place of this one."""
+        distiller = Distiller(self.student, teacher, self.layer_map, run_teacher=run_teacher)
+        return Way(lambda: self._distil(distiller), lambda: self._prepare(self.recording))
+
+    def _prepare(self, attention: str) -> None:
+        self.student.zero_grad(set_to_none=True)
+        self.student.set_attn_implementation(attention)
+        self.teacher.set_attn_implementation(attention)
+
+    def floor(self) -> None:
+        """Teacher forward, student forward and backward, no distillation loss."""
+        with torch.no_grad():
+            self.teacher.base_model(**self.inputs)
+        self.learn(self.encoder(**self.inputs).last_hidden_state.mean())
+
+    def eager(self) -> None:
+        """As published: whole maps from eager attention, entries selected with a boolean mask, an MSE a layer."""
+        wanted: dict[str, Any] = {"output_attentions": True, "output_hidden_states": True}
+        with torch.no_grad():
+            teacher = self.teacher.base_model(**self.inputs, **wanted)
+        student = self.encoder(**self.inputs, **wanted)
+        maps = []
+        for student_map, layer in zip(student.attentions, self.layer_map):
+            teacher_map = teacher.attentions[layer]
+            real = teacher_map != 0
+            maps.append(nn.functional.mse_loss(student_map.masked_select(real), teacher_map.masked_select(real)))
+        targets = [teacher.hidden_states[i] for i in (0, *(layer + 1 for layer in self.layer_map))]
+        states = [nn.functional.mse_loss(s, t) for s, t in zip(student.hidden_states, targets)]
+        self.learn(torch.stack(maps).mean() + torch.stack(states).mean())
+
+    def ours(self) -> None:
+        """What phase 1 runs."""
+        self._distil(self.distiller)
+
+    def _distil(self, distiller: Distiller) -> None:
+        self.learn(distiller(self.trained, self.inputs).total)
+
+
+def random_steps(shape: Shape, device: torch.device) -> Steps:
+    """Steps on models of random weights: enough for time and memory."""
+    torch.manual_seed(0)
+    student, teacher = shape.model(shape.layers // 2, device), shape.model(shape.layers, device)
+    return Steps(student.train(), teacher.eval(), shape.inputs(device))
+
+
+def single_step(name: str, shape: Shape, device: str) -> Callable[[], None]:
+    """One way alone, for a process that measures its memory."""
+    way = random_steps(shape, torch.device(device)).way(name)
+
+    def step() -> None:
+        way.prepare()
+        way.step()
+
+    return step

@@ -1,0 +1,1 @@
+"""Zero-shot transfer on real data, by the commands a user types."""

@@ -1,0 +1,92 @@
+"""The flags of the transfer benchmark, and the run they ask for.
+
+    python benchmarks/transfer.py --mmt MODEL --data FOLDER --languages tr ha --tasks pos ner --output_dir runs/transfer
+
+Without --mmt and --data it runs on the embedded sample.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from bistil_ds.benchmarking.harness.benchmark import Job, Tell
+from bistil_ds.benchmarking.harness.command import explain
+from bistil_ds.benchmarking.harness.result_file import ResultFile
+from bistil_ds.benchmarking.transfer.on_sample import SAMPLE_SETTINGS, link_sample
+from bistil_ds.benchmarking.transfer.pipeline import MODELS, Transfer
+from bistil_ds.errors import InputError
+from bistil_ds.sample import sample_mmt
+
+SETTINGS = Path(__file__).with_name("settings.yaml")
+QUICK_STEPS, QUICK_MODELS = 4, ["k2"]
+
+
+@dataclass
+class Flags:
+    """What a user may choose."""
+
+    mmt: str | None = field(default=None, metadata=explain("Folder or hub id of the multilingual model."))
+    data: str | None = field(default=None, metadata=explain("Folder that the paths of the settings are relative to."))
+    languages: list[str] = field(default_factory=list, metadata=explain("Target languages."))
+    tasks: list[str] = field(
+        default_factory=list, metadata=explain("Tasks of the settings; pos, dp and ner unless given.")
+    )
+    models: list[str] = field(
+        default_factory=lambda: list(MODELS), metadata=explain("Models beside the teacher.", MODELS)
+    )
+    settings: str = field(default=str(SETTINGS), metadata=explain("YAML with every command's settings."))
+    quick: bool = field(default=False, metadata=explain("One student, a few steps of each training."))
+    output_dir: str = field(default="runs/transfer", metadata=explain("Folder of all runs and of the record."))
+
+
+def plan(flags: Flags) -> Job:
+    """Check that the settings have data for every language and task."""
+    if bool(flags.mmt) != bool(flags.data):
+        raise InputError("--mmt and --data go together; without both, the embedded sample is used")
+    settings = yaml.safe_load(Path(flags.settings).read_text(encoding="utf-8")) if flags.data else SAMPLE_SETTINGS
+    named = flags.settings if flags.data else "the embedded sample"
+    tests = {task: set(found["test"]) - {"en"} for task, found in settings["tasks"].items()}
+    tasks = flags.tasks or [task for task in ("pos", "dp", "ner") if task in tests]
+    languages = flags.languages or sorted(set().union(*tests.values()) if not flags.data else ())
+    if unknown := [task for task in tasks if task not in tests]:
+        raise InputError(f"--tasks {unknown[0]}: {named} has {', '.join(tests)}")
+    if not languages:
+        raise InputError("--languages missing: give target languages")
+    for language in languages:
+        if not any(language in tests[task] for task in tasks):
+            raise InputError(f"--languages {language}: {named} has no test data for it in these tasks")
+    pairs = [(task, language) for task in tasks for language in languages if language in tests[task]]
+    if flags.quick:
+        flags.models, settings = QUICK_MODELS, shortened(settings)
+
+    def measure(result: ResultFile, tell: Tell) -> None:
+        folder = Path(flags.output_dir)
+        data = Path(flags.data) if flags.data else link_sample(folder / "data")
+        steps = Transfer(flags.mmt or str(sample_mmt()), data, folder, settings)
+        try:
+            for task, language in pairs:
+                found = steps.evaluate(task, language, flags.models) / "evaluation.json"
+                evaluation = json.loads(found.read_text(encoding="utf-8"))
+                result.content["rows"].append({"target": language, **evaluation})
+                result.save()
+        except subprocess.CalledProcessError as error:  # the command has said why
+            raise SystemExit(error.returncode) from None
+
+    return Job(torch.device("cpu"), measure, bar=False)
+
+
+def shortened(settings: Any) -> Any:
+    """Give the same settings with at most a few steps of everything."""
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        name: min(value, QUICK_STEPS) if name.endswith("steps") else shortened(value)
+        for name, value in settings.items()
+    }

@@ -1,0 +1,89 @@
+"""Evaluations as tables and pictures: scores by language, and quality against size and speed.
+
+A row of the record is what `evaluate.py` writes for one task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bistil_ds.benchmarking.harness.benchmark import Content
+from bistil_ds.benchmarking.harness.plots import Plot, Points
+from bistil_ds.console.grid import Grid
+
+LABELS = {  # for a reader who does not know the flags
+    "k2": "student, every 2nd layer",
+    "k3": "student, every 3rd layer",
+    "dense": "student, tuned densely",
+    "unphased": "student without phase 1",
+    "scratch": "bilingual model from scratch",
+}
+
+
+def transfer_grids(content: Content) -> list[Grid]:
+    """Give a table for each task and language."""
+    return [quality_grid(row) for row in content["rows"]]
+
+
+def transfer_plots(content: Content) -> list[Plot]:
+    """Give two pictures for each task and language that has more than two models."""
+    return [plot for row in content["rows"] for plot in quality_plots(row)]
+
+
+def quality_grid(content: Mapping[str, Any]) -> Grid:
+    """Show the task's main metric of each model in each language, with its interval, and parameters and speed."""
+    metric, languages = content["metric"], list(content["test_sets"])
+    grid = Grid(
+        f"Quality, {content['task']} ({metric})", ["model", "M parameters", "examples/s", *languages, "average"]
+    )
+    for name, model in content["models"].items():
+        cells = [f"{model['parameters'] / 1e6:.1f}", f"{model['examples_per_second'] or 0:.1f}"]
+        cells += [_score(model["languages"].get(language, {}), metric) for language in languages]
+        grid.rows.append([_label(name, content), *cells, _score(model["macro_average"], metric)])
+    grid.note = "in brackets: 95 % interval over examples; speed as busy as the machine was at the evaluation"
+    return grid
+
+
+def quality_plots(content: Mapping[str, Any]) -> list[Plot]:
+    """The average over languages against speed and against size, all over the reference's, which is at (1, 1).
+
+    None of two models alone: the table says as much.
+    """
+    models, metric = content["models"], content["metric"]
+    reference = models.get(content["reference"]) or next(iter(models.values()), None)
+    best = _value(reference, metric) if reference else None
+    plots: list[Plot] = []
+    for key, label in (
+        ("examples_per_second", "speed over the reference's"),
+        ("parameters", "parameters over the reference's"),
+    ):
+        points = {}
+        for name, model in models.items():
+            score = _value(model, metric)
+            if score is not None and best and reference and model[key] and reference[key]:
+                points[_label(name, content)] = (model[key] / reference[key], score / best)
+        if len(points) > 2:
+            languages = ", ".join(content["test_sets"])
+            title = f"{content['task']}, average of {languages}: quality against {label.split()[0]}"
+            plots.append(Points(title, label, f"{metric} over the reference's", points))
+    return plots
+
+
+def _label(name: str, content: Mapping[str, Any]) -> str:
+    """Give the words for a model of the transfer benchmark; other evaluations name their own models."""
+    return LABELS.get(name, name) if set(content["models"]) <= {"teacher", *LABELS} else name
+
+
+def _value(model: Mapping[str, Any], metric: str) -> float | None:
+    """The average over languages."""
+    found = model["macro_average"].get("score", {}).get(metric)
+    return float(found["value"]) if found else None
+
+
+def _score(result: Mapping[str, Any], metric: str) -> str:
+    found = result.get("score", {}).get(metric)
+    if not found:
+        return ""
+    interval = f" ({100 * found['low']:.1f} to {100 * found['high']:.1f})" if found.get("low") is not None else ""
+    return f"{100 * found['value']:.1f}{interval}"

@@ -1,0 +1,51 @@
+"""A table once, shown in a terminal, in Markdown or in HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+
+@dataclass
+class Grid:
+    """Cells as text. The first `texts` columns hold words, the others numbers, which stand to the right."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[list[str]] = field(default_factory=list)
+    note: str = ""
+    texts: int = 1
+
+    def rich(self) -> Table:
+        """For `rich.console.Console.print`."""
+        table = Table(title=escape(self.title), caption=escape(self.note) or None)
+        table.title_justify = table.caption_justify = "left"
+        table.box = box.SIMPLE_HEAD
+        for place, column in enumerate(self.columns):
+            table.add_column(escape(column), justify="left" if place < self.texts else "right", overflow="fold")
+        for row in self.rows:
+            table.add_row(*map(escape, row))
+        return table
+
+    def markdown(self) -> str:
+        """A heading, the table, the note."""
+        marks = ["---" if place < self.texts else "---:" for place in range(len(self.columns))]
+        lines = [f"### {self.title}", "", *map(_pipes, (self.columns, marks, *self.rows))]
+        return "\n".join([*lines, "", self.note, ""] if self.note else [*lines, ""])
+
+    def html(self) -> str:
+        """A `<section>`; it scrolls sideways by itself where the page is narrow."""
+        head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
+        note = f"<p class='note'>{html.escape(self.note)}</p>" if self.note else ""
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<section><h3>{html.escape(self.title)}</h3><div class='wide'>{table}</div>{note}</section>"
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,26 @@
+"""Measuring memory, apart from the rest so that the measured process starts quickly."""
+
+from __future__ import annotations
+
+import torch
+from memory_use import allocate
+
+from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
+
+
+def test_peak_memory_is_that_of_the_measured_step_alone() -> None:
+    ballast = torch.ones(200 << 18)  # held here, and no part of the other process
+    peak = peak_in_own_process(allocate, 64)
+    assert 60 << 20 < peak.peak - peak.baseline < 100 << 20
+    assert ballast.sum() > 0
+
+
+def test_what_building_needed_for_a_moment_is_not_the_peak_of_the_steps() -> None:
+    peak = peak_in_own_process(allocate, 64, 400)
+    assert 60 << 20 < peak.peak - peak.baseline < 100 << 20
+
+
+def test_what_was_built_is_the_difference_to_the_libraries() -> None:
+    peak = peak_in_own_process(allocate, 64, 0, 128)
+    assert 120 << 20 < peak.baseline - peak.empty < 160 << 20
+    assert peak.build_seconds > 0

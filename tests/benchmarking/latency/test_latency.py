@@ -1,0 +1,296 @@
+"""Models taking turns: order, budget, what an interrupted run keeps, and the command as a user runs it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tiny import write_teacher, write_texts
+
+from benchmarks.latency import main
+from benchmarks.memory import main as memory_main
+from bistil_ds.benchmarking.harness.own_process import InOwnProcess, RemoteError
+from bistil_ds.benchmarking.harness.plots import as_svg
+from bistil_ds.benchmarking.harness.result_file import ResultFile, read_result
+from bistil_ds.benchmarking.latency import estimate
+from bistil_ds.benchmarking.latency import measure as latency_measure
+from bistil_ds.benchmarking.latency.estimate import estimate_seconds
+from bistil_ds.benchmarking.latency.measure import Turns, measure, rows_of, turn_size
+from bistil_ds.benchmarking.latency.plots import latency_plots
+from bistil_ds.benchmarking.latency.tables import latency_grids, tokens
+from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
+from bistil_ds.benchmarking.models.rows import noise
+from bistil_ds.benchmarking.models.subject import InputCase, Subject, is_steady
+
+CASE, CPU = InputCase(batch=2, length=8, threads=1), torch.device("cpu")
+NAMES = ["mBERT", "mBERT k2 30k"]
+
+
+class Pretender:
+    """Answers as a model's process does, with made-up times on a machine that drifts."""
+
+    asked: list[str] = []  # noqa: RUF012
+    number = itertools.count()
+
+    def __init__(self, make: object, name: str, *rest: object) -> None:
+        self.name, self.draw = name, random.Random(next(self.number))
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        if method == "describe":
+            return {"parameters": 1, "embedding_parameters": 1, "encoder_parameters": 0}
+        if method == "prepare":
+            return {"calls": 6, "stable": True, "seconds": 0.05}
+        calls, _, round_ = arguments
+        type(self).asked.append(self.name)
+        base = 0.05 * (0.5 if "k2" in self.name else 1) * (1 + round_ % 3)
+        return [base * self.draw.lognormvariate(0, 0.01) for _ in range(calls)]
+
+    def __enter__(self) -> Pretender:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> MeasurementPlan:
+    monkeypatch.setattr(latency_measure, "InOwnProcess", Pretender)
+    monkeypatch.setattr(Pretender, "asked", [])
+    return MeasurementPlan(NAMES, [("eager", "float32")], [CASE], CPU, seconds=0.2, fewest_rounds=12)
+
+
+def recorded(plan: MeasurementPlan, folder: Path, tell: Any = lambda done, what: None) -> ResultFile:
+    result = ResultFile(folder, "latency", CPU, {"quick": True})
+    with result:
+        measure(plan, result.content, tell, result.save)
+    return result
+
+
+def test_ratios_come_out_of_a_drifting_machine(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    rows = {row["model"]: row for row in recorded(pretended, tmp_path).content["rows"]}
+    assert rows["mBERT k2 30k"]["ratio"]["median"] == pytest.approx(0.5, rel=0.02)
+    assert rows["mBERT k2 30k"]["reference"] == "mBERT"
+    assert rows["mBERT k2 30k" + AGAIN]["ratio"]["median"] == pytest.approx(1, rel=0.02)
+    assert all(len(row["seconds"]) >= 12 for row in rows.values())
+
+
+def test_every_round_has_every_model_once_in_an_order_that_changes(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    recorded(pretended, tmp_path)
+    rounds = [tuple(Pretender.asked[i : i + 3]) for i in range(0, len(Pretender.asked), 3)]
+    assert all(sorted(one) == sorted([*NAMES, NAMES[1]]) for one in rounds)
+    assert len(set(rounds)) > 1
+
+
+def test_an_interrupted_run_keeps_its_whole_rounds(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    def interrupt(done: float, what: str) -> None:
+        if what.endswith("round 5"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recorded(pretended, tmp_path, interrupt)
+    (path,) = tmp_path.glob("*.json")
+    content = read_result(path)
+    assert content["interrupted"] is True
+    assert [len(row["seconds"]) for row in content["rows"]] == [4, 4, 4]
+    assert latency_grids(content)
+
+
+def test_a_run_interrupted_before_any_round_leaves_nothing(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    def interrupt(done: float, what: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recorded(pretended, tmp_path, interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rounds_end_with_the_time_but_not_before_the_fewest(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(latency_measure, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    class Slow(Pretender):
+        def call(self, method: str, *arguments: Any) -> Any:
+            clock[0] += 0.01
+            return super().call(method, *arguments)
+
+    def rounds(seconds: float, fewest: int) -> int:
+        turns = Turns({"a": Slow(None, "a")}, random.Random(0), lambda what: None, "")  # type: ignore[dict-item]
+        turns.take(CASE, seconds, fewest)
+        return len(turns.rounds["a"])
+
+    assert rounds(0.0, 3) == 3
+    assert rounds(0.305, 3) == 29  # one call warms up, and a 30th round would pass the time
+
+
+def test_short_calls_are_repeated_within_a_turn_and_long_ones_are_not() -> None:
+    assert turn_size(0.01) == (10, 1)
+    assert turn_size(0.0001) == (latency_measure.MOST_CALLS, 1)
+    assert turn_size(2.0) == (1, 0)
+
+
+def test_what_cannot_run_here_is_in_the_table_with_its_reason(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    pretended.settings = [("onnx", "bfloat16"), ("eager", "float32")]
+    content = recorded(pretended, tmp_path).content
+    assert "bfloat16" in content["rows"][0]["unavailable"]
+    grids = latency_grids(content)
+    assert [grid.title.split(":")[0] for grid in grids] == [
+        "eager float32, batch 2, length 8, 1 thread",
+        "onnx bfloat16",
+    ]
+
+
+def test_tables_and_pictures_name_every_model_and_the_noise(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    content = recorded(pretended, tmp_path).content
+    (grid,) = latency_grids(content)
+    assert [row[0] for row in grid.rows] == NAMES
+    assert "the same model twice, mBERT k2 30k: " in grid.note
+    assert 0 < max(noise(content).values()) < 0.02
+    (picture,) = [as_svg(plot) for plot in latency_plots(content)]
+    assert "mBERT k2 30k" in picture
+    assert "(again)" not in picture
+
+
+def test_text_counts_the_tokens_of_the_batches_that_were_run(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    row = recorded(pretended, tmp_path).content["rows"][0]
+    tokenised = {"tokens": [10, 20, 30, 1000], "seconds": [1.0] * 4}
+    text = {**row, "length": None, "seconds": [[1.0], [1.0], [1.0]], "tokenisation": tokenised}
+    assert tokens(text) == 20
+    assert tokens({**text, "seconds": [[1.0]] * 8}) == pytest.approx(1060 / 4)
+
+
+class Failing(Pretender):
+    """One model's process fails at its second case, and is gone from then on."""
+
+    prepared = 0
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        if method == "prepare" and self.name == NAMES[1]:
+            type(self).prepared += 1
+            if type(self).prepared > 2:  # it runs under two names
+                raise RemoteError("the process ended by itself (exit code -9)")
+        return super().call(method, *arguments)
+
+
+def test_a_case_that_a_model_cannot_run_is_in_the_table_with_its_reason(
+    pretended: MeasurementPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency_measure, "InOwnProcess", Failing)
+    pretended.cases = [CASE, InputCase(64, 8, 1)]
+    content = recorded(pretended, tmp_path).content
+    assert len([row for row in content["rows"] if "seconds" in row]) == 3
+    measured, missing = latency_grids(content)
+    assert measured.title.startswith("eager float32, batch 2")
+    assert missing.title == "eager float32, batch 64, length 8, 1 thread: unavailable"
+    assert "exit code -9" in missing.rows[0][0]
+
+
+def test_a_process_that_is_gone_is_told_at_every_call() -> None:
+    with InOwnProcess(os.kill, os.getpid(), 0) as process:
+        process._process.kill()
+        for _ in range(2):
+            with pytest.raises(RemoteError, match="exit code -9"):
+                process.call("anything")
+
+
+def test_long_calls_are_steady_when_two_agree_and_short_ones_when_six_do() -> None:
+    assert is_steady([9.0, 3.0, 3.1])
+    assert not is_steady([9.0, 3.0])
+    assert not is_steady([0.09, 0.03, 0.031])
+    assert is_steady([0.09, *[0.03] * 6])
+
+
+def test_a_model_without_weights_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_teacher(tmp_path / "tiny")
+    (folder / "model.safetensors").unlink()
+    capsys.readouterr()
+    for command in (main, memory_main):
+        flags = ["--length", "8"] if command is memory_main else []
+        assert command(["--model", str(folder), "--quick", "--output_dir", str(tmp_path / "out"), *flags]) == 2
+        error = capsys.readouterr().err
+        assert f"--model {folder}: " in error
+        assert error.count("\n") == 1
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_estimate_is_the_time_allowed_or_what_the_fewest_rounds_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = MeasurementPlan(NAMES, [("eager", "float32")], [InputCase(8, 128, 1)], CPU, seconds=60.0)
+    monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e15)
+    assert estimate_seconds(plan) == 60
+    monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e9)
+    call = 2 * 85.05e6 * 8 * 128 / 1e9  # of mBERT; its student runs twice, in half the time
+    assert estimate_seconds(plan) == pytest.approx((6 + 3) * 2 * call, rel=0.02)
+
+
+@pytest.mark.slow  # two timings apart: other work between them is a difference
+def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
+    from torch.utils.benchmark import Timer
+
+    subject = Subject(str(write_teacher(tmp_path, layers=12)), "eager", "float32", "cpu")
+    threads = torch.get_num_threads()
+    try:
+        subject.prepare(InputCase(1, 8, 1))
+        timer = Timer("run(x)", globals={"run": subject.run, "x": subject.batches[0]})
+        ours, theirs = zip(*((min(subject.turn(3, 1)), timer.timeit(3).median) for _ in range(15)))
+    finally:
+        torch.set_num_threads(threads)
+    assert min(ours) == pytest.approx(min(theirs), rel=0.25)  # the fastest: others disturb the rest
+
+
+def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(write_teacher(tmp_path / f"{n} layers", layers=n)) for n in (8, 2)]
+    text, _ = write_texts(tmp_path, lines=40)
+    flags = ["--model", *folders, "--text_file", str(text), "--quick", "--minutes", "0.01", "--threads", "1"]
+    assert main([*flags, "--output_dir", str(tmp_path / "out")]) == 0
+    (path,) = (tmp_path / "out").glob("*.json")
+    content = json.loads(path.read_text())
+    rows = {row["model"]: row for row in content["rows"]}
+    assert rows["2 layers"]["ratio"]["median"] < 0.7
+    assert len(rows["2 layers"]["tokenisation"]["seconds"]) == 40
+    assert rows["2 layers"]["tokenisation"]["tokens"] == rows["8 layers"]["tokenisation"]["tokens"]
+    assert content["threads"]["torch"]
+    assert content["interrupted"] is False
+    assert ">2 layers<" in path.with_suffix(".svg").read_text()
+    assert "2 layers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--model", "/no/such"], "there is no such folder"),
+        (["--text_file", "{text}"], "is a shape"),
+        (["--minutes", "0"], "above 0"),
+        (["--threads", "0"], "at least 1"),
+        (["--engine", "magic"], "invalid choice"),
+        (["--device", "cuda:77"], "--device cuda:77"),
+        (["--device", "meta"], "cannot be timed"),
+        (["--model", "{tiny}", "--grid", "full"], "at most 64 tokens"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    flags: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, _ = write_texts(tmp_path, lines=4)
+    tiny = write_teacher(tmp_path / "tiny")
+    capsys.readouterr()  # transformers' bar
+    assert main([each.format(text=text, tiny=tiny) for each in flags]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+
+
+def test_only_whole_rounds_become_rows() -> None:
+    plan = MeasurementPlan(NAMES, [], [], CPU, 1.0)
+    turns = Turns({}, random.Random(0), lambda what: None, "")
+    turns.rounds = {"mBERT": [[2.0], [4.0]], "mBERT k2 30k": [[1.0]], "mBERT k2 30k" + AGAIN: [[1.0], [1.0]]}
+    turns.warm_up = {name: {"stable": True} for name in turns.rounds}
+    rows = rows_of(plan, {}, turns, {})
+    assert [row["seconds"] for row in rows] == [[[2.0]], [[1.0]], [[1.0]]]
