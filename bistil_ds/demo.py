@@ -100,10 +100,10 @@ def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
     for side, language in zip(("source", "target"), languages):
         texts |= {f"{side}_language": language, f"{side}_file": material.corpora[language]}
     data = {f"{split}_file": f"{source}={material.task_file(source, split)}" for split in ("train", "dev")}
-    tune = {"task": material.task, **data, **material.flags["teacher"]}
-    distil = {"teacher_model": material.mmt, "teacher_sft": teacher, "task": material.task, **data}
+    tune: dict[str, Any] = {"task": material.task, **data, **material.flags["teacher"]}
+    distil: dict[str, Any] = {"teacher_model": material.mmt, "teacher_sft": teacher, "task": material.task, **data}
     distil |= material.flags["task"]
-    general = {"teacher_model": material.mmt, **texts, **material.flags["general"]}
+    general: dict[str, Any] = {"teacher_model": material.mmt, **texts, **material.flags["general"]}
     _run("general", student, launcher=DEEPSPEED, deepspeed="zero2", **general)
     _run("teacher", teacher, model=material.mmt, **tune)
     _run("task", folder / "student-sft", launcher=DEEPSPEED, deepspeed="zero2", student=student, **distil)
@@ -111,7 +111,7 @@ def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
     (folder / "texts").mkdir()
     for language, path in material.corpora.items():
         shutil.copy(path, folder / "texts" / f"{language}.txt")
-    likeness = {"tokenizer": student, "config": student}
+    likeness: dict[str, Any] = {"tokenizer": student, "config": student}
     _run("pretrain", scratch, input_folder=folder / "texts", **likeness, **material.flags["pretrain"])
     _run("teacher", folder / "scratch-sft", model=scratch, dense="true", **tune)
     bases = {"teacher": material.mmt, "student": student, "no_phase_1": built, "scratch": scratch}

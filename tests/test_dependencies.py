@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 
 import pytest
+from next_versions import ROOT, bounded, pins
+from our_code import OURS, our_trees
 from packaging.requirements import Requirement
-
-from tests.support.next_versions import ROOT, bounded, pins
-from tests.support.our_code import OURS, our_trees
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONVENTIONAL = {"pynvml": "nvidia-ml-py", "zeus": "zeus"}  # the distributions of modules that may not be installed

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import next_versions
 import pytest
+from next_versions import UNKNOWN, advice, culprit, report
 from packaging.requirements import Requirement
-
-from tests.support import next_versions
-from tests.support.next_versions import UNKNOWN, advice, culprit, report
 
 OURS_LAST = (
     "bistil_ds/export.py:3: in save\n../site-packages/transformers/a.py:9: in f\nsite-packages/torch/b.py:1: KeyError"
@@ -18,7 +17,7 @@ OURS_LAST = (
 @pytest.mark.parametrize(
     ("traceback", "message", "library"),
     [
-        (THROUGH_TWO, "KeyError: 3", "torch"),
+        (OURS_LAST, "KeyError: 3", "torch"),
         ("site-packages/torch/b.py:1\nsite-packages/_pytest/c.py:2", "KeyError: 3", "torch"),
         ("bistil_ds/export.py:3: AttributeError", "module 'triton.language' has no attribute 'dot'", "triton"),
         ("tests/test_export.py:3: AssertionError", "assert 2 == 3", UNKNOWN),

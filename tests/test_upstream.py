@@ -15,9 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import pytest
-
-from tests.support.our_code import label, overriding, parameters, private_reads, public_names, reads_in, strings
-from tests.support.upstream import OUR_PRIVATE, OVERRIDDEN, OWN_METHODS, PRIVATE, SILENT, At, ReadIn, SetIn
+from our_code import label, overriding, parameters, private_reads, public_names, reads_in, strings
+from upstream import OUR_PRIVATE, OVERRIDDEN, OWN_METHODS, PRIVATE, SILENT, At, ReadIn, SetIn
 
 
 def installed(module: str) -> str | None:
