@@ -28,8 +28,9 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python $(SUITE)
 
+# SIXTH=0 … SIXTH=5 runs one test in six
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(if $(SIXTH),--sixth $(SIXTH))
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
