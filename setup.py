@@ -1,4 +1,4 @@
-"""The packages of the distribution; all else is in pyproject.toml, which also says where `bistil_ds.ds_configs` lies."""
+"""Find the packages of the distribution; pyproject.toml holds the rest, and where `bistil_ds.ds_configs` lies."""
 
 from setuptools import find_packages, setup
 
