@@ -1,6 +1,6 @@
 """What `hidden_state_loss` gains on a CPU when it is told the upstream gradient of its values beforehand.
 
-`python benchmarks/kernel_upstream.py` takes some minutes and writes benchmarks/results/kernel_upstream.json. It measures
+`python benchmarks/kernel_upstream.py` takes minutes and writes benchmarks/results/kernel_upstream.json. It measures
 forward and backward of the mean over P pairs, with `upstream=1/P` and without. Each round runs both, and a second
 "without", whose ratio to the first is the noise. Seconds are CPU seconds of the process, which other programs disturb
 little.
