@@ -147,8 +147,8 @@ def test_the_tables_hold_the_numbers(evaluation: Evaluation) -> None:
     assert long.rows[3][-1] == "{} [{}, {}]".format(*numbers)
     assert long.rows[2][-1] == "–"
     text = markdown(evaluation)
-    assert "**accuracy, per cent [95% interval]**" in text
-    assert "**error, per cent [95% interval]**" in text
+    assert "### accuracy, per cent [95% interval]" in text
+    assert "### error, per cent [95% interval]" in text
 
 
 def test_one_model_and_one_language_leave_out_what_there_is_not(files: Files) -> None:
