@@ -9,15 +9,15 @@ import pytest
 from next_versions import UNKNOWN, advice, culprit, report
 from packaging.requirements import Requirement
 
-OURS_LAST = (
-    "bistil_ds/export.py:3: in save\n../site-packages/transformers/a.py:9: in f\nsite-packages/torch/b.py:1: KeyError"
-)
+THROUGH_TWO = """bistil_ds/export.py:3: in save
+../site-packages/transformers/a.py:9: in load
+../site-packages/torch/b.py:1: KeyError"""
 
 
 @pytest.mark.parametrize(
     ("traceback", "message", "library"),
     [
-        (OURS_LAST, "KeyError: 3", "torch"),
+        (THROUGH_TWO, "KeyError: 3", "torch"),
         ("site-packages/torch/b.py:1\nsite-packages/_pytest/c.py:2", "KeyError: 3", "torch"),
         ("bistil_ds/export.py:3: AttributeError", "module 'triton.language' has no attribute 'dot'", "triton"),
         ("tests/test_export.py:3: AssertionError", "assert 2 == 3", UNKNOWN),
