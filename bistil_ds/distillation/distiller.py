@@ -164,7 +164,7 @@ class Distiller:
         view.hidden.clear()  # freed before the maps are worked on
         if self.weights["attention"].used:
             kind, published = self.losses.attention_loss, self.losses.published_losses
-            how = kind, not published
+            how = kind, not published, weights["attention"]
             terms.attention = attention_terms(queries_keys, view.queries_keys, mask_BT, *how)
         return terms
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from bistil_kernels import attention_map_loss, hidden_state_loss
@@ -77,8 +78,10 @@ def attention_terms(
     mask_BT: Tensor | None,
     kind: str,
     mask_queries: bool,
+    weight: float,
 ) -> Tensor:
-    """fp32 [P]: the loss of each pair of maps, from queries and keys [B, H, T, d]. Lists as in `hidden_terms`.
+    """fp32 [P]: the loss of each pair of maps, from queries and keys [B, H, T, d]. Lists and weight as in
+    `hidden_terms`.
 
     Raises:
         InputError: the student's queries carry no gradient.
@@ -88,11 +91,12 @@ def attention_terms(
             "the attention loss has no gradient: gradient checkpointing with use_reentrant=True, or a frozen "
             "student; use use_reentrant=False"
         )
+    how: dict[str, Any] = {"kind": kind, "mask_queries": mask_queries, "upstream": _upstream(weight, student)}
     if student[0][0].is_cuda:  # one launch for all pairs
-        return attention_map_loss(student, teacher, mask_BT, kind, mask_queries)
+        return attention_map_loss(student, teacher, mask_BT, **how)
     values, first = [], student[0][0]
     while student:  # pair by pair, so that a teacher pair is freed once its gradient is known
-        values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, kind, mask_queries))
+        values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **how))
     release_unused(first)
     return torch.cat(values)
 

@@ -119,7 +119,7 @@ class TaskDistiller:
         if self.weights["attention"].used:
             student_maps, teacher_maps = taken(self.student_recorder), taken(self.teacher_recorder)
             kind, published = self.losses.attention_loss, self.losses.published_losses
-            how = kind, not published
+            how = kind, not published, weights["attention"]
             terms.attention = attention_terms(student_maps, teacher_maps, mask_BT, *how)
         named = {name: getattr(terms, name) for name in WEIGHTED}
         parts = [weights[name] * value.mean() for name, value in named.items() if value is not None]

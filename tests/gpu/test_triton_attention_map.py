@@ -12,6 +12,7 @@ from kernel_cases.attention_map import (  # noqa: F401
     plain,
     queries_keys,
     test_a_padded_batch_counts_like_its_sequences_cut_to_length,
+    test_an_upstream_gradient_told_beforehand_changes_no_gradient,
     test_equal_queries_and_keys_cost_nothing,
     test_is_as_exact_where_maps_are_peaked_and_close,
     test_padding_may_hold_garbage,

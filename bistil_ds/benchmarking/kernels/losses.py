@@ -79,7 +79,7 @@ def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devi
                     values.append(F.mse_loss(scores_s.softmax(-1), scores_t.softmax(-1)))
             return torch.stack(values).mean()
 
-        ours = lambda: attention_map_loss(student, teacher, None, kind).mean()  # noqa: E731
+        ours = lambda: attention_map_loss(student, teacher, None, kind, upstream=1 / P).mean()  # noqa: E731
         leaves = [x for pair in student for x in pair]
         return {OURS: KernelCall(ours, leaves), EAGER: KernelCall(eager, leaves)}
 

@@ -58,7 +58,7 @@ def _of_tiles(
     signature |= {"stats": ("*fp32",) * P, "mask": "*i1", "stops": "*i32", "H": "i32"}
     signature |= {"scale_s": "fp32", "scale_t": "fp32"}
     forward = {"gradients": (f"*{kept}",) * P, "counted": "*fp32", "partials": "*fp32"}
-    forward["all_of_a_head"] = "fp32"
+    forward |= {"all_of_a_head": "fp32", "upstream": "fp32"}
     backward = {"gradients": (f"*{student}",) * P, "factors": "*fp32", "upstream": "*fp32"}
     constants: dict[str, Any] = {f"{x}_d": 1 for x in ("qs", "ks", "qt", "kt")}
     constants |= {"m_t": 1, "up_p": 1, "d_s": width, "d_t": width, "MASK_QUERIES": True, "FULL": False}
@@ -91,7 +91,7 @@ def _of_means(capability: int) -> list[dict[str, Any]]:
     from bistil_kernels.attention_map import means
 
     signature = dict.fromkeys(("programs", "T", "m_b"), "i32:16") | dict.fromkeys("BH", "i32")
-    signature |= {"mask": "*i1", "stops": "*i32", "all_of_a_head": "fp32"}
+    signature |= {"mask": "*i1", "stops": "*i32", **dict.fromkeys(("all_of_a_head", "upstream"), "fp32")}
     signature |= dict.fromkeys(("counted", "partials", "values", "factors", "prepared"), "*fp32")
     table = []
     for kl in (False, True):

@@ -19,6 +19,7 @@ def attention_map(
     mask: Shape | None,
     kl: bool,
     mask_queries: bool,
+    upstream: float,
     with_gradient: bool,
     **kwargs: Any,
 ) -> int:

@@ -7,8 +7,8 @@ all keys fit in a tile), and gives the gradient at the queries; backward forms t
 products of T·T·d in all (6). Heads taken in parts (`settings`) have their scores formed anew for every
 64 entries of a gradient. Padding at a sequence's end is not worked on.
 Bytes moved, with tiles' inputs read again from the L2 cache: forward 5·P·B·H·T·d·e, and statistics of 12·P·B·H·T;
-backward 5·P·B·H·T·d·e and those statistics, and 2·P·B·H·T·d·e more unless the upstream gradient is 1,
-which the device finds out for itself. Workspace: the statistics. fp16 cannot hold a gradient before it has met
+backward 5·P·B·H·T·d·e and those statistics, and 2·P·B·H·T·d·e more unless the upstream gradient is the one forward was
+told, which the device finds out for itself. Workspace: the statistics. fp16 cannot hold a gradient before it has met
 its loss scale: that of the queries is fp32 until then.
 """
 
@@ -41,6 +41,7 @@ def attention_map_loss(
     mask: Tensor | None,
     kind: str = "mse",
     mask_queries: bool = True,
+    upstream: float = 1.0,
 ) -> Tensor:
     """`bistil_kernels.attention_map_loss` of fp32, bf16 or fp16 tensors, checked already, on a CUDA device (on a CPU
     only under Triton's interpreter)."""
@@ -48,7 +49,7 @@ def attention_map_loss(
     queries, keys = [q for q, _ in student], [k for _, k in student]
     targets = [q for q, _ in teacher], [k for _, k in teacher]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in queries + keys)
-    how: Any = mask, kind == "kl", mask_queries, with_gradient
+    how: Any = mask, kind == "kl", mask_queries, float(upstream), with_gradient
     if not is_direct([*queries, *keys, *targets[0], *targets[1]]):
         detached = [[x.detach() for x in column] for column in targets]
         return torch.ops.bistil_kernels.attention_map(queries, keys, *detached, *how)[0]
@@ -112,6 +113,7 @@ def _forward(
     mask: Tensor | None,
     kl: bool,
     mask_queries: bool,
+    upstream: float,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
     found = values, factors, prepared, stops, stats, gradients = _buffers(queries_s, mask, with_gradient)
@@ -143,6 +145,7 @@ def _forward(
                     *integers,
                     *scales,
                     all_of_a_head,
+                    upstream,
                     ONE_TILE=settings["OTHER"] >= T and not settings["PART"],
                     **constants,
                 )
@@ -150,7 +153,9 @@ def _forward(
                 partials.zero_()
             results = values, factors, prepared
             own = [gathered(x, pairs) for x in results]
-            finish_maps[(len(pairs),)](partials, counted, *own, programs, H, all_of_a_head, KL=kl, **FINISHING)
+            finish_maps[(len(pairs),)](
+                partials, counted, *own, programs, H, all_of_a_head, upstream, KL=kl, **FINISHING
+            )
             for x, into in zip(own, results):
                 scatter(x, into, pairs)
     return found
@@ -161,12 +166,12 @@ _operator = torch.library.custom_op(
     _forward,
     mutates_args=(),
     schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, bool kl,"
-    " bool mask_queries, bool with_gradient) -> (Tensor, Tensor, Tensor, Tensor, Tensor[], Tensor[])",
+    " bool mask_queries, float upstream, bool with_gradient) -> (Tensor, Tensor, Tensor, Tensor, Tensor[], Tensor[])",
 )
 
 
 @_operator.register_fake
-def _(queries_s, keys_s, queries_t, keys_t, mask, kl, mask_queries, with_gradient):  # type: ignore[no-untyped-def]
+def _(queries_s, keys_s, queries_t, keys_t, mask, kl, mask_queries, upstream, with_gradient):  # type: ignore[no-untyped-def]
     return _buffers(queries_s, mask, with_gradient)
 
 
@@ -241,7 +246,7 @@ def _gradients(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-    *pairs, mask, ctx.kl, ctx.mask_queries, _ = inputs
+    *pairs, mask, ctx.kl, ctx.mask_queries, _, _ = inputs
     ctx.pairs = len(pairs[0])
     ctx.mark_non_differentiable(*output[1:4], *output[4], *output[5])
     ctx.set_materialize_grads(False)
@@ -255,7 +260,7 @@ def _backward(ctx: Any, upstream: Tensor | None, *_: object) -> tuple[object, ..
     if upstream is not None and len(ctx.saved_tensors) == 4 + 6 * ctx.pairs:
         operator = torch.ops.bistil_kernels.attention_map_backward
         dq, dk = _gradients(ctx.saved_tensors, ctx.pairs, ctx.kl, ctx.mask_queries, upstream, operator)
-    return dq, dk, none, none, *[None] * 4
+    return dq, dk, none, none, *[None] * 5
 
 
 _operator.register_autograd(_backward, setup_context=_setup_context)
@@ -272,12 +277,13 @@ class _Direct(torch.autograd.Function):
         mask: Tensor | None,
         kl: bool,
         mask_queries: bool,
+        upstream: float,
         with_gradient: bool,
         *queries_keys: Tensor,
     ) -> Tensor:
         P = len(queries_keys) // 2
         inputs = queries_keys[:P], queries_keys[P:], queries_t, keys_t
-        found = _forward(*inputs, mask, kl, mask_queries, with_gradient)
+        found = _forward(*inputs, mask, kl, mask_queries, upstream, with_gradient)
         ctx.pairs, ctx.kl, ctx.mask_queries = P, kl, mask_queries
         ctx.save_for_backward(*_kept(inputs, mask, found))
         return found[0]
@@ -286,4 +292,4 @@ class _Direct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         dq, dk = _gradients(ctx.saved_tensors, ctx.pairs, ctx.kl, ctx.mask_queries, upstream, _key_gradients)
-        return *[None] * 6, *dq, *dk
+        return *[None] * 7, *dq, *dk

@@ -41,11 +41,11 @@ def count_maps(
 
 @triton.jit
 def finish_maps(
-    partials, counted, values, factors, prepared, programs, H, all_of_a_head,
+    partials, counted, values, factors, prepared, programs, H, all_of_a_head, upstream,
     KL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The means from the partial sums, the factor of the gradients (1 / what counts, twice that for "mse"), and the
-    upstream gradients that those of the queries are prepared for: ones."""
+    upstream gradients that those of the queries are prepared for."""
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, programs, BLOCK):
@@ -54,4 +54,4 @@ def finish_maps(
     entries = entries_of(counted, all_of_a_head, H)
     tl.store(values + pair, tl.sum(total) / entries)
     tl.store(factors + pair, (1.0 if KL else 2.0) / entries)
-    tl.store(prepared + pair, 1.0)
+    tl.store(prepared + pair, upstream)

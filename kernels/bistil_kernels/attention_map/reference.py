@@ -26,6 +26,7 @@ def attention_map_loss(
     mask: Tensor | None,
     kind: str = "mse",
     mask_queries: bool = True,
+    upstream: float = 1.0,
 ) -> Tensor:
     """One mean for each pair of attention layers, between softmax(q kᵀ / √d) of student and teacher.
 
@@ -37,12 +38,14 @@ def attention_map_loss(
         student_qk: P tuples (queries, keys), each [B, H, T, d], floating point, any strides.
         teacher_qk: P tuples (queries, keys), each [B, H, T, d']; they get no gradient.
         mask: bool [B, T], True on real tokens; None when all are real.
+        upstream: not 0; the gradient that each value will get in backward, where that is known: 1/P if the caller takes
+            the mean of the values. Only speed depends on it.
 
     Returns:
         fp32 [P] (float64 for float64 students). A pair with nothing real gives 0.
 
     Raises:
-        ValueError: numbers of pairs, shapes or kind do not fit, or not all is on one device.
+        ValueError: numbers of pairs, shapes or kind do not fit, not all is on one device, or upstream is 0.
 
     On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq (fp32 for fp16)
     and 12·B·H·T bytes of statistics a pair, and backward forms the tiles again for dk (`attention_map.fused`
@@ -50,19 +53,21 @@ def attention_map_loss(
     On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
     the value: both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and
     dk, the queries and keys of one sequence (or of short ones, 2¹⁸ elements of each), a few blocks. Bytes moved:
-    6·B·H·T·d elements, and 4 more in backward unless its gradient is 1 (fp16 excepted). Products are taken in
+    6·B·H·T·d elements, and 4 more in backward unless its gradient is `upstream` (fp16 excepted). Products are taken in
     fp32 under autocast too.
     """
     _check(student_qk, teacher_qk, mask, kind)
+    if not upstream:
+        raise ValueError("attention_map_loss: upstream is 0, expected what the values' gradient will be")
     if not student_qk:
         return torch.zeros(0)
     if dispatch.on_triton(x for pairs in (student_qk, teacher_qk) for pair in pairs for x in pair):
         from bistil_kernels.attention_map import fused
 
-        return fused.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries)
+        return fused.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries, upstream)
     return torch.stack(
         [
-            _AttentionMapLoss.apply(*student, *(x.detach() for x in teacher), mask, kind, mask_queries)
+            _AttentionMapLoss.apply(*student, *(x.detach() for x in teacher), mask, kind, mask_queries, upstream)
             for student, teacher in zip(student_qk, teacher_qk)
         ]
     )
@@ -101,6 +106,7 @@ class _AttentionMapLoss(torch.autograd.Function):
         mask_BT: Tensor | None,
         kind: str,
         mask_queries: bool,
+        upstream: float,
     ) -> Tensor:
         B, H, T, d = q_s.shape
         dtype = compute_dtype(q_s.dtype)
@@ -108,7 +114,7 @@ class _AttentionMapLoss(torch.autograd.Function):
         gradients, weight = None, None
         if any(ctx.needs_input_grad[:2]):  # laid out [B, T, H, d], as the projections before them want it
             gradients = torch.empty(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
-            weight = mean * (2 if kind == "mse" else 1)  # 2: see _squared_difference
+            weight = upstream * mean * (2 if kind == "mse" else 1)  # 2: see _squared_difference
         total = torch.zeros((), dtype=dtype, device=q_s.device)
         together = max(1, TILE // max(H * T * max(T, d), 1))  # short ones, whose padding costs less than a call each
         for first in range(0, B, together):
@@ -123,15 +129,15 @@ class _AttentionMapLoss(torch.autograd.Function):
             total += value
             for i, gradient in enumerate(found):
                 gradients[i, some] = gradient  # type: ignore[index]
-        ctx.dtype = q_s.dtype
+        ctx.upstream, ctx.dtype = upstream, q_s.dtype
         ctx.save_for_backward(*(() if gradients is None else gradients.unbind(0)))
         return total * mean
 
     @staticmethod
     @dispatch.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        dq, dk = (scaled(x, upstream, ctx.dtype) for x in ctx.saved_tensors)
-        return dq, dk, *[None] * 5
+        dq, dk = (scaled(x, upstream, ctx.dtype, ctx.upstream) for x in ctx.saved_tensors)
+        return dq, dk, *[None] * 6
 
 
 def _counted(mask_BT: Tensor | None, B: int, H: int, T: int, kind: str, mask_queries: bool) -> int:

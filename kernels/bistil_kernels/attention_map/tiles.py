@@ -33,7 +33,7 @@ from bistil_kernels.runtime.rounding import product
 def compare_maps(
     queries_s, keys_s, queries_t, keys_t, stats, gradients, mask, stops, counted, partials,
     layer, T, H, qs_b, qs_h, qs_t, qs_d, ks_b, ks_h, ks_t, ks_d, qt_b, qt_h, qt_t, qt_d, kt_b, kt_h, kt_t, kt_d,
-    m_b, m_t, scale_s, scale_t, all_of_a_head,
+    m_b, m_t, scale_s, scale_t, all_of_a_head, upstream,
     d_s: tl.constexpr, d_t: tl.constexpr, WIDTH_S: tl.constexpr, WIDTH_T: tl.constexpr,
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr, ONE_TILE: tl.constexpr,
     OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
@@ -100,7 +100,7 @@ def compare_maps(
             tl.store(into + layer, lse_t, mask=query < T)
             tl.store(into + 2 * layer, delta, mask=query < T)
     if gradients is not None:
-        factor = (1.0 if KL else 2.0) / entries_of(counted, all_of_a_head, H) * scale_s
+        factor = upstream * (1.0 if KL else 2.0) / entries_of(counted, all_of_a_head, H) * scale_s
         found = tl.where(query_real[:, None], found * lowered(factor, k_s.dtype.element_ty), 0.0)
         store_gradient(pointer_of(gradients, pair), found, b, h, query, T, H, d_s, left, WIDTH_S)
 

@@ -57,7 +57,7 @@ class TestOperators:
     def test_attention_maps_count_their_scores_and_the_queries_gradient(self, with_gradient: bool) -> None:
         pairs = [[on_meta(B, H, T, d)] * 2 for d in (D, D, 2 * D, 2 * D)]
         with flop_counter() as counter:
-            torch.ops.bistil_kernels.attention_map(*pairs, None, False, True, with_gradient)
+            torch.ops.bistil_kernels.attention_map(*pairs, None, False, True, 1.0, with_gradient)
         q, wide, map_ = on_meta(B * H, T, D), on_meta(B * H, T, 2 * D), on_meta(B * H, T, T)
         with FlopCounterMode(display=False) as plain:
             for _ in range(2):

@@ -13,6 +13,7 @@ from kernel_cases.attention_map import (  # noqa: F401
     plain,
     queries_keys,
     test_a_padded_batch_counts_like_its_sequences_cut_to_length,
+    test_an_upstream_gradient_told_beforehand_changes_no_gradient,
     test_is_as_exact_where_maps_are_peaked_and_close,
     test_padding_may_hold_garbage,
 )
@@ -172,4 +173,4 @@ def test_the_operators_are_registered_as_torch_wants_them() -> None:
     torch.library.opcheck(operators.attention_map_backward, backward)
     x[0][0].requires_grad_()
     for given in (mask, None):
-        torch.library.opcheck(operators.attention_map, (*x, given, True, False, True))
+        torch.library.opcheck(operators.attention_map, (*x, given, True, False, 1.0, True))

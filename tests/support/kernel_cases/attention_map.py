@@ -11,7 +11,7 @@ from bistil_kernels import (
 )
 from torch import Tensor
 
-from kernel_cases.exactness import assert_as_exact_as_plain
+from kernel_cases.exactness import ALLOWANCE, assert_as_exact_as_plain, draw_mask
 
 
 def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
@@ -30,8 +30,8 @@ def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: boo
     return (terms * counted).sum()[None] / max(count, 1)
 
 
-def call(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
-    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries)
+def call(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool, upstream: float = 1.0) -> Tensor:
+    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries, upstream)
 
 
 def queries_keys(B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype) -> list[Tensor]:
@@ -63,6 +63,19 @@ def test_a_padded_batch_counts_like_its_sequences_cut_to_length(kind: str) -> No
     x = queries_keys(1, 2, 9, 4, 4, torch.float32)
     mask = (torch.arange(9) < 5)[None]
     torch.testing.assert_close(call(x, mask, kind, True), call([y[:, :, :5] for y in x], None, kind, True))
+
+
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+@pytest.mark.parametrize("dtype", ALLOWANCE)
+def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dtype: torch.dtype) -> None:
+    x, mask = queries_keys(2, 2, 7, 4, 4, dtype), draw_mask("right padding", 2, 7)
+    leaves = [y.requires_grad_() for y in x[:2]]
+    for upstream in (0.25, -3.0):  # as told, and not
+        told, plain = (call(x, mask, kind, True, expected) * upstream for expected in (0.25, 1.0))
+        found, wanted = (torch.autograd.grad(value.sum(), leaves) for value in (told, plain))
+        torch.testing.assert_close(found, wanted, rtol=2 * torch.finfo(dtype).eps, atol=1e-7)
+    with pytest.raises(ValueError, match="upstream"):
+        call(x, mask, kind, True, 0.0)
 
 
 def test_is_as_exact_where_maps_are_peaked_and_close() -> None:
