@@ -14,9 +14,10 @@ from bistil_ds.benchmarking.full_size import flags as full_size
 from bistil_ds.benchmarking.full_size.flags import full_size_grids, full_size_values
 from bistil_ds.benchmarking.harness.benchmark import Benchmark
 from bistil_ds.benchmarking.kernels import flags as kernels
-from bistil_ds.benchmarking.kernels import resources
+from bistil_ds.benchmarking.kernels import resources, upstream
 from bistil_ds.benchmarking.kernels.files import failures, kernel_grids, kernel_values, write_files
 from bistil_ds.benchmarking.kernels.resources import resources_grids, write_table
+from bistil_ds.benchmarking.kernels.upstream import upstream_grids
 from bistil_ds.benchmarking.latency import flags as latency
 from bistil_ds.benchmarking.latency.plots import latency_plots
 from bistil_ds.benchmarking.latency.tables import latency_grids, latency_values
@@ -132,6 +133,14 @@ ENTRIES = (
         plan=resources.plan,
         tables=resources_grids,
         files=write_table,
+    ),
+    Benchmark(
+        name="kernel_upstream",
+        title="Upstream gradients",
+        description="What the hidden-state and attention losses gain on a CPU from knowing their upstream gradient.",
+        flags=upstream.Flags,
+        plan=upstream.plan,
+        tables=upstream_grids,
     ),
     Benchmark(
         name="full_size",
