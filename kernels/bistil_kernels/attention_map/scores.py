@@ -76,9 +76,10 @@ def of_keys(scores, keys_real, FULL: tl.constexpr):
 
 
 @triton.jit
-def _base(highest, scale):
-    """What a row's scores are taken relative to; 0 for a row without a real key, whose exponentials then are 0."""
-    return tl.where(highest == float("-inf"), 0.0, highest * scale)
+def _base(highest):
+    """The score that a row's scores are taken relative to, before scaling: a fused multiply-add would otherwise compare
+    exact products with a rounded one. 0 for a row without a real key, whose exponentials then are 0."""
+    return tl.where(highest == float("-inf"), 0.0, highest)
 
 
 @triton.jit
@@ -87,9 +88,9 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
     e_s² and e_s · e_t. A row without a real key stays at (−inf, 0)."""
     high_s, high_t, sum_s, sum_t, square, cross = state
     new_s, new_t = tl.maximum(high_s, tl.max(s, 1)), tl.maximum(high_t, tl.max(t, 1))
-    base_s, base_t = _base(new_s, scale_s), _base(new_t, scale_t)
-    shrink_s, shrink_t = tl.exp2(high_s * scale_s - base_s), tl.exp2(high_t * scale_t - base_t)
-    e_s, e_t = tl.exp2(s * scale_s - base_s[:, None]), tl.exp2(t * scale_t - base_t[:, None])
+    base_s, base_t = _base(new_s), _base(new_t)
+    shrink_s, shrink_t = tl.exp2((high_s - base_s) * scale_s), tl.exp2((high_t - base_t) * scale_t)
+    e_s, e_t = tl.exp2((s - base_s[:, None]) * scale_s), tl.exp2((t - base_t[:, None]) * scale_t)
     sum_s = sum_s * shrink_s + tl.sum(e_s, 1)
     sum_t = sum_t * shrink_t + tl.sum(e_t, 1)
     if not KL:
@@ -108,9 +109,9 @@ def statistics(state, scale_s, scale_t):
     high_s, high_t, sum_s, sum_t, square, cross = state
     some = sum_s > 0.0
     sum_s, sum_t = tl.where(some, sum_s, 1.0), tl.where(some, sum_t, 1.0)
-    base_s, base_t = _base(high_s, scale_s), _base(high_t, scale_t)
-    lse_s, lse_t = base_s + tl.log2(sum_s), base_t + tl.log2(sum_t)
-    total_s, total_t = tl.exp2(base_s - lse_s) * sum_s, tl.exp2(base_t - lse_t) * sum_t
+    base_s, base_t = _base(high_s), _base(high_t)
+    lse_s, lse_t = base_s * scale_s + tl.log2(sum_s), base_t * scale_t + tl.log2(sum_t)
+    total_s, total_t = tl.exp2(base_s * scale_s - lse_s) * sum_s, tl.exp2(base_t * scale_t - lse_t) * sum_t
     delta = (total_s / sum_s) * (square * (total_s / sum_s) - cross * (total_t / sum_t))
     return lse_s, lse_t, delta
 

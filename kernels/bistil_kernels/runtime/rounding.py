@@ -24,7 +24,6 @@ def rounded(x, dtype: tl.constexpr):
 @triton.jit
 def product(a, b):
     """`a @ b` of one dtype, accumulated and returned in fp32; fp32 is not rounded to TF32."""
-    if INTERPRETED:
-        a = a.to(tl.float32)
-        b = b.to(tl.float32)
+    if INTERPRETED:  # in float64, as the order of fp32 sums is the BLAS library's there, and differs for transposes
+        return tl.dot(a.to(tl.float64), b.to(tl.float64), out_dtype=tl.float64).to(tl.float32)
     return tl.dot(a, b, input_precision="ieee")
