@@ -112,7 +112,7 @@ def statistics(state, scale_s, scale_t):
     base_s, base_t = _base(high_s), _base(high_t)
     lse_s, lse_t = base_s * scale_s + tl.log2(sum_s), base_t * scale_t + tl.log2(sum_t)
     total_s, total_t = tl.exp2(base_s * scale_s - lse_s) * sum_s, tl.exp2(base_t * scale_t - lse_t) * sum_t
-    delta = (total_s / sum_s) * (square * (total_s / sum_s) - cross * (total_t / sum_t))
+    delta = (square * (total_s / sum_s) - cross * (total_t / sum_t)) / sum_s
     return lse_s, lse_t, delta
 
 
