@@ -1,4 +1,4 @@
-"""A model's configuration, found by folder or hub id, and the longest input it takes."""
+"""A model's configuration: found by folder or hub id, its sizes, the longest input it takes, its dropout."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from transformers import AutoConfig, PretrainedConfig
 
 from bistil_ds.errors import InputError
+
+SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
 def longest_input(config: PretrainedConfig) -> int:
@@ -35,3 +37,20 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
         return InputError(f"{flag} {name}: there is no such folder; give a model folder or a hub id")
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return InputError(f"{flag} {name}: cannot be loaded: {first_line}; give a model folder or a hub id")
+
+
+def is_encoder(config: PretrainedConfig) -> bool:
+    """Whether it is of a Transformer encoder such as BERT or XLM-R, with the sizes that we read."""
+    return not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)
+
+
+def feed_forward_width(config: PretrainedConfig) -> int:
+    """The width between the two maps of a feed-forward layer."""
+    return int(config.intermediate_size)
+
+
+def without_dropout(config: PretrainedConfig) -> None:
+    """Set every dropout probability to 0 (BiStil, section 3: a student has none)."""
+    for name, value in config.to_dict().items():
+        if "dropout" in name and isinstance(value, float):
+            setattr(config, name, 0.0)

@@ -13,8 +13,7 @@ from transformers import AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
-
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+from bistil_ds.models.inputs import without_dropout
 
 
 def choose_layers(teacher_layers: int, factor: int = 2, layer_map: Sequence[int] | None = None) -> list[int]:
@@ -46,9 +45,7 @@ def student_config(teacher: PreTrainedModel, num_layers: int) -> PretrainedConfi
     """The teacher's configuration with `num_layers` layers and no dropout."""
     config = copy.deepcopy(teacher.config)
     config.num_hidden_layers = num_layers
-    for name in DROPOUTS:
-        if getattr(config, name, None) is not None:
-            setattr(config, name, 0.0)
+    without_dropout(config)
     return config
 
 

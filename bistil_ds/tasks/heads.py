@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from bistil_ds.distributed.gathering import gathered
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import CLASSIFIER
+from bistil_ds.models.inputs import without_dropout
 
 
 def load_classifier(
@@ -74,13 +75,6 @@ def load_classifier(
                 _start(layer, start)
     result: PreTrainedModel = model
     return result
-
-
-def without_dropout(config: PretrainedConfig) -> None:
-    """Sets every dropout probability to 0 (BiStil, section 3: a student has none)."""
-    for name, value in config.to_dict().items():
-        if "dropout" in name and isinstance(value, float):
-            setattr(config, name, 0.0)
 
 
 @contextmanager

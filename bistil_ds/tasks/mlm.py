@@ -18,9 +18,10 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreT
 from bistil_ds.distributed.startup import rank
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import IGNORED
+from bistil_ds.models.inputs import without_dropout
 from bistil_ds.models.masked_head import MaskedHead
 from bistil_ds.tasks.examples import Text
-from bistil_ds.tasks.heads import no_load_report, without_dropout
+from bistil_ds.tasks.heads import no_load_report
 from bistil_ds.tasks.labels import refuse_label_map
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.readers import read_texts

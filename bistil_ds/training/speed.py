@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from transformers import PretrainedConfig
 
 from bistil_ds.distributed.startup import local_world_size
+from bistil_ds.models.inputs import feed_forward_width
 
 if TYPE_CHECKING:
     from bistil_ds.training.energy import Counter
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
 READ_SECONDS = 30.0  # an energy counter goes round in minutes
 
 
-def encoder_flops(config: object, length: int, layers: int) -> float:
+def encoder_flops(config: PretrainedConfig, length: int, layers: int) -> float:
     """FLOPs of one token's forward pass through `layers` encoder layers at `length` tokens of context.
 
     A multiply and an add are two operations. Counted: the four attention projections, both feed-forward matrices,
     scores and weighted values. Embeddings, norms and activations are not.
     """
-    width, inner = config.hidden_size, config.intermediate_size  # type: ignore[attr-defined]
+    width, inner = config.hidden_size, feed_forward_width(config)
     return layers * 2.0 * (4 * width * width + 2 * width * inner + 2 * width * length)
 
 

@@ -8,7 +8,7 @@ import sys
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import load_config, longest_input
+from bistil_ds.models.inputs import is_encoder, load_config, longest_input
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.tasks import Task
 from bistil_ds.training.arguments import ABOVE_0, as_fields, check_training_arguments
@@ -25,7 +25,6 @@ AT_LEAST_1 = (
 
 
 NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # the task settles them
-SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
 def fill_in(ns: argparse.Namespace, task: Task) -> None:
@@ -59,7 +58,7 @@ def settle_length(ns: argparse.Namespace, task: Task, flag: str) -> None:
     """
     name = getattr(ns, flag)
     config = load_config(f"--{flag}", name)
-    if config.is_encoder_decoder or not all(hasattr(config, size) for size in SIZES):
+    if not is_encoder(config):
         raise InputError(f"--{flag} {name}: is a {config.model_type} model; give an encoder such as XLM-R or BERT")
     longest = longest_input(config)
     if ns.max_length is not None and ns.max_length > longest:
