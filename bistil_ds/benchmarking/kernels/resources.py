@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,12 +18,14 @@ from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.console.grid import Grid
 from bistil_ds.errors import InputError
 
+QUICK_OPERATIONS = ("logits", "runtime")  # the others have more kernels, and larger ones
+
 
 @dataclass
 class Flags:
     """What a user may choose."""
 
-    quick: bool = field(default=False, metadata=explain("One or two forms of each launch configuration."))
+    quick: bool = field(default=False, metadata=explain("Two operations, one or two forms of each configuration."))
     output_dir: str = field(default=str(RESULTS), metadata=explain("Where the JSON and the whole table go."))
 
 
@@ -34,17 +36,18 @@ def plan(flags: Flags) -> Job:
 
     def measure(result: ResultFile, tell: Tell) -> None:
         result.content["triton"] = version("triton")
-        for some in compiled_rows(not flags.quick, tell):
+        operations = QUICK_OPERATIONS if flags.quick else OPERATIONS
+        for some in compiled_rows(operations, not flags.quick, tell):
             result.content["rows"] += some
             result.save()
 
     return Job(torch.device("meta"), measure)  # nothing is run
 
 
-def compiled_rows(every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]]:
-    """Compile the launch configurations of each operation; the rows of one operation at a time."""
-    for number, operation in enumerate(OPERATIONS):
-        tell(number / len(OPERATIONS), operation)
+def compiled_rows(operations: Sequence[str], every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]]:
+    """Compile the launch configurations of each operation; give the rows of one operation at a time."""
+    for number, operation in enumerate(operations):
+        tell(number / len(operations), operation)
         yield [{"operation": operation, **row} for row in rows(operation, every_form=every_form)]
 
 
