@@ -77,20 +77,23 @@ def of_keys(scores, keys_real, FULL: tl.constexpr):
 
 @triton.jit
 def _base(highest):
-    """The score that a row's scores are taken relative to, before scaling: a fused multiply-add would otherwise compare
-    exact products with a rounded one. 0 for a row without a real key, whose exponentials then are 0."""
+    """What a row's scaled scores are taken relative to; 0 for a row without a real key, whose exponentials then are
+    0."""
     return tl.where(highest == float("-inf"), 0.0, highest)
 
 
 @triton.jit
 def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
-    """Each row's running maxima of both scores and, relative to them, sums of e_s = 2^score and e_t, and for "mse" of
-    e_s² and e_s · e_t. A row without a real key stays at (−inf, 0)."""
+    """Each row's running maxima of both scaled scores and, relative to them, sums of e_s = 2^score and e_t, and for
+    "mse" of e_s² and e_s · e_t. A row without a real key stays at (−inf, 0).
+
+    Maxima are kept scaled, so that those of two tiles are compared as they were rounded: of `high · scale − base` a
+    fused multiply-add would not give 0 where the maximum stays."""
     high_s, high_t, sum_s, sum_t, square, cross = state
-    new_s, new_t = tl.maximum(high_s, tl.max(s, 1)), tl.maximum(high_t, tl.max(t, 1))
+    new_s, new_t = tl.maximum(high_s, tl.max(s, 1) * scale_s), tl.maximum(high_t, tl.max(t, 1) * scale_t)
     base_s, base_t = _base(new_s), _base(new_t)
-    shrink_s, shrink_t = tl.exp2((high_s - base_s) * scale_s), tl.exp2((high_t - base_t) * scale_t)
-    e_s, e_t = tl.exp2((s - base_s[:, None]) * scale_s), tl.exp2((t - base_t[:, None]) * scale_t)
+    shrink_s, shrink_t = tl.exp2(high_s - base_s), tl.exp2(high_t - base_t)
+    e_s, e_t = tl.exp2(s * scale_s - base_s[:, None]), tl.exp2(t * scale_t - base_t[:, None])
     sum_s = sum_s * shrink_s + tl.sum(e_s, 1)
     sum_t = sum_t * shrink_t + tl.sum(e_t, 1)
     if not KL:
@@ -100,7 +103,7 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
 
 
 @triton.jit
-def statistics(state, scale_s, scale_t):
+def statistics(state):
     """log2 of the sums of 2^score, and the sum of p_s · (p_s − p_t), which "mse" needs for the softmax's derivative;
     all 0 for a row without a real key, whose probabilities then are 0 too.
 
@@ -110,8 +113,8 @@ def statistics(state, scale_s, scale_t):
     some = sum_s > 0.0
     sum_s, sum_t = tl.where(some, sum_s, 1.0), tl.where(some, sum_t, 1.0)
     base_s, base_t = _base(high_s), _base(high_t)
-    lse_s, lse_t = base_s * scale_s + tl.log2(sum_s), base_t * scale_t + tl.log2(sum_t)
-    total_s, total_t = tl.exp2(base_s * scale_s - lse_s) * sum_s, tl.exp2(base_t * scale_t - lse_t) * sum_t
+    lse_s, lse_t = base_s + tl.log2(sum_s), base_t + tl.log2(sum_t)
+    total_s, total_t = tl.exp2(base_s - lse_s) * sum_s, tl.exp2(base_t - lse_t) * sum_t
     delta = (square * (total_s / sum_s) - cross * (total_t / sum_t)) / sum_s
     return lse_s, lse_t, delta
 

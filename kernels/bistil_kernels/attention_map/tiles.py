@@ -63,7 +63,7 @@ def compare_maps(
         s = products(own_s, q_s, query, query_real, qs_t, qs_d, k_s, other, real, ks_t, ks_d, d_s, WIDTH_S, PART)
         t = products(own_t, q_t, query, query_real, qt_t, qt_d, k_t, other, real, kt_t, kt_d, d_t, WIDTH_T, PART)
         s, t = of_keys(s, real[None, :], FULL), of_keys(t, real[None, :], FULL)
-        lse_s, lse_t, delta = statistics(online(state, s, t, scale_s, scale_t, KL), scale_s, scale_t)
+        lse_s, lse_t, delta = statistics(online(state, s, t, scale_s, scale_t, KL))
         log_s, log_t = logarithms(s, t, lse_s[:, None], lse_t[:, None], scale_s, scale_t)
         map_s, map_t = tl.exp2(log_s), tl.exp2(log_t)
         value = terms(log_s, log_t, map_s, map_t, real[None, :], KL, FULL)
@@ -78,7 +78,7 @@ def compare_maps(
             t = products(own_t, q_t, query, query_real, qt_t, qt_d, k_t, key, real, kt_t, kt_d, d_t, WIDTH_T, PART)
             s, t = of_keys(s, real[None, :], FULL), of_keys(t, real[None, :], FULL)
             state = online(state, s, t, scale_s, scale_t, KL)
-        lse_s, lse_t, delta = statistics(state, scale_s, scale_t)
+        lse_s, lse_t, delta = statistics(state)
         for first in range(0, stop, OTHER):
             key = first + other
             real = real_tokens(mask, key, T, m_t, FULL)
