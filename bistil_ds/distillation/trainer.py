@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.integrations.deepspeed import deepspeed_init
 from transformers.trainer_callback import ProgressCallback, TrainerControl
 
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
+from bistil_ds.distributed.inference import evaluation_engine
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.models.inputs import padding_id
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -255,13 +255,8 @@ class DistillationTrainer(SealedTrainer):
         elif self.accelerator.state.deepspeed_plugin.zero_stage < 3:
             yield self.model.to(self.args.device)  # not there before training
         else:  # before training, which wants an engine of its own
-            deepspeed_init(self, num_training_steps=0, inference=True)
-            engine = self.accelerator.prepare(self.model)
-            try:
+            with evaluation_engine(self) as engine:
                 yield engine
-            finally:
-                engine.destroy()
-                self.accelerator.free_memory()
 
     def _evaluate_language(self, model: nn.Module, language: str, dataset: Dataset, meter: TermMeter) -> None:
         size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size

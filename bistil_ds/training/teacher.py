@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bistil_ds.distributed.inference import inference_engine
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -31,17 +33,4 @@ def place_teacher(
     zero = (deepspeed_config or {}).get("zero_optimization", {})
     if zero.get("stage") != 3:
         return teacher.to(device=device, dtype=dtype)
-    import deepspeed
-
-    keep = ("stage", "offload_param", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold")
-    config: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": 1,
-        "zero_optimization": {k: v for k, v in zero.items() if k in keep and v != "auto"},
-        "bf16": {"enabled": dtype == torch.bfloat16},
-        "fp16": {"enabled": dtype == torch.float16},
-        "steps_per_print": 1_000_000_000,
-    }
-    engine, *_ = deepspeed.initialize(model=teacher, config=config)
-    engine.eval()
-    placed: nn.Module = engine
-    return placed
+    return inference_engine(teacher, zero, dtype)
