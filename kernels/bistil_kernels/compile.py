@@ -26,12 +26,18 @@ OPERATIONS = (
     "sparse.entries",
     "sparse.top_k",
 )
-SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}  # bytes a program may have; sm_86 and sm_89 run sm_80's code
+SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}  # bytes a program may use; sm_86 and sm_89 run sm_80's code
 MOST_REGISTERS = 255
 
 
 def rows(operation: str, every_form: bool = False) -> list[dict[str, Any]]:
-    """Compile one of `OPERATIONS` in a process of its own, where Triton compiles and does not interpret."""
+    """Compile one of `OPERATIONS` and return its resource table.
+
+    This runs in a process of its own, so that Triton compiles even where this process interprets.
+
+    Raises:
+        RuntimeError: compilation failed; the message is the end of its stderr.
+    """
     command = [sys.executable, "-m", "bistil_kernels.compile", operation, *["--every_form"] * every_form]
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     package = Path(__file__).parents[1]
@@ -44,7 +50,7 @@ def rows(operation: str, every_form: bool = False) -> list[dict[str, Any]]:
 
 
 def faults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say of each row that spills registers, has a stack or needs more shared memory than a device has, why."""
+    """Return a message for each limit that a row exceeds: spills, stack, registers, shared memory of its target."""
     found = []
     for one in rows:
         limits = {"spills": 0, "stack_bytes": 0, "registers": MOST_REGISTERS}
@@ -58,7 +64,7 @@ def faults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the rows of one operation."""
+    """Print the resource table of one operation as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("operation", choices=OPERATIONS)
     parser.add_argument("--every_form", action="store_true")

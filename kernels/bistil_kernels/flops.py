@@ -1,6 +1,7 @@
-"""Operations of our own kernels for `torch.utils.flop_counter`, counted as it counts: matrix products only.
+"""FLOP formulas of all our operators, for `torch.utils.flop_counter`.
 
-A multiply and an add are two operations. The formulas lie beside the operators that they count.
+They follow its convention: matrix products only, and a multiply and an add are two operations. Each formula is in the
+folder of the operator that it counts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bistil_kernels.runtime.flops import FORMULAS as OF_SCALING
 from bistil_kernels.sparse.adamw.flops import FORMULAS as OF_ADAMW
 from bistil_kernels.sparse.entries.flops import FORMULAS as OF_ENTRIES
 
-# modules that define operators, each with a formula for every operator
+# for each module that defines operators: the formula of every operator in it
 OPERATORS: Mapping[str, Mapping[str, Callable[..., int]]] = {
     "attention_map.fused": OF_ATTENTION_MAP,
     "hidden_state.fused": OF_HIDDEN_STATE,
@@ -35,7 +36,7 @@ OPERATORS: Mapping[str, Mapping[str, Callable[..., int]]] = {
 def formulas() -> dict[Any, Callable[..., int]]:
     """Map each operator of `bistil_kernels` to its formula; import the modules that define them, and so Triton.
 
-    Empty where Triton is not installed: then there are no operators.
+    The mapping is empty where Triton is not installed, because there are no operators then.
     """
     if find_spec("triton") is None:
         return {}

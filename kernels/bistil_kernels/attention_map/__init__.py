@@ -1,1 +1,1 @@
-"""Distance between attention maps, from queries and keys."""
+"""Compare attention maps of student and teacher, from queries and keys."""

@@ -10,10 +10,10 @@ from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 P = 6  # mBERT at layer reduction factor 2
 Form = Mapping[str, Any]
 CUT: Form = {"mask": None, "stops": None, "counted": None, "m_b": 0, "m_t": 0}
-WHOLE: Form = {**CUT, "FULL": True}  # no tile is cut, as at most lengths
+WHOLE: Form = {**CUT, "FULL": True}  # no tile is cut off, as with usual lengths
 MASKED: Form = {}
 ALL_QUERIES: Form = {"MASK_QUERIES": False}
-KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # dtype and width of heads, forms they are met in
+KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # dtype and width of heads, and their forms
     "64": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE}),
     "64 small": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE}),
     "64 masked": ("bf16", 64, {"mask": MASKED, "all queries": ALL_QUERIES}),
@@ -25,9 +25,9 @@ OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide",
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table: each kernel for the widest heads of each kind, in each form, of both losses.
+    """Return the resource table: each kernel for the widest heads of each kind, in each form, of both losses.
 
-    Without `every_form` one form of each launch configuration.
+    Without `every_form` it has one form of each launch configuration.
     """
     table = []
     for capability in CAPABILITIES:
@@ -75,7 +75,7 @@ def _of_tiles(
         without = {**tile, "gradients": None, "stats": None}
         settings = module.FORWARD[kind]
         table.append(compiled(tiles.key_gradients, backward, module.BACKWARD[kind], {"KL": kl}, words))
-        if kind == "64 small":  # else only without a gradient
+        if kind == "64 small":  # with a gradient this kind always fits one tile
             table.append(compiled(tiles.compare_maps, forward, settings, alone, f"{words}, one tile"))
         else:
             table.append(compiled(tiles.compare_maps, forward, settings, tile, words))

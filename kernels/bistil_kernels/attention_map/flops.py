@@ -1,6 +1,6 @@
-"""Operations of the attention-map loss, as `bistil_kernels.flops` counts them.
+"""FLOP formulas of the attention-map loss, in the convention of `bistil_kernels.flops`.
 
-B sequences, H heads, T tokens, d a head's width.
+B sequences, H heads, T tokens, d the width of a head.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ def attention_map(
     with_gradient: bool,
     **kwargs: Any,
 ) -> int:
-    """Scores of student and teacher, [B, H, T, T] each, for every pair, and the product that gives the queries'
-    gradient where it is wanted.
+    """Count each pair's scores of student and teacher, [B, H, T, T] each, and a wanted gradient of the queries.
 
-    Scores formed a second time, tile by tile, are not counted: that is a matter of memory, not of the model.
+    Scores computed a second time, by tiles, are not counted, because that serves memory and is no work of a model.
     """
     return sum((1 + with_gradient) * _scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
 
@@ -34,7 +33,7 @@ def attention_map(
 def attention_map_backward(
     queries_s: Sequence[Shape], keys_s: Sequence[Shape], queries_t: Sequence[Shape], *args: Any, **kwargs: Any
 ) -> int:
-    """Both scores again, as no map is kept, and the product that gives the keys' gradient."""
+    """Count each pair's scores again, as no map is kept, and the gradient of the keys."""
     return sum(2 * _scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
 
 

@@ -1,15 +1,17 @@
-"""The attention-map loss as Triton kernels: all pairs in one launch, maps never in memory.
+"""Attention-map loss on CUDA: all pairs in one launch, and no map in memory.
 
 B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an element.
 
-Forward needs each row's softmax statistics before it can compare maps, so it forms tiles of scores twice (once where
-all keys fit in a tile), and gives the gradient at the queries; backward forms them once more, for that at the keys: 8
-products of T·T·d in all (6). Heads taken in parts (`settings`) have their scores formed anew for every
-64 entries of a gradient. Padding at a sequence's end is not worked on.
-Bytes moved, with tiles' inputs read again from the L2 cache: forward 5·P·B·H·T·d·e, and statistics of 12·P·B·H·T;
-backward 5·P·B·H·T·d·e and those statistics, and 2·P·B·H·T·d·e more unless the upstream gradient is the one forward was
-told, which the device finds out for itself. Workspace: the statistics. fp16 cannot hold a gradient before it has met
-its loss scale: that of the queries is fp32 until then.
+Forward needs each row's softmax statistics before it can compare maps. So it computes tiles of scores twice (once where
+all keys fit in one tile), and with them the gradient at the queries. Backward computes the tiles once more, for the
+gradient at the keys. These are 8 products of T·T·d in all (6 with one tile). Where heads are held in parts
+(`settings`), scores are computed again for every 64 entries of a gradient. Padding at a sequence's end is skipped.
+
+Bytes moved, if the L2 cache serves repeated reads of tiles: forward 5·P·B·H·T·d·e, and 12·P·B·H·T of statistics.
+Backward 5·P·B·H·T·d·e and those statistics, and 2·P·B·H·T·d·e more unless the upstream gradient is the `upstream` given
+to forward; the device compares the two, so the host need not wait. The workspace is the statistics.
+The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale, so fp16 queries keep theirs
+in fp32 until backward.
 """
 
 from __future__ import annotations
@@ -43,8 +45,11 @@ def attention_map_loss(
     mask_queries: bool = True,
     upstream: float = 1.0,
 ) -> Tensor:
-    """`bistil_kernels.attention_map_loss` of fp32, bf16 or fp16 tensors, checked already, on a CUDA device (on a CPU
-    only under Triton's interpreter)."""
+    """Compute `bistil_kernels.attention_map_loss` by Triton kernels.
+
+    The arguments are checked already: fp32, bf16 or fp16 tensors on a CUDA device, or on a CPU under Triton's
+    interpreter.
+    """
     student, teacher = [_alike(*x) for x in student_qk], [_alike(*x) for x in teacher_qk]
     queries, keys = [q for q, _ in student], [k for _, k in student]
     targets = [q for q, _ in teacher], [k for _, k in teacher]
@@ -66,12 +71,12 @@ def _alike(queries: Tensor, keys: Tensor) -> QueriesKeys:
 
 
 def _width(d: int, part: int) -> int:
-    """Entries of a head held together: a power of two, 16 at least."""
+    """Return how many entries of a head are held together: a power of two, at least 16."""
     return 64 if part else max(16, triton.next_power_of_2(d))
 
 
 def _constants(four: Sequence[Tensor], masked: bool, kl: bool, mask_queries: bool, settings: Mapping[str, int]) -> dict:
-    """What kernels over tiles are compiled for, for a launch of pairs like `four`."""
+    """Return the constants of the kernels over tiles, for a launch of pairs like `four` (q and k of both models)."""
     T, d_s, d_t = four[0].shape[2], four[0].shape[3], four[2].shape[3]
     part, full = settings["PART"], not masked and T % settings["OWN"] == T % settings["OTHER"] == 0
     widths = {"d_s": d_s, "d_t": d_t, "WIDTH_S": _width(d_s, part), "WIDTH_T": _width(d_t, part)}
@@ -79,7 +84,7 @@ def _constants(four: Sequence[Tensor], masked: bool, kl: bool, mask_queries: boo
 
 
 def _numbers(four: Sequence[Tensor], mask: Tensor | None) -> tuple[tuple[int, ...], tuple[float, float]]:
-    """Their integers and fp32 numbers."""
+    """Return the integers and the fp32 scales (student, teacher) that these kernels take, for pairs like `four`."""
     q_s, k_s, q_t, k_t = four
     B, H, T, d = q_s.shape
     strides = *q_s.stride(), *k_s.stride(), *q_t.stride(), *k_t.stride(), *((0, 0) if mask is None else mask.stride())
@@ -89,8 +94,11 @@ def _numbers(four: Sequence[Tensor], mask: Tensor | None) -> tuple[tuple[int, ..
 def _buffers(
     queries: Sequence[Tensor], mask: Tensor | None, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
-    """Values [P], factors [P] and the upstreams [P] that gradients are prepared for; int32 stops [B] ([0] without a
-    mask); and, for each pair (none if not wanted), statistics [3, B, H, T] and the gradients of queries."""
+    """Return empty tensors: values, factors, prepared upstreams, stops, statistics and gradients of queries.
+
+    The first three are fp32 [P]; stops are int32 [B], or [0] without a mask. Each pair has statistics fp32 [3, B, H, T]
+    and a gradient, unless none is wanted.
+    """
     device = queries[0].device
     values, factors, prepared = (torch.empty(len(queries), dtype=torch.float32, device=device) for _ in range(3))
     stops = torch.empty(0 if mask is None else len(mask), dtype=torch.int32, device=device)
@@ -100,7 +108,7 @@ def _buffers(
 
 
 def _gradient_like(x_BHTd: Tensor, dtype: torch.dtype) -> Tensor:
-    """Laid out [B, T, H, d], as the projections before queries and keys want it."""
+    """Return an empty [B, H, T, d] with the memory layout [B, T, H, d], which suits the backward of the projections."""
     B, H, T, d = x_BHTd.shape
     return torch.empty(B, T, H, d, dtype=dtype, device=x_BHTd.device).transpose(1, 2)
 
@@ -231,7 +239,7 @@ def _(queries_s, keys_s, *_):  # type: ignore[no-untyped-def]
 
 
 def _kept(inputs: Sequence[Sequence[Tensor]], mask: Tensor | None, found: Sequence[Any]) -> list[Tensor | None]:
-    """What backward needs, of what forward took and found."""
+    """Return the tensors that backward needs, from the inputs and results of forward."""
     _, factors, prepared, stops, stats, gradients = found
     return [factors, prepared, stops, mask, *stats, *gradients, *(x for four in inputs for x in four)]
 
@@ -267,7 +275,7 @@ _operator.register_autograd(_backward, setup_context=_setup_context)
 
 
 class _Direct(torch.autograd.Function):
-    """What the operators do, for `is_direct` calls."""
+    """The operators' forward and backward, for calls that are `is_direct`."""
 
     @staticmethod
     def forward(

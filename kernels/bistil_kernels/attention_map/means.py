@@ -1,4 +1,4 @@
-"""What counts in a mean over attention maps, and the means themselves, as Triton kernels."""
+"""Triton kernels that count the entries of attention maps, and compute means over them."""
 
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
@@ -9,7 +9,10 @@ import triton.language as tl
 
 @triton.jit
 def entries_of(counted, all_of_a_head, H):
-    """How many entries ("mse") or rows ("kl") of maps count, at least 1: by `count_maps`, or all."""
+    """Return how many entries ("mse") or rows ("kl") of maps count, at least 1.
+
+    `counted` is the result of `count_maps`; without it all count.
+    """
     one_head = all_of_a_head if counted is None else tl.load(counted)
     return tl.maximum(one_head * H, 1.0)
 
@@ -19,8 +22,11 @@ def count_maps(
     mask, stops, counted, B, T, m_b, m_t,
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """counted fp32 [1]: what counts in the maps of one head of all sequences; stops int32 [B]: each sequence's length
-    up to its last real token."""
+    """Write counted fp32 [1] and stops int32 [B].
+
+    counted is the number of entries ("mse") or rows ("kl") that count in the maps of one head, over all sequences; a
+    stop is the length of a sequence up to its last real token.
+    """
     found = tl.zeros([ROWS], tl.float32)
     for first_row in range(0, B, ROWS):
         row = first_row + tl.arange(0, ROWS)
@@ -44,8 +50,11 @@ def finish_maps(
     partials, counted, values, factors, prepared, programs, H, all_of_a_head, upstream,
     KL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The means from the partial sums, the factor of the gradients (1 / what counts, twice that for "mse"), and the
-    upstream gradients that those of the queries are prepared for."""
+    """Write means from partial sums, factors of the keys' gradients, and upstreams of the queries' gradients.
+
+    A factor is 1 / the entries that count, twice that for "mse". The gradients of the queries are prepared for the
+    upstream.
+    """
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, programs, BLOCK):

@@ -1,4 +1,4 @@
-"""Distance between student and teacher attention maps, from queries and keys (BiStil §3.1).
+"""Compare attention maps of student and teacher, from queries and keys (BiStil §3.1), in plain PyTorch.
 
 B sequences, H heads, T tokens, d the width of a head (it may differ between student and teacher).
 """
@@ -16,8 +16,8 @@ from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled, 
 
 QueriesKeys = tuple[Tensor, Tensor]
 
-NOTHING = -1e30  # a score of padding; finite, so that a row of nothing else has maps, and the same ones
-TILE = 1 << 18  # elements of a block of a map: 1 MiB in fp32, so that it stays in cache
+NOTHING = -1e30  # score of padded keys; finite, so that a row of nothing else has two equal maps, not NaN
+TILE = 1 << 18  # elements of a block of maps: 1 MiB in fp32, which stays in cache
 
 
 def attention_map_loss(
@@ -28,33 +28,33 @@ def attention_map_loss(
     mask_queries: bool = True,
     upstream: float = 1.0,
 ) -> Tensor:
-    """One mean for each pair of attention layers, between softmax(q kᵀ / √d) of student and teacher.
-
-    "mse": the mean of squared differences over real (query, key) pairs and heads. "kl": the mean of
-    KL(teacher ‖ student) over real queries and heads. Padded keys always get probability 0 and do not count. Padded
-    queries do not count either, unless `mask_queries` is False: then all do, as in the published code.
+    """Compare attention maps, softmax(q kᵀ / √d), of a student and its teacher; return one mean for each pair.
 
     Args:
         student_qk: P tuples (queries, keys), each [B, H, T, d], floating point, any strides.
         teacher_qk: P tuples (queries, keys), each [B, H, T, d']; they get no gradient.
-        mask: bool [B, T], True on real tokens; None when all are real.
-        upstream: not 0; the gradient that each value will get in backward, where that is known: 1/P if the caller takes
-            the mean of the values. Only speed depends on it.
+        mask: bool [B, T], True on real tokens; None means that no token is padding. Padded keys have probability 0 and
+            do not count.
+        kind: "mse" (squared differences, mean over real (query, key) pairs and heads) or "kl" (KL(teacher ‖ student),
+            mean over real queries and heads).
+        mask_queries: if False, padded queries count too, as in the published code.
+        upstream: the gradient that the caller expects each value to get in backward, not 0. It is 1/P where the caller
+            takes the mean of the values. Only speed depends on it.
 
     Returns:
-        fp32 [P] (float64 for float64 students). A pair with nothing real gives 0.
+        fp32 [P] (float64 for float64 students). A pair without a real token gives 0.
 
     Raises:
         ValueError: numbers of pairs, shapes or kind do not fit, not all is on one device, or upstream is 0.
 
-    On CUDA, Triton kernels serve all pairs in one launch and form maps in tiles on chip; they keep dq (fp32 for fp16)
-    and 12·B·H·T bytes of statistics a pair, and backward forms the tiles again for dk (`attention_map.fused`
+    On CUDA, Triton kernels serve all pairs in one launch and hold maps as tiles on chip. For each pair they keep dq
+    (fp32 for fp16) and 12·B·H·T bytes of statistics. Backward computes the tiles again for dk (`attention_map.fused`
     counts the bytes).
     On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
-    the value: both maps are formed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and
-    dk, the queries and keys of one sequence (or of short ones, 2¹⁸ elements of each), a few blocks. Bytes moved:
-    6·B·H·T·d elements, and 4 more in backward unless its gradient is `upstream` (fp16 excepted). Products are taken in
-    fp32 under autocast too.
+    the value, so both maps are computed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq
+    and dk, the queries and keys of one sequence (or of several short ones, 2¹⁸ elements of each), and a few blocks.
+    Elements moved: 6·B·H·T·d, and 4·B·H·T·d more in backward unless its gradient is `upstream` (fp16 excepted). Under
+    autocast too, products are computed in fp32.
     """
     _check(student_qk, teacher_qk, mask, kind)
     if not upstream:
@@ -94,7 +94,7 @@ def _check(
 
 
 class _AttentionMapLoss(torch.autograd.Function):
-    """One pair of layers. A node for each, so that backward frees each pair's gradients as it hands them on."""
+    """Loss of one pair. Each pair is a node of its own, so that backward can free its gradients before the next one."""
 
     @staticmethod
     def forward(
@@ -112,11 +112,11 @@ class _AttentionMapLoss(torch.autograd.Function):
         dtype = compute_dtype(q_s.dtype)
         mean = 1.0 / max(_counted(mask_BT, B, H, T, kind, mask_queries), 1)
         gradients, weight = None, None
-        if any(ctx.needs_input_grad[:2]):  # laid out [B, T, H, d], as the projections before them want it
+        if any(ctx.needs_input_grad[:2]):  # memory layout [B, T, H, d] suits the backward of the projections
             gradients = torch.empty(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
-            weight = upstream * mean * (2 if kind == "mse" else 1)  # 2: see _squared_difference
+            weight = upstream * mean * (2 if kind == "mse" else 1)  # `_squared_difference` gives half the gradient
         total = torch.zeros((), dtype=dtype, device=q_s.device)
-        together = max(1, TILE // max(H * T * max(T, d), 1))  # short ones, whose padding costs less than a call each
+        together = max(1, TILE // max(H * T * max(T, d), 1))  # short sequences: padding costs less than calls
         for first in range(0, B, together):
             some = slice(first, first + together)
             four = [x[some].to(dtype) for x in (q_s, k_s, q_t, k_t)]
@@ -141,7 +141,7 @@ class _AttentionMapLoss(torch.autograd.Function):
 
 
 def _counted(mask_BT: Tensor | None, B: int, H: int, T: int, kind: str, mask_queries: bool) -> int:
-    """How many entries of maps ("mse") or rows of them ("kl") count."""
+    """Return how many entries ("mse") or rows ("kl") of maps count."""
     if mask_BT is None:
         return B * H * T * (T if kind == "mse" else 1)
     keys_B = mask_BT.sum(1)
@@ -152,7 +152,10 @@ def _counted(mask_BT: Tensor | None, B: int, H: int, T: int, kind: str, mask_que
 def _padded(
     four_BHTd: list[Tensor], mask_BT: Tensor | None, kind: str, mask_queries: bool, weight: float | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """As `_all_maps`, of whole sequences. A query of padding is read as 0, so that both its maps are the same."""
+    """Return what `_all_maps` returns, for whole sequences with their padding.
+
+    Padding is replaced by 0, so that the two maps of a padded query are equal; without `mask_queries` queries stay.
+    """
     B, H, T, _ = four_BHTd[0].shape
     hidden = None
     if mask_BT is not None:
@@ -164,7 +167,7 @@ def _padded(
         if hidden is not None and is_filled:
             own = own.contiguous()
             own = own.clone() if own.data_ptr() == x.data_ptr() else own
-            own.view(B * H * T, own.shape[-1]).index_fill_(0, rows, 0.0)  # a fifth of masked_fill_'s time
+            own.view(B * H * T, own.shape[-1]).index_fill_(0, rows, 0.0)  # takes a fifth of masked_fill_'s time
         heads.append(own)
     value, found = _all_maps(heads, hidden, kind, weight)
     return value, [gradient.view(x.shape) for x, gradient in zip(four_BHTd, found)]
@@ -173,7 +176,7 @@ def _padded(
 def _cut(
     four_1HTd: list[Tensor], mask_1T: Tensor, kind: str, mask_queries: bool, weight: float | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """As `_all_maps`, of one sequence's real tokens only."""
+    """Return what `_all_maps` returns, for the real tokens of one sequence only."""
     keys = mask_1T[0].nonzero().squeeze(1)
     queries = keys if mask_queries else torch.arange(mask_1T.shape[1], device=keys.device)
     picks = (queries, keys, queries, keys)
@@ -185,9 +188,10 @@ def _cut(
 def _all_maps(
     four_HTd: list[Tensor], hidden: Tensor | None, kind: str, weight: float | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The sum over all maps and, unless `weight` is None, dq and dk of that sum (of half of it for "mse") by `weight`.
+    """Return the loss summed over all maps, and dq and dk of that sum (of half of it for "mse") times `weight`.
 
-    All tensors are [H, tokens, d], H the heads of all sequences; `hidden`, bool [H, 1, keys], is True on padding.
+    All tensors are [H, tokens, d], where H are the heads of all sequences. `hidden`, bool [H, 1, keys], is True on
+    padding. Without a `weight` there are no gradients.
     """
     q_s, k_s, q_t, k_t = four_HTd
     total = q_s.new_zeros(())
@@ -217,7 +221,7 @@ def _product(a: Tensor, b: Tensor, factor: float) -> Tensor:
 
 
 def _blocks(H: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of heads and of queries whose maps have at most `TILE` elements (one row at least)."""
+    """Yield slices of heads and of queries whose maps have at most `TILE` elements (but at least one row)."""
     if not queries or not keys:
         return
     heads, rows = max(1, TILE // (queries * keys)), max(1, TILE // keys)
@@ -227,7 +231,7 @@ def _blocks(H: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _squared_difference(scores_s: Tensor, scores_t: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
-    """Sum of (softmax(s) − softmax(t))² and half its gradient at s; overwrites its inputs."""
+    """Return the sum of (softmax(s) − softmax(t))² and half its gradient at s; overwrite the inputs."""
     map_s, map_t = torch.softmax(scores_s, -1, out=scores_s), torch.softmax(scores_t, -1, out=scores_t)
     difference = torch.sub(map_s, map_t, out=map_t)
     value = difference.square().sum()
@@ -238,7 +242,7 @@ def _squared_difference(scores_s: Tensor, scores_t: Tensor, with_gradient: bool)
 
 
 def _divergence(scores_s: Tensor, scores_t: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
-    """Sum of KL(softmax(t) ‖ softmax(s)) and its gradient at s."""
+    """Return the sum of KL(softmax(t) ‖ softmax(s)) and its gradient at s."""
     log_s, log_t = scores_s.log_softmax(-1), scores_t.log_softmax(-1)
     map_t = log_t.exp()
     value = log_t.sub_(log_s).mul_(map_t).sum()

@@ -1,6 +1,6 @@
-"""What the kernels of the attention-map loss share: tiles of scores, and what softmax makes of them.
+"""Parts that the kernels of the attention-map loss share: tiles of scores, softmax statistics, gradients of scores.
 
-Scores times their scale are in units of log 2, so that probabilities are powers of two.
+Scales include 1 / ln 2, so that probabilities are powers of two.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -12,12 +12,15 @@ import triton.language as tl
 from bistil_kernels.runtime.rounding import product, rounded
 
 LN_2 = tl.constexpr(0.6931471805599453)
-LIFT = tl.constexpr(16384.0)  # keeps small gradients of scores in fp16's range: they are below 2, the LIFT of that fits
+LIFT = tl.constexpr(16384.0)  # lifts small gradients of scores into fp16's range; they are below 2, and 2 · LIFT fits
 
 
 @triton.jit
 def tokens(pointer, token, wanted, stride_t, stride_d, d: tl.constexpr, first, WIDTH: tl.constexpr):
-    """[tokens, WIDTH], from entry `first` of the head: 0 beyond d and for tokens not wanted, whatever they hold."""
+    """Load [tokens, WIDTH], from entry `first` of the head on.
+
+    Entries beyond d and tokens that are not wanted are 0, whatever memory holds there.
+    """
     column = first + tl.arange(0, WIDTH)
     where = pointer + token.to(tl.int64)[:, None] * stride_t + (column * stride_d)[None, :]
     return tl.load(where, mask=wanted[:, None] & (column < d)[None, :], other=0.0)
@@ -25,7 +28,7 @@ def tokens(pointer, token, wanted, stride_t, stride_d, d: tl.constexpr, first, W
 
 @triton.jit
 def store_gradient(into, found, b, h, token, T, H, d: tl.constexpr, left, WIDTH: tl.constexpr):
-    """Columns of a gradient [B, T, H, d], from entry `left` of the head."""
+    """Store columns of a gradient [B, T, H, d], from entry `left` of the head on."""
     column = left + tl.arange(0, WIDTH)
     where = into + ((b * T + token) * H + h)[:, None] * d + column[None, :]
     kept = rounded(found, into.dtype.element_ty)
@@ -34,7 +37,7 @@ def store_gradient(into, found, b, h, token, T, H, d: tl.constexpr, left, WIDTH:
 
 @triton.jit
 def real_tokens(mask, token, T, m_t, FULL: tl.constexpr):
-    """Which of these tokens of a sequence are real. FULL: all, which spares every score a comparison."""
+    """Return which of these tokens of a sequence are real. FULL: all are, so that no score needs a comparison."""
     if FULL:
         return tl.full(token.shape, 1, tl.int1)
     inside = token < T
@@ -45,7 +48,10 @@ def real_tokens(mask, token, T, m_t, FULL: tl.constexpr):
 
 @triton.jit
 def stop_of(stops, b, T, own_real):
-    """Where a program's reading of a sequence ends: where only padding follows; at 0 if its own tokens are padding."""
+    """Return where a program stops reading a sequence: after the last real token, or at 0 if its own are all padding.
+
+    Without `stops` that is T.
+    """
     if stops is None:
         return T
     else:
@@ -57,7 +63,10 @@ def products(
     own, own_at, own_token, own_real, own_t, own_d, other_at, token, real, other_t, other_d,
     d: tl.constexpr, WIDTH: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
-    """Of a program's own tokens with others: whole heads held on chip, or PART entries of them at a time."""
+    """Return fp32 [own tokens, other tokens]: products of a program's own tokens with others.
+
+    With a PART of 0 whole heads are held on chip, otherwise PART entries of them at a time.
+    """
     if PART == 0:
         return product(own, tl.trans(tokens(other_at, token, real, other_t, other_d, d, 0, WIDTH)))
     else:
@@ -71,24 +80,29 @@ def products(
 
 @triton.jit
 def of_keys(scores, keys_real, FULL: tl.constexpr):
-    """−inf where there is no key."""
+    """Return the scores, −inf where there is no real key."""
     return scores if FULL else tl.where(keys_real, scores, float("-inf"))
 
 
 @triton.jit
 def _base(highest):
-    """What a row's scaled scores are taken relative to; 0 for a row without a real key, whose exponentials then are
-    0."""
+    """Return what is subtracted from a row's scaled scores: their maximum, or 0 for a row without a real key.
+
+    So the exponentials of a row without a real key are 0, not NaN.
+    """
     return tl.where(highest == float("-inf"), 0.0, highest)
 
 
 @triton.jit
 def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
-    """Each row's running maxima of both scaled scores and, relative to them, sums of e_s = 2^score and e_t, and for
-    "mse" of e_s² and e_s · e_t. A row without a real key stays at (−inf, 0).
+    """Return each row's state after one more tile: running maxima and sums.
 
-    Maxima are kept scaled, so that those of two tiles are compared as they were rounded: of `high · scale − base` a
-    fused multiply-add would not give 0 where the maximum stays."""
+    The maxima are those of both scaled scores. The sums are relative to them: of e_s = 2^score and of e_t, and for
+    "mse" of e_s² and e_s · e_t. A row without a real key stays at −inf and 0.
+
+    Maxima are kept scaled, so that the maxima of two tiles are compared as they were rounded. Otherwise a fused
+    multiply-add would not make `high · scale − base` exactly 0 where the maximum stays the same.
+    """
     high_s, high_t, sum_s, sum_t, square, cross = state
     new_s, new_t = tl.maximum(high_s, tl.max(s, 1) * scale_s), tl.maximum(high_t, tl.max(t, 1) * scale_t)
     base_s, base_t = _base(new_s), _base(new_t)
@@ -104,11 +118,15 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
 
 @triton.jit
 def statistics(state):
-    """log2 of the sums of 2^score, and the sum of p_s · (p_s − p_t), which "mse" needs for the softmax's derivative;
-    all 0 for a row without a real key, whose probabilities then are 0 too.
+    """Return each row's statistics: log2 of both sums of 2^score, and the sum over keys of p_s · (p_s − p_t).
 
-    The last is that of the probabilities as the first two give them in fp32, whose own sums `total_s` and `total_t` are
-    not quite 1 where scores are large: their errors would otherwise be as large as the differences of close maps."""
+    "mse" needs the third for the derivative of softmax. All are 0 for a row without a real key, so that its
+    probabilities are 0 too.
+
+    The third is computed for the probabilities that follow from the first two in fp32. Where scores are large, these
+    probabilities do not sum to 1 but to `total_s` and `total_t`. If that were ignored, the errors would be as large as
+    the differences of close maps.
+    """
     high_s, high_t, sum_s, sum_t, square, cross = state
     some = sum_s > 0.0
     sum_s, sum_t = tl.where(some, sum_s, 1.0), tl.where(some, sum_t, 1.0)
@@ -121,13 +139,13 @@ def statistics(state):
 
 @triton.jit
 def logarithms(s, t, lse_s, lse_t, scale_s, scale_t):
-    """log2 of the probabilities of student and teacher."""
+    """Return log2 of the probabilities of student and teacher."""
     return s * scale_s - lse_s, t * scale_t - lse_t
 
 
 @triton.jit
 def terms(log_s, log_t, map_s, map_t, keys_real, KL: tl.constexpr, FULL: tl.constexpr):
-    """The loss's terms of a tile, summed over its keys."""
+    """Return each query's loss in a tile, summed over the tile's keys."""
     if KL:
         found = map_t * (log_t - log_s)
         return tl.sum(found if FULL else tl.where(keys_real, found, 0.0), 1) * LN_2
@@ -138,8 +156,10 @@ def terms(log_s, log_t, map_s, map_t, keys_real, KL: tl.constexpr, FULL: tl.cons
 
 @triton.jit
 def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
-    """The loss's derivative at each score, up to `lowered` and the factor that callers apply; 0 where there is no
-    key."""
+    """Return the loss's derivative at each score in `dtype`, 0 where there is no key.
+
+    Callers multiply products with it by a factor from `lowered`.
+    """
     d = map_s - map_t
     if not KL:
         d = map_s * (d - delta)
@@ -150,5 +170,5 @@ def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
 
 @triton.jit
 def lowered(factor, dtype: tl.constexpr):
-    """`factor` for products with what `score_gradient` gave."""
+    """Return `factor` for products with a `score_gradient`: without LIFT, and without the 1 / ln 2 of the scales."""
     return factor * (LN_2 / LIFT) if dtype == tl.float16 else factor * LN_2

@@ -1,15 +1,17 @@
 """Launch configurations of the attention-map loss's kernels over tiles, by kind of input.
 
-OWN tokens of a program against OTHER tokens at a time. PART 0: whole heads are held on chip; else PART entries at a
-time, and gradients 64 entries wide. Chosen so that nothing spills, and for several programs at once on a processor.
+A program compares OWN tokens with OTHER tokens at a time. With a PART of 0 it holds whole heads on chip, otherwise PART
+entries at a time, and 64 entries of a gradient. The numbers are chosen so that nothing spills and a processor runs
+several programs at once.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-# 16-bit heads up to 64 (without a mask; few tokens, or no gradient wanted; with a mask), up to 128, wider; fp32 heads,
-# for which ptxas aims at fewer registers than it then needs, and spills, unless it is told a bound.
+# The first three are for 16-bit heads up to 64 wide: without a mask, without one for few tokens or without a gradient,
+# and with a mask. "128" and "wide" are for wider 16-bit heads. "fp32" needs `maxnreg`: without a bound ptxas aims at
+# fewer registers than it then needs, and spills.
 FORWARD = {
     "64": {"OWN": 128, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 2},
     "64 small": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
@@ -26,11 +28,11 @@ BACKWARD = {
     "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 2},
     "fp32": {"OWN": 32, "OTHER": 16, "PART": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 128},
 }
-SHORT = 64  # tokens at most
+SHORT = 64  # a sequence is short up to so many tokens
 
 
 def input_kind(student: Tensor, teacher: Tensor, masked: bool, with_gradient: bool) -> str:
-    """The row of the tables of launch configurations for a pair's queries [B, H, T, d]."""
+    """Return the key of `FORWARD` and `BACKWARD` for a pair's queries [B, H, T, d]."""
     if 4 in (student.element_size(), teacher.element_size()):
         return "fp32"
     width = max(student.shape[-1], teacher.shape[-1])

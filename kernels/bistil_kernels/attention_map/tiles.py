@@ -1,6 +1,6 @@
-"""The Triton kernels of the attention-map loss. Maps exist as tiles in registers only.
+"""Triton kernels of the attention-map loss. Maps exist as tiles in registers only.
 
-Tensors of a pair: queries and keys [B, H, T, d] with any strides; statistics fp32 [3, B, H, T]: log2-sum-exp of the
+Each pair has queries and keys [B, H, T, d] with any strides, and statistics fp32 [3, B, H, T]: log2-sum-exp of the
 student's and of the teacher's scores, and the sum over keys of p_s · (p_s − p_t).
 """
 
@@ -38,8 +38,11 @@ def compare_maps(
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr, ONE_TILE: tl.constexpr,
     OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
-    """Partial sums [P, programs], one for each block of queries of each head, the statistics and the gradients at the
-    student's queries, each [B, T, H, d] contiguous; neither where they are None."""
+    """Write partial sums [P, programs], the statistics, and the gradients at the student's queries.
+
+    Each block of queries of each head has a partial sum. Gradients are [B, T, H, d], contiguous. Statistics or
+    gradients that are None are not written.
+    """
     pair, blocks = tl.program_id(1), tl.cdiv(T, OWN)
     head = (tl.program_id(0) // blocks).to(tl.int64)
     b, h = head // H, head % H
@@ -114,10 +117,11 @@ def key_gradients(
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr,
     OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
-    """dk of the student, each [B, T, H, d] contiguous: a program for each block of keys, over all queries.
+    """Write dk of the student, each [B, T, H, d] contiguous; a program serves a block of keys, over all queries.
 
-    Tiles are [keys, queries] here, so that the last product takes them as they are. Tokens that do not count need no
-    mask: such queries are read as 0, so their finite scores are multiplied by 0, and such keys' rows are not kept."""
+    Tiles are [keys, queries] here, so that the last product needs no transpose. Tokens that do not count need no mask:
+    such queries are read as 0, so their finite scores are multiplied by 0, and for such keys 0 is stored.
+    """
     pair, blocks = tl.program_id(1), tl.cdiv(T, OWN)
     head = (tl.program_id(0) // blocks).to(tl.int64)
     b, h = head // H, head % H

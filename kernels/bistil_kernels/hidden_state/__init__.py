@@ -1,1 +1,1 @@
-"""Distance between hidden states."""
+"""Compare hidden states of student and teacher."""

@@ -19,9 +19,9 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table: each kernel for bf16, fp16 and fp32 states, in each form.
+    """Return the resource table: each kernel for bf16, fp16 and fp32 states, in each form.
 
-    Without `every_form` one or two forms of each launch configuration.
+    Without `every_form` it has one or two forms of each launch configuration.
     """
     table = []
     for capability in CAPABILITIES:

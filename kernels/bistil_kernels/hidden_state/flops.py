@@ -1,4 +1,4 @@
-"""Operations of the hidden-state loss, as `bistil_kernels.flops` counts them."""
+"""FLOP formula of the hidden-state loss, in the convention of `bistil_kernels.flops`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def hidden_state(
     *args: Any,
     **kwargs: Any,
 ) -> int:
-    """The teacher's projection to the student's width, where there is one."""
+    """Count the teacher's projections to the student's width, if there are any."""
     if projections is None:
         return 0
     return sum(2 * s[0] * s[1] * p[0] * p[1] for s, p in zip(student, projections))

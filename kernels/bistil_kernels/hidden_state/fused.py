@@ -1,12 +1,13 @@
-"""The hidden-state loss as Triton kernels: value and gradient of all pairs in one launch.
+"""Hidden-state loss on CUDA: one launch computes value and gradient of all pairs.
 
 B sequences, T tokens, n = B·T, Ds and Dt the widths of student and teacher, P pairs, e bytes an element.
 
-Bytes moved: forward reads the states (2·P·n·D·e; of real tokens only) and writes the gradient (P·n·D·e); backward reads
-and writes it once more (2·P·n·D·e) unless the upstream gradient is the one forward was told, which the device finds out
-for itself. A projection's products add P·Dt·Ds elements for every 64 tokens, from the L2 cache where they fit.
-fp16 cannot hold this gradient before it has met its loss scale: "mse" keeps half the difference instead, and
-backward always multiplies; "cosine" keeps the gradient in fp32.
+Bytes moved: forward reads the states of real tokens (2·P·n·D·e) and writes the gradient (P·n·D·e). Backward reads and
+writes the gradient once more (2·P·n·D·e), unless the upstream gradient is the `upstream` given to forward; the device
+compares the two, so the host need not wait. A projection reads P·Dt·Ds more elements for every 64 tokens, from the L2
+cache where they fit.
+The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale: "mse" keeps half the
+difference instead, and backward always multiplies; "cosine" keeps the gradient in fp32.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ def hidden_state_loss(
     kind: str = "mse",
     upstream: float = 1.0,
 ) -> Tensor:
-    """`bistil_kernels.hidden_state_loss` of fp32, bf16 or fp16 states, checked already, on a CUDA device (on a CPU only
-    under Triton's interpreter)."""
+    """Compute `bistil_kernels.hidden_state_loss` by Triton kernels.
+
+    The arguments are checked already: fp32, bf16 or fp16 states on a CUDA device, or on a CPU under Triton's
+    interpreter.
+    """
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in student)
     if is_direct([*student, *teacher, *(projections or ())]):
         if with_gradient:
@@ -51,14 +55,17 @@ def hidden_state_loss(
 
 
 def forward_settings(projected: bool, dtype: torch.dtype) -> dict[str, int]:
-    """The launch configuration of `compare_states`, for teacher's states of a dtype."""
+    """Return the launch configuration of `compare_states` for teacher states of this dtype."""
     if not projected:
         return PLAIN
     return PROJECTED_FP32 if dtype == torch.float32 else PROJECTED
 
 
 def _buffers(student: Sequence[Tensor], kind: str, with_gradient: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Values [P], the upstreams [P] that gradients are prepared for, and those, contiguous (none if not wanted)."""
+    """Return empty tensors: values [P], the upstreams [P] that gradients are prepared for, and contiguous gradients.
+
+    There are no gradients where none are wanted.
+    """
     values, prepared = [torch.empty(len(student), dtype=torch.float32, device=student[0].device) for _ in range(2)]
     dtypes = [x.dtype if kind == "mse" else kept_dtype(x.dtype) for x in student] if with_gradient else []
     like, memory = torch.empty_like, torch.contiguous_format  # the quickest way to a small tensor
@@ -116,7 +123,7 @@ def _forward(
 
 
 class _Direct(torch.autograd.Function):
-    """What the operator does, for `is_direct` calls."""
+    """The operator's forward and backward, for calls that are `is_direct`."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""Distance between student and teacher hidden states (BiStil §3.1).
+"""Compare hidden states of student and teacher (BiStil §3.1), in plain PyTorch.
 
 B sequences, T tokens, Ds and Dt the widths of student and teacher, P pairs of states.
 """
@@ -24,27 +24,27 @@ def hidden_state_loss(
     *,
     upstream: float = 1.0,
 ) -> Tensor:
-    """One mean for each pair of states, over real tokens: of squared differences over the width ("mse"), or of
-    1 − cosine ("cosine").
+    """Compare aligned hidden states of a student and its teacher; return one mean for each pair.
 
     Args:
         student: P states [B, T, Ds], floating point.
         teacher: P states [B, T, Dt]; Dt = Ds unless there are projections. They get no gradient.
-        mask: bool [B, T], True on real tokens; None when all are real.
-        projections: P frozen matrices [Dt, Ds]; the target is `teacher @ projection`.
-        kind: "mse" or "cosine".
-        upstream: not 0; the gradient that each value will get in backward, where that is known: 1/P if the caller takes
-            the mean of the values. Only speed depends on it.
+        mask: bool [B, T], True on real tokens; None means that no token is padding.
+        projections: P frozen matrices [Dt, Ds]; each teacher state is multiplied by its own before it is compared.
+        kind: "mse" (squared differences, mean over real tokens and width) or "cosine" (1 − cosine, mean over real
+            tokens).
+        upstream: the gradient that the caller expects each value to get in backward, not 0. It is 1/P where the caller
+            takes the mean of the values. Only speed depends on it.
 
     Returns:
-        fp32 [P] (float64 for float64 students). A pair with nothing real gives 0.
+        fp32 [P] (float64 for float64 students). A pair without a real token gives 0.
 
     Raises:
         ValueError: numbers of pairs, shapes or kind do not fit, not all is on one device, or upstream is 0.
 
-    The gradient is computed together with the value, so nothing of the teacher is kept for backward: with n = B·T and
-    e bytes an element, 3·P·n·D·e bytes are read and written, and 2·P·n·D·e more where the upstream gradient is applied.
-    It is not applied where it is `upstream` (fp16 excepted). On CUDA, Triton kernels serve all pairs in one launch.
+    The gradient is computed together with the value, so nothing of the teacher is kept for backward. With n = B·T and
+    e bytes an element, 3·P·n·D·e bytes are moved. Backward moves 2·P·n·D·e more to apply its gradient, but does not
+    where that gradient is `upstream` (fp16 excepted). On CUDA, Triton kernels serve all pairs in one launch.
     """
     _check(student, teacher, mask, projections, kind)
     if not upstream:
@@ -83,7 +83,7 @@ def _check(
 
 
 class _HiddenStateLoss(torch.autograd.Function):
-    """One pair. A node for each pair, so that backward frees each pair's gradient as it hands it on."""
+    """Loss of one pair. Each pair is a node of its own, so that backward can free its gradient before the next one."""
 
     @staticmethod
     def forward(
@@ -122,7 +122,7 @@ def _squared_error(
 ) -> tuple[Tensor, Tensor | None]:
     difference = student_BTD - target_BTD
     if mask_BT is not None:
-        difference.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)  # not a product: padding may hold inf
+        difference.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)  # not a product with 0: padding may hold inf
     count = max(_real_tokens(difference, mask_BT) * difference.shape[-1], 1)
     rows = torch.linalg.vector_norm(difference, dim=-1)  # one dot product would lose five digits on millions of terms
     value = rows.square().sum() / count

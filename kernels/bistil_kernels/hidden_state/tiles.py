@@ -1,4 +1,7 @@
-"""The Triton kernels of the hidden-state loss. n = B·T tokens, D the width compared, Dt the teacher's, P pairs."""
+"""Triton kernels of the hidden-state loss.
+
+n = B·T tokens, D the width that is compared, Dt the teacher's, P pairs.
+"""
 
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
@@ -18,9 +21,10 @@ def _load(pointer, row, column, D, width_stride, real):
 
 @triton.jit
 def _target(teacher, matrix, row, column, real, D, Dt, t_d, w_t, w_s, INNER: tl.constexpr):
-    """A tile of the teacher's states, projected where there is a matrix, in fp32.
+    """Return a tile of the teacher's states in fp32, projected where there is a matrix.
 
-    16-bit states are multiplied with the matrix in two 16-bit parts, which together hold it nearly to fp32."""
+    16-bit states are multiplied with two 16-bit parts of the matrix, whose sum is nearly the fp32 matrix.
+    """
     if matrix is None:
         target = _load(teacher, row, column, D, t_d, real).to(tl.float32)
     else:
@@ -70,10 +74,11 @@ def compare_states(
     COLUMNS: tl.constexpr,
     INNER: tl.constexpr,
 ):
-    """Partial sums [P, programs] of squared differences or cosine distances, and the gradients [n, D] for this upstream
-    (HALVED: half the differences instead).
+    """Write partial sums [P, programs] of squared differences or cosine distances, and the gradients [n, D].
 
-    Tuples of P: students, teachers, matrices or None, gradients or None. mask bool and real_tokens int64 [1], or None.
+    The gradients are those for `upstream`; with HALVED half the differences are written instead.
+    students, teachers, matrices (or None) and gradients (or None) are tuples of P. mask is bool and real_tokens
+    int64 [1], or both are None.
     """
     pair = tl.program_id(1)
     student, teacher = pointer_of(students, pair), pointer_of(teachers, pair)
@@ -129,7 +134,7 @@ def compare_states(
 def finish(
     partials, real_tokens, values, upstreams, programs, n, width, upstream, HALVED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """The means from the partial sums, and the upstream gradient that the kept gradients are right for."""
+    """Write the means, from the partial sums, and the upstream gradients that the kept gradients are prepared for."""
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, programs, BLOCK):

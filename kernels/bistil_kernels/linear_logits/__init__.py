@@ -1,1 +1,1 @@
-"""KL divergence between the logits of two linear heads."""
+"""KL divergence between the logits of two linear heads, without a buffer for all logits."""

@@ -1,10 +1,11 @@
-"""The Triton kernels of `linear_distillation_kl`, over fp32 chunks of logits [rows, columns] of n positions.
+"""Triton kernels of `linear_distillation_kl`, over fp32 chunks of logits [rows, columns] of n positions.
 
-Rows of a chunk are `stride` entries apart, and what is between the last column and the next row may be anything: it is
-read, so that reads are wide whatever the number of columns, and not used.
-State, fp32 [splits + 1, n, 8]: of each position, in one sector of memory, maximum and sum of exponentials of
-student / T, of teacher / T, Σ exp(teacher / T − maximum) · (teacher − student) / T, and (HARD) the student's sum of
-exponentials at temperature 1 and the label's logit. A split saw its share of the columns; the last entry is for all.
+Rows of a chunk are `stride` entries apart. The entries between the last column and the next row may hold anything: they
+are read, so that reads are wide for any number of columns, but not used.
+The state is fp32 [splits + 1, n, 8]. For each position it holds, in one sector of memory, maximum and sum of
+exponentials of student / T, the same two of teacher / T, Σ exp(teacher / T − maximum) · (teacher − student) / T, and
+with HARD the student's sum of exponentials at temperature 1 and the label's logit. Each split covers a share of the
+columns; the last entry covers all of them.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -16,7 +17,7 @@ import triton.language as tl
 from bistil_kernels.logits.online_kl import LEAST, joined, taken_in
 from bistil_kernels.runtime.rounding import rounded
 
-STATE = tl.constexpr(8)  # a position's numbers
+STATE = tl.constexpr(8)  # numbers for each position
 
 
 @triton.jit
@@ -32,7 +33,7 @@ def accumulate_statistics(
     student, teacher, student_bias, teacher_bias, labels, state, n, columns, stride, first_column, temperature,
     inverse_temperature, HARD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Take one chunk of logits, fp32 [rows, columns], into the state: a program for each row and split."""
+    """Add one chunk of logits, fp32 [rows, columns], to the state; each row and split has its program."""
     row, split = tl.program_id(0).to(tl.int64), tl.program_id(1)
     at = state + (split.to(tl.int64) * n + row) * STATE
     max_s, sum_s, max_t, sum_t, cross = tl.load(at), tl.load(at + 1), tl.load(at + 2), tl.load(at + 3), tl.load(at + 4)
@@ -65,8 +66,10 @@ def differentiate_chunk(
     student, teacher, student_bias, teacher_bias, labels, state, gradient, columns, stride, first_column, temperature,
     inverse_temperature, alpha_ce, HARD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """gradient [rows, columns]: of the sum of losses (not yet their mean) at a chunk of the student's logits. `state`:
-    its last entry."""
+    """Write gradient [rows, columns]: of the sum (not the mean) of losses at a chunk of the student's logits.
+
+    `state` is the last entry of the state, which covers all columns.
+    """
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     exists = column < columns
@@ -88,7 +91,7 @@ def differentiate_chunk(
 def finish_positions(
     state, value, n, splits, temperature, alpha_ce, HARD: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """The last entry of the state, and the mean loss."""
+    """Write the last entry of the state, from all splits, and the mean loss."""
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, n, BLOCK):
         i = first + tl.arange(0, BLOCK)

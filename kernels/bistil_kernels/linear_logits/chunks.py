@@ -1,4 +1,4 @@
-"""The chunks of logits of the linear form: made by cuBLAS, read by Triton kernels."""
+"""Chunks of logits of the two linear heads: computed by cuBLAS, read by Triton kernels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bistil_kernels.logits.online_kl import LEAST
 
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}
-PROGRAMS = 4  # that read logits, at least so many on each processor
+PROGRAMS = 4  # at least so many on each processor read logits
 
 
 def _slices(length: int, size: int) -> list[slice]:
@@ -28,14 +28,14 @@ def _slices(length: int, size: int) -> list[slice]:
 
 
 def part(x: Tensor, rows: slice, columns: int | None = None) -> Tensor:
-    """x[rows, :columns]; x itself, which takes no time, where that is all of it."""
+    """Return x[rows, :columns], or x itself, which takes no time, where that is all of it."""
     if rows.start or rows.stop < len(x):
         x = x[rows]
     return x if columns is None or columns == x.shape[1] else x[:, :columns]
 
 
 class Chunks:
-    """The logits of the positions that count, a chunk at a time, and what is computed of each."""
+    """Logits of the positions that count, computed and processed a chunk at a time, always in the same memory."""
 
     def __init__(
         self, student: list[Any], teacher: list[Any], temperature: float, labels: Tensor | None, alpha_ce: float
@@ -50,9 +50,9 @@ class Chunks:
         available = processors(self.hidden.device)
         rows, columns = chunk_shape(self.n, V, available)
         self.rows, self.columns = _slices(self.n, rows), _slices(V, columns)
-        self.stride = columns if columns <= 64 else triton.cdiv(columns, 64) * 64  # rows start where wide reads may
+        self.stride = columns if columns <= 64 else triton.cdiv(columns, 64) * 64  # so that reads of rows are wide
         self.student, self.teacher = (self.hidden.new_empty(rows, self.stride, dtype=torch.float32) for _ in range(2))
-        self.made: tuple[slice, slice] | None = None  # what these are the logits of
+        self.made: tuple[slice, slice] | None = None  # rows and columns of the logits held now
         self.splits = min(triton.cdiv(PROGRAMS * available, rows), triton.cdiv(columns, READING["BLOCK"]))
         self.state = self.hidden.new_zeros(self.splits + 1, self.n, STATE.value, dtype=torch.float32)
         self.state[..., :3:2] = LEAST.value
@@ -60,7 +60,7 @@ class Chunks:
         self.hard = self.labels is not None
 
     def _make(self, r: slice, c: slice) -> tuple[int, int]:
-        """Logits of the chunk, and their number of rows and columns."""
+        """Compute the chunk's logits unless they are held already; return its numbers of rows and columns."""
         rows, columns = r.stop - r.start, c.stop - c.start
         if self.made != (r, c):
             student, teacher = (part(x, slice(0, rows), columns) for x in (self.student, self.teacher))
@@ -86,7 +86,10 @@ class Chunks:
         finish_positions[(1,)](self.state, value, *numbers, HARD=self.hard, **FINISHING)
 
     def differentiate(self, r: slice, c: slice, gradient: Tensor) -> Tensor:
-        """That of the chunk's logits, in memory like theirs, [MOST_ROWS, stride] or less."""
+        """Return the gradient at the chunk's logits, [rows, columns]: a view of `gradient`, laid out like them.
+
+        It holds at most [MOST_ROWS, stride] entries.
+        """
         rows, columns = self._make(r, c)
         differentiate_chunk[(rows, -(-columns // READING["BLOCK"]))](
             *self._inputs(r),

@@ -10,15 +10,15 @@ DTYPES = ("bf16", "fp16", "fp32")
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table: each kernel over chunks of logits, with and without biases and labels.
+    """Return the resource table: each kernel over chunks of logits, with and without biases and labels.
 
-    There are as many forms without `every_form`.
+    `every_form` changes nothing here.
     """
     return [one for capability in CAPABILITIES for one in _of_chunks(capability)]
 
 
 def _of_chunks(capability: int) -> list[dict[str, Any]]:
-    """Compile for logits in fp32, which chunks always are."""
+    """Compile all forms for logits in fp32, the dtype of every chunk."""
     from bistil_kernels.linear_logits import chunk_kernels as kernels
     from bistil_kernels.linear_logits import chunks as module
 
@@ -49,7 +49,7 @@ def _of_chunks(capability: int) -> list[dict[str, Any]]:
         }
         name = "labels" if hard else ""
         found.append(row(kernels.finish_positions, name, last, {"HARD": hard}, module.FINISHING, capability))
-        unsplit = {"HARD": hard, "splits": 1}  # all but small numbers of positions
+        unsplit = {"HARD": hard, "splits": 1}  # as with all but small numbers of positions
         types = {k: v for k, v in last.items() if k not in unsplit}
         name = "labels, one split" if hard else "one split"
         found.append(row(kernels.finish_positions, name, types, unsplit, module.FINISHING, capability))

@@ -1,4 +1,4 @@
-"""Operations of the KL of two linear heads, as `bistil_kernels.flops` counts them."""
+"""FLOP formula of the KL of two linear heads, in the convention of `bistil_kernels.flops`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def linear_distillation_kl(
     wanted: Sequence[bool],
     **kwargs: Any,
 ) -> int:
-    """Both logits, and the gradients of hidden states and weight where wanted; all positions as if they counted.
+    """Count both products to logits, and those of the wanted gradients of hidden states and weight.
 
-    Logits computed a second time, chunk by chunk, are not counted: that is a matter of memory, not of the model.
+    All positions are counted, with a label or not. Logits computed a second time, chunk by chunk, are not counted,
+    because that serves memory and is no work of the model.
     """
     positions, width = hidden
     product = 2 * positions * width * weight[0]

@@ -2,20 +2,24 @@
 
 N positions, n of which count, V vocabulary entries, Ds and Dt the widths, e bytes an element.
 
-Logits exist in fp32 chunks of C of the student and of the teacher, always in the same memory (`chunk_shape` says
-how many). A first sweep over the chunks finds each position's log-sum-exps; a second one, backwards, forms each chunk
-again (but the first, which is there still), its gradient, and that chunk of the weight's gradient, so that weights are
-read twice and nothing of a weight's size is ever accumulated. Memory beyond inputs and returned gradients: 10·C bytes
-(12 in fp32), 4·n·Ds for the hidden states' gradient and 4·v·Ds for a chunk of v entries of the weight's (both in bf16
-alone, and the latter only where n is more than `MOST_ROWS`), and 64·n; with labels copies of the hidden states that
-count, and of their gradient. fp16 cannot hold gradients before they have met their loss scale: beside those returned
-they are there in fp32, 4·(N + V)·Ds, until backward is over. Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term
-again for the second sweep. Bytes moved beside the products' operands: 16·n·V a sweep (logits written and read) and
-3·e·n·V (their gradient written, read twice), from the L2 cache where chunks fit.
-What is fused: between the products, one kernel takes a chunk of both heads' logits into the running statistics (bias,
-temperature, softmaxes, KL and cross-entropy in one reading), and one turns a chunk into its gradient. The products
-themselves are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. Those of fp32 stay fp32, even
-where a program allows TF32 elsewhere.
+Logits exist in fp32 chunks of C logits of each head, always in the same memory (`chunk_shape` chooses C). A first sweep
+over the chunks computes each position's log-sum-exps. A second sweep, from the last chunk to the first, computes each
+chunk again (except the last one, which is still there), its gradient, and the part of the weight's gradient that
+belongs to it. So weights are read twice, and nothing of a weight's size is ever accumulated.
+
+Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32) and 64·n. In bf16, 4·n·Ds more for the hidden
+states' gradient and, where n is more than `MOST_ROWS`, 4·v·Ds for v entries of the weight's gradient. With labels,
+copies of the hidden states that count, and of their gradient. The range of fp16 is too small for a gradient that is not
+yet multiplied by the loss scale, so its gradients are also kept in fp32, 4·(N + V)·Ds, until backward is over.
+
+Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term again for the second sweep. Bytes moved beside the products'
+operands: 16·n·V in each sweep (logits written and read) and 3·e·n·V (their gradient written once, read twice), in the
+L2 cache where chunks fit.
+
+Two kernels run between the products. One adds a chunk of both heads' logits to the running statistics: bias,
+temperature, softmaxes, KL and cross-entropy in one reading. The other turns a chunk into its gradient. The products are
+left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. fp32 products stay fp32, even where the
+program allows TF32 elsewhere.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -42,9 +46,12 @@ def linear_distillation_kl(
     alpha_ce: float,
     ignore_index: int,
 ) -> Tensor:
-    """`bistil_kernels.linear_distillation_kl` of (hidden, weight, bias) in fp32, bf16 or fp16, checked already, on a
-    CUDA device (on a CPU only under Triton's interpreter). Under autocast hidden states and weights are cast to its
-    dtype first, as by `torch.nn.functional.linear`."""
+    """Compute `bistil_kernels.linear_distillation_kl` by cuBLAS and Triton kernels.
+
+    student and teacher are (hidden, weight, bias), checked already: fp32, bf16 or fp16 on a CUDA device, or on a CPU
+    under Triton's interpreter. Under autocast hidden states and weights are first cast to its dtype, as
+    `torch.nn.functional.linear` casts its arguments.
+    """
     device = student[0].device.type
     if torch.is_autocast_enabled(device):
         student, teacher = (_cast(*head, torch.get_autocast_dtype(device)) for head in (student, teacher))
@@ -61,7 +68,10 @@ def _cast(
 
 
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Value [], ones fp32 [3], and the gradients, for upstream ones, of hidden, weight and bias ([0] if not wanted)."""
+    """Return value [], 0; ones fp32 [3], the upstreams that are prepared for; and three empty gradients.
+
+    The gradients are those of hidden, weight and bias, [0] where not wanted.
+    """
     hidden = student[0]
     assert hidden is not None
     value, ones = (hidden.new_full(shape, start, dtype=torch.float32) for shape, start in (((), 0.0), ((3,), 1.0)))
@@ -85,7 +95,7 @@ def _value_and_gradients(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     value, ones, gradients = _buffers([hidden, weight, bias], wanted)
     counting = None
-    if labels is not None:  # positions that do not count are not computed: worth waiting for their number
+    if labels is not None:  # skipping positions that do not count is worth waiting for their number
         counting = (labels != ignore_index).nonzero().squeeze(1)
         hidden, teacher_hidden, labels = (x.index_select(0, counting) for x in (hidden, teacher_hidden, labels))
     bias, teacher_bias = (None if x is None else x.contiguous() for x in (bias, teacher_bias))
@@ -98,7 +108,7 @@ def _value_and_gradients(
             for r in chunks.rows:
                 chunks.accumulate(r, c)
         chunks.finish(value)
-        if chunks.labels is not None:  # a device does not refuse a label that is none: the loss tells
+        if chunks.labels is not None:  # CUDA cannot raise on a wrong label: the loss becomes NaN
             outside = ((chunks.labels < 0) | (chunks.labels >= weight.shape[0])).any()
             value.masked_fill_(outside, torch.nan)
         if any(wanted):
@@ -107,7 +117,7 @@ def _value_and_gradients(
 
 
 def _differentiate(chunks: Chunks, counting: Tensor | None, wanted: list[bool], gradients: list[Tensor]) -> None:
-    """Fill the wanted gradients, for upstream 1."""
+    """Fill the wanted gradients, for an upstream gradient of 1."""
     d_hidden, d_weight, d_bias = gradients
     hidden, weight, of_mean = chunks.hidden, chunks.weight, 1.0 / chunks.n
     buffer = torch.empty_like(chunks.student, dtype=hidden.dtype if hidden.dtype == weight.dtype else torch.float32)

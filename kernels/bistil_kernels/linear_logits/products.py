@@ -1,4 +1,4 @@
-"""The matrix products of the linear form: by cuBLAS, accumulated in fp32, into memory that is there already."""
+"""Matrix products of the two linear heads: by cuBLAS, accumulated in fp32, into memory that the caller allocated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """out = a @ b, in fp32."""
+    """Write a @ b to `out`, which is fp32."""
     if out.is_meta:  # nothing to compute, and torch 2.11 has no rule for `out_dtype` there
         return
     if a.dtype == b.dtype != torch.float32 and not a.is_cpu:
@@ -17,10 +17,10 @@ def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
 
 
 def add_product(total: Tensor, a: Tensor, b: Tensor, factor: float, first: bool) -> None:
-    """total += factor · (a @ b), or, where it is the first product and total holds anything, total = factor · (a @ b).
+    """Add factor · (a @ b) to `total`; the first product replaces what `total` holds.
 
-    `total` is fp32, or gets one product only: it is rounded once (in bf16 too, unless cuBLAS splits the sum and the
-    program allows reductions in bf16, which is torch's default).
+    A `total` that is not fp32 may get one product only, so that it is rounded once. In bf16 it may be rounded more
+    often if cuBLAS splits the sum and the program allows reductions in bf16, which is torch's default.
     """
     if total.is_meta:
         return

@@ -1,4 +1,4 @@
-"""KL divergence between two linear heads over a vocabulary, without ever holding their logits.
+"""KL divergence between two linear heads over a vocabulary, in plain PyTorch, without holding all their logits.
 
 N positions, Ds and Dt widths, V vocabulary entries.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
-CHUNK = 1 << 21  # logits held at once: 8 MiB in fp32
+CHUNK = 1 << 21  # logits of each head held at once: 8 MiB in fp32
 
 
 def linear_distillation_kl(
@@ -29,8 +29,10 @@ def linear_distillation_kl(
     alpha_ce: float = 0.0,
     ignore_index: int = -100,
 ) -> Tensor:
-    """KL(teacher ‖ student) of softmax((hidden @ weightᵀ + bias) / temperature), plus `alpha_ce` times the student's
-    cross-entropy with `labels` (at temperature 1); a mean over positions whose label is not `ignore_index`.
+    """Return KL(teacher ‖ student) of softmax((hidden @ weightᵀ + bias) / temperature), plus a cross-entropy.
+
+    The cross-entropy is the student's with `labels`, at temperature 1, times `alpha_ce`. Both are means over the
+    positions whose label is not `ignore_index`.
 
     Args:
         student_hidden: [N, Ds], floating point.
@@ -38,22 +40,23 @@ def linear_distillation_kl(
         teacher_hidden: [N, Dt].
         teacher_weight: [V, Dt]. Nothing of the teacher gets a gradient.
         student_bias, teacher_bias: [V].
-        temperature: positive; no temperature² factor.
-        labels: int64 [N]; None when every position counts (then `alpha_ce` must be 0).
+        temperature: positive; there is no factor temperature².
+        labels: int64 [N]; None means that every position counts (then `alpha_ce` must be 0).
 
     Returns:
-        fp32 scalar (float64 for float64 students); 0 when nothing is labelled.
+        fp32 scalar (float64 for float64 students); 0 if no position counts.
 
     Raises:
         ValueError: shapes, temperature or labels do not fit.
-        RuntimeError: a label outside [0, V) other than `ignore_index`; on CUDA, which cannot raise, the value is NaN.
+        RuntimeError: with `alpha_ce`, a label outside [0, V) other than `ignore_index`. On CUDA, which cannot raise,
+            the value is NaN instead.
 
-    No [N, V] buffer: logits exist in chunks, of the vocabulary on CUDA (`linear_logits.fused` counts their bytes; it
-    waits for the device once where there are labels), elsewhere of rows, at most max(2²¹, V) logits. Gradients of
-    hidden, weight and bias are computed with the value, so that weights are needed in forward only (ZeRO-3 has them
-    gathered there and nowhere else). Memory beyond inputs: the returned gradients and a few chunks; for fp16 those
-    gradients in fp32 too, and off CUDA, for bf16 and fp16, both weights and the weight's gradient in fp32. Under
-    autocast products are of its dtype.
+    There is no [N, V] buffer, because logits exist in chunks. On CUDA a chunk is a part of the vocabulary
+    (`linear_logits.fused` counts the bytes), and the host waits for the device once if there are labels. Elsewhere a
+    chunk is a few rows, of at most max(2²¹, V) logits. Gradients of hidden, weight and bias are computed together with
+    the value, so the weights are needed in forward only; ZeRO-3 gathers them only there. Memory beyond inputs: the
+    returned gradients and a few chunks. For fp16 those gradients exist in fp32 too; off CUDA, for bf16 and fp16, so do
+    both weights and the weight's gradient. Under autocast, products are of its dtype.
     """
     N, V = student_hidden.shape[0], student_weight.shape[0]
     expected = {
@@ -136,7 +139,7 @@ class _LinearKL(torch.autograd.Function):
             if d_hidden is not None:
                 d_hidden[rows] = (d_logits @ weight).to(d_hidden.dtype)
             if d_weight is not None:
-                d_weight.addmm_(d_logits.t(), hidden, beta=min(i, 1))  # the first is not added to anything
+                d_weight.addmm_(d_logits.t(), hidden, beta=min(i, 1))  # 0 at first, as d_weight is uninitialised
             if d_bias is not None:
                 d_bias += d_logits.sum(0)
         ctx.dtypes = [None if x is None else x.dtype for x in (hidden_ND, weight_VD, bias_V)]

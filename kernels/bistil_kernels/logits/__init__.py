@@ -1,1 +1,1 @@
-"""KL divergence between logits."""
+"""KL divergence between the logits of teacher and student."""

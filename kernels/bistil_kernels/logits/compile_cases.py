@@ -10,9 +10,9 @@ DTYPES = ("bf16", "fp16", "fp32")
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table: each kernel for bf16, fp16 and fp32 logits, and every length of row that has its own.
+    """Return the resource table: each kernel for bf16, fp16 and fp32 logits, and every row length with its own code.
 
-    Without `every_form` one or two forms of each launch configuration.
+    Without `every_form` it has one or two forms of each launch configuration.
     """
     found = []
     for capability in CAPABILITIES:
@@ -38,7 +38,7 @@ def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, An
         found.append(row(kernel, f"{dtype}{name}", types, {**contiguous, **form}, settings, capability))
 
     lengths = [16 << n for n in range(20) if 16 << n <= module.LONGEST]
-    for V in lengths if every_form or dtype != "fp16" else lengths[-1:]:  # fp16 compiles to nearly what bf16 does
+    for V in lengths if every_form or dtype != "fp16" else lengths[-1:]:  # the code for fp16 is nearly that for bf16
         scaled = {"SCALED": dtype != "fp16"}
         add(kernels.compare_rows, f" V={V}", one, scaled, module.on_chip(V))
         if every_form and V in (2048, lengths[-1]):

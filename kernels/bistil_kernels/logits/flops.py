@@ -1,4 +1,4 @@
-"""Operations of the KL of logits: no matrix products."""
+"""FLOP formulas of the KL of logits, which has no matrix products."""
 
 from __future__ import annotations
 

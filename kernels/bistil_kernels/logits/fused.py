@@ -1,12 +1,13 @@
-"""`distillation_kl` as Triton kernels.
+"""`distillation_kl` on CUDA: Triton kernels that read each row once where it fits on chip.
 
 N positions, V vocabulary entries, e bytes an element.
 
-Rows of at most `LONGEST` entries fit on chip: one pass yields value and gradient, 3·N·V·e bytes, and backward moves
-2·N·V·e more only where the upstream gradient is not one (or the graph is kept). fp16 cannot hold this gradient before
-it has met its loss scale, so it keeps the difference of the probabilities and backward always multiplies.
-Longer rows: one pass with online statistics, 2·N·V·e bytes, and one in backward, 3·N·V·e; between them 8·N bytes
-are kept and no [N, V] buffer.
+Rows of at most `LONGEST` entries fit on chip. One pass computes value and gradient and moves 3·N·V·e bytes. Backward
+moves 2·N·V·e more, only where the upstream gradient is not 1 or the graph is kept. The range of fp16 is too small for a
+gradient that is not yet multiplied by the loss scale, so fp16 keeps the difference of the probabilities instead, and
+backward always multiplies.
+Longer rows take one pass with online statistics (2·N·V·e bytes) and one in backward (3·N·V·e). Between them 8·N bytes
+are kept, and no [N, V] buffer.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -30,21 +31,27 @@ FINISHING = {"BLOCK": 1024, "num_warps": 4}
 
 
 def on_chip(V: int) -> Mapping[str, int]:
-    """The launch configuration for rows of `V` entries: whole rows, several where they are short."""
+    """Return the launch configuration for rows of `V` entries: whole rows, several a program where they are short."""
     columns = max(16, triton.next_power_of_2(V))
     return {"ROWS": max(1, 2048 // columns), "COLUMNS": columns, "num_warps": 8 if columns <= 2048 else 16}
 
 
 def distillation_kl(student: Tensor, teacher: Tensor, temperature: float, valid: Tensor | None) -> Tensor:
-    """`bistil_kernels.distillation_kl` of fp32, bf16 or fp16 logits, checked already, on a CUDA device (on a CPU only
-    under Triton's interpreter)."""
+    """Compute `bistil_kernels.distillation_kl` by Triton kernels.
+
+    The arguments are checked already: fp32, bf16 or fp16 logits on a CUDA device, or on a CPU under Triton's
+    interpreter.
+    """
     with_gradient = torch.is_grad_enabled() and student.requires_grad
     op = torch.ops.bistil_kernels.distillation_kl
     return op(student, teacher.detach(), float(temperature), valid, with_gradient)[0]
 
 
 def _buffers(student: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Value [], an upstream [1], and what backward needs for it: a gradient [N, V], statistics fp32 [2, N], or [0]."""
+    """Return empty tensors: value [], the upstream [1] that is prepared for, and what backward needs.
+
+    Backward needs statistics fp32 [2, N] for long rows, else the gradient [N, V], or nothing ([0]) without a gradient.
+    """
     N, V = student.shape
     value, prepared = (student.new_empty(shape, dtype=torch.float32) for shape in ((), (1,)))
     if V > LONGEST:

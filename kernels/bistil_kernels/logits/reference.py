@@ -1,4 +1,4 @@
-"""KL divergence between teacher and student distributions over a vocabulary.
+"""KL divergence between teacher and student distributions over a vocabulary, in plain PyTorch.
 
 N positions, V vocabulary entries.
 """
@@ -13,29 +13,31 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
-CHUNK = 1 << 20  # elements of logits worked on at once
+CHUNK = 1 << 20  # logits in a chunk of rows
 
 
 def distillation_kl(
     student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, valid: Tensor | None = None
 ) -> Tensor:
-    """KL(teacher ‖ student) of softmax(logits / temperature), its mean over valid positions; no temperature² factor.
+    """Return KL(teacher ‖ student) of softmax(logits / temperature), averaged over valid positions.
+
+    There is no factor temperature².
 
     Args:
         student_logits: [N, V], floating point.
         teacher_logits: [N, V]; gets no gradient.
         temperature: positive; 2 in BiStil's task phase.
-        valid: bool [N], True on positions that count; None when all do.
+        valid: bool [N], True on positions that count; None means that all count.
 
     Returns:
-        fp32 scalar (float64 for float64 students); 0 when nothing is valid.
+        fp32 scalar (float64 for float64 students); 0 if no position is valid.
 
     Raises:
         ValueError: shapes or temperature do not fit.
 
-    On CUDA see `logits.fused`: 3·N·V·e to 5·N·V·e bytes moved, and beyond 8192 entries no [N, V] buffer. Elsewhere
-    rows are worked on in chunks and the gradient is computed together with the value: 3·N·V·e bytes moved, one [N, V]
-    buffer (the gradient), none when the student needs none.
+    With e bytes an element, 3·N·V·e to 5·N·V·e bytes are moved on CUDA, and beyond 8192 entries there is no [N, V]
+    buffer (`logits.fused` explains this). Elsewhere rows are processed in chunks, and the gradient is computed together
+    with the value: 3·N·V·e bytes are moved, and the gradient, if the student needs one, is the only [N, V] buffer.
     """
     if student_logits.dim() != 2 or student_logits.shape != teacher_logits.shape:
         shapes = f"{list(student_logits.shape)} and {list(teacher_logits.shape)}"

@@ -1,4 +1,7 @@
-"""The Triton kernels of `distillation_kl`. N positions, V vocabulary entries; logits [N, V] with any strides."""
+"""Triton kernels of `distillation_kl`.
+
+N positions, V vocabulary entries; logits are [N, V] with any strides.
+"""
 
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
@@ -12,8 +15,8 @@ from bistil_kernels.runtime.rounding import rounded
 
 @triton.jit
 def _count(valid_rows, N):
-    """How many rows count, at least 1."""
-    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)  # an N of 1 has no methods
+    """Return how many rows count, at least 1, in fp32."""
+    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)  # an N of 1 is an int, without `to`
     return tl.maximum(count, 1.0)
 
 
@@ -22,7 +25,10 @@ def compare_rows(
     student, teacher, gradient, valid, valid_rows, losses, N, V, s_n, s_v, t_n, t_v, v_n, inverse_temperature,
     SCALED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """losses fp32 [N] and, unless it is None, gradient [N, V]: (SCALED) for upstream 1, or p_student − p_teacher."""
+    """Write losses fp32 [N] and, unless it is None, gradient [N, V].
+
+    SCALED: the gradient of the mean, for upstream 1; otherwise p_student − p_teacher.
+    """
     row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLUMNS)
     inside = row < N
     real = inside
@@ -31,7 +37,8 @@ def compare_rows(
         real = inside & (tl.load(valid + at * v_n, mask=inside, other=0) != 0)
     exists = (column < V)[None, :]
     wanted = real[:, None] & exists
-    at_s, at_t = (column.to(tl.int64) * s_v)[None, :], (column.to(tl.int64) * t_v)[None, :]  # of a transpose, far apart
+    # int64, as the columns of a transpose are far apart
+    at_s, at_t = (column.to(tl.int64) * s_v)[None, :], (column.to(tl.int64) * t_v)[None, :]
     s = tl.load(student + at[:, None] * s_n + at_s, mask=wanted, other=0.0).to(tl.float32)
     t = tl.load(teacher + at[:, None] * t_n + at_t, mask=wanted, other=0.0).to(tl.float32)
     s = tl.where(exists, s * inverse_temperature, float("-inf"))
@@ -42,7 +49,7 @@ def compare_rows(
     sum_s, sum_t = tl.sum(p_s, 1), tl.sum(p_t, 1)
     p_t /= sum_t[:, None]
     difference = t - tl.log(sum_t)[:, None] - (s - tl.log(sum_s)[:, None])
-    loss = tl.sum(tl.where(p_t > 0, p_t * difference, 0.0), 1)  # an impossible entry costs nothing, inf − inf is NaN
+    loss = tl.sum(tl.where(p_t > 0, p_t * difference, 0.0), 1)  # 0 where p_t is 0, as inf − inf is NaN
     tl.store(losses + row, tl.where(real, loss, 0.0), mask=inside)
     if gradient is not None:
         d = p_s / sum_s[:, None] - p_t
@@ -57,7 +64,7 @@ def compare_long_rows(
     student, teacher, statistics, valid, losses, N, V, s_n, s_v, t_n, t_v, v_n, inverse_temperature,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """losses fp32 [N], and statistics fp32 [2, N]: the log-sum-exp of student and teacher at this temperature."""
+    """Write losses fp32 [N], and statistics fp32 [2, N]: log-sum-exps of student and teacher at this temperature."""
     row = tl.program_id(0).to(tl.int64)
     real = True
     if valid is not None:
@@ -74,7 +81,7 @@ def compare_long_rows(
             s *= inverse_temperature
             t *= inverse_temperature
             max_s, sum_s, max_t, sum_t, cross = taken_in(s, t, max_s, sum_s, max_t, sum_t, cross)
-    # a row that does not count has sums of 0
+    # a row that does not count keeps sums of 0, so its loss would be NaN: `tl.where` stores 0
     lse_s, lse_t = max_s + tl.log(sum_s), max_t + tl.log(sum_t)
     tl.store(losses + row, tl.where(real, cross / sum_t + (lse_s - lse_t), 0.0))
     tl.store(statistics + row, lse_s)
@@ -86,7 +93,7 @@ def differentiate_long_rows(
     student, teacher, statistics, valid, prepared, upstream, gradient, N, V, s_n, s_v, t_n, t_v, v_n,
     inverse_temperature, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """gradient [N, V]: (p_student − p_teacher) · upstream / prepared."""
+    """Write gradient [N, V]: (p_student − p_teacher) · upstream / prepared, 0 in rows that do not count."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     exists = column < V
@@ -106,7 +113,7 @@ def differentiate_long_rows(
 def finish_rows(
     losses, valid_rows, value, prepared, N, inverse_temperature, APPLIED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """The mean loss, and the upstream gradient that what is kept for backward is right for."""
+    """Write the mean loss, and the upstream gradient for which the tensor kept for backward is the gradient."""
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, N, BLOCK):
         i = first + tl.arange(0, BLOCK)

@@ -1,1 +1,1 @@
-"""What the operations share: choice of device, dtypes, launches."""
+"""Code that all operations share: the choice between kernels and references, dtypes, launches."""

@@ -1,4 +1,4 @@
-"""Forms of what the operations share to compile ahead of time."""
+"""Forms of the shared kernel, `scale`, to compile ahead of time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ P = 7  # mBERT at layer reduction factor 2
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table: the scaling of gradients, in place and into new tensors.
-
-    There are as many forms without `every_form`.
-    """
+    """Return the resource table of `scale`, in place and into new tensors; `every_form` changes nothing here."""
     return [one for capability in CAPABILITIES for one in _of_scaling(capability)]
 
 

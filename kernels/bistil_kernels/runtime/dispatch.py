@@ -1,4 +1,4 @@
-"""Which tensors the Triton kernels serve, and on which way."""
+"""Choose between Triton kernels and PyTorch references, and how a kernel is called."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ Result = TypeVar("Result")
 
 
 def on_triton(tensors: Iterable[Tensor]) -> bool:
-    """Whether all of these (at least one) are on CUDA devices and none is float64, and Triton is installed: the
-    references serve the rest."""
+    """Return whether the Triton kernels serve these tensors; the references serve the others.
+
+    They do if there is at least one tensor, all are on CUDA devices, none is float64, and Triton is installed.
+    """
     tensors = list(tensors)
     some = len(tensors) > 0  # not `bool`, which torch 2.11's compiler does not trace
     return some and all(x.is_cuda and x.dtype != torch.float64 for x in tensors) and _has_triton()
 
 
 def is_direct(tensors: Iterable[Tensor]) -> bool:
-    """Whether a call with these may go to the kernels by a plain autograd function: nothing traces, transforms or
-    watches it. An operator of lists of tensors costs 0.1 to 0.2 ms more a pass, longer than a small batch's kernels."""
+    """Return whether a call may skip the registered operator: nothing traces, transforms or intercepts it.
+
+    A plain autograd function is faster: an operator on lists of tensors costs 0.1 to 0.2 ms more a pass, which is
+    longer than a small batch's kernels take.
+    """
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         return False
     plain = all(type(x) in (Tensor, Parameter) for x in tensors)
@@ -35,7 +40,7 @@ def is_direct(tensors: Iterable[Tensor]) -> bool:
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """torch's, at no cost to a backward pass that nobody differentiates."""
+    """Do what torch's `once_differentiable` does, at no cost to a backward pass that is not differentiated itself."""
     checked = torchs_once_differentiable(backward)
 
     @wraps(backward)
@@ -46,8 +51,10 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def outside_compiled_code(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Apply `torch.compiler.disable` when the function is called: applied to a definition, it imports torch's compiler,
-    and that imports Triton, with the module that defines the function."""
+    """Apply `torch.compiler.disable` only when the function is called.
+
+    As a decorator it would import torch's compiler, and with it Triton, when the function's module is imported.
+    """
 
     @wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -58,7 +65,7 @@ def outside_compiled_code(function: Callable[Arguments, Result]) -> Callable[Arg
 
 @cache
 def _has_triton() -> bool:
-    """Looked for once, and missed aloud once."""
+    """Return whether Triton is installed; look once, and warn once if it is not."""
     found = find_spec("triton") is not None
     if not found:
         warnings.warn(

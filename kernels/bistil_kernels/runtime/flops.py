@@ -1,4 +1,4 @@
-"""What the FLOP formulas of the operations share, and those of scaling gradients."""
+"""FLOP formulas of scaling gradients, and what all formulas share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Shape = Sequence[int]
 
 
 def no_products(*args: Any, **kwargs: Any) -> int:
-    """Count nothing: work on single entries only."""
+    """Return 0, for operators without a matrix product."""
     return 0
 
 

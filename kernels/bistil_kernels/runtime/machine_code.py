@@ -1,4 +1,4 @@
-"""Compile Triton kernels ahead of time, without a GPU, and say what their machine code needs."""
+"""Compile Triton kernels ahead of time, without a GPU, and read what resources their machine code needs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,20 @@ def row(
     settings: Mapping[str, int],
     capability: int,
 ) -> dict[str, Any]:
-    """One row of the resource table.
+    """Compile one form of a kernel and return its row of the resource table.
 
     Args:
         kernel: a `triton.jit` function.
-        configuration: in words, for the table.
-        signature: type of each run-time argument, as Triton writes them ("*bf16", "i32", a tuple of them); "i32:16" is
-            a multiple of 16, as widths usually are. Pointers are taken as 16-byte aligned, as torch's allocations are.
-        constants: values of the other arguments; integers among them are what Triton specialises on 1.
+        configuration: the form in words, for the table.
+        signature: type of each run-time argument, as Triton writes it ("*bf16", "i32", or a tuple of types). "i32:16"
+            is a multiple of 16, as widths usually are. Pointers count as 16-byte aligned, as torch's allocations are.
+        constants: values of the other arguments: constexprs, None, and integers that Triton specialises on, such as a
+            stride of 1.
         settings: the launch configuration: constants and `num_warps`, `num_stages`, `maxnreg`.
         capability: 80 or 90.
+
+    Raises:
+        ValueError: an argument of the kernel has neither type nor value.
     """
     import triton
     from triton.backends.compiler import GPUTarget
@@ -62,8 +66,10 @@ def row(
 
 
 def _of_machine_code(cubin: bytes) -> dict[str, int]:
-    """Registers a thread, stack bytes, local loads and stores, which are what a spill becomes, and global loads and
-    stores of 16 bytes."""
+    """Return registers a thread, stack bytes, spills, and wide moves (global loads and stores of 16 bytes).
+
+    Spills are counted as loads from and stores to local memory, which is what the compiler turns them into.
+    """
     import triton.backends.nvidia
 
     tool = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"

@@ -1,6 +1,7 @@
-"""One launch for many pairs of tensors.
+"""Serve many pairs of tensors in one launch.
 
-Pointers travel as a tuple among a kernel's arguments: no table to copy to the device, alignment known when compiling.
+A kernel takes the pairs' pointers as tuples among its arguments. So no table has to be copied to the device, and the
+compiler knows how each pointer is aligned.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -14,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-MOST_PAIRS = 32  # a launch; arguments of a kernel are limited to 4 KiB
+MOST_PAIRS = 32  # in a launch; arguments of a kernel are limited to 4 KiB
 MOST_PROGRAMS = 2048  # about a wave of an H100 or H200
 
 _dtype, _shape, _stride = Tensor.dtype.__get__, Tensor.shape.__get__, Tensor.stride  # type: ignore[attr-defined]
@@ -22,7 +23,7 @@ _dtype, _shape, _stride = Tensor.dtype.__get__, Tensor.shape.__get__, Tensor.str
 
 @triton.jit
 def pointer_of(pointers, pair):
-    """`pointers[pair]`, for a pair only known at run time."""
+    """Return `pointers[pair]`, for a pair known at run time only."""
     chosen = pointers[0]
     for i in tl.static_range(1, len(pointers)):
         if pair == i:
@@ -31,12 +32,15 @@ def pointer_of(pointers, pair):
 
 
 def layouts(*columns: Sequence[Tensor]) -> list[Hashable]:
-    """What a kernel compiles for and takes once for all of a launch: of each pair, from columns of their tensors."""
+    """Return for each pair the dtypes, shapes and strides of its tensors, which must agree within a launch.
+
+    Each column holds one tensor of every pair.
+    """
     return list(zip(*[map(of, column) for column in columns for of in (_dtype, _shape, _stride)]))
 
 
 def launches(layouts: Sequence[Hashable]) -> Iterator[Sequence[int]]:
-    """Indices of the pairs of each launch: of one layout, `MOST_PAIRS` at most."""
+    """Yield the indices of the pairs of each launch: pairs of one layout, at most `MOST_PAIRS`."""
     if layouts and layouts.count(layouts[0]) == len(layouts):  # quicker than hashing them
         groups: list[Sequence[int]] = [range(len(layouts))]
     else:
@@ -50,31 +54,34 @@ def launches(layouts: Sequence[Hashable]) -> Iterator[Sequence[int]]:
 
 
 def device_of(x: Tensor) -> AbstractContextManager[object]:
-    """Launches go to the current device: this makes it that of `x`."""
+    """Return a context in which the device of `x` is the current one, because launches go to the current device."""
     if not x.is_cuda or torch.cuda.current_device() == x.get_device():
         return nullcontext()
     return torch.cuda.device(x.device)
 
 
 def picked(tensors: Sequence[Tensor], pairs: Sequence[int]) -> tuple[Tensor, ...]:
-    """A launch's tensors, as a kernel takes them."""
+    """Return the tensors of a launch's pairs as a tuple, as kernels take them."""
     return tuple(tensors if len(pairs) == len(tensors) else [tensors[i] for i in pairs])
 
 
 def gathered(x_P: Tensor, pairs: Sequence[int]) -> Tensor:
-    """A launch's entries of `x_P`: `x_P` itself, whatever its stride, where one launch serves all pairs."""
+    """Return a launch's entries of `x_P`: `x_P` itself, whatever its stride, where one launch serves all pairs."""
     return x_P if len(pairs) == x_P.shape[0] else torch.stack([x_P[i] for i in pairs])
 
 
 def scatter(x: Tensor, into_P: Tensor, pairs: Sequence[int]) -> None:
-    """Put what a launch left in `gathered(into_P, pairs)` where it belongs."""
+    """Copy `x`, which is `gathered(into_P, pairs)` after a launch wrote to it, back into `into_P`."""
     if x is not into_P:
         for one, i in zip(x, pairs):
             into_P[i].copy_(one)
 
 
 def grid(size: int, block: int, pairs: int) -> tuple[int, int]:
-    """(programs a pair, pairs) for kernels that loop over blocks: about `MOST_PROGRAMS`, all with equal work."""
+    """Return the grid (programs a pair, pairs) of a kernel that loops over blocks.
+
+    There are about `MOST_PROGRAMS` programs in all, with equal work.
+    """
     blocks = -(-size // block)  # `triton.cdiv` is slow outside a kernel
     rounds = -(-blocks // max(1, MOST_PROGRAMS // pairs))
     return max(1, -(-blocks // max(1, rounds))), pairs

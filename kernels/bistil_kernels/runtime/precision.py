@@ -1,4 +1,4 @@
-"""The dtypes the losses compute and keep gradients in."""
+"""Dtypes in which the losses compute and keep gradients, and the precision of their products."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ ROUNDING = 2.5e-7
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """fp32 for fp32, bf16 and fp16 inputs; float64 stays (so that `gradcheck` can judge the losses)."""
+    """Return fp32 for fp32, bf16 and fp16 inputs; float64 stays, so that `gradcheck` can test the losses."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def kept_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What a gradient is kept in until backward: the input's dtype, but fp32 for fp16, whose range is too small for a
-    gradient that has not met its loss scale yet."""
+    """Return the dtype in which a gradient is kept until backward: the input's, but fp32 for fp16.
+
+    The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale.
+    """
     return torch.float32 if dtype == torch.float16 else dtype
 
 
 def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype, prepared: float = 1.0) -> Tensor:
-    """`gradient * upstream / prepared` in `dtype`, for a gradient saved for backward; `upstream` is a scalar.
+    """Return `gradient * upstream / prepared` in `dtype`, for a gradient saved for backward and a scalar `upstream`.
 
-    The product is taken in fp32, as fp16 cannot hold a usual loss scale. In the last backward pass it takes no memory
-    where the dtype allows, and on a CPU no time where the upstream gradient is the one it was prepared for.
+    The product is computed in fp32 (float64 for float64), as fp16 cannot hold a usual loss scale. In the last backward
+    pass, a gradient that keeps its dtype is returned as it is where `upstream` is `prepared` (on a CPU), and multiplied
+    in place otherwise (fp32 and float64).
     """
     if gradient.dtype == dtype and may_be_overwritten(gradient):
         if upstream.is_cpu and is_one(float(upstream) / prepared):
@@ -37,13 +40,16 @@ def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype, prepared: flo
 
 
 def is_one(factor: float) -> bool:
-    """Up to the rounding of two ways to compute one fp32 number, such as w / P and w · (1 / P)."""
+    """Return whether `factor` is 1 up to rounding: two ways to compute one fp32 number may differ by that.
+
+    An example is w / P and w · (1 / P).
+    """
     return abs(factor - 1.0) <= ROUNDING
 
 
 def may_be_overwritten(saved: Tensor) -> bool:
-    """Whether the running backward pass is the last through its graph, so that what was saved is of no more use."""
-    if type(saved) is not Tensor:  # traced by a compiler, which wants functions without side effects
+    """Return whether the running backward pass is the last through its graph, so that nobody reads `saved` again."""
+    if type(saved) is not Tensor:  # a compiler traces it, and needs functions without side effects
         return False
     is_kept = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
     return is_kept is not None and not is_kept()
@@ -51,7 +57,7 @@ def may_be_overwritten(saved: Tensor) -> bool:
 
 @contextmanager
 def ieee_products() -> Iterator[None]:
-    """fp32 matrix products on CUDA are not rounded to TF32 inside, whatever the program allows outside."""
+    """Compute fp32 matrix products on CUDA without TF32 in this context, even where the program allows TF32."""
     setting = torch.backends.cuda.matmul
     before = setting.fp32_precision
     if before == "tf32":
@@ -64,7 +70,7 @@ def ieee_products() -> Iterator[None]:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Products inside keep their inputs' dtype, whatever the program allows outside."""
+    """Return a context in which autocast is off, so that products keep the dtype of their inputs."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
-    return nullcontext()  # the meta device
+    return nullcontext()  # the meta device has no autocast

@@ -1,6 +1,6 @@
-"""Rounding and products that are the same on a GPU and under Triton's interpreter.
+"""Rounding and products that give the same results on a GPU and under Triton's interpreter.
 
-The interpreter cuts fp32 to bf16 where a GPU rounds, and multiplies bf16 matrices as integers.
+Without them the interpreter truncates fp32 to bf16, which a GPU rounds, and multiplies bf16 matrices as integers.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -14,7 +14,7 @@ INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 @triton.jit
 def rounded(x, dtype: tl.constexpr):
-    """fp32 `x` in `dtype`, rounded to nearest, ties to even."""
+    """Return fp32 `x` in `dtype`, rounded to nearest, ties to even."""
     if INTERPRETED and dtype == tl.bfloat16:
         bits = x.to(tl.uint32, bitcast=True)
         x = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
@@ -23,7 +23,7 @@ def rounded(x, dtype: tl.constexpr):
 
 @triton.jit
 def product(a, b):
-    """`a @ b` of one dtype, accumulated and returned in fp32; fp32 is not rounded to TF32."""
-    if INTERPRETED:  # in float64, as the order of fp32 sums is the BLAS library's there, and differs for transposes
+    """Return `a @ b` in fp32, for matrices of one dtype, accumulated in fp32; TF32 is never used."""
+    if INTERPRETED:  # float64 hides the order of sums, which is the BLAS library's there and differs for transposes
         return tl.dot(a.to(tl.float64), b.to(tl.float64), out_dtype=tl.float64).to(tl.float32)
     return tl.dot(a, b, input_precision="ieee")

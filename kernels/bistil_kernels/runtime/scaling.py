@@ -1,6 +1,6 @@
-"""Gradients computed in forward meet their upstream gradient: in place, and untouched where it is as expected.
+"""Scale gradients precomputed in forward by the upstream gradient, in place; skip it where the factor is 1.
 
-P gradients, each prepared for one upstream gradient (fp32, on the device).
+There are P gradients. Each is prepared for one expected upstream gradient (fp32, on the device).
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -27,7 +27,10 @@ AGREEMENT = tl.constexpr(ROUNDING)
 def scaled(
     gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor, dtypes: Sequence[torch.dtype]
 ) -> Sequence[Tensor]:
-    """`gradients[i] · upstream[i] / prepared[i]` in `dtypes[i]`; prepared and upstream fp32 [P] on the device."""
+    """Return `gradients[i] · upstream[i] / prepared[i]` in `dtypes[i]`; prepared and upstream: fp32 [P] on the device.
+
+    This happens in place where no dtype changes and nobody reads the old values again.
+    """
     direct = is_direct([*gradients, upstream])
     if may_be_overwritten(gradients[0]) and [x.dtype for x in gradients] == list(dtypes):
         in_place = _scale_in_place if direct else torch.ops.bistil_kernels.scale_gradients_
@@ -39,8 +42,10 @@ def scaled(
 
 @triton.jit
 def scale(sources, targets, prepared, upstream, upstream_stride, elements, BLOCK: tl.constexpr):
-    """targets[p] = sources[p] · upstream[p] / prepared[p]; in place where targets is None: nothing is read or written
-    where these agree."""
+    """Write sources[p] · upstream[p] / prepared[p] to targets[p], or in place if targets is None.
+
+    In place, a gradient is neither read nor written where its upstream and prepared values agree.
+    """
     pair = tl.program_id(1)
     source = pointer_of(sources, pair)
     target = source
@@ -60,7 +65,7 @@ def scale(sources, targets, prepared, upstream, upstream_stride, elements, BLOCK
 def _scale_into(
     targets: Sequence[Tensor] | None, sources: Sequence[Tensor], prepared: Tensor, upstream: Tensor
 ) -> None:
-    """`targets`: None for in place."""
+    """Launch `scale` for all gradients; without `targets` it works in place."""
     contiguous = [(x.dtype, y.dtype, x.numel()) for x, y in zip(sources, targets or sources)]
     with device_of(prepared):
         for pairs in launches(contiguous):

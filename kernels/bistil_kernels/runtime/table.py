@@ -1,10 +1,10 @@
-"""One launch over many tensors of very different sizes, by a table of their pointers on the device.
+"""Serve many tensors of very different sizes in one launch, by a table of their pointers on the device.
 
-The table is int64 [rows, P]: the first block of each tensor, its size, then its pointers. P tensors.
+The table is int64 [rows, P] for P tensors: the first block of each tensor, its size, then its pointers.
 
-What is read and written in order moves 16 bytes a thread at a time. For that the compiler must know that pointers are
-multiples of 16 (ALIGNED, which the table finds out) and that no mask cuts a block: so blocks that lie whole inside
-their tensor are worked on without one.
+Entries that are read or written in order move 16 bytes a thread at a time. For that the compiler must know that the
+pointers are multiples of 16 (ALIGNED, which `Table` checks) and that no mask cuts the block. So blocks that lie
+entirely inside their tensor are processed without a mask.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -25,7 +25,7 @@ from torch import Tensor
 
 @triton.jit
 def owner(table, P, block, STEPS: tl.constexpr):
-    """The tensor that `block` belongs to: the last one whose first block is not beyond it. 2^STEPS > P."""
+    """Return the tensor that `block` belongs to: the last one whose first block is not beyond it. 2^STEPS > P."""
     low, high = block * 0, block * 0 + P
     for _ in tl.static_range(STEPS):
         middle = (low + high) // 2
@@ -37,7 +37,7 @@ def owner(table, P, block, STEPS: tl.constexpr):
 
 @triton.jit
 def pointer(table, P, row, one, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
-    """The pointer to the first entry of tensor `one` that the table's `row` of pointers holds."""
+    """Return the pointer of tensor `one` in the table's `row` of pointers."""
     found = tl.load(table + (row + 2) * P + one).to(tl.pointer_type(DTYPE))
     if ALIGNED:
         found = tl.multiple_of(found, 16)
@@ -46,13 +46,13 @@ def pointer(table, P, row, one, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
 
 @triton.jit
 def span(table, P, one, block, BLOCK: tl.constexpr):
-    """The first entry of tensor `one` that this `block` has (int64), and the tensor's size."""
+    """Return the first entry of tensor `one` in this `block` (int64), and the tensor's size."""
     return (block - tl.load(table + one)) * BLOCK, tl.load(table + P + one)
 
 
 @triton.jit
 def read(at, exists, other: tl.constexpr):
-    """What is at these pointers; `exists` is None where all may be read."""
+    """Load from these pointers, `other` where `exists` is False; an `exists` of None means that all may be read."""
     if exists is None:
         return tl.load(at)
     else:
@@ -60,13 +60,13 @@ def read(at, exists, other: tl.constexpr):
 
 
 class Table:
-    """A launch's table and grid.
+    """Table of pointers and grid of a launch.
 
     Args:
-        sizes: entries of each tensor.
-        columns: for each row of pointers the P tensors, contiguous, which must outlive the launch.
-        block: entries a program (or an iteration of one) works on.
-        scattered: columns that are not read in order, whose alignment does not matter.
+        sizes: number of entries of each tensor.
+        columns: for each row of pointers its P tensors; they are contiguous and must outlive the launch.
+        block: number of entries in a block.
+        scattered: columns that are not read in order, so that their alignment does not matter.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class Table:
 
     @property
     def constants(self) -> dict[str, Any]:
-        """What kernels compile for."""
+        """Constants of the kernels that read this table."""
         return {"STEPS": self.P.bit_length(), "ALIGNED": all(self._aligned)}
 
     def replace(self, column: int, addresses: Sequence[int]) -> None:
-        """The tensors of one column are others now: the launches to come read those."""
+        """Let later launches read one column's tensors at new addresses."""
         self._aligned[column] = column in self._scattered or _are_aligned(addresses)
         self.tensor[column + 2].copy_(_on_host(addresses, self.tensor.device), non_blocking=True)
 
@@ -98,16 +98,16 @@ def _are_aligned(addresses: Sequence[int]) -> bool:
 
 
 def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
-    """An int64 tensor there, by a copy that nobody waits for."""
+    """Copy `numbers` to an int64 tensor on the device, without waiting for it."""
     return _on_host(numbers, device).to(device, non_blocking=True)
 
 
 def _on_host(numbers: Sequence[object], device: torch.device) -> Tensor:
-    """An int64 tensor from where copies to the device wait for nobody."""
-    host = torch.tensor(numbers, dtype=torch.int64, device="cpu")  # whatever the default device is
+    """Return an int64 tensor on the host, pinned for a CUDA device, so that copies to it do not block."""
+    host = torch.tensor(numbers, dtype=torch.int64, device="cpu")  # named, as the default device may be another
     return host.pin_memory() if device.type == "cuda" else host
 
 
 def triton_dtype(dtype: torch.dtype) -> tl.dtype:
-    """Triton's name of a torch dtype."""
+    """Return Triton's dtype for a torch dtype."""
     return getattr(tl, str(dtype).removeprefix("torch."))

@@ -1,1 +1,1 @@
-"""K trained values of a model's weights."""
+"""Choose, read, train and write K entries of a model's weights."""

@@ -1,4 +1,4 @@
-"""K trained values beside a frozen weight (LT-SFT's sparse stage, arXiv 2110.07560)."""
+"""Write sparse deltas into their weights, and take them out again (LT-SFT's sparse stage, arXiv 2110.07560)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from bistil_kernels.sparse.types import SparseDelta
 
 
 def write_deltas(deltas: Sequence[SparseDelta]) -> None:
-    """Make every weight hold start + delta at its positions: after a step of any other optimizer on the deltas.
+    """Write start + delta to every weight at its positions.
 
-    On CUDA one launch for all (one for each combination of dtypes); bytes moved: 4 K delta, e·K start, 4 K indices and
-    the weight's touched sectors.
+    Call this after each step of an optimizer on the deltas that is not `SparseAdamW`. On CUDA one launch serves all
+    deltas of a device and combination of dtypes. Bytes moved, e an element: 4 K of delta, e·K of start, 4 K of indices,
+    and the touched sectors of the weights.
     """
     if is_served(deltas):
         from bistil_kernels.sparse.adamw import fused
@@ -26,10 +27,10 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
 
 
 def is_served(deltas: Sequence[SparseDelta]) -> bool:
-    """Whether the Triton kernel takes these."""
+    """Return whether the Triton kernel can update these deltas: their weights are contiguous, and it serves them."""
     return dispatch.on_triton(x.weight for x in deltas) and all(x.weight.is_contiguous() for x in deltas)
 
 
 def restore_starts(deltas: Sequence[SparseDelta]) -> None:
-    """Put back what each weight held at first, to the bit; the deltas stay as they are."""
+    """Restore each weight's starting values, to the bit; the deltas stay as they are."""
     swap_in([x.weight for x in deltas], [x.indices_K for x in deltas], [x.start_K for x in deltas])

@@ -1,4 +1,4 @@
-"""What the sparse operations take and hold."""
+"""Types that the sparse operations share: pairs of tensors, and sparse deltas."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor, nn
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
 
-# bits are moved as integers, so that nothing on the way can change one
+# for each element size: values are moved as integers, so that no bit of them can change
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def index_dtype(size: int) -> torch.dtype:
-    """The narrowest dtype that can index `size` entries."""
+    """Return the dtype of indices into `size` entries: int32, or int64 from 2³¹ entries on."""
     return torch.int32 if size <= torch.iinfo(torch.int32).max else torch.int64
 
 
 @dataclass(eq=False)
 class SparseDelta:
-    """A weight that differs from its start at K positions only: there it holds start + delta, rounded once.
+    """Weight that differs from its start at K positions only, where it holds start + delta, rounded once.
 
     Attributes:
-        weight: the model's weight, any shape and floating dtype; only these K positions of it are ever written. A tied
-            weight is one weight: one delta serves all its uses.
-        indices_K: int32 (int64 beyond 2³¹ entries) [K], flat row-major, strictly ascending.
-        start_K: [K] in the weight's dtype, what the weight held at first.
+        weight: the model's weight, any shape and floating dtype; only K positions of it are ever written. A tied weight
+            is one weight, so one delta serves all its uses.
+        indices_K: int32 [K] (int64 from 2³¹ entries on), flat row-major, strictly ascending.
+        start_K: [K] in the weight's dtype, the values of the weight when the delta was made.
         delta_K: fp32 parameter [K], 0 at first.
     """
 
@@ -38,7 +38,7 @@ class SparseDelta:
 
     @classmethod
     def of(cls, weight: Tensor, indices: Tensor) -> SparseDelta:
-        """Begin at what `weight` holds now.
+        """Make a delta of 0 that starts at the present values of `weight`.
 
         Raises:
             ValueError: indices that are not strictly ascending integers within the weight, or an integer weight.
@@ -56,6 +56,6 @@ class SparseDelta:
         return cls(weight, indices.to(weight.device, narrow), start, delta)
 
     def values(self) -> Tensor:
-        """start + delta [K] in the weight's dtype: the sum is taken in fp32 (float64 for float64) and rounded once."""
+        """Return start + delta [K] in the weight's dtype, summed in fp32 (float64 for float64) and rounded once."""
         total = self.start_K.to(torch.promote_types(self.start_K.dtype, torch.float32)) + self.delta_K.detach()
         return total.to(self.weight.dtype)

@@ -1,1 +1,1 @@
-"""AdamW over K values."""
+"""AdamW on sparse deltas."""

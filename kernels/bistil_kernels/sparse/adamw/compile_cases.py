@@ -12,9 +12,9 @@ SCALARS = ("decay", "step_size", "one_minus_beta1", "beta2", "one_minus_beta2", 
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table. Each kernel for bf16, fp16 and fp32 weights, int32 and int64 indices, aligned and not.
+    """Return the resource table: the kernel for bf16, fp16 and fp32 weights, int32 and int64 indices, aligned or not.
 
-    Without `every_form` one or two forms of each launch configuration.
+    Without `every_form` it has no int64 indices, no gradients in another dtype and no unaligned tensors.
     """
     return [one for capability in CAPABILITIES for one in _of_updates(capability, every_form)]
 

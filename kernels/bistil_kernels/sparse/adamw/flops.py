@@ -1,4 +1,4 @@
-"""Operations of sparse updates: no matrix products."""
+"""FLOP formula of sparse updates, which have no matrix products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AdamW on sparse deltas as one Triton kernel: K values, their moments, and the weights at those K positions."""
+"""AdamW on sparse deltas as one Triton kernel: it updates K deltas, their moments, and the weights at K positions."""
 
 # mypy: disable-error-code="no-untyped-def"
 # (kernels: their arguments are Triton values)
@@ -19,11 +19,11 @@ from bistil_kernels.runtime.table import Table, owner, pointer, read, span, trit
 from bistil_kernels.sparse.types import SparseDelta
 
 UPDATING = {"BLOCK": 1024, "num_warps": 4}
-UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # 16-bit weights: eight entries a thread need twice the registers of four
+UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # for 16-bit weights: 8 entries a thread would need twice the registers
 
 
 def update_settings(weight: torch.dtype) -> dict[str, int]:
-    """The launch configuration for weights of a dtype."""
+    """Return the launch configuration for weights of a dtype."""
     return UPDATING if weight.itemsize == 4 else UPDATING_16
 
 
@@ -58,9 +58,10 @@ def update_deltas(
     ADAMW: tl.constexpr, DENSE: tl.constexpr, WEIGHT: tl.constexpr, GRADIENT: tl.constexpr, INDEX: tl.constexpr,
     STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Table rows: weights, indices, starts, deltas, first and second moments, gradients (of the whole weight if DENSE).
+    """Update deltas and moments by AdamW, and write start + delta to the weights.
 
-    Without ADAMW the deltas stay as they are: the weights are written only (and the table ends at the deltas).
+    Table rows: weights, indices, starts, deltas, first and second moments, gradients (of the whole weight if DENSE).
+    Without ADAMW the deltas stay as they are, only the weights are written, and the table ends at the deltas.
     """
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
@@ -79,14 +80,17 @@ def update_deltas(
 
 
 class SparseUpdate:
-    """The launches for some deltas, whose tables stay on the device as long as their tensors stay where they are."""
+    """Launches for some deltas.
+
+    Their tables stay on the device, and are built anew only when a tensor has moved.
+    """
 
     def __init__(self, deltas: Sequence[SparseDelta]) -> None:
         self.deltas = list(deltas)
         self._places: object = None
         self._gradients: list[int] = []
         self._launches: list[tuple[Table, dict[str, Any], list[int]]] = []
-        self._alive: list[Tensor] = []  # what was compared by identity
+        self._alive: list[Tensor] = []  # compared by id: kept, so that no new tensor gets an old id
 
     def adamw(
         self,
@@ -98,7 +102,7 @@ class SparseUpdate:
         eps: float,
         weight_decay: float,
     ) -> None:
-        """The `step`-th step (from 1), with the gradient and moments of each delta."""
+        """Do step number `step` (from 1), with the gradient and moments of each delta."""
         beta1, beta2 = betas
         gradients = [x if x.is_contiguous() else x.contiguous() for x in gradients]
         self._run(
@@ -117,7 +121,10 @@ class SparseUpdate:
         self._run([], *[0.0] * 7)
 
     def _run(self, extra: Sequence[Sequence[Tensor]], *scalars: float) -> None:
-        """`extra`: first and second moments and gradients of each delta, or nothing to leave the deltas as they are."""
+        """Launch the kernel for all deltas, with tables that are built anew or adjusted where tensors have moved.
+
+        `extra` is first moments, second moments and gradients of all deltas, or empty to leave the deltas as they are.
+        """
         deltas, gradients = self.deltas, extra[2] if extra else []
         fixed = [y for x in deltas for y in (x.indices_K, x.start_K)] + [x for column in extra[:2] for x in column]
         moving, address = [x.weight for x in deltas] + [x.delta_K for x in deltas], Tensor.data_ptr
@@ -126,7 +133,7 @@ class SparseUpdate:
         found = list(map(address, gradients))
         if places != self._places:
             self._places, self._alive, self._launches = places, fixed, list(self._build(extra, dense))
-        elif found != self._gradients:  # those of most loops move with every step
+        elif found != self._gradients:  # in most training loops gradients move with every step
             for table, _, group in self._launches:
                 table.replace(6, [found[n] for n in group])
         self._gradients = found
@@ -137,7 +144,7 @@ class SparseUpdate:
     def _build(
         self, extra: Sequence[Sequence[Tensor]], dense: Sequence[bool]
     ) -> Iterator[tuple[Table, dict[str, Any], list[int]]]:
-        """Each launch's table, constants beside the table's, and deltas."""
+        """Yield each launch's table, its constants beyond the table's, and the numbers of its deltas."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for n, x in enumerate(self.deltas):
             if x.indices_K.numel():
@@ -164,5 +171,5 @@ class SparseUpdate:
 def write_deltas(
     weights: Sequence[Tensor], indices: Sequence[Tensor], starts: Sequence[Tensor], deltas: Sequence[Tensor]
 ) -> None:
-    """`bistil_kernels.write_deltas`, on a CUDA device (on a CPU only under Triton's interpreter)."""
+    """Do what `bistil_kernels.write_deltas` does, on a CUDA device, or on a CPU under Triton's interpreter."""
     SparseUpdate([SparseDelta(*each) for each in zip(weights, indices, starts, deltas)]).write()  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""AdamW over a few trained values of each weight."""
+"""AdamW on sparse deltas: the optimizer, and its update in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from bistil_kernels.sparse.types import SparseDelta
 
 
 class SparseAdamW(torch.optim.Optimizer):
-    """AdamW on `SparseDelta`s: one step updates K values, their moments, and the weight at those K positions.
+    """AdamW on `SparseDelta`s: one step updates K deltas, their moments, and the weight at those K positions.
 
-    The moments, bias corrections and update are torch's AdamW on the delta. So decoupled weight decay shrinks the
-    *delta*: with it a weight is pulled towards its starting point (the pretrained value), not towards 0.
+    Moments, bias corrections and update are those of torch's AdamW on the delta. So decoupled weight decay shrinks the
+    *delta*: it pulls a weight towards its starting point (the pretrained value), not towards 0.
 
-    A delta's gradient is `delta_K.grad` (fp32 [K]) where there is one; else the K entries of `weight.grad`, read in
-    place in any floating dtype; a delta with neither is left out of that step. `zero_grad` clears both.
+    A delta's gradient is `delta_K.grad` (fp32 [K]) if there is one, otherwise the K entries of `weight.grad`, read in
+    place in any floating dtype. A delta with neither is left out of that step. `zero_grad` clears both.
 
     Args:
         params: `SparseDelta`s, or parameter groups `{"params": [SparseDelta, ...], "lr": ...}`.
-        lr, betas, eps, weight_decay: as for torch's AdamW (decay: see above).
+        lr, betas, eps, weight_decay: as for torch's AdamW, but the decay shrinks the delta.
 
     Raises:
-        ValueError: a hyperparameter out of range, or the same delta twice.
+        ValueError: a hyperparameter is out of range, or a delta is in two parameter groups.
 
-    On CUDA a weight that is not contiguous sends its whole group to torch's foreach AdamW. `step` runs outside compiled
-    code, and is no operator of torch's: its scalars change with every step, its table of pointers is kept on the device
-    from step to step, and in one launch there is nothing left to fuse.
+    On CUDA there is one launch for each parameter group (more only if it mixes devices, dtypes, step counts or both
+    kinds of gradient). A weight that is not contiguous sends its whole group to torch's foreach AdamW. On a CPU torch's
+    fused AdamW updates the deltas. `step` runs outside compiled code and is no torch operator: its scalars change with
+    every step, its table of pointers stays on the device from step to step, and one launch leaves nothing to fuse.
 
-    State: delta, start and two moments, at most 16 K bytes, plus 4 K of indices; weights carry no state. On CUDA one
-    launch for each parameter group (more only if it mixes dtypes or step counts), elsewhere torch's foreach AdamW.
+    State: delta, start and two moments, at most 16 K bytes, plus 4 K of indices; weights carry no state.
     Bytes moved by a launch, e an element of weight and gradient: 24 K (delta and moments, read and written), e·K of
-    start, 4 K of indices, and the touched sectors of gradient and weight: a share 1 − (1 − ρ)^(32/e) of each for a
-    random mask of density ρ. With ρ = 8 %, n entries: 6.5 n bytes in fp32 and 5.4 n in bf16, where dense AdamW moves
-    28 n and 22 n (moments in fp32, parameters and gradients in bf16). Indices as a bitmask (n/8 bytes instead of 4 K)
-    are fewer above ρ = 3.1 %, but at 8 % save 3 to 4 % of these bytes, so there is no such form.
+    start, 4 K of indices, and the touched sectors of gradient and weight, which are a share 1 − (1 − ρ)^(32/e) of each
+    for a random mask of density ρ. For n entries and ρ = 8 % these are 6.5 n bytes in fp32 and 5.4 n in bf16, where
+    dense AdamW moves 28 n and 22 n (moments in fp32, parameters and gradients in bf16). Indices as a bitmask (n/8 bytes
+    instead of 4 K) are smaller above ρ = 3.1 %, but at 8 % save only 3 to 4 % of these bytes, so they are not used.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SparseAdamW(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})  # type: ignore[arg-type]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add `{"params": [SparseDelta, ...], ...}`."""
+        """Add a parameter group `{"params": [SparseDelta, ...], ...}`."""
         deltas = param_group["params"]
         deltas = [deltas] if isinstance(deltas, SparseDelta) else list(deltas)
         self._deltas.update({x.delta_K: x for x in deltas})
@@ -77,7 +77,7 @@ class SparseAdamW(torch.optim.Optimizer):
     @outside_compiled_code
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what `closure` (which must compute the gradients) returns."""
+        """Do one step; return the result of `closure`, which must compute the gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -139,7 +139,7 @@ class SparseAdamW(torch.optim.Optimizer):
         write_deltas(deltas)
 
     def _launch(self, deltas: list[SparseDelta]) -> Any:
-        """The launches for these deltas, kept: their tables stay on the device until a tensor of theirs moves."""
+        """Return the `SparseUpdate` for these deltas; keep it, as its tables stay on the device from step to step."""
         from bistil_kernels.sparse.adamw import fused
 
         key = tuple(id(x) for x in deltas)

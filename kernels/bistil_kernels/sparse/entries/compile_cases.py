@@ -1,4 +1,4 @@
-"""Forms of reading and writing entries to compile ahead of time."""
+"""Forms of `gather_at` and `swap_in` to compile ahead of time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ TABLE = {"table": "*i64", "P": "i32"}
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table. Each kernel for tensors of every element size, int32 and int64 indices, aligned and not.
+    """Return the resource table: each kernel for every element size, int32 and int64 indices, aligned or not.
 
-    Without `every_form` one or two forms of each launch configuration.
+    Without `every_form` it has 2 and 4 bytes an element only, with int32 indices.
     """
     return [one for capability in CAPABILITIES for one in _of_moving(capability, every_form)]
 

@@ -1,4 +1,4 @@
-"""Operations of reading and writing entries: no matrix products."""
+"""FLOP formulas of `gather_at` and `swap_in`, which have no matrix products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gather_at` and `swap_in` as Triton kernels: one launch for all tensors of one element size and index dtype."""
+"""`gather_at` and `swap_in` as Triton kernels: one launch for all tensors of an element size and index dtype."""
 
 # mypy: disable-error-code="no-untyped-def"
 # (kernels: their arguments are Triton values)
@@ -31,7 +31,7 @@ def _gather_block(table, P, one, i, exists, BITS: tl.constexpr, INDEX: tl.conste
 def gather_entries(
     table, P, BITS: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Table rows: tensors, indices, found values."""
+    """Read entries. Table rows: tensors, indices, found values."""
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
     first, size = span(table, P, one, block, BLOCK)
@@ -55,7 +55,7 @@ def _swap_block(table, P, one, i, exists, BITS: tl.constexpr, INDEX: tl.constexp
 def swap_entries(
     table, P, BITS: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Table rows: weights, indices, new values, old values."""
+    """Exchange entries for new values. Table rows: weights, indices, new values, old values."""
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
     first, size = span(table, P, one, block, BLOCK)
@@ -67,14 +67,14 @@ def swap_entries(
 
 
 def gather_at(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]:
-    """`bistil_kernels.gather_at`, checked already, on a CUDA device (on a CPU only under Triton's interpreter)."""
+    """Do `bistil_kernels.gather_at` with checked tensors on a CUDA device, or on a CPU under Triton's interpreter."""
     if is_direct([*tensors, *indices]):
         return _gather(tensors, indices)
     return torch.ops.bistil_kernels.gather_at([x.detach() for x in tensors], indices)
 
 
 def swap_in(weights: Sequence[Tensor], indices: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
-    """`bistil_kernels.swap_in`, checked already, on a CUDA device (on a CPU only under Triton's interpreter)."""
+    """Do `bistil_kernels.swap_in` with checked tensors on a CUDA device, or on a CPU under Triton's interpreter."""
     with torch.no_grad():
         old = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in values]
         if is_direct([*weights, *indices, *values]):
@@ -90,7 +90,7 @@ def _gather(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor
     found = [
         torch.empty_like(i, dtype=x.dtype, memory_format=torch.contiguous_format) for x, i in zip(tensors, indices)
     ]
-    for n in _strided(tensors):  # no kernel of ours: torch's takes strides
+    for n in _strided(tensors):  # our kernels need contiguous tensors, torch's do not
         found[n] = torch.take(tensors[n].detach(), indices[n].long())
     indices = [x.contiguous() for x in indices]
     for group in _groups(tensors, indices):
@@ -133,7 +133,7 @@ def _strided(tensors: Sequence[Tensor]) -> list[int]:
 
 
 def _groups(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[list[int]]:
-    """What one launch serves: contiguous tensors of one device, element size and index dtype."""
+    """Return the tensors of each launch: contiguous ones of one device, element size and index dtype."""
     groups: dict[object, list[int]] = {}
     for n, (x, index) in enumerate(zip(tensors, indices)):
         if x.is_contiguous() and index.numel():

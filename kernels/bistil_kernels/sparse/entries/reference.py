@@ -1,6 +1,6 @@
-"""Reading and writing a few positions of large tensors: gradients at the trained positions, sparse differences.
+"""Read and write a few positions of large tensors: gradients at the trained positions, sparse differences.
 
-K positions of a tensor, as flat row-major indices: int32 where the tensor has fewer than 2³¹ entries, else int64.
+The K positions of a tensor are flat row-major indices, int32 or int64.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ def gather_at(dense_grad: Tensor, indices: Tensor) -> Tensor: ...
 @overload
 def gather_at(dense_grad: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]: ...
 def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-    """The entries of `dense_grad` at `indices`; for sequences, of each tensor (on CUDA in one launch).
+    """Return the entries of `dense_grad` at `indices`.
 
     Args:
-        dense_grad: any shape and dtype; or several.
-        indices: int32 or int64 [K] for each, flat row-major, in range. Not checked on CUDA: that would wait for it.
+        dense_grad: a tensor of any shape and dtype, or a sequence of tensors, which one launch serves on CUDA (one for
+            each device, element size and index dtype).
+        indices: int32 or int64 [K] for each tensor, flat row-major, in range. On CUDA the range is not checked, as that
+            would wait for the device.
 
     Returns:
-        [K], of the tensor's dtype; a list for sequences. No gradient flows through it.
+        [K] in the tensor's dtype; a list for a sequence. No gradient flows through it.
 
     Raises:
         ValueError: numbers of tensors or devices differ, or indices are not 1-D integers.
 
-    Bytes moved, e an element: the indices (4 or 8 K), e·K written, and the touched 32-byte sectors of the tensor: a
-    share 1 − (1 − ρ)^(32/e) of it for a random mask of density ρ (at ρ = 8 %: 49 % in fp32, 74 % in bf16).
+    Bytes moved, e an element: the indices (4 or 8 K), e·K written, and the touched 32-byte sectors of the tensor, which
+    are a share 1 − (1 − ρ)^(32/e) of it for a random mask of density ρ (at ρ = 8 %: 49 % in fp32, 74 % in bf16).
     """
     if isinstance(dense_grad, Tensor):
         return gather_at([dense_grad], [indices])[0]  # type: ignore[list-item]
@@ -52,17 +54,17 @@ def swap_in(weight: Sequence[Tensor], indices: Sequence[Tensor], values: Sequenc
 def swap_in(
     weight: Tensor | Sequence[Tensor], indices: Tensor | Sequence[Tensor], values: Tensor | Sequence[Tensor]
 ) -> Tensor | list[Tensor]:
-    """Write `values` at `indices` of `weight`, in place, and return what was there.
+    """Write `values` at `indices` of `weight`, in place, and return the old values.
 
     Bits are moved, never computed with, so `swap_in(weight, indices, old)` is the exact inverse, for NaN and −0 too.
 
     Args:
-        weight: any shape; or several. Changed in place.
-        indices: int32 or int64 [K] for each, flat row-major, in range (not checked on CUDA), no index twice.
-        values: [K] for each, of the weight's dtype.
+        weight: a tensor of any shape, or a sequence of tensors; changed in place.
+        indices: int32 or int64 [K] for each tensor, flat row-major, in range (not checked on CUDA), no index twice.
+        values: [K] for each tensor, in its dtype.
 
     Returns:
-        The old values [K]; a list for sequences.
+        The old values [K]; a list for a sequence.
 
     Raises:
         ValueError: numbers of tensors, devices, shapes or dtypes differ, or indices are not 1-D integers.
@@ -91,8 +93,8 @@ def _swap(weight: Tensor, index: Tensor, new: Tensor) -> Tensor:
     return old
 
 
-# On CPUs the quickest differ: index_select and scatter_ on one thread, take (which shares the work) and index_copy_ on
-# several, by a quarter to two fifths.
+# On CPUs the quickest functions depend on the threads: index_select and scatter_ are quicker on one thread, take (which
+# shares the work) and index_copy_ on several, by a quarter to two fifths.
 def _picked(x: Tensor, index: Tensor) -> Tensor:
     if x.is_contiguous() and torch.get_num_threads() == 1:
         return x.view(-1).index_select(0, index)
@@ -100,7 +102,7 @@ def _picked(x: Tensor, index: Tensor) -> Tensor:
 
 
 def put(x: Tensor, index: Tensor, values: Tensor) -> None:
-    """Write `values` at the flat `index` of `x`, none twice, in plain PyTorch, whatever the strides."""
+    """Write `values` at the flat `index` of `x`, in plain PyTorch, for any strides; no index may come twice."""
     if x.is_contiguous():
         bits = BITS[x.element_size()]
         flat, new = x.view(-1).view(bits), values.view(bits)

@@ -1,4 +1,4 @@
-"""Forms of the choice of the K largest to compile ahead of time."""
+"""Forms of `top_k_delta` to compile ahead of time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ TABLE = {"table": "*i64", "P": "i32"}
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """The resource table. Each kernel for bf16, fp16 and fp32 tensors, aligned and not.
+    """Return the resource table: each kernel for bf16, fp16 and fp32 tensors, and one for unaligned tensors.
 
-    Without `every_form` one or two forms of each launch configuration.
+    Without `every_form` it has bf16 and fp32 only, with int32 indices and aligned.
     """
     return [one for capability in CAPABILITIES for one in _of_selection(capability, every_form)]
 

@@ -1,6 +1,6 @@
-"""`top_k_delta`'s reading of the tensors as Triton kernels, each one launch for all pairs of the same dtypes.
+"""Triton kernels that read the tensors for `top_k_delta`; each serves all pairs of the same dtypes in one launch.
 
-Bytes moved, n entries in all: six readings of both tensors (four histograms, counting, collecting), and 4 K written.
+Both tensors of each pair are read six times (four histograms, counting, collecting), and 4 K bytes are written.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -21,12 +21,12 @@ from bistil_kernels.runtime.table import Table, owner, pointer, read, span, to_d
 from bistil_kernels.sparse.types import Pairs, index_dtype
 
 READING = {"BLOCK": 4096, "num_warps": 8}
-PROGRAMS = 1056  # at most, for a histogram: each keeps one in registers; eight on each of an H100's or H200's 132 SMs
+PROGRAMS = 1056  # most programs of a histogram, which each keep one in registers: 8 on each of 132 SMs (H100, H200)
 
 
 @triton.jit
 def _keys(table, P, one, i, exists, AFTER: tl.constexpr, BEFORE: tl.constexpr, ALIGNED: tl.constexpr):
-    """The fp32 bits of |after − before|, which order as these numbers do."""
+    """Return the fp32 bits of |after − before|, which have the same order as these numbers."""
     after = read(pointer(table, P, 0, one, AFTER, ALIGNED) + i, exists, 0.0).to(tl.float32)
     before = read(pointer(table, P, 1, one, BEFORE, ALIGNED) + i, exists, 0.0).to(tl.float32)
     return tl.abs(after - before).to(tl.int32, bitcast=True)
@@ -35,7 +35,7 @@ def _keys(table, P, one, i, exists, AFTER: tl.constexpr, BEFORE: tl.constexpr, A
 @triton.jit
 def _block_keys(table, P, one, block, AFTER: tl.constexpr, BEFORE: tl.constexpr, ALIGNED: tl.constexpr,
                 BLOCK: tl.constexpr):  # fmt: skip
-    """A block's entries (int64 [BLOCK]), their keys, and which of them exist."""
+    """Return a block's entries (int64 [BLOCK]), their keys, and which of them exist."""
     first, size = span(table, P, one, block, BLOCK)
     i = first + tl.arange(0, BLOCK)
     if first + BLOCK <= size:
@@ -50,9 +50,9 @@ def count_digits(
     table, P, counts, blocks, prefix, shift, BITS: tl.constexpr, FIRST: tl.constexpr,
     AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Adds to counts (int64 [2^BITS]) the digits at `shift` of the keys whose higher bits are `prefix` (FIRST: all).
+    """Count in counts (int64 [2^BITS]) the digits at `shift` of the keys whose higher bits are `prefix` (FIRST: all).
 
-    Integers: the order of the additions does not matter.
+    These are integers, so the order of the additions does not matter.
     """
     histogram = tl.zeros([1 << BITS], tl.int32)
     for block in range(tl.program_id(0), blocks, tl.num_programs(0)):
@@ -69,7 +69,7 @@ def count_blocks(
     table, P, greater, equal, key,
     AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """For each block how many keys are greater than `key` and how many equal it; int64 [blocks] each."""
+    """Write for each block how many keys are greater than `key`, and how many equal it: int64 [blocks] each."""
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
     _, keys, exists = _block_keys(table, P, one, block, AFTER, BEFORE, ALIGNED, BLOCK)
@@ -82,7 +82,7 @@ def collect_chosen(
     table, P, chosen, places, quotas, key,
     AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Writes the indices of each block's greater keys and first `quotas` equal ones to `chosen`, from `places` on."""
+    """Write the indices of each block's greater keys and first `quotas` equal ones to `chosen`, from `places` on."""
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
     i, keys, exists = _block_keys(table, P, one, block, AFTER, BEFORE, ALIGNED, BLOCK)
@@ -94,7 +94,7 @@ def collect_chosen(
 
 
 class _Group:
-    """The pairs of one launch: their numbers among all pairs, table and dtypes."""
+    """Pairs of one launch: their numbers among all pairs, their table and dtypes."""
 
     def __init__(self, numbers: list[int], after: list[Tensor], before: list[Tensor]) -> None:
         self.numbers = numbers
@@ -109,7 +109,7 @@ class _Group:
 
 
 class Worker:
-    """`top_k.reference`'s worker on a CUDA device (on a CPU only under Triton's interpreter)."""
+    """`_Worker` of `top_k.reference` on a CUDA device, or on a CPU under Triton's interpreter."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = [tuple(x.detach().reshape(-1) for x in pair) for pair in pairs]
@@ -152,7 +152,7 @@ class Worker:
             blocks_P = to_device([b - a for a, b in pairwise(first)], self.device)
             quotas_P = to_device([quotas[n] for n in group.numbers], self.device)
             firsts_P = to_device(first[:-1], self.device)
-            left_P = quotas_P + earlier[firsts_P]  # of all equal keys up to here, how many come before the quota's end
+            left_P = quotas_P + earlier[firsts_P]  # quotas, counted from the first block of the launch
             quota = (left_P.repeat_interleave(blocks_P, output_size=table.blocks) - earlier).clamp(min=0)
             counts = group.greater + torch.minimum(quota, group.equal)
             sizes = _sums(counts, first).tolist()
@@ -166,7 +166,7 @@ class Worker:
 
 
 def _sums(x_blocks: Tensor, first: Sequence[int]) -> Tensor:
-    """The sum over each tensor's blocks."""
+    """Return the sum over each tensor's blocks."""
     up_to = torch.cat([x_blocks.new_zeros(1), x_blocks.cumsum(0)])
     bounds = to_device(first, x_blocks.device)
     return up_to[bounds[1:]] - up_to[bounds[:-1]]

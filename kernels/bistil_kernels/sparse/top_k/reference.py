@@ -1,4 +1,4 @@
-"""The K entries that moved most, over many tensors (LT-SFT's choice of what to train, arXiv 2110.07560)."""
+"""Choose the K entries that moved most, over many tensors (LT-SFT's choice of what to train, arXiv 2110.07560)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.sparse.types import Pairs, index_dtype
 
-# |θ1 − θ0| in fp32 is not negative, so its bits order as it does; they are looked at eight at a time from the top.
+# |θ1 − θ0| in fp32 is not negative, so its bits have the same order. They are read eight at a time from the top.
 DIGITS = ((23, 8), (15, 8), (7, 8), (0, 7))  # (lowest bit, bits)
-NOT_FINITE = 255  # the highest exponent
-CHUNK = 1 << 20  # entries worked on at once
+NOT_FINITE = 255  # the exponent of inf and NaN
+CHUNK = 1 << 20  # entries that the reference reads at once
 
 
 @dispatch.outside_compiled_code  # waits for the device; sizes of the results depend on the values
@@ -26,28 +26,29 @@ def top_k_delta(
     rank: int = 0,
     world_size: int = 1,
 ) -> list[Tensor]:
-    """The `k` largest |θ1 − θ0| over all pairs, exactly; equals go to the earlier pair, then to the lower flat index.
+    """Return the indices of the `k` largest |θ1 − θ0| over all pairs, exactly.
 
-    Differences are taken in fp32. With fewer than `k` entries all are chosen.
+    Differences are computed in fp32. Among equal ones, the earlier pair is chosen first, then the lower flat index. If
+    there are fewer than `k` entries, all are chosen.
 
     Args:
-        pairs: (θ1, θ0), each of one shape and one device, fp32, bf16 or fp16.
-        k: how many, at least 0.
-        all_reduce: sums an int64 tensor over ranks in place (`torch.distributed.all_reduce`), where each rank holds
-            only a slice of every pair: rank r the r-th of the flat tensor (empty ones are fine). The answer is the one
-            of a single rank. Where every rank holds everything, leave it out: every rank finds the same.
-        rank, world_size: of that group.
+        pairs: (θ1, θ0), two tensors of one shape and device, fp32, bf16 or fp16.
+        k: how many entries to choose, at least 0.
+        all_reduce: function that sums an int64 tensor over ranks in place, such as `torch.distributed.all_reduce`. Pass
+            it where each rank holds only a slice of every pair: rank r the r-th of the flat tensor, which may be empty.
+            Together the ranks then choose what a single rank would. Leave it out where every rank holds everything.
+        rank, world_size: of the group that `all_reduce` sums over.
 
     Returns:
-        For each pair the chosen flat row-major indices (within this rank's slice), ascending, int32 (int64 from 2³¹
-        entries on), on the pair's device.
+        For each pair the chosen flat row-major indices within this rank's slice, ascending, on the pair's device:
+        int32, or int64 from 2³¹ entries on.
 
     Raises:
         ValueError: negative k, pairs that do not fit, or a difference that is not finite.
 
-    Radix select: four histograms, then one pass that collects (on CUDA two, one launch each), so every entry is read
-    5 (6) times; nothing is concatenated or sorted. Memory beyond the result: a few chunks (on CUDA: 8 bytes for every
-    4096 entries, and the histograms). Waits for the device.
+    This is a radix select: four histograms, one pass that counts entries equal to the threshold, and one that collects.
+    So every entry is read six times, and nothing is concatenated or sorted. Memory beyond the result is a few chunks
+    (on CUDA a few int64 for every 4096 entries, and the histograms). The host waits for the device.
     """
     _check(pairs, k)
     if not pairs:
@@ -64,23 +65,27 @@ def top_k_delta(
 
 
 class _Worker(Protocol):
-    """What has to read the tensors. A key is the fp32 bits of a |θ1 − θ0|."""
+    """The part that reads the tensors. A key is the fp32 bits of a |θ1 − θ0|."""
 
     def histogram(self, prefix: int, shift: int, bits: int) -> Tensor:
-        """int64 [2^bits]: of the digit at `shift` of the keys whose higher bits are `prefix`."""
+        """Return int64 [2^bits]: how often each digit is at `shift` of the keys whose higher bits are `prefix`."""
         ...
 
     def count_equal(self, key: int) -> Tensor:
-        """int64 [P]: how many keys of each pair are `key`; called once, before `collect`."""
+        """Return int64 [P]: how many keys of each pair equal `key`. It is called once, before `collect`."""
         ...
 
     def collect(self, key: int, quotas: list[int]) -> list[Tensor]:
-        """For each pair the indices of greater keys and of its first `quota` equal ones, ascending."""
+        """Return for each pair the indices of greater keys and of its first `quota` equal ones, ascending."""
         ...
 
 
 def _find_threshold(worker: _Worker, k: int, all_reduce: Callable[[Tensor], None]) -> tuple[int, int]:
-    """(key, m): chosen are all greater keys and m equal ones."""
+    """Return (key, m) such that all keys greater than `key` and m equal ones are chosen.
+
+    Raises:
+        ValueError: a difference is not finite.
+    """
     key = 0
     for shift, bits in DIGITS:
         counts = worker.histogram(key, shift, bits)
@@ -99,7 +104,10 @@ def _find_threshold(worker: _Worker, k: int, all_reduce: Callable[[Tensor], None
 def _share(
     counts_P: Tensor, of_equals: int, all_reduce: Callable[[Tensor], None] | None, rank: int, world_size: int
 ) -> list[int]:
-    """How many of its equal keys each of this rank's slices may choose: slices come pair by pair, then by rank."""
+    """Return for each pair how many of this rank's equal keys are chosen, out of `of_equals` on all ranks.
+
+    Earlier pairs come first, and within a pair lower ranks.
+    """
     counts_PR = counts_P.new_zeros(len(counts_P), world_size)
     counts_PR[:, rank] = counts_P
     if all_reduce is not None:
