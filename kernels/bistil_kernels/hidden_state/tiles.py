@@ -78,7 +78,7 @@ def compare_states(
 
     The gradients are those for `upstream`; with HALVED half the differences are written instead.
     students, teachers, matrices (or None) and gradients (or None) are tuples of P. mask is bool and real_tokens
-    int64 [1], or both are None.
+    int64 [], or both are None.
     """
     pair = tl.program_id(1)
     student, teacher = pointer_of(students, pair), pointer_of(teachers, pair)
