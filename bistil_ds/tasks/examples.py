@@ -27,8 +27,10 @@ class TaggedSentence:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A dependency tree; `heads` holds the 1-based position of each word's head, 0 at the root; `relations` the arcs'
-    names."""
+    """A dependency tree.
+
+    `heads` holds the 1-based position of each word's head, 0 at the root; `relations` names the arc to the head.
+    """
 
     words: tuple[str, ...]
     upos: tuple[str, ...]
