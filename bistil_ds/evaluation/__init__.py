@@ -1,4 +1,4 @@
-"""Zero-shot evaluation: many models and languages at once, with confidence intervals."""
+"""Zero-shot evaluation of several models in several languages, with confidence intervals."""
 
 from bistil_ds.evaluation.result import Evaluation
 from bistil_ds.evaluation.zero_shot import evaluate

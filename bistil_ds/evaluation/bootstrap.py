@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals of scores and of differences between models that answered the same examples.
+"""Bootstrap confidence intervals of scores, and of score differences between models that answered the same examples.
 
 C counts of an example, K metrics, L languages, M models, N examples of a language, R resamples.
 """
@@ -19,7 +19,7 @@ Counts = Mapping[str, Mapping[str, np.ndarray]]  # model → language → [N, C]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and the ends of its confidence interval, None where none was computed."""
+    """A value and the ends of its confidence interval; both ends are None if no interval was computed."""
 
     value: float
     low: float | None = None
@@ -29,14 +29,14 @@ class Estimate:
 class Bootstrap:
     """Percentile intervals from resampling the examples of each language, with replacement, `resamples` times.
 
-    All models get the same resamples, so a difference between two is paired example by example. Languages are resampled
-    apart, each from a random stream of its own: a language's intervals do not depend on which others there are. Test
-    sets that translate one another are treated as independent in the macro average too.
+    All models get the same resamples, so a difference between two models is paired example by example. Each language is
+    resampled from a random stream of its own, so its intervals do not depend on the other languages. The macro average
+    treats test sets as independent, even if they are translations of each other.
 
     Args:
-        counts: what `Task.counts` gave, in the same order of examples for every model of a language.
+        counts: the results of `Task.counts`, with the examples of a language in the same order for every model.
         metrics: `Task.metrics`.
-        resamples: how many; at least 1.
+        resamples: number of resamples, at least 1.
         seed: 0 or above; the same seed gives the same intervals.
     """
 
@@ -45,7 +45,7 @@ class Bootstrap:
         self.languages = list(counts[self.models[0]])
         of_language = [np.stack([counts[m][language] for m in self.models]) for language in self.languages]
         self.metrics = list(metrics(of_language[0][0].sum(0)))
-        # The sum over all examples is kept as one more resample, the first.
+        # Index 0 of the axis R holds the metrics of all examples; the R resamples follow.
         samples_LMRK = [
             _samples(counts_MNC, metrics, resamples, np.random.default_rng([seed, *language.encode()]))
             for language, counts_MNC in zip(self.languages, of_language)
@@ -54,11 +54,11 @@ class Bootstrap:
         self._samples_LMRK = np.stack(samples_LMRK)
 
     def score(self, metric: str, model: str, language: str | None = None) -> Estimate:
-        """A model's score in a language, or (None) its macro average over the languages."""
+        """Return a model's score in a language, or its macro average over the languages if `language` is None."""
         return _estimate(self._of(metric, model, language))
 
     def difference(self, metric: str, model: str, reference: str, language: str | None = None) -> Estimate:
-        """The model's score minus the reference's, paired."""
+        """Return the model's score minus the reference's, with an interval of the paired difference."""
         return _estimate(self._of(metric, model, language) - self._of(metric, reference, language))
 
     def _of(self, metric: str, model: str, language: str | None) -> np.ndarray:
@@ -68,7 +68,7 @@ class Bootstrap:
 
 
 def resampled_totals(counts_NC: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """float64 [R, C]: the counts of N examples drawn with replacement, summed, R times."""
+    """Draw N examples with replacement, R times, and return the sums of their counts, float64 [R, C]."""
     examples = len(counts_NC)
     shares_N = np.full(examples, 1 / examples)
     at_once = max(1, WEIGHTS_AT_ONCE // examples)
@@ -80,9 +80,9 @@ def resampled_totals(counts_NC: np.ndarray, resamples: int, rng: np.random.Gener
 
 
 def _samples(counts_MNC: np.ndarray, metrics: Metrics, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """[M, 1 + R, K]: the metrics of all examples, then of each resample."""
+    """Return [M, 1 + R, K]: the metrics of all examples, then those of each resample."""
     models, examples, width = counts_MNC.shape
-    counts_NX = counts_MNC.swapaxes(0, 1).reshape(examples, models * width)  # one row of all models' counts an example
+    counts_NX = counts_MNC.swapaxes(0, 1).reshape(examples, models * width)  # a row has the counts of all models
     totals_RX = np.concatenate([counts_NX.sum(0, keepdims=True), resampled_totals(counts_NX, resamples, rng)])
     totals_RMC = totals_RX.reshape(-1, models, width)
     return np.array([[list(metrics(total).values()) for total in totals_RMC[:, m]] for m in range(models)])

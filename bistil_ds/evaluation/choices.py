@@ -1,4 +1,4 @@
-"""What the user wrote: models as NAME=FOLDER+SFT+SFT, test files as LANGUAGE=FILE."""
+"""Parse the user's choices: models as NAME=FOLDER+SFT+SFT, test files as LANGUAGE=FILE."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from bistil_ds.tasks.sources import parse_sources
 
 
 def parse_models(words: Sequence[str], sfts: Sequence[str] = ()) -> list[ModelChoice]:
-    """`[NAME=]FOLDER[+SFT...]` each; `sfts` are those of the only model.
+    """Parse models, each written as `[NAME=]FOLDER[+SFT...]`.
+
+    Args:
+        sfts: further fine-tunings for the model; allowed only if there is one model.
 
     Raises:
-        InputError: two models of one name, a name or folder left out, or `sfts` for several models.
+        InputError: two models have one name; a name, folder or SFT is empty; or `sfts` are given for several models.
     """
     if sfts and len(words) > 1:
         raise InputError("--sft: goes with one --model; with several write NAME=FOLDER+SFT for each")
@@ -32,14 +35,18 @@ def parse_models(words: Sequence[str], sfts: Sequence[str] = ()) -> list[ModelCh
 
 
 def parse_test_files(words: Sequence[str]) -> dict[str, str]:
-    """Language → file or hub data set; see `parse_sources`. InputError for two of one language."""
+    """Return language → file or hub data set.
+
+    Raises:
+        InputError: `parse_sources` raises it, or two sources are of one language.
+    """
     sources = parse_sources(words, "--test_file")
     refuse_twice([language for language, _ in sources], "--test_file", "LANGUAGE=FILE")
     return dict(sources)
 
 
 def refuse_twice(names: Iterable[str], flag: str, form: str) -> None:
-    """InputError when a name comes twice."""
+    """Raise InputError if a name comes twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -48,7 +55,7 @@ def refuse_twice(names: Iterable[str], flag: str, form: str) -> None:
 
 
 def _paths(text: str) -> list[str]:
-    """What stands between the `+` signs; a `+` inside an existing path does not divide it."""
+    """Split a text at its `+` signs into paths; a `+` inside an existing path does not split it."""
     parts, paths = text.split("+"), []
     while parts:
         lengths = range(len(parts), 1, -1)

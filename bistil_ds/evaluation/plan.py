@@ -1,4 +1,4 @@
-"""Everything an evaluation needs, read and checked before a model runs on anything."""
+"""Read and check everything that an evaluation needs, before any model runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from bistil_ds.tasks.task import ReadOptions, Task
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The examples of one language.
+    """The test examples of one language.
 
     Attributes:
-        language: what it is called in tables and to `Task.counts`.
+        language: the name of the language in tables and for `Task.counts`.
         source: the file or hub data set.
-        sha256: of the file; None for a hub data set.
-        in_source: examples the source holds, of which `examples` are the first.
-        seen_in_training: the share of `examples` whose text also stands in a training file; None: no file is known.
+        sha256: hash of the file; None for a hub data set.
+        in_source: number of examples in the source; `examples` are the first of them, or all.
+        seen_in_training: share of `examples` with a text that also stands in a training file; None if no training file
+            is known.
     """
 
     language: str
@@ -37,10 +38,13 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Plan:
-    """Checked models and examples; `reference` is the model others are compared with, None when there is only one.
+    """The checked models and examples of an evaluation.
 
-    `unread` says of recorded training files, which nobody asked for, why they could not be read; `label_map`, which
-    labels of the test files were read as others.
+    Attributes:
+        reference: the model that the others are compared with; None if there is only one model.
+        train_files: the training files in which the texts of the test examples were looked up.
+        unread: for each training file that a `run.json` names and that could not be read, the reason.
+        label_map: label in the test files → label that it was read as.
     """
 
     task: Task
@@ -65,11 +69,11 @@ def prepare(
     max_length: int | None = None,
     limit: int | None = None,
 ) -> Plan:
-    """Read every file and load every model once, so that what cannot work is told now and not in an hour.
+    """Read every file and load every model once, so that unusable input is reported before any model runs.
 
     Raises:
-        InputError: a file, model or fine-tuning that cannot be used, a label a model was never taught, or a
-            `reference` that is none of the models.
+        InputError: a file, model or fine-tuning cannot be used; a model was never taught a label; or `reference` is
+            none of the models.
     """
     reference = _reference(reference, [model.name for model in models])
     columns, label_map = columns or {}, label_map or {}
@@ -77,12 +81,12 @@ def prepare(
     examples = {language: read_examples(task, source, options, True) for language, source in test_files.items()}
     shelf = Shelf(task)
     candidates = []
-    for choice in reversed(models):  # the first is then still loaded when it is needed
+    for choice in reversed(models):  # leaves the first model loaded, which is the first one to run
         candidates.append(examine(choice, shelf, max_length))
         labels, length, tokenizer = candidates[-1].labels, candidates[-1].max_length, shelf.get(choice).tokenizer
         for each in examples.values():
             task.check_labels(each, labels, options.flag)
-            task.features(each[:1], tokenizer, labels, length, training=False)  # refuses too short a length
+            task.features(each[:1], tokenizer, labels, length, training=False)  # raises if the length is too short
     known, unread, keys = [], [], set[str]()
     asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
     for file, how in asked or recorded_train_files(models, task):
@@ -104,7 +108,7 @@ def prepare(
 
 
 def check_numbers(*, batch_size: int, limit: int | None, resamples: int, seed: int) -> None:
-    """InputError for what cannot be a size, a count or a seed."""
+    """Raise InputError if a size or count is below 1 or the seed is below 0."""
     for name, value in {"batch_size": batch_size, "limit": limit, "resamples": resamples}.items():
         if value is not None and value < 1:
             raise InputError(f"--{name} {value}: expected at least 1")

@@ -1,4 +1,4 @@
-"""An evaluation as tables: in the terminal, and in Markdown."""
+"""Show an evaluation as tables, in the terminal or in Markdown."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bistil_ds.evaluation.bootstrap import CONFIDENCE, Estimate
 from bistil_ds.evaluation.result import Evaluation
 
 ABSENT = "–"
-MOST_COLUMNS = 8  # languages side by side; more are only in the long table
+MOST_COLUMNS = 8  # languages side by side; if there are more, only the table of scores shows them
 
 
 def print_report(evaluation: Evaluation, console: Console) -> None:
-    """The test sets, the models, and the task's main metric with its intervals."""
+    """Print the test sets, the models, the task's main metric with its intervals, and the notes."""
     for grid in (sources(evaluation), overview(evaluation), scores(evaluation, evaluation.metrics[0])):
         console.print(grid.rich())
     for note in notes(evaluation):
@@ -21,14 +21,14 @@ def print_report(evaluation: Evaluation, console: Console) -> None:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The test sets, the models, every metric with its intervals, and how the numbers came about."""
+    """Return the test sets, the models, every metric with its intervals, and the notes, as Markdown."""
     grids = [sources(evaluation), overview(evaluation), *(scores(evaluation, name) for name in evaluation.metrics)]
     parts = [f"# Evaluation: {evaluation.plan.task.name}", *(grid.markdown().rstrip() for grid in grids)]
     return "\n\n".join([*parts, *notes(evaluation)]) + "\n"
 
 
 def sources(evaluation: Evaluation) -> Grid:
-    """A line for each language."""
+    """Return a table with a row for each test set."""
     rows = []
     for held in evaluation.plan.test_sets:
         seen = ABSENT if held.seen_in_training is None else f"{held.seen_in_training:.1%}"
@@ -37,7 +37,7 @@ def sources(evaluation: Evaluation) -> Grid:
 
 
 def overview(evaluation: Evaluation) -> Grid:
-    """A line for each model: its size, its speed and its main metric."""
+    """Return a table with a row for each model: its size, its speed and the task's main metric."""
     metric, languages = evaluation.metrics[0], evaluation.languages
     shown = languages if len(languages) <= MOST_COLUMNS else []
     average = ["macro"] if len(languages) > 1 else []
@@ -53,7 +53,7 @@ def overview(evaluation: Evaluation) -> Grid:
 
 
 def scores(evaluation: Evaluation, metric: str) -> Grid:
-    """A line for each language and model: score and difference to the reference, with their intervals."""
+    """Return a table with a row for each language and model: score and difference to the reference, with intervals."""
     reference = evaluation.plan.reference
     header = ["language", "model", metric, *([f"minus {reference}"] if reference else [])]
     places = [*evaluation.languages, *([None] if len(evaluation.languages) > 1 else [])]
@@ -68,7 +68,7 @@ def scores(evaluation: Evaluation, metric: str) -> Grid:
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """How the numbers came about, and what they leave out."""
+    """Return sentences on how the numbers were computed and what they leave out."""
     plan = evaluation.plan
     found = []
     if not evaluation.finished:

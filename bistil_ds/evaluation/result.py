@@ -1,4 +1,4 @@
-"""What an evaluation found: per model and language, over languages, and against the reference."""
+"""The results of an evaluation: for each model and language, over all languages, and against the reference."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from bistil_ds.evaluation.plan import Plan
 
 @dataclass(frozen=True)
 class Cell:
-    """One model in one language: float64 [examples, c] of `Task.counts`, and the wall seconds its answers took."""
+    """The results of one model in one language: `Task.counts`, float64 [N, C], and the wall seconds of its answers."""
 
     counts_NC: np.ndarray
     seconds: float
 
     @property
     def examples_per_second(self) -> float:
-        """Forward passes and decoding on this machine, as busy as it was; loading and tokenising are not in it."""
+        """Return the speed of forward passes and decoding, without loading and tokenising.
+
+        Other work on the machine lowers it.
+        """
         return len(self.counts_NC) / self.seconds
 
 
 @dataclass
 class Evaluation:
-    """`cells[model][language]`, filled one by one; intervals and averages are there once all are.
+    """The results of an evaluation, in `cells[model][language]`.
 
-    Scores are shares between 0 and 1; `language=None` asks for the macro average over the languages.
+    Cells are filled one by one; `estimate` adds intervals, averages and differences once all are there. Scores are
+    shares between 0 and 1. `language=None` means the macro average over the languages.
     """
 
     plan: Plan
@@ -41,40 +45,43 @@ class Evaluation:
 
     @property
     def finished(self) -> bool:
-        """Whether every model has been run in every language."""
+        """Return whether `estimate` has run, for which every model must have been run in every language."""
         return self._bootstrap is not None
 
     @property
     def models(self) -> list[str]:
-        """Names, in the order they were given."""
+        """Return the names of the models, in the order in which they were given."""
         return [candidate.choice.name for candidate in self.plan.models]
 
     @property
     def languages(self) -> list[str]:
-        """In the order they were given."""
+        """Return the languages, in the order in which they were given."""
         return [held.language for held in self.plan.test_sets]
 
     @property
     def metrics(self) -> list[str]:
-        """The task's metrics, the one it is judged by first."""
+        """Return the names of the task's metrics, the main one first; none before a cell is filled."""
         some = next((cell for cells in self.cells.values() for cell in cells.values()), None)
         names = self.plan.task.metrics(some.counts_NC.sum(0)) if some else {}
         return sorted(names, key=lambda name: name != self.plan.task.metric)
 
     def estimate(self) -> None:
-        """Compute the confidence intervals; every cell must be there."""
+        """Compute the confidence intervals; every cell must be filled."""
         counts = {m: {language: self.cells[m][language].counts_NC for language in self.languages} for m in self.models}
         self._bootstrap = Bootstrap(counts, self.plan.task.metrics, resamples=self.resamples, seed=self.seed)
 
     def score(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
-        """None for what has not been run."""
+        """Return a model's score in a language, or None if it has not been run there.
+
+        Before `estimate` there is no interval and no macro average.
+        """
         if self._bootstrap is not None:
             return self._bootstrap.score(metric, model, language)
         cell = self.cells.get(model, {}).get(language or "")
         return Estimate(self.plan.task.metrics(cell.counts_NC.sum(0))[metric]) if cell else None
 
     def difference(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
-        """The model's score minus the reference's, paired; None for the reference itself and before all have run."""
+        """Return the model's score minus the reference's, paired; None for the reference, or before `estimate`."""
         reference = self.plan.reference
         if self._bootstrap is None or reference in (None, model):
             return None
@@ -82,12 +89,12 @@ class Evaluation:
         return self._bootstrap.difference(metric, model, reference, language)
 
     def examples_per_second(self, model: str) -> float | None:
-        """Over all languages it has been run in."""
+        """Return the speed over all languages in which the model has been run; None if there are none."""
         cells = self.cells.get(model, {}).values()
         return sum(len(cell.counts_NC) for cell in cells) / sum(cell.seconds for cell in cells) if cells else None
 
     def as_json(self) -> dict[str, Any]:
-        """All of it but the examples."""
+        """Return everything but the examples, ready for JSON."""
         return {
             "finished": self.finished,
             "task": self.plan.task.name,

@@ -1,4 +1,4 @@
-"""Which test examples a model may have seen: those whose text also stands in training files."""
+"""Find the test examples that a model may have seen, because their text also stands in a training file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from bistil_ds.tasks.task import ReadOptions, Task
 
 
 def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tuple[str, ReadOptions]]:
-    """Training files of this task that the models' `run.json` name and that are here, and how they were read there.
+    """Return the training files of this task that the `run.json` of models and SFTs name, with their options.
 
-    A record that is missing or cannot be read names none: it is not what the user asked for.
+    Files that are not on this machine are left out. A record that is missing or unreadable is no error, since the user
+    did not ask for it; it names no files.
     """
     found: dict[str, ReadOptions] = {}
     for model in models:
@@ -36,10 +37,10 @@ def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tupl
 
 
 def text_keys(task: Task, file: str, options: ReadOptions) -> set[str]:
-    """`Task.text_key` of every example of the file."""
+    """Return `Task.text_key` of every example of the file."""
     return {task.text_key(example) for example in read_examples(task, file, options, True)}
 
 
 def share_seen(task: Task, examples: Sequence[Any], keys: set[str]) -> float:
-    """The share of `examples` whose text is among `keys`."""
+    """Return the share of `examples` with a text key among `keys`."""
     return sum(task.text_key(example) in keys for example in examples) / len(examples)

@@ -1,4 +1,4 @@
-"""Zero-shot evaluation: models and languages in, scores, differences and their confidence intervals out."""
+"""Run the zero-shot evaluation of several models in several languages."""
 
 from __future__ import annotations
 
@@ -40,22 +40,27 @@ def evaluate(
     seed: int = 0,
     progress: bool = True,
 ) -> Evaluation:
-    """Score every model in every language.
+    """Score every model in every language, with confidence intervals of scores and of differences to a reference.
 
     Args:
-        models: name → folder or hub id, or [folder, SFT, SFT ...], the fine-tunings applied in order.
+        models: name → folder or hub id, or [folder, SFT, SFT ...] with the fine-tunings to apply in order.
         test_files: language → file or hub data set.
         task: a task or its name.
-        reference: the model that others are compared with; default: the first.
-        train_files: the share of test examples whose text stands in one of these is reported; default: what the
-            fine-tunings' `run.json` name.
+        reference: the model that the others are compared with; by default the first.
+        train_files: training files in which the texts of the test examples are looked up, to report their share; by
+            default those that the `run.json` of models and fine-tunings name.
         columns, label_map: as in `ReadOptions`.
-        max_length: longest input in tokens; default: as the model was trained.
-        limit: the first so many examples of each file only.
-        resamples, seed: of the bootstrap; see `Bootstrap`.
+        max_length: longest input in tokens; by default as each model was trained.
+        limit: use only so many examples of each file, the first ones.
+        batch_size: rows in a batch.
+        resamples, seed: arguments of `Bootstrap`.
+        progress: show a bar.
+
+    Returns:
+        The finished evaluation.
 
     Raises:
-        InputError: whatever cannot be used, before any model runs.
+        InputError: an argument, file or model cannot be used; raised before any model runs.
     """
     if not models or not test_files:
         raise InputError("evaluate: expected at least one model and one test file")
@@ -87,10 +92,10 @@ def run(
     progress: bool = True,
     on_cell: Callable[[Evaluation], object] = lambda evaluation: None,
 ) -> Evaluation:
-    """Run every model of the plan on every language, on the GPU where there is one.
+    """Run every model of the plan in every language, on the GPU if there is one.
 
     Args:
-        on_cell: called with all there is after each (model, language).
+        on_cell: called after each (model, language) with the evaluation as it is then.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluation = Evaluation(plan, str(device), batch_size, resamples, seed)
@@ -111,7 +116,7 @@ def run(
 def _cell(
     loaded: LoadedTaskModel, candidate: Candidate, held: HeldOut, batch_size: int, device: torch.device, bar: Any
 ) -> Cell:
-    """One model's answers in one language, timed and counted."""
+    """Run one model in one language, and time and count its answers."""
     task, labels = loaded.task, candidate.labels
     rows = task.features(held.examples, loaded.tokenizer, labels, candidate.max_length, training=False)
     data = TaskData(task, held.language, held.source, held.examples, rows)
@@ -132,7 +137,7 @@ def _cell(
     try:
         began = time.perf_counter()
         answers = answer(data)
-        seconds = time.perf_counter() - began  # answers are on the CPU: nothing is left in a device's queue
+        seconds = time.perf_counter() - began  # no synchronisation is needed, since the answers are on the CPU
     finally:
         hook.remove()
     pairs = zip(held.examples, answers, strict=True)

@@ -1,1 +1,1 @@
-"""One plain Hugging Face folder of a model and its fine-tunings: weights, card, ONNX."""
+"""Export a model and its fine-tunings as one plain Hugging Face folder with weights, card and ONNX file."""

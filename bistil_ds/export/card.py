@@ -1,4 +1,4 @@
-"""`README.md` of an exported model: YAML for the hub, and what is known of method, data, scores and limits."""
+"""Write the `README.md` of an exported model: YAML for the hub, then method, data, scores and limitations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TUNING = (
 
 
 def model_card(facts: CardFacts) -> str:
-    """The whole file, ending in a newline."""
+    """Return the text of the whole file."""
     parts = [front_matter(facts), f"# {facts.title}", _summary(facts), _usage(facts), _method(facts), _data(facts)]
     parts += [_scores(facts), _limitations(facts), _licence(facts)]
     return "\n\n".join(parts) + "\n"
@@ -92,7 +92,7 @@ def _method(facts: CardFacts) -> str:
         if base.vocabulary:
             trimmed = f" Of the teacher's {base.vocabulary[0]:,} tokens it keeps {base.vocabulary[1]:,}."
         layers = ", ".join(map(str, base.layer_map or ()))
-        how = "distilled from" if base.run.arguments else "built from"  # phase 1 leaves a record
+        how = "distilled from" if base.run.arguments else "built from"  # only phase 1 leaves a record
         parts.append(
             f"Base: `{base.name}`, a student that BiStil (arXiv 2306.01709) {how} `{base.teacher}`, from its layers "
             f"{layers} (counted from 0).{trimmed}"
@@ -121,7 +121,7 @@ def _change(sft: SftFacts) -> str:
 
 
 def _taught_by(run: Run) -> str:
-    """Phase 2's teacher, where the record names one."""
+    """Return a sentence that names the teacher of phase 2, or "" if the run's record names none."""
     sfts = run.arguments.get("teacher_sft")
     models = [run.arguments.get("teacher_model"), *(sfts if isinstance(sfts, list) else ())]
     names = " + ".join(f"`{public_name(str(model))}`" for model in models if model)
@@ -196,7 +196,7 @@ def _licence(facts: CardFacts) -> str:
 
 
 def front_matter(facts: CardFacts) -> str:
-    """Between its `---` lines; keys of which nothing is known are left out, but for `license`."""
+    """Return the YAML between its `---` lines; unknown keys are left out, except `license`."""
     head: dict[str, Any] = {}
     if codes := facts.languages:
         head["language"] = codes

@@ -1,4 +1,4 @@
-"""What a model card can say, gathered from the files that runs left; what no file says stays None."""
+"""Gather the facts of a model card from the files that runs left; a fact that no file states is None or empty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bistil_ds.student.folder import ALIGNMENT, KEPT_IDS
 
 @dataclass(frozen=True)
 class Run:
-    """One training run by its `run.json`; `arguments` is empty and the rest None where there is none."""
+    """The facts that the `run.json` of a training run states; without one, mappings are empty and the rest is None."""
 
     arguments: Mapping[str, Any]
     data: tuple[DataFile, ...] | None
@@ -29,12 +29,14 @@ class BaseFacts:
     """The model that the fine-tunings were applied to.
 
     Attributes:
-        name: hub id, or the last part of its folder's path.
-        hub_id: of the model it is, or was distilled from; None: a local one.
-        teacher: what it was distilled from, where it is a student of ours.
-        languages: codes; empty where not known.
-        layer_map: the teacher layer (from 0) of each of its layers.
-        vocabulary: tokens of teacher and student, where it was trimmed.
+        name: the hub id, or the last part of the folder's path.
+        hub_id: for a student of ours, the hub id of its teacher, else that of the model itself; None if that model is a
+            local folder.
+        teacher: name of the teacher of a student of ours; None for any other model.
+        languages: language codes; empty if unknown.
+        layer_map: the teacher layer (from 0) of each layer; None if unknown.
+        vocabulary: number of tokens of teacher and student; None if the vocabulary was not trimmed.
+        run: the training run that left the folder.
     """
 
     name: str
@@ -48,7 +50,7 @@ class BaseFacts:
 
 @dataclass(frozen=True)
 class SftFacts:
-    """A fine-tuning: entries it moves, values it replaces (the head), its header, and the run that made it."""
+    """A fine-tuning: how many entries it changes and values it replaces (the head), its header, and its run."""
 
     name: str
     entries: int
@@ -58,21 +60,21 @@ class SftFacts:
 
     @property
     def sparse(self) -> bool:
-        """Whether it changes entries; dense training leaves whole tensors only."""
+        """Return whether the fine-tuning changes single entries; dense training leaves only whole tensors."""
         return self.entries > 0
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Everything the card is made of.
+    """All facts of a model card.
 
     Attributes:
         title: the exported folder's name.
         kind: the model's class, such as `XLMRobertaForTokenClassification`.
-        max_length: the longest input the task was trained on, in tokens; None: unknown.
-        licence: as the user gave it; None: unknown.
-        scores: None: no evaluation was given.
-        onnx: None: there is no ONNX file.
+        max_length: the longest input that the task was trained on, in tokens; None if unknown.
+        licence: the licence that the user gave; None if unknown.
+        scores: None if no evaluation was given.
+        onnx: None if there is no ONNX file.
     """
 
     title: str
@@ -89,22 +91,22 @@ class CardFacts:
 
     @property
     def head(self) -> str:
-        """What the class is for: `TokenClassification` of `XLMRobertaForTokenClassification`."""
+        """Return the part of the class name after "For": `TokenClassification`."""
         return self.kind.partition("For")[2]
 
     @property
     def languages(self) -> list[str]:
-        """Codes, the base's first; empty where nobody says."""
+        """Return the language codes of base and fine-tunings, the base's first; empty if no file states any."""
         said = [*self.base.languages, *(code for sft in self.sfts for code in sft.metadata.get("languages") or ())]
         return list(dict.fromkeys(said))
 
 
 def base_facts(source: str) -> BaseFacts:
-    """Read the model folder (nothing of ours need be there) or take the hub id for what it is."""
+    """Read the facts of a model folder, which need not hold files of ours, or of a hub id."""
     folder, run = Path(source), _run(source)
     aligned, kept = read_json(folder / ALIGNMENT), read_json(folder / KEPT_IDS)
     teacher = run.arguments.get("teacher_model") or aligned.get("teacher")
-    if aligned:  # a recorded name is a hub id unless it is a path, and those are recorded whole
+    if aligned:  # a recorded name is a hub id or an absolute path
         recorded = run.arguments.get("teacher_model")
         hub_id = recorded if recorded and recorded.count("/") <= 1 and not Path(recorded).is_absolute() else None
     else:
@@ -122,7 +124,7 @@ def base_facts(source: str) -> BaseFacts:
 
 
 def sft_facts(source: str) -> SftFacts:
-    """Read the fine-tuning and the record beside it."""
+    """Read the facts of a fine-tuning and of the record beside it."""
     sft = SparseFineTuning.load(source)
     entries = sum(len(diff.indices_K) for diff in sft.sparse.values())
     replaced = sum(tensor.numel() for tensor in sft.dense.values())
@@ -130,7 +132,7 @@ def sft_facts(source: str) -> SftFacts:
 
 
 def public_name(source: str) -> str:
-    """A hub id as it is; of a path the last part, since a card is read on other machines."""
+    """Return a hub id unchanged, but only the last part of a path, since a card is read on other machines."""
     return source if _is_hub_id(source) else Path(source).resolve().name
 
 
@@ -139,14 +141,17 @@ def _is_hub_id(source: str) -> bool:
 
 
 def _run(source: str) -> Run:
-    """From a `run.json` of ours; another program's file of that name says nothing."""
+    """Read a `run.json` of ours; without one, or with another program's file of that name, the run has no facts."""
     record = read_json(Path(source) / RECORD_FILE)
     commit = _mapping(record.get("git")).get("commit")
     return Run(_mapping(record.get("arguments")), _data(record), commit, _mapping(record.get("versions")))
 
 
 def _data(record: Mapping[str, Any]) -> tuple[DataFile, ...] | None:
-    """Phase 1 records side → file and hash, the task commands `LANGUAGE=FILE` → hash."""
+    """Return the recorded data files, or None if there are none.
+
+    Phase 1 records side → file and hash; the task commands record `LANGUAGE=FILE` → hash.
+    """
     found = []
     for key, value in _mapping(record.get("data")).items():
         label, _, source = key.partition("=")

@@ -1,4 +1,4 @@
-"""The scores in a model card: those `evaluate.py` found for exactly these weights."""
+"""Read the scores of a model card from a result of `evaluate.py` for exactly the exported weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from bistil_ds.errors import InputError
 
-DataFile = tuple[str, str | None]  # what it is called, and its SHA-256
+DataFile = tuple[str, str | None]  # the name of a file or hub data set, and the SHA-256 of a file
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Score:
 
 
 def read_scores(file: str, weights_sha256: str) -> list[Score]:
-    """The scores that `evaluate.py` found for the model with these weights.
+    """Return the scores that `evaluate.py` found for the model with these weights; in each language the main one first.
 
     Raises:
-        InputError: not a result of `evaluate.py`, or of other models only.
+        InputError: the file is not a result of `evaluate.py`, or holds no model with these weights.
     """
     content = read_json(Path(file))
     try:
@@ -66,12 +66,12 @@ def read_scores(file: str, weights_sha256: str) -> list[Score]:
 
 
 def data_file(source: str, sha256: str | None) -> DataFile:
-    """A file by its name and hash, a hub data set by its id."""
+    """Return a file's name without its folder, with its hash; or a hub data set's id, with None."""
     return (Path(source).name if sha256 else source), sha256
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; {} for anything else, or nothing, at `path`."""
+    """Return the JSON object in a file; {} if there is no file or it holds anything else."""
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

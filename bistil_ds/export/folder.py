@@ -1,4 +1,4 @@
-"""The exported folder: model, tokenizer, card and `run.json`, written whole or not at all."""
+"""Write the exported folder: model, tokenizer, card and `run.json`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ CARD_FILE = "README.md"
 
 
 def task_to_export(name: str | None, sfts: Sequence[str]) -> Task:
-    """The task asked for, else the one a fine-tuning was made for."""
+    """Return the task called `name`, or the one that the last fine-tuning for a task was made for if `name` is None.
+
+    Raises:
+        InputError: no task has that name, or there is neither a name nor a fine-tuning that records its task.
+    """
     made_for = [SparseFineTuning.load(sft).metadata.get("task") for sft in sfts]
     known = name or next((task for task in reversed(made_for) if task not in (None, LANGUAGE_TASK)), None)
     if known is None and LANGUAGE_TASK in made_for:
@@ -47,10 +51,12 @@ def write_export(
     onnx: bool,
     arguments: dict[str, Any],
 ) -> OnnxMismatchError | None:
-    """Fill `folder` (there, empty) with model, tokenizer, card and `run.json`; what is interrupted leaves nothing.
+    """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
+
+    All files are written into a subfolder, which an interruption removes, and are then moved, `run.json` last.
 
     Returns:
-        Why `model.onnx` is missing although asked for, or None.
+        The error because of which `model.onnx` is missing although it was asked for, or None.
     """
     model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))
@@ -88,7 +94,7 @@ def write_export(
         merged = {"weights_sha256": candidate.weights_sha256, "parameters": candidate.parameters}
         record.update(results={**merged, "onnx": None if check is None else vars(check)})
         record.finish()
-        for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # the record comes last
+        for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # moves the record last
             os.replace(path, folder / path.name)
         part.rmdir()
     except BaseException:

@@ -1,4 +1,4 @@
-"""A task model as `model.onnx`, batch and length free, proven against PyTorch before it is kept.
+"""Export a task model as `model.onnx` for any batch size and length, and check it against PyTorch before it is kept.
 
 Shapes: B rows, T tokens, W words.
 """
@@ -27,19 +27,25 @@ from bistil_ds.models.inputs import longest_input, padding_id
 
 ONNX_FILE = "model.onnx"
 TOLERANCE = 1e-4  # relative, in the max norm
-DIFFERENT_CHOICES = 1e-3  # share of integer outputs (a best class) that may differ: two scores within rounding
-IMPOSSIBLE = -1e4  # what a score that cannot be chosen is set to
-LARGEST_FILE = 1_900_000_000  # bytes; protobuf ends at 2 GiB, so larger weights go into a file of their own
+DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, for scores equal within rounding
+IMPOSSIBLE = -1e4  # the score of a choice that cannot be made
+LARGEST_FILE = 1_900_000_000  # bytes; protobuf is limited to 2 GiB, so larger weights go into a file of their own
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 class OnnxMismatchError(Exception):
-    """ONNX Runtime computes something else than PyTorch."""
+    """Error of a model that ONNX Runtime computes differently from PyTorch."""
 
 
 @dataclass(frozen=True)
 class OnnxCheck:
-    """The largest difference found, absolute and relative to the largest output of its batch; batches compared."""
+    """The result of a comparison with PyTorch.
+
+    Attributes:
+        absolute: the largest absolute difference of an output.
+        relative: the largest difference relative to the largest value of the same output in the same batch.
+        shapes: (rows, tokens) of each batch that was compared.
+    """
 
     absolute: float
     relative: float
@@ -47,7 +53,7 @@ class OnnxCheck:
 
 
 def require_onnx() -> None:
-    """InputError when a package that the export needs is not installed."""
+    """Raise InputError if a package that the export needs is not installed."""
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise InputError(f"--onnx: {', '.join(missing)} not installed; pip install 'bistil-ds[onnx]'")
 
@@ -55,13 +61,14 @@ def require_onnx() -> None:
 def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> OnnxCheck:
     """Write `model.onnx` into `folder` and compare it with the model on random batches of several shapes.
 
-    Inputs are those of the tokenizer (and `word_positions` of a parser); outputs have the names of the model's.
+    The inputs are those of the tokenizer, and `word_positions` for a parser. The outputs have the same names as those
+    of the model.
 
     Args:
-        model: fp32, on the CPU, in evaluation mode.
+        model: a task model in fp32, on the CPU, in evaluation mode.
 
     Raises:
-        OnnxMismatchError: the outputs differ by more than `TOLERANCE`; the file is gone.
+        OnnxMismatchError: the outputs differ by more than `TOLERANCE`; the file is deleted then, as on any error.
     """
     names = _inputs(model, tokenizer)
     example = random_batch(model, names, rows=2, length=9, seed=0)
@@ -90,7 +97,11 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
 
 
 def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxCheck:
-    """Run both on the same batches, one at the model's full length. See `export_onnx` for what is raised."""
+    """Run file and model on the same batches, one of them at the model's full length, and compare the outputs.
+
+    Raises:
+        OnnxMismatchError: the outputs differ by more than `TOLERANCE`.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
@@ -103,7 +114,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
         found = session.run(list(expected), {name: tensor.numpy() for name, tensor in batch.items()})
         for name, theirs in zip(expected, found, strict=True):
             absolute, relative = _difference(theirs, expected[name].numpy())
-            if not relative <= TOLERANCE:  # NaN too
+            if not relative <= TOLERANCE:  # written so that NaN fails, too
                 raise OnnxMismatchError(
                     f"ONNX Runtime's {name} differ from PyTorch's by {absolute:.2g}, {relative:.2g} of the largest, on "
                     f"{rows}x{length} tokens"
@@ -113,7 +124,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
 
 
 def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
-    """Random tokens; every row but the first ends in padding, where there is room for it."""
+    """Return the named inputs with random tokens; row i ends in i padding tokens, or fewer, to keep min(2, T) real."""
     generator = torch.Generator().manual_seed(seed)
     pad = padding_id(model.config)
     real_B1 = (length - torch.arange(rows)).clamp(min=min(length, 2)).unsqueeze(1)
@@ -150,7 +161,7 @@ def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter's remarks on packages that have nothing to do with us stay unsaid."""
+    """Suppress the exporter's warnings, which are about packages that we do not use."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The models of an evaluation: loaded one at a time, and what is to be known of each."""
+"""Load the models of an evaluation one at a time and check that each one fits the task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAINED_LENGTH = "trained_max_length"  # in the config of an exported model: the
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model by what it is called in the tables: a folder or hub id, and the fine-tunings to apply in order."""
+    """A model that the user chose: its name in the tables, its folder or hub id, and the SFTs to apply in order."""
 
     name: str
     folder: str
@@ -25,13 +25,13 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that was found fit for the task.
+    """A model that `examine` found fit for the task.
 
     Attributes:
-        labels: its classes, in the order of its outputs.
-        max_length: the longest input it is given, in tokens.
-        parameters, bytes: of the weights as they run (fp32, fine-tunings merged), tied ones once.
-        weights_sha256: `hash_weights` of the same.
+        labels: the model's classes, in the order of its outputs.
+        max_length: the longest input that the model is given, in tokens.
+        parameters, bytes: size of the weights as they run (fp32, fine-tunings merged); tied weights count once.
+        weights_sha256: `hash_weights` of those same weights.
     """
 
     choice: ModelChoice
@@ -43,7 +43,7 @@ class Candidate:
 
 
 class Shelf:
-    """Loads models for one task and holds the last one only: several may not fit into memory."""
+    """A holder of the model that was loaded last for one task; several models may not fit into memory."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -51,18 +51,23 @@ class Shelf:
         self._loaded: LoadedTaskModel | None = None
 
     def get(self, choice: ModelChoice) -> LoadedTaskModel:
-        """The model, its fine-tunings applied."""
+        """Return the model with its fine-tunings applied; load it unless it is the one that was returned last."""
         if self._loaded is None or self._name != choice.name:
-            self._loaded = None  # gone before the next one comes
+            self._loaded = None  # frees the memory before the next model is loaded
             self._loaded, self._name = load_task_model(choice.folder, choice.sfts, self.task), choice.name
         return self._loaded
 
 
 def examine(choice: ModelChoice, shelf: Shelf, max_length: int | None) -> Candidate:
-    """Load the model and see that it was taught the task; `max_length` None: as it was trained, or the task's.
+    """Load the model and check that its head was trained for the task.
+
+    Args:
+        max_length: the longest input in tokens; None stands for the length that the last fine-tuning for this task or
+            else the model's config records, or else the task's own, but never for more than the model's positions.
 
     Raises:
-        InputError: as `load_task_model`; a head that would be random; a `max_length` above the model's positions.
+        InputError: `load_task_model` raises it; the head would be random; or `max_length` is below 1 or above the
+            model's positions.
     """
     loaded = shelf.get(choice)
     sfts = [SparseFineTuning.load(name) for name in choice.sfts]

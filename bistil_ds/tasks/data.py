@@ -1,4 +1,4 @@
-"""Task data as a model takes it: examples read and checked, and the rows of model inputs made of them."""
+"""Read and check the examples of a task, and turn them into the rows of input that a model takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bistil_ds.tasks.task import ReadOptions, Row, Task
 
 @dataclass(frozen=True)
 class TaskData:
-    """One file of examples; `rows[i]["example"]` is the index of the example that row i stands for."""
+    """The examples of one file and their rows; `rows[i]["example"]` is the index of the example of row i."""
 
     task: Task
     language: str | None
@@ -26,10 +26,10 @@ class TaskData:
 
 
 def read_examples(task: Task, source: str, options: ReadOptions, progress: bool = False) -> list[Any]:
-    """Every example of a file or hub data set.
+    """Return every example of a file or hub data set.
 
     Raises:
-        InputError: the source cannot be read, is not as its format says, or holds nothing.
+        InputError: the source cannot be read, does not follow its format, or holds no example.
     """
     bar = tqdm(task.read(source, options), f"reading {Path(source).name}", disable=not progress, leave=False, delay=2)
     examples = list(bar)
@@ -53,7 +53,7 @@ def load_data(
     """Read `source`, check its labels against `labels`, and make the rows.
 
     Raises:
-        InputError: as `read_examples`; a label that is not among `labels`; nothing that could be trained on.
+        InputError: `read_examples` raises it; a label is not among `labels`; or no row can be made of any example.
     """
     examples = read_examples(task, source, options, progress)
     task.check_labels(examples, labels, options.flag)
@@ -64,9 +64,10 @@ def load_data(
 
 
 def mix(parts: Sequence[Sequence[Row]], upsample: bool) -> list[Row]:
-    """The rows of several training sources as one list; with `upsample` each smaller one repeats to the largest's size.
+    """Join the rows of several training sources; with `upsample`, repeat each source to the size of the largest.
 
-    A source that does not divide the largest's size is repeated whole times and then filled up from its beginning.
+    A source whose size does not divide the largest size is repeated as often as it fits and then filled up from its
+    beginning.
     """
     most = max(map(len, parts))
     mixed: list[Row] = []
@@ -77,7 +78,11 @@ def mix(parts: Sequence[Sequence[Row]], upsample: bool) -> list[Row]:
 
 
 def parse_pairs(words: Sequence[str] | None, flag: str) -> Mapping[str, str]:
-    """`["DATE=O"]` as {"DATE": "O"}; an InputError for words that are not NAME=NAME, or name one thing twice."""
+    """Parse `["DATE=O"]` into `{"DATE": "O"}`.
+
+    Raises:
+        InputError: a word is not of the form NAME=NAME, or one name is mapped to two values.
+    """
     pairs: dict[str, str] = {}
     for word in words or ():
         name, equals, value = word.partition("=")

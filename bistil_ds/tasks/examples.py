@@ -1,4 +1,4 @@
-"""What the readers of task data yield: one annotated example, and where in its file it stands."""
+"""The annotated examples that the readers of task data yield, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an example begins: `file` (or hub id) and 1-based `line` (or row, or paragraph number)."""
+    """The place where an example begins: `file` (or hub id) and 1-based `line` (or row, or paragraph number)."""
 
     file: str
     line: int
@@ -18,7 +18,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class TaggedSentence:
-    """Words with a tag each: part-of-speech tags, or IOB2 tags of entities."""
+    """A sentence with one tag for each word: a part-of-speech tag, or an IOB2 tag of an entity."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
@@ -27,7 +27,10 @@ class TaggedSentence:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A dependency tree: `heads` are 1-based positions of the head word, 0 at the root; `relations` name the arcs."""
+    """A dependency tree.
+
+    `heads` holds the 1-based position of each word's head, 0 at the root; `relations` names the arc to the head.
+    """
 
     words: tuple[str, ...]
     upos: tuple[str, ...]
@@ -38,7 +41,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class SentencePair:
-    """A premise, a hypothesis and how they relate."""
+    """A premise, a hypothesis and the label of their relation."""
 
     premise: str
     hypothesis: str
@@ -48,7 +51,10 @@ class SentencePair:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question on a context; each answer is (text, first character in the context). No answer: an empty tuple."""
+    """A question on a context; each answer is (text, index of its first character in the context).
+
+    `answers` is empty where the question has no answer.
+    """
 
     id: str
     question: str

@@ -1,4 +1,4 @@
-"""Pretrained encoders under a task's head."""
+"""Load a pretrained encoder together with the head of a task."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ def load_classifier(
     start: Callable[[Tensor], object] | None = None,
     **kwargs: Any,
 ) -> PreTrainedModel:
-    """The model in `folder` under a head for `labels`, in fp32 and without dropout.
+    """Load the model in `folder` with a head for `labels`, in fp32 and without dropout.
 
-    The head is the folder's if that has one for the same labels in the same order, else a new one from torch's random
-    state. A BERT pooler the folder lacks starts as the identity: a sparse fine-tuning is a difference, so what it is a
-    difference to must be the same each time.
+    The folder's own head is used if it has one for the same labels in the same order. Otherwise the head is new and
+    its weights come from torch's random state. If the folder lacks a BERT pooler, the pooler's weight is the identity:
+    a sparse fine-tuning stores differences to the model it started from, so that model must be the same at every load.
 
     Args:
         kind: `AutoModelForTokenClassification` or another class with its `from_pretrained`.
         folder: a model folder or hub id, with any head or none.
-        labels: in the order of the outputs.
+        labels: the names of the classes, in the order of the outputs.
         heads: names of the modules of the task's head.
-        start: fills a new head's weight matrices; by default from the normal distribution of the encoder's config.
+        start: fills the weight matrices of a new head; by default it draws from a normal distribution with the
+            `initializer_range` of the encoder's config.
         kwargs: go to `from_pretrained`.
 
     Raises:
-        InputError: the folder's weights are not those of the encoder its configuration describes.
+        InputError: the folder lacks weights of the encoder that its configuration describes.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     same_labels = [config.id2label[i] for i in sorted(config.id2label)] == list(labels)
@@ -55,7 +56,7 @@ def load_classifier(
             folder,
             config=config,
             dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # of a head that is made anew below
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced below
             output_loading_info=True,
             **kwargs,
         )
@@ -79,7 +80,7 @@ def load_classifier(
 
 @contextmanager
 def no_load_report() -> Iterator[None]:
-    """Without transformers' table of the weights left out and made anew: here both are meant to be."""
+    """Suppress the table in which transformers lists unused and new weights; here both are intended."""
 
     def wanted(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()
@@ -94,7 +95,7 @@ def no_load_report() -> Iterator[None]:
 
 @torch.no_grad()
 def _start(layer: nn.Linear, weights: Callable[[Tensor], object]) -> None:
-    """Sets a layer's weights by an initialisation, and its bias to 0."""
+    """Fill a layer's weights with an initialisation, and set its bias to 0."""
     with gathered([layer.weight, layer.bias], written=True):
         weights(layer.weight)
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Labels that a model was never taught are refused before it is run."""
+"""Refuse labels that a model was never taught, before the model is run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from bistil_ds.tasks.task import ReadOptions
 
 
 def check_known(found: Iterable[tuple[str, Place]], known: Sequence[str], flag: str, kind: str, other: str) -> None:
-    """InputError naming file and line of the first example in `found` with a label that is not in `known`.
+    """Raise InputError, with file and line, for the first example in `found` whose label is not in `known`.
 
-    kind: what such a label is called ("tag"); other: one that it could be read as, for the hint.
+    Args:
+        kind: the word for such a label ("tag") in the message.
+        other: a known label that the message suggests to read the unknown one as.
     """
     taught = set(known)
     for label, place in found:
         if label not in taught:
-            mapped = label.removeprefix("B-").removeprefix("I-")  # an entity's type stands for both its tags
+            mapped = label.removeprefix("B-").removeprefix("I-")  # mapping an entity type maps both of its tags
             raise InputError(
                 f"{flag}: {place}: {kind} {label!r} in the example that begins there is none the model knows "
                 f"({', '.join(known)}); read it as one of them, such as --label_map {mapped}={other}"
@@ -25,6 +27,6 @@ def check_known(found: Iterable[tuple[str, Place]], known: Sequence[str], flag: 
 
 
 def refuse_label_map(options: ReadOptions, task: str) -> None:
-    """InputError for a `--label_map`, which would change nothing about a task without labels."""
+    """Raise InputError if a `--label_map` was given: a task without labels could not use it."""
     for old, new in options.label_map.items():
         raise InputError(f"--label_map {old}={new}: the examples of {task} have no labels; leave it out")

@@ -34,11 +34,11 @@ TEXTS_AT_ONCE = 1000
 
 
 class MaskedLanguageModelling(Task):
-    """Texts with their special tokens, one after the other, cut every `max_length` tokens.
+    """Masked language modelling on texts laid end to end with their special tokens and cut every `max_length` tokens.
 
-    In evaluation a chunk is masked the same way each time. In training its mask depends on the seed and on the rows it
-    is batched with: another one each epoch, and the same again when a run resumes (a batch of one row, which has no
-    others, draws on torch's random state).
+    In evaluation a chunk is masked in the same way each time. In training its mask depends on the seed and on the other
+    rows of its batch, so that the mask changes with each epoch and a resumed run repeats it. A batch of one row has no
+    other rows and draws from torch's random state.
     """
 
     name = "mlm"
@@ -68,12 +68,12 @@ class MaskedLanguageModelling(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        """A row for each chunk that holds an ordinary token; `example` is the text the chunk begins in.
+        """Return a row for each chunk with at least one ordinary token; `example` is the text in which it begins.
 
-        Training rows are masked when they are batched, by their `masking`; others here.
+        `collate` masks training rows, with the settings in their `masking`. Evaluation rows are masked here.
 
         Raises:
-            InputError: the tokenizer has no mask.
+            InputError: the tokenizer has no mask token.
         """
         if tokenizer.mask_token_id is None:
             raise InputError(
@@ -93,12 +93,12 @@ class MaskedLanguageModelling(Task):
         return rows
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
-        """The masked language model in fp32, without dropout.
+        """Load the masked language model in fp32, without dropout.
 
-        Given labels, it returns the logits [N, V] of the masked tokens only.
+        When its forward is given labels, it returns the logits [N, V] of the masked tokens only.
 
         Raises:
-            InputError: the folder holds no whole masked language model.
+            InputError: the folder lacks weights of a masked language model.
         """
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         without_dropout(config)
@@ -123,12 +123,12 @@ class MaskedLanguageModelling(Task):
         return batch
 
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """[N, V]: at the masked tokens."""
+        """Return the logits [N, V] at the masked tokens."""
         logits = outputs.logits
         return [logits if logits.dim() == 2 else logits[batch["labels"] != IGNORED]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
-        """For each row how many masked tokens were named, and how many there are."""
+        """Return for each row how many masked tokens the model named right, and how many there are."""
         labels_BT = batch["labels"]
         masked_BT = labels_BT != IGNORED
         named_BT = torch.zeros_like(masked_BT)
@@ -138,11 +138,11 @@ class MaskedLanguageModelling(Task):
     def decide(
         self, example: Text, rows: Sequence[Row], predictions: Sequence[tuple[int, int]], labels: Sequence[str]
     ) -> tuple[int, int]:
-        """Of the chunks that begin in this text (there may be none): masked tokens named, and masked tokens."""
+        """Sum the predictions over the chunks that begin in this text; there may be no such chunk."""
         return sum(named for named, _ in predictions), sum(masked for _, masked in predictions)
 
     def counts(self, example: Text, answer: tuple[int, int], language: str | None) -> np.ndarray:
-        """Masked tokens named, masked tokens."""
+        """Return float64 [2]: masked tokens named right, and masked tokens."""
         return np.array(answer, dtype=np.float64)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
@@ -156,9 +156,9 @@ class MaskedLanguageModelling(Task):
 def _chunks(
     examples: Sequence[Text], tokenizer: PreTrainedTokenizerBase, length: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """Chunks of `length` token ids, the last one shorter, with the index of the text that each begins in."""
+    """Yield chunks of `length` token ids, each after the index of the text it begins in; the last may be shorter."""
     ids: list[int] = []
-    begins: list[tuple[int, int]] = []  # in `ids`, of each text: (position, index)
+    begins: list[tuple[int, int]] = []  # for each text: (position of its first token in `ids`, index of the text)
     starts = range(0, len(examples), TEXTS_AT_ONCE)
     for start in tqdm(starts, "tokenising", unit_scale=TEXTS_AT_ONCE, leave=False, delay=2, disable=rank() > 0):
         texts = [example.text for example in examples[start : start + TEXTS_AT_ONCE]]
@@ -173,7 +173,7 @@ def _chunks(
 
 
 def _mask(input_ids_BT: Tensor, rows: Sequence[Row], seed: int) -> tuple[Tensor, Tensor]:
-    """Masked ids and labels, int64 [B, T]; in each row at least one token is masked."""
+    """Return masked ids and labels, both int64 [B, T]; in each row at least one token is masked."""
     masking = rows[0]["masking"]
     maskable_BT = ~torch.isin(input_ids_BT, torch.tensor(masking["special"]))
     masked_BT, labels_BT = mask_tokens(

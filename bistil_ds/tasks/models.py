@@ -1,4 +1,4 @@
-"""A model ready for a task: a base model and its sparse fine-tunings, or a folder that is finished already."""
+"""Load a model that is ready for a task: a base model with its SFTs, or a folder that already holds a task model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bistil_ds.tasks import Task, find_task
 
 @dataclass(frozen=True)
 class LoadedTaskModel:
-    """An fp32 model in evaluation mode with its tokenizer; `labels` are its classes in the order of its outputs."""
+    """An fp32 model in evaluation mode and its tokenizer; `labels` are its classes in the order of its outputs."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -37,16 +37,17 @@ def load_task_model(
 ) -> LoadedTaskModel:
     """Load `folder` with the head of its task, and apply the fine-tunings in order.
 
-    Task and labels are those of the last SFT that names them; without one, those of a finished task model's config.
+    The labels are those of the last SFT that names them; if none does, those of the config in `folder`.
 
     Args:
-        folder: model folder or hub id: a base model, or a model of the task.
-        sfts: folders or hub ids of sparse fine-tunings made for that base.
-        task: what the model is wanted for; an SFT for another task is refused.
-        labels: the classes of a head that is yet to be trained, instead of recorded ones.
+        folder: a model folder or hub id, with a base model or a model of the task.
+        sfts: folders or hub ids of sparse fine-tunings made for that model.
+        task: the task that the model is needed for; None stands for the one that an SFT was made for.
+        labels: the classes of a head that is yet to be trained, in place of recorded ones.
 
     Raises:
-        InputError: nothing there, an SFT given twice or made for another model or task, or nowhere a head for the task.
+        InputError: the model or an SFT is missing or cannot be loaded; an SFT is given twice, or was made for another
+            model or task; no task is named; or neither the folder nor an SFT has a head for the task.
     """
     if twice := next((name for place, name in enumerate(sfts) if name in sfts[:place]), None):
         raise InputError(f"SFT {twice}: is given twice for {folder}; give it once")
@@ -65,7 +66,7 @@ def load_task_model(
         model = task.load_model(folder, labels, trust_remote_code=False)
     except InputError:
         raise
-    except Exception as error:  # transformers, safetensors, pickle and the hub have no common kind
+    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error type
         raise cannot_load(flag, folder, error) from None
     warn_of_overwritten(fine_tunings)
     for sft in fine_tunings:
@@ -74,8 +75,11 @@ def load_task_model(
 
 
 def warn_of_overwritten(fine_tunings: Sequence[SparseFineTuning]) -> None:
-    """A dense fine-tuning sets whole tensors: what one before it changed in them is gone, as is well where it was
-    trained on top of that one only."""
+    """Warn of each fine-tuning that replaces whole tensors in which an earlier one changes entries.
+
+    Applying the later one discards those changes. The result is right only if the later one was trained on top of the
+    earlier one.
+    """
     for place, later in enumerate(fine_tunings):
         for before in fine_tunings[:place]:
             if lost := later.dense.keys() & before.sparse.keys():
@@ -85,7 +89,7 @@ def warn_of_overwritten(fine_tunings: Sequence[SparseFineTuning]) -> None:
 
 
 def recorded_labels(sfts: Sequence[str], folder: str, task: Task, flag: str) -> tuple[str, ...]:
-    """The classes that the last SFT with a head names, or a finished task model's config; as `load_task_model`."""
+    """Return the labels that `load_task_model` would find: those of the last SFT that names them, or of the config."""
     return _labels([SparseFineTuning.load(name) for name in sfts], folder, task, flag)
 
 
@@ -95,7 +99,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
         if labels is None:
             continue
         check_task(sft.name, sft.metadata, task.name)
-        if made_for == task.name or (made_for is None and labels):  # a language SFT has the labels of no other task
+        if made_for == task.name or (made_for is None and labels):  # the labels of a language SFT serve no other task
             return tuple(labels)
     config = load_config(flag, folder)
     kind = (config.architectures or ["ForMaskedLM"])[0]
@@ -109,7 +113,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
 
 
 def base_metadata(folder: str) -> dict[str, str]:
-    """What an SFT records of the model it is for: `base_model` and `base_hash`."""
+    """Return `base_model` and `base_hash`, by which an SFT records the model that it is made for."""
     here = local_folder(folder, "model", WEIGHT_FILES)
     return {
         "base_model": str(Path(folder).resolve()) if here == Path(folder) else folder,

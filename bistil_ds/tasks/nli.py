@@ -1,4 +1,4 @@
-"""Natural language inference: how a hypothesis relates to a premise; accuracy.
+"""Natural language inference: decide how a hypothesis relates to a premise; scored by accuracy.
 
 B rows of a batch, T tokens, C classes.
 """
@@ -25,7 +25,10 @@ from bistil_ds.tasks.text_key import text_key
 
 
 class Inference(Task):
-    """One label for a pair of sentences. Pairs that are too long lose tokens from the end of the longer sentence."""
+    """Inference with one label for each pair of sentences.
+
+    A pair that is too long loses tokens from the end of its longer sentence.
+    """
 
     name = "nli"
     metric = "accuracy"
@@ -37,7 +40,7 @@ class Inference(Task):
         return read_pairs(source, options)
 
     def labels(self, examples: Sequence[SentencePair]) -> tuple[str, ...]:
-        """The labels found, sorted."""
+        """Return the distinct labels of the examples, sorted."""
         return tuple(sorted({example.label for example in examples}))
 
     def check_labels(self, examples: Sequence[SentencePair], labels: Sequence[str], flag: str) -> None:
@@ -52,7 +55,12 @@ class Inference(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        """Rows of `input_ids`, `label`, `example`, and `token_type_ids` where the tokenizer tells the two apart."""
+        """Return rows of `input_ids`, `label`, `example`, and `token_type_ids` if the tokenizer gives the two sentences
+        different types.
+
+        Raises:
+            InputError: `max_length` leaves no room for a token of each sentence.
+        """
         if not examples:
             return []
         fewest = tokenizer.num_special_tokens_to_add(pair=True) + 2
@@ -71,7 +79,7 @@ class Inference(Task):
             for i, (example, ids) in enumerate(zip(examples, encoded["input_ids"]))
         ]
         for row, types in zip(rows, encoded["token_type_ids"]):
-            if any(types):  # else the model may know one type only
+            if any(types):  # if all are 0, the model may know only one type
                 row["token_type_ids"] = types
         return rows
 
@@ -85,11 +93,11 @@ class Inference(Task):
         return batch
 
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """[B, C]: every row is labelled."""
+        """Return the logits [B, C] of all rows, since every row is labelled."""
         return [outputs.logits]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[int]:
-        """For each row the number of its most probable label."""
+        """Return for each row the index of its most probable label."""
         numbers: list[int] = outputs.logits.argmax(-1).tolist()
         return numbers
 
@@ -99,7 +107,7 @@ class Inference(Task):
         return labels[predictions[0]]
 
     def counts(self, example: SentencePair, answer: str, language: str | None) -> np.ndarray:
-        """Pairs labelled right, pairs."""
+        """Return float64 [2]: pairs labelled right, and pairs."""
         return np.array([answer == example.label, 1], dtype=np.float64)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
@@ -107,5 +115,5 @@ class Inference(Task):
         return {"accuracy": right / pairs if pairs else 0.0}
 
     def text_key(self, example: SentencePair) -> str:
-        """Premise and hypothesis, parted by a tab."""
+        """Return the keys of premise and hypothesis, joined by a tab."""
         return f"{text_key(example.premise)}\t{text_key(example.hypothesis)}"

@@ -1,4 +1,7 @@
-"""Rows of different lengths as tensors: B rows, T tokens of the longest."""
+"""Pad rows of different lengths into tensors.
+
+B rows, T tokens of the longest row.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from bistil_ds.tasks.task import Row
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:
-    """int64 [B, T]: each sequence followed by `value`."""
+    """Return int64 [B, T], in which each sequence is filled up with `value`."""
     length = max(map(len, sequences))
     return torch.tensor([[*sequence, *[value] * (length - len(sequence))] for sequence in sequences], dtype=torch.int64)
 
 
 def pad_inputs(rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
-    """`input_ids` and `attention_mask` (1 on real tokens) of the rows, int64 [B, T]."""
+    """Return `input_ids` and `attention_mask` (1 on real tokens) of the rows, each int64 [B, T]."""
     ids = [row["input_ids"] for row in rows]
     return {"input_ids": pad(ids, pad_token_id), "attention_mask": pad([[1] * len(one) for one in ids], 0)}

@@ -1,4 +1,4 @@
-"""A task model's answers for a whole data set, over any number of ranks."""
+"""Run a task model over a whole data set, on any number of ranks, and collect its answers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def predict(
     world_size: int = 1,
     progress: str | None = None,
 ) -> list[Any]:
-    """The answer for each of `data.examples`, in their order, on every rank alike.
+    """Return the answer for each of `data.examples`, in their order; every rank returns the same list.
 
-    Rows are batched with others of their length; rank r runs every `world_size`-th batch, and every rank runs equally
-    many, as ZeRO-3 needs. The model is left in evaluation mode.
+    Rows are batched with others of about their length. Rank r runs every `world_size`-th batch, from batch r on, and
+    all ranks run equally many batches, as ZeRO-3 requires. The model is left in evaluation mode.
 
     Args:
         model: a task model on `device`, or the engine around it.
-        batch_size: rows at once on each rank.
+        batch_size: rows in a batch of one rank.
         progress: the title of a progress bar; None for none.
     """
     model.eval()

@@ -1,4 +1,4 @@
-"""Tasks by name: ours, and those of installed packages that declare an entry point in the group `bistil_ds.tasks`."""
+"""Find tasks by name: ours, and those that installed packages declare in the entry-point group `bistil_ds.tasks`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ OURS = {
 
 
 def task_names() -> list[str]:
-    """Every name `find_task` knows."""
+    """Return every name that `find_task` knows, sorted."""
     return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
 
 
 def find_task(name: str) -> Task:
-    """The task called `name`.
+    """Return a new instance of the task called `name`.
 
     Raises:
-        InputError: there is none, or a plug-in's cannot be loaded.
+        InputError: there is no such task, its plug-in cannot be loaded, or the plug-in is not a `Task`.
     """
     if name in OURS:
         module, _, kind = OURS[name].partition(":")
@@ -38,7 +38,7 @@ def find_task(name: str) -> Task:
         if point.name == name:
             try:
                 found = point.load()()
-            except Exception as error:  # whatever somebody else's package raises
+            except Exception as error:  # a package of somebody else may raise anything
                 raise InputError(f"--task {name}: its plug-in {point.value} cannot be loaded: {error}") from None
             if not isinstance(found, Task):
                 raise InputError(f"--task {name}: its plug-in {point.value} is not a bistil_ds.tasks.Task")

@@ -1,4 +1,4 @@
-"""Data files as the user names them: `[LANGUAGE=]FILE`, a file or a hub data set."""
+"""Parse data sources as the user writes them: `[LANGUAGE=]FILE`, for a file or a hub data set."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from bistil_ds.text.specification import parse_specification
 
 
 def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
-    """(language, file or hub data set) of each word.
+    """Return (language, file or hub data set) for each word.
 
-    Without a language a file is called after the folder it is in, or else after itself.
+    If the word gives no language, the language is the name of the file's folder, or the file's own name up to its first
+    dot where the path has no folder.
 
     Raises:
-        InputError: a word of which no language can be told.
+        InputError: a word has no source, or gives no language and is not a path.
     """
     found = []
     for word in words:

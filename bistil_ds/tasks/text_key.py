@@ -1,4 +1,4 @@
-"""When two sentences count as the same."""
+"""Decide when two sentences count as the same."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import unicodedata
 
 
 def text_key(text: str) -> str:
-    """`text` in composed Unicode (NFC), without case, and with single spaces."""
+    """Return `text` in composed Unicode (NFC), case-folded and with single spaces."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())

@@ -1,8 +1,8 @@
-"""Which subword stands for which word: the one place where words meet subwords (BiStil, section 3; first subwords).
+"""Align words with subwords: the first subword of a word stands for it (BiStil, section 3).
 
-A word is cut by itself, as in the middle of a sentence, so its pieces are the same wherever it stands; it may contain
-spaces (UD allows them). A word of no piece at all (control characters, zero-width spaces), or one that spells a special
-token, becomes the unknown token: no word is ever lost, and none ends a sequence early.
+Each word is cut by itself, as if in the middle of a sentence, so that its pieces are the same at every position. A word
+may contain spaces (UD allows them). A word without any piece (control characters, zero-width spaces) and a word that
+spells a special token become the unknown token: no word is ever lost, and none ends a sequence early.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from bistil_ds.errors import InputError
 
 
 class Aligned(NamedTuple):
-    """A sentence as the model reads it, with special tokens, and the position of each word's first subword.
+    """The token ids of a sentence, special ones included, and the position of each word's first subword.
 
-    first: one entry for each word; -1 for words that stand beyond the end.
+    `first` has one entry for each word, -1 for a word beyond the cut.
     """
 
     input_ids: list[int]
@@ -26,7 +26,10 @@ class Aligned(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of a sentence as the model reads it, and the words it decides: `first[i]` is that of word `start` + i."""
+    """The token ids of a part of a sentence and the words that it decides.
+
+    `first[i]` is the position of the first subword of word `start` + i.
+    """
 
     input_ids: list[int]
     start: int
@@ -36,9 +39,12 @@ class Window(NamedTuple):
 def align(
     words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[Aligned]:
-    """Each sentence cut at `max_length` tokens, special ones included.
+    """Cut each sentence at `max_length` tokens, special ones included, and align its words.
 
-    A word whose first subword is inside counts as inside.
+    A word counts as inside if its first subword is inside.
+
+    Raises:
+        InputError: `max_length` leaves no room for a word.
     """
     before, after = _special_tokens(tokenizer)
     room = _room(max_length, before, after)
@@ -52,10 +58,13 @@ def align(
 def windows(
     words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[list[Window]]:
-    """Each sentence as windows of at most `max_length` tokens, special ones included, that overlap by half.
+    """Cut each sentence into windows of at most `max_length` tokens, special ones included, that overlap by half.
 
-    Every word is decided by one window: the one where its first subword is farthest from a cut. The words of a
-    sentence's windows, in order, are the words of the sentence.
+    One window decides each word: the window in which the word's first subword is farthest from a cut. The words that
+    the windows of a sentence decide are, in order, the words of the sentence.
+
+    Raises:
+        InputError: `max_length` leaves no room for a word.
     """
     before, after = _special_tokens(tokenizer)
     room = _room(max_length, before, after)
@@ -81,7 +90,7 @@ def _room(max_length: int, before: list[int], after: list[int]) -> int:
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """What the tokenizer puts before and after a sentence."""
+    """Return the special tokens that the tokenizer puts before and after a sentence."""
     bare, whole = _cut(["a"], tokenizer)[0], _cut(["a"], tokenizer, add_special_tokens=True)[0]
     at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
     return whole[:at], whole[at + len(bare) :]
@@ -90,11 +99,11 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
 def _pieces(
     words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """For each sentence its pieces, and where in them each word starts; the last entry is their number."""
+    """Yield for each sentence its pieces and the index of each word's first piece, followed by the number of pieces."""
     distinct = list(dict.fromkeys(word for words in words_of_sentences for word in words))
     unknown = tokenizer.unk_token_id
     special = set(tokenizer.all_special_ids) - {unknown}
-    # byte-level tokenizers tell " word" from "word"; the others drop the space
+    # Byte-level tokenizers distinguish " word" from "word"; the others drop the space.
     cut = _cut([f" {word}" for word in distinct], tokenizer)
     pieces_of = {word: ids if ids and special.isdisjoint(ids) else [unknown] for word, ids in zip(distinct, cut)}
     for words in words_of_sentences:
@@ -114,20 +123,20 @@ def _cut(texts: list[str], tokenizer: PreTrainedTokenizerBase, add_special_token
 
 
 def _shares(starts: list[int], room: int) -> list[tuple[int, int, int]]:
-    """Windows as (first piece, first word, word after the last), the words being those the window decides."""
+    """Return windows as (first piece, first decided word, word after the last decided one)."""
     words, pieces = len(starts) - 1, starts[-1]
-    begins = [0]  # the word each window begins with
+    begins = [0]  # the word with which each window begins
     while pieces - starts[begins[-1]] > room:
         half = starts[begins[-1]] + room // 2
         following = next((w for w in range(begins[-1] + 1, words) if starts[w] >= half), None)
-        if following is None:  # what is left over are pieces of one long word
+        if following is None:  # the remaining pieces all belong to one long word
             break
         begins.append(following)
     shares, word = [], 0
     for begin, following in zip(begins, [*begins[1:], None]):
         stop = words
         if following is not None:
-            # a word is the next window's as soon as it is no nearer to that one's beginning than to this one's end
+            # The next window decides the words that are no nearer to its beginning than to the end of this window.
             end = starts[begin] + room
             later = range(following, words)
             stop = next((w for w in later if starts[w] - starts[following] >= end - starts[w]), words)

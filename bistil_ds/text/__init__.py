@@ -1,4 +1,4 @@
-"""Text of a language, from a file or the hub to packed chunks of token ids for training and validation."""
+"""Turn the text of a language, from a file or the hub, into packed chunks of token ids for training and validation."""
 
 from bistil_ds.text.checks import check_chunks, check_text_file, check_two_languages
 from bistil_ds.text.loading import load_texts

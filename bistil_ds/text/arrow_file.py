@@ -1,4 +1,4 @@
-"""Arrow files below the cache folder that are either whole or absent."""
+"""Store data sets as Arrow files in the cache folder, so that each file is either whole or absent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bistil_ds.runs.cache import cache_folder
 
 
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
-    """The memory-mapped data set stored under `key`, written from `write()` first when it is not there.
+    """Return the memory-mapped data set stored under `key`; write it from the batches of `write()` if it is not there.
 
-    One process writes and the others of the machine wait for it. A killed writer leaves only a `.partial` file, which
-    is never read and which the next writer replaces. The fingerprint is `key`.
+    One process writes while other processes on the machine wait. A killed writer leaves only a `.partial` file, which
+    is never read and which the next writer replaces. `key` is the fingerprint of the data set.
     """
     folder = cache_folder("corpora")
     whole, partial = folder / f"{key}.arrow", folder / f"{key}.partial"

@@ -1,6 +1,6 @@
-"""The sequence of training batches: which language, and which of its chunks, each micro-step sees.
+"""Order the training batches: choose the language of each micro-step, and the chunks of it.
 
-B rows of one rank's batch, T tokens
+B rows of one rank's batch.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ SOURCE, TARGET = 0, 1
 class BilingualBatches(Sampler[list[int]]):
     """Batch sampler of one rank, over the source chunks followed by the target chunks (`BilingualChunks`).
 
-    Every micro-step has one language, the same on every rank, and each pair of micro-steps (2n, 2n+1) holds both in a
-    seeded order. A language's n-th global batch is the n-th slice of an endless stream: its chunks in a fresh seeded
-    shuffle for each pass, so each chunk comes once a pass and the smaller corpus simply goes round more often. Rank r
-    takes rows [r·B, (r+1)·B) of it: one rank × 8 and two ranks × 4 see the same global batches.
+    Every micro-step has one language, the same on every rank, and micro-steps 2n and 2n+1 have one language each, in a
+    seeded order. The n-th global batch of a language is the n-th slice of an endless stream of its chunks, which are
+    shuffled anew for each pass. So each chunk comes once in a pass, and the smaller corpus is passed more often. Rank r
+    takes rows [r·B, (r+1)·B) of the global batch: one rank with B = 8 and two ranks with B = 4 see the same global
+    batches.
 
-    `language_of` and `rows_of` depend on the arguments and the micro-step alone, so training may continue anywhere.
+    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training may resume anywhere.
 
     Args:
-        sizes: chunks of the source and of the target language.
+        sizes: number of chunks of the source and of the target language.
         batch_size: B.
-        micro_steps: how many the whole training has; the length of the sampler.
-        start: the first micro-step it yields.
+        micro_steps: number of micro-steps of the whole training.
+        start: the first micro-step that is yielded; the length of the sampler is `micro_steps` − `start`.
 
     Raises:
-        ValueError: a corpus without chunks, or a rank outside the world.
+        ValueError: a corpus has no chunks, or the rank is not below the world size.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class BilingualBatches(Sampler[list[int]]):
             raise ValueError(f"batches need chunks in both languages and a rank below the world size: {sizes}, {rank}")
         self.sizes, self.batch_size, self.micro_steps, self.seed = sizes, batch_size, micro_steps, seed
         self.rank, self.world_size, self.start = rank, world_size, start
-        self._shuffles: list[tuple[int, np.ndarray] | None] = [None, None]  # the pass each language was last in
+        self._shuffles: list[tuple[int, np.ndarray] | None] = [None, None]  # for each language: (pass, order) used last
 
     def __len__(self) -> int:
         return self.micro_steps - self.start
@@ -61,16 +62,16 @@ class BilingualBatches(Sampler[list[int]]):
             yield [offset + row for row in self.rows_of(micro_step)]
 
     def language_of(self, micro_step: int) -> int:
-        """0 for the source language, 1 for the target; the same on every rank."""
+        """Return 0 for the source language, 1 for the target; it is the same on every rank."""
         pair, second = divmod(micro_step, 2)
         digest = hashlib.blake2b(struct.pack("<qq", self.seed, pair), digest_size=1).digest()
         return (digest[0] + second) % 2
 
     def rows_of(self, micro_step: int) -> list[int]:
-        """This rank's rows [B] of the micro-step, counted within the language of the micro-step."""
+        """Return this rank's B rows of the micro-step, as indices into the chunks of the micro-step's language."""
         language = self.language_of(micro_step)
         size = self.sizes[language]
-        # Each pair holds the language once, so this is its batch number `micro_step // 2`.
+        # Each pair of micro-steps has each language once, so this is global batch `micro_step // 2` of the language.
         position = (micro_step // 2 * self.world_size + self.rank) * self.batch_size
         end = position + self.batch_size
         rows: list[int] = []
@@ -82,7 +83,7 @@ class BilingualBatches(Sampler[list[int]]):
         return rows
 
     def _shuffle(self, language: int, turn: int) -> np.ndarray:
-        """The order (int64 [size]) of a language's chunks in a pass; only the last one asked for is kept."""
+        """Return the order of a language's chunks in a pass, int64 [size]; only the last order is kept in memory."""
         kept = self._shuffles[language]
         if kept is None or kept[0] != turn:
             generator = np.random.default_rng([self.seed, language, turn])

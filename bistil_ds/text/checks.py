@@ -1,4 +1,4 @@
-"""What must hold of the corpora before anything starts."""
+"""Check the corpora before anything else starts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from bistil_ds.text.text_files import is_jsonl, is_readable_plain_text, read_tex
 
 
 def check_text_file(spec: str | Path, flag: str, text_column: str = "text") -> None:
-    """Read the whole corpus once, or ask the hub whether the data set is there; nothing is written for a file.
+    """Check that a file holds readable text, or that the hub has a data set.
+
+    A file is read once from end to end, and nothing is written for it.
 
     Raises:
-        InputError: missing, a folder, empty, not UTF-8 (with the line), broken gzip, a JSONL line without a text (with
-            the line), or a data set the hub or its cache does not have. The message starts with `flag`.
+        InputError: the file is missing, a folder, without text, not UTF-8 (with the line) or broken gzip; a JSONL line
+            has no text (with the line); or neither hub nor cache has the data set, its split and its column. The
+            message starts with `flag`.
     """
     corpus = parse_specification(spec)
     if isinstance(corpus, HubDataset):
@@ -41,7 +44,7 @@ def _check_hub(corpus: HubDataset, flag: str, text_column: str) -> None:
 
 
 def hub_error(corpus: HubDataset, flag: str, error: Exception) -> InputError:
-    """The one line for whatever `datasets` raised: it has no common error type for a missing data set or network."""
+    """Return a one-line error for any exception of `datasets`, which has no common type for missing data or network."""
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
     return InputError(f"{flag}: no file {corpus.id}, and as a hub data set it cannot be loaded: {first_line}")
 
@@ -49,10 +52,9 @@ def hub_error(corpus: HubDataset, flag: str, error: Exception) -> InputError:
 def check_two_languages(
     source: str | Path, target: str | Path, flags: tuple[str, str] = ("--source_file", "--target_file")
 ) -> None:
-    """Both corpora must have been checked one by one before.
+    """Raise InputError if two corpora are the same file or hub data set, or are files with identical content.
 
-    Raises:
-        InputError: both name the same file, hub data set, or identical content.
+    Each corpus must have passed `check_text_file` before.
     """
     first, second = parse_specification(source), parse_specification(target)
     same = first == second
@@ -65,10 +67,10 @@ def check_two_languages(
 
 
 def check_chunks(count: int, needed: int, what: str) -> None:
-    """`what` names the corpus and where it came from, such as `--target_file tr.txt`.
+    """Raise InputError if a corpus gives fewer than `needed` chunks.
 
-    Raises:
-        InputError: fewer than `needed` chunks.
+    Args:
+        what: the corpus and the flag that named it, such as `--target_file tr.txt`, for the message.
     """
     if count < needed:
         raise InputError(

@@ -1,6 +1,6 @@
-"""Chunks of both languages as one data set, and a batch of them as tensors.
+"""Join the chunks of both languages in one data set, and collate batches of them into tensors.
 
-B rows, T tokens of the longest row
+B rows, T tokens of the longest row.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ COLUMNS = ("input_ids", "attention_mask")
 
 
 class BilingualChunks(Dataset[dict[str, Any]]):
-    """The source chunks (language 0) followed by the target chunks (language 1).
+    """Data set of the source chunks (language 0) followed by the target chunks (language 1).
 
-    A row is `{"input_ids", "attention_mask" where its data set has one, "language"}`. Each data set is a
-    `datasets.Dataset`, read a batch at a time, or any map-style data set of such rows.
+    A row has `input_ids`, `language`, and `attention_mask` if its data set has one. Source and target are each a
+    `datasets.Dataset`, which is read a batch at a time, or any map-style data set of rows.
     """
 
     def __init__(self, source: Any, target: Any) -> None:
@@ -34,7 +34,11 @@ class BilingualChunks(Dataset[dict[str, Any]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Rows of one language, in the order asked for."""
+        """Return the rows at `indices`, in that order.
+
+        Raises:
+            ValueError: the rows are of two languages.
+        """
         border = len(self.parts[0])
         language = int(indices[0] >= border)
         if any((index >= border) != bool(language) for index in indices):
@@ -56,14 +60,16 @@ def _as_arrays(chunks: Any) -> Any:
 
 
 def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> dict[str, Any]:
-    """A batch of rows, padded on the right to the longest.
+    """Collate rows into a batch, padded on the right to the longest row.
 
     Returns:
-        `input_ids` (int64 [B, T]); `attention_mask` (int64 [B, T], 0 on padding) unless every token is known to be
-        real, as in packed chunks, so that attention needs no mask; `language` (int) where the rows have one.
+        `input_ids`: int64 [B, T].
+        `attention_mask`: int64 [B, T], 0 on padding; left out if no row has a mask and all have one length, as packed
+            chunks do, so that attention needs no mask.
+        `language`: int, if the rows have one.
 
     Raises:
-        ValueError: rows of two languages.
+        ValueError: the rows are of two languages.
     """
     ids = [_tensor(row["input_ids"]) for row in rows]
     batch: dict[str, Any] = {"input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_token_id)}

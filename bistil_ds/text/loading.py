@@ -1,4 +1,4 @@
-"""Texts of one language as a memory-mapped data set."""
+"""Load the texts of one language as a memory-mapped data set."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ BATCH_TEXTS, BATCH_CHARACTERS = 10_000, 1 << 25
 
 
 def load_texts(spec: str | Path | Dataset, *, text_column: str = "text", name: str = "the corpus") -> Dataset:
-    """The texts of a corpus, in order, as a data set with the one column `text` (string), memory-mapped from disk.
+    """Load the texts of a corpus, in order, as a data set with one column `text` (string), memory-mapped from disk.
 
     Args:
-        spec: a plain text file (one text a line, blank lines skipped), a JSONL file, either gzipped; a hub data set
-            `org/name[:config[:split]]`; or a `datasets.Dataset`. Files are cached by the hash of their bytes.
-        text_column: the column with the text, where there are columns.
-        name: what error messages call the corpus, such as `--source_file`.
+        spec: a plain text file (one text a line; blank lines are skipped) or a JSONL file, gzipped or not; a hub data
+            set `org/name[:config[:split]]`; or a `datasets.Dataset`. Files are cached by the hash of their bytes.
+        text_column: the column with the text, if there are columns.
+        name: the name of the corpus in error messages, such as `--source_file`.
 
     Raises:
-        InputError: the corpus cannot be read or holds no text, in one line with file and line number.
+        InputError: the corpus cannot be read or holds no text; the message is one line and names a bad line's number.
     """
     if isinstance(spec, Dataset):
         return _only_text(spec, text_column, name)
@@ -53,7 +53,7 @@ def load_texts(spec: str | Path | Dataset, *, text_column: str = "text", name: s
 
 def _key(path: Path, text_column: str, name: str) -> str:
     if not path.is_file():
-        next(read_texts(path, text_column, name), None)  # raises with the reason
+        next(read_texts(path, text_column, name), None)  # raises an error that names the reason
     column = text_column if is_jsonl(path) else ""
     parts = "\0".join([RECIPE, file_hash(path), "gz" if path.suffix == ".gz" else "", column, str(is_jsonl(path))])
     return "texts-" + hashlib.sha256(parts.encode()).hexdigest()[:32]

@@ -1,4 +1,7 @@
-"""Masked-token inputs for the logit and MLM losses: the same for one rank or several, and after a resume."""
+"""Mask tokens for the logit and MLM losses, in the same way on one rank or several, and after a resume.
+
+B rows of this rank, T tokens.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,16 @@ def mask_tokens(
     vocab_size: int,
     probability: float,
 ) -> tuple[Tensor, Tensor]:
-    """BERT's masking: of the chosen tokens 80 % become the mask, 10 % a random token, 10 % stay.
+    """Mask tokens as BERT does: of the chosen tokens, 80 % become the mask, 10 % a random token, and 10 % stay.
 
     Args:
         input_ids_BT: int64 token ids of this rank's rows.
         maskable_BT: bool, True where a token may be chosen (real and not special).
-        seed: what the draw depends on: of the run and of the micro-step.
-        rows, total_rows: which rows of the global micro-batch these are; all are drawn, so that ranks agree.
+        seed: seed of the draw; it should depend on the run and on the micro-step.
+        rows, total_rows: this rank's rows of the global micro-batch, and the number of rows in that; every rank draws
+            for all of them, so that the masks do not depend on the number of ranks.
+        vocab_size: random tokens are drawn from the ids below it.
+        probability: probability with which each maskable token is chosen.
 
     Returns:
         Masked ids and labels, both int64 [B, T]; labels are -100 where no token was chosen.

@@ -1,6 +1,6 @@
-"""Texts to chunks of token ids of one length, as the published method makes them (BiStil, section 3).
+"""Pack texts into chunks of token ids of one length, as in the published method (BiStil, section 3).
 
-T tokens in a chunk
+N chunks, T tokens in a chunk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bistil_ds.text.arrow_file import cached_dataset
 
 RECIPE = "chunks-1"  # change when the same texts would be packed differently
 TEXTS_AT_ONCE = 1000
-TOKENS_WRITTEN = 1 << 20  # tokens in a record batch of the file, about
+TOKENS_WRITTEN = 1 << 20  # approximate number of tokens in a record batch of the file
 
 
 def pack(
@@ -34,22 +34,24 @@ def pack(
     num_proc: int | None = None,
     progress: bool = True,
 ) -> Dataset:
-    """Every text with its special tokens, concatenated in order and cut every `length` tokens; the rest is dropped.
+    """Concatenate all texts, in order and with their special tokens, and cut them every `length` tokens.
+
+    Tokens after the last whole chunk are dropped.
 
     Args:
         texts: a data set with the column `text` (string); blank and missing texts are skipped.
         tokenizer: a fast tokenizer; its padding and truncation are not used, and it is not changed.
         length: tokens in a chunk.
-        num_proc: batches of texts tokenised at once (threads: the tokenizer runs outside Python's lock); default: the
-            number of CPU cores. The result does not depend on it.
+        num_proc: number of threads that tokenise batches of texts (the tokenizer runs outside Python's lock); by
+            default the number of CPU cores. The result does not depend on it.
         progress: show a bar.
 
     Returns:
-        Data set with the column `input_ids` (int32, `length` each), memory-mapped; cached by the texts' fingerprint,
-        the tokenizer and the length.
+        Memory-mapped data set with the column `input_ids` (int32 [T]), cached by the fingerprint of the texts, the
+        tokenizer and the length.
 
     Raises:
-        InputError: not a fast tokenizer, or a length below 1.
+        InputError: the tokenizer is not a fast one, or the length is below 1.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"tokenizer {tokenizer.name_or_path} has no tokenizer.json; a fast tokenizer is needed")
@@ -70,14 +72,14 @@ def pack(
 
 
 def _definition(tokenizer: PreTrainedTokenizerBase) -> str:
-    """tokenizer.json as text, without the padding and truncation that earlier calls left switched on."""
+    """Return tokenizer.json as text, without padding and truncation, which earlier calls may have left switched on."""
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     definition |= {"padding": None, "truncation": None}
     return json.dumps(definition, ensure_ascii=False)
 
 
 def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterator[tuple[int, np.ndarray]]:
-    """For each batch of texts, in order: how many texts, and their token ids one after the other (int32 [n])."""
+    """Yield for each batch of texts, in order, the number of texts and their concatenated token ids (int32 [n])."""
 
     def tokenise(start: int) -> tuple[int, np.ndarray]:
         batch = texts[start : start + TEXTS_AT_ONCE]["text"]
@@ -88,12 +90,12 @@ def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterat
     pool = ThreadPoolExecutor(workers)
     try:
         yield from pool.map(tokenise, range(0, len(texts), TEXTS_AT_ONCE))
-    finally:  # an interrupt must not wait for the whole corpus
+    finally:  # cancels waiting batches, so that an interrupt does not wait for the whole corpus
         pool.shutdown(cancel_futures=True)
 
 
 def _chunks(streams: Iterator[tuple[int, np.ndarray]], length: int, bar: tqdm) -> Iterator[np.ndarray]:
-    """Chunks [N, T] of the concatenated streams; what is left over moves on to the next ones."""
+    """Yield chunks [N, T] of the concatenated streams; tokens after the last whole chunk go into the next array."""
     waiting: list[np.ndarray] = []
     tokens = 0
     for count, ids in streams:

@@ -1,4 +1,4 @@
-"""What a user may name as a corpus: a file, or a data set on the hub."""
+"""Parse what a user may name as a corpus: a file, or a data set on the hub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class HubDataset:
 
 
 def parse_specification(spec: str | Path) -> Path | HubDataset:
-    """A path, or `org/name[:config[:split]]` (split `train` when not given). An existing path is always a path."""
+    """Return a path, or the hub data set of `org/name[:config[:split]]`, in which the default split is `train`.
+
+    A name is a path if that path exists, has a suffix in `FILE_SUFFIXES`, or is not of the form of a hub data set.
+    """
     path = Path(spec).expanduser()
     match = HUB_ID.fullmatch(str(spec))
     if os.path.exists(path) or match is None or path.suffix in FILE_SUFFIXES:

@@ -1,4 +1,4 @@
-"""Which chunks validate and which train."""
+"""Split chunks into those for training and those for validation."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from bistil_ds.errors import InputError
 def split_validation(
     chunks: Dataset, fraction: float = 0.05, most: int = 2000, *, name: str = "the corpus"
 ) -> tuple[Dataset, Dataset]:
-    """Training and validation chunks; both stay memory-mapped.
+    """Return training and validation chunks, both memory-mapped.
 
-    Validation is `min(most, max(1, round(fraction * n)))` of the `n` chunks, those with the smallest hash of their
-    token ids, in the order of the hash: the order of `chunks` does not matter. No chunk with the ids of a validation
-    chunk stays in training. Where nearly all chunks are alike, validation is smaller, so that training keeps one.
+    Validation gets `min(most, max(1, round(fraction * n)))` of the `n` chunks: those with the smallest hashes of their
+    token ids, in the order of the hashes, so that the order of `chunks` does not matter. Copies of a validation chunk
+    are left out of training. If nearly all chunks are equal, validation gets fewer, so that training keeps at least
+    one.
+
+    Args:
+        name: the name of the corpus in error messages.
 
     Raises:
-        InputError: fewer than two different chunks; `name` is what it calls the corpus.
+        InputError: there are fewer than two different chunks.
     """
     hashes_N = _hashes(chunks)
     distinct, first = np.unique(hashes_N, return_index=True)
@@ -37,7 +41,7 @@ def split_validation(
 
 
 def _hashes(chunks: Dataset) -> np.ndarray:
-    """A 64-bit hash of each row's `input_ids` (uint64 [N])."""
+    """Return a 64-bit hash of each row's `input_ids`, uint64 [N]."""
     hashes_N = np.empty(len(chunks), np.uint64)
     position = 0
     tables = chunks.select_columns("input_ids").with_format("arrow").iter(batch_size=1000)

@@ -1,4 +1,4 @@
-"""Reading texts from plain, gzipped and JSONL files, naming the line of whatever cannot be read."""
+"""Read texts from plain, gzipped and JSONL files, with errors that name the line."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ BLOCK_BYTES = 1 << 18  # fits the processor's cache: twice as fast to decode as 
 
 
 def is_jsonl(path: Path) -> bool:
-    """Whether the name says one JSON object a line (`.jsonl` or `.json`, gzipped or not)."""
+    """Return whether the name means one JSON object a line (`.jsonl` or `.json`, gzipped or not)."""
     return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
 
 
 @contextmanager
 def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
-    """The file's bytes, decompressed; what the file system or gzip object to becomes an `InputError`."""
+    """Open a file for its bytes, decompressed.
+
+    Raises:
+        InputError: the file is missing, a folder, a pipe or a device, or cannot be read or decompressed.
+    """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise InputError(f"{flag}: {path} is a pipe or device, which cannot be read twice; save its text to a file")
     try:
@@ -41,10 +45,10 @@ def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
 
 
 def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
-    """Each line of the file with its number, counted from 1, without its line end and the file's byte order mark.
+    """Yield each line's number, counted from 1, and its text without line end and byte order mark.
 
     Raises:
-        InputError: the file cannot be read, or a line is not UTF-8 or has a NUL; `flag` says which argument gave it.
+        InputError: the file cannot be read, or a line is not UTF-8 or has a NUL; the message starts with `flag`.
     """
     with opened(path, flag) as file:
         for number, line in enumerate(file, 1):
@@ -63,10 +67,11 @@ def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
 
 
 def read_texts(path: Path, text_column: str, flag: str) -> Iterator[str]:
-    """Each text of the file in order: a line, or the text column of a JSONL line. Blank texts are left out.
+    """Yield each text of the file in order: a line, or the text column of a JSONL line; blank texts are left out.
 
     Raises:
-        InputError: the file cannot be read, or a line is not what it should be; `flag` says which argument gave it.
+        InputError: the file cannot be read, a line is not UTF-8 or has a NUL, or a JSONL line is not an object with a
+            string in the text column; the message starts with `flag`.
     """
     jsonl = is_jsonl(path)
     for number, text in numbered_lines(path, flag):
@@ -95,9 +100,9 @@ def _text_of(line: str, text_column: str, where: str) -> str:
 
 
 def is_readable_plain_text(path: Path, flag: str) -> bool:
-    """Whether the file is UTF-8 throughout, without a NUL, and not blank.
+    """Return whether the whole file is UTF-8 without a NUL, and is not blank.
 
-    Decoded in big blocks: fast, but names no line.
+    It decodes large blocks, which is faster than reading lines, so it cannot name a line.
 
     Raises:
         InputError: the file cannot be opened or decompressed.

@@ -1,6 +1,7 @@
-"""Universal Dependencies parsing: a biaffine parser, decoded to well-formed trees, scored by UAS and LAS.
+"""Universal Dependencies parsing with a biaffine parser, decoded to well-formed trees and scored by UAS and LAS.
 
-Relations are compared without their subtypes and every word counts, punctuation too, as in the CoNLL 2018 shared task.
+As in the CoNLL 2018 shared task, relations are compared without their subtypes, and every word counts, punctuation too.
+
 Shapes: B sentences, W words, R relations, N annotated words.
 """
 
@@ -27,12 +28,14 @@ from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
 from bistil_ds.tasks.words import align
 
-NO_ANSWER = (-1, "_")  # head and relation of a word the model never saw: right for no gold tree
+NO_ANSWER = (-1, "_")  # head and relation of a word beyond the cut; no gold tree has them
 
 
 class DependencyParsing(Task):
-    """A sentence is one row, cut at `max_length` tokens. Words beyond it are not learned from; in evaluation they stay
-    without head and relation, and count as wrong."""
+    """Dependency parsing; a sentence is one row, cut at `max_length` tokens.
+
+    Words beyond the cut are not learned from. In evaluation they get no head and no relation, and count as wrong.
+    """
 
     name = "dp"
     metric = "las"
@@ -87,12 +90,12 @@ class DependencyParsing(Task):
         return batch
 
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """Arcs [N, W + 1] and, on the gold arcs, relations [N, R]."""
+        """Return arc logits [N, W + 1], and relation logits [N, R] on the gold arcs."""
         annotated_BW = batch["heads"] != IGNORED
         return [outputs.arc_logits[annotated_BW], outputs.relation_logits[annotated_BW]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[list[int], list[int]]]:
-        """Heads and relations of each sentence's words."""
+        """Return for each sentence the heads of its words in the best tree, and the best relations on those arcs."""
         predictions = []
         lengths = (batch["word_positions"] >= 0).sum(dim=1).tolist()
         arcs, relations = outputs.arc_logits.detach().cpu().numpy(), outputs.relations.cpu().numpy()
@@ -114,7 +117,7 @@ class DependencyParsing(Task):
         return (*heads, *[head] * unseen), (*(labels[r] for r in relations), *[relation] * unseen)
 
     def counts(self, example: Tree, answer: tuple[Sequence[int], Sequence[str]], language: str | None) -> np.ndarray:
-        """Words, right heads, right heads with the right relation."""
+        """Return float64 [3]: words, right heads, and right heads with the right relation."""
         heads = np.array(answer[0]) == example.heads
         return np.array([len(heads), heads.sum(), (heads & (np.array(answer[1]) == example.relations)).sum()], float)
 

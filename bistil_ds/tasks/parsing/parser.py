@@ -1,13 +1,13 @@
 """A biaffine dependency parser (Dozat and Manning, arXiv 1611.01734) on any encoder of transformers.
 
-`BiaffineParser.from_pretrained(folder)` is all there is to loading one, be the folder a finished parser, a masked
-language model or a bare encoder (whose parser head is new). Folders keep their encoder's model type: `AutoConfig`,
-`AutoTokenizer` and, for the encoder alone, `AutoModel` open them too.
+`BiaffineParser.from_pretrained(folder)` loads a finished parser, or puts a new parser head on a masked language model
+or a bare encoder. A parser's folder keeps the model type of its encoder, so `AutoConfig` and `AutoTokenizer` open it
+too, and `AutoModel` loads the encoder alone.
 
-A word is the state of its first subword, the root that of the first token. The published parser (Glavaš and Vulić)
-scores encoder states directly, which takes a D x D matrix for each relation: at XLM-R's width 22 M parameters, trained
-densely and saved with every task SFT. Projecting to 256 (arcs) and 128 (relations) first, as Dozat and Manning do,
-takes 1.3 M.
+The state of its first subword represents a word; the state of the first token represents the root. The published parser
+(Glavaš and Vulić) scores encoder states directly, which takes a D x D matrix for each relation: 22 M parameters at
+XLM-R's width, trained densely and saved with every task SFT. Projecting to 256 (arcs) and 128 (relations) first, as
+Dozat and Manning do, takes 1.3 M.
 
 Shapes: B sentences, T tokens, W words, D encoder width, R relations.
 """
@@ -31,19 +31,21 @@ from bistil_ds.tasks.parsing.biaffine import ArcScorer, GlorotLinear, RelationSc
 
 HEADS = ("arc_scorer", "relation_scorer")
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "token", "trust_remote_code")
-NO_HEAD = -1e4  # score of what cannot be a head: padding, and the word itself
+NO_HEAD = -1e4  # score of a position that cannot be a word's head: padding, and the word itself
 
 
 @dataclass
 class ParserOutput(ModelOutput):
-    """What a parser returns.
+    """The outputs of a parser.
 
     Attributes:
-        loss: with gold trees: cross-entropy of heads plus that of relations on the gold arcs, means over words.
-        arc_logits: float [B, W, W + 1]; column 0 is the root, column i word i. What cannot be a head has -1e4.
-        relation_logits: float [B, W, R] on the gold arcs; None without gold trees.
-        relations: int64 [B, W, W + 1], the best relation of every possible arc; None in training.
-        hidden_states, attentions: the encoder's, where asked for.
+        loss: cross-entropy of the heads plus that of the relations on the gold arcs, each a mean over words; None
+            without gold heads, and of the heads only without gold relations.
+        arc_logits: fp32 [B, W, W + 1]; column 0 is the root, column i is word i. A column that cannot be the word's
+            head holds -1e4.
+        relation_logits: fp32 [B, W, R] on the gold arcs; None without gold heads.
+        relations: int64 [B, W, W + 1], the best relation of every arc; None in training.
+        hidden_states, attentions: those of the encoder, if they were asked for.
     """
 
     loss: Tensor | None = None
@@ -55,16 +57,16 @@ class ParserOutput(ModelOutput):
 
 
 class BiaffineParser(PreTrainedModel):
-    """An encoder with heads for arcs and relations; `config.id2label` names the relations.
+    """An encoder with scorers of arcs and relations; `config.id2label` names the relations.
 
-    The encoder stands under its family's own prefix (`roberta.`, `bert.`), and what is not in it is the task head.
-    `config.arc_width` (256) and `config.relation_width` (128) size the head. Instances are of a subclass for their
-    encoder's family, such as `XLMRobertaForDependencyParsing`, made by `parser_class`.
+    The encoder's weights have the prefix of its family (`roberta.`, `bert.`); all other weights are the task head.
+    `config.arc_width` (256) and `config.relation_width` (128) are the widths of the head. Instances belong to a
+    subclass for the family of their encoder, such as `XLMRobertaForDependencyParsing`, made by `parser_class`.
     """
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *args: Any, **kwargs: Any) -> BiaffineParser:
-        """Load a parser, or an encoder or masked language model as one with a new head; kwargs as in transformers.
+        """Load a parser, or an encoder or masked language model with a new parser head; kwargs as in transformers.
 
         Raises:
             InputError: the model is not an encoder.
@@ -84,7 +86,7 @@ class BiaffineParser(PreTrainedModel):
         encoder_class = MODEL_MAPPING[type(config)]
         no_pooler = {"add_pooling_layer": False} if _takes(encoder_class, "add_pooling_layer") else {}
         setattr(self, self.base_model_prefix, encoder_class(config, **no_pooler))
-        config.arc_width = getattr(config, "arc_width", 256)  # saved, so that folders outlive these defaults
+        config.arc_width = getattr(config, "arc_width", 256)  # saved, so that folders do not depend on these defaults
         config.relation_width = getattr(config, "relation_width", 128)
         self.arc_scorer = ArcScorer(config.hidden_size, config.arc_width)
         self.relation_scorer = RelationScorer(config.hidden_size, config.relation_width, config.num_labels)
@@ -111,12 +113,16 @@ class BiaffineParser(PreTrainedModel):
         """Score every arc.
 
         Args:
-            input_ids, attention_mask: [B, T], the root's token first.
+            input_ids, attention_mask: [B, T]; the state of the first token represents the root.
             token_type_ids: [B, T], for an encoder that takes them.
-            word_positions: int64 [B, W], the token each word is read from, -1 where a shorter sentence has no word.
-            heads: int64 [B, W], gold heads: 0 the root, i word i, -100 not known.
-            relations: int64 [B, W], gold relations, -100 not known.
-            kwargs: for the encoder (`output_hidden_states` ...).
+            word_positions: int64 [B, W], the position of each word's first token; -1 where a shorter sentence has no
+                more words.
+            heads: int64 [B, W], gold heads: 0 is the root, i is word i, -100 is unknown.
+            relations: int64 [B, W], gold relations; -100 is unknown.
+            kwargs: go to the encoder (`output_hidden_states` ...).
+
+        Raises:
+            ValueError: `word_positions` is missing.
         """
         if word_positions is None:
             raise ValueError("a parser needs word_positions: the first subword of each word")
@@ -136,7 +142,7 @@ class BiaffineParser(PreTrainedModel):
             if relations is not None:
                 loss = loss + _cross_entropy(relation_logits_BWR, relations)
         if not self.training:
-            root = self.config.label2id.get("root")  # in UD, the relation of the root's arc and of no other
+            root = self.config.label2id.get("root")  # in UD, the arc from the root, and no other, has this relation
             best_BWH = self.relation_scorer(words_BWD, heads_BHD, None, root)
         return ParserOutput(
             loss=loss,
@@ -150,10 +156,10 @@ class BiaffineParser(PreTrainedModel):
 
 @cache
 def parser_class(config_class: type[PretrainedConfig]) -> type[BiaffineParser]:
-    """The parser for encoders with this kind of config: `XLMRobertaForDependencyParsing` for `XLMRobertaConfig`.
+    """Return the parser class for encoders with this config: `XLMRobertaForDependencyParsing` for `XLMRobertaConfig`.
 
     Raises:
-        InputError: no encoder of transformers has it.
+        InputError: no encoder of transformers has this config.
     """
     encoder_class = MODEL_MAPPING.get(config_class, None)
     family = next((c for c in getattr(encoder_class, "__mro__", ())[1:] if "base_model_prefix" in vars(c)), None)
@@ -169,7 +175,7 @@ def _takes(encoder_class: type[nn.Module], argument: str) -> bool:
 
 
 def _no_head(there_BW: Tensor) -> Tensor:
-    """Bool [B, W, W + 1]: what cannot be a word's head."""
+    """Return bool [B, W, W + 1], True where a head is padding or the word itself."""
     words = there_BW.shape[1]
     padding_BH = nn.functional.pad(~there_BW, (1, 0), value=False)
     place_W = torch.arange(words, device=there_BW.device)
@@ -178,6 +184,6 @@ def _no_head(there_BW: Tensor) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, gold_BW: Tensor) -> Tensor:
-    """Mean over annotated words; 0 where there are none, never NaN."""
+    """Return the mean cross-entropy over annotated words; 0, not NaN, if there are none."""
     total = nn.functional.cross_entropy(logits.flatten(0, 1), gold_BW.flatten(), ignore_index=IGNORED, reduction="sum")
     return total / (gold_BW != IGNORED).sum().clamp(min=1)

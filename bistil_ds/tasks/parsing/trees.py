@@ -1,10 +1,10 @@
-"""The best dependency tree of a sentence: a maximum spanning arborescence with exactly one root.
+"""Find the best dependency tree of a sentence: a maximum spanning arborescence in which the root has one dependent.
 
-Chu-Liu/Edmonds on a dense matrix: every word takes its best head; a cycle is contracted to one node, and so on until
-none is left. That exactly one word hangs on the root is had by a penalty on every arc from it that outweighs all else:
-a tree with one such arc always exists here, so the best tree has one, and the penalty is then the same for all of them.
+This is Chu-Liu/Edmonds on a dense matrix. Every word takes its best head; a cycle is contracted to one node, until no
+cycle is left. A penalty on every arc from the root, larger than any difference of two trees' scores, forces exactly one
+such arc. A tree with one always exists here, and as all such trees pay the penalty once, their order does not change.
 
-n words; node 0 is the root, node i word i.
+n words; node 0 is the root, node i is word i.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy as np
 
 
 def best_tree(scores: np.ndarray) -> np.ndarray:
-    """Heads of the highest-scoring tree in which one word, and only one, hangs on the root.
+    """Find the highest-scoring tree in which exactly one word has the root as its head.
 
     Args:
-        scores: finite [n, n + 1]; row i holds word i + 1's score for each head, column 0 being the root. A word's
-            score for itself is not read.
+        scores: finite [n, n + 1]; row i holds the score of each head for word i + 1, and column 0 is the root. The
+            score of a word as its own head does not matter.
 
     Returns:
         int64 [n]: the head of each word, 0 for the root, else a 1-based word position.
 
     Raises:
-        ValueError: not of that shape, or not finite.
+        ValueError: `scores` is not of that shape, or not finite.
     """
     words = len(scores)
     if scores.shape != (words, words + 1) or not np.isfinite(scores).all():
@@ -39,14 +39,15 @@ def best_tree(scores: np.ndarray) -> np.ndarray:
 
 
 def _arborescence(score: np.ndarray) -> np.ndarray:
-    """Heads of the best arborescence rooted in node 0; `score[d, h]` is overwritten, row 0 is all -inf.
+    """Return the heads of the best arborescence rooted in node 0.
 
-    A contracted cycle lives on as its first node; the others' rows and columns become -inf. `dependent` and `head` say
-    which arc between words the score between two nodes stands for.
+    `score[d, h]` is the score of head h for dependent d, with row 0 all -inf; it is overwritten. The first node of a
+    cycle stands for the contracted cycle; the rows and columns of its other nodes become -inf. `dependent` and `head`
+    hold, for each score between two nodes, the arc between words that it belongs to.
     """
     nodes = len(score)
     head, dependent = np.meshgrid(np.arange(nodes), np.arange(nodes))
-    owner = np.arange(nodes)  # the node each word is part of
+    owner = np.arange(nodes)  # the node that each word is part of
     alive = np.arange(nodes) > 0
     contracted: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     while True:
@@ -70,9 +71,9 @@ def _arborescence(score: np.ndarray) -> np.ndarray:
 
 
 def _contract(cycle: np.ndarray, score: np.ndarray, inner: np.ndarray, dependent: np.ndarray, head: np.ndarray) -> None:
-    """Make node `cycle[0]` stand for the whole cycle, in place."""
+    """Contract the cycle to its first node, in place."""
     node, every = cycle[0], np.arange(len(score))
-    into = score[cycle] - score[cycle, inner][:, None]  # what entering at each member costs against the cycle's own arc
+    into = score[cycle] - score[cycle, inner][:, None]  # score gained where an arc from outside replaces a cycle's arc
     member = into.argmax(axis=0)
     score[node], entered = into[member, every], cycle[member]
     dependent[node], head[node] = dependent[entered, every], head[entered, every]
@@ -86,7 +87,7 @@ def _contract(cycle: np.ndarray, score: np.ndarray, inner: np.ndarray, dependent
 
 
 def _cycle(heads: np.ndarray) -> np.ndarray | None:
-    """The nodes of one cycle of `heads` (node 0 and what points at it are none), or None."""
+    """Return the nodes of one cycle of `heads`, or None; node 0 belongs to no cycle."""
     seen = np.zeros(len(heads), dtype=np.int64)
     seen[0] = -1
     parent = heads.tolist()

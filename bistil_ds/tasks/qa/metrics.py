@@ -1,9 +1,9 @@
-"""F1 and exact match of answers, normalised for their language as MLQA's evaluation does (arXiv 1910.07475).
+"""F1 and exact match of answers, normalised for their language as in MLQA's evaluation (arXiv 1910.07475).
 
-Lower case, no punctuation (Unicode category P, and ASCII's), no articles, single spaces; F1 over words, and in scripts
-without spaces over single characters. MLQA defines en, es, de, ar, vi, hi and zh; here other languages lose no
-articles, and ja and th are cut as zh is. A language that is not known, or whose name is no
-ISO 639 code (`squad`, after a folder), counts as English, as in SQuAD.
+Normalising lowers the case, removes punctuation (Unicode category P, and ASCII's) and articles, and leaves single
+spaces. F1 counts words, or single characters in scripts without spaces. MLQA defines en, es, de, ar, vi, hi and zh.
+Here, other languages keep their articles, and ja and th are cut into characters like zh. An unknown language, or a name
+that is not of the form of an ISO 639 code (`squad`, after a folder), counts as English, as in SQuAD.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ARTICLES = {
     "es": re.compile(r"\b(un|una|unos|unas|el|la|los|las)\b"),
     "de": re.compile(r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
     "vi": re.compile(r"\b(của|là|cái|chiếc|những)\b"),
-    "ar": re.compile("ال"),  # anywhere in a word, as there
+    "ar": re.compile("ال"),  # anywhere in a word, as in MLQA's evaluation
 }
 SINGLE_CHARACTERS = {
     "zh": re.compile("([一-龥])"),
@@ -29,10 +29,10 @@ SINGLE_CHARACTERS = {
 
 
 def normalise(answer: str, language: str | None) -> str:
-    """The words of an answer that count, parted by single spaces.
+    """Return the words of an answer that count, joined by single spaces.
 
     Args:
-        language: an ISO 639 code, possibly with a region (`zh-CN`); any other name, or None, where it is not known.
+        language: an ISO 639 code, possibly with a region (`zh-CN`); None or a name of another form counts as English.
     """
     code = re.split("[-_]", (language or "en").lower())[0]
     if not re.fullmatch("[a-z]{2,3}", code):
@@ -46,9 +46,10 @@ def normalise(answer: str, language: str | None) -> str:
 
 
 def scores(answer: str, gold_answers: Sequence[str], language: str | None) -> tuple[float, float]:
-    """F1 and exact match against whichever gold answer fits best; without gold answers the right one is none, "".
+    """Return F1 and exact match, each against the gold answer that fits best; without gold answers, "" is right.
 
-    An answer of no words at all is right if the gold one has none either, for both scores (SQuAD 2.0).
+    If an answer has no words once it is normalised, both scores are 1 where a gold answer has none either, else 0
+    (SQuAD 2.0).
     """
     given = normalise(answer, language)
     gold = [normalise(one, language) for one in gold_answers] or [""]

@@ -24,16 +24,16 @@ from bistil_ds.tasks.readers import read_questions
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
 
-ANSWERED = ("start", "end")  # what the model's two outputs point at
+ANSWERED = ("start", "end")  # names of the model's two outputs
 MAYBE_NONE = ("start or none", "end or none")
 NO_CHOICE = -1e4
 
 
 class QuestionAnswering(Task):
-    """A question is a row for each window of its context.
+    """Extractive question answering; a question has one row for each window of its context.
 
-    A model trained on questions of which some have no answer (SQuAD 2.0) may answer none; its labels say so. Any other
-    always answers, and is wrong where there is no answer.
+    A model that was trained on data with unanswerable questions (SQuAD 2.0) may answer that there is no answer; its
+    labels record this. Any other model always answers, and is wrong where there is no answer.
     """
 
     name = "qa"
@@ -51,7 +51,7 @@ class QuestionAnswering(Task):
         return ANSWERED if all(question.answers for question in examples) else MAYBE_NONE
 
     def check_labels(self, examples: Sequence[Question], labels: Sequence[str], flag: str) -> None:
-        """Nothing to check: answers are text."""
+        """Accept all examples: answers are text, not labels."""
 
     def features(
         self,
@@ -62,7 +62,7 @@ class QuestionAnswering(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        length = min(max_length, tokenizer.model_max_length)  # 384 by default, which small models do not take
+        length = min(max_length, tokenizer.model_max_length)  # small models do not take the default of 384
         return list(windows(examples, tokenizer, length, training=training))
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
@@ -77,14 +77,14 @@ class QuestionAnswering(Task):
         return batch
 
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """Start and end, each [B, T]."""
+        """Return start and end logits, each [B, T], -1e4 on padding."""
         padding_BT = batch["attention_mask"] == 0
         return [
             logits_BT.masked_fill(padding_BT, NO_CHOICE) for logits_BT in (outputs.start_logits, outputs.end_logits)
         ]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[Sequence[float], Sequence[float]]]:
-        """Start and end logits of each window's real tokens."""
+        """Return the start and end logits of each window's real tokens."""
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         start_BT, end_BT = (
             logits.detach().float().cpu().numpy() for logits in (outputs.start_logits, outputs.end_logits)
@@ -104,7 +104,7 @@ class QuestionAnswering(Task):
         return best_answer(example.context, rows, predictions, may_be_none=tuple(labels) == MAYBE_NONE)
 
     def counts(self, example: Question, answer: str, language: str | None) -> np.ndarray:
-        """Questions, sum of F1, exact matches."""
+        """Return float64 [3]: 1 question, its F1, its exact match."""
         return np.array([1.0, *scores(answer, [text for text, _ in example.answers], language)])
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""A question and its context as windows that fit a model, and the answer found in their scores.
+"""Cut a question and its context into windows that fit a model, and find the answer in the windows' scores.
 
-T tokens of a window, C of them of the context.
+T tokens of a window, of which C belong to the context.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bistil_ds.tasks.task import Row
 
 OVERLAP = 128  # tokens of context that neighbouring windows share
 LONGEST_ANSWER = 30  # tokens
-CANDIDATES = 20  # spans of a window that are looked at
+CANDIDATES = 20  # spans of a window that are considered as answers
 
 
 class _Frame(NamedTuple):
-    """Special tokens before, between and after a question and a context, and the segments' token types."""
+    """The special tokens before, between and after a question and a context, and the token types of the five parts."""
 
     before: list[int]
     between: list[int]
@@ -34,12 +34,21 @@ class _Frame(NamedTuple):
 def windows(
     questions: Sequence[Question], tokenizer: PreTrainedTokenizerBase, max_length: int, *, training: bool
 ) -> Iterator[Row]:
-    """Rows of at most `max_length` tokens; each context token is in at least one of its question's.
+    """Yield rows of at most `max_length` tokens that together cover the whole context of each question.
 
-    A row holds `input_ids`, `example`, `start_positions` and `end_positions` (the tokens of the first answer, or the
-    first token where the window does not hold it whole), `token_type_ids` where the tokenizer tells question from
-    context, and, but for training, `context` (index of its first context token) and `characters` (begin and end of
-    each of its context tokens in the context). A question takes at most half of a window: the rest of it is cut off.
+    A row holds:
+        `input_ids` and `example`, the index of its question.
+        `start_positions` and `end_positions`: the first and last token of the first answer; both are 0 where the
+            window does not hold the whole answer.
+        `token_type_ids`, if the tokenizer gives question and context different types.
+        `context` and `characters`, except in training: the index of the window's first context token, and for each of
+            its context tokens begin and end in the context.
+
+    A question is cut to half of the tokens that a window has beside the special ones. In training, a question whose
+    answer has no token is left out.
+
+    Raises:
+        InputError: `max_length` leaves no room for a question and its context.
     """
     frame = _frame(tokenizer)
     special = len(frame.before) + len(frame.between) + len(frame.after)
@@ -48,7 +57,7 @@ def windows(
             f"--max_length {max_length}: leaves no room for a question and its context; expected at least {special + 2}"
         )
 
-    @lru_cache(maxsize=1)  # the questions on one context follow each other
+    @lru_cache(maxsize=1)  # questions on the same context follow each other
     def context_pieces(context: str) -> tuple[list[int], np.ndarray]:
         encoded = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return encoded["input_ids"], np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
@@ -58,7 +67,7 @@ def windows(
         pieces, characters_C2 = context_pieces(question.context)
         first, last = _answer_tokens(question, characters_C2)
         if training and question.answers and first < 0:
-            continue  # an answer without any token
+            continue  # the answer has no token
         room, offset = usable - len(asked), len(frame.before) + len(asked) + len(frame.between)
         for begin, end in _spans(len(pieces), room):
             inside = begin <= first and last < end
@@ -80,14 +89,14 @@ def windows(
 def best_answer(
     context: str, rows: Sequence[Row], logits: Iterable[tuple[Sequence[float], Sequence[float]]], *, may_be_none: bool
 ) -> str:
-    """The text of the span with the highest sum of start and end logits over all windows.
+    """Return the text of the span with the highest sum of start and end logits over all windows.
 
     Args:
-        context: what the answer is cut from.
-        rows: a question's windows, not for training.
-        logits: of each window, the start and end logits of its T tokens.
-        may_be_none: "" is the answer where the lowest of the windows' sums at their first token, where a window says
-            that the answer is not in it, is above every span's.
+        context: the text from which the answer is cut.
+        rows: the windows of a question, made with `training=False`.
+        logits: for each window, the start and end logits of its T tokens.
+        may_be_none: whether "" may be the answer. A window's sum at its first token scores that the answer is not in
+            that window; "" is returned where the lowest of these sums is above the sum of every span.
     """
     found: list[tuple[float, str]] = []
     none = np.inf
@@ -104,7 +113,7 @@ def best_answer(
 
 
 def _best_spans(start_C: np.ndarray, end_C: np.ndarray) -> Iterator[tuple[float, int, int]]:
-    """(score, first, last) of the best spans, the best first, earlier and shorter ones before their equals."""
+    """Yield (score, first, last) of the best spans, best first; of equal scores, the earlier and shorter span first."""
     tokens = len(start_C)
     if not tokens:
         return
@@ -120,7 +129,7 @@ def _best_spans(start_C: np.ndarray, end_C: np.ndarray) -> Iterator[tuple[float,
 
 
 def _answer_tokens(question: Question, characters_C2: np.ndarray) -> tuple[int, int]:
-    """First and last context token of the first answer; (-1, -1) where there is none."""
+    """Return the first and last context token of the first answer, or (-1, -1) if there is none."""
     if not question.answers:
         return -1, -1
     text, begin = question.answers[0]
@@ -129,7 +138,7 @@ def _answer_tokens(question: Question, characters_C2: np.ndarray) -> tuple[int, 
 
 
 def _spans(tokens: int, room: int) -> Iterator[tuple[int, int]]:
-    """Begin and end of windows over `tokens` that overlap by `OVERLAP`, or by half where they are small."""
+    """Yield begin and end of windows over `tokens` that overlap by `OVERLAP`, or by half if half is less."""
     step, begin = room - min(OVERLAP, room // 2), 0
     while begin + room < tokens:
         yield begin, begin + room
@@ -138,7 +147,7 @@ def _spans(tokens: int, room: int) -> Iterator[tuple[int, int]]:
 
 
 def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
-    """How the tokenizer puts a pair together, from one it has put together."""
+    """Find out from an encoded pair how the tokenizer joins two sequences."""
     one, two = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a", "b")]
     pair = tokenizer("a", "b", return_token_type_ids=True)
     whole, types = pair["input_ids"], pair["token_type_ids"]
@@ -146,12 +155,12 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
     b = next(i for i in range(a + len(one), len(whole)) if whole[i : i + len(two)] == two)
     parts = slice(a), slice(a + len(one), b), slice(b + len(two), None)
     before, between, after = (types[part] for part in parts)
-    told_apart = any(types) and "token_type_ids" in tokenizer.model_input_names  # else the model knows one type only
+    told_apart = any(types) and "token_type_ids" in tokenizer.model_input_names  # otherwise the model knows one type
     special = [whole[part] for part in parts]
     token_types = (before, types[a], between, types[b], after) if told_apart else None
     return _Frame(special[0], special[1], special[2], token_types)
 
 
 def as_numbers(logits_T: np.ndarray) -> array[float]:
-    """A window's logits as plain single-precision numbers, a tenth of a list's size."""
+    """Return a window's logits as an array of single-precision numbers, which takes a tenth of a list's memory."""
     return array("f", logits_T.astype(np.float32).tobytes())

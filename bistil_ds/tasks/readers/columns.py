@@ -1,4 +1,4 @@
-"""Which column of a headed file, JSON record or hub data set holds what a reader wants."""
+"""Find the columns that a reader needs in a headed file, a JSON record or a hub data set."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ OtherNames = Mapping[str, tuple[str, ...]]
 
 
 def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions, where: str) -> dict[str, str]:
-    """Our name → the name there: what `options.columns` says, else ours, else one of the usual others.
+    """Return our name → the column's name in the data: what `options.columns` says, else ours or a usual other name.
 
     Args:
-        wanted: our names, each with the other names it has in well-known data sets.
-        found: the names there.
+        wanted: our names, each with the other names that the column has in well-known data sets.
+        found: the names of the columns in the data.
         where: the file and line, or data set, for messages.
 
     Raises:
-        InputError: a column is missing, or could be either of two; `options.columns` names none of ours.
+        InputError: a column is missing, is there twice, or could be either of two; or a name in `options.columns` is
+            not among ours.
     """
     for name in options.columns:
         if name not in wanted:

@@ -1,6 +1,6 @@
-"""CoNLL-U (https://universaldependencies.org/format.html): trees for parsing, words with UPOS tags for tagging.
+"""Read CoNLL-U (https://universaldependencies.org/format.html): trees for parsing, or words with UPOS tags for tagging.
 
-What is read are the syntactic words. Multiword tokens (`3-4`) and empty nodes (`3.1`) are checked and then left out.
+The readers yield syntactic words. Multiword tokens (`3-4`) and empty nodes (`3.1`) are checked and then left out.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
     Relations lose their subtypes; `options.label_map` then renames them. UPOS may be `_`. Words may contain spaces.
 
     Raises:
-        InputError: not as the format says; a word without HEAD; not one tree under one root; no sentence at all; a
-            subtype in `options.label_map`.
+        InputError: the data does not follow the format; a word has no HEAD; a sentence is not one tree under one root;
+            there is no sentence at all; or `options.label_map` names a subtype.
     """
     for old, new in options.label_map.items():
         if ":" in old + new:
@@ -49,10 +49,11 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
 def read_upos(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
     """Stream words with their UPOS tags from a CoNLL-U file, or from a hub data set with `tokens` and `upos`.
 
-    HEAD and DEPREL are not looked at. `options.label_map` renames tags; the new ones too are of the 17.
+    HEAD and DEPREL of words are ignored. `options.label_map` renames tags; the new tags must be universal ones, too.
 
     Raises:
-        InputError: not as the format says; a tag that is not among the 17; no sentence at all.
+        InputError: the data does not follow the format, a tag is not among the 17 universal ones after renaming, or
+            there is no sentence at all.
     """
     for words in _sentences(source, options, ("tokens", "upos")):
         tags = [options.label_map.get(tag, tag) for tag in words.upos]

@@ -1,4 +1,4 @@
-"""The syntactic words of one CoNLL-U sentence; the numbering of words, multiword tokens and empty nodes is checked."""
+"""Read the syntactic words of one CoNLL-U sentence and check the numbering of its lines."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,4})\.([1-9][0-9]{0,4})")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a sentence, column by column as they are written."""
+    """The words of a sentence, column by column, with the values as they are written."""
 
     forms: list[str]
     upos: list[str]
     heads: list[str]
     relations: list[str]
     place: Place
-    numbers: list[int]  # the line of each word; none in a hub data set
-    name: str  # flag and file, or hub row, for messages
+    numbers: list[int]  # the line of each word; empty for a hub data set
+    name: str  # flag and file, or flag and hub row, for messages
 
     def where(self, index: int) -> str:
-        """The place of a word, by its 0-based index, for messages."""
+        """Return the place of the word with a 0-based index, for messages."""
         return f"{self.name}, line {self.numbers[index]}" if self.numbers else f"{self.name}, word {index + 1}"
 
 
 def words_of_block(block: Block, file: str, flag: str) -> Words:
-    """The words among the lines of one sentence.
+    """Return the words among the lines of one sentence.
 
     Raises:
-        InputError: a line without ten filled columns, numbers out of order, no word, or a comment inside.
+        InputError: a line does not have ten filled columns; an ID is out of order; a FORM begins or ends with a space;
+            a line that is not a word has HEAD or DEPREL; a comment stands inside the sentence; or there is no word.
     """
     name = f"{flag}: {file}"
     first = 0
@@ -55,7 +56,7 @@ def words_of_block(block: Block, file: str, flag: str) -> Words:
             raise InputError(f"{name}, line {number}: {_wrong_columns(line, columns)}")
         if complaint := numbering.complaint_about(columns):
             raise InputError(f"{name}, line {number}: {complaint}")
-        if numbering.words == len(forms):  # not a word: a multiword token or an empty node
+        if numbering.words == len(forms):  # the line is a multiword token or an empty node, not a word
             continue
         form = columns[1]
         if form != form.strip():
@@ -74,7 +75,7 @@ def words_of_block(block: Block, file: str, flag: str) -> Words:
 
 
 class _Numbering:
-    """Follows the ID column of one sentence."""
+    """Counters that follow the ID column of one sentence."""
 
     def __init__(self) -> None:
         self.words = 0  # seen so far
@@ -82,7 +83,7 @@ class _Numbering:
         self.empty = 0  # empty nodes since the last word
 
     def complaint_about(self, columns: list[str]) -> str | None:
-        """What is wrong with a line's number, if anything; the line counts as seen."""
+        """Count the line, and return a description of what is wrong with its ID, or None."""
         found, expected = columns[0], self.words + 1
         if found == str(expected):
             self.words, self.empty = expected, 0

@@ -1,4 +1,4 @@
-"""Rows of a hub data set under our column names, class numbers turned into their names."""
+"""Read the rows of a hub data set under our column names, with class names in place of class numbers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.checks import hub_error
 from bistil_ds.text.specification import HubDataset
 
-NO_LABEL = "-"  # what SNLI writes for it; hub data sets have the class number -1
+NO_LABEL = "-"  # as SNLI writes it; hub data sets have the class number -1 instead
 
 
 def hub_rows(
     corpus: HubDataset, options: ReadOptions, wanted: OtherNames
 ) -> Iterator[tuple[Place, str, dict[str, Any]]]:
-    """Each row's place, its name in messages, and its values by our names, streamed from the downloaded data set.
+    """Yield each row's place, its name for messages, and its values under our names, from the downloaded data set.
 
     Raises:
-        InputError: the data set cannot be had, has no rows, or lacks a column.
+        InputError: the data set cannot be loaded, has no rows, or lacks a column.
     """
     try:
         rows = load_dataset(corpus.id, corpus.config, split=corpus.split)
-    except Exception as error:  # `datasets` has no common type for what can go wrong here
+    except Exception as error:  # the errors that `datasets` raises here have no common type
         raise hub_error(corpus, options.flag, error) from None
     name = f"{corpus.id}, split {corpus.split}"
     columns = find_columns(wanted, rows.column_names, options, f"{options.flag}: {name}")
@@ -42,7 +42,7 @@ def hub_rows(
 
 
 def _namer(feature: Any) -> Callable[[Any], Any]:
-    """What turns a value of the feature into one with class names in place of class numbers."""
+    """Return a function that replaces class numbers by class names in a value of the feature."""
     if isinstance(feature, ClassLabel):
         names = feature.names
         return lambda value: names[value] if isinstance(value, int) and 0 <= value < len(names) else NO_LABEL
@@ -54,10 +54,10 @@ def _namer(feature: Any) -> Callable[[Any], Any]:
 
 
 def strings(value: Any, column: str, where: str) -> list[str]:
-    """The value, when it is a list of strings.
+    """Return the value unchanged.
 
     Raises:
-        InputError: it is something else.
+        InputError: the value is not a list of strings.
     """
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InputError(f"{where}: column {column} is {shown(value)}; expected a list of strings")

@@ -1,7 +1,8 @@
-"""Named entities in IOB2: a token and its tag a line, an empty line after each sentence.
+"""Read named entities in IOB2: each line holds a token and its tag, and an empty line ends each sentence.
 
-Columns are parted by tabs, or each by one space; of more than two, the first and the last are read (CoNLL-2002, 2003).
-`-DOCSTART-` lines are no tokens. A tag is `O`, `B-TYPE` where an entity begins, or `I-TYPE` inside one.
+Columns are separated by tabs, or by single spaces. If there are more than two, the first and the last are read
+(CoNLL-2002, 2003). `-DOCSTART-` lines are not tokens. A tag is `O`, `B-TYPE` where an entity begins, or `I-TYPE` inside
+one.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ DOCUMENT_START = "-DOCSTART-"
 def read_tagged(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
     """Stream the sentences of an IOB2 file, or of a hub data set with `tokens` and `tags` (or `ner_tags`).
 
-    `options.label_map` renames entity types (`DATE=O` takes their entities away) or whole tags (`B-OTH=O`).
+    `options.label_map` renames entity types (`DATE=O` removes the entities of that type) or whole tags (`B-OTH=O`).
 
     Raises:
-        InputError: not as the format says, a tag that is none, an I- tag that continues no entity of its type, before
-            or after renaming, or no sentence at all.
+        InputError: the data does not follow the format; a tag is not of IOB2; an I- tag continues no entity of its
+            type, before or after renaming; or there is no sentence at all.
     """
     tag_map = TagMap(options.label_map)
     corpus = parse_specification(source)
@@ -73,7 +74,7 @@ def _word_namer(name: str) -> Callable[[int], str]:
 
 
 class _Columns:
-    """Splits lines as the first one shows: at tabs if it has any, else at spaces, into as many columns."""
+    """A splitter of lines into as many columns as the first line has, at tabs if that line has any, else at spaces."""
 
     def __init__(self, first_line: str, number: int) -> None:
         self.separator, self.named = ("\t", "tab") if "\t" in first_line else (" ", "space")
@@ -81,10 +82,11 @@ class _Columns:
         self.number = number
 
     def __call__(self, line: str, where: str) -> Sequence[str]:
-        """The columns.
+        """Split a line into its columns.
 
         Raises:
-            InputError: not as many as in the first line, an empty one, or a tab where spaces part columns.
+            InputError: the line has only spaces, fewer than two columns, not as many columns as the first line, an
+                empty column, or a tab although spaces separate the columns.
         """
         columns = line.split(self.separator)
         if line.isspace():

@@ -1,4 +1,4 @@
-"""JSON read strictly: no key twice in an object, no text that is not Unicode, every fault named."""
+"""Read JSON strictly: refuse a key that stands twice in an object and text that is not Unicode, and name each fault."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from bistil_ds.tasks.readers.lines import shown
 
 
 class _KeyTwiceError(ValueError):
-    """An object has a key twice, so one of the values would be lost."""
+    """Error of an object that has a key twice, so that one of the values would be lost."""
 
 
 def parse_json(text: str, where: str) -> Any:
-    """The value.
+    """Parse a JSON text.
 
     Raises:
-        InputError: not JSON (with line and column), nested too deeply, a number too long, or a key twice in an object.
+        InputError: the text is not JSON (with line and column), is nested too deeply, has a number that is too long, or
+            has a key twice in an object.
     """
     try:
         return json.loads(text, object_pairs_hook=_object_of)
@@ -28,15 +29,15 @@ def parse_json(text: str, where: str) -> Any:
         raise InputError(f"{where}: JSON nested too deeply") from None
     except _KeyTwiceError as error:
         raise InputError(f"{where}: {error}") from None
-    except ValueError:  # what is left: Python reads no number of over 4,300 digits
+    except ValueError:  # the only cause left is a number of over 4,300 digits, which Python refuses
         raise InputError(f"{where}: a number with thousands of digits{_place_of_long_number(text)}") from None
 
 
 def text_at(value: dict[str, Any], key: str, where: str) -> str:
-    """The string under the key, which is not blank.
+    """Return the string under the key.
 
     Raises:
-        InputError: it is missing, no string, blank, or holds half of a surrogate pair.
+        InputError: the key is missing, or its value is not a string, is blank, or holds half of a surrogate pair.
     """
     if key not in value:
         raise InputError(f"{where}: no key {shown(key)} (it has {', '.join(map(shown, list(value)[:10])) or 'none'})")

@@ -1,4 +1,4 @@
-"""Lines of a text file (`.gz` too) and the sentences that blank lines part, streamed with their line numbers."""
+"""Stream the lines of a text file (`.gz` too), or the sentences between empty lines, with their line numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 from bistil_ds.errors import InputError
 from bistil_ds.text.text_files import numbered_lines
 
-LONGEST_SENTENCE = 10_000  # lines; more means that the blank lines were lost, and would not stream
+LONGEST_SENTENCE = 10_000  # lines; a longer one means that the empty lines were lost, and would be held whole
 SHOWN_CHARACTERS = 40
 
 Example = TypeVar("Example")
@@ -17,7 +17,7 @@ Block = list[tuple[int, str]]
 
 
 def shown(found: object) -> str:
-    """What was found, short and in one line, for a message."""
+    """Return a value in one short line, for a message."""
     if isinstance(found, str):
         return repr(found) if len(found) <= SHOWN_CHARACTERS else repr(found[:SHOWN_CHARACTERS])[:-1] + "…"
     if isinstance(found, list | tuple | dict):
@@ -26,7 +26,7 @@ def shown(found: object) -> str:
 
 
 def lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
-    """Each line with its number, without its line end (LF or CRLF).
+    """Yield each line with its number, without its line end (LF or CRLF).
 
     Raises:
         InputError: the file cannot be read, is not UTF-8, or has a NUL or a carriage return inside a line.
@@ -40,10 +40,10 @@ def lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
 
 
 def sentences(path: Path, flag: str, is_border: Callable[[str], bool] = lambda line: not line) -> Iterator[Block]:
-    """The lines of each sentence with their numbers. Sentences end at a border, by default an empty line.
+    """Yield the numbered lines of each sentence; a sentence ends at a border, by default an empty line.
 
     Raises:
-        InputError: as `lines`, or a sentence of over 10,000 lines.
+        InputError: `lines` raises it, or a sentence has over 10,000 lines.
     """
     block: Block = []
     for number, line in lines(path, flag):
@@ -61,10 +61,10 @@ def sentences(path: Path, flag: str, is_border: Callable[[str], bool] = lambda l
 
 
 def at_least_one(examples: Iterable[Example], message: str) -> Iterator[Example]:
-    """The examples.
+    """Yield the examples unchanged.
 
     Raises:
-        InputError: with `message`, when there are none.
+        InputError: there are none; it carries `message`.
     """
     found = False
     for example in examples:

@@ -1,4 +1,4 @@
-"""Pairs of premise and hypothesis with their relation, for natural language inference."""
+"""Read pairs of premise and hypothesis with the label of their relation, for natural language inference."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from bistil_ds.tasks.readers.lines import shown
 from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
 
-LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # the last in two-class sets such as RTE
+LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # the last is for two-class sets such as RTE
 COLUMNS = {"premise": ("sentence1",), "hypothesis": ("sentence2",), "label": ("gold_label",)}  # SNLI, MultiNLI, XNLI
 
 
 def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
     """Stream the pairs of a TSV file with a header, a JSONL file or a hub data set; see `records`.
 
-    Columns: `premise`, `hypothesis`, `label`, or as in SNLI, MultiNLI and XNLI `sentence1`, `sentence2`, `gold_label`.
-    Pairs whose annotators did not agree (label `-`; in hub data sets -1) have no right answer: they are left out, and
-    their number is logged as a warning.
+    The columns are `premise`, `hypothesis` and `label`, or, as in SNLI, MultiNLI and XNLI, `sentence1`, `sentence2` and
+    `gold_label`. Pairs on which the annotators did not agree (label `-`; in hub data sets -1) have no right answer;
+    they are left out, and a warning gives their number.
 
     Raises:
-        InputError: not as `records` says, an empty sentence, or a label that is none of `LABELS` once
-            `options.label_map` has renamed it (a number is a label only if renamed).
+        InputError: `records` raises it; a sentence is empty; a label is not among `LABELS` once `options.label_map` has
+            renamed it (a number must be renamed to be a label); or no pair has a label.
     """
     pairs = unlabelled = 0
     for place, where, record in records(source, options, COLUMNS):

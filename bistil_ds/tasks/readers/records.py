@@ -1,4 +1,4 @@
-"""Records with named columns, streamed: a TSV file with a header, a JSONL file, or a hub data set."""
+"""Stream records with named columns from a TSV file with a header, a JSONL file, or a hub data set."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Record = tuple[Place, str, dict[str, Any]]
 
 
 def records(source: str, options: ReadOptions, wanted: OtherNames) -> Iterator[Record]:
-    """Each record's place, its name for messages, and its values by our names; other columns are left out.
+    """Yield each record's place, its name for messages, and its values under our names; other columns are left out.
 
-    In TSV a column is what stands between two tabs: quote characters are text. Empty lines are no records. In JSONL
-    (`.jsonl`, `.json`) the first line says which of several usual names the columns have.
+    TSV columns are separated by tabs, and quote characters are plain text. Empty lines are skipped. In JSONL (`.jsonl`,
+    `.json`) the first object decides which of its usual names each column has in the file.
 
     Raises:
-        InputError: the file cannot be read or has no record; a header without our columns; a line with more or fewer
-            columns than the header, that is no JSON object, or lacks a column.
+        InputError: the file cannot be read or has no record; the header lacks one of our columns; or a line has more or
+            fewer columns than the header, is not a JSON object, or lacks a column.
     """
     corpus = parse_specification(source)
     if isinstance(corpus, HubDataset):

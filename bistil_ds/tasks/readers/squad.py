@@ -1,6 +1,6 @@
-"""Questions on contexts, in the JSON of SQuAD 1.1 and 2.0, or from a hub data set of the same fields.
+"""Read questions on contexts from the JSON of SQuAD 1.1 and 2.0, or from a hub data set with the same fields.
 
-A SQuAD file is one JSON value, so unlike the other readers this one holds the whole file while it reads.
+A SQuAD file is one JSON value, so this reader, unlike the others, holds the whole file in memory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), 
 
 
 def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
-    """Stream the questions. The place of one is its paragraph, counted from 1 through the whole file, or its row.
+    """Stream the questions; the place of a question is its paragraph, counted from 1 through the file, or its hub row.
 
-    Unanswerable questions (`is_impossible` in SQuAD 2.0; no answers in a hub row) have no answers.
+    `answers` is empty for an unanswerable question (`is_impossible` in SQuAD 2.0, or a hub row without answers).
 
     Raises:
-        InputError: not SQuAD (naming the path in the JSON, such as data[3].paragraphs[0].qas[2], and the question's
-            id), an answer that is not in the context where it says, an id that is there twice, or no question at all.
+        InputError: the data is not SQuAD (the message names the path in the JSON, such as
+            data[3].paragraphs[0].qas[2], and the question's id); an answer is not in the context where it claims to be;
+            two questions have one id; or there is no question at all.
     """
     seen: set[str] = set()
     message = f"{options.flag}: {source} has no questions; expected SQuAD: data, each with paragraphs, each with qas"
@@ -73,7 +74,7 @@ def _content(path: Path, flag: str) -> dict[str, Any]:
 
 
 def _items(holder: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object of the list under the key, after its path."""
+    """Yield (path, object) for each object of the list under the key."""
     separator = ": " if key == "data" else "."
     values = holder.get(key)
     if not isinstance(values, list):
@@ -86,7 +87,7 @@ def _items(holder: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, d
 
 
 def _answers_of(question: dict[str, Any], where: str) -> Any:
-    """The answers, none if the question is said to have none."""
+    """Return the answers of a question; refuse them if they contradict `is_impossible`."""
     impossible = question.get("is_impossible", False)
     if not isinstance(impossible, bool):
         raise InputError(f"{where}: is_impossible is {shown(impossible)}; expected true or false")
@@ -99,7 +100,7 @@ def _answers_of(question: dict[str, Any], where: str) -> Any:
 
 
 def _unzipped(answers: Any) -> Any:
-    """Hub data sets hold one list of texts and one of starts in place of a list of answers."""
+    """Turn the two lists of texts and starts that hub data sets hold into SQuAD's list of answers."""
     if not isinstance(answers, dict) or not all(isinstance(answers.get(k), list) for k in ("text", "answer_start")):
         return answers
     if len(answers["text"]) != len(answers["answer_start"]):

@@ -1,4 +1,4 @@
-"""IOB2 tags of a sentence, renamed as `--label_map` says and checked: each I- continues an entity of its type."""
+"""Rename the IOB2 tags of a sentence as `--label_map` says, and check that each I- continues an entity of its type."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from bistil_ds.tasks.readers.lines import shown
 
 
 class TagMap:
-    """Renames entity types and whole tags.
+    """A map that renames entity types and whole tags.
 
     Args:
         label_map: type → type or O, or tag → tag.
 
     Raises:
-        InputError: a new name that is no type, or no tag.
+        InputError: the new name of a type is not a type or O, or the new name of a tag is not a tag.
     """
 
     def __init__(self, label_map: Mapping[str, str]) -> None:
@@ -30,14 +30,15 @@ class TagMap:
                 raise InputError(f"--label_map {old}={new}: expected a type, or O; the B- and I- stay")
 
     def read(self, tags: Sequence[str], where: Callable[[int], str]) -> tuple[str, ...]:
-        """The new tags of one sentence.
+        """Return the renamed tags of one sentence.
 
         Args:
-            tags: as they stand in the data.
-            where: names the place of a tag, by its 0-based index, for messages.
+            tags: the tags as they stand in the data.
+            where: returns the place of the tag with a given 0-based index, for messages.
 
         Raises:
-            InputError: naming the place of the first tag that is none, or is an I- that continues nothing.
+            InputError: a tag is not of IOB2, or is an I- that continues no entity of its type, before or after
+                renaming; the message names the place of the first such tag.
         """
         new_tags: list[str] = []
         before, new_before = "O", "O"
@@ -67,7 +68,7 @@ class TagMap:
         return new if new == "O" else tag[:2] + new
 
     def _is_other(self, tag: str, before: str) -> bool:
-        """Whether two tags, neither renamed as a whole, are of two types that the map makes one."""
+        """Return whether two tags, neither of them renamed as a whole, have different types before renaming."""
         return tag not in self.label_map and before not in self.label_map and tag[2:] != before[2:]
 
 

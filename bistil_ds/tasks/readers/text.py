@@ -1,4 +1,4 @@
-"""Plain text, for masked language modelling."""
+"""Read plain text, for masked language modelling."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from bistil_ds.text.text_files import is_jsonl, numbered_lines
 
 
 def read_texts(source: str, options: ReadOptions) -> Iterator[Text]:
-    """Stream texts: the lines of a plain text file, or `text` of each record of a JSONL file or hub data set.
+    """Stream texts: the lines of a plain text file, or the column `text` of a JSONL file or hub data set.
 
-    Blank texts are left out, as phase 1 does.
+    Blank texts are left out, as in phase 1.
 
     Raises:
-        InputError: the file cannot be read, is not UTF-8, a record has no text, or there is no text at all.
+        InputError: the file cannot be read or is not UTF-8, the text of a record is not a string, or there is no text
+            at all.
     """
     message = f"{options.flag}: {source} holds no text (empty or blank lines only); give a file with text"
     yield from at_least_one(_texts(source, options), message)

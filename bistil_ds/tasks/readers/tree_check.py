@@ -1,4 +1,4 @@
-"""What makes heads and relations a dependency tree, and which part of a relation counts."""
+"""Check that heads and relations form a dependency tree, and reduce relations to the part that counts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from bistil_ds.tasks.readers.lines import shown
 
 
 def universal_relation(relation: str) -> str:
-    """The relation without its language-specific subtype: `nsubj` of `nsubj:pass`.
+    """Return the relation without its language-specific subtype: `nsubj` for `nsubj:pass`.
 
-    LAS compares these only, since subtypes differ between treebanks (CoNLL 2018 shared task, evaluation of LAS:
+    LAS compares only this part, since subtypes differ between treebanks (CoNLL 2018 shared task, evaluation of LAS:
     https://universaldependencies.org/conll18/evaluation.html).
     """
     return relation.partition(":")[0]
 
 
 def check_tree(heads: Sequence[int], relations: Sequence[str], where: Callable[[int], str]) -> None:
-    """Pass when the words form one tree under one root whose relation is `root`.
+    """Raise InputError unless the words form one tree under one root word, the only one whose relation is `root`.
 
     Args:
-        heads: head of each word, a 1-based position, 0 at the root.
+        heads: the head of each word as a 1-based position, 0 at the root.
         relations: the relation of each word to its head.
-        where: names the place of a word, by its 0-based index, for the message.
+        where: returns the place of the word with a given 0-based index, for the message.
 
     Raises:
-        InputError: naming the place of the first word that is wrong.
+        InputError: the words do not form such a tree; the message names the place of a word that is wrong.
     """
     roots = []
     for index, (head, relation) in enumerate(zip(heads, relations, strict=True)):
@@ -47,8 +47,8 @@ def check_tree(heads: Sequence[int], relations: Sequence[str], where: Callable[[
 
 
 def _word_in_cycle(heads: Sequence[int]) -> int | None:
-    """The 0-based index of the first word of the first cycle found; each word is walked over once."""
-    walk_of = [0] * (len(heads) + 1)  # by 1-based position: the walk that first came by
+    """Return the 0-based index of the first word of the first cycle found, or None; each word is visited once."""
+    walk_of = [0] * (len(heads) + 1)  # for each 1-based position: the start of the walk that visited it first
     walk_of[0] = -1
     for start in range(1, len(heads) + 1):
         position = start

@@ -13,9 +13,9 @@ from bistil_ds.tasks.task import ReadOptions
 
 
 class NamedEntities(Tagging):
-    """Named entities as IOB2 tags, each word's the most probable one.
+    """Named entities as IOB2 tags; each word gets its most probable tag.
 
-    An I- that continues nothing of its type begins an entity, as conlleval and seqeval's default mode have it.
+    An I- tag that continues no entity of its type begins an entity, as in conlleval and seqeval's default mode.
     """
 
     name = "ner"
@@ -25,19 +25,19 @@ class NamedEntities(Tagging):
         return read_tagged(source, options)
 
     def labels(self, examples: Sequence[TaggedSentence]) -> tuple[str, ...]:
-        """O, and B- and I- for each entity type found, sorted: a type may happen to have no I- in training."""
+        """Return O, then B- and I- of each entity type found, sorted, even if the examples lack one of the two."""
         types = sorted({tag[2:] for example in examples for tag in example.tags if tag != "O"})
         return ("O", *(prefix + kind for kind in types for prefix in ("B-", "I-")))
 
     def counts(self, example: TaggedSentence, answer: Sequence[str], language: str | None) -> np.ndarray:
-        """Entities found right (type and both ends), entities predicted, entities there are."""
-        from seqeval.metrics.sequence_labeling import get_entities  # brings scikit-learn, which takes a second
+        """Return float64 [3]: entities predicted right (type and both ends), entities predicted, gold entities."""
+        from seqeval.metrics.sequence_labeling import get_entities  # importing scikit-learn takes a second
 
         found, gold = (set(get_entities(list(tags))) for tags in (answer, example.tags))
         return np.array([len(found & gold), len(found), len(gold)], dtype=np.float64)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
-        """Over all types together, as seqeval and conlleval count."""
+        """Compute F1, precision and recall over the entities of all types together, as seqeval and conlleval do."""
         right, found, gold = totals.tolist()
         return {
             "f1": 2 * right / (found + gold) if found + gold else 0.0,

@@ -1,4 +1,4 @@
-"""Part-of-speech tagging: the universal tags of CoNLL-U; accuracy over words."""
+"""Part-of-speech tagging with the universal tags of CoNLL-U, scored by accuracy over words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bistil_ds.tasks.task import ReadOptions
 
 
 class PartOfSpeech(Tagging):
-    """Universal part-of-speech tags. BiStil has no settings for it: those of named entities serve."""
+    """Universal part-of-speech tags. BiStil publishes no settings for them; those of named entities are used."""
 
     name = "pos"
     metric = "accuracy"
@@ -22,11 +22,11 @@ class PartOfSpeech(Tagging):
         return read_upos(source, options)
 
     def labels(self, examples: Sequence[TaggedSentence]) -> tuple[str, ...]:
-        """The tags found, sorted."""
+        """Return the distinct tags of the examples, sorted."""
         return tuple(sorted({tag for example in examples for tag in example.tags}))
 
     def counts(self, example: TaggedSentence, answer: Sequence[str], language: str | None) -> np.ndarray:
-        """Words tagged right, words."""
+        """Return float64 [2]: words tagged right, and words."""
         right = sum(tag == gold for tag, gold in zip(answer, example.tags))
         return np.array([right, len(example.tags)], dtype=np.float64)
 

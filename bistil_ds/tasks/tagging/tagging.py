@@ -1,4 +1,4 @@
-"""What part-of-speech tagging and named entity recognition share: a tag for each word, from its first subword.
+"""The common part of part-of-speech tagging and named entity recognition: a tag for each word, from its first subword.
 
 B rows of a batch, T tokens, N words of the batch, C tags.
 """
@@ -23,11 +23,11 @@ from bistil_ds.tasks.words import align, windows
 
 
 class Tagging(Task):
-    """A tag for each word.
+    """A task with one tag for each word.
 
-    Sentences of more than `max_length` tokens are cut there in training: the words beyond are not learned from.
-    Evaluated, they become overlapping windows, a row each, so that every word gets a tag: from the window in which it
-    is farthest from a cut.
+    In training, sentences of more than `max_length` tokens are cut and the words beyond the cut are not learned from.
+    In evaluation, such a sentence becomes overlapping windows, a row each, and every word gets its tag from the window
+    in which it is farthest from a cut.
     """
 
     full_epochs = 3  # published for named entities (BiStil, appendix), and used for parts of speech too
@@ -47,7 +47,11 @@ class Tagging(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        """Rows of `input_ids`, `labels` (one a token, -100 where no word that this row decides begins), `example`."""
+        """Return rows of `input_ids`, `labels` and `example`.
+
+        `labels` has an entry for each token: the index of the tag on the first subword of a word that this row decides,
+        else -100.
+        """
         number = {label: i for i, label in enumerate(labels)}
         words = [example.words for example in examples]
         rows = []
@@ -71,7 +75,7 @@ class Tagging(Task):
         return [outputs.logits[batch["labels"] != IGNORED]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[list[int]]:
-        """For each row the tag numbers of the words it decides."""
+        """Return for each row the tag indices of the words that it decides."""
         best_BT, words_BT = outputs.logits.argmax(-1).cpu(), (batch["labels"] != IGNORED).cpu()
         return [best_T[words_T].tolist() for best_T, words_T in zip(best_BT, words_BT)]
 
@@ -82,7 +86,7 @@ class Tagging(Task):
         predictions: Sequence[Sequence[int]],
         labels: Sequence[str],
     ) -> list[str]:
-        """A tag for each word; the windows decide its words in turn."""
+        """Return a tag for each word, by joining the tags from the windows in order."""
         return [labels[number] for part in predictions for number in part]
 
     def text_key(self, example: TaggedSentence) -> str:
