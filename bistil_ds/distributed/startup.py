@@ -29,7 +29,7 @@ def local_world_size() -> int:
 
 
 def choose_accelerator() -> None:
-    """Tell DeepSpeed where there is no GPU, because it warns when it has to find that out by itself.
+    """Tell DeepSpeed to use the CPU where there is no GPU; it warns when it finds that out by itself.
 
     Call it before anything imports DeepSpeed.
     """
