@@ -1,4 +1,4 @@
-"""BiStil under DeepSpeed: a massively multilingual Transformer and two languages in, a small bilingual student out."""
+"""BiStil under DeepSpeed: distil a massively multilingual Transformer into a small student for two languages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when first asked for: torch and transformers take seconds."""
+    """Import a public name when it is first asked for, because torch and transformers take seconds to import."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

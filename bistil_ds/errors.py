@@ -7,19 +7,20 @@ from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used: the message says what, where and what to do, in one line.
+    """Error for something that the user gave and that cannot be used.
 
-    The commands print it without a traceback and exit with code 2.
+    The message says in one line what is wrong, where, and what to do. The commands print it without a traceback and
+    exit with code 2.
     """
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss of a batch is NaN or infinite; raised before the update it would have spoilt."""
+    """Error for a batch with a NaN or infinite loss; raised before the update that it would have spoilt."""
 
 
 @contextmanager
 def blaming(flag: str) -> Iterator[None]:
-    """An InputError of the Python interface, with the flag that led to it in front."""
+    """Put the flag that led to it in front of the message of an InputError which the block raises."""
     try:
         yield
     except InputError as error:

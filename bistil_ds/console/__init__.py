@@ -1,1 +1,1 @@
-"""What every command prints: help, one-line errors."""
+"""What every command prints: help, tables, one-line errors."""

@@ -25,23 +25,23 @@ class _Parser(HfArgumentParser):
 
 
 def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argparse.Namespace:
-    """All fields of the dataclasses in `types` as one namespace; nothing is constructed, so nothing starts.
+    """Parse the fields of the dataclasses in `types` into one namespace; nothing is constructed, so nothing starts.
 
     `argv` may begin with a YAML file, whose values flags override. `--help` lists the fields of our own dataclasses and
-    the usual ones of `TrainingArguments`; `--help_all` the rest.
+    the usual ones of `TrainingArguments`; `--help_all` lists the rest too.
     """
     argv = list(argv)
     parser = _Parser(types, description=description, add_help=False, allow_abbrev=False, formatter_class=Formatter)
     parser.usage = "%(prog)s [recipe.yaml] [--flag value ...]"
     parser.add_argument("-h", "--help", action="store_true", help="show the usual flags and exit")
     parser.add_argument("--help_all", action="store_true", help="show every flag and exit")
-    if "local_rank" not in TrainingArguments.__dataclass_fields__:  # launchers give it
+    if "local_rank" not in TrainingArguments.__dataclass_fields__:  # launchers pass it
         parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     if {"-h", "--help", "--help_all"} & set(argv):
         arrange(parser, types, everything="--help_all" in argv)
         parser.print_help()
         raise SystemExit(0)
-    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # comes before our own words
+    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # it comes before our own words
     argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
@@ -49,7 +49,11 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
 
 
 def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
-    """The YAML file as flags; an unknown name or a file that is no mapping is an InputError."""
+    """Return the content of a YAML file as flags.
+
+    Raises:
+        InputError: the file cannot be read, is not a mapping, or has a name that is no flag.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -73,14 +77,14 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Call `main`; bad input becomes one line on rank 0 and exit code 2, Ctrl-C exit code 130."""
+    """Call `main` and return the exit code: 2 for bad input (one line on rank 0), 130 for Ctrl-C, else 0."""
     try:
         main()
     except InputError as error:
         if _is_rank_0():
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         else:
-            time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks with the first: rank 0 must have spoken by then
+            time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
         return 2
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""A table once, shown in a terminal, in Markdown or in HTML."""
+"""A table that can be shown in a terminal, in Markdown or in HTML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 @dataclass
 class Grid:
-    """Cells as text. The first `texts` columns hold words, the others numbers, which stand to the right."""
+    """Table of text cells. The first `texts` columns hold words; the others hold numbers, which stand to the right."""
 
     title: str
     columns: Sequence[str]
@@ -22,7 +22,7 @@ class Grid:
     texts: int = 1
 
     def rich(self) -> Table:
-        """For `rich.console.Console.print`."""
+        """Return the table for `rich.console.Console.print`."""
         table = Table(title=escape(self.title), caption=escape(self.note) or None)
         table.title_justify = table.caption_justify = "left"
         table.box = box.SIMPLE_HEAD
@@ -33,13 +33,13 @@ class Grid:
         return table
 
     def markdown(self) -> str:
-        """A heading, the table, the note."""
+        """Return a heading, the table and the note as Markdown."""
         marks = ["---" if place < self.texts else "---:" for place in range(len(self.columns))]
         lines = [f"### {self.title}", "", *map(_pipes, (self.columns, marks, *self.rows))]
         return "\n".join([*lines, "", self.note, ""] if self.note else [*lines, ""])
 
     def html(self) -> str:
-        """A `<section>`; it scrolls sideways by itself where the page is narrow."""
+        """Return a `<section>` that scrolls sideways by itself where the page is narrow."""
         head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
         note = f"<p class='note'>{html.escape(self.note)}</p>" if self.note else ""

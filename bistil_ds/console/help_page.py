@@ -1,4 +1,4 @@
-"""How `--help` reads: the usual flags in groups, short texts, one spelling each, defaults where they say something."""
+"""Layout of `--help`: the usual flags in groups, short texts, one spelling each, defaults where they say something."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from transformers import TrainingArguments
 
-# Of the hundred TrainingArguments, those --help shows; a text here replaces one written for another purpose.
+# The ones of the hundred TrainingArguments that --help shows. A text here replaces one written for another purpose.
 USUAL: dict[str, dict[str, str | None]] = {
     "training": {
         "max_steps": None,
@@ -45,7 +45,7 @@ METAVARS = {"deepspeed": "FILE", "report_to": "NAME", "lr_scheduler_type": "NAME
 
 
 class Formatter(argparse.HelpFormatter):
-    """`--flag VALUE`, without the dashed twin of each flag; `(default: ...)` unless the text tells it."""
+    """Help formatter: `--flag VALUE`, without each flag's dashed twin; `(default: ...)` unless the text has it."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34)

@@ -1,1 +1,1 @@
-"""All that knows DeepSpeed or torch.distributed."""
+"""All code that knows DeepSpeed or torch.distributed."""

@@ -1,4 +1,4 @@
-"""DeepSpeed files: found, read, and held against the flags."""
+"""Find DeepSpeed files, read them, and check them against the flags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from bistil_ds.errors import InputError
 
 
 def find_config(name: str) -> Path:
-    """A DeepSpeed file: a path, or the name of one that comes with the package, such as `zero2` or `zero2.json`."""
+    """Return the path of a DeepSpeed file.
+
+    `name` is a path, or the name of a file that comes with the package, such as `zero2` or `zero2.json`.
+
+    Raises:
+        InputError: there is no such file.
+    """
     path = Path(name).expanduser()
     if path.is_file():
         return path.resolve()
@@ -28,7 +34,11 @@ def find_config(name: str) -> Path:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The file's contents, an InputError when it is not a JSON object."""
+    """Return the content of a DeepSpeed file.
+
+    Raises:
+        InputError: the file is not a JSON object.
+    """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -39,7 +49,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def check_deepspeed(ns: argparse.Namespace) -> None:
-    """InputError when the DeepSpeed file says other than the flags do."""
+    """Raise InputError when the DeepSpeed file says something else than the flags, or has no valid ZeRO stage."""
     if not ns.deepspeed:
         return
     path = find_config(ns.deepspeed)

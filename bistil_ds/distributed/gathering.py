@@ -1,4 +1,4 @@
-"""Parameters read whole, or by shares in fp32, however DeepSpeed holds them."""
+"""Read parameters whole, or by shares in fp32, however DeepSpeed holds them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bistil_ds.distributed.partitions import first_held, full_shape, full_size, 
 
 @contextmanager
 def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator[None]:
-    """The parameters whole within the block, where ZeRO-3 partitions them; every rank takes part.
+    """Make the parameters that ZeRO-3 partitions whole within the block; every rank takes part.
 
     Args:
-        written: the block changes them; what rank 0 leaves in them is what every rank keeps.
+        written: True where the block changes them; every rank then keeps what rank 0 leaves in them.
     """
     partitioned = [parameter for parameter in parameters if is_partitioned(parameter)]
     if not partitioned:
@@ -30,15 +30,20 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
 
 
 def link_masters(optimizer: Any) -> None:
-    """Note on each parameter its fp32 master where an engine's optimizer keeps one for each, as ZeRO-0 in bf16 does;
-    the other stages do it themselves."""
+    """Note on each parameter its fp32 master, where an engine's optimizer keeps one for each parameter.
+
+    ZeRO-0 in bf16 does so; the other stages note it themselves.
+    """
     for group, masters in zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ())):
         for parameter, master in zip(group, masters):
             parameter._fp32_master = master
 
 
 def full_fp32(parameter: nn.Parameter) -> Tensor:
-    """A copy of the whole parameter on the CPU, from its fp32 master where training is bf16. Every rank takes part."""
+    """Return a copy of the whole parameter on the CPU, in fp32. Every rank takes part.
+
+    Where training is bf16, the fp32 master is copied.
+    """
     if (master := getattr(parameter, "_fp32_master", None)) is not None:
         return master.detach().cpu().clone()
     if parameter.dtype != torch.float32 and (is_partitioned(parameter) or hasattr(parameter, "_hp_mapping")):
@@ -51,10 +56,10 @@ def full_fp32(parameter: nn.Parameter) -> Tensor:
 
 
 def share_fp32(parameter: Any) -> tuple[Tensor, int]:
-    """(what this rank holds of a parameter, flat and in fp32; the flat index of its first entry).
+    """Return what this rank holds of a parameter, flat and in fp32, and the flat index of its first entry.
 
-    Under ZeRO-3 a share, without padding; otherwise all of it. From the fp32 master where training is bf16. Every rank
-    takes part.
+    Under ZeRO-3 that is a share, without padding; otherwise it is the whole parameter. It comes from the fp32 master
+    where training is bf16. Every rank takes part.
     """
     if not is_partitioned(parameter):
         whole = parameter.detach() if parameter.dtype == torch.float32 else full_fp32(parameter).to(parameter.device)

@@ -1,4 +1,4 @@
-"""Models that only run forward under ZeRO-3, with their weights partitioned."""
+"""ZeRO-3 engines for models that only run forward, with their weights partitioned."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ FOLLOWED = ("stage", "offload_param", "stage3_prefetch_bucket_size", "stage3_par
 
 
 def inference_engine(model: nn.Module, zero_optimization: dict[str, Any], dtype: torch.dtype) -> nn.Module:
-    """A frozen model as a ZeRO-3 engine of its own, in `dtype` and eval mode.
+    """Wrap a frozen model in a ZeRO-3 engine of its own, in `dtype` and eval mode.
 
     Args:
-        zero_optimization: of the training's DeepSpeed configuration, whose offload and thresholds it follows.
+        zero_optimization: that section of the training's DeepSpeed configuration; the engine follows its offload and
+            its thresholds.
     """
     import deepspeed
 
@@ -37,7 +38,10 @@ def inference_engine(model: nn.Module, zero_optimization: dict[str, Any], dtype:
 
 @contextmanager
 def evaluation_engine(trainer: Trainer) -> Iterator[nn.Module]:
-    """A ZeRO-3 engine around the model of a trainer that has not begun to train, and has none yet."""
+    """Yield a ZeRO-3 engine around the model of a trainer that has not begun to train.
+
+    Such a trainer has no engine yet. This one is destroyed after the block.
+    """
     deepspeed_init(trainer, num_training_steps=0, inference=True)
     engine = trainer.accelerator.prepare(trainer.model)
     try:

@@ -1,4 +1,7 @@
-"""Where a parameter's entries lie in this process: all in one tensor, or a share of them where ZeRO-3 partitions it."""
+"""Where a parameter's entries lie in this process.
+
+They are all in one tensor, or, where ZeRO-3 partitions the parameter, only a share of them is here.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,31 @@ import torch
 
 
 def is_partitioned(parameter: torch.Tensor) -> bool:
-    """Whether ZeRO-3 holds the parameter."""
+    """Return whether ZeRO-3 holds the parameter."""
     return hasattr(parameter, "ds_id")
 
 
 def full_shape(parameter: torch.Tensor) -> tuple[int, ...]:
-    """The shape of the whole parameter, also where ZeRO-3 holds only a part of it here."""
+    """Return the shape of the whole parameter, also where ZeRO-3 holds only a part of it here."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
 def full_size(parameter: torch.Tensor) -> int:
-    """Entries of the whole parameter, wherever they are."""
+    """Return the number of entries of the whole parameter, wherever they are."""
     return torch.Size(full_shape(parameter)).numel()
 
 
 def first_held(parameter: Any) -> int:
-    """The flat index of the first entry of this rank's share under ZeRO-3."""
+    """Return the flat index of the first entry of this rank's share under ZeRO-3."""
     first: int = parameter.ds_tensor.ds_numel * torch.distributed.get_rank(group=parameter.ds_process_group)
     return first
 
 
 def range_held(parameter: Any) -> tuple[int, int]:
-    """The entries that may be read or written here, as (first, end): this rank's share, or all where ZeRO-3 leaves the
-    parameter whole on every rank."""
+    """Return (first, end) of the entries that may be read or written here.
+
+    That is this rank's share, or all entries where ZeRO-3 leaves the parameter whole on every rank.
+    """
     if not is_partitioned(parameter) or parameter.ds_persist:
         return 0, full_size(parameter)
     return first_held(parameter), first_held(parameter) + parameter.ds_tensor.ds_numel
@@ -42,13 +47,13 @@ def free_gathered(parameter: Any) -> None:
 
 
 def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
-    """The flat tensors here that hold the parameter, each with the index of its first entry.
+    """Return the flat tensors here that hold the parameter, each with the index of its first entry.
 
-    Under ZeRO-3 this rank's share comes first (what later gathers read; padding may follow its entries), then the
-    gathered copy where there is one.
+    Under ZeRO-3 this rank's share comes first: later gathers read it, and padding may follow its entries. Then comes
+    the gathered copy, where there is one.
 
     Raises:
-        RuntimeError: a share that cannot be read or written in place (quantised, on NVMe, hierarchical).
+        RuntimeError: the share cannot be read or written in place (quantised, on NVMe, hierarchical).
     """
     if not is_partitioned(parameter):
         return [(parameter.data.view(-1), 0)]
@@ -66,20 +71,20 @@ def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
 
 
 def within(indices_K: torch.Tensor, first: int, last: int) -> slice:
-    """The places in `indices_K` (ascending) of the indices from `first` up to, not including, `last`."""
+    """Return the slice of `indices_K` (ascending) that holds the indices from `first` up to, not including, `last`."""
     bounds = torch.tensor([first, last], device=indices_K.device, dtype=indices_K.dtype)
     low, high = torch.searchsorted(indices_K, bounds).tolist()
     return slice(low, high)
 
 
 def settle(parameter: torch.Tensor, part: torch.Tensor) -> None:
-    """Wait for writes into `part` where DeepSpeed would not: it gathers on a stream of its own."""
+    """Wait for writes into `part` where DeepSpeed would not, because it gathers on a stream of its own."""
     if is_partitioned(parameter) and part.is_cuda:
         torch.cuda.current_stream(part.device).synchronize()
 
 
 def write_entries(parameter: torch.Tensor, indices_K: torch.Tensor, values_K: torch.Tensor) -> None:
-    """Write `values_K` (cast to the parameter's dtype) at flat `indices_K` (ascending), whatever part of it is here."""
+    """Write `values_K` (cast to the parameter's dtype) at flat `indices_K` (ascending), as far as they lie here."""
     for part, first in parts(parameter):
         here = within(indices_K, first, first + part.numel()) if is_partitioned(parameter) else slice(None)
         part[(indices_K[here].long() - first).to(part.device)] = values_K[here].to(part)
@@ -87,7 +92,7 @@ def write_entries(parameter: torch.Tensor, indices_K: torch.Tensor, values_K: to
 
 
 def write_whole(parameter: torch.Tensor, value: torch.Tensor) -> None:
-    """Write `value`, of the parameter's full shape, whatever part of the parameter is here."""
+    """Write `value`, of the parameter's full shape, into whatever part of the parameter is here."""
     flat = value.reshape(-1)
     for part, first in parts(parameter):
         here = flat[first : first + part.numel()]

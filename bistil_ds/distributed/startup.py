@@ -1,4 +1,4 @@
-"""Start-up of one rank: environment and process group. Everything before the first model is loaded."""
+"""Start up one rank: environment and process group. All of this comes before the first model is loaded."""
 
 from __future__ import annotations
 
@@ -14,28 +14,35 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """This process's rank in the run, 0 when it runs alone."""
+    """Return this process's rank in the run, 0 when it runs alone."""
     return int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
-    """Number of processes in the run."""
+    """Return the number of processes in the run."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_world_size() -> int:
-    """Number of this run's processes on this machine, as far as the launcher says."""
+    """Return the number of this run's processes on this machine, as far as the launcher says."""
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or world_size())
 
 
 def choose_accelerator() -> None:
-    """Tell DeepSpeed where there is no GPU, before anything imports it: it warns about what it finds out by itself."""
+    """Tell DeepSpeed to use the CPU where there is no GPU; it warns when it finds that out by itself.
+
+    Call it before anything imports DeepSpeed.
+    """
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def prepare_environment(use_deepspeed: bool) -> None:
-    """Set what a rank started by plain `python`, or without a GPU, needs before it joins the others."""
+    """Set what a rank needs before it joins the others: variables, device, threads.
+
+    Under DeepSpeed, a rank started by plain `python` gets the variables of a run of one. A rank with a GPU selects it;
+    without one, it gets its share of the cores.
+    """
     if use_deepspeed and "RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(free_port()))
@@ -52,12 +59,15 @@ def _prepare_cpu(use_deepspeed: bool) -> None:
     if use_deepspeed:
         import deepspeed.ops
 
-        # its shared-memory collectives are compiled with g++ for a minute; gloo does the same work
+        # DeepSpeed compiles its shared-memory collectives with g++ for a minute; gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minutes=30)) -> None:
-    """Join the other ranks; ranks that wait here for rank 0's preparation wait as long as it takes."""
+    """Join the other ranks. A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days.
+
+    `timeout` is that of the process group.
+    """
     if "RANK" not in os.environ or dist.is_initialized():
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -76,7 +86,7 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
 
 
 def from_rank_0(value: T | None) -> T:
-    """Rank 0's value, on every rank."""
+    """Return rank 0's value, on every rank."""
     box = [value]
     if dist.is_initialized():
         dist.broadcast_object_list(box, src=0)
@@ -85,7 +95,7 @@ def from_rank_0(value: T | None) -> T:
 
 
 def from_every_rank(value: T) -> list[T]:
-    """Each rank's value, on every rank."""
+    """Return every rank's value, on every rank."""
     values: list[Any] = [value] * world_size()
     if dist.is_initialized():
         dist.all_gather_object(values, value)
@@ -111,7 +121,7 @@ def stop_distributed() -> None:
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
+    """Return a port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

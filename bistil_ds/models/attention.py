@@ -1,4 +1,4 @@
-"""Queries and keys of chosen layers, captured while a model runs its ordinary attention.
+"""Capture the queries and keys of chosen layers while a model runs its ordinary attention.
 
 B sequences, H heads, T tokens, d the width of a head.
 """
@@ -20,18 +20,20 @@ _SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
 
 
 class AttentionRecorder:
-    """Records queries and keys of `layers` of one model for the attention-map loss.
+    """Recorder of the queries and keys of `layers` of one model, for the attention-map loss.
 
-    Sets the model's attention to one that computes what SDPA does and also hands out its inputs. `with recorder:
+    It sets the model's attention to one that computes what SDPA does and also hands out its inputs. `with recorder:
     model(...)` records one forward pass; recomputation under gradient checkpointing records nothing. Outside of the
-    `with`, nothing is recorded. Gradients reach what is recorded. The model may later be wrapped (DDP, DeepSpeed).
+    `with`, nothing is recorded. Gradients flow through the recorded tensors. The model may later be wrapped (DDP,
+    DeepSpeed).
 
     Args:
         model: the model itself, not its wrapper: an encoder whose attention goes through transformers' interface.
         layers: indices of self-attention layers, counted from 0 at the embeddings' side.
 
     Raises:
-        InputError: the architecture keeps its attention to itself (DeBERTa-v2), or lacks a layer.
+        InputError: the architecture's attention does not go through that interface (DeBERTa-v2), or the model lacks a
+            layer.
     """
 
     def __init__(self, model: PreTrainedModel, layers: Sequence[int]) -> None:
@@ -59,16 +61,23 @@ class AttentionRecorder:
 
     @property
     def queries_keys(self) -> list[tuple[Tensor, Tensor]]:
-        """(queries, keys), each [B, H, T, d] in the model's dtype, in the order of `layers`, of the last `with`."""
+        """Return (queries, keys) of each layer, in the order of `layers`, as the last `with` recorded them.
+
+        Each is [B, H, T, d] in the model's dtype.
+        """
         return [self._sink[slot] for slot in range(len(self.layers))]
 
     def clear(self) -> None:
-        """Lets go of what was recorded."""
+        """Release what was recorded."""
         self._sink = {}
 
 
 def self_attentions(model: PreTrainedModel) -> list[nn.Module]:
-    """The model's self-attention modules, in order; InputError where capture is impossible."""
+    """Return the model's self-attention modules, in order.
+
+    Raises:
+        InputError: the architecture does not let its attention be captured.
+    """
     modules = [m for m in model.modules() if type(m).__name__.endswith("SelfAttention")]
     if not modules or not model._can_set_attn_implementation():
         raise InputError(

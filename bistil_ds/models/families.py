@@ -1,4 +1,4 @@
-"""Where the parts of the supported masked language models are: BERT, RoBERTa, XLM-R and XLM-R XL/XXL."""
+"""The names of the parts of the supported masked language models: BERT, RoBERTa, XLM-R and XLM-R XL/XXL."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LayerNames:
 
 @dataclass(frozen=True)
 class Family:
-    """Names inside one model's `state_dict`; `pre_norm` says that layer norms stand before the sub-layers."""
+    """Names inside one model's `state_dict`; with `pre_norm`, layer norms stand before the sub-layers."""
 
     encoder: str
     head_dense: str
@@ -52,26 +52,26 @@ class Family:
 
     @property
     def layers(self) -> str:
-        """Name of the list of layers."""
+        """Return the name of the list of layers."""
         return f"{self.encoder}.encoder.layer"
 
     @property
     def embeddings(self) -> str:
-        """Name of the embeddings module."""
+        """Return the name of the embeddings module."""
         return f"{self.encoder}.embeddings"
 
     @property
     def embedding_tables(self) -> list[str]:
-        """Names of the weights that are added up to the embeddings: of words, positions and token types."""
+        """Return the names of the weights that add up to the embeddings: of words, positions and token types."""
         return [f"{self.embeddings}.{table}_embeddings.weight" for table in ("word", "position", "token_type")]
 
     @property
     def embedding_norm(self) -> str:
-        """Name of the layer norm after the embeddings."""
+        """Return the name of the layer norm after the embeddings."""
         return f"{self.embeddings}.LayerNorm"
 
     def layer(self, index: int) -> LayerNames:
-        """Names in encoder layer `index`, counted from 0."""
+        """Return the names in encoder layer `index`, counted from 0."""
         layer = f"{self.layers}.{index}"
         attention = f"{layer}.attention"
         return LayerNames(
@@ -86,8 +86,11 @@ class Family:
         )
 
     def follows_the_last_map(self, name: str, layers: int) -> bool:
-        """Whether the parameter `name` has no part in the attention map of the last of so many layers, nor in any
-        before it: what comes after queries and keys there, and a norm after the last layer."""
+        """Return whether parameter `name` comes after all attention maps of an encoder with `layers` layers.
+
+        Such parameters are those of the last layer after its queries and keys, and those of a norm after that layer. No
+        map depends on them.
+        """
         last = f"{self.layers}.{layers - 1}."
         before = ("attention.self.query", "attention.self.key", "attention.self_attn_layer_norm")
         is_behind = name.startswith(last) and not name.removeprefix(last).startswith(before)
@@ -95,7 +98,7 @@ class Family:
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """The family of a masked language model.
+    """Return the family of a masked language model.
 
     Raises:
         InputError: the model is of another type, or has no masked-LM head.
@@ -127,7 +130,7 @@ def family_of(model: PreTrainedModel) -> Family:
 
 
 def check_teacher_config(config: PretrainedConfig) -> None:
-    """InputError unless a student can be distilled from models of this configuration."""
+    """Raise InputError unless a student can be distilled from models of this configuration."""
     if config.model_type not in SUPPORTED_MODEL_TYPES:
         known = ", ".join(sorted(SUPPORTED_MODEL_TYPES))
         raise InputError(f"is a {config.model_type} model; supported are {known}")
@@ -137,12 +140,12 @@ def check_teacher_config(config: PretrainedConfig) -> None:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether the module is a layer norm, of torch or of a model family's own."""
+    """Return whether the module is a layer norm or an RMS norm, of torch or of a model family's own."""
     return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
 
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of encoder layers of a supported model."""
+    """Return the list of encoder layers of a supported model."""
     layers = model.get_submodule(family_of(model).layers)
     assert isinstance(layers, nn.ModuleList)
     return layers

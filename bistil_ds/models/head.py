@@ -1,8 +1,8 @@
 """Run a masked language model's head only where a loss needs it, inside the model's own forward.
 
-Reading an output weight outside the module that owns it sees an empty, partitioned tensor at ZeRO-3. Here the head
-stays where it is: while a `HeadTap` is installed, the head receives only the wanted positions, and the final projection
-hands its input and weight to a loss instead of producing logits over the vocabulary.
+At ZeRO-3, code that reads an output weight outside the module which owns it gets an empty, partitioned tensor. So the
+head stays where it is. While a `HeadTap` is entered, the head receives only the wanted positions, and the final
+projection hands its input and weight to a loss instead of producing logits over the vocabulary.
 
 Shapes: B batch, T tokens, D width, N wanted positions, V vocabulary.
 """
@@ -21,7 +21,7 @@ Projection = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def masked_lm_head(model: nn.Module) -> nn.Module:
-    """The module of a BERT- or RoBERTa-like `...ForMaskedLM` that turns hidden states into logits."""
+    """Return the module of a BERT- or RoBERTa-like `...ForMaskedLM` that turns hidden states into logits."""
     for name in ("lm_head", "cls"):
         head = getattr(model, name, None)
         if isinstance(head, nn.Module):
@@ -30,10 +30,10 @@ def masked_lm_head(model: nn.Module) -> nn.Module:
 
 
 class HeadTap:
-    """While entered, `model(...).logits` is what `projection(hidden [N, D], weight [V, D], bias [V])` returns.
+    """Context in which `model(...).logits` is the result of `projection(hidden [N, D], weight [V, D], bias [V])`.
 
-    `positions` are flat indices into the batch's B·T tokens; with none set the head does not run at all and
-    `logits` is an empty tensor.
+    `positions` are flat indices into the batch's B·T tokens. With no positions set, the head does not run at all and
+    `logits` is an empty tensor. With no projection set, the model's own one runs.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -45,11 +45,11 @@ class HeadTap:
         self.projection: Projection | None = None
 
     def set(self, positions: Tensor | None, projection: Projection | None) -> None:
-        """What forward passes do until the tap is left: `positions` int64 [N] and what to do there, or nothing."""
+        """Set the positions (int64 [N]) and the projection for all forward passes until the tap is left."""
         self.positions, self.projection = positions, projection
 
     def __enter__(self) -> HeadTap:
-        # methods, not closures made here: a compiled model would be compiled again for each new function
+        # These are methods and not closures: a compiled model would be compiled again for each new function.
         self.head.forward, self.decoder.forward = self._run_head, self._run_decoder
         return self
 
@@ -62,7 +62,7 @@ class HeadTap:
     @torch.compiler.disable
     def _run_decoder(self, hidden_ND: Tensor) -> Tensor:
         if self.projection is None:
-            logits: Tensor = type(self.decoder).forward(self.decoder, hidden_ND)  # a sparse one has its own
+            logits: Tensor = type(self.decoder).forward(self.decoder, hidden_ND)  # a sparse decoder has its own
             return logits
         return self.projection(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
 
@@ -74,11 +74,11 @@ class HeadTap:
 
 
 def head_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Parameters only the head uses: not those tied to the input embeddings."""
+    """Return the parameters that only the head uses, which are those not tied to the input embeddings."""
     embeddings = model.get_input_embeddings().weight  # type: ignore[operator]
     return [p for p in masked_lm_head(model).parameters() if p is not embeddings]
 
 
 def flat_positions(mask_BT: Tensor) -> Tensor:
-    """Flat int64 indices of a boolean mask's True entries."""
+    """Return the flat int64 indices of a boolean mask's True entries."""
     return torch.nonzero(mask_BT.flatten(), as_tuple=True)[0]

@@ -1,4 +1,4 @@
-"""A folder on this machine for what the user named: the folder itself, or a hub repository's files, fetched."""
+"""Find a folder on this machine for what the user named: a folder, or a hub repository that is fetched."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from bistil_ds.errors import InputError
 
 
 def local_folder(source: str | Path, what: str, files: Sequence[str]) -> Path:
-    """Where `files` (names or patterns, of those that are there) of `source` are.
+    """Return the local folder of `source`: `source` itself, or what was fetched of a hub repository.
 
     Args:
-        what: what is looked for, for the message.
+        what: a word for what is looked for, for the message.
+        files: names or patterns of the files to fetch; those that the repository lacks are left out.
 
     Raises:
-        InputError: neither a folder nor a hub id that can be fetched.
+        InputError: `source` is neither a folder nor a hub id that can be fetched.
     """
     if (path := Path(source)).is_dir():
         return path

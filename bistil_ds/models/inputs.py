@@ -1,4 +1,4 @@
-"""A model's configuration: found by folder or hub id, its sizes, the longest input it takes, its dropout."""
+"""Load a model's configuration and read its sizes, its longest input and its padding id; turn its dropout off."""
 
 from __future__ import annotations
 
@@ -12,26 +12,33 @@ SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """Tokens a model has positions for; RoBERTa's begin behind the padding id."""
+    """Return how many tokens a model has positions for; RoBERTa's positions begin behind the padding id."""
     return int(config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0))
 
 
 def padding_id(config: PretrainedConfig) -> int:
-    """The id that shorter sequences of a batch are filled up with; position ids of RoBERTa-like models depend on it."""
+    """Return the id that fills up the shorter sequences of a batch.
+
+    Position ids of RoBERTa-like models depend on it.
+    """
     return int(config.pad_token_id or 0)
 
 
 def load_config(flag: str, name: str) -> PretrainedConfig:
-    """The configuration of the model folder or hub id `name`; an InputError when there is none."""
+    """Load the configuration of the model folder or hub id `name`.
+
+    Raises:
+        InputError: it cannot be loaded; the message names `flag`.
+    """
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers, the hub and json have no common kind
+    except Exception as error:  # errors of transformers, the hub and json have no common class
         raise cannot_load(flag, name, error) from None
     return config
 
 
 def cannot_load(flag: str, name: str, error: Exception) -> InputError:
-    """The one line for a model that is not there or not whole."""
+    """Return the one-line error for a model that does not exist or is damaged."""
     path = Path(name).expanduser()
     if not path.exists() and (path.is_absolute() or name.count("/") != 1 or name.startswith((".", "~"))):
         return InputError(f"{flag} {name}: there is no such folder; give a model folder or a hub id")
@@ -40,12 +47,12 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
 
 
 def is_encoder(config: PretrainedConfig) -> bool:
-    """Whether it is of a Transformer encoder such as BERT or XLM-R, with the sizes that we read."""
+    """Return whether `config` describes a Transformer encoder such as BERT or XLM-R, with the sizes that we read."""
     return not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)
 
 
 def feed_forward_width(config: PretrainedConfig) -> int:
-    """The width between the two maps of a feed-forward layer."""
+    """Return the width between the two maps of a feed-forward layer."""
     return int(config.intermediate_size)
 
 

@@ -1,4 +1,6 @@
-"""A masked-LM head that runs where a token was masked: a seventh of the logits, the largest tensor there is.
+"""A masked-LM head that runs only where a token was masked.
+
+That is a seventh of the logits, which are the largest tensor there is.
 
 Shapes: B rows, T tokens, D width, N masked tokens, V vocabulary.
 """
@@ -13,9 +15,9 @@ from bistil_ds.models.head import IGNORED, flat_positions, masked_lm_head
 
 
 class MaskedHead:
-    """Makes a BERT- or RoBERTa-like `...ForMaskedLM`, when given labels, return logits [N, V] instead of [B, T, V].
+    """Hooks on a BERT- or RoBERTa-like `...ForMaskedLM` that let it return logits [N, V] instead of [B, T, V].
 
-    The loss is the same. Without labels nothing changes.
+    They act when the model is given labels. The loss is the same. Without labels nothing changes.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""A model's parameters found by name, however the name is prefixed, wrapped or tied."""
+"""Find a model's parameters by name, however the name is prefixed, wrapped or tied."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from torch import nn
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The transformers model inside a DeepSpeed engine or a data-parallel wrapper; any other model as it is."""
+    """Return the transformers model inside a DeepSpeed engine or a data-parallel wrapper; any other model as it is."""
     while isinstance(inner := getattr(model, "module", None), nn.Module):
         model = inner
     return model
 
 
 class ParameterNames:
-    """Looks parameters up by name: `bert.encoder…` finds `encoder…` in a bare `BertModel`, and the other way round."""
+    """Lookup of parameters by name: `bert.encoder…` finds `encoder…` in a bare `BertModel`, and the other way round."""
 
     def __init__(self, model: nn.Module) -> None:
         model = unwrap(model)
@@ -22,21 +22,24 @@ class ParameterNames:
         self._parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def spellings(self, name: str) -> list[str]:
-        """The names one parameter may go by: as given, then with the base model's prefix taken off or put on."""
+        """Return the names of one parameter: as given, then with the base model's prefix taken off or put on."""
         return [name, name.removeprefix(self._prefix) if name.startswith(self._prefix) else self._prefix + name]
 
     def find(self, name: str) -> nn.Parameter | None:
-        """The parameter called `name`, or None."""
+        """Return the parameter called `name`, or None."""
         return next((self._parameters[n] for n in self.spellings(name) if n in self._parameters), None)
 
     def names_of(self, parameter: nn.Parameter) -> list[str]:
-        """Every name of a parameter, tied ones included, each in both spellings."""
+        """Return every name of a parameter, tied ones included, each in both spellings."""
         own = [name for name, other in self._parameters.items() if other is parameter]
         return [spelling for name in own for spelling in self.spellings(name)]
 
 
 def saved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Each parameter once, under the name `save_pretrained` gives it: tied weights go by the base model's."""
+    """Return each parameter once, under the name that `save_pretrained` gives it.
+
+    A tied weight goes by its name in the base model.
+    """
     model = unwrap(model)
     tied_names = getattr(model, "all_tied_weights_keys", {})  # the names save_pretrained leaves out
     return {n: p for n, p in model.named_parameters(remove_duplicate=False) if n not in tied_names}

@@ -1,4 +1,4 @@
-"""The weights in a model folder's safetensors files: read one tensor at a time, or hashed."""
+"""Read the weights in a model folder's safetensors files one tensor at a time, or hash them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bistil_ds.models.parameters import saved_parameters
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-WEIGHT_FILES = (SINGLE_FILE, INDEX_FILE, "model-*.safetensors")  # what is fetched of a hub repository
+WEIGHT_FILES = (SINGLE_FILE, INDEX_FILE, "model-*.safetensors")  # the files to fetch from a hub repository
 
 
 class WeightFolder:
-    """Name → tensor for `model.safetensors`, or for the shards its index lists.
+    """Mapping of name → tensor for `model.safetensors`, or for the shards that its index lists.
 
     Raises:
         InputError: the folder holds neither, or a file is damaged.
@@ -60,9 +60,9 @@ class WeightFolder:
 
 
 def hash_weights(source: str | Path | torch.nn.Module) -> str:
-    """SHA-256 (hex) over sorted (name, dtype, shape, bytes): the same for the same weights, however sharded.
+    """Return the SHA-256 (hex) over sorted (name, dtype, shape, bytes); sharding does not change it.
 
-    A model on one device and the folder `save_pretrained` made of it agree; tied weights count once.
+    A model on one device and the folder that `save_pretrained` made of it agree; tied weights count once.
 
     Args:
         source: a model folder with safetensors, or a model (not partitioned by ZeRO-3).

@@ -1,1 +1,1 @@
-"""A small multilingual model from text: the sample's, and the from-scratch baseline."""
+"""Pretraining of a small multilingual model from text: the sample's, and the from-scratch baseline."""

@@ -1,4 +1,4 @@
-"""Text files as chunks of token ids for pretraining."""
+"""Turn text files into chunks of token ids for pretraining."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bistil_ds.errors import InputError
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file, empty ones included (they keep parallel files in step).
+    """Return the lines of a UTF-8 text file, empty ones included (they keep parallel files in step).
 
     Raises:
-        InputError: no file, not UTF-8 (the line is named), or nothing in it.
+        InputError: there is no file, it is not UTF-8 (the line is named), or it holds no text.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -33,7 +33,11 @@ def read_lines(path: Path) -> list[str]:
 
 
 def find_texts(folder: str | Path) -> dict[str, Path]:
-    """The text files of a folder by language: <language>.txt."""
+    """Return the text files of a folder by language: `<language>.txt`.
+
+    Raises:
+        InputError: the folder holds none.
+    """
     texts = {path.stem: path for path in sorted(Path(folder).glob("*.txt"))}
     if not texts:
         raise InputError(f"{folder}: holds no <language>.txt files")
@@ -41,13 +45,16 @@ def find_texts(folder: str | Path) -> dict[str, Path]:
 
 
 def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
-    """int32 [chunks, length]: all texts in a row, special tokens included, cut at `length`; the rest is dropped."""
+    """Lay all texts end to end, special tokens included, and cut them at `length`: int32 [chunks, length].
+
+    Tokens that do not fill a last chunk are dropped.
+    """
     flat = np.fromiter((token for ids in token_ids for token in ids), dtype=np.int32)
     return flat[: len(flat) // length * length].reshape(-1, length)
 
 
 def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tuple[str, str]]:
-    """For each line number, the line in two languages drawn at random; numbers with an empty line are left out."""
+    """Return, for each line number, that line in two languages drawn at random; leave out pairs with an empty line."""
     languages = sorted(lines)
     pairs = []
     for row in zip(*(lines[language] for language in languages)):
@@ -58,7 +65,10 @@ def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tupl
 
 
 class Chunks(Dataset[np.ndarray]):
-    """The chunks of a whole run in order: each corpus goes round under fresh shuffles, corpora drawn by share."""
+    """The chunks of a whole run, in order.
+
+    The corpus of each chunk is drawn by share, and each corpus repeats under fresh shuffles.
+    """
 
     def __init__(self, corpora: Sequence[np.ndarray], shares: Sequence[float], size: int, seed: int) -> None:
         rng = np.random.default_rng(seed)

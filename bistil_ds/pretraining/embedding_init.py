@@ -1,4 +1,4 @@
-"""Word vectors from co-occurrence counts: where a small model's embeddings start."""
+"""Word vectors from co-occurrence counts, with which the embeddings of a small model start."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 
 def cooccurrence_vectors(corpora: Sequence[np.ndarray], window: int, vocab_size: int, width: int) -> np.ndarray:
-    """float32 [V, D], unit variance: the factorised positive pointwise mutual information of tokens near each other.
+    """Factorise the positive pointwise mutual information of tokens near each other: float32 [V, D], unit variance.
 
     Levy and Goldberg (2014) show that word2vec does the same implicitly. In chunks of translation pairs the window
     reaches into the other language, so that translations come to lie close.
 
     Args:
         corpora: int [C, T] token ids each.
-        window: the largest distance that counts as near; each counts the same.
+        window: the largest distance that counts as near; every distance up to it counts the same.
     """
     flat = np.zeros(vocab_size * vocab_size)
     for ids_CT in corpora:

@@ -1,4 +1,4 @@
-"""How often a masked language model names the masked token, beside the most frequent token as a guess."""
+"""Measure how often a masked language model names the masked token, beside guessing the most frequent token."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def masked_accuracy(
     seed: int = 0,
     batch_size: int = 64,
 ) -> dict[str, float]:
-    """Masks each token of `lines` with `probability` (always by the mask token) and counts the model's right answers.
+    """Mask each token of `lines` with `probability` (always by the mask token) and count the model's right answers.
 
     Returns:
         "accuracy" of the model, and "most_frequent": the accuracy of always naming the token that is masked most often,
-        both as shares of 1.
+            both as shares of 1.
     """
     was_training = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""Pretrains a small XLM-R on text files: masked and, on parallel text, translation language modelling."""
+"""Pretrain a small XLM-R on text files: masked and, on parallel text, translation language modelling."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Recipe:
 
 
 class _Collator:
-    """Masks a batch; which tokens depends on the seed and on the place of the batch in the run.
+    """Collator that masks a batch; the choice of tokens depends on the seed and on the batch's place in the run.
 
-    In the first `apart` examples of the run attention stays within each text of a chunk: with little to attend to, a
+    In the first `apart` examples of the run, attention stays within each text of a chunk: with little to attend to, a
     model learns sooner to use its context. After that it runs over the whole chunk.
     """
 
@@ -87,7 +87,7 @@ class _Collator:
 
 
 class _MaskedTrainer(Trainer):
-    """Takes the examples in the order the data set gives them, and runs the head on masked positions only."""
+    """Trainer that takes examples in the order of the data set, and runs the head on masked positions only."""
 
     tap: HeadTap
 
@@ -111,19 +111,19 @@ def pretrain(
     config: str | Path | None = None,
     progress: bool = True,
 ) -> list[float]:
-    """Trains a masked language model from random weights and saves it with its tokenizer in `output_dir`.
+    """Train a masked language model from random weights and save it with its tokenizer in `output_dir`.
 
     Args:
         texts: language → UTF-8 text file, one text a line.
-        parallel: the files are translations line by line: part of the chunks hold pairs.
+        parallel: the files are translations of each other, line by line, so part of the chunks hold translation pairs.
         tokenizer, config: a folder or hub id to take the tokenizer or the model's configuration from (with the
             tokenizer's vocabulary size); by default a vocabulary is learned and the recipe gives the model's size.
 
     Returns:
-        The training loss, its mean over each twentieth of the run.
+        The mean training loss of each twentieth of the run.
 
     Raises:
-        InputError: a text or a size that cannot be used.
+        InputError: a text or a size cannot be used.
     """
     recipe = recipe or Recipe()
     lines = {language: read_lines(Path(path)) for language, path in sorted(texts.items())}
@@ -174,7 +174,7 @@ def pretrain(
 
 
 def _start(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
-    """Starts the word vectors from co-occurrence and lets the first layer pass on the mean of a token's context.
+    """Start the word vectors from co-occurrence and let the first layer pass on the mean of a token's context.
 
     From random weights alone a short run learns little more than the frequencies of words.
     """
@@ -199,7 +199,7 @@ def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Pat
 def _corpora(
     lines: Mapping[str, list[str]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe, parallel: bool
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Chunks of each language, then of pairs; and the share each has in training."""
+    """Return the chunks of each language, then those of translation pairs, and the share of each in training."""
     corpora = []
     for language, each in lines.items():
         corpora.append(chunk(tokenizer([line for line in each if line])["input_ids"], recipe.length))

@@ -1,4 +1,4 @@
-"""A unigram vocabulary learned from text, as a tokenizer laid out like XLM-R's."""
+"""Learn a unigram vocabulary from text, as a tokenizer laid out like XLM-R's."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3; <mask> is last
 
 
 def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
-    """Learns a unigram vocabulary with sentencepiece: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, pieces, `<mask>` last.
+    """Learn a unigram vocabulary with sentencepiece: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, pieces, `<mask>` last.
 
     The same lines give the same tokenizer. Text that offers fewer pieces gives a smaller vocabulary.
 
     Args:
-        vocab_size: how many tokens, special ones included.
-        max_length: tokens the model takes.
+        vocab_size: number of tokens, special ones included.
+        max_length: the longest input of the model, in tokens.
 
     Raises:
         InputError: `vocab_size` is too small for the characters of the text.
@@ -53,7 +53,7 @@ def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: i
 
 
 def xlmr_tokenizer(pieces: list[tuple[str, float]], max_length: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of unigram pieces with log probabilities (special tokens not among them)."""
+    """Build the tokenizer of unigram pieces with log probabilities (special tokens not among them)."""
     vocab = [(token, 0.0) for token in SPECIAL_TOKENS] + pieces
     tokenizer = Tokenizer(models.Unigram(vocab, unk_id=SPECIAL_TOKENS.index("<unk>"), byte_fallback=False))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])

@@ -1,1 +1,1 @@
-"""A folder on disk: a run's, its checkpoints, and the cache."""
+"""Folders on disk: that of a run, its checkpoints, and the cache."""

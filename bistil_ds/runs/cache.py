@@ -1,4 +1,4 @@
-"""Where derived files (the sample's model, tokenised corpora) are kept between runs."""
+"""The folder in which derived files (the sample's model, tokenised corpora) are kept between runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_folder(*parts: str) -> Path:
-    """`$BISTIL_CACHE`, else `~/.cache/bistil_ds`, with `parts` below it; created when missing."""
+    """Return the folder `parts` below `$BISTIL_CACHE`, else below `~/.cache/bistil_ds`; create it when missing."""
     root = Path(os.environ.get("BISTIL_CACHE") or Path.home() / ".cache" / "bistil_ds")
     folder = root.joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
@@ -16,6 +16,6 @@ def cache_folder(*parts: str) -> Path:
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

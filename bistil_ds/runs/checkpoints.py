@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: a seal written last, checked before anything in the folder is opened.
+"""Seal checkpoints, so that each is whole or not there. The seal is written last and checked before anything is opened.
 
 Optimiser state can only be unpickled, so a checkpoint is opened only when every file has the hash its seal records.
 """
@@ -31,7 +31,7 @@ def seal(folder: Path, world_size: int) -> None:
 
 
 def broken(folder: Path) -> str | None:
-    """Why a checkpoint cannot be used, in words, or None when it is whole."""
+    """Return in words why a checkpoint cannot be used, or None when it is whole."""
     try:
         files = json.loads((folder / SEAL).read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -46,20 +46,21 @@ def broken(folder: Path) -> str | None:
 
 
 def steps_of(folder: Path) -> int:
-    """The optimiser step in a `checkpoint-N` folder's name, -1 for other names."""
+    """Return the optimiser step in a `checkpoint-N` folder's name, -1 for other names."""
     match = re.fullmatch(r"checkpoint-(\d+)", folder.name)
     return int(match[1]) if match else -1
 
 
 def all_checkpoints(output_dir: Path) -> list[Path]:
-    """The `checkpoint-N` folders of a run, lowest step first."""
+    """Return the `checkpoint-N` folders of a run, lowest step first."""
     return sorted((p for p in output_dir.glob("checkpoint-*") if steps_of(p) >= 0), key=steps_of)
 
 
 def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
-    """The whole checkpoint to resume from: one of the run's folders, or for `true` or `last` the newest whole one.
+    """Return the whole checkpoint to resume from.
 
-    None where `true` or `last` finds none: the run was killed before its first.
+    `wanted` is one of the run's folders, or `true` or `last` for the newest whole one. None means that `true` or `last`
+    finds none, because the run was killed before its first.
 
     Raises:
         InputError: the folder is not one of this run's checkpoints, or not whole.
@@ -86,7 +87,7 @@ def prune(output_dir: Path, keep: int, best: str | None) -> None:
 
 
 def world_size_of(checkpoint: Path) -> int:
-    """Number of ranks that wrote a sealed checkpoint."""
+    """Return the number of ranks that wrote a sealed checkpoint."""
     return int(json.loads((checkpoint / SEAL).read_text())["world_size"])
 
 
@@ -97,7 +98,7 @@ def to_universal(checkpoint: Path) -> None:
     sealed = json.loads((checkpoint / SEAL).read_text())["files"]
     if any(name.startswith(f"{universal.name}/") for name in sealed):
         return
-    for left in (universal, partial):  # by a conversion that was killed
+    for left in (universal, partial):  # left by a conversion that was killed
         shutil.rmtree(left, ignore_errors=True)
     command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
     command += ["--input_folder", str(checkpoint / tag), "--output_folder", str(partial)]
@@ -113,7 +114,10 @@ def to_universal(checkpoint: Path) -> None:
 def universal_config(
     deepspeed: str | dict[str, Any] | None, checkpoint: str | None, ranks: int
 ) -> dict[str, Any] | None:
-    """The DeepSpeed configuration that loads `checkpoint`'s universal form, or None where the plain form will do."""
+    """Return the DeepSpeed configuration that loads `checkpoint`'s universal form.
+
+    None means that the plain form will do.
+    """
     if not deepspeed or not checkpoint or world_size_of(Path(checkpoint)) == ranks:
         return None
     config = copy.deepcopy(deepspeed) if isinstance(deepspeed, dict) else json.loads(Path(deepspeed).read_text())

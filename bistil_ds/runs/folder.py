@@ -1,4 +1,4 @@
-"""The folder of a run: which one, and that a command which fails before training leaves none behind."""
+"""Choose and make the folder of a run; a command that fails before training leaves none behind."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from pathlib import Path
 
 from bistil_ds.errors import InputError
 
-UNFINISHED = ".build-"  # how the name of a preparation that has not come to its end begins
+UNFINISHED = ".build-"  # prefix of the folder of a preparation that has not ended
 
 
 def run_folder(output_dir: str | None, script: str, resume: str | None, *, resumable: bool = True) -> Path:
-    """Where a run goes; an explicit folder that holds something is refused unless its run is being resumed.
+    """Return the folder of a run.
 
     Args:
-        resumable: False: the script has no --resume_from_checkpoint to suggest.
+        resumable: False where the script has no --resume_from_checkpoint to suggest.
+
+    Raises:
+        InputError: there is no run to resume, `output_dir` is a file, or it is not empty and its run is not being
+            resumed.
     """
     if output_dir is None:
         if resume:
@@ -39,14 +43,14 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
 
 @contextmanager
 def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
-    """Make `folder` and its parents; when the block fails, what was made goes again.
+    """Make `folder` and its parents; when the block fails, remove those that were made here and are empty.
 
     Args:
-        explicit: the user named it: it may exist, and what a killed preparation left there is removed. Otherwise it is
-            this run's alone: where another run was quicker it becomes `<folder>-2`, `-3` ...
+        explicit: True where the user named the folder. It may exist, and what a killed preparation left there is
+            removed. Otherwise it is this run's alone: where another run was quicker, it becomes `<folder>-2`, `-3` ...
 
     Raises:
-        InputError: it cannot be made.
+        InputError: the folder cannot be made.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -67,7 +71,10 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
 
 @contextmanager
 def whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """A temporary folder to fill beside `folder` (new), whose place it takes when the block ends well."""
+    """Yield a temporary folder beside `folder`, which must be new.
+
+    The temporary folder is renamed to `folder` when the block ends well, and removed when it fails.
+    """
     partial = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
     try:
         yield partial
@@ -78,7 +85,7 @@ def whole_or_nothing(folder: Path) -> Iterator[Path]:
 
 
 def _claimed(folder: Path) -> Path:
-    """The first of `folder`, `folder-2`, `folder-3` ... that nobody else had made, made."""
+    """Make and return the first of `folder`, `folder-2`, `folder-3` ... that nobody else has made."""
     attempt, number = folder, 1
     while True:
         try:
@@ -90,7 +97,7 @@ def _claimed(folder: Path) -> Path:
 
 
 def _remove(folders: list[Path]) -> None:
-    """Innermost first; one that another run uses by now stays."""
+    """Remove empty folders, innermost first, and stop at the first one that another run uses by now."""
     for path in folders:
         try:
             path.rmdir()

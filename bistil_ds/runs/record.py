@@ -1,4 +1,7 @@
-"""`run.json`: what a run was given, on what, and what came of it; kept up to date while the run goes."""
+"""Write `run.json`, the record of a run: what it was given, what it ran on, and its results.
+
+The file is kept up to date while the run goes.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,11 @@ PACKAGES = (
 
 
 def begun(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments and data of the run to be resumed in `folder`; InputError where its record cannot be read."""
+    """Return the arguments and the data of the run to be resumed in `folder`.
+
+    Raises:
+        InputError: its record is damaged.
+    """
     try:
         record = RunRecord.open(folder).content
         return record["arguments"], record["data"]
@@ -49,13 +56,13 @@ def begun(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class RunRecord:
-    """Writes `run.json` at once, after each `update` and at `finish`; each write replaces the file whole.
+    """Record in `run.json`, written at once, after each `update` and at `finish`; each write replaces the file whole.
 
     Construct it on one rank only.
 
     Args:
         folder: created when missing.
-        arguments: JSON, or anything `str` can show.
+        arguments: values that JSON or `str` can show.
         seeds: name → seed.
         data: name → what identifies the data (path, SHA-256, sentences …).
     """
@@ -86,7 +93,7 @@ class RunRecord:
 
     @classmethod
     def open(cls, folder: str | Path) -> RunRecord:
-        """The record of an earlier start of the same run, to be added to."""
+        """Open the record of an earlier start of the same run, to add to it."""
         record = cls.__new__(cls)
         record.path = Path(folder) / RECORD_FILE
         record.content = json.loads(record.path.read_text(encoding="utf-8"))
@@ -109,7 +116,7 @@ class RunRecord:
 
 
 def versions() -> dict[str, str | None]:
-    """Python and every package that shapes a result; None for one that is not installed."""
+    """Return the versions of Python and of every package that shapes a result; None where one is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -120,7 +127,10 @@ def versions() -> dict[str, str | None]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the source tree, and whether tracked files differ; None where our source is not in git."""
+    """Return the commit of the source tree, and whether tracked files differ from it.
+
+    None means that our source is not in git.
+    """
 
     def git(*words: str) -> str:
         done = subprocess.run(
@@ -129,7 +139,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return done.stdout.strip()
 
     try:
-        # An installed copy may lie inside somebody else's repository: ours must be tracked there.
+        # An installed copy may lie inside somebody else's repository, so our file must be tracked there.
         git("ls-files", "--error-unmatch", "__init__.py")
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
@@ -137,7 +147,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, memory (bytes) and GPUs of this host."""
+    """Return the processor, cores, memory (bytes) and GPUs of this host."""
 
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
@@ -163,7 +173,7 @@ def _now() -> str:
 
 
 def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
-    """InputError when a resumed run is given other values than it was started with."""
+    """Raise InputError when a resumed run is given other values than it was started with."""
     for name in names:
         if name in recorded and given[name] != recorded[name]:
             raise InputError(f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}")

@@ -31,7 +31,10 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `name` of this sample; `make` fills a temporary one, which only then takes its place."""
+    """Return the folder `name` of this sample, and make it when it is not in the cache.
+
+    `make` fills a temporary folder, which takes its place only when it is whole.
+    """
     parent = cache_folder("sample", _recipe_hash())
     final = parent / name
     if not final.is_dir():
@@ -49,7 +52,7 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def code_hash(paths: Iterable[Path]) -> str:
-    """SHA-256 of what Python files do, in hex: comments, docstrings and layout do not count."""
+    """Return the SHA-256 (hex) of what Python files do; comments, docstrings and layout do not count."""
     sha = hashlib.sha256()
     for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -67,7 +70,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _recipe_hash() -> str:
-    """Of all that shapes the files: our code, with sizes and seeds in it, and the versions of the libraries."""
+    """Return a hash of all that shapes the files: our code, with its sizes and seeds, and library versions."""
     package = Path(bistil_ds.__file__).parent
     versions = repr([version(name) for name in _PACKAGES])
     return hashlib.sha256((versions + code_hash(package / path for path in SOURCES)).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What the commands train with on the embedded sample where nothing else is given."""
+"""Defaults of the commands when they train on the embedded sample."""
 
 from __future__ import annotations
 

@@ -16,33 +16,40 @@ from bistil_ds.sample.text import write_text
 
 RECIPE = Recipe()
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
-CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # and one more for each language
+CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # the seed of the first language; each next one adds 1
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
 
 
 def sample_mmt(progress: bool = True) -> Path:
-    """A folder with a small XLM-R that knows English, Turkish and Swahili of the sample; trained when not in the cache.
+    """Return a folder with a small XLM-R that knows the sample's languages; train it when it is not in the cache.
 
-    `AutoModelForMaskedLM` and `AutoTokenizer` load it. `accuracy.json` there: masked-token accuracy on held-out
-    sentences of each language, beside that of the most frequent token as a guess.
+    The languages are English, Turkish and Swahili. `AutoModelForMaskedLM` and `AutoTokenizer` load the folder. Its
+    `accuracy.json` holds the masked-token accuracy on held-out sentences of each language, beside that of always
+    guessing the most frequent token.
     """
     return cached("mmt", lambda folder: _make_mmt(folder, progress))
 
 
 def sample_corpora() -> dict[str, Path]:
-    """en.txt, tr.txt and sw.txt for phase 1: drawn apart from the model's text and from each other, so not parallel."""
+    """Return the paths of en.txt, tr.txt and sw.txt for phase 1, by language.
+
+    They are drawn apart from the model's text and from each other, so they are not parallel.
+    """
     folder = cached("corpora", _make_corpora)
     return {language: folder / f"{language}.txt" for language in LANGUAGES}
 
 
 def held_out_sentences() -> dict[str, list[str]]:
-    """Language → sentences that no part of the sample trains on, line n of each meaning the same."""
+    """Return language → sentences that no part of the sample trains on.
+
+    Sentence n of each language means the same.
+    """
     parallel = list(sentences(HELD_OUT_SENTENCES, HELD_OUT_SEED))
     return {language: [each[language].text for each in parallel] for language in LANGUAGES}
 
 
 def held_out_accuracy(model_folder: str | Path) -> dict[str, dict[str, float]]:
-    """Language → `masked_accuracy` of a saved model on sentences that no part of the sample trains on."""
+    """Return language → `masked_accuracy` of a saved model on sentences that no part of the sample trains on."""
     model = AutoModelForMaskedLM.from_pretrained(model_folder)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     return {language: masked_accuracy(model, tokenizer, lines) for language, lines in held_out_sentences().items()}

@@ -15,9 +15,10 @@ ENDINGS = {"pos": "conllu", "dp": "conllu", "ner": "iob2", "mlm": "txt"}
 
 
 def sample_task_file(task: str, language: str, split: str) -> Path:
-    """The file of a task (pos, dp, ner, mlm), language (en, tr, sw) and split (train, dev, test), from the cache.
+    """Return the file of a task (pos, dp, ner, mlm), language (en, tr, sw) and split (train, dev, test).
 
-    Within a split the languages are parallel. Sentences are drawn apart from those of the sample's corpora and model.
+    The file is made when it is not in the cache. Within a split the languages are parallel. Sentences are drawn apart
+    from those of the sample's corpora and model.
 
     Raises:
         InputError: the sample has no such file.

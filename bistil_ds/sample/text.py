@@ -10,7 +10,7 @@ from bistil_ds.sample.grammar.generation import LANGUAGES
 
 
 def write_text(folder: str | Path, sentences: int = 10_000, seed: int = 0) -> dict[str, Path]:
-    """Writes parallel en.txt, tr.txt and sw.txt (line n says the same in each) and returns their paths."""
+    """Write parallel en.txt, tr.txt and sw.txt (line n says the same in each) and return their paths."""
     paths = {language: Path(folder) / f"{language}.txt" for language in LANGUAGES}
     Path(folder).mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

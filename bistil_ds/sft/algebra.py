@@ -1,4 +1,4 @@
-"""Adding and subtracting SFTs (LT-SFT: base + language + task), and taking the difference of two models."""
+"""Add and subtract SFTs (LT-SFT: base + language + task), and take the difference of two models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Weights = nn.Module | Mapping[str, Tensor]
 def add_sparse(
     names: tuple[str, str], one: Mapping[str, SparseDiff], other: Mapping[str, SparseDiff], sign: int
 ) -> dict[str, SparseDiff]:
-    """one + sign·other on the union of their entries, in fp32 at least.
+    """Return one + sign·other on the union of their entries, in fp32 at least.
 
     Raises:
         InputError: a parameter has two shapes.
@@ -43,12 +43,15 @@ def _sum(one: SparseDiff, other: SparseDiff, sign: int) -> SparseDiff:
     dtype = torch.promote_types(torch.promote_types(one.values_K.dtype, other.values_K.dtype), torch.float32)
     values_K = torch.zeros(len(indices_K), dtype=dtype)
     for diff, where, factor in ((one, place[: len(one.indices_K)], 1), (other, place[len(one.indices_K) :], sign)):
-        values_K[where] += diff.values_K.to(dtype) * factor  # one SFT's indices are distinct
+        values_K[where] += diff.values_K.to(dtype) * factor  # += is safe: one SFT's indices are distinct
     return SparseDiff(one.shape, indices_K, values_K)
 
 
 def _same_parameter(name: str, known: Collection[str]) -> str:
-    """`name` as `known` spells it: `encoder.x` and `bert.encoder.x` are one parameter (see `ParameterNames`)."""
+    """Return `name` as `known` spells it, or as it is where `known` lacks it.
+
+    `encoder.x` and `bert.encoder.x` are one parameter (see `ParameterNames`).
+    """
     if name in known:
         return name
     shorter = name.partition(".")[2]
@@ -57,10 +60,10 @@ def _same_parameter(name: str, known: Collection[str]) -> str:
 
 
 def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The whole tensors (heads) of both.
+    """Return the whole tensors (heads) of both.
 
     Raises:
-        InputError: both have one, and not the same.
+        InputError: both have a tensor of one name, with different values.
     """
     for name in one.keys() & other.keys():
         if not _equal(one[name], other[name]):
@@ -69,7 +72,7 @@ def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[
 
 
 def check_apart(sft: str, dense: Collection[str], other: str, sparse: Collection[str]) -> None:
-    """InputError where one SFT replaces as a whole what the other changes entries of."""
+    """Raise InputError where one SFT replaces a parameter as a whole and the other changes entries of it."""
     for name in sparse:
         if _same_parameter(name, dense) in dense:
             raise InputError(
@@ -78,10 +81,10 @@ def check_apart(sft: str, dense: Collection[str], other: str, sparse: Collection
 
 
 def subtract_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The whole tensors of `one` that `other` did not bring.
+    """Return the whole tensors of `one` that `other` does not have.
 
     Raises:
-        InputError: both have one, and not the same.
+        InputError: both have a tensor of one name, with different values.
     """
     return {name: tensor for name, tensor in add_dense(names, one, other).items() if name in one and name not in other}
 
@@ -89,7 +92,7 @@ def subtract_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Map
 def difference(
     before: Weights, after: Weights, indices: Mapping[str, Tensor] | None, heads: Collection[str]
 ) -> tuple[dict[str, SparseDiff], dict[str, Tensor]]:
-    """See `SparseFineTuning.between`."""
+    """Return the sparse and the dense difference of two models; see `SparseFineTuning.between`."""
     old, new = _named(before), _named(after)
     sparse, dense = {}, {}
     for name, tensor in new.items():
@@ -112,7 +115,7 @@ def difference(
 
 
 def _named(weights: Weights) -> dict[str, Tensor]:
-    """Name → tensor on the CPU, tied parameters of a model once."""
+    """Return name → tensor on the CPU, with tied parameters of a model once."""
     pairs = saved_parameters(weights).items() if isinstance(weights, nn.Module) else weights.items()
     return {name: tensor.detach().cpu() for name, tensor in pairs}
 

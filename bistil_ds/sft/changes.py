@@ -1,4 +1,4 @@
-"""What an SFT changes in one model: its entries matched to that model's parameters."""
+"""The changes that an SFT makes to one model: its entries matched to that model's parameters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bistil_ds.models.parameters import ParameterNames, unwrap
 
 @dataclass(frozen=True)
 class SparseDiff:
-    """What is added to one parameter.
+    """Values that are added to entries of one parameter.
 
     Attributes:
-        shape: of the parameter.
+        shape: the shape of the parameter.
         indices_K: sorted, distinct, flat row-major; int32 where the parameter's size allows, else int64.
-        values_K: floating, as stored.
+        values_K: floating-point values, in the dtype in which they were stored.
     """
 
     shape: tuple[int, ...]
@@ -44,7 +44,10 @@ class SparseDiff:
 
 @dataclass(frozen=True)
 class Change:
-    """One parameter of one model that an SFT changes: adds at `indices_K`, or (None) replaces as a whole."""
+    """Change that an SFT makes to one parameter of one model.
+
+    `values` are added at `indices_K`; where `indices_K` is None, they replace the parameter as a whole.
+    """
 
     name: str
     parameter: nn.Parameter
@@ -52,7 +55,7 @@ class Change:
     values: torch.Tensor
 
     def put(self) -> torch.Tensor:
-        """Write the change into its parameter, the sum taken in fp32; returns the values that were there."""
+        """Write the change into its parameter, the sum taken in fp32, and return the values that were there before."""
         flat = self.parameter.data.view(-1)
         if self.indices_K is None:
             old = flat.clone()
@@ -64,7 +67,7 @@ class Change:
         return old
 
     def put_back(self, old: torch.Tensor) -> None:
-        """Write back what `put` returned, also where the model has moved or changed its dtype since."""
+        """Write back what `put` returned, even if the model has moved or changed its dtype since."""
         flat = self.parameter.data.view(-1)
         where = slice(None) if self.indices_K is None else self.indices_K.to(flat.device)
         flat[where] = old.to(flat)
@@ -73,7 +76,7 @@ class Change:
 def find_changes(
     sft_name: str, sparse: dict[str, SparseDiff], dense: dict[str, torch.Tensor], model: nn.Module
 ) -> list[Change]:
-    """Each parameter of `model` that the SFT changes, tied ones once. See `SparseFineTuning.changes`."""
+    """Return the change of each parameter that the SFT changes, tied ones once; see `SparseFineTuning.changes`."""
     names = ParameterNames(model)
     found: dict[int, Change] = {}
     wanted = [(n, d.shape, d.indices_K, d.values_K) for n, d in sparse.items()]

@@ -30,10 +30,10 @@ from bistil_ds.sft.stack import Layer, put_on, replace, tokens_on
 
 @dataclass(eq=False)
 class SparseFineTuning:
-    """Sparse differences for a base model, dense tensors for what it lacks (heads), and what it was made for.
+    """Sparse fine-tuning: differences for a base model, whole tensors for heads that it lacks, and metadata.
 
     Attributes:
-        name: how messages call it; the folder or hub id it was loaded from.
+        name: what messages call it: the folder or hub id from which it was loaded.
         sparse: parameter name → `SparseDiff`.
         dense: parameter name → the whole tensor, which replaces the model's.
         metadata: JSON; the keys of `SftMetadata` where known.
@@ -50,7 +50,8 @@ class SparseFineTuning:
         """Read our format or the published one, whichever is there; no code in the file is ever run.
 
         Raises:
-            InputError: nothing there, damaged, not an SFT, or with values that are not finite.
+            InputError: there is nothing at `source`, or it is damaged, is not an SFT, or has values that are not
+                finite.
         """
         folder = local_folder(source, "SFT", [TENSORS_FILE, HEADER_FILE, PUBLISHED_FILE])
         name = str(source)
@@ -98,11 +99,13 @@ class SparseFineTuning:
         heads: Collection[str] = (),
         metadata: Mapping[str, Any] | None = None,
     ) -> SparseFineTuning:
-        """What leads from one model to another. Values are fp32 differences, so a sum may be off by one rounding.
+        """Return the SFT that leads from one model to another.
+
+        Its values are fp32 differences, so the sum of start and difference may be off by one rounding.
 
         Args:
             before, after: models (not ZeRO-3 partitions), or name → tensor, where tied weights should stand once.
-            indices: parameter name → sorted flat indices to keep; None: wherever the two differ.
+            indices: parameter name → sorted flat indices to keep; None keeps every index where the two differ.
             heads: names to keep whole; what `before` lacks is kept whole anyway.
 
         Raises:
@@ -111,18 +114,20 @@ class SparseFineTuning:
         return cls(name, *difference(before, after, indices, heads), dict(metadata or {}))
 
     def add(self, other: SparseFineTuning) -> SparseFineTuning:
-        """Both at once (LT-SFT: base + language + task), entries summed in fp32; also written `self + other`.
+        """Return the SFT that makes both changes (LT-SFT: base + language + task); also written `self + other`.
 
-        Applying the sum rounds once where applying one after the other rounds twice.
+        Entries are summed in fp32. Applying the sum rounds once, while applying one SFT after the other rounds twice.
 
         Raises:
-            InputError: for two base models or tasks, in two shapes, each with a head of its own, or where one replaces
-                as a whole what the other changes entries of.
+            InputError: the two were made for different base models or tasks, disagree on a shape or on a head, or one
+                replaces a parameter as a whole and the other changes entries of it.
         """
         return self._combine(other, "+")
 
     def subtract(self, other: SparseFineTuning) -> SparseFineTuning:
-        """This without `other`, whose heads go too and with them task and labels; also written `self - other`.
+        """Return this SFT without `other`; also written `self - other`.
+
+        The heads of `other` are dropped too, and with them the task and its labels.
 
         Raises:
             InputError: as for `add`.
@@ -143,16 +148,19 @@ class SparseFineTuning:
         return SparseFineTuning(f"{self.name} {sign} {other.name}", sparse, dense, metadata)
 
     def check_task(self, task: str) -> None:
-        """InputError when this SFT was made for another task; one without a task, or a language SFT, goes with any."""
+        """Raise InputError when this SFT was made for another task.
+
+        An SFT without a task goes with any task, and so does a language SFT.
+        """
         check_task(self.name, self.metadata, task)
 
     def check_base(self, source: str | Path) -> None:
-        """InputError, naming both, when this SFT was made for other weights than those of `source`.
+        """Raise InputError, naming both, when this SFT was made for other weights than those of `source`.
 
         An SFT that does not know its base passes.
 
         Args:
-            source: folder or hub id of the untrimmed model; it is read once, whole.
+            source: folder or hub id of the untrimmed model; all its weights are read once.
         """
         wanted_hash = self.metadata.get("base_hash")
         if wanted_hash and (found_hash := hash_weights(local_folder(source, "model", WEIGHT_FILES))) != wanted_hash:
@@ -163,10 +171,13 @@ class SparseFineTuning:
             )
 
     def changes(self, model: nn.Module) -> list[Change]:
-        """Each parameter of `model` that this SFT changes, tied ones once; dense tensors it lacks are left out.
+        """Return the change of each parameter of `model` that this SFT changes, tied ones once.
+
+        Dense tensors that the model lacks are left out.
 
         Raises:
-            InputError: a difference for a parameter the model does not have, or has in another shape.
+            InputError: the model lacks a parameter that has a difference, has it in another shape, or ties two
+                parameters that the SFT changes differently.
         """
         return find_changes(self.name, self.sparse, self.dense, model)
 
@@ -178,7 +189,8 @@ class SparseFineTuning:
             check_base: where the model came from; see `check_base`.
 
         Raises:
-            InputError: made for another model. RuntimeError: already applied, or partitioned parameters.
+            InputError: the SFT was made for another model.
+            RuntimeError: it is already applied, or a parameter is partitioned.
         """
         if check_base is not None:
             self.check_base(check_base)
@@ -187,7 +199,7 @@ class SparseFineTuning:
     def revert(self, model: nn.Module) -> None:
         """Take the SFT off again: every bit is as if it had never been applied, whatever was applied since.
 
-        Entries that were trained while it was on go back to their values before.
+        Entries that were trained while it was on return to the values that they had before it.
 
         Raises:
             RuntimeError: it is not applied.
@@ -198,7 +210,8 @@ class SparseFineTuning:
         """Put `other` in this SFT's place: every bit is as if `other` had been applied instead.
 
         Raises:
-            InputError: `other` was made for another model. RuntimeError: this is not applied, or `other` already is.
+            InputError: `other` was made for another model.
+            RuntimeError: this SFT is not applied, or `other` already is.
         """
         self._replace(model, [other._layer(model)])
 
@@ -216,7 +229,7 @@ class SparseFineTuning:
         replace(model, self._token, new)
 
     def restrict(self, kept_ids: np.ndarray, base_vocab_size: int) -> SparseFineTuning:
-        """The same SFT for a model trimmed to `kept_ids`: entries of rows that went are dropped.
+        """Return the same SFT for a model trimmed to `kept_ids`; entries of rows that trimming dropped are left out.
 
         Args:
             kept_ids: int64 [kept], sorted old ids; new id n is old id `kept_ids[n]`.

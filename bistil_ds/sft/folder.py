@@ -1,4 +1,4 @@
-"""Our SFT folder: `sft.safetensors` (the tensors) beside `sft.json` (shapes and what the SFT was made for)."""
+"""Our SFT folder: `sft.safetensors` (the tensors) beside `sft.json` (shapes and metadata)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Sparse = tuple[tuple[int, ...], torch.Tensor, torch.Tensor]
 def write_folder(
     folder: str | Path, sparse: dict[str, Sparse], dense: dict[str, torch.Tensor], metadata: dict[str, Any]
 ) -> None:
-    """Write both files; the header comes last and carries the other's hash, so half a save never loads.
+    """Write both files. The header comes last and carries the hash of the other, so half a save never loads.
 
     Args:
         sparse: name → (shape, sorted row-major flat indices int32 or int64 [K], values [K]).
@@ -32,7 +32,7 @@ def write_folder(
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    # Cloned: tied heads share memory, which safetensors does not write.
+    # Tensors are cloned, because tied heads share memory and safetensors does not write shared tensors.
     tensors = {f"dense/{name}": tensor.contiguous().clone() for name, tensor in dense.items()}
     for name, (_, indices, values) in sparse.items():
         tensors |= {f"indices/{name}": indices.contiguous(), f"values/{name}": values.contiguous()}
@@ -51,10 +51,10 @@ def write_folder(
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor], dict[str, Any]]:
-    """What `write_folder` wrote.
+    """Read what `write_folder` wrote.
 
     Raises:
-        InputError: a file is missing, damaged, or the two do not belong together.
+        InputError: a file is missing or damaged, or the two do not belong together.
     """
     path = folder / TENSORS_FILE
     try:

@@ -1,4 +1,4 @@
-"""What an SFT says about itself in the JSON header: the keys, their types, and how two headers become one."""
+"""The metadata in an SFT's JSON header: its keys, their types, and how two headers are merged."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bistil_ds.errors import InputError
 
 
 class SftMetadata(TypedDict, total=False):
-    """Every key is optional: published files carry none. Other keys are kept as they are.
+    """Known keys of an SFT's header. All are optional, because published files carry none; other keys are kept.
 
     Attributes:
-        base_model: folder or hub id of the model the differences are for.
+        base_model: folder or hub id of the model that the differences are for.
         base_hash: `hash_weights` of that model's folder.
         task: what it was trained on (`mlm`: a language SFT, which goes with any task).
         labels: the classes of the task head, in the order of its outputs.
@@ -47,7 +47,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check_metadata(name: str, metadata: Mapping[str, Any]) -> None:
-    """InputError for a known key whose value is of another type; None stands for unknown."""
+    """Raise InputError for a known key with a value of another type; None stands for unknown."""
     for key, types in _TYPES.items():
         value = metadata.get(key)
         strings = not isinstance(value, list) or all(isinstance(item, str) for item in value)
@@ -57,21 +57,21 @@ def check_metadata(name: str, metadata: Mapping[str, Any]) -> None:
 
 
 def check_task(name: str, metadata: Mapping[str, Any], task: str) -> None:
-    """InputError when the SFT was made for another task than `task`; a language SFT goes with any."""
+    """Raise InputError when the SFT was made for another task than `task`; a language SFT goes with any."""
     made_for = metadata.get("task")
     if made_for not in (None, LANGUAGE_TASK, task):
         raise InputError(f"SFT {name} was made for {made_for}, asked for {task}: give the SFT of the task you want")
 
 
 def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The header of the sum of two SFTs.
+    """Return the header of the sum of two SFTs.
 
-    The base must be the same where both know theirs; languages add up; the task, its labels and length come from the
-    one that is no language SFT; differing licences become one SPDX expression. `density` is gone: it described one
-    training.
+    The base must be the same where both know theirs. Languages add up. The task, its labels and its length come from
+    the one that is no language SFT. Differing licences become one SPDX expression. `density` is dropped, because it
+    described one training.
 
     Raises:
-        InputError: made for two base models, or for two tasks.
+        InputError: the two were made for different base models or tasks.
     """
     hashes = [meta.get("base_hash") for meta in (one, other)]
     if all(hashes) and hashes[0] != hashes[1]:
@@ -100,6 +100,9 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
 
 
 def without_density(metadata: Mapping[str, Any], *, keep_task: bool) -> dict[str, Any]:
-    """The header of an SFT that something was taken out of, perhaps its task head."""
+    """Return the header of an SFT from which another was subtracted.
+
+    Without `keep_task` the task, its labels and its length are dropped too.
+    """
     gone = {"density"} if keep_task else {"density", *_TASK_KEYS}
     return {key: value for key, value in metadata.items() if key not in gone}

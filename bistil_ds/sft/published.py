@@ -1,4 +1,4 @@
-"""`pytorch_diff.bin`, the file of the published LT-SFT code: written, and read without running what it may contain."""
+"""Write `pytorch_diff.bin`, the file of the published LT-SFT code, and read it without running code from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RowMajor = tuple[tuple[int, ...], np.ndarray, torch.Tensor]
 
 
 def write_published(file: Path, diffs: Mapping[str, RowMajor], dense: Mapping[str, torch.Tensor]) -> None:
-    """Write what `read_published` gives back. The file holds tensors and plain numbers only.
+    """Write the file that `read_published` reads. It holds tensors and plain numbers only.
 
     Args:
         diffs: name → (shape, sorted row-major flat indices int [K], values [K]).
@@ -43,7 +43,7 @@ def _column_major(shape: tuple[int, ...], flat_K: np.ndarray, values_K: torch.Te
 
 
 class _IntegerType:
-    """Stands in for `numpy.dtype` while unpickling: integers only."""
+    """Stand-in for `numpy.dtype` while unpickling, for integers only."""
 
     def __init__(self, code: str, *_: object) -> None:
         if code not in {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}:
@@ -55,7 +55,7 @@ class _IntegerType:
 
 
 def _integer(kind: _IntegerType, data: bytes | str) -> int:
-    """Stands in for numpy's scalar constructor while unpickling."""
+    """Stand in for numpy's scalar constructor while unpickling."""
     raw = data.encode("latin1") if isinstance(data, str) else data
     return int(np.frombuffer(raw, dtype=kind.order + kind.code)[0])
 
@@ -69,7 +69,7 @@ _ALLOWED: list[Any] = [
 
 
 def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Tensor]]:
-    """The sparse differences and the dense tensors of a published SFT.
+    """Read the sparse differences and the dense tensors of a published SFT.
 
     Returns:
         name → (shape, sorted row-major flat indices int64 [K], values [K]), and name → dense tensor.
@@ -80,7 +80,7 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a hostile or damaged file provokes
+    except Exception as error:  # a hostile or damaged file can provoke any error
         reason = next((line.strip() for line in str(error).splitlines() if "nsupported" in line), type(error).__name__)
         raise InputError(f"{file} is refused: damaged, or a pickle that holds more than tensors ({reason})") from error
     if not isinstance(content, dict) or not isinstance(content.get("diffs"), dict):

@@ -1,4 +1,7 @@
-"""The SFTs a model carries, first to last, with what each replaced; so that any of them comes off with exact bits."""
+"""The stack of SFTs that a model carries, with the values that each of them replaced.
+
+With those values, any SFT comes off with exact bits.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,21 @@ Layer = tuple[str, list[Change]]  # an SFT's token, and what it changes
 
 
 def tokens_on(model: nn.Module) -> list[str]:
-    """The tokens of the SFTs on this model."""
+    """Return the tokens of the SFTs on this model, first to last."""
     return [token for token, _ in _stack(model)]
 
 
 def put_on(model: nn.Module, layer: Layer) -> None:
-    """Apply one more."""
+    """Apply one more SFT on top of the others."""
     token, changes = layer
     _stack(model).append((token, [(change, change.put()) for change in changes]))
 
 
 def replace(model: nn.Module, token: str, new: Sequence[Layer]) -> None:
-    """Off with what came after `token`, off with it, then `new` and the later ones on again in their order."""
+    """Put the SFTs `new` in the place of the one with `token`.
+
+    The SFTs above it are taken off first and applied again afterwards, in their order.
+    """
     stack = _stack(model)
     place = tokens_on(model).index(token)
     later = [(each, [change for change, _ in puts]) for each, puts in stack[place + 1 :]]
@@ -38,7 +44,7 @@ def replace(model: nn.Module, token: str, new: Sequence[Layer]) -> None:
 
 
 def _stack(model: nn.Module) -> list[tuple[str, list[tuple[Change, torch.Tensor]]]]:
-    """Kept on the model, so that copies of it have their own."""
+    """Return the model's stack, which lies on the model itself, so that copies of the model have their own."""
     owner = unwrap(model)
     if not hasattr(owner, "_applied_sfts"):
         owner._applied_sfts = []  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""θ0, the weights sparse training starts from: read from their folder, one tensor at a time, beside a model's."""
+"""Read θ0, the weights that sparse training starts from, one tensor at a time from their folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from bistil_ds.models.weight_files import WeightFolder
 
 
 class BaseWeights:
-    """The base model's folder, asked by the parameters of a model that was loaded from it."""
+    """The base model's folder, looked up by the parameters of a model that was loaded from it."""
 
     def __init__(self, model: nn.Module, folder: str | Path) -> None:
         self._names, self._weights = ParameterNames(model), WeightFolder(folder)
 
     def of(self, name: str, parameter: nn.Parameter) -> Tensor:
-        """The flat stored weight of `parameter`, called `name`; an InputError where the folder has none that fits."""
+        """Return the flat stored weight of `parameter`, which is called `name`.
+
+        Raises:
+            InputError: the folder has no weight that fits.
+        """
         stored = next((n for n in self._names.names_of(parameter) if n in self._weights), None)
         if stored is None:
             raise InputError(f"{self._weights.folder} has no weight {name}: give the folder the model is loaded from")
@@ -33,7 +37,10 @@ class BaseWeights:
         return weight.reshape(-1)
 
     def check(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """InputError unless these parameters hold the folder's weights, rounded to their dtype, on this rank."""
+        """Raise InputError unless these parameters equal the folder's weights, rounded to their dtype.
+
+        Only what this rank holds of them is compared.
+        """
         for name, parameter in parameters.items():
             stored = self.of(name, parameter)
             for part, first in parts(parameter):

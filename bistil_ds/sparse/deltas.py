@@ -3,14 +3,15 @@
 So gradients, their reduction between ranks, clipping and optimizer state are K-sized at every ZeRO stage. DeepSpeed
 knows nothing of a mask: it sees a model with few, small trainable parameters.
 
-Why torch's AdamW and not `SparseAdamW`, with DeepSpeed and without: `SparseAdamW` steps a whole delta together with its
-weight. DeepSpeed steps flat fp32 partitions in which a delta may be cut in two and knows no weight; and the head, which
-trains densely, has to be in the same optimizer. One optimizer everywhere is one schedule and one kind of state.
+The optimizer is torch's AdamW and not `SparseAdamW`, with DeepSpeed and without. `SparseAdamW` steps a whole delta
+together with its weight. DeepSpeed steps flat fp32 partitions, in which a delta may be cut in two and which know no
+weight. The head, which trains densely, has to be in the same optimizer as well. One optimizer everywhere means one
+schedule and one kind of state.
 
-Why weights are written after the step: no optimizer then needs to know of them. At ZeRO-3 each rank writes into its own
-partition, not into the gathered weight in the forward pass: that copy is dropped after its module and gathered again in
-backward, in recomputation, in each micro-step and in validation, and would be written each time. Written once a step,
-the partition is right for all that gathers or reads it; only the K values are gathered for that.
+Weights are written after the step, so that no optimizer needs to know of them. At ZeRO-3 each rank writes into its own
+partition and not into the gathered weight in the forward pass. That copy is dropped after its module and gathered again
+in backward, in recomputation, in each micro-step and in validation, and would be written each time. A partition that is
+written once a step is right for everything that gathers or reads it; only the K values are gathered for that.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class SparseDeltas:
     """The deltas of one model, by the name of the weight they belong to.
 
     Attributes:
-        deltas: name → weight, indices [K] ascending, start [K] and delta [K], a parameter of the weight's module (of
-            each module, where the weight is tied: its gradients add there).
-        metadata: goes into every SFT made of these deltas.
+        deltas: name → weight, indices [K] ascending, start [K] and delta [K]. The delta is a parameter of the weight's
+            module. Where the weight is tied, it is one of each of its modules, and its gradients add.
+        metadata: the metadata of every SFT made of these deltas.
     """
 
     def __init__(self, model: nn.Module, deltas: dict[str, SparseDelta], metadata: Mapping[str, Any]) -> None:
@@ -48,10 +49,10 @@ class SparseDeltas:
 
     @torch.no_grad()
     def write(self) -> None:
-        """Make every weight hold start + delta: after a step of any optimizer, and after a checkpoint is loaded.
+        """Make every weight hold start + delta.
 
-        Every rank takes part. At ZeRO-3 this rank's share of each weight is written, and a gathered copy where one
-        stays.
+        Call it after a step of any optimizer and after a checkpoint is loaded. Every rank takes part. At ZeRO-3 it
+        writes this rank's share of each weight, and the gathered copy where there is one.
         """
         for delta in self.deltas.values():
             delta.indices_K = delta.indices_K.to(delta.weight.device)
@@ -68,12 +69,15 @@ class SparseDeltas:
             write_deltas(whole)
 
     def head(self) -> dict[str, nn.Parameter]:
-        """The parameters that train densely: all that train but the deltas."""
+        """Return the parameters that train densely: all trainable ones except the deltas."""
         ours = {id(delta.delta_K) for delta in self.deltas.values()}
         return {n: p for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in ours}
 
     def fine_tuning(self, name: str = "sparse fine-tuning") -> SparseFineTuning:
-        """The deltas and the head in fp32 on the CPU (from the masters, if training is bf16). Every rank takes part."""
+        """Return the deltas and the head as an SFT in fp32 on the CPU. Every rank takes part.
+
+        The values come from the fp32 masters where training is bf16.
+        """
         sparse = {
             n: SparseDiff(full_shape(d.weight), d.indices_K.cpu().clone(), full_fp32(d.delta_K))
             for n, d in self.deltas.items()
@@ -83,12 +87,12 @@ class SparseDeltas:
 
     @torch.no_grad()
     def load(self, fine_tuning: SparseFineTuning) -> None:
-        """Take over the values of an SFT whose entries are all among these, and its head; other deltas become 0.
+        """Load the values and the head of an SFT whose entries are all among these; other deltas become 0.
 
-        Not for deltas that an engine partitions already.
+        Do not call it after an engine has partitioned the deltas.
 
         Raises:
-            InputError: an SFT with other entries, or for another base.
+            InputError: the SFT has other entries, or was made for another base.
         """
         check_base(fine_tuning, self.metadata)
         if unknown := sorted(set(fine_tuning.sparse) - set(self.deltas)):
@@ -106,7 +110,11 @@ class SparseDeltas:
 
 
 def load_dense(model: nn.Module, dense: Mapping[str, Tensor]) -> None:
-    """Write whole tensors (heads) into a model, partitioned or not; an InputError where one does not fit."""
+    """Write whole tensors (heads) into a model, partitioned or not.
+
+    Raises:
+        InputError: a tensor does not fit the model.
+    """
     names = ParameterNames(model)
     for name, tensor in dense.items():
         parameter = names.find(name)
@@ -116,7 +124,7 @@ def load_dense(model: nn.Module, dense: Mapping[str, Tensor]) -> None:
 
 
 def check_base(fine_tuning: SparseFineTuning, metadata: Mapping[str, Any]) -> None:
-    """InputError when both say which base they are for, and it is not the same."""
+    """Raise InputError when both say which base they are for and the bases differ."""
     theirs, ours = fine_tuning.metadata, metadata
     if theirs.get("base_hash") and ours.get("base_hash") and theirs["base_hash"] != ours["base_hash"]:
         bases = [f"{of.get('base_model', 'a model')} (weights {of['base_hash'][:12]})" for of in (theirs, ours)]
@@ -126,16 +134,16 @@ def check_base(fine_tuning: SparseFineTuning, metadata: Mapping[str, Any]) -> No
 def attach(
     model: nn.Module, selection: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
 ) -> SparseDeltas:
-    """Freeze the base model and give each selected weight a delta of zeros. Before the model is wrapped or partitioned
-    further; where ZeRO-3 partitioned it on loading, every rank takes part.
+    """Freeze the base model and give each selected weight a delta of zeros.
 
-    What lies outside the base model keeps training, or stays frozen, as it is.
+    Call it before the model is wrapped or partitioned further. Where ZeRO-3 partitioned the model on loading, every
+    rank takes part. Parameters outside the base model keep training, or stay frozen, as they were.
 
     Args:
         selection: name (see `maskable_parameters`) → flat row-major indices [K], ascending.
 
     Raises:
-        InputError: a name that is not maskable, or a module whose use of its weights is not known.
+        InputError: a name is not maskable, or it is not known how a module uses its weights.
     """
     maskable = maskable_parameters(model)
     if unknown := sorted(set(selection) - set(maskable)):
@@ -152,7 +160,7 @@ def attach(
         parameter = maskable[name]
         with gathered([parameter]):
             delta = SparseDelta.of(parameter, indices_K.to(parameter.device))
-        if is_partitioned(parameter):  # in bf16 training already rounded; DeepSpeed wants one dtype, and keeps masters
+        if is_partitioned(parameter):  # bf16 where training is; DeepSpeed wants one dtype, and keeps fp32 masters
             delta.delta_K.data = delta.delta_K.data.to(parameter.dtype)
         for place in places[parameter]:
             owner, _, kind = place.rpartition(".")
@@ -167,7 +175,7 @@ def attach(
 
 
 def attached_to(model: nn.Module) -> SparseDeltas | None:
-    """The deltas `attach` gave this model, or None."""
+    """Return the deltas that `attach` gave this model, or None."""
     return getattr(unwrap(model), "_sparse_deltas", None)
 
 
@@ -177,8 +185,10 @@ def freeze_base(model: nn.Module) -> None:
 
 
 class WriteDeltas(TrainerCallback):
-    """Writes the weights after every optimizer step, under DeepSpeed and gradient accumulation too, and before the
-    first, when a checkpoint may have been loaded."""
+    """Callback that writes the weights after every optimizer step, also under DeepSpeed and gradient accumulation.
+
+    It writes them before the first step too, because a checkpoint may have been loaded.
+    """
 
     def __init__(self, deltas: SparseDeltas) -> None:
         self.deltas = deltas
@@ -190,7 +200,10 @@ class WriteDeltas(TrainerCallback):
 
 
 def _frozen_may_be_missing(model: nn.Module, incompatible: Any) -> None:
-    """Checkpoints hold what trains; the frozen rest is the base, which was loaded from its own folder."""
+    """Take frozen parameters and buffers off the list of missing keys.
+
+    Checkpoints hold what trains. The frozen rest is the base, which was loaded from its own folder.
+    """
     frozen = {n for n, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
     buffers = {name for name, _ in model.named_buffers()}
     incompatible.missing_keys[:] = [n for n in incompatible.missing_keys if n not in frozen | buffers]

@@ -1,4 +1,4 @@
-"""Which parameters sparse training may choose from: the whole base model but for its layer norms."""
+"""The parameters that sparse training may choose from: the whole base model except its layer norms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bistil_ds.sparse.modules import DELTA
 
 
 def base_model_of(model: nn.Module) -> tuple[str, nn.Module]:
-    """(the prefix of its parameters' names, the base model) of a transformers model with a head, or of a bare one."""
+    """Return (prefix of its parameters' names, base model) of a transformers model with a head, or of a bare one."""
     model = unwrap(model)
     prefix = str(getattr(model, "base_model_prefix", ""))
     base = getattr(model, prefix, None) if prefix else None
@@ -22,9 +22,9 @@ def base_model_of(model: nn.Module) -> tuple[str, nn.Module]:
 
 
 def maskable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name → parameter, in the order of the names; a tied parameter stands once, under its first name there.
+    """Return name → parameter, in the order of the names; a tied parameter stands once, under its first name there.
 
-    Word embeddings and biases are among them, layer norms and everything outside the base model are not.
+    Word embeddings and biases are among them. Layer norms and everything outside the base model are not.
     """
     prefix, base = base_model_of(model)
     found = {
@@ -41,7 +41,7 @@ def maskable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def maskable_count(model: nn.Module | PretrainedConfig) -> int:
-    """Entries that may be chosen; from a configuration alone too, without a model in memory."""
+    """Return how many entries may be chosen; a configuration is enough, without a model in memory."""
     if isinstance(model, PretrainedConfig):
         with torch.device("meta"):
             model = AutoModel.from_config(model)
@@ -49,10 +49,10 @@ def maskable_count(model: nn.Module | PretrainedConfig) -> int:
 
 
 def entries_to_train(density: float, k: int | None, maskable: int) -> int:
-    """K: `k`, or the share `density` of the maskable entries.
+    """Return K: `k` itself, or the share `density` of the maskable entries.
 
     Raises:
-        InputError: a density that is not above 0 and at most 1, or a K that is not among 1 … the maskable count.
+        InputError: the density is not above 0 and at most 1, or K is not among 1 … the maskable count.
     """
     if k is None:
         if not 0 < density <= 1:

@@ -1,4 +1,4 @@
-"""Linear and embedding modules that train K values of a weight: its dense gradient lives in their backward only.
+"""Linear and embedding modules that train K values of a weight; a dense gradient exists only in their backward.
 
 The forward pass reads the weight itself, which holds start + delta already; the delta only receives the gradient.
 B… leading dimensions of the input, N their product, I inputs, O outputs, V rows, D width, K trained values.
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from bistil_ds.errors import InputError
 
-DELTA = "_delta"  # how the name of a parameter ends that holds the trained values of another
+DELTA = "_delta"  # suffix of the name of a parameter that holds the trained values of another
 
 
 class SparseLinear(nn.Linear):
@@ -45,10 +45,10 @@ class SparseEmbedding(nn.Embedding):
 
 
 def sparse_kind(module: nn.Module, place: str) -> type[SparseLinear | SparseEmbedding]:
-    """The sparse kind of `module`, which is at `place` of its model.
+    """Return the sparse class for `module`, which stands at `place` in its model.
 
     Raises:
-        InputError: a module that uses its weights in a way of its own.
+        InputError: the module uses its weights in a way of its own.
     """
     plain = isinstance(module, nn.Embedding) and module.max_norm is None and not module.scale_grad_by_freq
     if type(module) is nn.Linear:
@@ -61,10 +61,10 @@ def sparse_kind(module: nn.Module, place: str) -> type[SparseLinear | SparseEmbe
 
 
 def make_sparse(module: nn.Module, place: str) -> SparseLinear | SparseEmbedding:
-    """Turn `module` (at `place` of its model) into its sparse kind, in place, nothing of it trained yet.
+    """Turn `module`, which stands at `place` in its model, into its sparse class, in place; nothing of it trains yet.
 
     Raises:
-        InputError: as `sparse_kind`.
+        InputError: as for `sparse_kind`.
     """
     if isinstance(module, (SparseLinear, SparseEmbedding)):
         return module
@@ -91,7 +91,7 @@ class _Linear(torch.autograd.Function):
         kind = input.device.type
         if torch.is_autocast_enabled(kind):
             input = input.to(torch.get_autocast_dtype(kind))
-        # The parameter itself is saved, no view of it: at ZeRO-3 it is empty until its module's backward gathers it.
+        # The parameter is saved and not a view of it: at ZeRO-3 it is empty until its module's backward gathers it.
         ctx.save_for_backward(input, weight_OI, weight_indices_K, bias_indices_K)
         bias_O = bias_O.to(input.dtype) if bias_O is not None else None
         return functional.linear(input, weight_OI.to(input.dtype), bias_O)
@@ -125,7 +125,7 @@ class _Embedding(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         ids, indices_K = ctx.saved_tensors
         ids_N, width = ids.reshape(-1), gradient.shape[-1]
-        # Rows of the batch only, never a V×D gradient: each id's sum stands at one of the places it occurs at.
+        # Only rows of the batch are summed, never a V×D gradient. An id's sum stands at one of its places in the batch.
         place_V = ids_N.new_full((ctx.rows,), -1)
         place_V[ids_N] = torch.arange(len(ids_N), device=ids.device)
         sums_ND = torch.zeros(len(ids_N), width, device=gradient.device)

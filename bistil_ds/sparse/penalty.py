@@ -16,10 +16,10 @@ from bistil_ds.sparse.maskable import maskable_parameters
 
 
 def penalise(trainer: Any, weight: float, base_folder: Path) -> None:
-    """Add the penalty's gradient, λ/N · sign(θ − θ0), to each trained entry's; it is no part of the logged loss.
+    """Add the penalty's gradient, λ/N · sign(θ − θ0), to that of each trained entry; the logged loss leaves it out.
 
     Each micro-step adds its share, as its loss does, so that accumulation and averaging over ranks leave it whole.
-    Where there are deltas they are θ − θ0; in the full stage θ0 is kept beside the model.
+    Where there are deltas, they are θ − θ0. In the full stage, θ0 is kept beside the model.
     """
     if not weight:
         return

@@ -1,4 +1,4 @@
-"""Which K entries the sparse stage trains: those that moved most in the full stage, or random ones (the control)."""
+"""Selection of the K entries that the sparse stage trains: those that moved most, or random ones (the control)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ ABOVE_ALL = torch.finfo(torch.float32).max / 2  # a change no training makes, an
 def moved_most(
     model: nn.Module, base_folder: str | Path, k: int, kept: Mapping[str, Tensor] | None = None
 ) -> Selection:
-    """The `k` maskable entries with the largest |θ1 − θ0|, in fp32, those `kept` from earlier rounds first.
+    """Select the `k` maskable entries with the largest |θ1 − θ0|, in fp32; those `kept` from earlier iterations first.
 
-    Ties go to the first parameter name, then to the lowest flat index. θ0 is read from `base_folder`. The answer is the
+    Ties go to the first parameter name, then to the lowest flat index. θ0 is read from `base_folder`. The result is the
     same at any number of ranks and any ZeRO stage; at ZeRO-3 each rank looks at its own share. Every rank takes part.
 
     Raises:
-        InputError: fewer than `k` maskable entries, a folder of other weights, or weights that are not finite.
+        InputError: there are fewer than `k` maskable entries, the folder holds other weights, or weights are not
+            finite.
     """
     parameters = maskable_parameters(model)
     _check(parameters, k)
@@ -69,10 +70,10 @@ def moved_most(
 
 
 def random_entries(model: nn.Module, k: int, seed: int) -> Selection:
-    """`k` maskable entries, every set of them equally likely; the same on every rank.
+    """Draw `k` maskable entries; every set of them is equally likely, and it is the same on every rank.
 
     Raises:
-        InputError: fewer than `k` maskable entries.
+        InputError: there are fewer than `k` maskable entries.
     """
     parameters = maskable_parameters(model)
     _check(parameters, k)
@@ -84,7 +85,10 @@ def random_entries(model: nn.Module, k: int, seed: int) -> Selection:
 
 
 def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
-    """`k` of 0 … size − 1, ascending, in memory for `k`: as many draws as are missing, until none is."""
+    """Draw `k` distinct numbers of 0 … size − 1, in ascending order and in memory for `k`.
+
+    It draws as many as are missing, until none is.
+    """
     if 2 * k > size:
         rest = np.ones(size, bool)
         rest[_draw(size, size - k, draw)] = False
@@ -96,7 +100,7 @@ def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
 
 
 def write_selection(folder: Path, selection: Selection, description: Mapping[str, Any], world_size: int) -> None:
-    """Write and seal the boundary between the stages (`bistil_ds.runs.checkpoints`). On one rank."""
+    """Write and seal the boundary between the stages (`bistil_ds.runs.checkpoints`). Call it on one rank."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(selection, folder / FILE)
     (folder / DESCRIPTION).write_text(json.dumps(dict(description), indent=1) + "\n", encoding="utf-8")
@@ -104,7 +108,11 @@ def write_selection(folder: Path, selection: Selection, description: Mapping[str
 
 
 def read_selection(folder: Path) -> tuple[Selection, dict[str, Any]]:
-    """What `write_selection` wrote; an InputError where it is not whole."""
+    """Read what `write_selection` wrote.
+
+    Raises:
+        InputError: the folder is not whole.
+    """
     if reason := checkpoints.broken(folder):
         raise InputError(reason)
     return load_file(folder / FILE), json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

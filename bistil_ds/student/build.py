@@ -1,4 +1,4 @@
-"""`build_student`: a small masked language model that starts from the teacher's weights."""
+"""Build a small masked language model that starts from the teacher's weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from bistil_ds.student.width import narrow_config, reduce_width
 
 
 class Built(NamedTuple):
-    """A student, the teacher layer (0-based) each of its layers started from, and one fp32 [Dt, Ds] projection for each
-    aligned state (student layers + 1 of them), or None when the widths are equal."""
+    """Result of `build_student`.
+
+    Attributes:
+        student: the new model.
+        layer_map: for each student layer, the 0-based teacher layer that it started from.
+        projections: one fp32 [Dt, Ds] for each aligned state (student layers + 1); None at equal width.
+    """
 
     student: PreTrainedModel
     layer_map: list[int]
@@ -32,18 +37,20 @@ def build_student(
     sample_batches: Iterable[Mapping[str, Tensor]] | None = None,
     progress: bool = True,
 ) -> Built:
-    """A student of the teacher's kind with every k-th of its layers and no dropout (BiStil, section 3.1).
+    """Build a student of the teacher's kind with every k-th of its layers and no dropout (BiStil, section 3.1).
 
     At equal width, embeddings, the chosen layers and the head are exact copies. With a `hidden_reduction_factor` f, the
     hidden, head and intermediate widths are divided by f, the number of heads stays, and every matrix starts from the
     projected teacher, fitted on `sample_batches`. The student is in eval mode, in the teacher's dtype and on its
-    device, and shares no storage with it. Build before any ZeRO-3 configuration exists: partitioned weights are empty.
+    device, and shares no storage with it. Build it before any ZeRO-3 configuration exists, because partitioned weights
+    are empty.
 
     Args:
         teacher: a loaded BERT, RoBERTa or XLM-R masked language model (XLM-R XL/XXL: layers only).
         layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`.
-        layer_map: the teacher layer of each student layer instead of k, 0-based and strictly increasing.
-        sample_batches: dicts with `input_ids` [B, T] and, where there is padding, `attention_mask` [B, T]; for f > 1.
+        layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it replaces k.
+        sample_batches: text to fit on for f > 1, as dicts with `input_ids` [B, T] and, where there is padding,
+            `attention_mask` [B, T].
 
     Raises:
         InputError: the model type, a factor, the layer map or the sample cannot be used.

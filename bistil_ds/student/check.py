@@ -1,4 +1,4 @@
-"""Whether a student that the user brings can be distilled into."""
+"""Check that a student which the user brings can be distilled into."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def check_student(
     layer_map: Sequence[int] | None = None,
     projections: Sequence[Tensor] | None = None,
 ) -> list[int]:
-    """The layer map to distil with: the given one once checked, else every k-th layer, k the ratio of the depths.
+    """Return the layer map to distil with, once the student is known to fit the teacher.
 
     Args:
-        projections: fp32 [Dt, Ds] for each aligned state; needed when the student's width is another.
+        layer_map: checked and returned; by default every k-th teacher layer, where k is the ratio of the depths.
+        projections: fp32 [Dt, Ds] for each aligned state; needed when the student's width is not the teacher's.
 
     Raises:
         InputError: vocabularies, heads, depths, widths or projections do not fit together.

@@ -9,16 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# The prior weighs as much as this many tokens for each input. Measured on a six-layer model, width halved, error of
-# the last state on other text: 0.69, 0.59, 0.55, 0.56 at 0.3, 1, 3, 10 from 16 lines a language; 0.43 at 3 from 120.
+# For each input, the prior weighs as much as this many tokens. On a six-layer model of which the width was halved, the
+# error of the last state on other text was 0.69, 0.59, 0.55 and 0.56 with 0.3, 1, 3 and 10 of them, fitted on 16 lines
+# a language, and 0.43 with 3 of them, fitted on 120 lines.
 PRIOR_TOKENS = 3.0
 BLOCK = 4096  # tokens held in fp64 at a time
 
 
 def ridge(inputs_np: Tensor, targets_nq: Tensor, prior_pq: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight [p, q] and bias [q], fp32, of least squared error on the sample, the weight drawn towards `prior_pq`.
+    """Return the fp32 weight [p, q] and bias [q] of least squared error on the sample, drawn towards `prior_pq`.
 
-    Directions the sample says little about keep the prior, so that a small sample does no harm.
+    Directions of which the sample says little keep the prior, so that a small sample does no harm.
     """
     prior = prior_pq.double()
     input_mean, target_mean = inputs_np.mean(0, dtype=torch.float64), targets_nq.mean(0, dtype=torch.float64)
@@ -36,7 +37,7 @@ def ridge(inputs_np: Tensor, targets_nq: Tensor, prior_pq: Tensor) -> tuple[Tens
 
 
 def fit_norm(inputs_nd: Tensor, targets_nd: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Layer norm weight [d] and bias [d] of least squared error, dimension by dimension."""
+    """Return the layer norm weight [d] and bias [d] of least squared error, fitted dimension by dimension."""
     normed_nd = F.layer_norm(inputs_nd, inputs_nd.shape[-1:], eps=eps)
     normed_mean_d, target_mean_d = normed_nd.mean(0), targets_nd.mean(0)
     centred_nd = normed_nd - normed_mean_d
@@ -45,14 +46,15 @@ def fit_norm(inputs_nd: Tensor, targets_nd: Tensor, eps: float) -> tuple[Tensor,
 
 
 def narrow(left_Hee: Tensor, right_Hee: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Maps a, b, fp32 [H, e, rank], for the sides of products l · r: (l a) · (r b) is as close to l · r as it can be.
+    """Return maps a and b, fp32 [H, e, rank], such that (l a) · (r b) is as close to l · r as that rank allows.
 
-    Closest in mean square over independent vectors l and r whose second moments are given. With the symmetric square
-    roots L and R of the moments, the best product of that rank is the truncated SVD of L R; no root is inverted.
+    They are closest in mean square over independent vectors l and r, whose second moments are `left_Hee` and
+    `right_Hee`. With the symmetric square roots L and R of the moments, the best product of that rank is the truncated
+    SVD of L R. No root is inverted.
     """
     left_root, right_root = _square_root(left_Hee), _square_root(right_Hee)
     u, s, vh = torch.linalg.svd(left_root @ right_root)
-    # A direction without energy adds nothing: the floor only keeps its zero finite.
+    # A direction without energy adds nothing; the floor only keeps 0 · ∞ out of the product.
     scale_H1r = s[:, None, :rank].clamp_min(1e-12 * float(s.max()) + 1e-30).rsqrt()
     left_map_Her = right_root @ vh.mT[..., :rank] * scale_H1r
     right_map_Her = left_root @ u[..., :rank] * scale_H1r
@@ -60,7 +62,7 @@ def narrow(left_Hee: Tensor, right_Hee: Tensor, rank: int) -> tuple[Tensor, Tens
 
 
 def second_moment(values_nHe: Tensor) -> Tensor:
-    """fp64 [H, e, e], the mean outer product of each head's vectors."""
+    """Return fp64 [H, e, e], the mean outer product of each head's vectors."""
     values = values_nHe.double()
     return torch.einsum("nHe,nHf->Hef", values, values) / len(values)
 

@@ -1,4 +1,4 @@
-"""The files of ours beside a student's weights: what it kept of the vocabulary and what it is aligned with.
+"""The files of ours beside a student's weights: kept ids, alignment with the teacher, projections.
 
 None of them is needed to load the student; phase 2 and SFT restriction read them.
 """
@@ -25,7 +25,11 @@ def write_alignment(folder: Path, *, teacher: str, languages: Sequence[str], lay
 
 
 def read_layer_map(folder: Path) -> list[int] | None:
-    """The layer map of a student folder, None for a folder that is not one of ours; an InputError when broken."""
+    """Read the layer map of a student folder; None for a folder that is not one of ours.
+
+    Raises:
+        InputError: the file is broken.
+    """
     path = folder / ALIGNMENT
     if not path.is_file():
         return None
@@ -36,15 +40,17 @@ def read_layer_map(folder: Path) -> list[int] | None:
 
 
 def base_vocab_size(folder: Path) -> int:
-    """Rows the teacher's embeddings had before trimming."""
+    """Return the number of rows that the teacher's embeddings had before trimming."""
     return int(json.loads((folder / KEPT_IDS).read_text(encoding="utf-8"))["base_vocab_size"])
 
 
 def kept_ids_of(student: str, teacher_vocab_size: int) -> Ids | None:
-    """Ids of the teacher's `teacher_vocab_size` tokens that a student kept, ascending int64; None: it is not trimmed.
+    """Return the ids of the teacher's `teacher_vocab_size` tokens that a student kept, as ascending int64.
+
+    None means that the student is not trimmed.
 
     Raises:
-        InputError: it was trimmed from another vocabulary.
+        InputError: the student was trimmed from another vocabulary.
     """
     if not (Path(student) / KEPT_IDS).is_file():
         return None
@@ -58,5 +64,5 @@ def kept_ids_of(student: str, teacher_vocab_size: int) -> Ids | None:
 
 
 def model_bytes(folder: Path) -> int:
-    """Bytes of a model folder's weight files."""
+    """Return the size in bytes of a model folder's weight files."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.name != PROJECTIONS)

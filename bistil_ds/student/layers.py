@@ -17,7 +17,7 @@ from bistil_ds.models.inputs import without_dropout
 
 
 def choose_layers(teacher_layers: int, factor: int = 2, layer_map: Sequence[int] | None = None) -> list[int]:
-    """Teacher layer (0-based) for each student layer: `(i + 1) * factor - 1`, or the given `layer_map` once checked.
+    """Return a 0-based teacher layer for each student layer: `(i + 1) * factor - 1`, or the checked `layer_map`.
 
     Raises:
         InputError: the factor does not divide the number of teacher layers, or the map is empty, not strictly
@@ -42,7 +42,7 @@ def choose_layers(teacher_layers: int, factor: int = 2, layer_map: Sequence[int]
 
 
 def student_config(teacher: PreTrainedModel, num_layers: int) -> PretrainedConfig:
-    """The teacher's configuration with `num_layers` layers and no dropout."""
+    """Return a copy of the teacher's configuration with `num_layers` layers and no dropout."""
     config = copy.deepcopy(teacher.config)
     config.num_hidden_layers = num_layers
     without_dropout(config)
@@ -50,7 +50,7 @@ def student_config(teacher: PreTrainedModel, num_layers: int) -> PretrainedConfi
 
 
 def selected_state(teacher: PreTrainedModel, layer_map: Sequence[int]) -> dict[str, Tensor]:
-    """Copies of the teacher's tensors under the student's names, layer `layer_map[i]` renamed to layer i."""
+    """Copy the teacher's tensors under the student's names; layer `layer_map[i]` becomes layer i."""
     prefix = family_of(teacher).layers
     student_index = {layer: i for i, layer in enumerate(layer_map)}
     layer_name = re.compile(rf"{re.escape(prefix)}\.(\d+)\.(.*)")
@@ -69,12 +69,15 @@ def selected_state(teacher: PreTrainedModel, layer_map: Sequence[int]) -> dict[s
 
 
 def assemble(config: PretrainedConfig, state: dict[str, Tensor], teacher: PreTrainedModel) -> PreTrainedModel:
-    """A model in eval mode that owns the tensors of `state`; nothing is drawn at random, so no generator moves."""
+    """Build a model in eval mode that owns the tensors of `state`.
+
+    Nothing is drawn at random, so no random generator advances.
+    """
     with torch.device("meta"):
         student = AutoModelForMaskedLM.from_config(config, dtype=teacher.dtype)
     student.load_state_dict(state, assign=True)
     student.tie_weights()
-    # Position ids and the like are in no state dict; they do not depend on depth or width.
+    # Buffers such as position ids are in no state dict, and they do not depend on depth or width.
     for name, buffer in teacher.named_buffers():
         module, _, leaf = name.rpartition(".")
         setattr(student.get_submodule(module), leaf, buffer.clone())

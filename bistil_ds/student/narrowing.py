@@ -1,8 +1,8 @@
 """The matrices of a narrower student, each started from the projected teacher and fitted on a sample.
 
-From the embeddings up: each sub-layer of the student is a teacher sub-layer that reads the student's own stream (the
-teacher's input as far as that stream tells it, by ridge regression) and whose output map is moved, again by ridge
-regression, to where the layer norm after it gives the projected teacher state. Nothing is drawn at random.
+The fit goes from the embeddings up. Each sub-layer of the student starts as a sub-layer of the teacher. By ridge
+regression it learns to read the student's own stream in place of the teacher's input. By a second ridge regression its
+output map moves to where the layer norm after it gives the projected teacher state. Nothing is drawn at random.
 
 n real tokens of the sample; t teacher width, s student width; H heads of width e (teacher) and d (student);
 i teacher's and j student's intermediate width; V vocabulary.
@@ -22,13 +22,16 @@ from bistil_ds.models.families import family_of
 from bistil_ds.student.fitting import fit_norm, narrow, ridge, second_moment
 from bistil_ds.student.sampling import Norm, Sample
 
-# Far enough from 0 for the activation to be the identity, in standard deviations of what the MLM head reads.
+# So many standard deviations from 0, the activation of the MLM head is as good as the identity.
 LINEAR_REGIME = 6.0
 
 
 class Narrowing:
-    """The student's tensors by name (`state`), filled in by `embeddings`, then `attention` and `feed_forward` of each
-    layer, then `head`; each takes and returns the student's stream on the sample, fp32 [n, s]."""
+    """Fit of a narrower student's tensors, which it collects by name in `state`.
+
+    Call `embeddings`, then `attention` and `feed_forward` of each layer, then `head`. All but `head` return the
+    student's stream on the sample, fp32 [n, s], which the next call takes.
+    """
 
     def __init__(self, teacher: PreTrainedModel, config: PretrainedConfig, sample: Sample) -> None:
         self.family = family_of(teacher)
@@ -38,7 +41,7 @@ class Narrowing:
         self.state: dict[str, Tensor] = {}
 
     def embeddings(self, projection_ts: Tensor) -> Tensor:
-        """All embedding tables through one map, and their layer norm."""
+        """Map all embedding tables through one matrix and fit their layer norm."""
         name = self.family.embedding_norm
         norm = self.sample.norm(name)
         self.embedding_map_ts = norm.writer(projection_ts)
@@ -47,10 +50,14 @@ class Narrowing:
         return self._norm(name, norm.inputs_nt @ self.embedding_map_ts, norm.outputs_nt @ projection_ts)
 
     def attention(self, layer: int, teacher_layer: int, stream_ns: Tensor, input_nt: Tensor, proj_ts: Tensor) -> Tensor:
-        """Self-attention of student layer `layer`, head by head: scores, and values times outputs, of least error.
+        """Fit the self-attention of student layer `layer`, head by head.
+
+        Queries and keys are narrowed for least error of the scores, values and outputs for least error of their
+        product.
 
         Args:
-            input_nt: the input of the teacher's layer, which reads the space that `proj_ts` takes to the student's.
+            input_nt: the input of the teacher's layer.
+            proj_ts: the projection of the student's state before the layer.
         """
         ours, theirs = self.family.layer(layer), self.family.layer(teacher_layer)
         heads = self.config.num_attention_heads
@@ -64,7 +71,7 @@ class Narrowing:
             maps_se[name], biases_e[name] = read_st @ weight_te, read_bias_t @ weight_te + bias_e
             values_nHe = (stream_ns @ maps_se[name] + biases_e[name]).unflatten(-1, (heads, -1))
             if name != "query":
-                # The mean key adds the same to all scores of a query, and the mean value is a bias: neither counts.
+                # Both means are removed: the mean key adds the same to all scores of a query, the mean value is a bias.
                 values_nHe = values_nHe - values_nHe.mean(0)
             moments_Hee[name] = second_moment(values_nHe)
         output_Het = self._teacher_linear(theirs.attention_output)[0].unflatten(0, (heads, -1))
@@ -91,7 +98,7 @@ class Narrowing:
     def feed_forward(
         self, layer: int, teacher_layer: int, stream_ns: Tensor, read_ts: Tensor, write_ts: Tensor
     ) -> Tensor:
-        """Feed-forward of student layer `layer`: of the teacher's neurons, those whose outputs vary the most.
+        """Fit the feed-forward part of student layer `layer` from the teacher's neurons whose outputs vary the most.
 
         Args:
             read_ts, write_ts: projections of the student's state before and after the layer.
@@ -114,7 +121,7 @@ class Narrowing:
         return self._write((ours.output, ours.norm), norm, neurons_nj, output_it[kept_j], stream_ns, write_ts)
 
     def head(self, stream_ns: Tensor, last_nt: Tensor) -> None:
-        """The masked-LM head, its decoder through the map of the embeddings (it is tied to them in these models).
+        """Fit the masked-LM head; its decoder uses the map of the embeddings, because these models tie the two.
 
         Args:
             last_nt: the teacher's last state.
@@ -130,15 +137,15 @@ class Narrowing:
             norm_bias_t,
             self.config.layer_norm_eps,
         )
-        # The vectors whose products with the student's decoder are closest to the teacher's logits.
+        # `wanted_ns`: the vectors whose products with the student's decoder are closest to the teacher's logits.
         decoder_Vt = self._teacher(f"{family.decoder}.weight")
         gram_tt = sum((block.double().T @ block.double() for block in decoder_Vt.split(8192)), torch.zeros(()))
         map_ts = self.embedding_map_ts.double()
         pull_ts = torch.linalg.solve(map_ts.T @ gram_tt @ map_ts, map_ts.T @ gram_tt).T.float()
         wanted_ns = hidden_nt @ pull_ts
 
-        # No rank of the teacher's neurons fits: nothing linear follows the activation but the decoder. So the neurons
-        # work where the activation is linear, and the norm after them takes the offset out again.
+        # The teacher's neurons cannot be reduced as in the layers, because the only linear map after the activation is
+        # the decoder. So the student's neurons work where the activation is linear, and the norm removes the offset.
         weight_ss, bias_s = ridge(stream_ns, wanted_ns, pull_ts.new_zeros(pull_ts.shape[1], pull_ts.shape[1]))
         fitted_ns = stream_ns @ weight_ss + bias_s
         weight_ss, bias_s = weight_ss / fitted_ns.std(), (bias_s - fitted_ns.mean()) / fitted_ns.std() + LINEAR_REGIME
@@ -157,17 +164,21 @@ class Narrowing:
         stream_ns: Tensor,
         projection_ts: Tensor,
     ) -> Tensor:
-        """The linear map that adds to the stream, drawn towards `prior_pt`, and the layer norm after it, by `names`."""
+        """Fit the linear map that adds to the stream, drawn towards `prior_pt`, and the layer norm after it.
+
+        `names` are those of the map and of the norm. Returns the norm's outputs, fp32 [n, s].
+        """
         writer_ts = norm.writer(projection_ts)
         wanted_ns = norm.inputs_nt @ writer_ts
-        # The stream is given and the norm takes any size, so what is wanted is `wanted / share - stream`, `share` the
-        # part of the stream in what the inputs leave open: one regression for both terms.
+        # The map's output is added to the stream, and the norm accepts any scale. So the target is
+        # `wanted / share - stream`, where `share` is the part of the stream in what the inputs leave open. One
+        # regression serves both terms.
         prior_p2s = torch.cat([prior_pt @ writer_ts, prior_pt.new_zeros(len(prior_pt), stream_ns.shape[1])], 1)
         both_n2s = torch.cat([wanted_ns, stream_ns], 1)
         weight_p2s, bias_2s = ridge(inputs_np, both_n2s, prior_p2s)
         open_wanted_ns, open_stream_ns = (both_n2s - inputs_np @ weight_p2s - bias_2s).chunk(2, 1)
         share = (open_wanted_ns * open_stream_ns).sum() / open_stream_ns.square().sum().clamp_min(1e-12)
-        share = share.clamp_min(0.1)  # a layer that replaces its input must not divide by nothing
+        share = share.clamp_min(0.1)  # else a layer that replaces its input divides by almost 0
         (wanted_weight_ps, stream_weight_ps), (wanted_bias_s, stream_bias_s) = weight_p2s.chunk(2, 1), bias_2s.chunk(2)
         weight_ps, bias_s = wanted_weight_ps / share - stream_weight_ps, wanted_bias_s / share - stream_bias_s
         self._set_linear(names[0], weight_ps, bias_s)
@@ -175,7 +186,7 @@ class Narrowing:
         return self._norm(names[1], sums_ns, norm.outputs_nt @ projection_ts)
 
     def _attend(self, query_ns: Tensor, key_ns: Tensor, value_ns: Tensor) -> Tensor:
-        """Attention within each sequence of the sample."""
+        """Run attention within each sequence of the sample; inputs and result are fp32 [n, s]."""
         heads = self.config.num_attention_heads
         lengths: Sequence[int] = [int(mask_BT.sum()) for mask_BT in self.sample.masks_BT]
         contexts_ns = []
@@ -192,14 +203,14 @@ class Narrowing:
         return self.teacher_state[name].float()
 
     def _teacher_linear(self, name: str) -> tuple[Tensor, Tensor]:
-        """Weight [in, out] and bias [out]."""
+        """Return the fp32 weight [in, out] and bias [out] of the teacher's linear map `name`."""
         return self._teacher(f"{name}.weight").T, self._teacher(f"{name}.bias")
 
     def _set_linear(self, name: str, weight_io: Tensor, bias_o: Tensor) -> None:
         self.state[f"{name}.weight"], self.state[f"{name}.bias"] = weight_io.T.contiguous(), bias_o
 
     def _norm(self, name: str, inputs_ns: Tensor, targets_ns: Tensor) -> Tensor:
-        """Fits the student's layer norm `name`; its outputs."""
+        """Fit the student's layer norm `name` and return its outputs."""
         eps = self.config.layer_norm_eps
         weight_s, bias_s = fit_norm(inputs_ns, targets_ns, eps)
         self.state[f"{name}.weight"], self.state[f"{name}.bias"] = weight_s, bias_s

@@ -19,13 +19,14 @@ FILE = "projections.safetensors"
 
 
 def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
-    """A rank-`width` projection of each state, consecutive ones turned towards each other.
+    """Fit a rank-`width` projection of each state, consecutive ones turned towards each other.
 
     The columns span the leading right singular vectors of the states, found from their Dt x Dt second moment. States
-    are not centred: the comparison has no bias term, and without one this is the subspace of least squared error.
-    A student's residual stream is one space, so each basis is rotated (orthogonal Procrustes), which leaves its
-    subspace as it is, to change the projected states as little as possible from one state to the next. Rotations of
-    all bases together change nothing but how well layer norms fit (measured: a fifth of the error of state 0).
+    are not centred: the comparison has no bias term, and without one this is the subspace of least squared error. A
+    student's residual stream is one space. So each basis is rotated (orthogonal Procrustes) such that the projected
+    states change as little as possible from one state to the next; the rotation leaves its subspace as it is. A
+    rotation of all bases together changes nothing but how well layer norms fit (measured: a fifth of the error of state
+    0).
 
     Args:
         states: fp32 [n, Dt] each, the same n tokens in all.
@@ -50,7 +51,7 @@ def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
 
 
 def _mirror_to_mean(basis_ts: Tensor, state_nt: Tensor) -> Tensor:
-    """The basis mirrored so that the mean over its dimensions is the direction in which the states vary the least.
+    """Mirror the basis so that the mean over its dimensions is the direction in which the states vary the least.
 
     A layer norm of the student gives up that direction.
     """
@@ -63,12 +64,12 @@ def _mirror_to_mean(basis_ts: Tensor, state_nt: Tensor) -> Tensor:
 
 
 def save_projections(folder: str | Path, projections: Sequence[Tensor]) -> None:
-    """Writes fp32 [Dt, Ds] for each aligned state to `projections.safetensors` in `folder`."""
+    """Write fp32 [Dt, Ds] for each aligned state to `projections.safetensors` in `folder`."""
     save_file({f"state_{i:03d}": p.cpu().contiguous() for i, p in enumerate(projections)}, Path(folder) / FILE)
 
 
 def load_projections(folder: str | Path) -> list[Tensor] | None:
-    """What `save_projections` wrote in `folder`, or None when there is no such file.
+    """Read what `save_projections` wrote in `folder`; None when there is no such file.
 
     Raises:
         InputError: the file is not one that `save_projections` wrote.

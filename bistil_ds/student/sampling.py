@@ -1,4 +1,4 @@
-"""What the teacher computes on a sample of text, taken where width reduction needs it: at its layer norms.
+"""What the teacher computes on a sample of text, recorded where width reduction needs it: at its layer norms.
 
 B, T batch and length; n real tokens of the sample, batch by batch, row-major; t teacher width, s student width.
 """
@@ -25,9 +25,10 @@ class Norm(NamedTuple):
     weight_t: Tensor
 
     def writer(self, projection_ts: Tensor) -> Tensor:
-        """[t, s]: takes the inputs to where a layer norm of the student gives the projected outputs.
+        """Return the map [t, s] that takes the inputs to where a student's layer norm gives the projected outputs.
 
-        Up to the size and the mean of a token, which the student's norm sets, and its bias, which it adds.
+        It leaves out the size and the mean of a token, which the student's norm sets, and its bias, which that norm
+        adds.
         """
         scaled_ts = self.weight_t[:, None] * projection_ts
         return scaled_ts - scaled_ts.mean(0)
@@ -42,7 +43,7 @@ class Sample:
         self.masks_BT = masks_BT  # one for each batch; True on real tokens
 
     def norm(self, name: str) -> Norm:
-        """The layer norm of that name."""
+        """Return the teacher's layer norm called `name`, with its inputs and outputs on the sample."""
         module = self.teacher.get_submodule(name)
         assert isinstance(module, nn.LayerNorm)
         inputs_nt, weight_t, bias_t = self.inputs[name], module.weight.detach().float(), module.bias.detach().float()
@@ -53,7 +54,7 @@ class Sample:
 def sample_teacher(
     teacher: PreTrainedModel, batches: Iterable[Mapping[str, Tensor]], norms: Sequence[str], progress: bool
 ) -> Sample:
-    """Runs the teacher's encoder, in eval mode, over `batches` and keeps the inputs of the named layer norms.
+    """Run the teacher's encoder, in eval mode, over `batches` and keep the inputs of the named layer norms.
 
     Args:
         batches: dicts with `input_ids` [B, T] and, where there is padding, `attention_mask` [B, T].

@@ -1,4 +1,4 @@
-"""Width reduction: which widths are possible, and the student's tensors and projections for one (section 3.1)."""
+"""Width reduction (BiStil, section 3.1): which widths are possible, and the student's tensors and projections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bistil_ds.student.sampling import sample_teacher
 
 
 def narrow_config(config: PretrainedConfig, factor: int) -> None:
-    """Divides the hidden and the intermediate width of `config` by `factor`, in place; the heads stay as many.
+    """Divide the hidden and the intermediate width of `config` by `factor`, in place; the number of heads stays.
 
     Raises:
         InputError: `factor` does not divide the head width and the intermediate width.
@@ -43,13 +43,13 @@ def reduce_width(
     batches: Iterable[Mapping[str, Tensor]],
     progress: bool,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Tensors of the student that `config` describes, in the teacher's dtype, and the projection of each aligned state.
+    """Return the tensors of the student that `config` describes, and the projection of each aligned state.
 
-    Time and memory grow with the number n of real tokens in `batches`: 12·n·Dt bytes for each student layer, and one
-    forward pass of the teacher. A few thousand tokens are enough.
+    The tensors have the teacher's dtype. Time and memory grow with the number n of real tokens in `batches`: 12·n·Dt
+    bytes for each student layer, and one forward pass of the teacher. A few thousand tokens are enough.
 
     Raises:
-        InputError: a pre-norm teacher, or no token to fit on.
+        InputError: the teacher is a pre-norm model, or there is no token to fit on.
     """
     family = family_of(teacher)
     if family.pre_norm:

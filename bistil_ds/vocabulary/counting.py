@@ -1,4 +1,4 @@
-"""How often each token occurs in a corpus."""
+"""Count how often each token occurs in a corpus."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def count_tokens(
 ) -> npt.NDArray[np.int64]:
     """Count the tokens of a dataset's "text" column, read batch by batch from its memory map.
 
-    Returns int64 [V], V one more than the largest id; special tokens, the unknown one included, count 0. `name` labels
-    the progress bar. The tokenizer's own threads work on all cores (TOKENIZERS_PARALLELISM=false for one): on 7.9 M
-    characters and two cores that took 1.8 s, two processes through `datasets.map` 4.7 s.
+    Returns int64 [V], where V is one more than the largest id. Special tokens, the unknown one included, count 0.
+    `name` labels the progress bar. The tokenizer's own threads use all cores (TOKENIZERS_PARALLELISM=false: one). On
+    7.9 M characters and two cores they took 1.8 s, while two processes through `datasets.map` took 4.7 s.
     """
-    # A copy, because truncation and padding are state of the tokenizer.
+    # This is a copy, because truncation and padding are state of the tokenizer.
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()

@@ -1,4 +1,4 @@
-"""The rows of a masked language model that belong to a vocabulary: input embeddings, output layer, its bias."""
+"""Trim the vocabulary rows of a masked language model: input embeddings, output layer and the output layer's bias."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
 
 
 def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
-    """Keep the rows `kept_ids` (int64 [V_new], ascending) of everything as long as the vocabulary, in place.
+    """Keep the rows `kept_ids` (int64 [V_new], ascending) of every parameter with one row for each token, in place.
 
-    Tied parameters stay tied, untied ones untied; dtype, device and requires_grad stay. `config.vocab_size` and the
-    special token ids of the config follow (None for one that went). One parameter is copied at a time, so the peak is
-    the model plus one trimmed matrix. InputError when the tokenizer has more ids than the model has rows, or the
-    padding id would change.
+    Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. `config.vocab_size`
+    and the special token ids of the configuration are updated (None for a token that was dropped). One parameter is
+    copied at a time, so peak memory is the model plus one trimmed matrix.
+
+    Raises:
+        InputError: the tokenizer has more ids than the model has rows, or the padding id would change.
     """
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     rows = embeddings.weight.shape[0]
@@ -48,7 +50,7 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
 def _vocabulary_parameters(
     model: PreTrainedModel, embeddings: nn.Module, head: nn.Module | None
 ) -> list[tuple[nn.Module, str]]:
-    """(module, name) of each distinct parameter with a row for each token."""
+    """Return (module, parameter name) for each distinct parameter that has one row for each token."""
     found: list[tuple[nn.Module, str]] = [(embeddings, "weight")]
     if head is not None:
         found += [(head, "weight"), (head, "bias")]
@@ -60,7 +62,7 @@ def _vocabulary_parameters(
 
 
 def _replace(model: nn.Module, old: nn.Parameter, index: torch.Tensor) -> None:
-    """Put the rows `index` of `old` in every place where `old` is, so that what was tied stays tied."""
+    """Replace `old` by its rows `index` wherever it stands in the model, so that tied parameters stay tied."""
     new = nn.Parameter(old.detach().index_select(0, index.to(old.device)), requires_grad=old.requires_grad)
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):

@@ -1,4 +1,4 @@
-"""Which ids of the base vocabulary a trimmed vocabulary keeps: `kept_ids[new id] = old id`, ascending."""
+"""The ids of the base vocabulary that a trimmed vocabulary keeps: `kept_ids[new id] = old id`, ascending."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ FILE_NAME = "kept_ids.json"
 
 
 def save_kept_ids(folder: str | Path, kept_ids: Ids, base_vocab_size: int) -> None:
-    """Write `kept_ids.json` (`base_vocab_size`: rows the base model's embeddings had) into an existing folder."""
+    """Write `kept_ids.json` into an existing folder; the base model's embeddings have `base_vocab_size` rows."""
     check_kept_ids(kept_ids, base_vocab_size)
     content = {"base_vocab_size": base_vocab_size, "kept_ids": kept_ids.tolist()}
     (Path(folder) / FILE_NAME).write_text(json.dumps(content), encoding="utf-8")
 
 
 def load_kept_ids(folder: str | Path) -> Ids:
-    """Read a student folder's `kept_ids.json`: int64 [V_new], new id -> old id. InputError when missing or broken."""
+    """Read a student folder's `kept_ids.json`: int64 [V_new], new id → old id.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
     path = Path(folder) / FILE_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -42,7 +46,10 @@ def load_kept_ids(folder: str | Path) -> Ids:
 
 
 def check_kept_ids(kept_ids: Ids, base_vocab_size: int) -> None:
-    """ValueError unless `kept_ids` is a non-empty int64 vector, strictly ascending, within 0 .. base_vocab_size - 1."""
+    """Raise ValueError unless `kept_ids` is a non-empty int64 vector that ascends strictly from 0 or more.
+
+    The last id must be below `base_vocab_size`.
+    """
     if kept_ids.ndim != 1 or kept_ids.dtype != np.int64 or not len(kept_ids):
         raise ValueError("kept ids must be a non-empty vector of whole numbers")
     if (np.diff(kept_ids) <= 0).any():

@@ -1,4 +1,4 @@
-"""What a fast tokenizer's vocabulary holds: its pieces by id, and which of them segmentation cannot do without."""
+"""The pieces of a fast tokenizer's vocabulary by id, and those that segmentation cannot do without."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from bistil_ds.errors import InputError
 
 @dataclass(frozen=True)
 class Pieces:
-    """`id_of`: piece -> id. `scores`: log-probability by id, for Unigram only. `forced`: ids that always stay."""
+    """Vocabulary of a WordPiece or Unigram tokenizer.
+
+    Attributes:
+        id_of: piece → id.
+        scores: log-probability by id; None for WordPiece.
+        forced: ids that every trimmed vocabulary keeps.
+    """
 
     id_of: dict[str, int]
     scores: list[float] | None
@@ -22,12 +28,16 @@ class Pieces:
 
     @property
     def rows(self) -> int:
-        """One more than the largest id."""
+        """Return one more than the largest id."""
         return max(self.id_of.values()) + 1
 
 
 def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The content of `tokenizer.json`. InputError for a tokenizer that cannot be trimmed."""
+    """Return the content of `tokenizer.json`.
+
+    Raises:
+        InputError: the tokenizer is not a fast one, or is neither WordPiece nor Unigram.
+    """
     name = tokenizer.name_or_path or type(tokenizer).__name__
     if not tokenizer.is_fast:
         raise InputError(f"{name}: trimming needs a fast tokenizer (tokenizer.json); convert this one first")
@@ -44,8 +54,9 @@ def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 def read_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
     """Read a WordPiece or Unigram tokenizer's vocabulary.
 
-    Forced are special and added tokens, the unknown piece, every id up to the padding id (so that it does not change);
-    for Unigram also the lowest-score piece (an unknown character costs 10 more than it) and any byte-fallback pieces.
+    The forced ids are those of special and added tokens, that of the unknown piece, and every id up to the padding id
+    (so that the padding id does not change). Unigram adds the lowest-score piece, because an unknown character costs 10
+    more than it, and any byte-fallback pieces.
     """
     model = tokenizer_json(tokenizer)["model"]
     id_of: dict[str, int] = tokenizer.get_vocab()

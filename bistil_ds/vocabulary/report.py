@@ -1,4 +1,4 @@
-"""What trimming cost and saved: sizes, and segmentation of a sample of each corpus before and after."""
+"""Report on vocabulary trimming: sizes, and segmentation of a sample of each corpus, before and after."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bistil_ds.vocabulary.kept_ids import Ids
 
 @dataclass(frozen=True)
 class Size:
-    """Rows of the embedding matrix, parameters (tied ones once), and their bytes."""
+    """Size of a model: rows of the embedding matrix, parameters (tied ones once), and their bytes."""
 
     vocabulary: int
     parameters: int
@@ -25,9 +25,13 @@ class Size:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Fertility: pieces a whitespace-separated word. Unknown: share of pieces that are the unknown token.
+    """How a tokenizer and its trimmed copy segment a sample of one corpus.
 
-    Unchanged: share of texts that the trimmed tokenizer cuts into the same pieces.
+    Attributes:
+        texts: number of texts in the sample.
+        fertility_before, fertility_after: pieces per whitespace-separated word.
+        unknown_before, unknown_after: share of the pieces that are the unknown token.
+        unchanged: share of the texts that the trimmed tokenizer cuts into the same pieces.
     """
 
     texts: int
@@ -40,17 +44,19 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class TrimReport:
+    """Model sizes before and after trimming, and the segmentation of both corpora."""
+
     before: Size
     after: Size
     source: Segmentation
     target: Segmentation
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, for JSON."""
+        """Return the report as nested dicts of plain values, for JSON."""
         return asdict(self)
 
     def table(self) -> Table:
-        """The report as a rich table."""
+        """Return the report as a rich table."""
         table = Table("", "before", "after", title="Vocabulary trimming")
         table.add_row("tokens", f"{self.before.vocabulary:,}", f"{self.after.vocabulary:,}")
         table.add_row("parameters", f"{self.before.parameters:,}", f"{self.after.parameters:,}")
@@ -63,7 +69,7 @@ class TrimReport:
 
 
 def measure_size(model: PreTrainedModel) -> Size:
-    """Size of a model as it is now."""
+    """Measure the size of a model as it is now."""
     parameters = list(model.parameters())
     return Size(
         vocabulary=model.get_input_embeddings().weight.shape[0],
@@ -73,14 +79,14 @@ def measure_size(model: PreTrainedModel) -> Size:
 
 
 def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
-    """At most `most` texts, evenly spaced, so the same ones every time."""
+    """Return at most `most` texts, evenly spaced, so that every call returns the same ones."""
     return texts.select(np.linspace(0, len(texts) - 1, min(most, len(texts))).astype(int))["text"][:]
 
 
 def compare_segmentation(
     texts: Sequence[str], before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, kept_ids: Ids
 ) -> Segmentation:
-    """Segment `texts` with a tokenizer and its trimmed copy. Shares of nothing are 0."""
+    """Segment `texts` with a tokenizer and its trimmed copy. A share of an empty set is 0."""
     old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     words = sum(len(text.split()) for text in texts)

@@ -1,4 +1,4 @@
-"""Which tokens of the multilingual vocabulary a bilingual student keeps (BiStil, section 3.1)."""
+"""Selection of the tokens of the multilingual vocabulary that a bilingual student keeps (BiStil, section 3.1)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,23 @@ def select_ids(
     threshold: float = 1e-6,
     vocab_size: int | None = None,
 ) -> Ids:
-    """Keep what has a unigram probability of at least `threshold` in either corpus, or the `vocab_size` most probable.
+    """Select the tokens that are frequent enough in either corpus, or the `vocab_size` most probable ones.
 
-    `counts_*`: int64 [V] as `count_tokens` returns them. `vocab_size` replaces the threshold: the larger of a token's
-    two probabilities ranks it, ties go to the smaller id, and what always stays is part of the number.
+    The forced ids always stay (see `read_pieces`). For Unigram, each single-character piece that occurs in a kept piece
+    also stays, so that text whose longer pieces are dropped falls back to characters and not to the unknown token.
 
-    Always kept: see `read_pieces`; for Unigram also each single-character piece that occurs in a kept piece, so that
-    text whose longer pieces went falls back to characters and not to the unknown token.
+    Args:
+        counts_source, counts_target: int64 [V] as `count_tokens` returns them.
+        threshold: a token stays if its unigram probability in at least one corpus is at least this.
+        vocab_size: replaces the threshold, and counts the ids that always stay. The larger of a token's two
+            probabilities ranks it; ties go to the smaller id.
 
-    Returns int64 [V_new], ascending. InputError: an empty corpus, a threshold outside 0..1 or so high that only
-    forced tokens would stay, a size that cannot be reached.
+    Returns:
+        int64 [V_new], ascending.
+
+    Raises:
+        InputError: a corpus is empty, the threshold is outside 0..1 or so high that only forced tokens would stay, or
+            `vocab_size` cannot be reached.
     """
     pieces = read_pieces(tokenizer)
     if not len(counts_source) == len(counts_target) == pieces.rows:
@@ -60,7 +67,10 @@ def _share(counts_V: npt.NDArray[np.int64], corpus: str) -> npt.NDArray[np.float
 
 
 def _characters(pieces: Pieces) -> dict[int, list[int]]:
-    """The single-character pieces that spell each Unigram piece. WordPiece needs none to be stable."""
+    """Return, for the id of each Unigram piece, the ids of the single-character pieces that spell it.
+
+    WordPiece needs none to be stable.
+    """
     if pieces.scores is None:
         return {}
     single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}
@@ -70,7 +80,7 @@ def _characters(pieces: Pieces) -> dict[int, list[int]]:
 def _most_probable(
     probability_V: npt.NDArray[np.float64], pieces: Pieces, spellings: dict[int, list[int]], size: int
 ) -> Ids:
-    """Fill up to `size` in order of probability; a piece that no longer fits with its characters is passed over."""
+    """Select up to `size` ids in order of probability; skip a piece that does not fit together with its characters."""
     kept = set(pieces.forced)
     kept.update(character for i in pieces.forced for character in spellings.get(i, ()))
     if not len(kept) < size <= len(pieces.id_of):

@@ -15,10 +15,13 @@ from bistil_ds.vocabulary.pieces import tokenizer_json
 
 
 def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrainedTokenizerBase:
-    """A copy of a WordPiece or Unigram tokenizer that has only `kept_ids` (int64 [V_new], ascending).
+    """Return a copy of a WordPiece or Unigram tokenizer that has only `kept_ids` (int64 [V_new], ascending).
 
-    Ids keep their order, so a `<mask>` that was last stays last. ValueError when a special or added token is missing,
-    or an id below the padding id; InputError for other kinds of tokenizer.
+    Ids keep their order, so a `<mask>` that was last stays last.
+
+    Raises:
+        InputError: the tokenizer is of another kind.
+        ValueError: a special or added token is missing from `kept_ids`, or an id below the padding id.
     """
     content = tokenizer_json(tokenizer)
     check_kept_ids(kept_ids, max(tokenizer.get_vocab().values()) + 1)
@@ -32,7 +35,7 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrai
         )
     trim_content(content, new_id)
 
-    # By way of a folder: some tokenizer classes keep the vocabulary they were made from beside the backend.
+    # Some tokenizer classes keep the vocabulary they were made from beside the backend, so rebuild from a folder.
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         Path(folder, "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
@@ -44,7 +47,10 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrai
 
 
 def trim_content(content: dict[str, Any], new_id: dict[int, int]) -> None:
-    """Renumber the content of a `tokenizer.json` in place; `new_id` maps each kept old id."""
+    """Drop the pieces without a new id from the content of a `tokenizer.json` and renumber the rest, in place.
+
+    `new_id` maps each kept old id to its new one.
+    """
     model = content["model"]
     if model["type"] == "Unigram":
         model["vocab"] = [entry for old, entry in enumerate(model["vocab"]) if old in new_id]

@@ -17,7 +17,14 @@ from bistil_ds.vocabulary.tokenizer import trim_tokenizer
 
 @dataclass(frozen=True)
 class Trimmed:
-    """`model` is the one given, changed in place. `kept_ids`: int64 [V_new], new id -> old id."""
+    """Result of `trim_vocabulary`.
+
+    Attributes:
+        model: the model that was given, changed in place.
+        tokenizer: a trimmed copy of the one that was given.
+        kept_ids: int64 [V_new], new id → old id.
+        report: sizes and segmentation before and after.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -37,8 +44,11 @@ def trim_vocabulary(
 ) -> Trimmed:
     """Keep the tokens that occur often enough in either corpus (datasets with a "text" column), and drop the rest.
 
-    `threshold` and `vocab_size` as in `select_ids`. On text whose pieces are all kept, hidden states are the same bits
-    as before. InputError: as `select_ids`, `trim_tokenizer` and `trim_model`.
+    See `select_ids` for `threshold` and `vocab_size`. On text whose pieces are all kept, hidden states are the same
+    bits as before.
+
+    Raises:
+        InputError: as for `select_ids`, `trim_tokenizer` and `trim_model`.
     """
     kept_ids = select_ids(
         count_tokens(source_texts, tokenizer, name="source", progress=progress),

@@ -1,1 +1,1 @@
-"""The made-up grammar of the three languages, from which sentences and their annotation are drawn."""
+"""The made-up grammar of three languages, from which sentences and their annotation are drawn."""

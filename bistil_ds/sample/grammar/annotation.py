@@ -1,4 +1,4 @@
-"""From phrases to annotated sentences: words in order, each pointing at its head."""
+"""Turn phrases into annotated sentences: words in order, each of which points at its head."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 @dataclass(eq=False)
 class Word:
-    """One syntactic word; `head` None is the root. `entity` is an IOB2 tag."""
+    """One syntactic word. `head` is None for the root; `entity` is an IOB2 tag."""
 
     form: str
     upos: str
@@ -27,27 +27,27 @@ class Phrase:
         self.words = [head]
 
     def left(self, dependent: Phrase | None, relation: str) -> Phrase:
-        """Puts `dependent` (None: nothing) before all words so far."""
+        """Put `dependent` before all words so far; None adds nothing."""
         if dependent is not None:
             dependent.head.head, dependent.head.relation = self.head, relation
             self.words = dependent.words + self.words
         return self
 
     def right(self, dependent: Phrase | None, relation: str) -> Phrase:
-        """Puts `dependent` (None: nothing) after all words so far."""
+        """Put `dependent` after all words so far; None adds nothing."""
         if dependent is not None:
             dependent.head.head, dependent.head.relation = self.head, relation
             self.words = self.words + dependent.words
         return self
 
     def lefts(self, dependents: Sequence[tuple[Phrase | None, str]]) -> Phrase:
-        """Puts `dependents`, given in surface order, before all words so far."""
+        """Put `dependents`, given in surface order, before all words so far."""
         for dependent, relation in reversed(dependents):
             self.left(dependent, relation)
         return self
 
     def rights(self, dependents: Sequence[tuple[Phrase | None, str]]) -> Phrase:
-        """Puts `dependents`, given in surface order, after all words so far."""
+        """Put `dependents`, given in surface order, after all words so far."""
         for dependent, relation in dependents:
             self.right(dependent, relation)
         return self
@@ -57,17 +57,17 @@ Dependents = list[tuple[Phrase | None, str]]  # with their relations, in surface
 
 
 def word(form: str, upos: str) -> Phrase:
-    """A phrase of one word."""
+    """Make a phrase of one word."""
     return Phrase(Word(form, upos))
 
 
 def comma() -> Phrase:
-    """A comma, to be attached with relation `punct`."""
+    """Make a comma, to be attached with relation `punct`."""
     return word(",", "PUNCT")
 
 
 def fixed_phrase(pattern: str) -> Phrase:
-    """A phrase from `form:UPOS:relation` items; the one without relation is the head: "every:DET:det day:NOUN"."""
+    """Make a phrase from `form:UPOS:relation` items; the one without relation is the head: "every:DET:det day:NOUN"."""
     items = [item.split(":") for item in pattern.split()]
     at = next(i for i, item in enumerate(items) if len(item) == 2)
     phrase = word(*items[at])
@@ -76,7 +76,10 @@ def fixed_phrase(pattern: str) -> Phrase:
 
 
 def name_phrase(tokens: Sequence[str], kind: str) -> Phrase:
-    """A proper name: the first token is the head, the others are `flat`; entity type `kind` (PER, LOC, ORG)."""
+    """Make a proper name of entity type `kind` (PER, LOC, ORG).
+
+    The first token is the head, and the others are `flat`.
+    """
     phrase = word(tokens[0], "PROPN")
     for token in tokens[1:]:
         phrase.right(word(token, "PROPN"), "flat")
@@ -106,12 +109,12 @@ class Sentence:
 
     @property
     def text(self) -> str:
-        """The sentence as it is written."""
+        """Return the sentence as it is written."""
         return "".join(token + (" " if space else "") for token, space in zip(self.tokens, self.space_after)).rstrip()
 
 
 def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
-    """Closes a sentence with `mark`, writes its first letter large and reads the annotation off the tree.
+    """Close a sentence with `mark`, write its first letter large and read the annotation off the tree.
 
     dotted_i: the capital of i is İ, as in Turkish.
     """
@@ -120,7 +123,7 @@ def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
     position = {id(w): i for i, w in enumerate(words, start=1)}
     first = words[0].form
     capital = "İ" if dotted_i and first[0] == "i" else first[0].upper()
-    # nothing stands off from the mark that follows it
+    # no space stands before a punctuation mark
     spaces = [w.space_after and after.upos != "PUNCT" for w, after in pairwise(words)] + [True]
     return Sentence(
         tokens=(capital + first[1:], *(w.form for w in words[1:])),

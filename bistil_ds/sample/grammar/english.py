@@ -15,7 +15,7 @@ _REPORTED = {"past": "pluperfect", "present": "past progressive", "future": "wou
 
 
 def sentence(c: Clause) -> Sentence:
-    """The annotated English sentence that says `c`."""
+    """Return the annotated English sentence that says `c`."""
     asked = c.mood in ("question", "where") or c.subject.asked or (c.object is not None and c.object.asked)
     phrase = _clause(c)
     if c.linked:
@@ -31,7 +31,10 @@ def sentence(c: Clause) -> Sentence:
 
 
 def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
-    """A clause without its mark. gap: the participant left out by relativisation; tense: instead of its own."""
+    """Return a clause without its mark.
+
+    gap: the participant that relativisation leaves out; tense: replaces the clause's own.
+    """
     tense = tense or c.tense
     asked_object = c.object is not None and bool(c.object.asked)
     inverted = c.mood in ("question", "where") or asked_object
@@ -64,7 +67,7 @@ def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
 
 
 def _full(who: Participant, role: str = "object") -> Phrase:
-    """A participant with its relative clause."""
+    """Return a participant with its relative clause."""
     phrase = participant(who, role)
     if who.relative:
         pronoun = word("who" if who.human else "that", "PRON")
@@ -74,7 +77,7 @@ def _full(who: Participant, role: str = "object") -> Phrase:
 
 
 def _verbal(c: Clause, tense: str, support: bool, gap: str) -> tuple[Phrase, str]:
-    """The verb with all that follows it but time, and its auxiliary ("" for none)."""
+    """Return the verb with all that follows it but time, and its auxiliary ("" for none)."""
     if c.kind == "have":
         third = c.subject.person == 3 and not c.subject.many
         forms = {"present": ("does" if third else "do", "has" if third else "have"), "past": ("did", "had")}[tense]
@@ -116,7 +119,7 @@ def _after_verb(c: Clause, head: Phrase, gap: str) -> Phrase:
 
 
 def _copular(c: Clause, tense: str) -> tuple[Phrase, Dependents]:
-    """The predicate and its auxiliaries in order; "there is" has the verb itself as predicate."""
+    """Return the predicate and its auxiliaries in order; "there is" has the verb itself as predicate."""
     forms = {"future": ("will", "be"), "would": ("would", "be"), "pluperfect": ("had", "been")}
     agreeing = be("present" if tense == "present" else "past", c.subject)
     helper, form = forms.get(tense, ("", agreeing))
@@ -152,7 +155,7 @@ def _place(c: Clause) -> Phrase:
     inside = "on" if noun in _ON else "at" if noun in _AT else "in"
     preposition = inside if c.place_role == "in" else c.place_role
     if c.place_role == "at" and (c.place.name or noun in ("city", "village")):
-        preposition = "in"  # arrive in a town, at anything else
+        preposition = "in"  # one arrives in a town, and at anything else
     return participant(c.place).left(word(preposition, "ADP"), "case")
 
 

@@ -23,7 +23,10 @@ def _pronoun(who: Participant, role: str) -> str:
 
 
 def participant(who: Participant, role: str = "object") -> Phrase:
-    """A noun phrase or pronoun, without its relative clause. role: subject or object, for pronouns."""
+    """Return a noun phrase or pronoun, without its relative clause.
+
+    role: subject or object, for pronouns.
+    """
     if who.asked:
         return word(who.asked, "PRON")
     if who.pronoun:
@@ -88,7 +91,10 @@ def _third(verb: str) -> str:
 
 
 def verb_forms(verb: Verb, tense: str, who: Participant, support: bool) -> tuple[str, str]:
-    """The auxiliary ("" for none) and the form of the verb. support: an auxiliary is needed."""
+    """Return the auxiliary ("" for none) and the form of the verb.
+
+    support: an auxiliary is needed.
+    """
     base, past, participle, progressive = verb.en
     third = who.person == 3 and not who.many
     if tense == "present" and verb.stative:

@@ -14,7 +14,7 @@ Parallel = dict[str, Sentence]
 
 
 def sentences(n: int, seed: int = 0) -> Iterator[Parallel]:
-    """`n` meanings as {"en": Sentence, "tr": Sentence, "sw": Sentence}; the same seed, the same sentences."""
+    """Yield `n` meanings as {"en": Sentence, "tr": Sentence, "sw": Sentence}; the same seed gives the same ones."""
     planner = Planner(random.Random(f"bistil_ds sample {seed}"))
     for _ in range(n):
         meaning = planner.meaning()

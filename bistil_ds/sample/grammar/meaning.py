@@ -1,4 +1,4 @@
-"""What a sentence says, before any language says it."""
+"""What a sentence says, independent of any language."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Participant:
 
     @property
     def many(self) -> bool:
-        """Plural as agreement sees it."""
+        """Return whether verbs and pronouns agree with it as with a plural."""
         return self.plural or self.also is not None
 
 
@@ -65,7 +65,7 @@ class Clause:
     kind        verb, adjective, noun (copulas), place ("is in"), exist ("there is"), have, compare ("is bigger than")
     tense       past, present, future, habitual, perfect, can
     mood        statement, question (yes or no), where, command; "who" and "what" are asked participants
-    place_role  to, from, in
+    place_role  to, from, in, at
     control     a verb that takes this clause's verb as its infinitive, with that infinitive's form in Turkish
     complement  what is said, thought or known, with its case in Turkish
     link        and, but, because, when, if: joins `linked`

@@ -61,7 +61,7 @@ nine | dokuz | tisa
 ten | on | kumi
 """
 
-# phrases as in annotation.fixed_phrase; the last column: the tenses a time goes with
+# phrases as in annotation.fixed_phrase; the last column has the tenses that a time goes with
 _TIMES = """
 yesterday:ADV | dün:ADV | jana:ADV | past
 tomorrow:ADV | yarın:ADV | kesho:ADV | future
@@ -112,23 +112,23 @@ def _rows(table: str) -> tuple[Modifier, ...]:
 
 @cache
 def adjectives() -> tuple[Modifier, ...]:
-    """Adjectives; `sw` starts with a hyphen where it agrees with the noun class."""
+    """Return the adjectives; `sw` starts with a hyphen where it agrees with the noun class."""
     return _rows(_ADJECTIVES)
 
 
 @cache
 def numerals() -> tuple[Modifier, ...]:
-    """Two to ten."""
+    """Return the numerals from two to ten."""
     return _rows(_NUMERALS)
 
 
 @cache
 def times() -> tuple[Modifier, ...]:
-    """Adverbials of time, as fixed phrases."""
+    """Return the adverbials of time, as fixed phrases."""
     return _rows(_TIMES)
 
 
 @cache
 def manners() -> tuple[Modifier, ...]:
-    """Adverbials of manner, as fixed phrases; `use` holds the English base forms of the verbs."""
+    """Return the adverbials of manner, as fixed phrases; `use` holds the English base forms of the verbs."""
     return _rows(_MANNERS)

@@ -94,7 +94,7 @@ class Name:
 
 @cache
 def given_names() -> tuple[tuple[Name, tuple[str, ...]], ...]:
-    """Given names, each with the surnames that go with it."""
+    """Return the given names, each with the surnames that go with it."""
     rows = []
     for men, women, surnames in _PEOPLE:
         for gender, given in (("m", men), ("f", women)):
@@ -105,14 +105,14 @@ def given_names() -> tuple[tuple[Name, tuple[str, ...]], ...]:
 
 @cache
 def place_names() -> tuple[Name, ...]:
-    """Cities and countries."""
+    """Return the names of places."""
     rows = [[tuple(cell.split()) for cell in row.split("|")] for row in _PLACES.strip().splitlines()]
     return tuple(Name(en, tr, sw, "LOC", sw_class=9) for en, tr, sw in rows)
 
 
 @cache
 def organisation_names() -> tuple[Name, ...]:
-    """Companies and institutions."""
+    """Return the names of companies and institutions."""
     names = []
     for row in _ORGANISATIONS.strip().splitlines():
         en, tr, sw = (cell.split() for cell in row.split("|"))

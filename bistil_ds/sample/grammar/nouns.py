@@ -228,12 +228,12 @@ def _noun(row: str) -> Noun:
 
 @cache
 def nouns() -> tuple[Noun, ...]:
-    """All nouns, in the order of the table."""
+    """Return all nouns, in the order of the table."""
     return tuple(_noun(row) for row in _TABLE.strip().splitlines())
 
 
 @cache
 def nouns_of(kinds: str) -> tuple[Noun, ...]:
-    """The nouns of any of the kinds named, separated by spaces."""
+    """Return the nouns of any of the kinds named, which are separated by spaces."""
     wanted = set(kinds.split())
     return tuple(noun for noun in nouns() if noun.kinds & wanted)

@@ -1,4 +1,4 @@
-"""Draws meanings at random: who does what, where and when, within what the words can go with."""
+"""Draw meanings at random: who does what, where and when, within what the words can go with."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class Planner:
         return self._pick(fitting) if fitting else None
 
     def _noun(self, noun: Noun, plain: bool = False, definite: float = 0.6) -> Participant:
-        """A noun with modifiers. plain: none that bring in another participant."""
+        """Draw the modifiers of a noun.
+
+        plain: leave out those that bring in another participant.
+        """
         made = Participant(noun=noun, plural=not noun.mass and self._chance(0.25), definite=self._chance(definite))
         if "language" in noun.kinds:
             return replace(made, definite=False)
@@ -90,7 +93,7 @@ class Planner:
         return Participant(noun=self._pick(people), plural=self._chance(0.2))
 
     def participant(self, kinds: str, definite: float = 0.6, relative: bool = False) -> Participant:
-        """Something of one of the kinds, "org" for organisations."""
+        """Draw something of one of the kinds; "org" stands for organisations."""
         if "org" in kinds.split() and self._chance(0.3 if "person" in kinds else 1.0):
             return Participant(name=self._pick(organisation_names()))
         if "person" in kinds and self._chance(0.35):
@@ -127,7 +130,10 @@ class Planner:
     # clauses
 
     def _verb_clause(self, verb: Verb, short: bool = False) -> Clause:
-        """A clause of `verb` with everything it needs. short: nothing it does not need."""
+        """Draw a clause of `verb` with everything that the verb needs.
+
+        short: leave out everything that it does not need.
+        """
         pronoun = "person" in verb.subjects and self._chance(0.3)
         subject = self._pronoun() if pronoun else self.participant(verb.subjects, 0.85, relative=not short)
         clause = Clause("verb", subject, verb=verb, tense=self._tense())
@@ -281,7 +287,7 @@ class Planner:
         )
 
     def meaning(self) -> Clause:
-        """One meaning."""
+        """Draw one meaning."""
         kinds = (
             (0.40, self._simple),
             (0.52, self._copula),

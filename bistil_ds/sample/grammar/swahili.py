@@ -27,7 +27,7 @@ _LINKS = {"and": "na", "but": "lakini"}
 
 
 def sentence(c: Clause) -> Sentence:
-    """The annotated Swahili sentence that says `c`."""
+    """Return the annotated Swahili sentence that says `c`."""
     asked = c.mood in ("question", "where") or c.subject.asked or (c.object is not None and c.object.asked)
     phrase = _clause(c)
     if c.mood == "question":
@@ -44,7 +44,7 @@ def sentence(c: Clause) -> Sentence:
 
 
 def participant(who: Participant) -> Phrase:
-    """A noun phrase; pronouns in full."""
+    """Return a noun phrase; a pronoun is written out in full."""
     if who.asked:
         return word({"who": "nani", "what": "nini"}[who.asked], "PRON")
     if who.pronoun:
@@ -91,7 +91,10 @@ def _noun_phrase(who: Participant) -> Phrase:
 
 
 def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
-    """A clause without its mark. gap: the participant left out by relativisation; tense: instead of its own."""
+    """Return a clause without its mark.
+
+    gap: the participant that relativisation leaves out; tense: replaces the clause's own.
+    """
     tense = tense or c.tense
     if c.kind == "verb":
         head = _verbal(c, tense, gap)
@@ -115,7 +118,7 @@ def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
 
 
 def _verbal(c: Clause, tense: str, gap: str) -> Phrase:
-    """The verb with all that follows it but time."""
+    """Return the verb with all that follows it but time."""
     assert c.verb
     marked = c.recipient or (c.object if c.object and c.object.animate and not c.object.asked else None)
     target = forms.object_prefix(marked, c.verb.sw) if marked else ""
@@ -156,7 +159,7 @@ def _by(who: Participant | None, preposition: str) -> Phrase | None:
 
 
 def _place(place: Participant, role: str) -> Phrase:
-    """A bare noun takes -ni, a name stands alone, anything longer takes a preposition."""
+    """Return a place: a bare noun takes -ni, a name stands alone, anything longer takes a preposition."""
     phrase = participant(place)
     bare = place.noun and len(phrase.words) == 1 and not place.plural
     if bare:
@@ -190,7 +193,7 @@ def _predicate_class(who: Participant) -> int:
 
 
 def _having(c: Clause) -> Phrase:
-    """To have is to be with: ana, hana, alikuwa na."""
+    """Return a clause of having, which is being with: ana, hana, alikuwa na."""
     thing = participant(c.object) if c.object else None
     if c.tense == "present":
         prefix = forms.negative_prefix(c.subject) if c.negative else forms.subject_prefix(c.subject)
@@ -200,7 +203,7 @@ def _having(c: Clause) -> Phrase:
 
 
 def _existing(c: Clause) -> Phrase:
-    """The place itself is the subject: kuna, hakuna, kulikuwa na."""
+    """Return a clause of existing, of which the place itself is the subject: kuna, hakuna, kulikuwa na."""
     thing = participant(c.subject)
     if c.tense == "present":
         head = word("hakuna" if c.negative else "kuna", "VERB").right(thing, "nsubj")

@@ -44,11 +44,11 @@ _OWN = {(1, False): "angu", (2, False): "ako", (3, False): "ake", (1, True): "et
 _PERSON_SUBJECT = {(1, False): "ni", (2, False): "u", (1, True): "tu", (2, True): "m"}
 _PERSON_OBJECT = {(1, False): "ni", (2, False): "ku", (1, True): "tu", (2, True): "wa"}
 _NUMBERS_TEN = {"wili": "mbili", "tatu": "tatu", "nne": "nne", "tano": "tano", "nane": "nane"}
-_SHORT = {"la", "nywa", "ja", "pa"}  # one syllable: ku- stays wherever the stress would fall on the prefix
+_SHORT = {"la", "nywa", "ja", "pa"}  # with one syllable, ku- stays wherever the stress would fall on the prefix
 
 
 def concord_class(who: Participant) -> int:
-    """The class that verbs and adjectives agree with: 1 or 2 for all that lives."""
+    """Return the class that verbs and adjectives agree with: 1 or 2 for all that lives."""
     if who.also:
         return 2
     if who.animate:
@@ -57,13 +57,16 @@ def concord_class(who: Participant) -> int:
 
 
 def noun_class(who: Participant) -> int:
-    """The class of the form itself."""
+    """Return the class of the form itself."""
     singular = who.noun.sw_class if who.noun else who.name.sw_class if who.name else 9
     return PLURAL_CLASS[singular] if who.plural else singular
 
 
 def adjective(stem: str, cls: int) -> str:
-    """An adjective in concord; a stem with a hyphen agrees, any other is invariable: -zuri in class 7 is kizuri."""
+    """Return an adjective in concord: -zuri in class 7 is kizuri.
+
+    A stem with a hyphen agrees; any other is invariable.
+    """
     if not stem.startswith("-"):
         return stem
     stem = stem[1:]
@@ -79,50 +82,50 @@ def adjective(stem: str, cls: int) -> str:
 
 
 def number(stem: str, cls: int) -> str:
-    """A numeral in concord: -wili in class 8 is viwili."""
+    """Return a numeral in concord: -wili in class 8 is viwili."""
     if not stem.startswith("-"):
         return stem
     return _NUMBERS_TEN[stem[1:]] if cls == 10 else _ADJECTIVE[cls] + stem[1:]
 
 
 def connective(cls: int) -> str:
-    """-a, "of": cha, vya, ya."""
+    """Return -a, "of", in concord: cha, vya, ya."""
     return _CONNECTIVE[cls] + "a"
 
 
 def possessive(owner: tuple[int, bool], cls: int) -> str:
-    """-angu, -ako, ...: changu, vyako."""
+    """Return -angu, -ako, ... in concord: changu, vyako."""
     return _CONNECTIVE[cls] + _OWN[owner]
 
 
 def all_of(cls: int) -> str:
-    """-ote: wote, vyote."""
+    """Return -ote in concord: wote, vyote."""
     return _CONNECTIVE[cls] + "ote"
 
 
 def demonstrative(distance: str, cls: int) -> str:
-    """near or far."""
+    """Return the demonstrative of a distance, near or far."""
     return (_NEAR if distance == "near" else _FAR)[cls]
 
 
 def relative_pronoun(cls: int) -> str:
-    """amba- with its concord: ambaye, ambacho."""
+    """Return amba- with its concord: ambaye, ambacho."""
     return "amba" + _RELATIVE[cls]
 
 
 def subject_prefix(who: Participant) -> str:
-    """The verb's subject prefix."""
+    """Return the verb's subject prefix."""
     return _PERSON_SUBJECT.get((who.person, who.many)) or _SUBJECT[concord_class(who)]
 
 
 def negative_prefix(who: Participant) -> str:
-    """The subject prefix of negative tenses: si, hu, ha, hatu, ham, hawa, haki, ..."""
+    """Return the subject prefix of negative tenses: si, hu, ha, hatu, ham, hawa, haki, ..."""
     prefix = subject_prefix(who)
     return {"ni": "si", "u": "hu" if who.person == 2 else "hau", "a": "ha"}.get(prefix, "ha" + prefix)
 
 
 def object_prefix(who: Participant, stem: str) -> str:
-    """The object prefix of a living object; m becomes mw before a vowel."""
+    """Return the object prefix of a living object; m becomes mw before a vowel."""
     if who.person != 3:
         return _PERSON_OBJECT[who.person, who.many]
     if who.many:
@@ -131,12 +134,15 @@ def object_prefix(who: Participant, stem: str) -> str:
 
 
 def _final(stem: str, vowel: str) -> str:
-    """A Bantu stem (in -a) with another final vowel; borrowed stems stay."""
+    """Return a Bantu stem (in -a) with another final vowel; borrowed stems stay."""
     return stem[:-1] + vowel if stem.endswith("a") else stem
 
 
 def verb(stem: str, tense: str, negative: bool, who: Participant, target: str = "") -> str:
-    """A finite verb. tense: past, present, future, habitual, perfect, when, if. target: the object prefix."""
+    """Return a finite verb.
+
+    tense: past, present, future, habitual, perfect, when, if. target: the object prefix.
+    """
     kept = "ku" if stem in _SHORT and not target else ""
     if negative and tense == "if":
         return subject_prefix(who) + "sipo" + target + kept + stem
@@ -157,12 +163,12 @@ def verb(stem: str, tense: str, negative: bool, who: Participant, target: str = 
 
 
 def infinitive(stem: str, target: str = "") -> str:
-    """ku- with the object prefix; kw- only in kwenda."""
+    """Return ku- with the object prefix and the stem; kw- stands only in kwenda."""
     return "kwenda" if stem == "enda" else "ku" + target + stem
 
 
 def command(stem: str, negative: bool, target: str = "", irregular: str = "") -> str:
-    """To one person: soma, kula, mwone, usisome."""
+    """Return a command to one person: soma, kula, mwone, usisome."""
     if negative:
         return "usi" + target + _final(stem, "e")
     if target:
@@ -171,7 +177,7 @@ def command(stem: str, negative: bool, target: str = "", irregular: str = "") ->
 
 
 def be(tense: str, negative: bool, who: Participant) -> str:
-    """The copula: ni and si for every person in the present; alikuwa, hakitakuwa."""
+    """Return the copula: ni and si for every person in the present; alikuwa, hakitakuwa."""
     if tense == "present":
         return "si" if negative else "ni"
     if negative:
@@ -180,7 +186,7 @@ def be(tense: str, negative: bool, who: Participant) -> str:
 
 
 def located(negative: bool, who: Participant) -> str:
-    """The locative copula of the present: yuko, kiko, hayupo."""
+    """Return the locative copula of the present: yuko, kiko, hayuko."""
     prefix = subject_prefix(who)
     prefix = "yu" if prefix == "a" else prefix
     if not negative:

@@ -23,7 +23,7 @@ _LINKS = {"and": "ve", "but": "ama", "because": "çünkü"}
 
 
 def sentence(c: Clause) -> Sentence:
-    """The annotated Turkish sentence that says `c`."""
+    """Return the annotated Turkish sentence that says `c`."""
     asked = c.mood in ("question", "where") or c.subject.asked or (c.object is not None and c.object.asked)
     phrase = _clause(c)
     if c.linked and c.link in ("when", "if"):
@@ -38,12 +38,15 @@ def sentence(c: Clause) -> Sentence:
 
 
 def agreement(who: Participant) -> forms.Agreement:
-    """What a verb or possessive shows: an overt plural takes the singular, a dropped "they" the plural."""
+    """Return what a verb or possessive shows: the singular for an overt plural, the plural for a dropped "they"."""
     return (who.person, who.plural) if who.pronoun else (3, False)
 
 
 def participant(who: Participant, case: str = "nom", owner: forms.Agreement | None = None) -> Phrase:
-    """A noun phrase in a case; owner: the possessor that its suffix shows, when it stands outside the phrase."""
+    """Return a noun phrase in a case.
+
+    owner: the possessor that its suffix shows, when it stands outside the phrase.
+    """
     if who.asked:
         return word({"who": "kim", "what": "ne"}[who.asked], "PRON")
     if who.pronoun:
@@ -92,7 +95,7 @@ def _relative(relative: Relative) -> Phrase:
 
 
 def _specific(who: Participant) -> bool:
-    """Whether an object takes the accusative."""
+    """Return whether an object takes the accusative."""
     if who.asked == "what":
         return False
     marked = who.possessor or who.demonstrative or who.quantifier in ("every", "all") or who.relative
@@ -104,12 +107,15 @@ def _object(c: Clause) -> tuple[Phrase, str]:
     assert c.object
     if c.verb.tr_case != "acc":
         return participant(c.object, c.verb.tr_case), "obl"
-    loved = c.verb.en[0] == "love"  # what one loves is a known kind
+    loved = c.verb.en[0] == "love"  # the object of love is a known kind
     return participant(c.object, "acc" if loved or _specific(c.object) else "nom"), "obj"
 
 
 def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -> Phrase:
-    """Puts all participants before the verb `head`. subject_case "gen": nominalised."""
+    """Put all participants before the verb `head`.
+
+    subject_case: "gen" where the verb is nominalised.
+    """
     assert c.verb
     if c.verb.tr_noun:
         head.left(word(c.verb.tr_noun, "NOUN"), "compound")
@@ -132,7 +138,7 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
     before.append((manner, "advmod"))
     if c.object and gap != "object":
         target = _object(c)
-        known = _specific(c.object) or c.verb.tr_case != "acc"  # what is new stands next to the verb
+        known = _specific(c.object) or c.verb.tr_case != "acc"  # a new object stands next to the verb
         before.insert(len(before) - 1 if known else len(before), target)
     if c.complement:
         before.append((_nominal(c.complement, c.complement_case), "ccomp"))
@@ -144,7 +150,7 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
 
 
 def _clause(c: Clause) -> Phrase:
-    """An independent clause without its mark."""
+    """Return an independent clause without its mark."""
     who = agreement(c.subject)
     if c.kind in ("have", "exist"):
         return _existential(c)
@@ -166,7 +172,7 @@ def _clause(c: Clause) -> Phrase:
 
 
 def _nominal(c: Clause, case: str, subject_case: str = "gen") -> Phrase:
-    """A clause as a noun in `case`: "Ali'nin geldiğini"."""
+    """Return a clause as a noun in `case`: "Ali'nin geldiğini"."""
     who = agreement(c.subject)
     if c.kind == "verb":
         assert c.verb
@@ -177,7 +183,7 @@ def _nominal(c: Clause, case: str, subject_case: str = "gen") -> Phrase:
 
 
 def _adverbial(c: Clause, link: str) -> Phrase:
-    """A clause of time ("geldiğinde") or condition ("gelirse")."""
+    """Return a clause of time ("geldiğinde") or condition ("gelirse")."""
     assert c.verb
     who = agreement(c.subject)
     if link == "when":
@@ -209,12 +215,12 @@ def _copular(c: Clause, who: forms.Agreement) -> Phrase:
     else:
         last = head.words[-1]
         last.form = forms.copula(last.form, c.tense, person)
-    # without a verb, a third person has to be said
+    # without a verb, a third person cannot be dropped
     return head.left(None if c.subject.pronoun and who[0] != 3 else participant(c.subject), "nsubj")
 
 
 def _existential(c: Clause) -> Phrase:
-    """var and yok: "masada bir kitap var", "Ali'nin bir kitabı var"."""
+    """Return a clause of var or yok: "masada bir kitap var", "Ali'nin bir kitabı var"."""
     if c.tense == "future":
         form = "olmayacak" if c.negative else "olacak"
     else:

@@ -33,12 +33,12 @@ def _last_vowel(stem: str) -> str:
 
 
 def ends_in_vowel(stem: str) -> bool:
-    """Whether a suffix needs its buffer consonant."""
+    """Return whether a suffix needs its buffer consonant."""
     return stem[-1].lower() in _VOWELS
 
 
 def attach(stem: str, template: str) -> str:
-    """`stem` with the suffix: attach("ev", "lAr") is "evler"."""
+    """Return `stem` with the suffix: attach("ev", "lAr") is "evler"."""
     i = 0
     while i < len(template):
         letter = template[i]
@@ -59,13 +59,16 @@ def attach(stem: str, template: str) -> str:
 
 
 def _softened(stem: str, soft: str, template: str) -> str:
-    """`attach` to the stem that fits: `soft` where the suffix starts with a vowel after a consonant."""
+    """Attach a suffix to the stem that fits: `soft` where the suffix starts with a vowel after a consonant."""
     bare = template[3:] if template.startswith(("(y)", "(s)", "(n)")) and not ends_in_vowel(soft) else template
     return attach(soft if bare[:1] in ("A", "I") or bare.startswith("(I)") else stem, template)
 
 
 def noun_form(stem: str, soft: str, plural: bool = False, owner: Agreement | None = None, case: str = "nom") -> str:
-    """A noun with number, possessive (of `owner`) and case (see `_CASES`). soft: its stem before vowels."""
+    """Return a noun with number, possessive (of `owner`) and case (see `_CASES`).
+
+    soft: its stem before vowels.
+    """
     if plural or owner == (3, True):
         stem = soft = attach(stem, "lAr")
     if owner:
@@ -76,18 +79,21 @@ def noun_form(stem: str, soft: str, plural: bool = False, owner: Agreement | Non
 
 
 def name_form(name: str, case: str, compound: bool) -> str:
-    """A proper name with its case behind an apostrophe. compound: it ends in a possessive (Dünya Bankası)."""
+    """Return a proper name with its case behind an apostrophe.
+
+    compound: the name ends in a possessive (Dünya Bankası).
+    """
     suffix = (_AFTER_POSSESSIVE if compound else _CASES)[case]
     return name if not suffix else name + "'" + attach(name, suffix)[len(name) :]
 
 
 def pronoun_form(who: Agreement, case: str) -> str:
-    """A personal pronoun in nom, acc, dat, abl or gen."""
+    """Return a personal pronoun in nom, acc, dat, abl or gen."""
     return _PRONOUNS[who][("nom", "acc", "dat", "abl", "gen").index(case)]
 
 
 def progressive(stem: str, soft: str, negative: bool) -> str:
-    """The stem of -(I)yor: gelmiyor, bekliyor, okuyor, gidiyor."""
+    """Return the stem of -(I)yor: gelmiyor, bekliyor, okuyor, gidiyor."""
     stem = attach(stem, "mA") if negative else soft
     if stem[-1] in "ae":  # the wide vowel narrows: de-, ye-, bekle-, -mA
         root = stem[:-1]
@@ -97,7 +103,7 @@ def progressive(stem: str, soft: str, negative: bool) -> str:
 
 
 def aorist(stem: str, soft: str, negative: bool, who: Agreement) -> str:
-    """The aorist with its person: okur, gelir, gitmez, bilmem."""
+    """Return the aorist with its person: okur, gelir, gitmez, bilmem."""
     if negative:
         irregular = {(1, False): "mAm", (1, True): "mAyIz"}.get(who)
         return attach(stem, irregular) if irregular else attach(attach(stem, "mAz"), _OTHER.get(who, ""))
@@ -105,7 +111,7 @@ def aorist(stem: str, soft: str, negative: bool, who: Agreement) -> str:
 
 
 def aorist_stem(stem: str, soft: str) -> str:
-    """The aorist without person: okur, gider, pişirir."""
+    """Return the aorist without person: okur, gider, pişirir."""
     if ends_in_vowel(stem):
         return stem + "r"
     short = sum(c in _VOWELS for c in stem) == 1 or soft.endswith("ed")  # kaybet- follows et-
@@ -113,19 +119,19 @@ def aorist_stem(stem: str, soft: str) -> str:
 
 
 def _before_vowel(stem: str, soft: str, negative: bool) -> str:
-    """The stem that -(y)AcAk, -(y)An and -(y)A follow: gid-, oku-, yi-, gelme-."""
+    """Return the stem that -(y)AcAk, -(y)An and -(y)A follow: gid-, oku-, yi-, gelme-."""
     if negative:
         return attach(stem, "mA")
     return stem[:-1] + "i" if stem in ("ye", "de") else soft
 
 
 def particle(form: str, person: str = "") -> str:
-    """The question particle mI in harmony with the word before it, with a personal ending."""
+    """Return the question particle mI in harmony with the word before it, with a personal ending."""
     return attach(attach(form, " mI"), person).split(" ")[1]
 
 
 def verb_form(stem: str, soft: str, tense: str, negative: bool, who: Agreement, question: bool = False) -> list[str]:
-    """A finite verb; in questions the particle mI follows as a second word.
+    """Return a finite verb; in questions the particle mI follows as a second word.
 
     tense: past, present, future, habitual, perfect, can. who: person and number of the ending.
     """
@@ -153,7 +159,7 @@ def verb_form(stem: str, soft: str, tense: str, negative: bool, who: Agreement, 
 
 
 def conditional(stem: str, soft: str, negative: bool, who: Agreement) -> str:
-    """The aorist conditional: gelirse, okumazsam."""
+    """Return the aorist conditional: gelirse, okumazsam."""
     base = attach(stem, "mAz") if negative else aorist_stem(stem, soft)
     if who == (3, True):
         return attach(base, "lArsA")
@@ -161,19 +167,22 @@ def conditional(stem: str, soft: str, negative: bool, who: Agreement) -> str:
 
 
 def copula(form: str, tense: str, who: Agreement) -> str:
-    """A predicate with the copular ending: doktorum, hastaydı, evdesiniz."""
+    """Return a predicate with the copular ending: doktorum, hastaydı, evdesiniz."""
     if tense == "past":
         return attach(attach(form, "(y)DI"), _PAST.get(who, ""))
     return attach(form, "" if who[0] == 3 else _OTHER[who])
 
 
 def participle(stem: str, soft: str, negative: bool) -> str:
-    """The subject participle: okuyan, giden, gelmeyen."""
+    """Return the subject participle: okuyan, giden, gelmeyen."""
     return attach(_before_vowel(stem, soft, negative), "(y)An")
 
 
 def nominalised(stem: str, soft: str, tense: str, negative: bool, owner: Agreement, case: str) -> str:
-    """-DIK, in the future -(y)AcAK, with the subject's possessive and a case: geldiğini, gideceğini, okuduğum."""
+    """Return -DIK, in the future -(y)AcAK, with the subject's possessive and a case.
+
+    Examples: geldiğini, gideceğini, okuduğum.
+    """
     if tense == "future":
         base = attach(_before_vowel(stem, soft, negative), "(y)AcAk")
     else:
@@ -182,5 +191,5 @@ def nominalised(stem: str, soft: str, tense: str, negative: bool, owner: Agreeme
 
 
 def verbal_noun(stem: str, form: str) -> str:
-    """-mAk as infinitive ("inf"), -mA in the accusative or dative."""
+    """Return -mAk as infinitive ("inf"), or -mA in the accusative or dative."""
     return attach(stem, {"inf": "mAk", "acc": "mAyI", "dat": "mAyA"}[form])

@@ -140,12 +140,15 @@ class Verb:
         return "stative" in self.traits
 
     def trait(self, prefix: str) -> str:
-        """What follows `prefix` in the trait that starts with it, else ""."""
+        """Return what follows `prefix` in the trait that starts with it, else ""."""
         return next((t[len(prefix) :] for t in sorted(self.traits) if t.startswith(prefix)), "")
 
 
 def _doubles(base: str) -> bool:
-    """Whether the last consonant doubles before a vowel: one short vowel before it, one syllable."""
+    """Return whether the last consonant doubles before a vowel.
+
+    It does in a word of one syllable, after a single short vowel.
+    """
     vowels = [c in "aeiou" for c in base]
     return len(base) > 2 and sum(vowels) == 1 and vowels[-2] and base[-1] not in "wxy"
 
@@ -182,7 +185,7 @@ def _verb(en: str, tr: str, sw: str, subjects: str, objects: str, traits: str) -
 
 @cache
 def verbs() -> tuple[Verb, ...]:
-    """All plain verbs, in the order of the table."""
+    """Return all plain verbs, in the order of the table."""
     return tuple(_verb(*row.split("|")) for row in _TABLE.strip().splitlines())
 
 
@@ -193,11 +196,11 @@ def _with_case(table: str) -> tuple[tuple[Verb, str], ...]:
 
 @cache
 def control_verbs() -> tuple[tuple[Verb, str], ...]:
-    """Verbs whose complement is an infinitive ("wants to read"), with that complement's form in Turkish."""
+    """Return verbs whose complement is an infinitive ("wants to read"), with that complement's form in Turkish."""
     return _with_case(_CONTROL)
 
 
 @cache
 def report_verbs() -> tuple[tuple[Verb, str], ...]:
-    """Verbs whose complement is a clause ("says that ..."), with that clause's case in Turkish."""
+    """Return verbs whose complement is a clause ("says that ..."), with that clause's case in Turkish."""
     return _with_case(_REPORT)
