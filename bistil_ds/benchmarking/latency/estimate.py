@@ -19,8 +19,8 @@ TEXT_LENGTH = 32
 def estimate_seconds(plan: MeasurementPlan) -> float:
     """Return the seconds allowed, or those that starting the models and the fewest rounds take where they are more.
 
-    The estimate uses operations (two for each token and parameter of the layers) and the rate of a matrix product measured
-    now. It leaves out the time that a model takes to compile or to export, which is unknown.
+    The estimate uses operations (two for each token and parameter of the layers) and the rate of a matrix product
+    measured now. It leaves out the time that a model takes to compile or to export, which is unknown.
     """
     counts = {label: _counts(name) for label, name in plan.names().items()}
     rate = matmul_rate(plan.device, torch.float32)  # with all threads
