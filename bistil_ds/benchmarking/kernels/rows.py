@@ -18,7 +18,7 @@ from bistil_ds.benchmarking.kernels.clock import Clock, clocks, copy_bandwidth, 
 
 ROUNDS = (5, 30)  # fewest and most rounds that count
 SAMPLE = 20  # log2 of how many entries of a tensor are compared, evenly spread
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # of the difference from ours, relative
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # for the relative difference from ours
 
 
 @dataclass

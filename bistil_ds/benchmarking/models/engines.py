@@ -56,7 +56,7 @@ def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threa
 
 
 def int8_matrices(module: nn.Module) -> nn.Module:
-    """Turn the linear layers of `module` to dynamic int8, in place, and return it."""
+    """Convert the linear layers of `module` to dynamic int8, in place, and return it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated in favour of another package, which torch does not install
         torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, inplace=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BUSY = 0.5  # load of each processor, from which on other programs disturb
+BUSY = 0.5  # load for each processor, above which other programs disturb
 SAME = ("engine", "dtype", "batch", "length", "threads")
 
 

@@ -50,7 +50,7 @@ class Shape:
 
 
 class Steps:
-    """The three ways on one pair of models: they share weights, memory and all but what they measure."""
+    """The three ways on one student and teacher: they share weights, memory and all but what they measure."""
 
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
         self.student, self.teacher, self.inputs = student, teacher, inputs
