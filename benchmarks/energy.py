@@ -1,4 +1,4 @@
-"""Energy of MMTs, their students and other small models: joules a sentence, idle power subtracted."""
+"""Measure the energy of MMTs, their students and other small models: joules a sentence without idle power."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

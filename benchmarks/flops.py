@@ -1,4 +1,4 @@
-"""Operations of MMTs, their students and other small models: a forward pass, and a phase-1 step."""
+"""Count the operations of MMTs, their students and other small models: of a forward pass and of a phase-1 step."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of trimming, building and one training step at the size of XLM-R-base and mBERT."""
+"""Measure time and peak memory of trimming, building and one training step at the size of XLM-R-base and mBERT."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

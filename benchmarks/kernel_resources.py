@@ -1,4 +1,4 @@
-"""What each Triton kernel's machine code needs on sm_80 and sm_90, compiled ahead of time without a GPU."""
+"""Report what each Triton kernel's machine code needs on sm_80 and sm_90, compiled ahead of time without a GPU."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

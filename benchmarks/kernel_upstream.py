@@ -1,4 +1,4 @@
-"""What the hidden-state and attention losses gain on a CPU from knowing their upstream gradient beforehand."""
+"""Measure what hidden-state and attention losses gain on a CPU by knowing their upstream gradient beforehand."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

@@ -1,4 +1,4 @@
-"""Time, memory and achieved rates of every kernel, beside plain PyTorch and others that do the same."""
+"""Measure time, memory and achieved rates of every kernel, beside plain PyTorch and other libraries."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

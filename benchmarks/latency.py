@@ -1,4 +1,4 @@
-"""Latency of MMTs, their students and other small models: percentiles, and time over the MMT's, pair by pair."""
+"""Measure the latency of MMTs, their students and other small models: percentiles, and ratios to the MMT."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

@@ -1,4 +1,4 @@
-"""Memory of MMTs, their students and other small models: parameters, folder, load time, peaks."""
+"""Measure the memory of MMTs, their students and other small models: parameters, folder, load time, peaks."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

@@ -1,4 +1,4 @@
-"""One page of everything that was measured, or two results side by side."""
+"""Write one page of everything that was measured, or show two records side by side."""
 
 from bistil_ds.benchmarking.report.command import main
 

@@ -1,4 +1,4 @@
-"""What phase 1 needs on 1 to 1,024 GPUs: memory of each and bytes each sends, by ZeRO stage."""
+"""Compute what phase 1 needs on 1 to 1,024 GPUs by ZeRO stage: memory of each GPU, and bytes that each sends."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

@@ -1,4 +1,4 @@
-"""The sparse stage beside dense fine-tuning, per second and per byte, on a student of mBERT's width."""
+"""Measure seconds and bytes of the sparse stage beside dense fine-tuning, on a student of mBERT's width."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

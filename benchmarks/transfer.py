@@ -1,4 +1,4 @@
-"""Zero-shot transfer on real data: teacher, students and baselines, by the commands a user types."""
+"""Measure zero-shot transfer on real data: teacher, students and baselines, by the commands a user types."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

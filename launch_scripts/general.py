@@ -1,4 +1,4 @@
-"""Phase 1: `deepspeed launch_scripts/general.py --deepspeed ds_configs/zero2.json`, or plain `python`."""
+"""Run phase 1: `deepspeed launch_scripts/general.py --deepspeed ds_configs/zero2.json`, or plain `python`."""
 
 from bistil_ds.commands.general import main
 

@@ -1,4 +1,4 @@
-"""Phase 2: `deepspeed launch_scripts/task.py --deepspeed ds_configs/zero2.json --student ...`, or plain `python`."""
+"""Run phase 2: `deepspeed launch_scripts/task.py --deepspeed ds_configs/zero2.json --student ...`, or `python`."""
 
 from bistil_ds.commands.task import main
 

@@ -1,4 +1,4 @@
-"""A task teacher or a language SFT: `python launch_scripts/teacher.py --model MMT --task ner ...`, or `deepspeed`."""
+"""Train a task teacher or language SFT: `python` or `deepspeed launch_scripts/teacher.py --model MMT --task ner`."""
 
 from bistil_ds.commands.teacher import main
 

@@ -1,1 +1,1 @@
-"""Measuring: what a step costs, side by side."""
+"""Benchmarks: one folder for each, and the harness that they share."""

@@ -1,7 +1,7 @@
-"""All benchmarks, an entry each, in the order of the report's chapters.
+"""All benchmarks, one entry each, in the order of the report's chapters.
 
-The commands, their help, the report and the comparison are served from here. A new benchmark is a folder, an entry
-here, and a script in `benchmarks/`.
+The commands, their help, the report and the comparison are made from these entries. A new benchmark is a folder, an
+entry here, and a script in `benchmarks/`.
 """
 
 from __future__ import annotations

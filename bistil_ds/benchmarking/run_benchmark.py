@@ -1,4 +1,4 @@
-"""The one skeleton of all benchmark commands: flags → plan → record → measure → tables, pictures and files."""
+"""The skeleton of all benchmark commands: flags → plan → record → measure → tables, plots and files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bistil_ds.console import cli
 
 
 def command_of(name: str) -> Callable[..., int]:
-    """Give the `main(argv=None)` of a script in `benchmarks/`; it returns the exit code.
+    """Return the `main(argv=None)` of a script in `benchmarks/`; `main` returns the exit code.
 
-    The registry is imported when `main` is called: processes that a benchmark starts import the script again, and are
-    not to pay for all the other benchmarks.
+    The registry is imported when `main` is called: processes that a benchmark starts import the script again, and must
+    not pay for all the other benchmarks.
     """
     return partial(main, name)
 
@@ -34,7 +34,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, argv: Sequence[str] | None) -> Sequence[str]:
-    """Measure, record, show; return what failed."""
+    """Measure, record and show; return a line for each failure."""
     from bistil_ds.benchmarking.harness.command import parse_flags, show_result
     from bistil_ds.benchmarking.harness.result_file import ResultFile
     from bistil_ds.benchmarking.registry import BENCHMARKS

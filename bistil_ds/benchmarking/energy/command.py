@@ -1,4 +1,4 @@
-"""Joules of a whole command, such as a training run."""
+"""Measure the energy of a whole command, such as a training run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bistil_ds.errors import InputError
 
 
 def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str, Any]:
-    """A row for a whole command, such as a training run: joules, gross and without the idle power before it.
+    """Run a command and return its row: joules, gross and (unless estimated) without the idle power before it.
 
-    Ctrl-C reaches the command too; it is waited for, and what it took until then is kept.
+    Ctrl-C reaches the command too. The command is then waited for, and what it used until then is kept.
 
     Raises:
-        InputError: it cannot be started, or fails.
+        InputError: the command cannot be started, or fails.
     """
     idle = one_window(meter, None, idle_seconds)
     meter.begin()
@@ -40,7 +40,7 @@ def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str
 
 
 def _run(command: str) -> tuple[int, bool]:
-    """Its exit code, and whether Ctrl-C ended it."""
+    """Return the command's exit code, and whether Ctrl-C ended it."""
     try:
         process = subprocess.Popen(shlex.split(command))
     except (OSError, ValueError, IndexError) as error:

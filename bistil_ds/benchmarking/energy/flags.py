@@ -23,7 +23,7 @@ from bistil_ds.errors import InputError
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the energy benchmark."""
 
     model: list[str] = field(
         default_factory=list, metadata=explain("Names of ours, folders or hub ids; the first is the reference.")
@@ -42,7 +42,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags and find the meter."""
+    """Check the flags, find the meter and plan the run."""
     for name in ("batch", "length", "rounds", "seconds", "estimate_watts"):
         value = getattr(flags, name)
         if value is not None and not value > 0:

@@ -1,4 +1,4 @@
-"""Joules of models side by side: windows of steady running, in random order, and windows of idling to subtract."""
+"""Measure the energy of models side by side, in windows of steady running in random order and windows of idling."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from bistil_ds.benchmarking.harness.samples import ratio
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.subject import InputCase, Subject
 
-UPDATES = 100  # of the slowest counter in a window: one more or less is then a hundredth
-MOST_STRETCHES = 6  # of a window that is too short for so many
+UPDATES = 100  # fewest movements of a window's slowest counter: one more or less is then a hundredth
+MOST_STRETCHES = 6  # most stretches of `seconds` in a window whose counter moves slowly
 IDLE = "idle"
 
 
 def measure(
     plan: MeasurementPlan, meter: Meter, rounds: int, content: dict[str, Any], tell: Tell, save: Callable[[], None]
 ) -> None:
-    """Add a row for each model to a result file's content, saving after each round.
+    """Add a row for each model to a record's content, saving after each round.
 
-    Every model of `plan` is loaded and warmed up first; then each round has a window of `plan.seconds` for each, and
-    one in which all wait.
+    Every model of `plan` is loaded and warmed up first. Each round then has a window of `plan.seconds` for each model,
+    and one in which all of them wait.
     """
     (case,) = plan.cases
     draw = random.Random(plan.seed)
@@ -51,7 +51,7 @@ def measure(
 
 
 def one_window(meter: Meter, process: InOwnProcess | None, seconds: float) -> dict[str, Any]:
-    """Run (or, without a process, wait) for `seconds`, longer where the counter moved too seldom."""
+    """Measure a window of `seconds`, longer where the counter moved too seldom; without a process, idle."""
     before, calls, needed = machine_state(), 0, UPDATES if not meter.is_estimate else 0
     parts: list[Window] = []
     for _ in range(MOST_STRETCHES):
@@ -76,14 +76,17 @@ def one_window(meter: Meter, process: InOwnProcess | None, seconds: float) -> di
 
 
 def temperatures(state: Mapping[str, Any]) -> list[float | None]:
-    """°C of the processor, then of each GPU."""
+    """Return the temperature of the processor, then of each GPU, in °C."""
     return [state["cpu_temperature"], *(gpu["temperature"] for gpu in state["gpus"] or [])]
 
 
 def rows_of(
     plan: MeasurementPlan, case: InputCase, windows: Mapping[str, Sequence[Mapping[str, Any]]], is_estimate: bool
 ) -> list[dict[str, Any]]:
-    """Joules a sentence, gross and without the idle power (not of an estimate), and ratios to the reference."""
+    """Return a row for each model: joules a sentence, gross and without the idle power, and ratio to the reference.
+
+    An estimate has gross joules only. There is no ratio where a window of the reference is not above idle.
+    """
     idle = fmean(watts(window) for window in windows[IDLE])
     gross, net = [
         {
@@ -111,12 +114,12 @@ def rows_of(
 
 
 def watts(window: Mapping[str, Any]) -> float:
-    """Mean power of a window."""
+    """Return the mean power of a window."""
     return _joules(window) / float(window["seconds"])
 
 
 def sentences(window: Mapping[str, Any], case: InputCase) -> int:
-    """How many a window got through."""
+    """Return how many sentences the model read in a window."""
     return int(window["calls"]) * case.batch
 
 

@@ -1,6 +1,6 @@
-"""Joules of a stretch of time: from zeus where it is installed, else from our own reading of the same counters.
+"""Meters of the joules of a stretch of time: zeus where it is installed, else our own reading of the counters.
 
-An estimate is made only by the meter that is named so.
+Only `EstimatingMeter` estimates.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 
 from bistil_ds.training.energy import Counter, energy_counter, energy_unavailable
 
-POLL_SECONDS = 0.02  # a hundred readings that differ in two seconds, and no work to speak of
+POLL_SECONDS = 0.02  # short enough to see 100 updates in two seconds, and hardly any work
 
 
 @dataclass(frozen=True)
 class Window:
-    """What was used between `begin` and `end`.
+    """Energy used between `begin` and `end`.
 
     Attributes:
-        joules: of each part measured, such as "GPU 0", "package-0", "dram-0".
+        joules: joules of each part measured, such as "GPU 0", "package-0", "dram-0".
         updates: how often the slowest of the counters moved; None where that cannot be seen.
     """
 
@@ -33,30 +33,30 @@ class Window:
 
     @property
     def total(self) -> float:
-        """Of all parts."""
+        """Return the joules of all parts."""
         return sum(self.joules.values())
 
 
 class Meter(Protocol):
-    """Measures one window at a time.
+    """Meter of one window at a time.
 
     Attributes:
         name: what it reads, for the record.
-        is_estimate: it computes from a constant and reads nothing.
+        is_estimate: whether it computes from a constant and reads nothing.
     """
 
     name: str
     is_estimate: bool
 
     def begin(self) -> None:
-        """The window starts now."""
+        """Start the window."""
 
     def end(self) -> Window:
-        """It ends now."""
+        """End the window and return it."""
 
 
 class CounterMeter:
-    """Reads counters all through the window, so that one which wraps around is never missed."""
+    """Meter that reads counters all through the window, so that it misses no counter that wraps around."""
 
     is_estimate = False
 
@@ -64,7 +64,7 @@ class CounterMeter:
         self.counter, self.name = counter, f"counters: {counter.measures}"
 
     def begin(self) -> None:
-        """Start reading, in a thread."""
+        """Start a thread that reads the counters."""
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._before, self._updates = self._joules(), [source.updates for source in self.counter.sources]
@@ -72,7 +72,7 @@ class CounterMeter:
         self._reader.start()
 
     def end(self) -> Window:
-        """Stop reading."""
+        """Stop reading and return the window."""
         self._stop.set()
         self._reader.join()
         after, seconds = self._joules(), time.perf_counter() - self._started
@@ -88,7 +88,7 @@ class CounterMeter:
 
 
 class ZeusMeter:
-    """`zeus.monitor.ZeusMonitor`."""
+    """Meter that uses `zeus.monitor.ZeusMonitor`."""
 
     is_estimate = False
     name = "zeus"
@@ -101,7 +101,7 @@ class ZeusMeter:
         self._monitor.begin_window("bistil_ds")
 
     def end(self) -> Window:
-        """Close it."""
+        """Close zeus' window and return ours."""
         found = self._monitor.end_window("bistil_ds")
         joules: dict[str, float] = {}
         for part, label in (("gpu_energy", "GPU"), ("cpu_energy", "package"), ("dram_energy", "dram")):
@@ -110,7 +110,7 @@ class ZeusMeter:
 
 
 class EstimatingMeter:
-    """A given power times the time: no measurement."""
+    """Meter that multiplies a given power by the time: it measures nothing."""
 
     is_estimate = True
 
@@ -118,29 +118,27 @@ class EstimatingMeter:
         self.watts, self.name = watts, f"ESTIMATE: {watts:g} W times the time"
 
     def begin(self) -> None:
-        """Look at the clock."""
         self._started = time.perf_counter()
 
     def end(self) -> Window:
-        """Multiply."""
         seconds = time.perf_counter() - self._started
         return Window(seconds, {"estimate": seconds * self.watts}, None)
 
 
 def find_meter() -> Meter | str:
-    """The meter of this machine, or why there is none, in one line beginning with "unavailable"."""
+    """Return the meter of this machine, or a line that says why there is none and begins with "unavailable"."""
     reason = energy_unavailable()
     if find_spec("zeus") is not None:
         try:
             return _zeus()
-        except Exception as error:  # it has its own errors for every kind of missing device
+        except Exception as error:  # zeus raises a different error for every kind of missing device
             reason = f"{reason}; zeus: {error}" if reason else None
     counter = energy_counter()
     return CounterMeter(counter) if counter else str(reason)
 
 
 def _zeus() -> ZeusMeter:
-    """On this process's GPUs and all CPUs; whatever it raises where it finds neither."""
+    """Return a meter of this process's GPUs and all CPUs; raise zeus' error, or RuntimeError, where none is counted."""
     from zeus.monitor import ZeusMonitor
 
     meter = ZeusMeter(ZeusMonitor(gpu_indices=list(range(torch.cuda.device_count()))))

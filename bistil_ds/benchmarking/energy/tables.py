@@ -1,4 +1,4 @@
-"""An energy result as tables and a picture."""
+"""Tables and a plot of an energy record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bistil_ds.console.grid import Grid
 
 
 def energy_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Joules a sentence and a token, and over the reference's; "unavailable" and why where nothing could be read."""
+    """Return tables of joules and ratios, of models and of commands, or of the reason why nothing could be read."""
     rows = content["rows"]
     missing = [row for row in rows if "unavailable" in row]
     models = [row for row in rows if "windows" in row]
@@ -35,7 +35,7 @@ def energy_grids(content: Mapping[str, Any]) -> list[Grid]:
 
 
 def energy_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """Energy a sentence over the reference's."""
+    """Return a plot of the energy a sentence over the reference's; none where no ratio is known."""
     rows = [
         row for row in content["rows"] if row.get("ratio") and not row["control"] and row["model"] != row["reference"]
     ]

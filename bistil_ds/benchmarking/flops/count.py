@@ -1,4 +1,4 @@
-"""Operations of a forward pass and of a phase-1 step, counted on models without weights."""
+"""Count the operations of a forward pass and of a phase-1 step, on models without weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ META = torch.device("meta")
 
 
 def model_row(name: str, names: list[str], batch: int, length: int) -> dict[str, Any]:
-    """Of one model: the encoder's forward pass; for a student of the same kind as its reference, a phase-1 step too."""
+    """Return a model's row: operations of its encoder's forward pass, and of a phase-1 step where that is counted."""
     model, reference = shape_of(name), reference_of(name, names)
     row: dict[str, Any] = {"model": label_of(name), "reference": label_of(reference)}
     row |= {"batch": batch, "length": length, "forward": forward_flops(model, batch, length)}
@@ -29,14 +29,14 @@ def model_row(name: str, names: list[str], batch: int, length: int) -> dict[str,
 
 
 def shape_of(name: str) -> PreTrainedModel:
-    """The masked language model on the meta device: shapes, no numbers."""
+    """Return the masked language model on the meta device, where tensors have shapes but no values."""
     with META:
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config_of(name))
     return model.eval()
 
 
 def forward_flops(model: PreTrainedModel, batch: int, length: int) -> dict[str, int]:
-    """By module of the encoder's first level, and `total`."""
+    """Return the operations of the encoder's forward pass: `total`, and those of each of its direct submodules."""
     encoder = model.base_model
     with flop_counter() as counter, torch.no_grad():
         encoder(**_inputs(model, batch, length))
@@ -46,7 +46,11 @@ def forward_flops(model: PreTrainedModel, batch: int, length: int) -> dict[str, 
 
 
 def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, length: int) -> dict[str, int] | None:
-    """Floor (no losses) and ours; None where the layers do not divide or the kinds differ."""
+    """Return the operations of a phase-1 step without losses (`floor`) and with ours (`ours`).
+
+    None where kind or width of the two models differ, or where the student's layers do not divide the teacher's or are
+    as many.
+    """
     layers = teacher.config.num_hidden_layers, student.config.num_hidden_layers
     if teacher.config.model_type != student.config.model_type or layers[0] % layers[1]:
         return None
@@ -65,7 +69,7 @@ def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, l
 
 
 def flops_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Operations a sentence, and over the reference's; of a phase-1 step, our losses' share."""
+    """Return tables of operations a sentence, over the reference's, and of the losses' share in a phase-1 step."""
     rows = {row["model"]: row for row in content["rows"]}
     grids = []
     for batch, length in dict.fromkeys((row["batch"], row["length"]) for row in rows.values()):
@@ -94,5 +98,5 @@ def _children(encoder: nn.Module, counts: Mapping[str, Any]) -> list[str]:
 
 
 def flop_counter() -> FlopCounterMode:
-    """A counter that knows our kernels; nothing is registered beyond it."""
+    """Return a counter that knows our kernels; nothing is registered outside it."""
     return FlopCounterMode(display=False, custom_mapping=formulas())

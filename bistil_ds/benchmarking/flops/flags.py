@@ -1,4 +1,4 @@
-"""The flags of the operations benchmark, and the run they ask for: models without weights, counted in seconds."""
+"""The flags of the operations benchmark, and the run they ask for: counting on models without weights, in seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bistil_ds.benchmarking.models.shapes import MBERT, check_models, default_na
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the operations benchmark."""
 
     model: list[str] = field(
         default_factory=list, metadata=explain("Names of ours, folders or hub ids; the first is the reference.")
@@ -25,7 +25,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags."""
+    """Check the flags and plan the run."""
     require_at_least_1(flags, "batch", "length")
     models = flags.model or ([MBERT, student_name(MBERT, 2, 30_000)] if flags.quick else default_names())
     check_models(models, flags.length)

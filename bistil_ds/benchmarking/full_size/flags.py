@@ -1,6 +1,6 @@
 """The flags of the full-size benchmark, the run they ask for, and its table.
 
-The teacher is drawn at random from the real configuration; its vocabulary, of the full size, and both corpora are
+The teacher has the real configuration and random weights; its vocabulary, of full size, and both corpora are
 generated. A stage's peak memory includes the libraries (row "imports"), loading the models and writing the result.
 """
 
@@ -23,14 +23,14 @@ from bistil_ds.console.grid import Grid
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the full-size benchmark."""
 
     quick: bool = field(default=False, metadata=explain("A small vocabulary and model, under a minute."))
     output_dir: str = field(default=str(RESULTS), metadata=explain("Where the result file goes."))
 
 
 def plan(flags: Flags) -> Job:
-    """All stages of both models, one after the other, on the CPU."""
+    """Plan all stages of both models, one after the other, on the CPU."""
 
     def measure(result: ResultFile, tell: Tell) -> None:
         whole, done = len(MODELS) * len(STAGES), 0
@@ -47,7 +47,7 @@ def plan(flags: Flags) -> Job:
 
 
 def full_size_grids(content: Content) -> list[Grid]:
-    """Give a line for each model and stage."""
+    """Return a table with a line for each model and stage."""
     grid = Grid("Full size without weights", ["model, stage", "seconds", "peak memory, GB"])
     for row in content["rows"]:
         cells = [f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}"]
@@ -57,7 +57,7 @@ def full_size_grids(content: Content) -> list[Grid]:
 
 
 def full_size_values(content: Content) -> Values:
-    """Give the seconds and the peak memory of each stage."""
+    """Return the seconds and the peak memory of each stage."""
     found: Values = {}
     for row in content["rows"]:
         found[row["model"], f"{row['stage']}, s"] = [[row["seconds"]]], 0.0

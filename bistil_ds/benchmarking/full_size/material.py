@@ -1,4 +1,4 @@
-"""A teacher of the full size with random weights, its vocabulary, and two corpora: all generated."""
+"""Generate a teacher of full size with random weights, its vocabulary, and two corpora."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALPHABETS = (
 
 
 def make_pieces(count: int, prefix: str, suffix: str) -> list[str]:
-    """`count` pieces: the letters of each script, then 2 to 8 of them; half start a word, half continue one."""
+    """Return `count` pieces: the letters of each script, then 2 to 8 of them; half start a word, half continue one."""
     draw = random.Random(0)
     pieces = dict.fromkeys(mark + letter for alphabet in ALPHABETS for letter in alphabet for mark in (prefix, suffix))
     while len(pieces) < count:
@@ -40,7 +40,10 @@ def make_pieces(count: int, prefix: str, suffix: str) -> list[str]:
 
 
 def make_corpus(path: Path, alphabet: str, starts: list[str], lines: int) -> None:
-    """`lines` lines of 20 words: frequent pieces of one script (a tenth joined in twos), with a skewed distribution."""
+    """Write `lines` lines of 20 words from one script's pieces, drawn with a skewed distribution.
+
+    The first pieces are the most frequent. A tenth of the words are two pieces joined.
+    """
     draw = random.Random(alphabet)
     words = [word for word in starts if set(word) <= set(alphabet)]
     weights = list(accumulate(1 / (rank + 10) for rank in range(len(words))))
@@ -51,7 +54,7 @@ def make_corpus(path: Path, alphabet: str, starts: list[str], lines: int) -> Non
 
 
 def prepare(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Write model, tokenizer and corpora below `folder`."""
+    """Write model, tokenizer and corpora below `folder`; return the number of vocabulary rows."""
     torch.manual_seed(0)
     small = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 128}
     shape = small if quick else {}

@@ -1,4 +1,4 @@
-"""The stages of building a student at full size, each for a process of its own: its peak memory is then its own."""
+"""The stages of building a student at full size; each runs in a process of its own and so has its own peak memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
 
 
 def imports(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Nothing: what the libraries alone take."""
+    """Do nothing: the row shows what the libraries alone need."""
     return {}
 
 
 def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Load teacher and corpora, trim, save."""
-    from datasets import load_dataset  # slow to import, and here only
+    """Load teacher and corpora, trim the vocabulary and save; return the report and the seconds of trimming."""
+    from datasets import load_dataset  # slow to import, and needed by this stage only
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
     model = AutoModelForMaskedLM.from_pretrained(folder / "teacher")
@@ -43,7 +43,7 @@ def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def build(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Load the trimmed teacher, build a student of every second layer, save."""
+    """Load the trimmed teacher, build a student of every second layer and save it; return its parameter count."""
     built = build_student(AutoModelForMaskedLM.from_pretrained(folder / "trimmed"), layer_reduction_factor=2)
     built.student.save_pretrained(folder / "student")
     (folder / "layer_map.json").write_text(json.dumps(built.layer_map))
@@ -51,7 +51,7 @@ def build(name: str, folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def step(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Load both models, one phase-1 step of 8 × 256 tokens in fp32: forward, backward, AdamW."""
+    """Load both models and run one phase-1 step in fp32: forward, backward, AdamW; 8 × 256 tokens (quick: 2 × 64)."""
     teacher, student = (AutoModelForMaskedLM.from_pretrained(folder / each) for each in ("trimmed", "student"))
     distiller = Distiller(student, teacher, json.loads((folder / "layer_map.json").read_text()))
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
@@ -71,7 +71,7 @@ STAGES: dict[str, Callable[[str, Path, bool], dict[str, Any]]] = {
 
 
 def run_stage(stage: str, name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Run a stage and add its seconds and the peak memory of this process, which must be the stage's own."""
+    """Run a stage; add its seconds and the peak memory of this process, which must run nothing else."""
     start = time.perf_counter()
     result = STAGES[stage](name, folder, quick)
     return {**result, "seconds": time.perf_counter() - start, "peak_bytes": resident_peak()}

@@ -1,1 +1,1 @@
-"""What every benchmark stands on: flags, record, clock, statistics, tables, pictures, processes of their own."""
+"""What all benchmarks share: flags, record, clock, statistics, tables, plots and measurement processes."""

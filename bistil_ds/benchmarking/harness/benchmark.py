@@ -1,4 +1,4 @@
-"""What a benchmark is: one entry of the registry, and one run of it."""
+"""The two types that describe a benchmark: its entry in the registry, and one run of it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bistil_ds.benchmarking.harness.result_file import ResultFile
 from bistil_ds.benchmarking.harness.samples import Rounds
 from bistil_ds.console.grid import Grid
 
-Content = Mapping[str, Any]  # of a record
-Tell = Callable[[float, str], object]  # is given the share that is done, 0 to 1, and what is being done
-Values = dict[tuple[str, str], tuple[Rounds, float]]  # (model, case) → samples, how far the same model twice differs
+Content = Mapping[str, Any]  # the content of a record
+Tell = Callable[[float, str], object]  # called with the share that is done, 0 to 1, and what is being done
+Values = dict[tuple[str, str], tuple[Rounds, float]]  # (model, case) → samples, |ratio − 1| of one model run twice
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a benchmark, its flags checked.
+    """One run of a benchmark whose flags have been checked.
 
     Attributes:
-        device: the device that is measured, for the record and its name.
-        measure: adds rows to the record's content; it may save the record as often as it likes.
+        device: the device that is measured; the record and its file name state it.
+        measure: adds rows to the record's content; it may save the record at any time.
         seeds: name → seed, for the record.
         announcement: a line to print before the run starts.
         bar: whether a progress bar is shown; a run that starts other commands leaves the terminal to them.
@@ -40,19 +40,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One entry of the registry: command, help, record, report and comparison are served from it.
+    """One entry of the registry. Command, help, record, report and comparison are made from it.
 
     Attributes:
-        name: of its script in `benchmarks/` and of its records.
-        title: of its chapter in the report.
-        description: what `--help` says first.
-        flags: a dataclass, a field a flag; `output_dir` is one of them.
-        plan: checks the flags and says what to run; it raises InputError before anything is written.
-        tables: a record's content as tables.
-        plots: a record's content as pictures.
-        values: what `report.py --compare` sets side by side, the less the better; None where nothing is compared.
+        name: the name of its script in `benchmarks/` and of its records.
+        title: the title of its chapter in the report.
+        description: the text that `--help` shows first.
+        flags: a dataclass with one field for each flag; `output_dir` is one of them.
+        plan: checks the flags and returns the run; raises InputError before anything is written.
+        tables: returns a record's content as tables.
+        plots: returns a record's content as plots.
+        values: returns what `report.py --compare` compares, where less is better; None where nothing is compared.
         files: writes other files beside the record, under its stem, and returns their paths.
-        failures: a line for everything that went wrong; with one or more the command ends with exit code 1.
+        failures: returns a line for everything that went wrong; if there is one, the command ends with exit code 1.
     """
 
     name: str
@@ -68,5 +68,5 @@ class Benchmark:
 
 
 def parts_of(tell: Tell, count: int) -> list[Tell]:
-    """Split what is told into `count` equal parts; each is told of its own share, 0 to 1."""
+    """Split `tell` into `count` equal parts; each part is called with its own share, 0 to 1."""
     return [lambda done, what, part=part: tell((part + done) / count, what) for part in range(count)]  # type: ignore[misc]

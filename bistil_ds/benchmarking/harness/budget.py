@@ -1,4 +1,4 @@
-"""Measuring time, shared out among cases."""
+"""A time budget that cases share."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 
 class Budget:
-    """Measuring time, shared out by weight; what one case leaves over goes to the others."""
+    """Measuring time that is shared out by weight. What one case leaves over goes to the others."""
 
     def __init__(self, seconds: float, weights: Sequence[float]) -> None:
         self.stop = time.perf_counter() + seconds
         self.whole = self.left = sum(weights)
 
     def share(self, weight: float) -> float:
-        """Seconds for a case of this weight."""
+        """Return the seconds for a case of this weight."""
         return max(0.0, self.stop - time.perf_counter()) * weight / self.left
 
     def spend(self, weight: float) -> None:
-        """A case of this weight is done."""
+        """Note that a case of this weight is done."""
         self.left -= weight
 
     def done(self, part: float = 0.0) -> float:
-        """The share of everything that is done, and `part` of the weight besides."""
+        """Return the share of the whole weight that is done, 0 to 1, with `part` counted as done too."""
         return 1 - (self.left - part) / self.whole

@@ -1,4 +1,4 @@
-"""What the benchmark commands share: flags from a dataclass, a progress bar, a result shown however the run ends."""
+"""What the benchmark commands share: reading flags, a progress bar, showing the result however the run ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 
 Flags = TypeVar("Flags")
-PLAIN_WIDTH = 110  # of output that goes to a file
+PLAIN_WIDTH = 110  # columns of output that goes to a file
 
 
 def parse_flags(argv: Sequence[str] | None, kind: type[Flags], description: str) -> Flags:
@@ -29,7 +29,7 @@ def parse_flags(argv: Sequence[str] | None, kind: type[Flags], description: str)
 
 
 def explain(text: str, choices: Iterable[object] | None = None) -> dict[str, Any]:
-    """Give the metadata of such a dataclass's field: its help text, and what may be given."""
+    """Return the metadata of a field of a flags dataclass: its help text, and the values it may have."""
     return {"help": text, **({"choices": list(choices)} if choices else {})}
 
 
@@ -41,33 +41,33 @@ def require_at_least_1(flags: object, *names: str) -> None:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Find the device of that name; without one, a GPU where there is one.
+    """Return the device of that name; without a name, a GPU if there is one, else the CPU.
 
     Raises:
-        InputError: there is no such device.
+        InputError: there is no such device, or it cannot be timed.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
+    except (RuntimeError, AssertionError) as error:  # a torch built without CUDA raises AssertionError
         raise InputError(f"--device {name}: cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from None
-    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # elsewhere the clock would not wait for the end
+    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # on others the clock would not wait for the end
         raise InputError(f"--device {name}: cannot be timed; give cpu or cuda")
     return device
 
 
 def open_console() -> Console:
-    """Open the terminal, or output to a file of a width that tables fit into."""
+    """Open a console on the terminal, or one that is wide enough for tables where output goes to a file."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 @contextmanager
 def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> Iterator[Tell]:
-    """Show a progress bar, moved by what this yields: (share done, what is being done).
+    """Show a progress bar, and yield the callback that moves it: (share done, what is being done).
 
-    At the end, or on Ctrl-C, the rows there are become tables, the files beside the record, and its last state.
+    However the run ends, Ctrl-C included, close the record, print its rows as tables and write the files beside it.
     """
     terminal = open_console()
     columns = (

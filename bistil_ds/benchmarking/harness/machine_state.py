@@ -1,4 +1,4 @@
-"""What the machine is doing: clocks, driver, temperatures, load and threads, each where it can be read."""
+"""The state of the machine: clocks, driver, temperatures, load and threads, each where it can be read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def machine_state() -> dict[str, Any]:
-    """Now. Clocks in MHz, temperatures in °C; None for what this machine does not tell."""
+    """Return the state now: clocks in MHz, temperatures in °C, memory in bytes; None where it cannot be read."""
     return {
         "cpu_mhz": _cpu_clocks(),
         "load_average": list(os.getloadavg()),
@@ -21,12 +21,12 @@ def machine_state() -> dict[str, Any]:
 
 
 def all_threads() -> int:
-    """Processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def thread_counts() -> dict[str, Any]:
-    """Torch's threads, and the variables that decide them."""
+    """Return the number of torch's threads, and the environment variables that decide it."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     return {"torch": torch.get_num_threads(), **{name: os.environ.get(name) for name in names}}
 
@@ -39,7 +39,7 @@ def _cpu_clocks() -> list[float] | None:
 
 
 def _cpu_temperature() -> float | None:
-    """The hottest processor sensor."""
+    """Return the temperature of the hottest processor sensor, in °C."""
     try:
         sensors = psutil.sensors_temperatures()
     except (AttributeError, OSError):
@@ -49,7 +49,7 @@ def _cpu_temperature() -> float | None:
 
 
 def _gpus() -> list[dict[str, Any]] | None:
-    """Driver, clocks and temperature of each GPU of the machine; None without NVML or without a GPU."""
+    """Return driver, clocks, temperature and power of each GPU of the machine; None without NVML or a GPU."""
     if not torch.cuda.is_available():
         return None
     try:
@@ -58,7 +58,7 @@ def _gpus() -> list[dict[str, Any]] | None:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         driver = pynvml.nvmlSystemGetDriverVersion()
-    except Exception:  # the package or the library is missing, each in its own way
+    except Exception:  # a missing package and a missing library raise different errors
         return None
     return [{"driver": driver, **_gpu(handle)} for handle in handles]
 

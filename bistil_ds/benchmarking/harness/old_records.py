@@ -1,6 +1,6 @@
-"""Records written before all benchmarks wrote one shape, read as if they had that shape.
+"""Convert records that were written before all benchmarks used one shape.
 
-What an old record does not say stays absent.
+A field that an old record lacks stays absent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ WAYS, TEACHERS = "ways_", "teachers_"
 
 
 def renew(content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give a record of today's shape, with `benchmark` and `rows`; None where `content` is no record of ours."""
+    """Return the record in today's shape, with `benchmark` and `rows`; None where `content` is no record of ours."""
     if isinstance(content.get("rows"), list) and "benchmark" in content:
         return dict(content)
     for is_one, read in READERS:
@@ -23,7 +23,7 @@ def renew(content: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def is_evaluation(content: Mapping[str, Any]) -> bool:
-    """Whether `evaluate.py` wrote it; it still does, and transfer's old records are such files."""
+    """Return whether `evaluate.py` wrote it, in the form of today's evaluations and of transfer's old records."""
     return {"models", "test_sets", "metric", "task"} <= set(content)
 
 

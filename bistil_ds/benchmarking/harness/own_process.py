@@ -1,4 +1,4 @@
-"""An object that lives in a process of its own, and is called from here."""
+"""Run an object or a function in a process of its own, and call it from this one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ PRELOADED = ["torch", "transformers", "bistil_ds.benchmarking.models.subject"]
 
 
 def fresh_processes() -> ForkServerContext | SpawnContext:
-    """Where new processes come from: a server that has imported the libraries and done nothing else.
+    """Return the context that starts processes whose memory holds nothing of this one's.
 
-    So a process starts quickly, and its memory holds nothing of this one's. Spawned where there is no such server.
+    Its fork server has imported the libraries and done nothing else, so a process starts quickly. Without a fork
+    server on this platform, processes are spawned.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -31,12 +32,12 @@ def fresh_processes() -> ForkServerContext | SpawnContext:
 
 
 class RemoteError(RuntimeError):
-    """The object's method, or making it, failed in its process; the text is the error there."""
+    """Failure in another process: of making its object, or of a method. The text is the error there."""
 
 
 @contextmanager
 def blame_flag(flag: str) -> Iterator[None]:
-    """Turn what fails in another process into an InputError about `flag`."""
+    """Turn a RemoteError into an InputError about `flag`."""
     try:
         yield
     except RemoteError as error:
@@ -44,9 +45,9 @@ def blame_flag(flag: str) -> Iterator[None]:
 
 
 class InOwnProcess:
-    """`make(*arguments)` in a fresh process; both must pickle.
+    """The object `make(*arguments)` in a fresh process; `make` and the arguments must pickle.
 
-    Ctrl-C reaches this process only: it decides what becomes of the others.
+    Ctrl-C interrupts this process only, which decides what becomes of the others.
     """
 
     def __init__(self, make: Callable[..., object], *arguments: object) -> None:
@@ -59,7 +60,7 @@ class InOwnProcess:
         self._receive()
 
     def call(self, method: str, *arguments: object) -> Any:
-        """The object's method, run there; RemoteError where it fails."""
+        """Call a method of the object in its process and return the result; raise RemoteError where it fails."""
         self._idle = False
         return self._receive((method, arguments))
 
@@ -68,7 +69,7 @@ class InOwnProcess:
             if question is not None:
                 self._pipe.send(question)
             error, value = self._pipe.recv()
-        except (EOFError, OSError):  # a pipe without another end
+        except (EOFError, OSError):  # the other end of the pipe is gone
             self._process.join()
             raise RemoteError(f"the process ended by itself (exit code {self._process.exitcode})") from None
         self._idle = True
@@ -77,7 +78,7 @@ class InOwnProcess:
         return value
 
     def close(self) -> None:
-        """End the process: it goes by itself when it is idle, and is ended when it is not."""
+        """End the process: by itself within CLOSING_SECONDS where it is idle, else at once."""
         self._pipe.close()
         self._process.join(CLOSING_SECONDS if self._idle else 0)
         self._process.terminate()
@@ -93,7 +94,7 @@ class InOwnProcess:
 
 
 def run_in_own_process(function: Callable[..., Any], *arguments: object) -> Any:
-    """`function(*arguments)` in a fresh process; all of it and the result must pickle."""
+    """Return `function(*arguments)`, called in a fresh process; function, arguments and result must pickle."""
     with InOwnProcess(_Caller) as process:
         return process.call("run", function, arguments)
 
@@ -105,7 +106,7 @@ class _Caller:
 
 def _serve(pipe: Connection, make: Callable[..., object], arguments: tuple[object, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.disable(logging.WARNING)  # what exporters have to say would tear the progress bar
+    logging.disable(logging.WARNING)  # warnings of exporters would break the progress bar
     try:
         served = make(*arguments)
         pipe.send((None, None))

@@ -1,4 +1,4 @@
-"""Peak memory of one way, measured in a process of its own."""
+"""Measure the peak memory of a few steps, in this process or in a fresh one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bistil_ds.benchmarking.harness.own_process import run_in_own_process
 
 @dataclass
 class Peak:
-    """Bytes, resident on CPU and allocated on CUDA, and the seconds of `build`.
+    """Memory in bytes, resident on CPU and allocated on CUDA, and the seconds that `build` took.
 
     Attributes:
-        empty: with the libraries alone.
+        empty: with the libraries alone; 0 on CUDA.
         baseline: with everything built.
-        peak: while the steps ran.
-        reserved: on CUDA, the most its allocator held.
+        peak: the most while the steps ran.
+        reserved: on CUDA, the most that its allocator held; None on CPU.
     """
 
     empty: int
@@ -32,9 +32,10 @@ class Peak:
 
 
 def peak_in_own_process(build: Callable[..., Callable[[], object]], *arguments: object, steps: int = 2) -> Peak:
-    """Peak of `steps` calls of `build(*arguments)`, in a fresh process; `build` must be importable.
+    """Return the peak of `steps` calls of what `build(*arguments)` returns; `build` must be importable.
 
-    A fresh one, because memory that a process once held is not always given back, and would hide the next peak.
+    They run in a fresh process, because memory that a process once held is not always given back and would hide the
+    next peak.
     """
     found: Peak = run_in_own_process(_measure, build, arguments, steps, torch.get_num_threads())
     return found
@@ -48,7 +49,7 @@ def _measure(
 
 
 def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
-    """Peak of `steps` calls of what `build()` returns, in this process."""
+    """Return the peak of `steps` calls of what `build()` returns, in this process."""
     empty = psutil.Process().memory_info().rss
     started = time.perf_counter()
     step = build()
@@ -70,7 +71,7 @@ def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
 
 
 def _forgetresident_peak() -> None:
-    """Begin the high-water mark anew, so that it is not that of building; where this is not allowed, it stays."""
+    """Reset the high-water mark so that it does not include building; where the system forbids this, it stays."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -78,7 +79,7 @@ def _forgetresident_peak() -> None:
 
 
 def resident_peak() -> int:
-    """High-water mark of this process alone; `ru_maxrss` would still hold the parent's after a spawn."""
+    """Return the most bytes resident in this process alone; `ru_maxrss` would hold the parent's after a spawn."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Pictures of results, as SVG: ratios with their intervals, and lines over the length. The reference is always 1."""
+"""Draw results as SVG: bars of ratios with their intervals, points, and lines over the length."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind eyes too
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # colour-blind readers can tell them apart
 
 
 @dataclass
 class Bars:
-    """Values with an interval: for each series, name → (value, low, high)."""
+    """Bars with an interval: series → name → (value, low, high)."""
 
     title: str
     label: str
@@ -24,7 +24,7 @@ class Bars:
 
 @dataclass
 class Points:
-    """For each name (x, y); a named point each."""
+    """Named points: name → (x, y)."""
 
     title: str
     x_label: str
@@ -34,7 +34,7 @@ class Points:
 
 @dataclass
 class Lines:
-    """For each name a line of (x, y); the x axis is logarithmic, the y axis begins at 0."""
+    """Named lines: name → points (x, y). The x axis is logarithmic, the y axis begins at 0."""
 
     title: str
     x_label: str
@@ -46,7 +46,7 @@ Plot = Bars | Points | Lines
 
 
 def as_svg(plot: Plot) -> str:
-    """An `<svg>` element with text as text, for a page or, alone, a file."""
+    """Return the plot as an `<svg>` element whose text stays text; it can stand in a page or alone in a file."""
     import matplotlib
 
     figure = _figure(_height(plot))
@@ -76,7 +76,7 @@ def _figure(height: float) -> Figure:
 def _height(plot: Plot) -> float:
     if isinstance(plot, Bars):
         return 1.3 + 0.17 * sum(1 + len(values) for values in plot.series.values())
-    return 3.8 + (0.1 * len(plot.lines) if isinstance(plot, Lines) else 0)  # for the legend
+    return 3.8 + (0.1 * len(plot.lines) if isinstance(plot, Lines) else 0)  # room for the legend
 
 
 def _bars(axes, plot: Bars) -> None:  # type: ignore[no-untyped-def]
@@ -124,7 +124,7 @@ def _legend(axes, entries: int) -> None:  # type: ignore[no-untyped-def]
 
 
 def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Bars:
-    """Bars from ratios: series → name → a ratio's `median`, `low` and `high`."""
+    """Return bars of ratios; `found` maps series → name → `median`, `low` and `high` of a ratio."""
     series = {
         name: {each: (one["median"], one["low"], one["high"]) for each, one in ratios.items()}
         for name, ratios in found.items()

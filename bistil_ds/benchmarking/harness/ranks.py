@@ -1,4 +1,4 @@
-"""A function on several ranks of this machine, each a process of its own, joined in one process group."""
+"""Run a function on several ranks of this machine, each in a process of its own, in one process group."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bistil_ds.distributed import startup
 
 
 def on_ranks(count: int, threads: int, function: Callable[..., Any], *arguments: object) -> list[Any]:
-    """What `function(*arguments)` returns on each of `count` ranks, run side by side with `threads` threads each.
+    """Run `function(*arguments)` on `count` ranks at once, with `threads` threads each; return the results by rank.
 
     Function, arguments and results must pickle. DeepSpeed is ready on every rank.
 
     Raises:
-        RemoteError: it failed on a rank.
+        RemoteError: the function failed on a rank.
     """
     port = startup.free_port()
     with ExitStack() as stack, ThreadPoolExecutor(count) as together:
@@ -34,12 +34,12 @@ class _Rank:
         torch.set_num_threads(threads)
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # as decided here, not once more from the number of ranks
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # else start-up would divide the threads by the ranks once more
         startup.choose_accelerator()
-        warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed's calls of torch, one a step
+        warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed's calls of torch raise one at every step
 
     def run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
-        """Ranks meet here."""
+        """Join the other ranks, call the function, leave them and return its result."""
         startup.prepare_environment(use_deepspeed=True)
         startup.start_distributed(use_deepspeed=True)
         found = function(*arguments)

@@ -1,6 +1,6 @@
-"""The file a benchmark leaves: what was measured, on what, with which arguments, and every raw sample.
+"""The record that a benchmark leaves: what was measured, on what, with which arguments, and every raw sample.
 
-It is whole after every `save`, so that an interrupted run keeps what it had.
+The file is complete after every `save`, so an interrupted run keeps what it had.
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ from bistil_ds.runs.record import git_state, hardware, versions
 
 REPOSITORY = Path(__file__).parents[3]
 RESULTS = REPOSITORY / "benchmarks" / "results"
-DIGITS = 6  # significant digits of a number: more than any of them is worth
+DIGITS = 6  # significant digits of a number in the record; no measurement is more exact
 NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")
 
 
 class ResultFile:
-    """`<benchmark>-<device>-<machine>-<time>.json`; used in a `with`, it notes how the run ended.
+    """The record `<benchmark>-<device>-<machine>-<time>.json`; used in a `with`, it notes how the run ended.
 
     Args:
-        folder: made when missing.
-        benchmark: such as "latency".
-        device: what was measured on.
-        arguments: every argument of the command; where the file lies is not kept.
+        folder: where the record goes; it is made when missing.
+        benchmark: the benchmark's name, such as "latency".
+        device: the device that is measured.
+        arguments: every argument of the command; `output_dir` is not recorded.
         seeds: name → seed.
 
     Raises:
-        InputError: the folder cannot be made or written to, which is known before anything is measured.
+        InputError: the folder cannot be made or written to; this is known before anything is measured.
 
     Attributes:
-        content: the whole file; a benchmark adds to `content["rows"]`, one flat mapping a measurement, and to others.
+        content: everything in the file. A benchmark adds to `content["rows"]`, one flat mapping for each measurement,
+            and may add other keys.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class ResultFile:
         }
 
     def save(self) -> None:
-        """Write the file, replacing it whole.
+        """Write the whole file in place of the earlier one.
 
         Raises:
             InputError: the folder cannot be written to.
@@ -100,7 +101,7 @@ class ResultFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Keep whatever rows there are; an exception goes on."""
+        """Save the record if it has rows or the run ended well; let an exception pass."""
         self.content["machine_after"] = machine_state()
         self.content["interrupted"] = kind is not None
         if kind is None or self.content["rows"]:
@@ -120,10 +121,10 @@ def _not_writable(folder: Path, error: OSError) -> InputError:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Read a result file's content; a file of an earlier shape is read as one of today's.
+    """Read the content of a record; one of an earlier shape is converted to today's.
 
     Raises:
-        InputError: it is not there, or no result file of ours.
+        InputError: the file cannot be read, or is no record of ours.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

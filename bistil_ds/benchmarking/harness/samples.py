@@ -1,7 +1,7 @@
-"""Statistics of samples: percentiles, a mean with its interval, ratios taken within a round, whether two differ.
+"""Statistics of samples: percentiles, a mean with its interval, ratios within a round, whether two differ.
 
-A round is one turn of every model; what one turn gave is a list of samples. Calls of one turn share the state the
-machine was in, so rounds, not calls, are what the intervals count.
+A round is one turn of every subject, and each turn gives a list of samples. Calls of one turn share the state that
+the machine was in, so the intervals count rounds, not calls.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bistil_ds.benchmarking.harness.timing import paired_ratio
 Rounds = Sequence[Sequence[float]]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-FEWEST_ROUNDS = 6  # that give a 95 % interval of a median
+FEWEST_ROUNDS = 6  # fewer give no 95 % interval of a median
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % confidence interval."""
+    """Summary of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % confidence interval."""
 
     count: int
     p50: float
@@ -42,14 +42,14 @@ class Ratio:
     high: float
 
     def verdict(self, noise: float = 0.0) -> str:
-        """`higher`, `lower`, or `inside the noise`: the interval, widened by a relative `noise`, still holds 1."""
+        """Return `higher` or `lower`; `inside the noise` where the interval, widened by a relative `noise`, holds 1."""
         if self.low > 1 + noise:
             return "higher"
         return "lower" if self.high < 1 / (1 + noise) else "inside the noise"
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """The value below which `share` of the samples lie, interpolated linearly between neighbours."""
+    """Return the value below which `share` of the samples lie, interpolated linearly between neighbours."""
     ordered = sorted(samples)
     position = share * (len(ordered) - 1)
     below = math.floor(position)
@@ -58,7 +58,7 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 def summarise(rounds: Rounds) -> Summary:
-    """Percentiles over all samples; the mean's interval is Student's, over the means of the rounds."""
+    """Summarise all samples; the mean's interval is Student's, over the means of the rounds."""
     samples = [sample for one in rounds for sample in one]
     means = [statistics.fmean(one) for one in rounds]
     mean, half = statistics.fmean(samples), 0.0
@@ -69,7 +69,7 @@ def summarise(rounds: Rounds) -> Summary:
 
 
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """Student's t for a two-sided interval, by Fisher's expansion; within 1 % from two degrees of freedom on."""
+    """Return Student's t for a two-sided interval, by Fisher's expansion; within 1 % from two degrees of freedom."""
     z = statistics.NormalDist().inv_cdf(0.5 + confidence / 2)
     terms = (
         (z**3 + z) / 4,
@@ -81,15 +81,15 @@ def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
 
 
 def interval_of(rounds: int) -> str:
-    """What `ratio` gives for so many rounds, for a table."""
+    """Return the name, for a table, of the interval that `ratio` returns for so many rounds."""
     return "95 %" if rounds >= FEWEST_ROUNDS else f"range of {rounds}"
 
 
 def ratio(rounds: Rounds, reference: Rounds) -> Ratio:
-    """Round by round, the median of one over the median of the other in the same round; then the median of these.
+    """Return the median, over rounds, of one side's median over the reference's median in the same round.
 
-    The interval is that of a median by order statistics: nothing is assumed of the distribution. Fewer than six rounds
-    cannot give 95 %; then it is their whole range.
+    The interval is that of a median by order statistics, which assumes nothing of the distribution. Fewer than six
+    rounds cannot give 95 %; the interval is then their whole range.
     """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, reference)]
     ratios = sorted(a / b for a, b in zip(ours, theirs))
@@ -98,7 +98,7 @@ def ratio(rounds: Rounds, reference: Rounds) -> Ratio:
 
 
 def median_rank(count: int, confidence: float = CONFIDENCE) -> int:
-    """How many of the lowest and of the highest of `count` values a confidence interval of the median leaves out."""
+    """Return how many of the lowest, and of the highest, of `count` values a median's confidence interval excludes."""
     tail, rank = 0.0, -1
     while rank + 1 < count:
         tail += math.comb(count, rank + 1) / 2**count
@@ -109,7 +109,7 @@ def median_rank(count: int, confidence: float = CONFIDENCE) -> int:
 
 
 def unpaired_ratio(rounds: Rounds, others: Rounds, seed: int = 0) -> Ratio:
-    """Median over median of two separate runs; the interval by resampling the rounds of both."""
+    """Return the ratio of the medians of two separate runs; its interval comes from resampling the rounds of both."""
     draw = random.Random(seed)
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, others)]
     drawn = [_resampled_median(ours, draw) / _resampled_median(theirs, draw) for _ in range(RESAMPLES)]
@@ -123,7 +123,7 @@ def _resampled_median(values: Sequence[float], draw: random.Random) -> float:
 
 
 def is_stable(seconds: Sequence[float], window: int = 3, tolerance: float = 0.05) -> bool:
-    """Whether the last `window` calls took, in the median, what the `window` before them did."""
+    """Return whether the last `window` calls took, in the median, what the `window` before them did."""
     if len(seconds) < 2 * window:
         return False
     last, before = statistics.median(seconds[-window:]), statistics.median(seconds[-2 * window : -window])

@@ -1,4 +1,4 @@
-"""Times of several ways of doing one thing, interleaved so that a busy machine disturbs all alike."""
+"""Time several ways of doing one thing in turns, so that a busy machine disturbs all alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @dataclass
 class Way:
-    """One way: `prepare` is not timed, `step` is."""
+    """One way of doing it: `step` is timed; `prepare`, which runs before it, is not."""
 
     step: Callable[[], object]
     prepare: Callable[[], object] = lambda: None
@@ -25,9 +25,9 @@ def time_in_turns(
     on_step: Callable[[], object] = lambda: None,
     clock: Callable[[Callable[[], object], torch.device], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one round that is not counted; by `clock`, else `time_call`.
+    """Return the seconds of each way in each round, by `clock` or else by `time_call`; the first round does not count.
 
-    Every round runs every way once and begins with the next one, so that none always follows the same neighbour.
+    Every round runs every way once. Each round begins with the next way, so that none always follows the same one.
     """
     clock = clock or time_call
     names = list(ways)
@@ -44,7 +44,7 @@ def time_in_turns(
 
 
 def time_call(step: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, the queue empty before and after: wall time, on CUDA the time between two events."""
+    """Return the seconds of one call, with an empty queue before and after: wall time, on CUDA between two events."""
     if device.type == "cuda":
         before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         stream = torch.cuda.current_stream(device)  # of this device, which need not be the current one
@@ -60,5 +60,5 @@ def time_call(step: Callable[[], object], device: torch.device) -> float:
 
 
 def paired_ratio(samples: Sequence[float], reference: Sequence[float]) -> float:
-    """The median over rounds of a way's time over the reference's in the same round."""
+    """Return the median over rounds of a way's time over the reference's in the same round."""
     return statistics.median(a / b for a, b in zip(samples, reference))

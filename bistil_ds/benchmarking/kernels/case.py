@@ -13,16 +13,16 @@ OURS, EAGER, COMPILED, LIGER, FUSED_ADAMW = "ours", "eager", "compiled", "liger"
 
 @dataclass
 class KernelCall:
-    """One way of computing a case. `run` gives a loss, or the results of an update.
+    """One way of computing a case: `run` returns a loss, or the results of an update.
 
-    With `leaves`, a call is forward and backward: the loss and its gradients at these.
+    A call of a loss is a forward and a backward pass: it returns the loss and its gradients at `leaves`.
     """
 
     run: Callable[[], Tensor | Sequence[Tensor]]
     leaves: Sequence[Tensor] = ()
 
     def __call__(self) -> list[Tensor]:
-        """What it gives, detached."""
+        """Return the loss, detached, and its gradients, or the results of the update."""
         found = self.run()
         if isinstance(found, Tensor):
             return [found.detach(), *torch.autograd.grad(found, self.leaves)]
@@ -31,10 +31,10 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a case should reach on an H200: at least `bound`, or below it where `below`.
+    """What a case should reach on an H200: at least `bound`, or less than it where `below`.
 
-    `of` is "copy_bandwidth" or "roofline" (a share of it), "memory" (our peak over eager's), or a peer's name (its time
-    over ours).
+    `of` is "copy_bandwidth" or "roofline" (our share of it), "memory" (our peak over eager's), or the name of another
+    way (its time over ours).
     """
 
     of: str
@@ -42,7 +42,7 @@ class Aim:
     below: bool = False
 
     def verdict(self, value: float | None) -> str:
-        """In words, with what was measured."""
+        """Return in words what is aimed at, what was measured, and whether it is met."""
         wanted = f"{self.of} {'<' if self.below else '>='} {self.bound:g}"
         if value is None:
             return f"{wanted}: not measured"
@@ -55,14 +55,14 @@ class KernelCase:
     """One kernel at one size.
 
     Attributes:
-        kernel: the public function, and its kind.
-        build: makes the tensors on the device, and every way of using them; a text in place of a way says why there is
+        kernel: name of the public function, and its kind.
+        build: makes the tensors on the device and every way of using them; a text in place of a way says why there is
             none.
-        bytes_moved: read and written by ours, forward and backward; None where nothing is counted.
-        bytes_model: how they were counted.
-        operations: of ours, two for each multiplication and addition.
-        compared: whether every way but fused AdamW must give the same tensors as ours in a first call.
-        compiles: whether `torch.compile` of the eager way is measured where asked for.
+        bytes_moved: bytes that ours reads and writes, forward and backward; None where they are not counted.
+        bytes_model: formula of these bytes.
+        operations: operations of ours, two for each multiply-add.
+        compared: whether every way but fused AdamW must return the same tensors as ours in a first call.
+        compiles: whether `torch.compile` of the eager way is measured where the user asks for it.
     """
 
     kernel: str

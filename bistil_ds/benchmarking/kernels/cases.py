@@ -1,4 +1,4 @@
-"""Which kernels are measured at which sizes."""
+"""Choose which kernels are measured at which sizes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CPU_VOCABULARY = 8_000
 WIDTHS = (768, 1024)
 VOCABULARIES = (30_000, 250_000)
 DENSITIES = (0.01, 0.043, 0.08)
-MASKED = 0.15  # the share of positions that masked language modelling looks at
+MASKED = 0.15  # the share of positions that masked language modelling predicts
 
 
 def cases(device: torch.device, quick: bool) -> list[KernelCase]:
-    """In the order they are measured. On a CPU and with `quick` they are few, and on a CPU small."""
+    """Return the cases in the order of their measurement: few on a CPU or with `quick`, and small on a CPU."""
     if device.type == "cuda":
         return list(_few(device, torch.bfloat16, [BATCHES[0]], MBERT) if quick else _all(device))
     return list(_few(device, torch.float32, CPU_BATCHES[: 1 if quick else None], SMALL))

@@ -1,4 +1,4 @@
-"""Time on a device without what disturbs it, and the rates a kernel is held against, measured on the same device."""
+"""Time steps on a device without disturbances, and measure the device's own rates for comparison."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 
 from bistil_ds.benchmarking.harness.timing import time_call
 
-SLEEP_CYCLES_A_SECOND = 2e9  # about a GPU's clock: how long a queue is held need only be long enough
+SLEEP_CYCLES_A_SECOND = 2e9  # about a GPU's clock; a rough value does, as the queue need only be held long enough
 LONGEST_SLEEP = 0.05  # seconds
 Clock = Callable[[Callable[[], object], torch.device], float]
 
 
 class EventClock:
-    """Seconds between two CUDA events around a call, with nothing of its inputs in the L2 cache.
+    """Clock of the seconds between two CUDA events around a call, with none of its inputs in the L2 cache.
 
-    As called, the queue is empty and what the host takes to launch counts; with `queue_full` the device is kept busy
-    until everything is launched, so that only the device's time counts (a call that waits for the device by itself
-    still shows its wait). The cache is emptied by reading: what is written into it would be written back to memory
-    during the call.
+    Without `queue_full` the queue is empty, and the time that the host needs to launch counts. With it the device is
+    kept busy until everything is launched, so that only the device's time counts; a call that waits for the device by
+    itself still shows its wait. The cache is emptied by reading, because data written into it would be written back to
+    memory during the call.
     """
 
     def __init__(self, device: torch.device, queue_full: bool) -> None:
@@ -51,21 +51,21 @@ class EventClock:
 
 
 def clocks(device: torch.device) -> tuple[Clock, Clock]:
-    """(as a caller meets it, the device's time alone); on a CPU both are wall time with caches as they are."""
+    """Return two clocks: of time as a caller meets it, and of the device's alone. On a CPU both are plain wall time."""
     if device.type == "cuda":
         return EventClock(device, queue_full=False), EventClock(device, queue_full=True)
     return time_call, time_call
 
 
 def copy_bandwidth(device: torch.device, clock: Clock) -> float:
-    """Bytes a second, read and written, of copying one large buffer into another."""
+    """Measure the bytes a second, read and written, of copying one large buffer into another."""
     size = 2**30 if device.type == "cuda" else 2**27
     source, target = (torch.ones(size, dtype=torch.uint8, device=device) for _ in range(2))
     return 2 * size / _median(lambda: target.copy_(source), device, clock)
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
-    """Operations a second of a large square matrix product."""
+    """Measure the operations a second of a large square matrix product."""
     size = 8192 if device.type == "cuda" and dtype.itemsize == 2 else 4096 if device.type == "cuda" else 768
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size**3 / _median(lambda: a @ b, device, clock)
@@ -78,5 +78,5 @@ def _median(step: Callable[[], object], device: torch.device, clock: Clock) -> f
 
 
 def poison(device: torch.device) -> None:
-    """Freed memory, which the next tensors are likely to get, holds NaN."""
+    """Fill memory with NaN and free it; the next tensors are likely to get it."""
     torch.full((2**28 if device.type == "cuda" else 2**22,), torch.nan, device=device)

@@ -1,4 +1,4 @@
-"""A kernel result as a table, as CSV and as a picture."""
+"""Show a kernel record as a table, as CSV and as a picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def write_csv(path: Path, rows: Rows) -> None:
-    """Every row, without raw samples."""
+    """Write every row as CSV, without raw samples."""
     columns = [x for x in dict.fromkeys(key for row in rows for key in row) if not x.endswith("samples")]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
@@ -28,7 +28,7 @@ def write_csv(path: Path, rows: Rows) -> None:
 
 
 def draw(rows: Rows, title: str) -> Figure:
-    """Draw, left, ours as a share of the device's own bandwidth or product rate; right, the others' time over ours."""
+    """Draw ours as a share of the device's bandwidth or product rate (left), and the others' time over ours (right)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -58,7 +58,7 @@ def draw(rows: Rows, title: str) -> Figure:
 
 
 def kernel_grids(content: Content) -> list[Grid]:
-    """Give one line a case and way."""
+    """Return a table with one line for each case and way."""
     note = "over ours: above 1, ours is faster; roofline: copy bandwidth or product rate, whichever binds"
     note += "".join(f"; {name} {rate:.3g}/s" for name, rate in content.get("rates", {}).items())
     grid = Grid("Kernels", ["case and way", "ms", "over ours", "% roofline", "MiB", "status, aims"], note=note)
@@ -71,7 +71,7 @@ def kernel_grids(content: Content) -> list[Grid]:
 
 
 def kernel_values(content: Content) -> Values:
-    """Give the seconds of each way of each case."""
+    """Return the seconds of each way of each case."""
     timed = [row for row in content["rows"] if "samples" in row]
     return {
         (row["way"], f"{row['kernel']}, {row['size']}, {row['dtype']}, s"): ([[one] for one in row["samples"]], 0.0)
@@ -80,7 +80,7 @@ def kernel_values(content: Content) -> Values:
 
 
 def failures(content: Content) -> list[str]:
-    """Name the kernels of ours that did not run."""
+    """Return a line for each kernel of ours that did not run, or whose results are not finite."""
     failed = [row for row in content["rows"] if row["way"] == OURS and row["status"] != "ok"]
     return [f"{row['kernel']}, {row['size']}, {row['dtype']}: {row['status']}" for row in failed]
 

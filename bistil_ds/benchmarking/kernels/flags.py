@@ -1,10 +1,11 @@
 """The flags of the kernel benchmark, and the run they ask for.
 
-On CUDA, times are of CUDA events with the L2 cache emptied before each call: once as a caller meets it (an empty queue,
-so launches count), once with the queue full (the device's time alone, which the shares of bandwidth and of the
-matrix-product rate are taken from; both rates are measured here first). On a CPU the PyTorch references are measured
-instead of the kernels, at small sizes, in wall time, without memory. The first call of every way is made on poisoned
-memory and compared with ours. The JSON has every sample; CSV and PNG lie beside it. Energy is not measured.
+On CUDA, times lie between CUDA events, with the L2 cache emptied before each call. Each case is timed twice: as a
+caller meets it (an empty queue, so launches count), and with the queue full (the device's time alone). The second
+time gives the shares of bandwidth and of the matrix-product rate, both of which are measured here first. On a CPU
+the PyTorch references are measured instead of the kernels, at small sizes, in wall time, without memory. The first
+call of every way runs on poisoned memory and is compared with ours. The JSON has every sample; CSV and PNG lie
+beside it. Energy is not measured.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.benchmarking.kernels.cases import cases
 from bistil_ds.benchmarking.kernels.rows import Bench
 
-SECONDS = {"full": 4.0, "quick": 2.0}  # a case: drawing tensors, compiling, measuring; a guess that the estimate uses
+SECONDS = {"full": 4.0, "quick": 2.0}  # of a case (drawing tensors, compiling, measuring): a guess for the estimate
 COMPILE_SECONDS = 20.0
 
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the kernel benchmark."""
 
     device: str | None = field(default=None, metadata=explain("cpu or cuda; a GPU where there is one."))
     quick: bool = field(default=False, metadata=explain("One size a kernel, under a minute."))
@@ -34,7 +35,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Choose the cases; estimate how long they take."""
+    """Choose the cases and estimate how long they take."""
     device = choose_device(flags.device)
     planned = cases(device, flags.quick)
     expected = len(planned) * SECONDS["quick" if flags.quick else "full"]

@@ -1,7 +1,7 @@
-"""The distillation losses as benchmark cases, each beside plain PyTorch, and Liger-Kernel where it has the same loss.
+"""Benchmark cases of the distillation losses, beside plain PyTorch, and Liger-Kernel where it has the same loss.
 
-B sequences, T tokens, D width, H heads, d head width, N positions, V vocabulary, P pairs, e bytes an element. No masks:
-eager PyTorch is at its best without, and the counted bytes are exact.
+B sequences, T tokens, D width, H heads, d head width, N positions, V vocabulary, P pairs, e bytes an element. There
+are no masks: without them eager PyTorch is at its best, and the counted bytes are exact.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ NOT_INSTALLED = "not installed"
 
 
 def hidden_state(B: int, T: int, D: int, dtype: torch.dtype, device: torch.device, kind: str) -> KernelCase:
-    """All pairs of states, forward and backward, averaged over pairs as phase 1 does. `kind` "projected" is "mse" of a
-    narrower student's states."""
+    """Return the case of all pairs of states, forward and backward, averaged over pairs as in phase 1.
+
+    `kind` is "mse", "cosine", or "projected": "mse" of a narrower student's states.
+    """
     P, e, Ds = STUDENT_LAYERS + 1, dtype.itemsize, NARROW if kind == "projected" else D
 
     def build() -> Mapping[str, KernelCall | str]:
@@ -57,12 +59,12 @@ def hidden_state(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devic
 
 
 def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.device, kind: str) -> KernelCase:
-    """All pairs of layers, forward and backward, averaged over pairs as phase 1 does."""
+    """Return the case of all pairs of maps, forward and backward, averaged over pairs as in phase 1."""
     P, H, e = STUDENT_LAYERS, D // HEAD, dtype.itemsize
     one_tile = T <= 64
 
     def build() -> Mapping[str, KernelCall | str]:
-        def draw() -> Tensor:  # as a model's projections hand them out
+        def draw() -> Tensor:  # strided as a model's projections return them
             return torch.randn(B, T, H, HEAD, dtype=dtype, device=device).transpose(1, 2)
 
         student = [(draw().requires_grad_(), draw().requires_grad_()) for _ in range(P)]
@@ -94,7 +96,7 @@ def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devi
 
 
 def logits_kl(N: int, V: int, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """KL between logits, forward and backward."""
+    """Return the case of the KL between logits, forward and backward."""
 
     def build() -> Mapping[str, KernelCall | str]:
         student, teacher = (torch.randn(N, V, dtype=dtype, device=device) for _ in range(2))
@@ -112,7 +114,7 @@ def logits_kl(N: int, V: int, dtype: torch.dtype, device: torch.device) -> Kerne
 
 
 def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """KL between two linear heads, forward and backward."""
+    """Return the case of the KL between two linear heads, forward and backward."""
 
     def build() -> Mapping[str, KernelCall | str]:
         hidden, teacher_hidden = (torch.randn(N, D, dtype=dtype, device=device) for _ in range(2))
@@ -145,8 +147,8 @@ def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) 
 
 
 def _made_once(N: int, V: int, device: torch.device) -> int:
-    """How many of a head's logits are made only once on CUDA: the last chunk's."""
-    available = processors(device) if torch.cuda.is_available() else 1  # cases can be looked at without a GPU
+    """Return how many of a head's logits are computed only once on CUDA, which are those of the last chunk."""
+    available = processors(device) if torch.cuda.is_available() else 1  # cases can be listed without a GPU
     rows, columns = chunk_shape(N, V, available)
     return ((N - 1) % rows + 1) * ((V - 1) % columns + 1)
 

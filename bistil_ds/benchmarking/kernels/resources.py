@@ -1,4 +1,4 @@
-"""What each Triton kernel's machine code needs, compiled ahead of time for GPUs that need not be there."""
+"""Report what each Triton kernel's machine code needs, compiled ahead of time for GPUs that need not be present."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ QUICK_OPERATIONS = ("logits", "runtime")  # the others have more kernels, and la
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the benchmark of kernels' resources."""
 
     quick: bool = field(default=False, metadata=explain("Two operations, one or two forms of each configuration."))
     output_dir: str = field(default=str(RESULTS), metadata=explain("Where the JSON and the whole table go."))
 
 
 def plan(flags: Flags) -> Job:
-    """Find Triton, which compiles."""
+    """Plan the compilation of every operation; raise InputError where Triton is not installed."""
     if find_spec("triton") is None:
         raise InputError("the kernels' resources need Triton; pip install triton")
 
@@ -45,14 +45,14 @@ def plan(flags: Flags) -> Job:
 
 
 def compiled_rows(operations: Sequence[str], every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]]:
-    """Compile the launch configurations of each operation; give the rows of one operation at a time."""
+    """Compile the launch configurations of each operation; yield the rows of one operation at a time."""
     for number, operation in enumerate(operations):
         tell(number / len(operations), operation)
         yield [{"operation": operation, **row} for row in rows(operation, every_form=every_form)]
 
 
 def resources_grids(content: Content) -> list[Grid]:
-    """Give one line for each operation and target; the whole table is beside the record."""
+    """Return a table with one line for each operation and target; the whole table lies beside the record."""
     columns = ["operation, target", "compiles", "spill", "registers, most", "stack bytes, most", "shared KiB, most"]
     grid = Grid("Resources of the Triton kernels", columns)
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}

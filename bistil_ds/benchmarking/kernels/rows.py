@@ -1,4 +1,4 @@
-"""Measuring one case: every way's time and memory, and how near ours comes to what the device can do."""
+"""Measure one case: every way's time and memory, and how near ours comes to what the device can do."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_tur
 from bistil_ds.benchmarking.kernels.case import COMPILED, EAGER, FUSED_ADAMW, OURS, KernelCall, KernelCase
 from bistil_ds.benchmarking.kernels.clock import Clock, clocks, copy_bandwidth, poison, product_rate
 
-ROUNDS = (5, 30)  # fewest and most that count
+ROUNDS = (5, 30)  # fewest and most rounds that count
 SAMPLE = 20  # log2 of how many entries of a tensor are compared, evenly spread
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # of ours against another way
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # for the relative difference from ours
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Bench:
     """A device, its own rates, and how long to measure.
 
     Attributes:
-        seconds: to spend on the rounds of one case, about.
+        seconds: about how long the rounds of one case take with each clock.
     """
 
     device: torch.device
@@ -40,12 +40,12 @@ class Bench:
         self.matmul = {dtype: product_rate(self.device, dtype, self.device_clock) for dtype in self.dtypes}
 
     def rates(self) -> dict[str, float]:
-        """For the record: bytes and operations a second."""
+        """Return the device's rates for the record, in bytes and operations a second."""
         named = {f"matmul_{str(dtype).removeprefix('torch.')}": rate for dtype, rate in self.matmul.items()}
         return {"copy_bandwidth": self.bandwidth, **named}
 
     def measure(self, case: KernelCase) -> list[dict[str, Any]]:
-        """One row a way, ours first. One that fails or is not there says so in `status`."""
+        """Return one row for each way, ours first; `status` says why a way failed or is missing."""
         try:
             return self._rows(case, self._ways(case))
         finally:
@@ -55,12 +55,12 @@ class Bench:
         ways = dict(case.build())
         eager = ways[EAGER]
         if self.compile and case.compiles and isinstance(eager, KernelCall):
-            torch.compiler.reset()  # cases share code, and code compiled too often runs as it is, unannounced
+            torch.compiler.reset()  # cases share code, and torch silently stops compiling what it compiled too often
             ways[COMPILED] = KernelCall(torch.compile(eager.run, dynamic=False), eager.leaves)
         return ways
 
     def _first_call(self, name: str, way: KernelCall | str) -> list[Tensor] | str:
-        """What it gives (of each tensor a sample), with poisoned memory before, or why it gives nothing."""
+        """Call a way once on poisoned memory; return a sample of each tensor, or the reason why there is none."""
         if isinstance(way, str):
             return way
         poison(self.device)
@@ -68,7 +68,7 @@ class Bench:
             return [x.reshape(-1)[:: 1 + (x.numel() >> SAMPLE)].clone() for x in way()]
         except torch.OutOfMemoryError:
             reason = "out of memory"
-        except Exception as error:  # others' code, in whatever version is installed; ours must not end the whole run
+        except Exception as error:  # others' code may fail in any way, and ours must not end the whole run
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[: 2000 if name == OURS else 200]
         self._free()
         return reason
@@ -106,7 +106,10 @@ class Bench:
         return rows
 
     def _shares(self, case: KernelCase, seconds: float) -> dict[str, Any]:
-        """Achieved rates of ours, as shares of the device's own; its roofline is whichever takes longer there."""
+        """Return the achieved rates of ours, also as shares of the device's own.
+
+        The roofline is the longer of the times that the bytes and the operations take at the device's rates.
+        """
         by_bytes = (case.bytes_moved or 0) / self.bandwidth
         by_products = case.operations / self.matmul[case.dtype]
         found: dict[str, Any] = {"bytes_moved": case.bytes_moved, "bytes_model": case.bytes_model}
@@ -123,7 +126,7 @@ class Bench:
         return found
 
     def _verdicts(self, case: KernelCase, rows: list[dict[str, Any]]) -> list[str]:
-        """The aims, which are meant for a GPU."""
+        """Return the verdicts on the aims; none on a CPU, as aims are meant for a GPU."""
         if self.device.type != "cuda":
             return []
         ours, by_way = rows[0], {row["way"]: row for row in rows}
@@ -141,7 +144,7 @@ class Bench:
         return [aim.verdict(reached.get(aim.of)) + notes.get(aim.of, "") for aim in case.aims]
 
     def _peak(self, way: KernelCall) -> int | None:
-        """Bytes allocated at most during a call, those before it not counted; None where nobody counts them."""
+        """Return the most bytes that a call allocates beyond those before it; None where the device is a CPU."""
         if self.device.type != "cuda":
             return None
         torch.cuda.synchronize(self.device)
@@ -152,7 +155,7 @@ class Bench:
 
     def _time(self, ways: Mapping[str, Callable[[], object]], clock: Clock) -> dict[str, list[float]]:
         begun = time.perf_counter()
-        for way in ways.values():  # warm
+        for way in ways.values():  # warm up
             way()
             way()
         if self.device.type == "cuda":
@@ -163,8 +166,10 @@ class Bench:
 
 
 def _agreement(case: KernelCase, name: str, found: Mapping[str, list[Tensor] | str]) -> str:
-    """ "ok", why there is nothing, or by how much the way differs from ours (the largest difference over the largest
-    value)."""
+    """Return "ok", the reason why a result is missing, or how much the way differs from ours.
+
+    The difference is the largest one, over the way's largest value.
+    """
     mine, ours = found[name], found[OURS]
     if isinstance(mine, str):
         return mine

@@ -1,4 +1,4 @@
-"""The sparse updates and the selection as benchmark cases, beside plain PyTorch and torch's fused AdamW.
+"""Benchmark cases of the sparse updates and the selection, beside plain PyTorch and torch's fused AdamW.
 
 n entries of all weights, K of them trained, e bytes an element. Masks are random.
 """
@@ -18,16 +18,16 @@ Shapes = Sequence[tuple[int, ...]]
 _LAYER = [(768, 768), (768,)] * 4 + [(3072, 768), (3072,), (768, 3072), (768,), *[(768,)] * 4]
 MBERT: Shapes = [(119_547, 768), (512, 768), (2, 768), (768,), (768,), *_LAYER * 12]
 SMALL: Shapes = [(4_000, 768), *_LAYER]
-SECTOR = 32  # bytes: what memory is read and written in
+SECTOR = 32  # bytes; memory is read and written in units of it
 
 
 def touched(n: int, density: float, e: int) -> float:
-    """Bytes of the sectors that a random mask of this density touches in `n` entries of `e` bytes."""
+    """Return the bytes of the sectors that a random mask of this density touches in `n` entries of `e` bytes."""
     return n * e * (1 - (1 - density) ** (SECTOR / e))
 
 
 def adamw(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """A step on the sparse deltas, with gradients of whole weights; torch's fused AdamW trains all of them."""
+    """Return the case of a step on the sparse deltas, with whole gradients; torch's fused AdamW trains all entries."""
     n, e = _entries(shapes), dtype.itemsize
     K = density * n
 
@@ -57,7 +57,7 @@ def adamw(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.devi
 
 
 class _PlainSparseAdamW:
-    """The same step in plain PyTorch: index, torch's foreach AdamW, write."""
+    """The same step in plain PyTorch: gather the gradients, run torch's foreach AdamW, write the weights."""
 
     def __init__(self, weights: Sequence[Tensor], indices: Sequence[Tensor]) -> None:
         self.weights, self.indices = [x.detach().clone().view(-1) for x in weights], [x.long() for x in indices]
@@ -77,7 +77,7 @@ class _PlainSparseAdamW:
 
 
 def gathering(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """The entries of every tensor at its indices."""
+    """Return the case of reading every tensor's entries at its indices."""
     n, e = _entries(shapes), dtype.itemsize
 
     def build() -> Mapping[str, KernelCall | str]:
@@ -91,7 +91,7 @@ def gathering(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.
 
 
 def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """New values in, old values out."""
+    """Return the case of writing new values and returning the old ones."""
     n, e = _entries(shapes), dtype.itemsize
 
     def build() -> Mapping[str, KernelCall | str]:
@@ -110,12 +110,12 @@ def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.d
 
     moved = (4 + 2 * e) * density * n + 2 * touched(n, density, e)
     model = "4·K + 2·e·K + twice the touched sectors"
-    # a second call finds what the first one wrote: nothing to compare
+    # a second call finds what the first one wrote, so there is nothing to compare
     return KernelCase("swap_in", _size(n, density), dtype, build, moved, model, compared=False)
 
 
 def selecting(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """The K entries that moved most."""
+    """Return the case of choosing the K entries that moved most."""
     n, e = _entries(shapes), dtype.itemsize
     k = int(density * n)
 
@@ -129,7 +129,7 @@ def selecting(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.
 
     readings = 6 if device.type == "cuda" else 5
     moved, model = readings * 2 * n * e + 4 * k, f"{readings} readings of both: {2 * readings}·n·e, and 4·K"
-    # torch.topk breaks ties as it likes: the order and the choice among equals differ
+    # torch.topk breaks ties arbitrarily, so the order and the choice among equals differ
     return KernelCase("top_k_delta", _size(n, density), dtype, build, moved, model, compared=False)
 
 

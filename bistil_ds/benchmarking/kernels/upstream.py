@@ -1,7 +1,7 @@
-"""What a loss gains when it is told beforehand which gradient its values will get in backward.
+"""Measure what a loss gains by knowing beforehand which gradient its values will get in backward.
 
-Forward and backward of the mean over P pairs, with `upstream=1/P` and without. Each round runs both, and "without"
-once more, whose ratio to the first is the noise. Seconds are CPU seconds of the process, which other programs disturb
+Each round runs forward and backward of the mean over P pairs, with `upstream=1/P` and without, and without it once
+more: the ratio of those two is the noise. Seconds are CPU seconds of the process, which other programs disturb
 little.
 """
 
@@ -31,7 +31,7 @@ Step = Callable[[bool], object]
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the benchmark of upstream gradients."""
 
     rounds: int = field(default=40, metadata=explain("Rounds that count; each runs every way once."))
     threads: int = field(default=1, metadata=explain("Threads of a product."))
@@ -41,14 +41,14 @@ class Flags:
 
 @dataclass(frozen=True)
 class UpstreamCase:
-    """One loss on one shape: [B, T, D] of hidden states, [B, H, T, d] of queries and keys."""
+    """One loss at one shape: [B, T, D] of hidden states, or [B, H, T, d] of queries and keys."""
 
     loss: str
     dtype: torch.dtype
     shape: tuple[int, ...]
 
     def step(self) -> Step:
-        """Draw inputs; give one forward and backward pass, told of its upstream gradient or not."""
+        """Draw inputs; return a function of one forward and backward pass, with its upstream gradient known or not."""
         torch.manual_seed(0)
         pairs = STATES if len(self.shape) == 3 else MAPS
 
@@ -71,7 +71,7 @@ class UpstreamCase:
 
 
 def cases(quick: bool) -> list[UpstreamCase]:
-    """Every loss at shapes of training, or each at a small one."""
+    """Return the losses at shapes of training; with `quick`, two losses at a small shape each."""
     fp32, bf16 = torch.float32, torch.bfloat16
     if quick:
         return [UpstreamCase("mse", fp32, (2, 32, 64)), UpstreamCase("attention", fp32, (2, 2, 32, 16))]
@@ -82,7 +82,7 @@ def cases(quick: bool) -> list[UpstreamCase]:
 
 
 def plan(flags: Flags) -> Job:
-    """Measure every case on the CPU."""
+    """Check the flags and plan every case on the CPU."""
     require_at_least_1(flags, "rounds", "threads")
     planned, device = cases(flags.quick), torch.device("cpu")
 
@@ -101,14 +101,14 @@ def plan(flags: Flags) -> Job:
 
 
 def cpu_seconds(step: Callable[[], object], device: torch.device) -> float:
-    """Processor time of one call."""
+    """Return the processor time of one call, in seconds."""
     start = time.process_time()
     step()
     return time.process_time() - start
 
 
 def upstream_grids(content: Content) -> list[Grid]:
-    """Give one line a case: milliseconds, and ratios of the rounds with their 95 % intervals."""
+    """Return a table with one line for each case: milliseconds, and ratios within rounds with 95 % intervals."""
     columns = ["loss, dtype, shape", "rounds", "told, ms", "not told / told (95 %)", "the same twice (95 %)"]
     grid = Grid("Upstream gradient known beforehand", columns)
     for row in content["rows"]:

@@ -1,4 +1,4 @@
-"""How long a latency run will take, before any model is built."""
+"""Estimate how long a latency run will take, before any model is built."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bistil_ds.benchmarking.models.shapes import config_of
 from bistil_ds.benchmarking.models.subject import LONG_CALL, InputCase, parameter_counts
 from bistil_ds.training.speed import matmul_rate
 
-START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # of a process, and of filling a model with random numbers
+START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # to start a process, and to fill a model with random numbers
 WARM_UP, LONG_WARM_UP = 6, 3  # calls
 TEXT_LENGTH = 32
 
 
 def estimate_seconds(plan: MeasurementPlan) -> float:
-    """The time allowed, or what starting the models and the fewest rounds take where that is more.
+    """Return the seconds allowed, or those that starting the models and the fewest rounds take where they are more.
 
-    From operations (two a parameter of the layers and a token) and the rate of a matrix product measured now; nothing
-    is known of how long a model takes to compile or to export.
+    The estimate uses operations (two for each token and parameter of the layers) and the rate of a matrix product
+    measured now. It leaves out the time that a model takes to compile or to export, which is unknown.
     """
     counts = {label: _counts(name) for label, name in plan.names().items()}
     rate = matmul_rate(plan.device, torch.float32)  # with all threads

@@ -1,7 +1,7 @@
 """The flags of the latency benchmark, and the run they ask for.
 
-Without --model: XLM-R-base and mBERT, their students (every second or third layer; 30k and 60k tokens), DistilmBERT and
-multilingual MiniLM, by shape, with random weights.
+Without --model it measures XLM-R-base and mBERT, their students (every second or third layer; 30k and 60k tokens),
+DistilmBERT and multilingual MiniLM, by shape, with random weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TEXT_BATCHES = 50
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the latency benchmark."""
 
     model: list[str] = field(
         default_factory=list,
@@ -59,7 +59,7 @@ class Flags:
 
 
 def plan_of(flags: Flags) -> MeasurementPlan:
-    """What the flags ask for; InputError where it cannot be measured."""
+    """Return the plan that the flags ask for; raise InputError where it cannot be measured."""
     if not flags.minutes > 0:
         raise InputError(f"--minutes {flags.minutes}: expected a number above 0")
     if any(count < 1 for count in flags.threads):
@@ -84,7 +84,7 @@ def plan_of(flags: Flags) -> MeasurementPlan:
 
 
 def sentences(path: Path, batch: int) -> list[list[str]]:
-    """The file's first texts in batches."""
+    """Return the file's first texts in batches; raise InputError where it has none."""
     texts = list(islice(read_texts(path, "text", "--text_file"), TEXT_BATCHES * batch))
     if not texts:
         raise InputError(f"--text_file {path}: holds no text")
@@ -92,7 +92,7 @@ def sentences(path: Path, batch: int) -> list[list[str]]:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags; estimate how long the run takes."""
+    """Check the flags and estimate how long the run takes."""
     wanted = plan_of(flags)
     cases = len(wanted.settings) * len(wanted.cases)
     slow_start = {engine for engine, _ in wanted.settings} - {"eager", "int8"}

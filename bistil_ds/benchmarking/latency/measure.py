@@ -1,4 +1,4 @@
-"""Latency of models side by side: each in a process of its own, taking turns in random order.
+"""Measure the latency of models side by side: each in a process of its own, taking turns in random order.
 
 A machine that slows down slows down all of them, so ratios are taken within a round. One model runs twice, under a
 second name: how far that ratio is from 1 is the noise of the run.
@@ -23,15 +23,15 @@ from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.rows import case_text
 from bistil_ds.benchmarking.models.subject import InputCase, Subject
 
-TURN_SECONDS = 0.1  # a turn lasts at least this long, so that starting it weighs little
+TURN_SECONDS = 0.1  # a turn lasts about this long, if MOST_CALLS suffice, so that starting it weighs little
 MOST_CALLS, MOST_ROUNDS = 20, 200
 
 
 def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Callable[[], None]) -> None:
-    """Add `plan`'s measurements to a result file's content, saving it after each case.
+    """Add `plan`'s measurements to a record's content, saving it after each case.
 
     Args:
-        tell: is given the share done (0 to 1) and what is being done.
+        tell: is called with the share done (0 to 1) and what is being done.
     """
     content["models"] = {}
     budget = Budget(plan.seconds, [weight(case) for _ in plan.settings for case in plan.cases])
@@ -52,7 +52,7 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
                 )
                 try:
                     turns.take(case, budget.share(weight(case)), plan.fewest_rounds)
-                except RemoteError as error:  # it cannot be exported, or there is no memory for it
+                except RemoteError as error:  # such as a failed export, or too little memory
                     content["rows"].append({**setting, **asdict(case), "unavailable": str(error)})
                 finally:
                     content["rows"] += rows_of(plan, {**setting, **asdict(case)}, turns, tokenised)
@@ -61,7 +61,7 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
 
 
 def weight(case: InputCase) -> float:
-    """The share of the time a case gets: what it computes, over its threads."""
+    """Return a case's weight in the time budget: its tokens over its threads."""
     return case.batch * (case.length or 32) / case.threads
 
 
@@ -93,8 +93,8 @@ class Turns:
     """Rounds of one case: in each, every model has its turn, in random order.
 
     Attributes:
-        rounds: for each model, seconds of each call of each of its turns.
-        warm_up: for each model, how it came to a steady time.
+        rounds: for each model, the seconds of each call, by turn.
+        warm_up: for each model, what `Subject.prepare` returned.
     """
 
     running: Mapping[str, InOwnProcess]
@@ -105,7 +105,7 @@ class Turns:
     warm_up: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def take(self, case: InputCase, seconds: float, fewest: int) -> None:
-        """Warm up, then rounds until another one would pass `seconds`, but at least `fewest`."""
+        """Warm up, then run rounds until another one would pass `seconds`, but at least `fewest`."""
         stop, slowest = time.perf_counter() + seconds, 0.0
         for label, process in self.running.items():
             self.tell(f"{self.title}: warming up {label}")
@@ -123,9 +123,9 @@ class Turns:
 
 
 def turn_size(seconds: float) -> tuple[int, int]:
-    """(timed calls, untimed calls before them) in a turn of a model whose call takes `seconds`.
+    """Return (timed calls, untimed calls before them) in a turn of a model whose call takes `seconds`.
 
-    Where calls are short, the first one pays for what the other models left in the caches.
+    Where calls are short, an untimed one first refills the caches that other models have used.
     """
     calls = max(1, min(MOST_CALLS, round(TURN_SECONDS / seconds)))
     return calls, 1 if calls > 1 else 0
@@ -134,7 +134,7 @@ def turn_size(seconds: float) -> tuple[int, int]:
 def rows_of(
     plan: MeasurementPlan, where: Mapping[str, Any], turns: Turns, tokenised: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """A row for each model: raw seconds by round, their summary, and the ratio to its reference; whole rounds only."""
+    """Return each model's row: raw seconds by round, their summary, ratio to its reference; whole rounds only."""
     rounds = turns.rounds
     whole = min((len(each) for each in rounds.values()), default=0)
     if not whole:

@@ -1,4 +1,4 @@
-"""A latency result as pictures."""
+"""Plots of a latency record."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ USUAL_LENGTH = 128
 
 
 def latency_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """For each way of running and number of threads: time over the reference's, and that by length if several were
-    measured."""
+    """Return plots for each engine, dtype and number of threads.
+
+    They show time over the reference's, and that by length if several were measured.
+    """
     rows = [row for row in content["rows"] if "ratio" in row and not row["control"]]
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -22,7 +24,7 @@ def latency_plots(content: Mapping[str, Any]) -> list[Plot]:
 
 
 def _relative(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """At one length, a series a batch size."""
+    """Plot the ratios at one length, with a series for each batch size."""
     lengths = {row["length"] for row in rows}
     length = USUAL_LENGTH if USUAL_LENGTH in lengths else next(iter(lengths))
     ratios: dict[str, dict[str, Any]] = {}
@@ -30,13 +32,13 @@ def _relative(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
         if row["length"] == length and row["model"] != row["reference"]:
             ratios.setdefault(case_text(row), {})[row["model"]] = row["ratio"]
     title = f"Latency, {rows[0]['engine']} {rows[0]['dtype']}"
-    if len(ratios) == 1:  # no legend says it
+    if len(ratios) == 1:  # one series gets no legend
         title += f", {next(iter(ratios))}"
     return [relative_bars(title, "time over its reference's (1)", ratios)] if ratios else []
 
 
 def _by_length(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """A picture a batch size."""
+    """Plot the ratios by length, one plot for each batch size."""
     plots: list[Plot] = []
     for batch in dict.fromkeys(row["batch"] for row in rows):
         lines: dict[str, list[tuple[float, float]]] = {}

@@ -1,4 +1,4 @@
-"""A latency result as tables: one for each input and way of running."""
+"""Tables of a latency record: one for each input and way of running."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bistil_ds.console.grid import Grid
 
 
 def latency_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Milliseconds of a forward pass, tokens per second, and time over the reference's with its 95 % interval."""
+    """Return tables of milliseconds a forward pass, tokens a second, and the ratio to the reference with interval."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     grids = []
     for row in content["rows"]:
@@ -61,7 +61,7 @@ def _note(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def tokens(row: Mapping[str, Any]) -> float:
-    """Real tokens in a call, in the mean; of text, each round takes the next batch."""
+    """Return the mean number of real tokens in a call; with text, each round takes the next batch."""
     if row["length"]:
         return float(row["batch"] * row["length"])
     batches = row["tokenisation"]["tokens"]
@@ -69,7 +69,7 @@ def tokens(row: Mapping[str, Any]) -> float:
 
 
 def latency_values(content: Content) -> Values:
-    """Seconds, and times over the reference's of the same round, which a machine that was slower does not change."""
+    """Return seconds, and times over the reference's of the same round, which a slower machine does not change."""
     found: Values = {}
     cases = {(row["model"], _case(row)): row["seconds"] for row in content["rows"] if "seconds" in row}
     noises = noise(content)

@@ -13,7 +13,7 @@ from bistil_ds.benchmarking.models.shapes import MBERT, check_models, default_na
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the memory benchmark."""
 
     model: list[str] = field(
         default_factory=list, metadata=explain("Names of ours, folders or hub ids; the first is the reference.")
@@ -27,7 +27,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags. Models are measured one at a time."""
+    """Check the flags and plan the run. Models are measured one at a time."""
     require_at_least_1(flags, "batch", "length")
     models = flags.model or default_names()
     if flags.quick:

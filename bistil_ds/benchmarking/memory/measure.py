@@ -1,6 +1,6 @@
-"""What one model takes: parameters, its folder, the time to load it, and memory at inference and at a training step.
+"""Measure what one model takes: parameters, folder, load time, and memory at inference and at a training step.
 
-Every stage is a process of its own; memory is counted from what the libraries alone take there.
+Every stage runs in a process of its own; memory is counted beyond what the libraries alone take there.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, referen
 from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
 
 STAGES = ("inference", "training")
-BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # fp32 weight; gradient and AdamW's two moments
+BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # fp32: weight; weight, gradient and AdamW's two moments
 
 
 @dataclass(frozen=True)
 class Input:
-    """Random tokens: sequences in a batch, tokens in each; the dtype of the weights; the device."""
+    """What a model is measured on: sequences in a batch, random tokens in each, dtype of the weights, device."""
 
     batch: int
     length: int
@@ -38,7 +38,7 @@ class Input:
 
 
 def measure(models: Sequence[str], given: Input, content: dict[str, Any], tell: Tell, save: Callable[[], None]) -> None:
-    """Add a row for each model to a result file's content, saving it after each."""
+    """Add a row for each model to a record's content, saving it after each."""
     for number, name in enumerate(models):
 
         def part(done: int, what: str, number: int = number, name: str = name) -> None:
@@ -50,7 +50,7 @@ def measure(models: Sequence[str], given: Input, content: dict[str, Any], tell: 
 
 
 def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> dict[str, Any]:
-    """One model. Bytes; `unavailable` with the reason in place of a stage that could not be measured."""
+    """Measure one model and return its row; a stage that could not be measured has `unavailable` with the reason."""
     with tempfile.TemporaryDirectory() as work:
         tell(0, "saving")
         with blame_flag(f"--model {name}"):
@@ -74,12 +74,12 @@ def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> di
 
 
 def stage_bytes(peak: Peak) -> dict[str, int | None]:
-    """Bytes beyond the libraries': with the model loaded, and at most while it ran."""
+    """Return the bytes beyond the libraries': with the model loaded, and at most while it ran; and those reserved."""
     return {"loaded": peak.baseline - peak.empty, "peak": peak.peak - peak.empty, "reserved": peak.reserved}
 
 
 def folder_bytes(folder: Path) -> int:
-    """All files of a model folder itself, not of folders in it."""
+    """Return the bytes of all files that lie directly in a model folder."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
@@ -101,7 +101,7 @@ def _inference(folder: str, given: Input) -> Callable[[], object]:
 
 
 def _training(folder: str, given: Input) -> Callable[[], object]:
-    """Forward, backward and AdamW over all parameters; the loss is a plain mean of squares."""
+    """Build a step of forward, backward and AdamW over all parameters; the loss is a plain mean of squares."""
     device = _ready(given)
     model = _touch_weights(load_encoder(folder, getattr(torch, given.dtype)).to(device)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -116,7 +116,7 @@ def _training(folder: str, given: Input) -> Callable[[], object]:
 
 
 def _touch_weights(model: PreTrainedModel) -> PreTrainedModel:
-    """With every weight read once: files are mapped, and what was never read is not in memory yet."""
+    """Read every weight once: files are mapped, and what was never read is not in memory yet."""
     for tensor in model.state_dict().values():
         tensor.sum()
     return model
@@ -126,7 +126,7 @@ BUILDERS = {"inference": _inference, "training": _training}
 
 
 def _ready(given: Input) -> torch.device:
-    """The device, which is the current one from now on: its memory is what is counted."""
+    """Return the device, and make it the current one, as its memory is what is counted."""
     _quiet()
     device = torch.device(given.device)
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""A memory result as a table and a picture."""
+"""A table and a plot of a memory record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STAGES = {"inference": "inference", "training": "training step"}
 
 
 def memory_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Sizes in millions and MiB; in brackets the share of the reference's."""
+    """Return a table of sizes in millions and MiB, with their ratio to the reference's in brackets."""
     given = content["arguments"]
     where = f"batch {given['batch']}, length {given['length']}, {given['dtype']}, {content['device']}"
     columns = [
@@ -51,7 +51,7 @@ def memory_grids(content: Mapping[str, Any]) -> list[Grid]:
 
 
 def memory_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """Peak memory over the reference's, and parameters."""
+    """Return a plot of peak memory and parameters over the reference's; none without a model that has one."""
     rows = {row["model"]: row for row in content["rows"]}
     bars = Bars("Memory", "over its reference's (1)")
     for name, row in rows.items():

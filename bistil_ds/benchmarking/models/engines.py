@@ -1,4 +1,4 @@
-"""Ways to run one encoder's forward pass: eager, compiled, through ONNX Runtime, and with int8 matrices."""
+"""Run one encoder's forward pass: eager, compiled, through ONNX Runtime, or with int8 matrices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
-    """Why an engine cannot run here, in one line; None where it can."""
+    """Return in one line why an engine cannot run here; None where it can."""
     if engine in ("eager", "compile"):
         return None
     if dtype != "float32":
@@ -37,9 +37,10 @@ def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
 
 
 def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threads: int) -> Runner:
-    """A forward pass of `model` through an engine, with `threads` threads on a CPU.
+    """Return a function that runs a forward pass of `model` through an engine, with `threads` threads on a CPU.
 
-    Inputs: `input_ids` and `attention_mask`, int64 [B, T], on the device. The result: the last hidden state [B, T, D].
+    Its inputs are `input_ids` and `attention_mask`, int64 [B, T], on the device. Its result holds the last hidden state
+    [B, T, D]: transformers' output object, or a list of arrays from ONNX Runtime.
     """
     torch.set_num_threads(threads)
     if engine.startswith("onnx"):
@@ -55,9 +56,9 @@ def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threa
 
 
 def int8_matrices(module: nn.Module) -> nn.Module:
-    """`module` with its linear layers in dynamic int8, changed in place."""
+    """Convert the linear layers of `module` to dynamic int8, in place, and return it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecated in favour of another package, which torch does not bring
+        warnings.simplefilter("ignore")  # deprecated in favour of another package, which torch does not install
         torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, inplace=True)
     return module
 
@@ -87,7 +88,7 @@ def _onnx_runner(model: PreTrainedModel, device: torch.device, threads: int, int
 
 
 def _export(model: PreTrainedModel, path: Path) -> None:
-    """Sequences and tokens are free in number."""
+    """Export to ONNX with any number of sequences and any number of tokens up to 512."""
     names = ["input_ids", "attention_mask"]
     example = {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names}
     free = {0: torch.export.Dim("B"), 1: torch.export.Dim("T", max=512)}

@@ -1,4 +1,4 @@
-"""Which models are measured side by side, on what input, and what each is compared with."""
+"""The plan of a measurement: which models, on what input, and what each is compared with."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class MeasurementPlan:
         models: names of ours, folders or hub ids.
         settings: (engine, dtype) pairs.
         cases: inputs and threads.
-        seconds: for everything together, starting the models included; each case gets its share of what is left.
-        fewest_rounds: measured even where the time does not suffice.
+        seconds: of latency, the time for everything together, starting the models included; each case gets its share of
+            what is left. Of energy, the time of one window.
+        fewest_rounds: rounds that are measured even where the time does not suffice.
         text: batches of sentences instead of random tokens; cases then have no length.
-        max_length: tokens a sentence is cut at.
+        max_length: tokens that a sentence is cut at.
     """
 
     models: Sequence[str]
@@ -39,13 +40,13 @@ class MeasurementPlan:
     seed: int = 0
 
     def names(self) -> dict[str, str]:
-        """What runs: a label for each model, and the control."""
+        """Return label → name of everything that runs: each model, and the control."""
         found = {label_of(name): name for name in self.models}
         control = self.models[min(1, len(self.models) - 1)]
         return {**found, label_of(control) + AGAIN: control}
 
     def reference(self, label: str) -> str:
-        """The label of what `label` is compared with: itself for the control."""
+        """Return the label of the model that `label` is compared with; for the control, of the same model."""
         if label.endswith(AGAIN):
             return label.removesuffix(AGAIN)
         return label_of(reference_of(self.names()[label], self.models))

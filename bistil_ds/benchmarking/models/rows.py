@@ -1,22 +1,22 @@
-"""Rows of models measured side by side: what makes two of them one case, and how cells and notes read."""
+"""Rows of models measured side by side: what makes two of them one case, and the words of cells and notes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-BUSY = 0.5  # load a processor from which other programs disturb
+BUSY = 0.5  # load for each processor, above which other programs disturb
 SAME = ("engine", "dtype", "batch", "length", "threads")
 
 
 def case_text(row: Mapping[str, Any]) -> str:
-    """`batch 8, length 128, 2 threads`."""
+    """Return a case in words, such as `batch 8, length 128, 2 threads`."""
     length = f"length {row['length']}" if row["length"] else "text"
     return f"batch {row['batch']}, {length}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
 
 
 def busy_note(content: Mapping[str, Any]) -> str:
-    """A warning where other programs kept the processors busy before the run; else nothing."""
+    """Return a warning where other programs kept the processors busy before the run, else nothing."""
     before = content.get("machine_before")  # old records lack it
     if not before:
         return ""
@@ -27,21 +27,21 @@ def busy_note(content: Mapping[str, Any]) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """Three digits."""
+    """Return milliseconds as text, with three digits."""
     return f"{1e3 * seconds:.0f}" if seconds >= 0.1 else f"{1e3 * seconds:.3g}"
 
 
 def ratio_text(ratio: Mapping[str, float]) -> str:
-    """`0.51 (0.50 to 0.52)`."""
+    """Return a ratio as text, such as `0.510 (0.500 to 0.520)`."""
     return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
 
 
 def case_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What rows that may be compared have in common."""
+    """Return what rows that may be compared have in common: engine, dtype, input and threads."""
     return tuple(row.get(name) for name in SAME)
 
 
 def noise(content: Mapping[str, Any]) -> dict[tuple[Any, ...], float]:
-    """For each case, how far from 1 the same model twice came out."""
+    """Return, for each case, how far from 1 the ratio of the same model run twice is."""
     controls = [row for row in content["rows"] if row.get("control") and "ratio" in row]
     return {case_of(row): abs(row["ratio"]["median"] - 1) for row in controls}

@@ -1,7 +1,7 @@
 """The models that are compared: MMTs and their students by shape alone, and any folder or hub id.
 
-Time, memory and energy depend on a model's shape and its input, not on the values of its weights, so these are drawn
-at random and nothing is downloaded.
+Time, memory and energy depend on a model's shape and its input, not on the values of its weights. Weights are
+therefore drawn at random, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ WIDTHS = {"XLM-R-large": (1024, 24, 16, 4096), "XLM-R-XL": (2560, 36, 32, 10240)
 
 
 def student_name(mmt: str, factor: int, vocabulary: int) -> str:
-    """Such as `mBERT k2 30k`."""
+    """Return a student's name, such as `mBERT k2 30k`."""
     return f"{mmt} k{factor} {vocabulary // 1000}k"
 
 
 def students_of(mmt: str) -> list[str]:
-    """The names of an MMT's students, the largest first."""
+    """Return the names of an MMT's students, the largest first."""
     return [student_name(mmt, k, vocabulary) for k in FACTORS for vocabulary in reversed(VOCABULARIES)]
 
 
 def default_names() -> list[str]:
-    """Every model that is compared by default, each MMT before its students."""
+    """Return the names of all models that are compared by default, each MMT before its students."""
     return [name for mmt in MMTS for name in (mmt, *students_of(mmt))] + list(OTHERS)
 
 
 def config_of(name: str) -> PretrainedConfig:
-    """The configuration of a name of ours, a folder or a hub id.
+    """Return the configuration of a name of ours, a folder or a hub id.
 
     Raises:
-        InputError: it is none of these.
+        InputError: the name is none of these.
     """
     if (ours := _our_config(name)) is not None:
         return ours
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers, the hub and json have no common kind
+    except Exception as error:  # transformers, the hub and json share no error class
         raise cannot_load("--model", name, error) from None
 
 
 def check_models(names: Sequence[str], length: int, *, tokenizers: bool = False) -> None:
-    """InputError unless every model is there, takes `length` tokens and, with `tokenizers`, has one."""
+    """Raise InputError unless each model exists once, takes `length` tokens and, with `tokenizers`, has a tokenizer."""
     for name in names:
         if length > (longest := longest_input(config_of(name))):
             raise InputError(f"--model {name}: takes at most {longest} tokens, and {length} are to be measured")
@@ -79,12 +79,12 @@ def check_models(names: Sequence[str], length: int, *, tokenizers: bool = False)
 
 
 def is_ours(name: str) -> bool:
-    """Whether `name` is a shape without weights of its own."""
+    """Return whether `name` is one of our shapes, which have no weights of their own."""
     return _our_config(name) is not None
 
 
 def reference_of(name: str, names: Sequence[str]) -> str:
-    """What a model is compared with: its MMT where that is among `names`, else the first of them."""
+    """Return what a model is compared with: its MMT where that is among `names`, else the first of them."""
     mmt = OTHERS.get(name) or next(
         (each for each in (*MMTS, *LARGE) if name == each or name.startswith(f"{each} k")), ""
     )
@@ -92,7 +92,7 @@ def reference_of(name: str, names: Sequence[str]) -> str:
 
 
 def load_encoder(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The encoder alone, as tasks use it, without pooler and vocabulary head; in eval mode, without dropout."""
+    """Load the encoder alone, as tasks use it, without pooler and vocabulary head; in eval mode, without dropout."""
     if (config := _our_config(name)) is not None:
         torch.manual_seed(0)
         model = AutoModel.from_config(config, dtype=dtype)
@@ -104,7 +104,7 @@ def load_encoder(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedMod
 
 
 def label_of(name: str) -> str:
-    """What to call a model in a table: a folder by its last part."""
+    """Return what to call a model in a table: a folder goes by its last part."""
     return Path(name).name if Path(name).is_dir() else name
 
 

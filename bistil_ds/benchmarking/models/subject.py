@@ -1,4 +1,4 @@
-"""One model under measurement, with its inputs and its threads: what lives in a process of its own.
+"""One subject of a benchmark, with its inputs and its threads; it lives in a process of its own.
 
 B sequences, T tokens.
 """
@@ -19,16 +19,16 @@ from bistil_ds.benchmarking.harness.timing import time_call
 from bistil_ds.benchmarking.models.engines import Inputs, make_runner
 from bistil_ds.benchmarking.models.shapes import load_encoder
 
-FIRST_ORDINARY_ID = 5  # special tokens come before
+FIRST_ORDINARY_ID = 5  # special tokens have the ids below
 WARM_UP_SECONDS = 4.0
 WARM_UP_CALLS = 50
-LONG_CALL = 0.5  # seconds: what disturbs for a moment weighs little in it
-SHAPES = 3  # after which a compiler that meets new ones has made a program for all
+LONG_CALL = 0.5  # seconds; a moment's disturbance weighs little in such a call
+SHAPES = 3  # after so many, a compiler that meets new shapes has made a program for all
 
 
 @dataclass(frozen=True)
 class InputCase:
-    """What goes in: sequences in a batch, tokens in each (None: the text's own lengths), and CPU threads."""
+    """The input: sequences in a batch, tokens in each (None: the text's own lengths), and CPU threads."""
 
     batch: int
     length: int | None
@@ -36,7 +36,7 @@ class InputCase:
 
 
 class Subject:
-    """A model that can be asked to run. Random tokens, every one real, unless it is given text."""
+    """A model that can be asked to run. Its inputs are random tokens, every one real, unless it is given text."""
 
     def __init__(self, name: str, engine: str, dtype: str, device: str) -> None:
         logging.set_verbosity_error()
@@ -48,11 +48,11 @@ class Subject:
         self.batches: list[Inputs] = []
 
     def describe(self) -> dict[str, int]:
-        """Parameters, those of the embeddings and those of the rest."""
+        """Return the counts of all parameters, of those of the embeddings and of those of the layers."""
         return self.parameters
 
     def use_text(self, batches: Sequence[Sequence[str]], max_length: int) -> dict[str, Any]:
-        """Take batches of sentences as inputs from now on: the seconds each took to tokenise, and its real tokens."""
+        """Use batches of sentences as inputs from now on; return seconds of tokenising and real tokens of each."""
         tokenizer = AutoTokenizer.from_pretrained(self.name)
         seconds, self.batches = [], []
         for texts in batches:
@@ -63,16 +63,19 @@ class Subject:
         return {"seconds": seconds, "tokens": [int(one["attention_mask"].sum()) for one in self.batches]}
 
     def prepare(self, case: InputCase) -> dict[str, Any]:
-        """Set up for `case` and run until calls take a steady time: how many it took, whether they did, the last's
-        seconds."""
+        """Set up for `case` and run until calls take a steady time.
+
+        Returns:
+            `calls`, their number; `stable`, whether they are steady; `seconds` of the fastest of the last three.
+        """
         if case.threads != self.threads:
             self.run = make_runner(self.model, self.engine, self.device, case.threads)
             self.threads = case.threads
         if case.length is not None:
             self.batches = [random_inputs(self.model.config.vocab_size, case.batch, case.length, self.device)]
-        for other in self.batches[1:SHAPES]:  # of other lengths: a compiler begins anew for them
+        for other in self.batches[1:SHAPES]:  # of other lengths, which a compiler compiles anew
             self.run(other)
-        seconds = [self._timed(0)]  # may compile: no part of the time allowed
+        seconds = [self._timed(0)]  # may compile, so it does not count against the time allowed
         started = time.perf_counter()
         while not is_steady(seconds) and len(seconds) < WARM_UP_CALLS:
             if len(seconds) >= 2 and time.perf_counter() - started > WARM_UP_SECONDS:
@@ -81,13 +84,13 @@ class Subject:
         return {"calls": len(seconds), "stable": is_steady(seconds), "seconds": min(seconds[-3:])}
 
     def turn(self, calls: int, untimed: int, batch: int = 0) -> list[float]:
-        """Seconds of each of `calls` calls on one batch, after `untimed` that bring the model back into the caches."""
+        """Return the seconds of each of `calls` calls on one batch; `untimed` calls first fill the caches."""
         for _ in range(untimed):
             self._timed(batch)
         return [self._timed(batch) for _ in range(calls)]
 
     def run_for(self, seconds: float) -> int:
-        """Run without a pause until `seconds` have passed; how many calls that were."""
+        """Run without a pause until `seconds` have passed; return the number of calls."""
         calls, stop = 0, time.perf_counter() + seconds
         while time.perf_counter() < stop:
             self._timed(calls)
@@ -100,19 +103,19 @@ class Subject:
 
 
 def is_steady(seconds: Sequence[float]) -> bool:
-    """Whether the last three calls took what the three before did; one and one where a call is long."""
+    """Return whether the last three calls took what the three before did; where calls are long, one and one."""
     return is_stable(seconds) or (seconds[-1] > LONG_CALL and is_stable(seconds, window=1))
 
 
 def random_inputs(vocabulary: int, batch: int, length: int, device: torch.device) -> Inputs:
-    """`input_ids` and `attention_mask`, int64 [B, T]; the same tokens at every call."""
+    """Return `input_ids` and `attention_mask`, int64 [B, T]; the tokens are the same at every call."""
     generator = torch.Generator().manual_seed(0)
     ids_BT = torch.randint(FIRST_ORDINARY_ID, vocabulary - 1, (batch, length), generator=generator)
     return {"input_ids": ids_BT.to(device), "attention_mask": torch.ones_like(ids_BT).to(device)}
 
 
 def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
-    """Parameters in the embeddings (words, positions, types and their norm) and in the layers."""
+    """Count all parameters, those of embeddings (words, positions, types and their norm) and those of layers."""
     total = sum(p.numel() for p in model.parameters())
     found = getattr(model, "embeddings", None)
     tables = [found] if found is not None else [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]

@@ -1,6 +1,6 @@
 """The report command: one page of all results, or two results side by side.
 
-Takes the newest result of each benchmark and machine. --compare A B sets two result files side by side instead.
+The page has the newest record of each benchmark and machine. --compare A B shows two records side by side instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DESCRIPTION = "One page of everything that was measured: Markdown, and HTML with
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the report command."""
 
     results: str = field(default=str(RESULTS), metadata=explain("Folder of result files (and evaluation.json files)."))
     compare: list[str] = field(default_factory=list, metadata=explain("Two result files of one benchmark."))
@@ -33,12 +33,12 @@ class Flags:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command and return its exit code."""
     return cli.run(lambda: run(parse_flags(argv, Flags, DESCRIPTION)))
 
 
 def run(flags: Flags) -> None:
-    """Compare two files, or write the pages."""
+    """Compare two records, or write the pages."""
     if flags.compare:
         if len(flags.compare) != 2:
             raise InputError(f"--compare: expected two result files, found {len(flags.compare)}")

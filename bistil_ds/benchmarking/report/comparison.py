@@ -1,4 +1,4 @@
-"""Two result files of one benchmark side by side: what changed, and what is inside the noise."""
+"""Compare two records of one benchmark: what changed, and what is inside the noise."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ SAME = ("device", "hardware", "versions", "threads")
 
 
 def compare(first: Content, second: Content) -> Grid:
-    """The second over the first for everything both measured. The less of each, the better.
+    """Return a table of the second record over the first, for everything that both measured; less is better.
 
-    The interval is resampled from the rounds of both files, and widened by how far the same model twice came out in
-    that case in either. Where a file has one value only, nothing is known of its noise, and the table says so.
+    The interval is resampled from the rounds of both records. The verdict widens it by the noise of that case: how far
+    the ratio of the same model run twice is from 1, the larger of both records. Where both have one value only, the
+    noise is unknown, and the table says so.
 
     Raises:
         InputError: they are of different benchmarks, of one that is not compared, or have nothing in common.

@@ -1,4 +1,4 @@
-"""Which results a report shows: the newest of each benchmark, machine and choice of flags, and how each is drawn."""
+"""Choose the records that a report shows: the newest of each benchmark, machine and choice of flags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIME = re.compile(r"-\d{8}(-\d{6})?$")
 
 @dataclass(frozen=True)
 class Gathered:
-    """One result file."""
+    """One record of a benchmark, and its file."""
 
     path: Path
     benchmark: str
@@ -26,17 +26,18 @@ class Gathered:
 
     @property
     def entry(self) -> Benchmark:
-        """How it is shown."""
+        """Return the registry's entry, which says how the record is shown."""
         return BENCHMARKS[self.benchmark]
 
 
 def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[str]]:
-    """The newest results in `folder`, in the order of the registry; and what was left out.
+    """Return the newest records in `folder`, in the order of the registry, and a line for each that is left out.
 
-    One replaces another of the same benchmark, machine and flags; a seed or a time allowed makes no other.
+    A record replaces an older one of the same benchmark, machine and flags. Flags in SAME_RUN, such as the seed, may
+    differ.
 
     Args:
-        quick: also results of quick runs.
+        quick: whether records of quick runs are shown too.
 
     Raises:
         InputError: there is no such folder, or nothing to show in it.
@@ -69,12 +70,12 @@ def read(path: Path) -> Gathered | None:
         content = read_result(path)
         found = Gathered(path, content["benchmark"], content)
         found.entry.tables(found.content)
-    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # of another time or hand
+    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # an old version's, or not ours
         return None
     return found
 
 
 def _age(path: Path) -> tuple[str, str]:
-    """Sorts by the time in the name; a name without one is its own newest."""
+    """Return a sort key: the time in the file's name, then the name. A name without a time counts as oldest."""
     found = TIME.search(path.stem)
     return (found[0] if found else "", path.name)

@@ -1,4 +1,4 @@
-"""Gathered results as one Markdown page, and as one HTML page that needs no other file."""
+"""Turn gathered records into one Markdown page, and into one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ svg { width: 100%; min-width: 22rem; max-width: 46rem; height: auto; }
 
 
 def markdown(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
-    """Tables and where they come from; pictures are in the HTML page."""
+    """Return the Markdown page: tables and where they come from. Pictures are in the HTML page only."""
     parts = [f"# {TITLE}", "", INTRODUCTION, ""]
     for title, group in _chapters(results):
         parts += [f"## {title}", ""]
@@ -41,7 +41,7 @@ def markdown(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
 
 
 def html_page(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
-    """Tables and pictures; nothing is loaded from anywhere."""
+    """Return the HTML page: tables and pictures. It loads nothing from anywhere."""
     parts = [f"<h1>{html.escape(TITLE)}</h1><p>{html.escape(INTRODUCTION)}</p>"]
     for title, group in _chapters(results):
         parts.append(f"<h2>{html.escape(title)}</h2>")
@@ -58,7 +58,7 @@ def html_page(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
 
 
 def about(result: Gathered) -> str:
-    """File, machine, versions and commit, in one line."""
+    """Return file, machine, versions and commit of a record, in one line."""
     content = result.content
     hardware, versions = content.get("hardware") or {}, content.get("versions") or {}
     gpus = ", ".join(gpu["name"] for gpu in hardware.get("gpus") or [])

@@ -1,4 +1,4 @@
-"""What a phase-1 step keeps for backward, counted on models without weights: nothing is computed or allocated."""
+"""Count what a phase-1 step keeps for backward, on models without weights: nothing is computed or allocated."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bistil_ds.benchmarking.training_step.ways import Steps
 
 
 def saved_bytes(student: str, teacher: str, batch: int, length: int, dtype: torch.dtype = torch.bfloat16) -> int:
-    """Bytes that autograd holds at the end of the student's forward pass and losses, beside weights.
+    """Return the bytes that autograd holds at the end of the student's forward pass and losses, beside weights.
 
-    Attention maps, [.., T, T], are left out: fused attention keeps none. Added are the teacher's aligned states,
-    queries and keys, which wait for the losses.
+    Attention maps, [.., T, T], are left out, as fused attention keeps none. The teacher's aligned states, queries and
+    keys, which wait for the losses, are added.
     """
     models = [shape_of(name).to(dtype) for name in (student, teacher)]
     inputs = {"input_ids": torch.zeros(batch, length, dtype=torch.int64, device="meta")}
@@ -24,14 +24,14 @@ def saved_bytes(student: str, teacher: str, batch: int, length: int, dtype: torc
 
 
 def _saved(steps: Steps, model: nn.Module) -> int:
-    """Storages, each once, that are no parameter's."""
+    """Return the bytes of all saved storages that hold no parameter, each counted once."""
     weights = {_identity(parameter) for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
     length = steps.inputs["input_ids"].shape[1]
 
     def pack(tensor: Tensor) -> Tensor:
         if _identity(tensor) not in weights and tuple(tensor.shape[-2:]) != (length, length):
-            kept[_identity(tensor)] = tensor  # held, so that no other storage takes its place
+            kept[_identity(tensor)] = tensor  # kept alive, so that no other storage takes its place
         return tensor
 
     way = steps.way("ours")

@@ -1,4 +1,4 @@
-"""Bytes that collectives send, seen where every library's calls pass: PyTorch's dispatcher."""
+"""Count the bytes that collectives send, in PyTorch's dispatcher, which the calls of every library pass."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class SentBytes(TorchDispatchMode):
-    """Counts, while active, what a rank sends if each collective runs as a ring, as NCCL does with large messages.
+    """Mode that counts what a rank sends if each collective runs as a ring, as NCCL does with large messages.
 
     Args:
-        ranks: how many take part in each.
+        ranks: how many take part in each collective.
 
     Attributes:
         by_name: bytes of each kind of collective.
@@ -26,7 +26,7 @@ class SentBytes(TorchDispatchMode):
 
     @property
     def total(self) -> float:
-        """Bytes of all."""
+        """Return the bytes of all collectives."""
         return sum(self.by_name.values())
 
     def __torch_dispatch__(
@@ -48,12 +48,12 @@ def _all_reduce(args: Sequence[Any], ranks: int) -> float:
 
 
 def _gather(args: Sequence[Any], ranks: int) -> float:
-    """Arguments: everybody's, then this rank's own."""
+    """Return the bytes sent; the arguments are all ranks' tensors, then this rank's own."""
     return (ranks - 1) * float(_bytes(args[1]))
 
 
 def _scatter(args: Sequence[Any], ranks: int) -> float:
-    """Arguments: this rank's share, then the whole."""
+    """Return the bytes sent; the arguments are this rank's share, then the whole."""
     return (ranks - 1) * float(_bytes(args[0]))
 
 

@@ -1,4 +1,4 @@
-"""What a phase-1 run needs on 1 to 1,024 GPUs: memory of each and bytes each sends, computed, not measured.
+"""Compute, without measuring, what phase 1 needs on 1 to 1,024 GPUs: memory of each, and bytes each sends.
 
 Time is given only from a utilisation and a bandwidth that the user states.
 """
@@ -20,7 +20,7 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Speed:
-    """What the user says of a GPU: operations and bytes a second, and the share of the former that is reached."""
+    """A GPU's speed as the user states it: operations a second, the share of them that is reached, bytes a second."""
 
     flops: float
     utilisation: float
@@ -30,10 +30,10 @@ class Speed:
 def scaling_rows(
     teacher: str, gpus: Sequence[int], batch: int, length: int, speed: Speed | None = None
 ) -> list[dict[str, Any]]:
-    """A row for each ZeRO mode and number of GPUs: a student of half the layers on 60k tokens.
+    """Return a row for each ZeRO mode and number of GPUs, for a student of half the layers and 60k tokens.
 
-    Bytes are on each GPU, in each node's host memory, and sent by each GPU in a step of one micro-batch of
-    `batch` x `length` tokens a GPU. The teacher is trimmed to the student's vocabulary.
+    Bytes are those on each GPU, those in each node's host memory, and those that each GPU sends in a step of one
+    micro-batch of `batch` x `length` tokens a GPU. The teacher is trimmed to the student's vocabulary.
     """
     name = student_name(teacher, 2, 60_000)
     trimmed_name = student_name(teacher, 1, 60_000)
@@ -61,13 +61,13 @@ def scaling_rows(
 
 
 def parameters_of(model: Any) -> tuple[int, int]:
-    """All, and those of the largest module that holds parameters itself: what stage 3 gathers at once."""
+    """Count all parameters, and those of the largest module that has its own: what stage 3 gathers at once."""
     layers = (sum(p.numel() for p in module.parameters(recurse=False)) for module in model.modules())
     return sum(p.numel() for p in model.parameters()), max(layers)
 
 
 def scaling_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """For each teacher, memory and bytes sent by ZeRO mode and number of GPUs; then the check."""
+    """Return tables of memory and bytes sent by ZeRO mode and number of GPUs for each teacher, then the check."""
     grids = []
     rows = [row for row in content["rows"] if "teacher" in row]
     for teacher in dict.fromkeys(row["teacher"] for row in rows):

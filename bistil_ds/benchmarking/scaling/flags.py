@@ -1,7 +1,8 @@
 """The flags of the scaling benchmark, and the run they ask for.
 
-Computed from shapes, DeepSpeed's own estimators and byte counts of collectives; checked on 1 and 2 ranks of this
-machine, with the error stated. Seconds only with --tflops, --mfu and --bandwidth_gb, and said to be assumed.
+Numbers are computed from shapes, DeepSpeed's own estimators and byte counts of collectives. They are checked on 1 and
+2 ranks of this machine, and the error is stated. Seconds need --tflops, --mfu and --bandwidth_gb, and are marked as
+assumed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CHECKS = [(stage, ranks, width) for ranks, width in ((1, 512), (2, 512), (2, 256
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the scaling benchmark."""
 
     teacher: list[str] = field(default_factory=lambda: list(TEACHERS), metadata=explain("Teachers.", TEACHERS))
     gpus: list[int] = field(default_factory=lambda: [1, 8, 64, 256, 1024], metadata=explain("Numbers of GPUs."))
@@ -40,7 +41,7 @@ class Flags:
 
 
 def speed_of(flags: Flags) -> Speed | None:
-    """What the user says of a GPU; None where nothing is said."""
+    """Return what the user says of a GPU; None where nothing is said. Raise InputError where a part is missing."""
     given = {"tflops": flags.tflops, "mfu": flags.mfu, "bandwidth_gb": flags.bandwidth_gb}
     if all(value is None for value in given.values()):
         return None
@@ -51,7 +52,7 @@ def speed_of(flags: Flags) -> Speed | None:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags."""
+    """Check the flags and plan the run."""
     require_at_least_1(flags, "batch", "length")
     if wrong := [count for count in flags.gpus if count < 1 or (count > 8 and count % 8)]:
         raise InputError(f"--gpus {wrong[0]}: expected 1 to 8, or whole nodes of 8")

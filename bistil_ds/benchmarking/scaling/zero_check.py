@@ -1,7 +1,7 @@
-"""Measured bytes of a phase-1 step under ZeRO on ranks of this machine, beside what `zero_memory` says.
+"""Measure the bytes of a phase-1 step under ZeRO on ranks of this machine, to check what `zero_memory` computes.
 
-Models that differ in their number of layers alone are run on few tokens: the difference of their peaks is that of the
-states of the added parameters, as libraries and embeddings are the same. bf16, a process for each rank, gloo on a CPU.
+Models that differ in their number of layers alone run on few tokens. Libraries and embeddings are the same, so the
+difference of their peaks is that of the states of the added parameters. bf16, a process for each rank, gloo on a CPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bistil_ds.distributed import startup
 SMALL = Shape(length=8, batch=1, layers=0, width=512, heads=8, vocabulary=1000)
 LAYERS = (4, 12)  # of the teacher; the student has half
 STEPS = 3
-BUCKETS = (  # small, so that the peak is of states: buffers do not grow with a real model either
+BUCKETS = (  # small, so that the states make the peak; buffers do not grow with a real model either
     "reduce_bucket_size",
     "allgather_bucket_size",
     "stage3_prefetch_bucket_size",
@@ -33,13 +33,13 @@ BUCKETS = (  # small, so that the peak is of states: buffers do not grow with a 
 
 
 def measure(stage: int, shape: Shape) -> tuple[Peak, float]:
-    """On one rank: peak of a few steps, and the bytes the last one sent."""
+    """Return one rank's peak over a few steps, and the bytes that the last one sent."""
     sent = [0.0]
     return peak_of(lambda: _stepper(stage, shape, sent), STEPS), sent[0]
 
 
 def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
-    """A step under DeepSpeed that leaves in `sent` what it sent."""
+    """Return a step under DeepSpeed that leaves the bytes it sent in `sent`."""
     import deepspeed
 
     steps = random_steps(shape, torch.device("cpu"))
@@ -66,9 +66,9 @@ def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
 
 
 def check(stage: int, ranks: int, shape: Shape = SMALL, layers: tuple[int, int] = LAYERS) -> dict[str, Any]:
-    """A row: bytes for each parameter added to the student, of memory and of what is sent, measured and computed.
+    """Return a row: bytes for each parameter added to the student, held and sent, measured and computed.
 
-    The teacher is whole on each rank here, and what is added to it counts in both.
+    The teacher is whole on each rank here; the parameters added to it count in what is measured and computed.
     """
     few, many = (on_ranks(ranks, 1, measure, stage, replace(shape, layers=count)) for count in layers)
     a_layer = _parameters(replace(shape, layers=2)) - _parameters(replace(shape, layers=1))

@@ -1,6 +1,6 @@
-"""Bytes a rank holds and sends under DeepSpeed ZeRO, in bf16 with fp32 master weights and AdamW.
+"""Compute the bytes that a rank holds and sends under DeepSpeed ZeRO, in bf16 with fp32 master weights and AdamW.
 
-P parameters, N ranks. Weights are 2 bytes a parameter, gradients 2 and again 4, master weights 4, moments 8.
+N ranks. Bytes a parameter: weights 2, gradients 2 and again 4, master weights 4, moments 8.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ MODES = ("0", "1", "2", "3", "2 offload", "3 offload")
 
 @dataclass(frozen=True)
 class Bytes:
-    """On the device, and in the host's memory for each node."""
+    """Bytes on the device, and in the host's memory for each node."""
 
     device: float
     host: float
 
 
 def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> Bytes:
-    """Weights, gradients and optimizer state of a model under training.
+    """Return the bytes of weights, gradients and optimizer state of a model under training.
 
-    Stages 2 and 3 are DeepSpeed's own estimates; it has none for 0 (nothing partitioned) and 1 (optimizer state and
-    fp32 gradients partitioned), which are counted here alike.
+    Stages 2 and 3 are DeepSpeed's own estimates. It has none for 0 (nothing partitioned) and 1 (optimizer state and
+    fp32 gradients partitioned), so these are counted here in the same way.
 
     Args:
         mode: one of `MODES`.
@@ -46,19 +46,19 @@ def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> B
 
 
 def teacher_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> float:
-    """The teacher's bf16 weights: whole on each device, at stage 3 partitioned, one layer gathered at a time."""
+    """Return the teacher's bf16 bytes: whole on each device; at stage 3 partitioned, one layer gathered at a time."""
     if not mode.startswith("3"):
         return 2.0 * parameters
     return 2.0 * parameters / ranks + 2.0 * largest_layer * (ranks > 1)
 
 
 def sent_bytes(mode: str, student: int, teacher: int, ranks: int) -> float:
-    """Bytes each rank sends in a step without accumulation, by ring collectives; as many arrive.
+    """Return the bytes that each rank sends in a step without accumulation, by ring collectives; as many arrive.
 
-    Over N ranks, to reduce-scatter or to all-gather n bytes sends (N − 1) / N · n, and an all-reduce is both. Stage 0
+    Over N ranks, a reduce-scatter or an all-gather of n bytes sends (N − 1) / N · n, and an all-reduce is both. Stage 0
     all-reduces gradients. Stages 1 and 2 do so too (DeepSpeed joins the buckets of all ranks, which spares it a
-    reduction to each), then gather the new weights. Stage 3: weights are gathered in forward and in backward, gradients
-    scattered, and the teacher's weights gathered once. (A student that DeepSpeed keeps from forward to backward, below
+    reduction to each), then gather the new weights. Stage 3 gathers weights in forward and in backward, scatters
+    gradients, and gathers the teacher's weights once. (A student that DeepSpeed keeps from forward to backward, below
     its `stage3_max_reuse_distance` of 1e9 parameters by default, is gathered once.)
     """
     share = (ranks - 1) / ranks

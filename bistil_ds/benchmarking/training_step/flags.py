@@ -1,7 +1,8 @@
 """The flags of the throughput benchmark, and the run they ask for.
 
-First forward and backward alone, then the whole step with its update under each ZeRO stage and number of ranks.
-Ratios come from one run, round by round. Absolute numbers mean little on a machine that does other things too.
+Forward and backward alone are measured first, then the whole step with its update under each ZeRO stage and number
+of ranks. Ratios come from one run, round by round. Absolute numbers mean little on a machine that does other things
+too.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Pair = tuple[Any, list[int], Any, dict[str, torch.Tensor]]  # student, layer map
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the throughput benchmark."""
 
     lengths: list[int] = field(default_factory=lambda: [128, 256, 512], metadata=explain("Tokens in a sequence."))
     rounds: int = field(default=5, metadata=explain("Rounds that count."))
@@ -56,7 +57,7 @@ class Flags:
 
 
 def check_flags(flags: Flags) -> torch.device:
-    """Find the device; InputError where the flags cannot be measured."""
+    """Check the flags, fill in `ranks` and return the device; raise InputError where they cannot be measured."""
     require_at_least_1(flags, "rounds", "batch")
     if min(flags.lengths) < 1:
         raise InputError(f"--lengths {min(flags.lengths)}: expected at least 1")
@@ -71,7 +72,7 @@ def check_flags(flags: Flags) -> torch.device:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags, and load the real models where there are any."""
+    """Check the flags, load the real models where there are any, and plan the run."""
     device = check_flags(flags)
     shapes = [Shape(length, flags.batch) for length in flags.lengths]
     zero = [] if flags.no_zero else list(product(flags.zero, flags.ranks))
@@ -109,13 +110,13 @@ def plan(flags: Flags) -> Job:
 
 
 def random_pair(shape: Shape, device: torch.device) -> Pair:
-    """Random weights and tokens."""
+    """Return student, layer map, teacher and inputs, with random weights and tokens."""
     steps = random_steps(shape, device)
     return steps.student, steps.layer_map, steps.teacher, steps.inputs
 
 
 def real_pair(flags: Flags, device: torch.device) -> Pair | None:
-    """A real model, the student built from it, and real text; None where none is given."""
+    """Return a real teacher, the student built from it, and real text as inputs; None where the flags give none."""
     if flags.teacher_model is None or flags.text_file is None:
         return None
     text = list(islice(read_texts(Path(flags.text_file), "text", "--text_file"), flags.batch))
@@ -124,7 +125,7 @@ def real_pair(flags: Flags, device: torch.device) -> Pair | None:
     try:
         teacher = AutoModelForMaskedLM.from_pretrained(flags.teacher_model, trust_remote_code=False).to(device)
         tokenizer = AutoTokenizer.from_pretrained(flags.teacher_model, trust_remote_code=False)
-    except Exception as error:  # transformers, the hub and json have no common kind
+    except Exception as error:  # transformers, the hub and json share no error class
         raise cannot_load("--teacher_model", flags.teacher_model, error) from None
     inputs = tokenizer(text, truncation=True, max_length=128, padding=True, return_tensors="pt").to(device)
     built = build_student(teacher)

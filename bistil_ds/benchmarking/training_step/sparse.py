@@ -1,4 +1,4 @@
-"""One step of sparse training beside one of dense fine-tuning: seconds, peak memory, optimizer state, bytes reduced."""
+"""Measure a step of sparse training beside one of dense fine-tuning: seconds, memory, state and bytes reduced."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEMORY_STEPS = 3
 
 @dataclass(frozen=True)
 class StudentShape:
-    """A student of mBERT's width, by default of half its layers on a trimmed vocabulary, and its batch."""
+    """A student of mBERT's width and its batch; by default it has half the layers and a trimmed vocabulary."""
 
     batch: int = 8
     length: int = 128
@@ -37,11 +37,11 @@ class StudentShape:
 
 
 class TrainingStep:
-    """A tagger of random weights and everything a step of it needs, all gradients of one step included.
+    """A tagger with random weights and everything that a step needs; a call runs one step.
 
     Args:
-        density: share of the base model that trains, at random places (what a step costs depends on their number);
-            None: everything does.
+        density: share of the base model that trains, at random places, as a step's cost depends on their number alone;
+            None: everything trains.
     """
 
     def __init__(self, shape: StudentShape, density: float | None, device: str) -> None:
@@ -67,7 +67,7 @@ class TrainingStep:
         self.inputs: dict[str, Tensor] = {"input_ids": ids_BT, "labels": ids_BT % 9}
 
     def __call__(self) -> None:
-        """Forward, backward, clipping, update, and the weights written."""
+        """Run forward, backward, clipping and update, and write the weights."""
         self.optimizer.zero_grad()
         self.model(**self.inputs).loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -76,19 +76,19 @@ class TrainingStep:
             self.deltas.write()
 
     def state_bytes(self) -> int:
-        """Of the optimizer's moments, after a step."""
+        """Return the bytes of the optimizer's moments, after a step."""
         states = self.optimizer.state.values()
         return sum(state[name].nbytes for state in states for name in ("exp_avg", "exp_avg_sq"))
 
     def gradient_bytes(self) -> int:
-        """What data-parallel ranks reduce once a step: every gradient there is."""
+        """Return the bytes of all gradients, which data-parallel ranks reduce once a step."""
         return sum(p.grad.nbytes for p in self.trained if p.grad is not None)
 
 
 def measure(
     shape: StudentShape, densities: Sequence[float], rounds: int, device: torch.device, rows: list[Any], tell: Tell
 ) -> None:
-    """A row a way; ratios are to the dense step of the same round."""
+    """Add a row for each way; ratios are to the dense step of the same round."""
     ways: dict[str, float | None] = {DENSE: None, **{f"{density:g}": density for density in densities}}
     steps = {name: TrainingStep(shape, density, str(device)) for name, density in ways.items()}
     total, done = (rounds + 1) * len(ways) + 2 * len(ways), 0
@@ -123,7 +123,7 @@ def measure(
 
 
 def sparse_grids(content: Content) -> list[Grid]:
-    """In brackets the share of dense training's."""
+    """Return a table of the ways; in brackets are ratios to dense training."""
     given = content["arguments"]
     columns = ["training", "seconds", "over dense", "peak MiB", "state MiB", "reduced MiB"]
     grid = Grid(f"A training step, batch {given['batch']}, length {given['length']}, {content['device']}", columns)
@@ -142,7 +142,7 @@ def sparse_grids(content: Content) -> list[Grid]:
 
 
 def sparse_values(content: Content) -> Values:
-    """Give the seconds of each way's steps."""
+    """Return the seconds of each way's steps."""
     given = content["arguments"]
     case = f"batch {given['batch']}, length {given['length']}, s"
     return {(row["way"], case): ([[one] for one in row["seconds"]], 0.0) for row in content["rows"]}

@@ -13,7 +13,7 @@ from bistil_ds.sparse import SparseArguments
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the sparse stage's benchmark."""
 
     densities: list[float] = field(
         default_factory=lambda: [0.01, 0.043, 0.08], metadata=explain("Shares of the base model that train.")
@@ -27,7 +27,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags. Random weights and tokens: time, memory and bytes depend on sizes only."""
+    """Check the flags and plan the run, on random weights and tokens: its results depend on sizes only."""
     require_at_least_1(flags, "batch", "length", "rounds")
     for density in flags.densities:
         SparseArguments(density=density).check(maskable=1)

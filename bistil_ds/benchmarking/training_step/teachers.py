@@ -1,4 +1,4 @@
-"""Cheaper teachers: what they buy in time, and what they cost in the loss.
+"""Cheaper teachers: what they save in time, and what they cost in the loss.
 
 Each is made from the fp32 teacher and stands in its place; the student and the losses stay in fp32.
 """
@@ -19,7 +19,7 @@ VARIANTS = ("bfloat16", "int8", "compiled")
 
 
 def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedModel, nn.Module | None]:
-    """(the teacher, what to call for it if not itself): in bf16, with dynamic int8 linear layers (CPU), or compiled."""
+    """Return a cheaper teacher (bf16, dynamic int8 linear layers on CPU, or compiled), and what to call if not it."""
     other = copy.deepcopy(teacher)
     if name == "bfloat16":
         return other.to(torch.bfloat16), None
@@ -31,7 +31,7 @@ def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedMode
 
 @dataclass
 class Cost:
-    """How a cheaper teacher's loss differs from the fp32 teacher's on the same batch."""
+    """Difference of a cheaper teacher's loss from the fp32 teacher's on the same batch."""
 
     hidden: float  # relative difference of the mean term
     attention: float
@@ -42,7 +42,7 @@ class Cost:
 def cost_in_the_loss(
     student: PreTrainedModel, layer_map: list[int], teacher: PreTrainedModel, name: str, inputs: dict[str, Tensor]
 ) -> Cost:
-    """Terms and gradients of one batch with the cheaper teacher against those with the fp32 one."""
+    """Compare terms and gradients of one batch with the cheaper teacher to those with the fp32 one."""
     results = []
     for model, run in ((teacher, None), cheaper_teacher(name, teacher)):
         student.zero_grad(set_to_none=True)

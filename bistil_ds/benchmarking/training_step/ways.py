@@ -1,6 +1,6 @@
 """One training step of phase 1 in three ways: without any distillation loss, as published, and ours.
 
-B sequences, T tokens; a student of half the teacher's layers.
+B sequences, T tokens; the student has half the teacher's layers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WAYS = ("floor", "eager", "ours")
 
 @dataclass(frozen=True)
 class Shape:
-    """What is trained on what: mBERT's encoder by default, on a trimmed vocabulary (its size costs memory only)."""
+    """Sizes of models and batch: by default mBERT's encoder; its trimmed vocabulary's size costs memory only."""
 
     length: int
     batch: int = 8
@@ -31,7 +31,7 @@ class Shape:
     vocabulary: int = 30_000
 
     def model(self, layers: int, device: torch.device) -> BertForMaskedLM:
-        """A BERT of this shape, random weights, no dropout, fp32."""
+        """Return a BERT of this shape with random weights, without dropout, in fp32."""
         config = BertConfig(
             vocab_size=self.vocabulary,
             hidden_size=self.width,
@@ -45,12 +45,12 @@ class Shape:
         return BertForMaskedLM(config).to(device)
 
     def inputs(self, device: torch.device) -> dict[str, Tensor]:
-        """A packed batch of random tokens: every one real."""
+        """Return a batch of random tokens, int64 [B, T], every one real."""
         return {"input_ids": torch.randint(self.vocabulary, (self.batch, self.length), device=device)}
 
 
 class Steps:
-    """The ways on one pair of models, so that they share weights, memory and everything else but what they measure."""
+    """The three ways on one student and teacher: they share weights, memory and all but what they measure."""
 
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
         self.student, self.teacher, self.inputs = student, teacher, inputs
@@ -63,7 +63,7 @@ class Steps:
         self.learn: Callable[[Tensor], object] = Tensor.backward
 
     def under(self, wrapped: Any) -> None:
-        """Run the student as a DeepSpeed engine around its encoder does, each step with its update."""
+        """Use `wrapped`, a DeepSpeed engine around the encoder, from now on; each step then includes its update."""
         self.encoder = self.trained = wrapped
 
         def learn(loss: Tensor) -> None:
@@ -73,12 +73,12 @@ class Steps:
         self.learn = learn
 
     def way(self, name: str) -> Way:
-        """`floor`, `eager` or `ours`."""
+        """Return the way `floor`, `eager` or `ours`."""
         attention = {"floor": "sdpa", "eager": "eager", "ours": self.recording}[name]
         return Way(getattr(self, name), lambda: self._prepare(attention))
 
     def with_teacher(self, teacher: PreTrainedModel, run_teacher: nn.Module | None = None) -> Way:
-        """Ours with another teacher in place of this one."""
+        """Return our way with another teacher in place of this one."""
         distiller = Distiller(self.student, teacher, self.layer_map, run_teacher=run_teacher)
         return Way(lambda: self._distil(distiller), lambda: self._prepare(self.recording))
 
@@ -88,13 +88,13 @@ class Steps:
         self.teacher.set_attn_implementation(attention)
 
     def floor(self) -> None:
-        """Teacher forward, student forward and backward, no distillation loss."""
+        """Run the teacher forward and the student forward and backward, without a distillation loss."""
         with torch.no_grad():
             self.teacher.base_model(**self.inputs)
         self.learn(self.encoder(**self.inputs).last_hidden_state.mean())
 
     def eager(self) -> None:
-        """As published: whole maps from eager attention, entries selected with a boolean mask, an MSE a layer."""
+        """Run the published way: whole maps from eager attention, entries chosen by a boolean mask, an MSE a layer."""
         wanted: dict[str, Any] = {"output_attentions": True, "output_hidden_states": True}
         with torch.no_grad():
             teacher = self.teacher.base_model(**self.inputs, **wanted)
@@ -109,7 +109,7 @@ class Steps:
         self.learn(torch.stack(maps).mean() + torch.stack(states).mean())
 
     def ours(self) -> None:
-        """What phase 1 runs."""
+        """Run the step of phase 1."""
         self._distil(self.distiller)
 
     def _distil(self, distiller: Distiller) -> None:
@@ -117,14 +117,14 @@ class Steps:
 
 
 def random_steps(shape: Shape, device: torch.device) -> Steps:
-    """Steps on models of random weights: enough for time and memory."""
+    """Return steps on models with random weights, which suffice for time and memory."""
     torch.manual_seed(0)
     student, teacher = shape.model(shape.layers // 2, device), shape.model(shape.layers, device)
     return Steps(student.train(), teacher.eval(), shape.inputs(device))
 
 
 def single_step(name: str, shape: Shape, device: str) -> Callable[[], None]:
-    """One way alone, for a process that measures its memory."""
+    """Return a step of one way alone, for a process that measures its memory."""
     way = random_steps(shape, torch.device(device)).way(name)
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""A whole training step under DeepSpeed, the update with it, by ZeRO stage and number of ranks of this machine."""
+"""Measure a training step under DeepSpeed, update included, by ZeRO stage and number of ranks of this machine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Measured = tuple[dict[str, list[float]], Peak, float, float]
 
 
 def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
-    """Rows of the three ways: tokens/s of all ranks, utilisation of a rank's matmul rate, ratio to the floor.
+    """Return rows of the three ways: tokens/s of all ranks, utilisation of a rank's matmul rate, ratio to the floor.
 
-    A round takes as long as its slowest rank. Our way also has the peak of the rank that holds most; the teacher is
-    whole on every rank, in fp32 as the student is.
+    A round takes as long as its slowest rank. Our way's row also has the peak of the rank that holds most. The teacher
+    is whole on every rank, in fp32 as the student is.
     """
     threads = max(1, torch.get_num_threads() // ranks)
     measured: list[Measured] = on_ranks(ranks, threads, _measure, stage, shape, rounds, device.type)
@@ -46,7 +46,7 @@ def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device
 
 
 def _measure(stage: int, shape: Shape, rounds: int, kind: str) -> Measured:
-    """On one rank: seconds of each way, the peak of ours, the matmul rate in FLOP/s, and FLOPs a token costs."""
+    """Return one rank's seconds of each way, peak of ours, matmul rate in FLOP/s, and FLOPs that a token costs."""
     device = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
     steps: list[Steps] = []
 
@@ -61,12 +61,12 @@ def _measure(stage: int, shape: Shape, rounds: int, kind: str) -> Measured:
     ways = {name: _together(wrapped.way(name)) for name in WAYS}
     seconds = time_in_turns(ways, rounds, device)
     dist.barrier()
-    rate = matmul_rate(device, torch.float32)  # all ranks at once, as they compute
+    rate = matmul_rate(device, torch.float32)  # all ranks measure at once, as they also compute at once
     return seconds, peak, rate, training_flops(wrapped.student, wrapped.teacher, shape.length)
 
 
 def _together(way: Way) -> Way:
-    """The same, begun by all ranks at one time."""
+    """Return the same way with a barrier before its step, so that all ranks begin at one time."""
 
     def prepare() -> None:
         way.prepare()
@@ -76,7 +76,7 @@ def _together(way: Way) -> Way:
 
 
 def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
-    """The ways with the student under the package's own DeepSpeed file of that stage."""
+    """Return the ways with the student under the package's own DeepSpeed file of that stage."""
     import deepspeed
 
     steps = random_steps(shape, device)
@@ -90,6 +90,6 @@ def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
 
 
 def _decided(config: dict[str, Any]) -> dict[str, Any]:
-    """Without what it leaves to the Trainer, `auto`: DeepSpeed's own defaults."""
+    """Return the configuration without its "auto" values, meant for the Trainer, so that DeepSpeed's defaults hold."""
     whole = {key: _decided(value) if isinstance(value, dict) else value for key, value in config.items()}
     return {key: value for key, value in whole.items() if value != "auto"}

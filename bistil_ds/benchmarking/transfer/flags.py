@@ -30,7 +30,7 @@ QUICK_STEPS, QUICK_MODELS = 4, ["k2"]
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """Flags of the transfer benchmark."""
 
     mmt: str | None = field(default=None, metadata=explain("Folder or hub id of the multilingual model."))
     data: str | None = field(default=None, metadata=explain("Folder that the paths of the settings are relative to."))
@@ -47,7 +47,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check that the settings have data for every language and task."""
+    """Check that the settings have data for every language and task, and plan the run."""
     if bool(flags.mmt) != bool(flags.data):
         raise InputError("--mmt and --data go together; without both, the embedded sample is used")
     settings = yaml.safe_load(Path(flags.settings).read_text(encoding="utf-8")) if flags.data else SAMPLE_SETTINGS
@@ -76,14 +76,14 @@ def plan(flags: Flags) -> Job:
                 evaluation = json.loads(found.read_text(encoding="utf-8"))
                 result.content["rows"].append({"target": language, **evaluation})
                 result.save()
-        except subprocess.CalledProcessError as error:  # the command has said why
+        except subprocess.CalledProcessError as error:  # the command has printed why
             raise SystemExit(error.returncode) from None
 
     return Job(torch.device("cpu"), measure, bar=False)
 
 
 def shortened(settings: Any) -> Any:
-    """Give the same settings with at most a few steps of everything."""
+    """Return the same settings with at most QUICK_STEPS steps of everything."""
     if not isinstance(settings, dict):
         return settings
     return {

@@ -1,4 +1,4 @@
-"""The embedded sample laid out as the transfer benchmark wants its data, and settings for it."""
+"""Lay out the embedded sample as the transfer benchmark expects its data, with settings for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SAMPLE_SETTINGS: dict[str, Any] = {
 
 
 def link_sample(folder: Path) -> Path:
-    """Link the sample's corpora and task files into `folder`, under the names that the settings give them."""
+    """Link the sample's corpora and task files into `folder`, under the names in the settings; return `folder`."""
     links = {folder / "text" / f"{language}.txt": path for language, path in sample_corpora().items()}
     for language, split in (("en", "train"), ("en", "dev"), ("en", "test"), ("tr", "test"), ("sw", "test")):
         path = sample_task_file("ner", language, split)

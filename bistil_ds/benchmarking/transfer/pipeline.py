@@ -1,8 +1,8 @@
-"""The steps from a multilingual model to an evaluation, each a command that a user types too.
+"""The steps from an MMT to an evaluation, each a command that a user can type too.
 
-What is finished in the output folder is not run again, so a run that was stopped goes on. Models: `teacher` (the MMT,
-tuned), `k2` and `k3` (students of layer reduction 2 and 3), `dense` (k2 with a dense phase 2), `unphased` (k2 without
-phase 1), `scratch` (as k2, but pretrained from nothing, tuned densely).
+A step that is finished in the output folder is not run again, so a run that was stopped goes on. Models: `teacher`
+(the MMT, tuned), `k2` and `k3` (students of layer reduction factor 2 and 3), `dense` (k2 with a dense phase 2),
+`unphased` (k2 without phase 1), `scratch` (a model like k2, but pretrained from random weights and tuned densely).
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ class Transfer:
         self.mmt, self.data, self.folder, self.settings = mmt, data, folder, settings
 
     def run(self, script: str, name: str, **flags: Any) -> Path:
-        """The folder `name` that `script` makes, unless it is finished already, by the same command."""
+        """Run `script` to make the folder `name`, unless the same command has finished it; return the folder.
+
+        Raises:
+            InputError: the folder was begun with other settings.
+        """
         folder = self.folder / name
         words = [sys.executable, str(SCRIPTS / f"{script}.py")]
         for flag, value in {**flags, "output_dir": folder}.items():
@@ -38,7 +42,7 @@ class Transfer:
         same = not command.is_file() or json.loads(command.read_text()) == words[1:]
         if begun and begun["finished"] and same:
             return folder
-        if begun and script == "evaluate":  # cheap, and its models may be others now
+        if begun and script == "evaluate":  # evaluating is cheap, and the models may have changed since
             shutil.rmtree(folder)
         elif begun and not same:
             raise InputError(
@@ -58,7 +62,7 @@ class Transfer:
         return self.run("general", f"en-{language}-k{k}", teacher_model=self.mmt, **texts, **languages, **more)
 
     def scratch(self, language: str) -> Path:
-        """MLM from random weights on the same corpora, with the student's vocabulary and size."""
+        """Pretrain a masked LM from random weights on the student's corpora, with its vocabulary and size."""
         texts, student = self.folder / "texts" / language, self.student(language, 2)
         texts.mkdir(parents=True, exist_ok=True)
         for _, code in self._sides(language):
@@ -77,7 +81,7 @@ class Transfer:
         return self.run("teacher", f"teacher-{task}", model=self.mmt, **self._task(task, "teacher", "en"))
 
     def model(self, task: str, language: str, kind: str) -> str:
-        """`NAME=FOLDER+SFT` for the evaluation."""
+        """Train one kind of model and return it as `NAME=FOLDER+SFT` for the evaluation."""
         name = f"en-{language}-{kind}-{task}"
         if kind == "scratch":
             base = self.scratch(language)

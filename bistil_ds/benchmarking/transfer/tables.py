@@ -1,4 +1,4 @@
-"""Evaluations as tables and pictures: scores by language, and quality against size and speed.
+"""Tables and plots of evaluations: scores by language, and quality against size and speed.
 
 A row of the record is what `evaluate.py` writes for one task.
 """
@@ -22,17 +22,17 @@ LABELS = {  # for a reader who does not know the flags
 
 
 def transfer_grids(content: Content) -> list[Grid]:
-    """Give a table for each task and language."""
+    """Return a table for each task and language."""
     return [quality_grid(row) for row in content["rows"]]
 
 
 def transfer_plots(content: Content) -> list[Plot]:
-    """Give two pictures for each task and language that has more than two models."""
+    """Return two plots for each task and language that has more than two models."""
     return [plot for row in content["rows"] for plot in quality_plots(row)]
 
 
 def quality_grid(content: Mapping[str, Any]) -> Grid:
-    """Show the task's main metric of each model in each language, with its interval, and parameters and speed."""
+    """Return a table of each model: its main metric in each language with the interval, its parameters and speed."""
     metric, languages = content["metric"], list(content["test_sets"])
     grid = Grid(
         f"Quality, {content['task']} ({metric})", ["model", "M parameters", "examples/s", *languages, "average"]
@@ -46,9 +46,9 @@ def quality_grid(content: Mapping[str, Any]) -> Grid:
 
 
 def quality_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """The average over languages against speed and against size, all over the reference's, which is at (1, 1).
+    """Return plots of the average over languages against speed and against size, relative to the reference at (1, 1).
 
-    None of two models alone: the table says as much.
+    Two models alone get no plot: the table says as much.
     """
     models, metric = content["models"], content["metric"]
     reference = models.get(content["reference"]) or next(iter(models.values()), None)
@@ -71,12 +71,12 @@ def quality_plots(content: Mapping[str, Any]) -> list[Plot]:
 
 
 def _label(name: str, content: Mapping[str, Any]) -> str:
-    """Give the words for a model of the transfer benchmark; other evaluations name their own models."""
+    """Return the words for a model of the transfer benchmark; other evaluations name their own models."""
     return LABELS.get(name, name) if set(content["models"]) <= {"teacher", *LABELS} else name
 
 
 def _value(model: Mapping[str, Any], metric: str) -> float | None:
-    """The average over languages."""
+    """Return the average over languages; None where there is none."""
     found = model["macro_average"].get("score", {}).get(metric)
     return float(found["value"]) if found else None
 
