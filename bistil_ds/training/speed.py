@@ -30,7 +30,7 @@ def encoder_flops(config: PretrainedConfig, length: int, layers: int) -> float:
 
 
 def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -> float:
-    """Return the FLOPs of training on one token: the student's forward and backward (twice that), a teacher's forward."""
+    """Return the FLOPs of training on a token: the student's forward and backward (twice that), a teacher's forward."""
     configs: list[Any] = [student.config] * 3 + ([] if teacher is None else [teacher.config])
     return sum(encoder_flops(each, length, each.num_hidden_layers) for each in configs)
 
