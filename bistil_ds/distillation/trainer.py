@@ -297,7 +297,8 @@ class DistillationTrainer(SealedTrainer):
         chunks = BilingualChunks(dataset, [])
         for turn in bar:
             mine = turn * ranks + rank
-            start = starts[min(mine, len(starts) - 1)]  # or repeat the last: ZeRO-3 needs every rank
+            # ZeRO-3 needs every rank in every forward pass: a rank with no batch left repeats the last one.
+            start = starts[min(mine, len(starts) - 1)]
             rows = chunks.__getitems__(range(start, min(start + size, len(dataset))))
             inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
             terms = self.terms(model, inputs, language, seed=mine)

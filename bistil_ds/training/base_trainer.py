@@ -26,7 +26,7 @@ from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 class SealedTrainer(Trainer):
     """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`) and sparse deltas.
 
-    It opens sealed checkpoints only, goes on with any number of ranks, and pickles no arguments. Where the model has
+    It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. Where the model has
     sparse deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step and saves the model as
     an SFT: a checkpoint then holds what trains, not the base.
 

@@ -1,6 +1,6 @@
 """The layer-wise losses of both phases: which states and maps are pairs, and how a pair is compared.
 
-Student state i (0..S) is aligned with teacher state `layer_map[i-1] + 1`, and state 0, the embeddings' output, with
+Student state i (1..S) is aligned with teacher state `layer_map[i-1] + 1`, and state 0, the embeddings' output, with
 teacher state 0. The attention map of student layer i (0..S-1) is aligned with that of teacher layer `layer_map[i]`.
 Maps are compared from captured queries and keys and never written to memory (BiStil, section 3.1).
 
@@ -90,7 +90,7 @@ def attention_terms(
         student, teacher: P pairs (queries, keys) each, of tensors [B, H, T, d].
         mask_BT: bool, True on real tokens; None means that no token is padding.
         kind: "mse" or "kl".
-        mask_queries: leave the queries of padding out, not only its keys.
+        mask_queries: True leaves padding out as queries too, not only as keys.
         weight: as in `hidden_terms`.
 
     Raises:
@@ -105,7 +105,7 @@ def attention_terms(
     if student[0][0].is_cuda:  # one launch for all pairs
         return attention_map_loss(student, teacher, mask_BT, **how)
     values, first = [], student[0][0]
-    while student:  # pair by pair, so that the teacher's are freed after their pair
+    while student:  # pair by pair, so that each pair's teacher tensors are freed after it
         values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **how))
     release_unused(first)
     return torch.cat(values)

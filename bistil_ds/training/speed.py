@@ -90,7 +90,7 @@ class SpeedMeter:
             self.started = self.read = now
             self.joules = self.counter.joules() if self.counter else None
         elif self.counter is not None and now - self.read > READ_SECONDS:
-            self.counter.joules()  # or it may wrap twice between log lines
+            self.counter.joules()  # without this read it may wrap twice between log lines
             self.read = now
         self.tokens += tokens
 

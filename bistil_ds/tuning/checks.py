@@ -24,7 +24,8 @@ AT_LEAST_1 = (
 )
 
 
-NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # a task has its own
+# a task has its own metric and loss
+NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")
 
 
 def fill_in(ns: argparse.Namespace, task: Task) -> None:
@@ -92,7 +93,7 @@ def check_arguments(ns: argparse.Namespace, task: Task) -> None:
             raise InputError(f"--{name}: has no effect: a task has its own loss and metric; leave it out")
     check_training_arguments(ns, TaskTrainingArguments)
     check_deepspeed(ns)
-    sparse_arguments(ns).check(sys.maxsize, zero_stage(ns), fp16=ns.fp16)  # K is checked with the model
+    sparse_arguments(ns).check(sys.maxsize, zero_stage(ns), fp16=ns.fp16)  # K is checked later, against the model
 
 
 def sparse_arguments(ns: argparse.Namespace) -> SparseArguments:

@@ -92,8 +92,8 @@ class LotteryTicketTrainer:
 
         Raises:
             InputError: the run folder holds an earlier run, `resume` is no whole checkpoint of this run, an earlier
-                stage had another base model or K, `base_folder` has other weights than the model, or `sparse` does not
-                fit the model.
+                stage had another base model or K, `base_folder` has other weights than the model, `sparse` does not fit
+                the model, or the full stage ends with weights that are not finite.
         """
         if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):
             raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")
@@ -182,7 +182,7 @@ class LotteryTicketTrainer:
             if is_norm(module):  # layer norms are not maskable
                 module.requires_grad_(False)
             elif next(module.parameters(recurse=False), None) is not None:
-                sparse_kind(module, place)  # refuse it now, not in the sparse stage
+                sparse_kind(module, place)  # refuses it now, not in the sparse stage
         if (earlier := self._before(stage, "sparse")) is None:
             return
         fine_tuning, base = SparseFineTuning.load(earlier.result), BaseWeights(model, self.base_folder)
