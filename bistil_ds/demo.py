@@ -1,4 +1,4 @@
-"""`make demo`: the whole pipeline on the embedded sample, from nothing to a table and a picture."""
+"""`make demo`: run the whole pipeline on the embedded sample, then print a table and draw a picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bistil_ds.sample.defaults import (
 from bistil_ds.sample.tasks import sample_task_file
 
 SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
-DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]  # the command `deepspeed`, on PATH or not
+DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]  # the command `deepspeed`, which PATH may lack
 NAMES = {
     "teacher": "MMT, teacher",
     "student": "student",
@@ -39,12 +39,16 @@ NAMES = {
 
 
 def main() -> int:
-    """Returns the exit code: that of the stage that failed, 130 after Ctrl-C."""
+    """Run the demo and return its exit code: 0, 2 for bad input, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: a script failed; the process then exits with that script's code.
+    """
     return cli.run(_main)
 
 
 def _main() -> None:
-    """Run every stage by the commands a user types, then print the table and write `demo.png` in the run's folder."""
+    """Run every script as a user does, then print the table and write `demo.png` to the run folder."""
     folder = Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         evaluation = pipeline(folder)
@@ -56,14 +60,14 @@ def _main() -> None:
 
 @dataclass(frozen=True)
 class Material:
-    """What the pipeline works on.
+    """The models and files that the pipeline works on.
 
     Attributes:
         mmt: the folder of the multilingual model.
         corpora: language → text file, the source language first.
-        task: its name.
-        task_file: gives the task's file of a language (of `corpora`) and split (train, dev, test).
-        flags: script → flags beside those that name models and files.
+        task: name of the task.
+        task_file: (language of `corpora`, split: train, dev or test) → the task's file.
+        flags: script → its flags, without those that name models and files.
     """
 
     mmt: Path
@@ -74,7 +78,7 @@ class Material:
 
 
 def sample_material() -> Material:
-    """The embedded sample, trained on as the commands do by themselves; the scratch model on phase 1's tokens."""
+    """Return the embedded sample, with the flags that commands use on it; the scratch model sees phase 1's tokens."""
     corpora = sample_corpora()
     return Material(
         sample_mmt(),
@@ -91,11 +95,19 @@ def sample_material() -> Material:
 
 
 def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
-    """Phase 1, the task teacher, phase 2, both baselines and the evaluation, whose result is returned."""
+    """Run phase 1, teacher tuning, phase 2, both baselines and the evaluation; return the content of `evaluation.json`.
+
+    Args:
+        folder: where each script's run folder goes.
+        material: default: the embedded sample.
+
+    Raises:
+        subprocess.CalledProcessError: a script failed.
+    """
     material = material or sample_material()
     source, *_ = languages = list(material.corpora)
     student, teacher, scratch = folder / "student", folder / "teacher", folder / "scratch"
-    built = student / "build" / "student"  # as it was before phase 1
+    built = student / "build" / "student"  # the student before phase 1
     texts: dict[str, Any] = {}
     for side, language in zip(("source", "target"), languages):
         texts |= {f"{side}_language": language, f"{side}_file": material.corpora[language]}
@@ -132,7 +144,7 @@ def _run(script: str, output_dir: Path, launcher: list[str] | None = None, **fla
 
 
 def as_table(evaluation: dict[str, Any]) -> Table:
-    """The models side by side: sizes, speed, and the score in each language with its 95 % interval."""
+    """Return a table of the models: sizes, speed, and the score in each language with its 95 % interval."""
     metric = evaluation["metric"]
     table = Table(title=f"the embedded sample: {evaluation['task']}, trained in English", title_justify="left")
     table.add_column("model")
@@ -151,7 +163,7 @@ def as_table(evaluation: dict[str, Any]) -> Table:
 
 
 def draw(folder: Path, evaluation: dict[str, Any]) -> Path:
-    """Phase 1's validation loss, the scores with their intervals, and size and speed relative to the teacher."""
+    """Draw validation loss, scores with intervals, and size and speed relative to the teacher; return the path."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -201,7 +213,7 @@ def _relative_bars(axis: Any, models: dict[str, Any]) -> None:
 
 
 def validation_history(folder: Path) -> list[dict[str, float]]:
-    """Every validation of a phase-1 run, from its newest checkpoint."""
+    """Return every validation of a phase-1 run, as its newest checkpoint logged them."""
     newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     state = json.loads((newest / "trainer_state.json").read_text())
     return [row for row in state["log_history"] if "eval_loss" in row]

@@ -1,1 +1,1 @@
-"""How a user starts anything: one file a command, named as the user types it."""
+"""The commands, one file each with the name that the user types, and what they share."""

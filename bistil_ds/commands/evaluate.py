@@ -1,4 +1,4 @@
-"""The command: flags to a plan, the plan's run to a folder and a table."""
+"""`evaluate.py`: score models on test files of one language or many; write a report and print a table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RESULT_FILE, REPORT_FILE = "evaluation.json", "evaluation.md"
 
 @dataclass
 class EvaluationArguments:
-    """The command line. Without --model and --test_file, the embedded sample."""
+    """The flags; without --model and --test_file, the embedded sample is used."""
 
     model: list[str] | None = field(
         default=None,
@@ -79,13 +79,13 @@ class EvaluationArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bistil-evaluate`; returns the exit code, 2 for bad input, 130 after Ctrl-C."""
+    """Run the command `bistil-evaluate` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [EvaluationArguments], DESCRIPTION)
-    logging.disable_progress_bar()  # transformers' bars for every file it reads
+    logging.disable_progress_bar()  # transformers shows a bar for every file it reads
     folder = run_folder(ns.output_dir, "evaluate", None, resumable=False)
     plan = _plan(ns)
     with new_folder(folder, explicit=ns.output_dir is not None) as folder:
@@ -111,7 +111,11 @@ def _main(argv: Sequence[str]) -> None:
 
 
 def _plan(ns: argparse.Namespace) -> Plan:
-    """The checked plan; without models and files, the sample's."""
+    """Return the checked plan; without models and files, that of the embedded sample.
+
+    Raises:
+        InputError: a flag is missing or cannot be used.
+    """
     check_numbers(batch_size=ns.batch_size, limit=ns.limit, resamples=ns.resamples, seed=ns.seed)
     if not ns.model and not ns.test_file and not ns.sft:
         _use_sample(ns)
@@ -133,7 +137,7 @@ def _plan(ns: argparse.Namespace) -> Plan:
 
 
 def _use_sample(ns: argparse.Namespace) -> None:
-    """Fill in the sample's teacher and student, in English and zero-shot in Turkish."""
+    """Set the flags to the sample's teacher and student, in English and zero-shot in Turkish, in place."""
     from bistil_ds.commands.sample_runs import sample_student_and_sft, sample_teacher_sft
     from bistil_ds.sample import sample_mmt
     from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_TASK
@@ -150,7 +154,7 @@ def _use_sample(ns: argparse.Namespace) -> None:
 
 
 def write(evaluation: Evaluation, record: RunRecord) -> None:
-    """`evaluation.json`, with the run's record in it, and `evaluation.md`; each replaces the earlier one whole."""
+    """Write `evaluation.json`, holding the run's record, and `evaluation.md`; each replaces the earlier file whole."""
     content = {**evaluation.as_json(), "run": {k: v for k, v in record.content.items() if k != "results"}}
     texts = {
         RESULT_FILE: json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n",
@@ -163,7 +167,7 @@ def write(evaluation: Evaluation, record: RunRecord) -> None:
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The main metric of each model in each language, for `run.json`."""
+    """Return the main metric of each model in each language, for `run.json`."""
     metric = evaluation.metrics[0]
     scores = {
         model: {

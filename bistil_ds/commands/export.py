@@ -1,4 +1,4 @@
-"""Export: a student and its fine-tunings as one folder that transformers loads with nothing of ours."""
+"""`export.py`: merge a model and its SFTs into one folder that transformers loads with nothing of ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DESCRIPTION = "Merge a model's sparse fine-tunings and write one plain Hugging F
 
 @dataclass
 class ExportArguments:
-    """The command line. Without --model, the embedded sample's student and its task fine-tuning."""
+    """The flags; without --model, the embedded sample's student and its task SFT are used."""
 
     model: str | None = field(default=None, metadata={"help": "Model folder or hub id."})
     sft: list[str] | None = field(
@@ -42,14 +42,18 @@ class ExportArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bistil-export`: exit code 0, 2 for bad input, 1 when ONNX Runtime computes something else."""
+    """Run the command `bistil-export` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: ONNX Runtime computes something else than the model; the process then exits with code 1.
+    """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [ExportArguments], DESCRIPTION)
     startup.choose_accelerator()
-    logging.disable_progress_bar()  # transformers' bars for every file it reads and writes
+    logging.disable_progress_bar()  # transformers shows a bar for every file it reads and writes
     folder = run_folder(ns.output_dir, "export", None, resumable=False)
     if ns.model is None and (ns.sft or ns.task or ns.scores):
         raise InputError("--model missing: give it with --sft, or neither for the embedded sample")

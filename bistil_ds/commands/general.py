@@ -1,4 +1,4 @@
-"""Phase 1, the general bilingual distillation: from two languages of text and a teacher to a student folder."""
+"""`general.py`: phase 1, which distils a teacher, on text of two languages, into a bilingual student folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ TYPES = (ModelArguments, LossArguments, DistillationArguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 2 for bad input, 1 when training stopped on a non-finite loss."""
+    """Run the command `bistil-general` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: training stopped on a non-finite loss; the process then exits with code 1.
+    """
     arguments = sys.argv[1:] if argv is None else list(argv)
     return cli.run(lambda: _main(arguments))
 
@@ -47,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> None:
     ns = cli.parse(argv, TYPES, DESCRIPTION)
     startup.choose_accelerator()
-    logging.disable_progress_bar()  # transformers' bars for every file it writes; training keeps its own
+    logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
     settled = settle(ns) if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))
     startup.start_distributed(use_deepspeed=bool(ns.deepspeed))
@@ -59,7 +63,14 @@ def _main(argv: list[str]) -> None:
 
 
 def settle(ns: argparse.Namespace) -> dict[str, Any]:
-    """Rank 0: check everything, decide what is open, build what is missing. The values every rank goes on with."""
+    """Check the flags, set those that were not given, and build teacher and student; call it on rank 0 only.
+
+    Returns:
+        The arguments, by name, with which every rank trains.
+
+    Raises:
+        InputError: a flag, a file, the teacher or the run to resume cannot be used.
+    """
     sample = not any(getattr(ns, name) for name in checks.NEEDED)
     if ns.max_steps == -1:
         ns.max_steps = SAMPLE_STEPS if sample else PUBLISHED_STEPS
@@ -92,7 +103,7 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
 
 
 def _given(ns: argparse.Namespace) -> dict[str, Any]:
-    """Every argument for the record, folders as absolute paths: the run may be resumed from another place."""
+    """Return every argument for the record, with folders as absolute paths: a run may be resumed from elsewhere."""
     given = {name: getattr(ns, name) for kind in TYPES for name in kind.__dataclass_fields__ if hasattr(ns, name)}
     for name in ("teacher_model", "student", "source_sft", "target_sft"):
         if given[name] and Path(given[name]).exists():
@@ -128,7 +139,7 @@ def _settle_resume(ns: argparse.Namespace, given: dict[str, Any], folder: Path) 
 
 
 def _data_hashes(ns: argparse.Namespace) -> dict[str, Any]:
-    """SHA-256 of the two text files; hub ids as they are."""
+    """Return path and SHA-256 of the two text files; for a hub id, the id and None."""
     paths = {"source": Path(ns.source_file), "target": Path(ns.target_file)}
     return {k: {"file": str(p), "sha256": file_hash(p) if p.is_file() else None} for k, p in paths.items()}
 

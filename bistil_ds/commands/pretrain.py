@@ -1,4 +1,4 @@
-"""`pretrain.py`: a small masked language model from random weights, on text files or the embedded sample."""
+"""`pretrain.py`: train a small masked language model from random weights, on text files or the embedded sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
 
 @dataclass
 class PretrainArguments(Recipe):
-    """The command line: where the text is, where the model goes, and the recipe."""
+    """The flags: where the text is, where the model goes, and the recipe."""
 
     input_folder: str | None = field(
         default=None, metadata={"help": "folder of <language>.txt files; default: the sample"}
@@ -32,7 +32,7 @@ class PretrainArguments(Recipe):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bistil-pretrain`; returns the exit code, 2 for bad input."""
+    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 

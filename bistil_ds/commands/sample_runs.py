@@ -1,4 +1,4 @@
-"""What the later commands need of the embedded sample when they are given nothing: made once, kept in the cache."""
+"""Models that commands need when they run on the embedded sample; each is trained once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -22,23 +22,27 @@ _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MAST
 
 
 def sample_student() -> Path:
-    """The folder of a student that phase 1 distilled from the sample's multilingual model."""
+    """Return the folder of a student that phase 1 distilled from the sample's multilingual model."""
     return cached(f"student-{_code_hash()}", lambda folder: _run("general", folder))
 
 
 def sample_teacher_sft(task: str) -> Path:
-    """The fine-tuning of the sample's multilingual model on a task, in English."""
+    """Return the folder of an SFT that tunes the sample's multilingual model on a task, in English."""
     return cached(f"teacher-{task}-{_code_hash()}", lambda folder: _run("teacher", folder, "--task", task))
 
 
 def sample_student_and_sft(task: str) -> tuple[Path, Path]:
-    """The student, and its fine-tuning on a task by phase 2."""
+    """Return the folders of the student and of its SFT on a task, by phase 2."""
     sft = cached(f"task-{task}-{_code_hash()}", lambda folder: _run("task", folder, "--task", task))
     return sample_student(), sft
 
 
 def _run(command: str, folder: Path, *flags: str) -> None:
-    """A command of ours on the sample, in a process of its own: this one may be a rank of a run."""
+    """Run one of our commands on the sample, in another process because this one may be a rank of a run.
+
+    Raises:
+        InputError: the command failed.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in _RANK_VARIABLES}
     words = [sys.executable, "-m", f"bistil_ds.commands.{command}", *flags, "--output_dir", str(folder)]
     if subprocess.run(words, env=environment, check=False).returncode:
@@ -48,7 +52,7 @@ def _run(command: str, folder: Path, *flags: str) -> None:
 
 
 def _code_hash() -> str:
-    """Of the code that trains: a change of it makes the models anew."""
+    """Return a hash of the code that trains, so that a change of it makes the models anew."""
     package = Path(bistil_ds.__file__).parent
     folders = [*(package / room for room in TRAINING_ROOMS), Path(bistil_kernels.__file__).parent]
     files = [package / "sample" / "defaults.py", *(path for folder in folders for path in folder.rglob("*.py"))]

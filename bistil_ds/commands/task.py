@@ -1,4 +1,4 @@
-"""`task.py`: phase 2, distil the student on a task with a task-tuned multilingual teacher (BiStil, section 3.2)."""
+"""`task.py`: phase 2, which distils a student on a task from a task-tuned teacher (BiStil, section 3.2)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bistil_ds.tuning.run import BUILD, Prepared, TuneCommand
 
 
 class TuneStudent(TuneCommand):
-    """Learns from the teacher's attention, hidden states and task logits."""
+    """Phase 2: the student learns from the teacher's attention maps, states and task logits."""
 
     script = "task"
     description = "BiStil phase 2: distil a bilingual student on a task, sparsely (LT-SFT), from a task teacher."
@@ -58,7 +58,7 @@ class TuneStudent(TuneCommand):
         self, ns: argparse.Namespace, task: Task, model: PreTrainedModel, args: TaskTrainingArguments
     ) -> TaskDistiller:
         build = Path(ns.output_dir) / BUILD
-        if self._teacher is None:  # one for all stages: at ZeRO-3 it is an engine
+        if self._teacher is None:  # all stages share it: at ZeRO-3 it is an engine
             teacher = task.load_model(build / TEACHER, ns.labels)
             config = args.hf_deepspeed_config.config if args.deepspeed else None
             self._teacher = (
@@ -81,7 +81,7 @@ class TuneStudent(TuneCommand):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bistil-task`; returns its exit code."""
+    """Run the command `bistil-task` and return its exit code (see `run`)."""
     return run(TuneStudent(), argv)
 
 

@@ -1,4 +1,4 @@
-"""`teacher.py`: tune a multilingual model on a task, sparsely (LT-SFT) or densely; `--task mlm` gives language SFTs."""
+"""`teacher.py`: tune a multilingual model on a task, sparsely (LT-SFT) or densely; `--task mlm` makes language SFTs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from bistil_ds.tuning.run import Prepared, TuneCommand
 
 
 class TuneTeacher(TuneCommand):
-    """Learns from labels; the fine-tuning is for the untouched model, its language SFTs apart."""
+    """Teacher tuning: the model, with its language SFTs applied, learns from labels.
+
+    The SFT that results is for the model without those language SFTs.
+    """
 
     script = "teacher"
     description = "Tune a multilingual model on a task by lottery-ticket sparse fine-tuning (or --dense)."
@@ -41,7 +44,7 @@ class TuneTeacher(TuneCommand):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bistil-teacher`; returns its exit code."""
+    """Run the command `bistil-teacher` and return its exit code (see `run`)."""
     return run(TuneTeacher(), argv)
 
 

@@ -1,4 +1,4 @@
-"""What tuning a teacher and distilling a student on a task share: settling a command on rank 0, and training it."""
+"""What `teacher.py` and `task.py` share: check and prepare on rank 0, then train on every rank."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ from bistil_ds.tuning.run import BUILD, TuneCommand, train
 
 
 def run(command: TuneCommand, argv: Sequence[str] | None) -> int:
-    """Returns the exit code: 0, 2 for bad input, 1 when training stopped on a non-finite loss."""
+    """Run the command on `argv` (default: the process's own); return 0, 2 for bad input, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: training stopped on a non-finite loss; the process then exits with code 1.
+    """
     words = sys.argv[1:] if argv is None else list(argv)
     return cli.run(lambda: _run(command, words))
 
@@ -42,7 +46,7 @@ def run(command: TuneCommand, argv: Sequence[str] | None) -> int:
 def _run(command: TuneCommand, words: list[str]) -> None:
     ns = cli.parse(words, _types(command), command.description)
     startup.choose_accelerator()
-    logging.disable_progress_bar()  # transformers' bars for every file it writes; training keeps its own
+    logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
     settled = settle(command, ns) if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))
     startup.start_distributed(use_deepspeed=bool(ns.deepspeed))
@@ -58,7 +62,14 @@ def _types(command: TuneCommand) -> tuple[type, ...]:
 
 
 def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
-    """Rank 0: check everything, decide what is open, build what is missing. The values every rank goes on with."""
+    """Check the flags, set those that were not given, and build the models; call it on rank 0 only.
+
+    Returns:
+        The arguments, by name, and the labels, with which every rank trains.
+
+    Raises:
+        InputError: a flag, a file, a model or the run to resume cannot be used.
+    """
     needed = (*command.models, "train_file", "dev_file")
     sample = not any(getattr(ns, name) for name in (*needed, command.sfts))
     folder = run_folder(ns.output_dir, command.script, ns.resume_from_checkpoint)
@@ -71,7 +82,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     task = find_task(ns.task)
     checks.fill_in(ns, task)
     checks.check_arguments(ns, task)
-    if sample:  # its files first: for a task it has none of, no model need be made
+    if sample:  # files first: they refuse an unknown task before models are made
         ns.train_file, ns.dev_file = ([f"en={sample_task_file(ns.task, 'en', part)}"] for part in ("train", "dev"))
         command.use_sample(ns)
     checks.settle_length(ns, task, command.models[0])
@@ -99,7 +110,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
 
 
 def _given(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
-    """Every argument for the record, files and folders as absolute paths: it is read from other places too."""
+    """Return every argument for the record, with absolute paths: a record is read from other folders too."""
     names = {name for kind in _types(command) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
     given = {name: value for name, value in vars(ns).items() if name in names}
     for flag in ("train_file", "dev_file"):

@@ -1,1 +1,1 @@
-"""Phase 1: from a teacher and text of two languages to a general bilingual student."""
+"""Phase 1: distils a teacher, on text of two languages, into a general bilingual student."""

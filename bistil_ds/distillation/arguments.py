@@ -1,4 +1,4 @@
-"""The arguments of phase 1: what it works on, what it minimises, and how it trains."""
+"""The flags of phase 1, as dataclasses: models and text, losses, and training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
 
 @dataclass
 class ModelArguments:
-    """What to distil, from which text. Without --teacher_model the embedded sample is used."""
+    """Flags for the teacher, the text and the student; with none of the first five, the embedded sample is used."""
 
     _argument_group_name = "teacher, text and student (none of the first five: the embedded sample)"
 
@@ -53,7 +53,7 @@ class ModelArguments:
 
 @dataclass
 class LossArguments:
-    """What phase 1 minimises. Weights are a number, or FROM:TO for a linear change over the run."""
+    """Weights and kinds of phase 1's losses. A weight is a number, or FROM:TO for a linear change over the run."""
 
     _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over the run)"
 

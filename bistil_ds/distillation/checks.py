@@ -1,4 +1,4 @@
-"""What is checked about a phase-1 command before anything is read at length, built or started."""
+"""Checks of a phase-1 command: they refuse bad input before any model is built or training is started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDED = ("teacher_model", "source_file", "target_file", "source_language", "tar
 
 
 def check_arguments(ns: argparse.Namespace) -> None:
-    """InputError for values that cannot work, whatever the files hold."""
+    """Raise InputError for flag values that cannot work, whatever the files hold."""
     missing = [f"--{name}" for name in NEEDED if not getattr(ns, name)]
     if missing:
         raise InputError(f"{' '.join(missing)} missing: give all of {', '.join('--' + n for n in NEEDED)}, or none")
@@ -43,14 +43,18 @@ def check_arguments(ns: argparse.Namespace) -> None:
 
 
 def check_files(ns: argparse.Namespace) -> None:
-    """InputError naming file and line for text that cannot be read."""
+    """Raise InputError, naming the file and a wrong line, unless both texts can be read and differ."""
     check_text_file(ns.source_file, flag="--source_file", text_column=ns.text_column)
     check_text_file(ns.target_file, flag="--target_file", text_column=ns.text_column)
     check_two_languages(ns.source_file, ns.target_file)
 
 
 def layer_map(ns: argparse.Namespace, teacher_layers: int) -> list[int]:
-    """The teacher layer of each student layer, from --layer_map or --layer_reduction_factor."""
+    """Return the 0-based teacher layer of each student layer, from --layer_map or --layer_reduction_factor.
+
+    Raises:
+        InputError: the flag does not fit a teacher of `teacher_layers` layers.
+    """
     if ns.layer_map is None:
         with blaming(f"--layer_reduction_factor {ns.layer_reduction_factor}"):
             return choose_layers(teacher_layers, ns.layer_reduction_factor)
@@ -63,7 +67,11 @@ def layer_map(ns: argparse.Namespace, teacher_layers: int) -> list[int]:
 
 
 def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
-    """The teacher's configuration, once it is of a kind we can distil and the factors fit it."""
+    """Return the teacher's configuration; read no weights.
+
+    Raises:
+        InputError: the teacher cannot be distilled, or layers, width or --max_length do not fit it.
+    """
     name = ns.teacher_model
     config = load_config("--teacher_model", name)
     with blaming(f"--teacher_model {name}"):

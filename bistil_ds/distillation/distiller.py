@@ -1,6 +1,6 @@
-"""The loss of phase 1: teacher and student on one batch, every term, and their weighted sum (BiStil, section 3.1).
+"""The loss of phase 1: it runs teacher and student on a batch and sums the weighted terms (BiStil, section 3.1).
 
-Which states and maps are compared, and how: `bistil_ds.training.layer_losses`.
+`bistil_ds.training.layer_losses` says which states and maps are compared, and how.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N masked positions, V vocabulary.
 """
@@ -31,7 +31,13 @@ Vocabulary = tuple[Tensor, Tensor, Tensor | None]
 
 @dataclass
 class TeacherView:
-    """What a teacher forward leaves for the losses: aligned states [B, T, Dt], maps' queries and keys [B, H, T, d]."""
+    """What the losses need of one teacher forward pass.
+
+    Attributes:
+        hidden: an aligned state [B, T, Dt] for each pair.
+        queries_keys: queries and keys, each [B, H, T, d], for each pair of maps; none without an attention loss.
+        vocabulary: what the output projection got at the masked positions; None without a logit loss.
+    """
 
     hidden: list[Tensor]
     queries_keys: list[QueriesKeys]
@@ -39,13 +45,20 @@ class TeacherView:
 
 
 class Distiller:
-    """Holds student and teacher aligned layer by layer and computes the losses of a batch.
+    """The loss of phase 1 for one student and one teacher, aligned layer by layer.
+
+    The teacher is frozen, and so are the student's parameters that no loss reaches.
 
     Args:
         student, teacher: masked language models on one vocabulary, with the same number of heads.
         layer_map: for each student layer the 0-based teacher layer it is aligned with.
-        losses: weights and kinds.
+        losses: weights and kinds; default: those of `LossArguments`.
         projections: fp32 [Dt, Ds] for each of the S+1 states when the widths differ.
+        run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
+
+    Raises:
+        InputError: no weight is above 0, a weight is no number or FROM:TO, or a model's family is not supported; with
+            an attention loss, a model's attention cannot be observed.
     """
 
     def __init__(
@@ -65,24 +78,22 @@ class Distiller:
         if not any(weight.used for weight in self.weights.values()):
             raise InputError("all loss weights are 0: give at least one of " + ", ".join(self.weights) + " a weight")
         self.teacher = teacher
-        self.run_teacher = (
-            teacher if run_teacher is None else run_teacher
-        )  # a ZeRO-3 engine, or a compiled module, around the teacher
+        self.run_teacher = teacher if run_teacher is None else run_teacher
         self.aligned = aligned = Alignment.of(layer_map, last_only=self.losses.align_layers == "last")
         self.projections = [projections[i] for i in aligned.student_states] if projections is not None else None
         self.student_recorder: AttentionRecorder | None = None
         self.teacher_recorder: AttentionRecorder | None = None
-        if self.weights["attention"].used:  # else nothing is kept of anyone's attention
+        if self.weights["attention"].used:  # a recorder keeps queries and keys in memory
             self.student_recorder = AttentionRecorder(student, aligned.student_layers)
             self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
         self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         self.reads_vocabulary = self.weights["logit"].used or self.weights["mlm"].used
         teacher.eval().requires_grad_(False)
-        for parameter in self._unreached(student):  # must neither decay nor be waited for in a reduction
+        for parameter in self._unreached(student):  # they must neither decay nor hold up a reduction
             parameter.requires_grad_(False)
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> Terms:
-        """The terms of one batch.
+        """Return the terms of one batch; `total` is their weighted sum.
 
         Args:
             model: the student, or the engine wrapped around it.
@@ -104,8 +115,8 @@ class Distiller:
         return terms
 
     def _unreached(self, student: nn.Module) -> list[nn.Parameter]:
-        """Parameters no loss has a gradient for."""
-        if self.reads_vocabulary:  # all but the bias a head keeps beside an untied decoder's own
+        """Return the student's parameters that get no gradient from any loss."""
+        if self.reads_vocabulary:  # of all parameters, only a bias that the head has beside its decoder's own
             bias = student.get_parameter(family_of(student).decoder_bias)
             return [] if bias is self.student_head.decoder.bias else [bias]
         head = head_parameters(student)
@@ -117,7 +128,12 @@ class Distiller:
 
     @torch.no_grad()
     def teacher_view(self, inputs: dict[str, Tensor], positions: Tensor | None) -> TeacherView:
-        """Run the teacher and keep only the aligned states, queries and keys."""
+        """Run the teacher and keep only what the losses need.
+
+        Args:
+            inputs: the arguments of the teacher's forward.
+            positions: flat indices [N] into the B·T tokens where the logits are compared; None without a logit loss.
+        """
         vocabulary: list[Vocabulary] = []
 
         def keep(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
@@ -161,7 +177,7 @@ class Distiller:
         if self.weights["hidden"].used:
             hidden_mask = None if self.losses.published_losses else mask_BT
             terms.hidden = hidden_terms(student_states, view.hidden, hidden_mask, self.projections, weights["hidden"])
-        view.hidden.clear()  # freed before the maps are worked on
+        view.hidden.clear()  # frees the teacher's states before the attention loss allocates
         if self.weights["attention"].used:
             kind, published = self.losses.attention_loss, self.losses.published_losses
             how = kind, not published, weights["attention"]
@@ -169,7 +185,10 @@ class Distiller:
         return terms
 
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
-        """What the student's output projection computes in place of logits: the used terms, stacked."""
+        """Return what the student's output projection computes in place of logits; None where no tokens are masked.
+
+        The returned function gives the used terms, stacked: logit before mlm.
+        """
         if positions is None or labels_BT is None:
             return None
         labels_N = labels_BT.flatten()[positions]
@@ -179,7 +198,7 @@ class Distiller:
             if self.weights["logit"].used:
                 assert view.vocabulary is not None
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
-                on_cpu = torch.autocast("cpu", enabled=False)  # there it chooses its own precision
+                on_cpu = torch.autocast("cpu", enabled=False)  # there the loss chooses its own precision
                 with nullcontext() if hidden_ND.is_cuda else on_cpu:
                     kl = linear_distillation_kl(
                         hidden_ND,

@@ -1,7 +1,7 @@
-"""Rank 0's part of phase 1 before any training exists: read the text, trim the teacher, build the student, to disk.
+"""Rank 0's part of phase 1 before training: read the text, trim the teacher, build the student, save both.
 
-It runs before a ZeRO-3 configuration object does, since with one every loaded model is partitioned and copies read
-empty tensors. Every rank then loads the folder left here.
+This happens before a ZeRO-3 configuration object exists: with one, every model that is loaded is partitioned, and
+copies read empty tensors. Every rank then loads the folder written here.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignmen
 from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 
 STUDENT, TEACHER = "student", "teacher"
-SAMPLED_CHUNKS = 16  # chunks a language whose teacher states the projections are fitted on
+SAMPLED_CHUNKS = 16  # chunks of each language; projections are fitted on the teacher's states of them
 
 
 @dataclass
 class Chunks:
-    """Packed text of one language."""
+    """Training and validation chunks of one language."""
 
     train: Dataset
     validation: Dataset
 
 
 def read_chunks(ns: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, progress: bool) -> dict[str, Chunks]:
-    """Packed training and validation chunks of both languages; cached by content, so later ranks wait for nothing."""
+    """Return the chunks of both languages, by language code.
+
+    Chunks are cached by content, so the ranks that come after rank 0 do not tokenise again.
+    """
     found = {}
     for side in ("source", "target"):
         language = getattr(ns, f"{side}_language")
@@ -52,22 +55,26 @@ def read_chunks(ns: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, prog
 
 
 def read_texts(ns: argparse.Namespace, side: str) -> Dataset:
-    """One language's texts, column `text`."""
+    """Return the texts of one language as a data set with the column `text`."""
     return text.load_texts(getattr(ns, f"{side}_file"), text_column=ns.text_column, name=f"--{side}_file")
 
 
 def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A masked language model in fp32 and its tokenizer; an InputError when either cannot be had."""
+    """Return a masked language model in fp32 and its tokenizer.
+
+    Raises:
+        InputError: either cannot be loaded, weights are missing, or the tokenizer has more tokens than the embeddings.
+    """
     try:
         model, loading = AutoModelForMaskedLM.from_pretrained(
             name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers, safetensors, pickle and the hub have no common kind
+    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
         raise cannot_load(flag, name, error) from None
     if missing := sorted(loading["missing_keys"]):
         raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {missing[0]}")
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # what transformers makes up where no file is
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes one up where there is no file
         raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json")
     if len(tokenizer) > model.config.vocab_size:
         size = model.config.vocab_size
@@ -76,7 +83,7 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 
 def prepare(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:
-    """Fill `folder` (new) with `teacher/` and `student/` on the trimmed vocabulary; returns what is worth recording."""
+    """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return what the record keeps."""
     with whole_or_nothing(folder) as partial:
         return _build(ns, partial, console)
 
@@ -139,14 +146,14 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
 
 
 def _own_layer_map(ns: argparse.Namespace) -> list[int] | None:
-    """The layer map of the user's own student: the flag, else what its folder says, else None (evenly spread)."""
+    """Return the layer map of the user's own student: the flag's, else its folder's, else None (evenly spread)."""
     if ns.layer_map is not None:
         return [int(part) for part in ns.layer_map.split(",")]
     return read_layer_map(Path(ns.student)) if Path(ns.student).is_dir() else None
 
 
 def sample_batches(chunks: dict[str, Chunks]) -> Iterator[dict[str, torch.Tensor]]:
-    """A few chunks of each language as batches of 8, for fitting projections."""
+    """Yield a few chunks of each language as batches of 8, on which the projections are fitted."""
     for part in chunks.values():
         rows = part.train.with_format("torch")[:SAMPLED_CHUNKS]["input_ids"]
         for ids_BT in torch.as_tensor(rows).split(8):
@@ -154,7 +161,7 @@ def sample_batches(chunks: dict[str, Chunks]) -> Iterator[dict[str, torch.Tensor
 
 
 def _check_sfts(ns: argparse.Namespace, teacher: PreTrainedModel) -> None:
-    """Both language SFTs fit the untrimmed teacher, or an InputError says which does not."""
+    """Raise InputError, naming the flag, unless both language SFTs fit the untrimmed teacher."""
     for side in ("source", "target"):
         if name := getattr(ns, f"{side}_sft"):
             with blaming(f"--{side}_sft {name}"):

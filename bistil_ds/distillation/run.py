@@ -1,4 +1,4 @@
-"""Every rank of phase 1: train from what rank 0 prepared, keep the best student, leave the record."""
+"""The training of phase 1, on every rank, from the folder that rank 0 prepared."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from bistil_ds.vocabulary import load_kept_ids
 
 
 def train(values: dict[str, Any]) -> None:
-    """Every rank: train from the folder rank 0 prepared, keep the best student, leave the run's record."""
+    """Train from the folder that rank 0 prepared, then save the student and complete the run's record.
+
+    Every rank calls this with the same `values`: the arguments as rank 0 settled them, by name.
+    """
     ns = argparse.Namespace(**values)
     folder = Path(ns.output_dir)
     built = folder / "build"
@@ -67,7 +70,7 @@ def train(values: dict[str, Any]) -> None:
 
 
 def _language_sfts(ns: argparse.Namespace, built: Path) -> dict[str, SparseFineTuning | None]:
-    """The language SFTs, restricted to the trimmed vocabulary."""
+    """Return each language's SFT, restricted to the trimmed vocabulary; None where the flag was not given."""
     found: dict[str, SparseFineTuning | None] = {}
     for side in ("source", "target"):
         name = getattr(ns, f"{side}_sft")
@@ -80,7 +83,7 @@ def _language_sfts(ns: argparse.Namespace, built: Path) -> dict[str, SparseFineT
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """What the run came to: validation before and at the best step, sizes in bytes, steps and speed."""
+    """Return the results for the record: validation at the first and the best step, sizes in bytes, steps and speed."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
     best = min(history, key=lambda row: row["eval_loss"]) if history else {}
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]

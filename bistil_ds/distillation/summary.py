@@ -1,4 +1,4 @@
-"""The table a finished run ends in."""
+"""The tables that a finished run of phase 1 prints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def print_summary(record: dict[str, Any], folder: Path, console: Console) -> None:
-    """Sizes of teacher and student, and each language's validation terms before and after."""
+    """Print sizes of teacher and student, and each language's validation terms before and after training."""
     results, arguments = record["results"], record["arguments"]
     build = results.get("build", {})
     sizes = Table(title="sizes", title_justify="left")
@@ -37,5 +37,5 @@ def print_summary(record: dict[str, Any], folder: Path, console: Console) -> Non
 
 
 def validated_languages(arguments: dict[str, Any]) -> list[str]:
-    """Source and target language of a recorded run."""
+    """Return the source and the target language of a recorded run."""
     return [arguments["source_language"], arguments["target_language"]]

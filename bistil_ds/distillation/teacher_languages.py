@@ -1,8 +1,8 @@
-"""Swaps the teacher's language SFT between batches: whole models or ZeRO-3 partitions, always the exact bits.
+"""Swap the teacher's language SFT between batches, in whole models and in ZeRO-3 partitions, with the exact bits.
 
-Adding a difference and subtracting it again drifts in floating point. Here both ends of every swap are looked up in
-tables computed once from the fp32 weights on disk.
-In BiStil the teacher carries the SFT of the batch's language.
+In BiStil the teacher carries the SFT of the batch's language. To add a difference and subtract it again would drift in
+floating point, so a swap looks up the values with and without the SFT in tables. They are computed once, from the fp32
+weights on disk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 @dataclass(frozen=True)
 class _Table:
-    """What a parameter holds at `indices_K` (flat, ascending) with and without the SFT, in `start` to `stop`."""
+    """The values of one parameter with and without an SFT, at the entries that the SFT changes.
+
+    Attributes:
+        indices_K: flat, ascending.
+        with_K, without_K: values in the parameter's dtype.
+        start, stop: the range of entries that the table covers (`range_held`); `stop` is outside.
+    """
 
     parameter: Any  # nn.Parameter, with DeepSpeed's ds_* attributes under ZeRO-3
     indices_K: torch.Tensor
@@ -37,7 +43,7 @@ class _Table:
 
 
 class LanguageSwitch:
-    """Puts one language's SFT at a time on a teacher.
+    """Switch that puts one language's SFT at a time on a teacher.
 
     Args:
         teacher: the model, or the DeepSpeed engine around it; its weights are those in `folder`, cast to its dtype.
@@ -60,9 +66,12 @@ class LanguageSwitch:
             self._tables[language] = [_tabulate(change, names, weights) for change in progress]
 
     def switch_to(self, language: str | None) -> None:
-        """Carry the SFT of `language` from now on (None: no SFT). Costs nothing when it is already there.
+        """Put the SFT of `language` (None: no SFT) in place of the present one; do nothing when it is there already.
 
-        Call it between forward passes, on every rank alike. KeyError: a language without an entry.
+        Call it between forward passes, on every rank alike.
+
+        Raises:
+            KeyError: `fine_tunings` has no entry for the language.
         """
         coming = self._tables[language]
         if language == self.language:
@@ -115,12 +124,12 @@ def _write(table: _Table, values_K: torch.Tensor) -> None:
 
 
 def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
-    """Each tensor that holds entries of the parameter: (flat tensor, index of its first entry, rows of the table)."""
+    """Yield each tensor with entries of the parameter: (flat tensor, index of its first entry, rows of the table)."""
     for part, first in parts(table.parameter):
         last = first + part.numel()
         if first < table.start or min(last, full_size(table.parameter)) > table.stop:
-            # Gathered, but only this rank's share is tabulated: free the copy, the next use gathers it afresh.
+            # The table covers this rank's share only, so free the gathered copy; its next use gathers it afresh.
             free_gathered(table.parameter)
             continue
-        whole = first <= table.start and last >= table.stop  # then no search, which would wait for the GPU
+        whole = first <= table.start and last >= table.stop  # a search would wait for the GPU
         yield part, first, slice(None) if whole else within(table.indices_K, first, last)

@@ -38,21 +38,39 @@ from bistil_ds.training.terms import Terms
 
 
 class DistillationTrainer(SealedTrainer):
-    """Distils `teacher` into `model` on text of two languages.
+    """Trainer of phase 1: distils `teacher` into `model` on text of two languages.
+
+    `train` runs `args.max_steps` optimiser steps on `batches`, and `save_model` writes the student. Each log line holds
+    the mean of every loss term by language, tokens/s, model FLOPs utilisation, memory in GiB and, where there is an
+    energy counter, joules per token.
 
     Args:
-        model: the student, a masked language model on the same vocabulary as the teacher.
-        teacher: the masked language model to imitate. It is frozen and stays out of every optimiser and checkpoint.
-        layer_map: for each student layer the 0-based teacher layer it follows.
-        train_dataset: `{source language: chunks, target language: chunks}`; rows hold `input_ids` of any equal length
-            (or of unequal lengths, which are padded).
+        model: the student, a masked language model with the teacher's vocabulary and number of heads. Its parameters
+            that no loss reaches are frozen.
+        teacher: the masked language model to imitate. It is frozen, moved to the device in `args.teacher_dtype` (at
+            ZeRO-3 an inference engine holds it), and stays out of every optimiser and checkpoint.
+        args: training arguments with the published defaults; `max_steps`, not epochs, sets the length.
+        layer_map: S ints, for each student layer the 0-based teacher layer it is aligned with.
+        train_dataset: `{source language: chunks, target language: chunks}`, in this order; a row holds `input_ids` [T]
+            and maybe `attention_mask` [T], 0 on padding. Rows of unequal lengths are padded.
         eval_dataset: the same for validation.
-        losses: weights and kinds of the losses.
-        projections: fp32 [Dt, Ds] for each aligned state when the student is narrower.
-        language_sfts: the sparse fine-tuning the teacher carries on each language's batches; needs `teacher_folder`.
-        teacher_folder: the folder `teacher` was loaded from, whose fp32 weights make swapping exact.
+        losses: weights and kinds of the losses; default: hidden-state and attention-map MSE, both of weight 1.
+        projections: S+1 frozen matrices fp32 [teacher width, student width], one for each state; needed where the
+            widths differ.
+        language_sfts: language → the SFT that the teacher carries on that language's batches, or None; needs
+            `teacher_folder`.
+        teacher_folder: the model folder `teacher` was loaded from; SFTs are swapped exactly by its fp32 weights.
         keep_files: files copied beside every saved student (`kept_ids.json` ...).
-        processing_class: the tokenizer, saved with the student.
+        processing_class: the tokenizer, saved with the student; a logit or MLM loss needs its mask token.
+        kwargs: further arguments of `transformers.Trainer`.
+
+    Raises:
+        InputError: not two languages, loss weights that cannot be used, a model whose family or attention is not
+            supported, a tokenizer or `teacher_folder` that is needed and missing, or an SFT or `teacher_folder` that
+            does not belong to `teacher`.
+        NonFiniteLossError: from `train`, before the update; the message names the step, the language and the rows.
+
+    Source: BiStil (arXiv 2306.01709), section 3.1.
     """
 
     control: TrainerControl
@@ -78,9 +96,9 @@ class DistillationTrainer(SealedTrainer):
         if len(train_dataset) != 2:
             raise InputError(f"train_dataset has {len(train_dataset)} languages: expected source and target")
         if args.n_gpu > 1:
-            args._n_gpu = 1  # never DataParallel: its replicas record nothing; launch a process for each GPU instead
+            args._n_gpu = 1  # DataParallel's replicas record no attention; launch a process for each GPU instead
         if args.ddp_find_unused_parameters is None:
-            args.ddp_find_unused_parameters = False  # what no loss reaches is frozen
+            args.ddp_find_unused_parameters = False  # parameters that no loss reaches are frozen
         super().__init__(
             model=model,
             args=args,
@@ -117,7 +135,7 @@ class DistillationTrainer(SealedTrainer):
         self._pad_token_id = padding_id(model.config)
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
-        self._micro_step = (-1, 0)  # optimiser step, micro-steps of it already seen
+        self._micro_step = (-1, 0)  # optimiser step, and which of its micro-steps (from 0) was last
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ShortProgress)
         self.add_callback(EndOfRun)
@@ -128,7 +146,7 @@ class DistillationTrainer(SealedTrainer):
         return self.args.max_steps * self.args.gradient_accumulation_steps
 
     def batches(self) -> BilingualBatches:
-        """The sequence of this rank's micro-batches: a function of the seed and the micro-step alone."""
+        """Return the sequence of this rank's batches; each is a function of the seed and the micro-step alone."""
         source, target = (self.train_dataset[language] for language in self.languages)
         return BilingualBatches(
             (len(source), len(target)),
@@ -195,9 +213,15 @@ class DistillationTrainer(SealedTrainer):
         share: tuple[int, int] = (0, 1),
         progress: float = 0.0,
     ) -> Terms:
-        """Every loss term of one batch, with the teacher in that batch's language.
+        """Return every loss term of one batch, computed with the SFT of `language` on the teacher.
 
-        `seed` and `share` (i, n) decide which tokens are masked: this is part i of n of the batch `seed` stands for.
+        Args:
+            model: the student, or the engine wrapped around it.
+            inputs: `input_ids` int64 [B, T], and `attention_mask` [B, T] where there is padding.
+            language: the language of the batch; the teacher carries its SFT.
+            seed: number of the global batch; with `args.seed` it decides which tokens are masked.
+            share: (i, n) where `inputs` is part i of the n equal parts of that global batch.
+            progress: share of the run done (0 to 1), for scheduled weights.
         """
         if self.language_switch is not None:
             self.language_switch.switch_to(language)
@@ -229,9 +253,16 @@ class DistillationTrainer(SealedTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Every term on each language's validation chunks: `eval_<language>_<term>`, and `eval_loss`, their mean.
+        """Measure every term on each language's validation chunks, log the values and return them.
 
-        `cosine_i` is the mean cosine of student and (projected) teacher state i over real tokens.
+        Args:
+            eval_dataset: language → chunks; default: the trainer's own.
+            ignore_keys: not used.
+            metric_key_prefix: `eval` in the names below.
+
+        Returns:
+            `eval_<language>_<term>`, and `eval_loss`, the mean of `eval_<language>_loss` over the languages. The term
+            `cosine_i` is the mean cosine, over real tokens, of student and (projected) teacher state in pair i.
         """
         datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
         meter = TermMeter()
@@ -253,8 +284,8 @@ class DistillationTrainer(SealedTrainer):
         if self.model_wrapped is not self.model or not self.is_deepspeed_enabled:
             yield self.model_wrapped
         elif self.accelerator.state.deepspeed_plugin.zero_stage < 3:
-            yield self.model.to(self.args.device)  # not there before training
-        else:  # before training, which wants an engine of its own
+            yield self.model.to(self.args.device)  # before training nothing has moved it there
+        else:  # before training, which makes another engine later
             with evaluation_engine(self) as engine:
                 yield engine
 
@@ -266,7 +297,8 @@ class DistillationTrainer(SealedTrainer):
         chunks = BilingualChunks(dataset, [])
         for turn in bar:
             mine = turn * ranks + rank
-            start = starts[min(mine, len(starts) - 1)]  # every rank runs every round, as ZeRO-3 needs
+            # ZeRO-3 needs every rank in every forward pass: a rank with no batch left repeats the last one.
+            start = starts[min(mine, len(starts) - 1)]
             rows = chunks.__getitems__(range(start, min(start + size, len(dataset))))
             inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
             terms = self.terms(model, inputs, language, seed=mine)
@@ -278,7 +310,7 @@ class DistillationTrainer(SealedTrainer):
         self.restart_speed()
 
     def restart_speed(self) -> None:
-        """Begin a new interval of speed: what was not training does not count."""
+        """Start a new interval of speed, so that time outside training does not count."""
         if self.speed is not None:
             self.speed.restart()
 

@@ -1,1 +1,1 @@
-"""What both phases train with: trainer, losses of layers, schedules, and what is measured meanwhile."""
+"""What both phases train with: base trainer, losses of layers, loss weights, teacher, and meters of training."""

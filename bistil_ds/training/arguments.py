@@ -1,4 +1,4 @@
-"""Checks of training arguments that both phases share."""
+"""Checks of training flags, for both phases."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_
 
 
 def check_training_arguments(ns: argparse.Namespace, kind: type[TrainingArguments]) -> None:
-    """InputError for what `kind` refuses, before anything is built."""
+    """Raise InputError for flags that `kind` refuses, before anything is built."""
     if ns.fp16 and not torch.cuda.is_available():
         raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
-    # looking for a device joins the other ranks, which are not there yet
+    # to look for a device, the arguments would join the other ranks, which are not there yet
     unplaced: Any = type("Unplaced", (kind,), {"device": torch.device("cpu")})
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are given again, once, when the run starts
+            warnings.simplefilter("ignore")  # the warnings come again when the run starts
             args = unplaced(**{**as_fields(ns, kind), "deepspeed": None})
             get_reporting_integration_callbacks(args.report_to)
     except (ValueError, OSError, ImportError) as error:
@@ -45,6 +45,6 @@ def check_training_arguments(ns: argparse.Namespace, kind: type[TrainingArgument
 
 
 def as_fields(ns: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """The namespace's values for the fields of a dataclass."""
+    """Return the namespace's values for the fields that a dataclass's constructor takes, by name."""
     fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
     return {name: value for name, value in vars(ns).items() if name in fields and fields[name].init}

@@ -1,4 +1,4 @@
-"""A `transformers.Trainer` whose checkpoints are sealed, and which opens only sealed ones."""
+"""A `transformers.Trainer` that seals its checkpoints and opens only sealed ones."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 
 
 class SealedTrainer(Trainer):
-    """Saves whole checkpoints (`bistil_ds.runs.checkpoints`), resumes on any number of ranks, pickles no arguments.
+    """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`) and sparse deltas.
 
-    A model with sparse deltas (`bistil_ds.sparse`) has its weights written after each step, and is saved as an SFT: a
-    checkpoint then holds what trains, not the base.
+    It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. Where the model has
+    sparse deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step and saves the model as
+    an SFT: a checkpoint then holds what trains, not the base.
 
     Args:
         keep_files: files copied beside every saved model.
+        args, kwargs: the arguments of `transformers.Trainer`.
     """
 
     model_wrapped: Any  # the model, or the engine around it
@@ -43,10 +45,17 @@ class SealedTrainer(Trainer):
             self.add_callback(WriteDeltas(self.deltas))
 
     def on_saved(self) -> None:
-        """Called on every rank when a checkpoint has been written."""
+        """Do nothing; a subclass may override this hook, which every rank calls once a checkpoint is written."""
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """`Trainer.train`; it goes on from whole checkpoints of this run only, an InputError otherwise."""
+        """Train as `Trainer.train` does, but resume only from a whole checkpoint of this run.
+
+        Args:
+            resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder.
+
+        Raises:
+            InputError: the folder is not one of this run's checkpoints, or not whole.
+        """
         if resume_from_checkpoint:
             folder = Path(str(self.args.output_dir))
             found = checkpoints.find_checkpoint(folder, str(resume_from_checkpoint))
@@ -88,15 +97,15 @@ class SealedTrainer(Trainer):
             self.deltas.load(SparseFineTuning.load(resume_from_checkpoint))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        if state_dict:  # gathered by DeepSpeed, where a tied weight is there, and would be written, once for each name
+        if state_dict:  # DeepSpeed gathers a tied weight under each of its names, and each would be written
             second_names = getattr(self.model, "all_tied_weights_keys", None) or {}
             state_dict = {name: tensor for name, tensor in state_dict.items() if name not in second_names}
-            # at ZeRO-3 loading leaves every renaming of old checkpoints on the model, and saving would undo them all
+            # at ZeRO-3, loading leaves the renamings of old checkpoints on the model, and saving would undo them
             self.model._weight_conversions = []
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
         if self.args.should_save:
-            (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle nobody needs: run.json has it all
+            (folder / "training_args.bin").unlink(missing_ok=True)  # run.json holds the arguments, in no pickle
             self._copy_kept_files(folder)
 
     def _copy_kept_files(self, folder: Path) -> None:
@@ -107,7 +116,7 @@ class SealedTrainer(Trainer):
         best = Path(self.state.best_model_checkpoint or "")
         if reason := checkpoints.broken(best):
             raise InputError(f"the best model cannot be loaded: {reason}")
-        if self.is_deepspeed_enabled:  # it may have been written by another number of ranks than goes on now
+        if self.is_deepspeed_enabled:  # another number of ranks may have written it
             other = checkpoints.world_size_of(best) != self.args.world_size
             if other and self.args.should_save:
                 checkpoints.to_universal(best)
@@ -123,16 +132,16 @@ class SealedTrainer(Trainer):
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         names = dict(self.model.named_parameters(remove_duplicate=False))
         count = Counter(map(id, names.values()))
-        tied = {name for name, parameter in names.items() if count[id(parameter)] > 1}  # saved under one of its names
+        tied = {name for name, parameter in names.items() if count[id(parameter)] > 1}  # saved under one name only
         missing = [name for name in load_result.missing_keys if name not in tied]
         super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save and folder.exists():  # left half-written by a killed run
+        if self.args.should_save and folder.exists():  # a killed run left it half-written
             shutil.rmtree(folder)
         self._barrier()
-        keep, self.args.save_total_limit = self.args.save_total_limit, None  # pruned below, once this one is whole
+        keep, self.args.save_total_limit = self.args.save_total_limit, None  # prune below, once this one is whole
         try:
             super()._save_checkpoint(model, trial)
         finally:
@@ -151,8 +160,11 @@ class SealedTrainer(Trainer):
 
 
 def _own_step_counts(optimizer: Any) -> None:
-    """Give each state its own count of steps: loading a universal checkpoint at ZeRO-3, DeepSpeed gives all groups one
-    tensor, which AdamW then counts up once for each group."""
+    """Give each optimizer state a step counter of its own.
+
+    When DeepSpeed loads a universal checkpoint at ZeRO-3, all groups share one tensor, and AdamW would then count it up
+    once for each group.
+    """
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     for state in optimizer.state.values():

@@ -1,5 +1,4 @@
-"""Energy this machine's own counters report: NVIDIA's total energy of each visible GPU, RAPL's of each CPU package and
-of its memory.
+"""Energy counters of this machine: NVIDIA's for each visible GPU, RAPL's for each CPU package and its memory.
 
 Where there is no counter there is no number: nothing here estimates.
 """
@@ -19,9 +18,9 @@ class Source:
 
     Attributes:
         name: such as "GPU 0" or "package-0".
-        read: the raw count.
-        joules_per_count: its unit.
-        wraps_at: the count after which it starts again from 0; None where it never does.
+        read: returns the raw count.
+        joules_per_count: the unit of the raw count.
+        wraps_at: the count after which the counter starts again from 0; None where it never does.
         updates: how often a reading differed from the one before.
     """
 
@@ -34,7 +33,7 @@ class Source:
         self._last, self._counts, self.updates = self.read(), 0, 0
 
     def joules(self) -> float:
-        """Since construction."""
+        """Return the joules counted since construction."""
         now = self.read()
         step = now - self._last
         if step < 0 and self.wraps_at is not None:
@@ -44,9 +43,10 @@ class Source:
 
 
 class Counter:
-    """Joules used by everything in `sources`, other programs' share included.
+    """Sum of hardware counters, in joules; what other programs use is included.
 
-    Read it at least every few minutes: a RAPL counter that went round twice in between looks as if it had once.
+    Read it at least every few minutes: a RAPL counter that wraps twice between two readings looks as if it had wrapped
+    once.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -54,24 +54,24 @@ class Counter:
         self.measures = ", ".join(source.name for source in sources)
 
     def joules(self) -> float:
-        """Cumulative, from when the counter was made."""
+        """Return the joules counted since the counter was made."""
         return sum(source.joules() for source in self.sources)
 
 
 def energy_counter() -> Counter | None:
-    """A counter over whatever this machine offers; None where `energy_unavailable` says why there is none."""
+    """Return a counter over all sources of this machine; None where there are none (`energy_unavailable` says why)."""
     sources = gpu_sources()[0] + rapl_sources()[0]
     return Counter(sources) if sources else None
 
 
 def energy_unavailable() -> str | None:
-    """Why there is no energy counter here, in one line; None where there is one."""
+    """Return, in one line, why this machine has no energy counter; None where it has one."""
     (gpus, no_gpu), (packages, no_rapl) = gpu_sources(), rapl_sources()
     return None if gpus or packages else f"unavailable: {no_gpu}; {no_rapl}"
 
 
 def gpu_sources() -> tuple[list[Source], str | None]:
-    """A source (millijoules) for each GPU this process may use, or none and the reason."""
+    """Return a source (it counts millijoules) for each GPU this process may use; else no source and the reason."""
     import torch
 
     if not torch.cuda.is_available():
@@ -84,7 +84,7 @@ def gpu_sources() -> tuple[list[Source], str | None]:
     try:
         pynvml.nvmlInit()
         for index in range(torch.cuda.device_count()):
-            # By UUID: NVML numbers all GPUs of the machine, CUDA only the visible ones.
+            # By UUID, because NVML numbers all GPUs of the machine, but CUDA only the visible ones.
             handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
             sources.append(Source(f"GPU {index}", _nvml_reader(handle), 1e-3))
     except pynvml.NVMLError as error:
@@ -99,12 +99,12 @@ def _nvml_reader(handle: object) -> Callable[[], int]:
 
 
 def rapl_sources(powercap: Path = POWERCAP) -> tuple[list[Source], str | None]:
-    """A source (microjoules) for each readable CPU package and memory domain, or none and the reason."""
+    """Return a source (it counts microjoules) for each CPU package and memory domain; else no source and the reason."""
     sources = []
     try:
-        for domain in sorted(powercap.glob("intel-rapl:*")):  # AMD's are called so too
+        for domain in sorted(powercap.glob("intel-rapl:*")):  # AMD's have this name too
             name = (domain / "name").read_text().strip()
-            if name == "dram":  # named alike in every package
+            if name == "dram":  # it has this name in every package
                 name = f"dram-{domain.name.split(':')[1]}"
             elif not name.startswith("package"):  # the other parts of a package would count twice
                 continue

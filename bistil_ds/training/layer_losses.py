@@ -1,10 +1,10 @@
-"""The layer-wise losses both phases share: which states and maps are aligned, and how they are compared.
+"""The layer-wise losses of both phases: which states and maps are pairs, and how a pair is compared.
 
-Aligned states 0..S: student state i with teacher state `layer_map[i-1] + 1`, state 0 being the embedding output.
-Attention maps: student layer i with teacher layer `layer_map[i]`, compared from captured queries and keys and never
-written to memory (BiStil, section 3.1).
+Student state i (1..S) is aligned with teacher state `layer_map[i-1] + 1`, and state 0, the embeddings' output, with
+teacher state 0. The attention map of student layer i (0..S-1) is aligned with that of teacher layer `layer_map[i]`.
+Maps are compared from captured queries and keys and never written to memory (BiStil, section 3.1).
 
-Shapes: B batch, T tokens, D width, H heads, d head width, S student layers.
+Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, P pairs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QueriesKeys = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Alignment:
-    """Indices of the aligned states (0: embeddings) and layers of student and teacher."""
+    """Indices of the aligned states (0: the embeddings' output) and layers (from 0) of student and teacher."""
 
     student_states: list[int]
     teacher_states: list[int]
@@ -35,7 +35,7 @@ class Alignment:
 
     @classmethod
     def of(cls, layer_map: Sequence[int], last_only: bool = False) -> Alignment:
-        """From each student layer's 0-based teacher layer; `last_only` keeps the last state and map alone."""
+        """Return the alignment for a layer map (0-based teacher layers); `last_only` keeps the last state and map."""
         depth = len(layer_map)
         if last_only:
             return cls([depth], [layer_map[-1] + 1], [depth - 1], [layer_map[-1]])
@@ -45,7 +45,7 @@ class Alignment:
 
 
 def _upstream(weight: float, pairs: Sequence[object]) -> float:
-    """The gradient of each of so many terms whose mean has this weight in the total."""
+    """Return the gradient of each pair's value, where their mean has this weight in the total; 1 for weight 0."""
     return weight / len(pairs) if weight > 0 else 1.0
 
 
@@ -56,16 +56,20 @@ def hidden_terms(
     projections: Sequence[Tensor] | None,
     weight: float,
 ) -> Tensor:
-    """fp32 [P]: the MSE of each pair of states [B, T, D], in order. On a CPU both lists are empty afterwards.
+    """Return the MSE of each pair of states, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
 
-    weight: of their mean in the total; known beforehand, it saves a pass over the gradients.
+    Args:
+        student, teacher: P tensors [B, T, D] each, the width being the student's or the teacher's.
+        mask_BT: bool, True on real tokens; None means that no token is padding.
+        projections: P matrices [teacher width, student width], needed where the widths differ.
+        weight: weight of the values' mean in the total. To know it in forward saves a pass over the gradients.
     """
     upstream = _upstream(weight, student)
     if student[0].is_cuda:  # one launch for all pairs
         return hidden_state_loss(student, teacher, mask_BT, projections, upstream=upstream)
     left, first = list(projections or []), student[0]
     values = []
-    while student:  # pair by pair, so that a teacher state is freed once its gradient is known
+    while student:  # pair by pair, so that each teacher state is freed after its pair
         projection = [left.pop(0)] if left else None
         values.append(hidden_state_loss([student.pop(0)], [teacher.pop(0)], mask_BT, projection, upstream=upstream))
     release_unused(first)
@@ -80,11 +84,17 @@ def attention_terms(
     mask_queries: bool,
     weight: float,
 ) -> Tensor:
-    """fp32 [P]: the loss of each pair of maps, from queries and keys [B, H, T, d]. Lists and weight as in
-    `hidden_terms`.
+    """Return the loss of each pair of maps, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
+
+    Args:
+        student, teacher: P pairs (queries, keys) each, of tensors [B, H, T, d].
+        mask_BT: bool, True on real tokens; None means that no token is padding.
+        kind: "mse" or "kl".
+        mask_queries: True leaves padding out as queries too, not only as keys.
+        weight: as in `hidden_terms`.
 
     Raises:
-        InputError: the student's queries carry no gradient.
+        InputError: gradients are enabled, and the student's queries have none.
     """
     if torch.is_grad_enabled() and not any(queries.requires_grad for queries, _ in student):
         raise InputError(
@@ -95,14 +105,14 @@ def attention_terms(
     if student[0][0].is_cuda:  # one launch for all pairs
         return attention_map_loss(student, teacher, mask_BT, **how)
     values, first = [], student[0][0]
-    while student:  # pair by pair, so that a teacher pair is freed once its gradient is known
+    while student:  # pair by pair, so that each pair's teacher tensors are freed after it
         values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **how))
     release_unused(first)
     return torch.cat(values)
 
 
 def taken(recorder: AttentionRecorder | None) -> list[QueriesKeys]:
-    """What the recorder holds, no longer held by it; nothing where there is none."""
+    """Return the queries and keys that the recorder holds, and clear it; an empty list where there is no recorder."""
     if recorder is None:
         return []
     found = recorder.queries_keys
@@ -111,5 +121,5 @@ def taken(recorder: AttentionRecorder | None) -> list[QueriesKeys]:
 
 
 def padding_mask(mask: Tensor | None) -> Tensor | None:
-    """A batch's mask as bool [B, T]; a batch without one is of real tokens only, found out without a look at them."""
+    """Return a batch's mask as bool [B, T]; None means that no token is padding."""
     return None if mask is None else mask.bool()

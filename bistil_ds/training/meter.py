@@ -1,4 +1,4 @@
-"""Means of the loss terms since the last log line, by language and over all ranks."""
+"""Means of the loss terms since the last log line, by language, over batches and ranks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bistil_ds.distributed.startup import add_over_ranks
 
 
 class TermMeter:
-    """Adds scalars on the device without synchronising, and reduces them over ranks once, when drained.
+    """Meter that adds scalars on the device without synchronising, and reduces them over ranks once, when drained.
 
-    Every rank must add the same names in the same order, which holds because the language of a micro-step is the same
-    on every rank.
+    Between two drains every rank must add the same languages and names. This holds because the language of a micro-step
+    is the same on every rank.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,10 @@ class TermMeter:
             self.sums[key] = self.sums[key] + added if key in self.sums else added
 
     def drain(self) -> dict[str, dict[str, float]]:
-        """`{language: {term: mean over batches and ranks}}`; the meter is empty afterwards."""
+        """Return `{language: {term: weighted mean over batches and ranks}}` and empty the meter.
+
+        Every rank takes part.
+        """
         if not self.sums:
             return {}
         languages = sorted(self.weights)

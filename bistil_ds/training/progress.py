@@ -1,4 +1,4 @@
-"""A progress bar whose lines fit a terminal; TensorBoard gets everything."""
+"""Callbacks of both phases: a progress bar whose lines fit a terminal, and validation and saving at the last step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHOWN = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
 
 
 class ShortProgress(ProgressCallback):
-    """`transformers`' bar, printing a handful of the logged values."""
+    """The progress bar of `transformers`, which here prints only a few of the logged values (`SHOWN`)."""
 
     def on_log(
         self,
@@ -28,13 +28,13 @@ class ShortProgress(ProgressCallback):
             self.training_bar.write(f"step {state.global_step:>7}  " + "  ".join(shown))
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Nothing: validation draws its own bar."""
+        """Do nothing: validation draws its own bar."""
 
     on_prediction_step = on_predict = on_evaluate
 
 
 class EndOfRun(TrainerCallback):
-    """Validates and saves at the last step, wherever the intervals fall, so that the last student can be the best."""
+    """Callback that validates and saves at the last step too, so that the last model can be the best one."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.global_step >= state.max_steps:

@@ -9,14 +9,18 @@ from bistil_ds.errors import InputError
 
 @dataclass(frozen=True)
 class Weight:
-    """A loss weight going linearly from `start` to `end` while the run's progress goes from 0 to 1."""
+    """A loss weight that goes linearly from `start` to `end` while the run's progress goes from 0 to 1."""
 
     start: float
     end: float
 
     @classmethod
     def parse(cls, text: str | float, name: str = "weight") -> Weight:
-        """`"0.5"` is constant, `"1:0"` falls from 1 to 0; anything else or a negative number is an InputError."""
+        """Return the weight that `text` describes: `"0.5"` is constant, `"1:0"` falls from 1 to 0.
+
+        Raises:
+            InputError: `text` is anything else, or a number is negative or not finite; the message names `--name`.
+        """
         try:
             parts = [float(part) for part in str(text).split(":")]
         except ValueError:
@@ -26,10 +30,10 @@ class Weight:
         return cls(parts[0], parts[-1])
 
     def at(self, progress: float) -> float:
-        """The weight when `progress` of the run (0 to 1) is done."""
+        """Return the weight when `progress` of the run (0 to 1) is done."""
         return self.start + (self.end - self.start) * min(max(progress, 0.0), 1.0)
 
     @property
     def used(self) -> bool:
-        """Whether the weight is ever other than 0."""
+        """Return whether the weight is ever other than 0."""
         return self.start > 0 or self.end > 0

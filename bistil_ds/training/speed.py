@@ -16,27 +16,27 @@ from bistil_ds.models.inputs import feed_forward_width
 if TYPE_CHECKING:
     from bistil_ds.training.energy import Counter
 
-READ_SECONDS = 30.0  # an energy counter goes round in minutes
+READ_SECONDS = 30.0  # an energy counter wraps within minutes
 
 
 def encoder_flops(config: PretrainedConfig, length: int, layers: int) -> float:
-    """FLOPs of one token's forward pass through `layers` encoder layers at `length` tokens of context.
+    """Return the FLOPs of one token's forward pass through `layers` encoder layers at `length` tokens of context.
 
-    A multiply and an add are two operations. Counted: the four attention projections, both feed-forward matrices,
-    scores and weighted values. Embeddings, norms and activations are not.
+    A multiply and an add are two operations. The count includes the four attention projections, both feed-forward
+    matrices, scores and weighted values, but not embeddings, norms and activations.
     """
     width, inner = config.hidden_size, feed_forward_width(config)
     return layers * 2.0 * (4 * width * width + 2 * width * inner + 2 * width * length)
 
 
 def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -> float:
-    """FLOPs a token costs: the student forward and (twice that) backward, and the forward of a teacher it has."""
+    """Return the FLOPs of training on a token: the student's forward and backward (twice that), a teacher's forward."""
     configs: list[Any] = [student.config] * 3 + ([] if teacher is None else [teacher.config])
     return sum(encoder_flops(each, length, each.num_hidden_layers) for each in configs)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product measured on this device now: the ceiling that utilisation is relative to."""
+    """Return the FLOP/s of a large matrix product, measured now: the ceiling that utilisation is relative to."""
     size = 4096 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device, dtype=dtype)
     best = float("inf")
@@ -55,19 +55,19 @@ def _synchronise(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes this process has held so far: allocated on the GPU, or resident on a CPU."""
+    """Return the most bytes that this process has held so far: allocated on the GPU, or resident on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class SpeedMeter:
-    """Counts tokens between log lines and turns them into rates.
+    """Meter that counts tokens between log lines and turns them into rates.
 
     Args:
-        flops_per_token: what one training token costs, for the utilisation.
-        device, dtype: where and in what the student computes.
-        counter: an energy counter of this node, or None where there is none.
+        flops_per_token: FLOPs of training on one token, for the utilisation.
+        device, dtype: where and in what precision the student computes.
+        counter: an energy counter of this machine, or None where there is none.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class SpeedMeter:
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new interval; evaluation and saving call this so that they are not counted."""
+        """Start a new interval; trainers call this after validation and saving, whose time must not count."""
         self.tokens = 0
         self.started: float | None = None
         self.joules: float | None = None
@@ -90,12 +90,17 @@ class SpeedMeter:
             self.started = self.read = now
             self.joules = self.counter.joules() if self.counter else None
         elif self.counter is not None and now - self.read > READ_SECONDS:
-            self.counter.joules()  # log lines may be further apart than two rounds of it
+            self.counter.joules()  # without this read it may wrap twice between log lines
             self.read = now
         self.tokens += tokens
 
     def drain(self, ranks: int) -> dict[str, float]:
-        """Rates since the last call: tokens/s over all ranks, utilisation of one device's matmul rate, GiB, joules."""
+        """Return the rates of this interval and start the next one; {} where no token was added.
+
+        Returns:
+            `tokens_per_second` over all ranks, `mfu` (share of one device's matmul rate), `memory_gib` (peak of this
+            process so far) and, where there is a counter, `joules_per_token`.
+        """
         if self.started is None:
             return {}
         _synchronise(self.device)

@@ -13,7 +13,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def teacher_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype `--teacher_dtype` stands for; `auto` is bfloat16 on GPUs that compute in it, else float32."""
+    """Return the dtype that `--teacher_dtype` names; `auto` is bfloat16 on GPUs that compute in it, else float32."""
     if name != "auto":
         return DTYPES[name]
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported(False) else torch.float32
@@ -22,12 +22,12 @@ def teacher_dtype(name: str, device: torch.device) -> torch.dtype:
 def place_teacher(
     teacher: nn.Module, device: torch.device, dtype: torch.dtype, deepspeed_config: dict[str, Any] | None = None
 ) -> nn.Module:
-    """The module to call: the frozen teacher on `device`, or at ZeRO-3 an inference engine with partitioned weights.
+    """Return the module to call: the frozen teacher on `device`, or at ZeRO-3 an inference engine that partitions it.
 
     Args:
-        teacher: masked language model; put in eval mode and frozen in place.
+        teacher: the model, which is put in eval mode and frozen in place.
         device, dtype: where and in what precision it runs.
-        deepspeed_config: the student's DeepSpeed configuration, whose stage and parameter offload the teacher follows.
+        deepspeed_config: the student's DeepSpeed configuration; the teacher follows its stage and parameter offload.
     """
     teacher.eval().requires_grad_(False)
     zero = (deepspeed_config or {}).get("zero_optimization", {})

@@ -9,7 +9,11 @@ from torch import Tensor
 
 @dataclass
 class Terms:
-    """Every term of one batch, fp32 on the model's device; `hidden` [S+1] and `attention` [S] are one value a pair."""
+    """Every term of one batch, fp32 on the model's device; None for a loss that is not used.
+
+    `hidden` and `attention` hold one value for each pair: S+1 and S for S student layers, or 1 each where only the last
+    layer is aligned. The other losses are scalars.
+    """
 
     total: Tensor
     hidden: Tensor | None = None
@@ -17,10 +21,10 @@ class Terms:
     logit: Tensor | None = None
     mlm: Tensor | None = None
     label: Tensor | None = None  # the loss on a task's own labels
-    cosine: Tensor | None = None  # [S+1], measured in evaluation only, in no sum
+    cosine: Tensor | None = None  # a value for each pair of states, in evaluation only; not in the total
 
     def scalars(self) -> dict[str, Tensor]:
-        """Detached fp32 scalars by name: the total, the mean of each term, and `hidden_i`, `attention_i`."""
+        """Return detached fp32 scalars by name: `loss`, each term's mean, and `hidden_i` and the like for pair i."""
         named = {"loss": self.total.detach()}
         for name in ("hidden", "attention", "logit", "mlm", "label", "cosine"):
             value = getattr(self, name)

@@ -1,1 +1,1 @@
-"""Tuning a teacher, and phase 2: a student distilled on a task, both sparsely (LT-SFT) or densely."""
+"""Teacher tuning, and phase 2, which distils a student on a task; either trains sparsely (LT-SFT) or densely."""

@@ -1,4 +1,4 @@
-"""The arguments of task training: the models, the data, what is minimised, and how it trains."""
+"""The flags of teacher tuning and phase 2, as dataclasses: models, task and data, losses, and training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 @dataclass
 class TunedModelArguments:
-    """The multilingual model to tune. Without --model and files, the embedded sample."""
+    """Flags that name the multilingual model to tune; without --model and files, the embedded sample is used."""
 
     _argument_group_name = "model (none of --model and the files: the embedded sample)"
 
@@ -23,7 +23,7 @@ class TunedModelArguments:
 
 @dataclass
 class DistilledStudentArguments:
-    """The student of phase 1 and the task teacher. Without models and files, the embedded sample."""
+    """Flags that name the student of phase 1 and the teacher; without models and files, the embedded sample is used."""
 
     _argument_group_name = "student and teacher (none of the models and files: the embedded sample)"
 
@@ -45,7 +45,7 @@ class DistilledStudentArguments:
 
 @dataclass
 class TaskDataArguments:
-    """The task and its data."""
+    """Flags that name the task and its data."""
 
     _argument_group_name = "task and data"
 
@@ -75,7 +75,7 @@ class TaskDataArguments:
 
 @dataclass
 class TaskLossArguments:
-    """What phase 2 minimises. Weights are a number, or FROM:TO for a linear change over each stage."""
+    """Weights and kinds of phase 2's losses. A weight is a number, or FROM:TO for a linear change over each stage."""
 
     _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over each stage)"
 

@@ -1,4 +1,4 @@
-"""What is checked about a task command before anything is read at length, built or started."""
+"""Checks of the flags of teacher tuning and phase 2, made before any model is built or training is started."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ AT_LEAST_1 = (
 )
 
 
-NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # the task settles them
+# a task has its own metric and loss
+NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")
 
 
 def fill_in(ns: argparse.Namespace, task: Task) -> None:
-    """The task's published settings in place of what was not given."""
+    """Set flags that were not given to the task's published settings, in place.
+
+    `ns.published_lengths` then lists the stages whose length was not given.
+    """
     ns.learning_rate = task.learning_rate if ns.learning_rate is None else ns.learning_rate
     ns.published_lengths = [
         stage
@@ -40,7 +44,11 @@ def fill_in(ns: argparse.Namespace, task: Task) -> None:
 
 
 def cap_steps(ns: argparse.Namespace, task: Task, rows: int) -> None:
-    """Where a stage is as long as published, and the epochs over `rows` are more than the task's steps, those steps."""
+    """Limit each stage of published length to the task's published number of optimiser steps, in place.
+
+    Args:
+        rows: number of training rows; the stage's epochs over them are counted in steps of the global batch.
+    """
     if task.max_steps is None:
         return
     micro_steps = -(-rows // (ns.per_device_train_batch_size * startup.world_size()))
@@ -51,10 +59,10 @@ def cap_steps(ns: argparse.Namespace, task: Task, rows: int) -> None:
 
 
 def settle_length(ns: argparse.Namespace, task: Task, flag: str) -> None:
-    """The longest input: what was given, or the task's as far as the model of --`flag` has positions.
+    """Set `ns.max_length`, where it was not given, to the task's, but to no more than the model of --`flag` takes.
 
     Raises:
-        InputError: the model is not there, is no encoder, or takes fewer tokens than were asked for.
+        InputError: the model cannot be loaded, is no encoder, or takes fewer tokens than --max_length.
     """
     name = getattr(ns, flag)
     config = load_config(f"--{flag}", name)
@@ -67,14 +75,14 @@ def settle_length(ns: argparse.Namespace, task: Task, flag: str) -> None:
 
 
 def check_arguments(ns: argparse.Namespace, task: Task) -> None:
-    """InputError for values that cannot work, whatever the files hold."""
+    """Raise InputError for flag values that cannot work, whatever the files hold."""
     for name in AT_LEAST_1:
         if (value := getattr(ns, name)) is not None and value < 1:
             raise InputError(f"--{name} {value}: expected at least 1")
     for name in ABOVE_0:
         if (value := getattr(ns, name, None)) is not None and not 0 < value < float("inf"):
             raise InputError(f"--{name} {value}: expected a number above 0")
-    if hasattr(ns, "logit_weight"):  # a student's losses
+    if hasattr(ns, "logit_weight"):  # teacher tuning has no loss weights
         loss_weights(ns, task)
     plain = TaskTrainingArguments.__dataclass_fields__
     for name, instead in (("num_train_epochs", "epochs"), ("max_steps", "max_steps")):
@@ -85,16 +93,16 @@ def check_arguments(ns: argparse.Namespace, task: Task) -> None:
             raise InputError(f"--{name}: has no effect: a task has its own loss and metric; leave it out")
     check_training_arguments(ns, TaskTrainingArguments)
     check_deepspeed(ns)
-    sparse_arguments(ns).check(sys.maxsize, zero_stage(ns), fp16=ns.fp16)  # all but K, for which the model is needed
+    sparse_arguments(ns).check(sys.maxsize, zero_stage(ns), fp16=ns.fp16)  # K is checked later, against the model
 
 
 def sparse_arguments(ns: argparse.Namespace) -> SparseArguments:
-    """What was given of them."""
+    """Return the flags of sparse fine-tuning among `ns`."""
     return SparseArguments(**as_fields(ns, SparseArguments))
 
 
 def zero_stage(ns: argparse.Namespace) -> int:
-    """The ZeRO stage of the run's DeepSpeed file; 0 without one."""
+    """Return the ZeRO stage in the run's DeepSpeed file; 0 without one."""
     if not ns.deepspeed:
         return 0
     stage: int = read_config(find_config(ns.deepspeed)).get("zero_optimization", {}).get("stage", 0)

@@ -1,4 +1,4 @@
-"""The data files of a task command, as its flags name them."""
+"""Reading of the data files that the flags of teacher tuning and phase 2 name."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from bistil_ds.tasks.task import Row
 
 
 def options(ns: argparse.Namespace, flag: str) -> ReadOptions:
-    """How the files of `--train_file` or `--dev_file` are read."""
+    """Return how the files of `flag` (`--train_file` or `--dev_file`) are read."""
     return ReadOptions(flag, parse_pairs(ns.columns, "--columns"), parse_pairs(ns.label_map, "--label_map"))
 
 
 def training_examples(ns: argparse.Namespace, task: Task) -> list[Any]:
-    """The examples of every training file."""
+    """Return the examples of all training files, in order."""
     read = options(ns, "--train_file")
     files = parse_sources(ns.train_file, "--train_file")
     return [one for _, path in files for one in read_examples(task, path, read, progress=True)]
@@ -33,7 +33,11 @@ def training_examples(ns: argparse.Namespace, task: Task) -> list[Any]:
 def training_rows(
     ns: argparse.Namespace, task: Task, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], progress: bool
 ) -> list[Row]:
-    """What is trained on: the rows of every training file, mixed. InputError as `load_data`."""
+    """Return the rows of all training files, mixed.
+
+    Raises:
+        InputError: as `load_data`.
+    """
     read = options(ns, "--train_file")
     parts = [
         load_data(
@@ -53,7 +57,7 @@ def training_rows(
 
 
 def check_development_files(ns: argparse.Namespace, task: Task, labels: Sequence[str]) -> None:
-    """InputError for a validation file that cannot be used, or two files of one language."""
+    """Raise InputError for a validation file that cannot be used, or two files of one language."""
     named = parse_sources(ns.dev_file, "--dev_file")
     languages = [language for language, _ in named]
     for language, path in named:
@@ -65,7 +69,11 @@ def check_development_files(ns: argparse.Namespace, task: Task, labels: Sequence
 def development_sets(
     ns: argparse.Namespace, task: Task, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]
 ) -> dict[str, TaskData]:
-    """Language → validation data. InputError as `load_data`."""
+    """Return language → validation data.
+
+    Raises:
+        InputError: as `load_data`.
+    """
     read = options(ns, "--dev_file")
     return {
         language: load_data(task, path, tokenizer, labels, ns.max_length, options=read, language=language)
@@ -74,19 +82,19 @@ def development_sets(
 
 
 def absolute(words: Sequence[str], flag: str) -> list[str]:
-    """`LANGUAGE=FILE` of each word, files with absolute paths: what a record is to be read from elsewhere by."""
+    """Return each word as `LANGUAGE=FILE` with an absolute path, so that a record can be read from any folder."""
     found = parse_sources(words, flag)
     return [f"{language}={Path(p).resolve() if Path(p).is_file() else p}" for language, p in found]
 
 
 def languages_of(words: Sequence[str], flag: str) -> list[str]:
-    """The languages of training files, as far as their names are codes such as en or hau; each once, sorted."""
+    """Return the languages of training files that are named by a code such as en or hau; each once, sorted."""
     names = {language for language, _ in parse_sources(words, flag)} - set(task_names())
     return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name))
 
 
 def data_hashes(ns: argparse.Namespace) -> dict[str, Any]:
-    """`LANGUAGE=FILE` → SHA-256 of each training and validation file; None for hub ids."""
+    """Return `LANGUAGE=FILE` → SHA-256 of each training and validation file; None for hub ids."""
     words = absolute(ns.train_file, "--train_file") + absolute(ns.dev_file, "--dev_file")
     files = {word: Path(word.partition("=")[2]) for word in words}
     return {word: file_hash(path) if path.is_file() else None for word, path in files.items()}

@@ -1,4 +1,4 @@
-"""The loss of phase 2: a task student imitates a task teacher on labelled data (BiStil, section 3.2).
+"""The loss of phase 2: a student imitates a task teacher on labelled data (BiStil, section 3.2).
 
 Shapes: B batch, T tokens, N labelled positions, C classes, S student layers.
 """
@@ -26,10 +26,10 @@ WEIGHTED = ("hidden", "attention", "logit", "label")
 
 
 def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
-    """The weight of each loss, from the attributes `hidden_weight`, `attention_weight`, `logit_weight`, `label_weight`.
+    """Return the weight of each loss, from the attributes `<name>_weight` of `losses` (names: `WEIGHTED`).
 
     Raises:
-        InputError: a weight that is no number or change; weights from which the model, or its head, learns nothing.
+        InputError: a weight is no number or FROM:TO, or the model or its head would learn nothing from these weights.
     """
     weights = {name: Weight.parse(getattr(losses, f"{name}_weight"), f"{name}_weight") for name in WEIGHTED}
     if not any(weight.used for weight in weights.values()):
@@ -40,23 +40,22 @@ def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
 
 
 class TaskDistiller:
-    """Holds a task student and its teacher aligned layer by layer and computes the losses of a batch.
+    """The loss of phase 2 for one student and its task teacher, aligned layer by layer.
 
-    Real tokens count, [CLS] and [SEP] among them, padding never; logits are compared at labelled positions only, as
-    KL(teacher || student) at the temperature, without its square as a factor. Several logits of a task (start and end,
-    arcs and relations) count equally.
+    States and maps are compared on real tokens, [CLS] and [SEP] among them; only with `published_losses` does padding
+    count as well. Logits are compared at labelled positions only, as KL(teacher || student) at the temperature, without
+    its square as a factor. Where a task has several logits (start and end, arcs and relations), they count equally.
 
     Args:
         student, teacher: models of one task with the same labels, on one vocabulary, with the same number of heads.
-        task: whose logits they are.
+        task: what both models are for; it says which logits are compared.
         layer_map: for each student layer the 0-based teacher layer it is aligned with.
-        losses: weights and kinds.
+        losses: weights and kinds; default: those of `TaskLossArguments`.
         projections: fp32 [Dt, Ds] for each of the S+1 states when the widths differ.
-        run_teacher: what to call in the teacher's place: the ZeRO-3 engine around it.
+        run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: weights from which the model, or its head, would learn nothing; with an attention loss, a model
-            whose attention cannot be observed.
+        InputError: as `loss_weights`; with an attention loss, a model's attention cannot be observed.
     """
 
     def __init__(
@@ -77,17 +76,17 @@ class TaskDistiller:
         self.projections = [projections[i] for i in aligned.student_states] if projections is not None else None
         self.student_recorder: AttentionRecorder | None = None
         self.teacher_recorder: AttentionRecorder | None = None
-        if self.weights["attention"].used:  # else any model will do, and nothing is kept of its attention
+        if self.weights["attention"].used:  # a recorder needs a model that it supports, and keeps queries and keys
             self.student_recorder = AttentionRecorder(student, aligned.student_layers)
             self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
         teacher.eval().requires_grad_(False)
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> Terms:
-        """The terms of one batch.
+        """Return the terms of one batch; `total` is their weighted sum.
 
         Args:
             model: the student, or the engine wrapped around it.
-            batch: what the task's `collate` returns: the forward's arguments, labels among them.
+            batch: what the task's `collate` returns: the arguments of the model's forward, labels among them.
             progress: share of the run done, for scheduled weights.
         """
         mask_BT = padding_mask(batch.get("attention_mask"))

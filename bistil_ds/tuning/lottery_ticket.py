@@ -1,8 +1,8 @@
 """LT-SFT (arXiv 2110.07560): a full stage finds the entries that move most, a sparse stage trains them from the start.
 
-Each stage is a Trainer of its own in a folder of its own, on a model loaded anew: weights, head, optimizer, schedule
-and random state begin again, and what passes from one stage to the next goes through disk, sealed. So a run resumes
-from anywhere. Once a stage's result is sealed its checkpoints go, and its logs and `trainer_state.json` stay.
+Each stage has a Trainer and a folder of its own, and loads the model anew: weights, head, optimizer, schedule and
+random state begin again. A stage hands its result to the next one as a sealed folder on disk, so a run resumes from
+anywhere. Once the result is sealed, the stage's checkpoints are deleted; its logs and `trainer_state.json` stay.
 """
 
 from __future__ import annotations
@@ -38,20 +38,26 @@ if TYPE_CHECKING:
 
 
 class LotteryTicketTrainer:
-    """Runs the stages and returns the sparse fine-tuning.
+    """Lottery-ticket sparse fine-tuning: trains K entries of a model, chosen by a full stage, and its head.
+
+    `train` runs the stages and returns the SFT. By default there are two: the full stage trains everything maskable and
+    the head, and the K entries with the largest |θ1 − θ0| are chosen; the sparse stage trains those K, and the head,
+    from the start. `sparse` may ask for several iterations of both, for random entries, or for one dense stage.
 
     Args:
-        load_model: gives the model with its head, in fp32 (under ZeRO-3, as `from_pretrained` gives it there). Called
-            once a stage, always after the same seed, so a new head is the same each time. What it froze outside the
-            base model stays frozen.
-        make_trainer: (model, arguments, stage) → the Trainer of that stage, which must train that very model with those
-            arguments. A model with deltas is saved and loaded as an SFT by `SealedTrainer` itself. After its stage only
-            `args` and `state` are left of a trainer.
-        args: arguments of the whole run; each stage's differ in folder and length, and only the last kind of stage
-            validates and keeps its best checkpoint.
-        sparse: what to choose and for how long; lengths left open are `args.num_train_epochs`.
-        base_folder: where the base model's weights are (safetensors), exactly those `load_model` gives.
-        metadata: goes into the result (see `SftMetadata`); base hash and density are added.
+        load_model: returns the model with its head, in fp32 (at ZeRO-3, as `from_pretrained` returns it there). Each
+            stage calls it once, after the same seed, so that a new head is the same each time. Parameters outside the
+            base model that it froze stay frozen.
+        make_trainer: (model, arguments, stage) → the `SealedTrainer` of that stage, which must train that very model
+            with those arguments. When its stage is over, only `args` and `state` are left of a trainer.
+        args: arguments of the whole run; `args.output_dir` is the run folder. Each stage has a folder and a length of
+            its own, and a full stage neither validates nor reloads its best checkpoint.
+        sparse: which entries are chosen, how many, and how long each stage is; where it leaves a length open, that is
+            `args.num_train_epochs`.
+        base_folder: folder of the base model's weights (safetensors), the very weights that `load_model` returns.
+        metadata: metadata of the SFT (see `SftMetadata`); base model, base hash and density are added where missing.
+
+    Source: LT-SFT (arXiv 2110.07560); BiStil (arXiv 2306.01709), section 3.2.
     """
 
     def __init__(
@@ -68,22 +74,26 @@ class LotteryTicketTrainer:
         self.metadata = {"base_model": str(base_folder), **(metadata or {})}
         kinds: list[Any] = ["dense"] if sparse.dense else ["full", "sparse"] * sparse.iterations
         if sparse.selection == "random" and not sparse.dense:
-            kinds = ["sparse"]  # random entries need no stage that finds them
+            kinds = ["sparse"]  # random entries need no full stage
         run = Path(str(args.output_dir))
         self.stages = [Stage(kind, n, run / f"stage-{n}-{kind}") for n, kind in enumerate(kinds, 1)]
 
     def train(self, resume: str | bool | None = None) -> SparseFineTuning:
-        """Run what is left of the stages; every rank takes part.
+        """Run the stages that are not finished yet; every rank takes part.
 
         Args:
-            resume: true to go on from the newest whole checkpoint or finished stage, or the folder of a checkpoint of
-                the stage that was interrupted; on any number of ranks. Otherwise the folder must hold no stage yet.
+            resume: True or "true" continues from the newest whole checkpoint or finished stage; a folder continues from
+                that checkpoint of the interrupted stage. The number of ranks may change. Without it, the run folder
+                must hold no stage yet.
 
         Returns:
-            fp32 differences at exactly K entries, and the head in `dense`; for `--dense` every trained tensor there.
+            fp32 differences [K] at exactly K entries, and the head in `dense`; after a dense stage, every trained
+            tensor in `dense` and no differences.
 
         Raises:
-            InputError: something that cannot be used, or a run of another base model or K.
+            InputError: the run folder holds an earlier run, `resume` is no whole checkpoint of this run, an earlier
+                stage had another base model or K, `base_folder` has other weights than the model, `sparse` does not fit
+                the model, or the full stage ends with weights that are not finite.
         """
         if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):
             raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")
@@ -94,7 +104,7 @@ class LotteryTicketTrainer:
                 self._run(stage, resume)
                 _free_memory()
                 resume = None
-            if startup.rank() == 0:  # also where a run was killed before or while it did so
+            if startup.rank() == 0:  # for finished stages too: a run may be killed before or during this
                 stage.remove_checkpoints()
         return SparseFineTuning.load(self.stages[-1].result)
 
@@ -103,7 +113,7 @@ class LotteryTicketTrainer:
 
     def _run(self, stage: Stage, resume: str | bool | None) -> None:
         checkpoint = self._checkpoint(stage, resume)
-        args = self._arguments(stage, checkpoint)  # before the model: at ZeRO-3 they say how it is loaded
+        args = self._arguments(stage, checkpoint)  # before the model: at ZeRO-3 they decide how it is loaded
         set_seed(args.seed)
         model = self.load_model()
         k = self._k(stage, model)
@@ -116,7 +126,7 @@ class LotteryTicketTrainer:
         if stage.kind != "dense":
             weight = self.sparse.full_l1 if stage.kind == "full" else self.sparse.sparse_l1
             penalise(trainer, weight, self.base_folder)
-        set_seed(args.seed)  # whatever the factory drew
+        set_seed(args.seed)  # training must not depend on what make_trainer drew
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         self._finish(stage, trainer, k)
         _release(trainer)
@@ -141,7 +151,7 @@ class LotteryTicketTrainer:
             "max_steps": steps or -1,
             "num_train_epochs": epochs or self.args.num_train_epochs,
         }
-        if full:  # its last weights say what moves, whichever were best
+        if full:  # the entries are chosen by its last weights, not its best
             changes |= {"load_best_model_at_end": False, "eval_strategy": "no", "eval_on_start": False}
         universal = checkpoints.universal_config(
             self.args.deepspeed, str(checkpoint) if checkpoint else None, self.args.world_size
@@ -149,9 +159,13 @@ class LotteryTicketTrainer:
         return replace(self.args, **changes, **({"deepspeed": universal} if universal else {}))
 
     def _k(self, stage: Stage, model: PreTrainedModel) -> int:
-        """How many entries are chosen by the end of this stage's round."""
+        """Return how many entries are chosen by the end of this stage's iteration; all maskable ones for a dense stage.
+
+        Raises:
+            InputError: `sparse` does not fit the model.
+        """
         maskable = sum(map(full_size, maskable_parameters(model).values()))
-        config = getattr(self.args, "hf_deepspeed_config", None)  # set where DeepSpeed is used
+        config = getattr(self.args, "hf_deepspeed_config", None)  # exists only under DeepSpeed
         self.sparse.check(maskable, 3 if config is not None and config.is_zero3() else 0, fp16=self.args.fp16)
         if self.sparse.dense:
             return maskable
@@ -160,15 +174,15 @@ class LotteryTicketTrainer:
         return k * -(-stage.number // 2) // self.sparse.iterations
 
     def _before(self, stage: Stage, kind: str) -> Stage | None:
-        """The last stage of a kind before this one."""
+        """Return the last stage of a kind before this one; None if there is none."""
         return next((s for s in reversed(self.stages[: stage.number - 1]) if s.kind == kind), None)
 
     def _prepare_full(self, stage: Stage, model: PreTrainedModel, k: int) -> None:
         for place, module in base_model_of(model)[1].named_modules():
-            if is_norm(module):  # never among the entries that are chosen
+            if is_norm(module):  # layer norms are not maskable
                 module.requires_grad_(False)
             elif next(module.parameters(recurse=False), None) is not None:
-                sparse_kind(module, place)  # else the sparse stage would find out, after all of this one
+                sparse_kind(module, place)  # refuses it now, not in the sparse stage
         if (earlier := self._before(stage, "sparse")) is None:
             return
         fine_tuning, base = SparseFineTuning.load(earlier.result), BaseWeights(model, self.base_folder)
@@ -215,7 +229,7 @@ class LotteryTicketTrainer:
 
 
 def _release(trainer: Any) -> None:
-    """Take the trainer apart; its arguments and state are left of it, whoever keeps it."""
+    """Free a trainer's engine, model and optimizer; whoever still holds the trainer keeps `args` and `state` only."""
     if trainer.is_deepspeed_enabled:
         trainer.model_wrapped.destroy()
     trainer.accelerator.free_memory()
@@ -223,7 +237,7 @@ def _release(trainer: Any) -> None:
 
 
 def _free_memory() -> None:
-    """What a stage held in cycles, for the next one to use."""
+    """Break reference cycles so that the next stage can reuse the memory."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

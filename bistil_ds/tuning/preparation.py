@@ -1,6 +1,6 @@
-"""Rank 0's part of task training before it starts: the models with their heads, on disk, where every rank loads them.
+"""Rank 0's part of task training before it starts: save the models, with heads, in the folder that every rank loads.
 
-It runs before a ZeRO-3 configuration object does, since with one every loaded model is partitioned.
+This happens before a ZeRO-3 configuration object exists: with one, every model that is loaded is partitioned.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ BASE, TEACHER = "base", "teacher"
 def prepare_base(
     folder: Path, model: str, sfts: Sequence[str], task: Task, labels: Sequence[str], seed: int
 ) -> LoadedTaskModel:
-    """`folder/base`: the model with its SFTs on and a new task head, from which training starts and restarts."""
+    """Write `folder/base`, from which each stage starts: the model with its SFTs applied and a new task head.
+
+    Raises:
+        InputError: as `load_task_model`.
+    """
     torch.manual_seed(seed)
     loaded = load_task_model(model, sfts, task, labels)
     _save(loaded, folder / BASE)
@@ -32,9 +36,9 @@ def prepare_base(
 
 
 def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: int, new_head: bool) -> LoadedTaskModel:
-    """`folder/base`: the student with the teacher's head (or a new one); `folder/teacher`: the teacher, trimmed.
+    """Write `folder/base`, the student with the teacher's head or a new one, and `folder/teacher`, the trimmed teacher.
 
-    The base folder also holds what the two are aligned by.
+    `folder/base` also holds the layer map, and the projections where there are any.
 
     Raises:
         InputError: student and teacher do not fit together.
@@ -59,13 +63,13 @@ def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: 
 
 
 def head_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
-    """Name → parameter of a task model that its base model does not hold."""
+    """Return name → parameter for all parameters outside the base model."""
     base = {id(parameter) for parameter in model.base_model.parameters()}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in base}
 
 
 def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-    """The teacher's task head in the student, where the shapes agree; at another width it keeps its own."""
+    """Copy the teacher's task head into the student; where names or shapes differ, as at another width, do nothing."""
     theirs, ours = head_parameters(teacher), head_parameters(student)
     if {name: p.shape for name, p in theirs.items()} == {name: p.shape for name, p in ours.items()}:
         for name, parameter in ours.items():

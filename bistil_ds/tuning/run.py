@@ -1,4 +1,4 @@
-"""Every rank of a task run: train the stages from what rank 0 prepared, keep the fine-tuning, leave the record."""
+"""Teacher tuning and phase 2 on every rank: train the stages from the folder that rank 0 prepared."""
 
 from __future__ import annotations
 
@@ -32,13 +32,18 @@ from bistil_ds.tuning.trainer import TaskTrainer
 BUILD = "build"
 
 
-Prepared = tuple[PreTrainedModel, dict[str, Any]]  # the model that is to be trained, and what is to be recorded
+Prepared = tuple[PreTrainedModel, dict[str, Any]]  # the model to train, and what the record keeps
 
 
 class TuneCommand(ABC):
-    """One of the two commands.
+    """Teacher tuning or phase 2, as a command.
 
-    `models` are its flags that name models: all are given or, for the sample, none; `sfts` may be left out.
+    Attributes:
+        script: the script's name, without `.py`.
+        description: what `--help` says of it.
+        types: dataclasses of the flags that only this command has.
+        models: flags that name models; either all are given or, for the embedded sample, none.
+        sfts: the flag that names SFTs; it may be left out.
     """
 
     script: ClassVar[str]
@@ -49,27 +54,30 @@ class TuneCommand(ABC):
 
     @abstractmethod
     def use_sample(self, ns: argparse.Namespace) -> None:
-        """Fill in the models of the embedded sample."""
+        """Set the flags of models and SFTs that a run on the embedded sample needs, in place."""
 
     @abstractmethod
     def labels(self, ns: argparse.Namespace, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
-        """The classes of the model that is trained."""
+        """Return the classes of the model that is trained, in the order of its outputs."""
 
     @abstractmethod
     def prepare(self, ns: argparse.Namespace, task: Task, labels: Sequence[str], folder: Path) -> Prepared:
-        """Leave the models in `folder`, the one to train in `folder/base`."""
+        """Write the models to `folder`, the one to train to `folder/base`; return it and what the record keeps."""
 
     @abstractmethod
     def metadata(self, ns: argparse.Namespace) -> dict[str, Any]:
-        """What the SFT says of its base: `base_model` and `base_hash`."""
+        """Return what the SFT records of its base: `base_model` and `base_hash`."""
 
     def distiller(self, ns: argparse.Namespace, task: Task, model: PreTrainedModel, args: TaskTrainingArguments) -> Any:
-        """The loss of a stage; None: the model's own."""
+        """Return the loss of a stage; None means the model's own loss."""
         return None
 
 
 def train(command: TuneCommand, values: dict[str, Any]) -> None:
-    """Every rank: train from the folder rank 0 prepared, keep the best fine-tuning, leave the run's record."""
+    """Train from the folder that rank 0 prepared, then save the SFT and complete the run's record.
+
+    Every rank calls this with the same `values`: the arguments as rank 0 settled them, and the labels, by name.
+    """
     ns = argparse.Namespace(**values)
     folder, task, labels = Path(ns.output_dir), find_task(ns.task), tuple(ns.labels)
     base = folder / BUILD / BASE
@@ -123,11 +131,11 @@ def train(command: TuneCommand, values: dict[str, Any]) -> None:
 
 
 class KeepResult(TrainerCallback):
-    """Puts into the run's record what a stage came to, when it ends: steps, speed, and the kept checkpoint's metrics.
+    """Callback that records the outcome of a stage when it ends: steps, speed, and the kept checkpoint's metrics.
 
     Args:
-        folder: of the stage, inside the run's.
-        metric: the task's main one.
+        folder: the stage's folder inside the run folder.
+        metric: the task's main metric.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:
@@ -136,7 +144,7 @@ class KeepResult(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
             return
-        history = [row for row in state.log_history if self.metric in row and row["step"]]  # 0: of no checkpoint
+        history = [row for row in state.log_history if self.metric in row and row["step"]]  # 0: no checkpoint
         best = args.load_best_model_at_end
         kept: dict[str, Any] = max(history, key=lambda row: row[self.metric] if best else row["step"], default={})
         speeds = sorted(row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row)

@@ -1,4 +1,4 @@
-"""A stage of a run: its folder, the sealed result it leaves there, and what goes once that is there."""
+"""A stage of a run: its folder, its sealed result, and the removal of its checkpoints."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Literal
 
 from bistil_ds.runs import checkpoints
 
-RESULT = "result"  # what a finished stage leaves in its folder: a selection, or an SFT
-HISTORY = "trainer_state.json"  # and its newest checkpoint's log of losses and metrics
+RESULT = "result"  # subfolder of a finished stage: the chosen entries, or an SFT
+HISTORY = "trainer_state.json"  # the Trainer's log of losses and metrics, in each checkpoint
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Stage:
         return checkpoints.broken(self.result) is None
 
     def remove_checkpoints(self) -> None:
-        """Of a stage that is done, on one rank, when no rank trains it any more; `trainer_state.json` stays.
+        """Delete a finished stage's checkpoints; the stage folder keeps the newest one's `trainer_state.json`.
 
-        The newest goes last, so that a removal that was interrupted can be done again.
+        Call it on one rank, when no rank trains the stage any more. The newest checkpoint is deleted last, so that a
+        removal that was interrupted can be done again.
         """
         folders = checkpoints.all_checkpoints(self.folder)
         if folders and (history := folders[-1] / HISTORY).is_file():

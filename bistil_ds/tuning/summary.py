@@ -1,4 +1,4 @@
-"""The table a finished task run ends in."""
+"""The table that a finished run of teacher tuning or phase 2 prints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def print_summary(record: dict[str, Any], folder: Path, console: Console) -> None:
-    """Each stage's validation metrics, and what the fine-tuning holds."""
+    """Print each stage's validation metrics, and where fine-tuning and log are."""
     results = record["results"]
     table = Table(title=f"{record['arguments']['task']}: validation", title_justify="left")
     table.add_column("stage")

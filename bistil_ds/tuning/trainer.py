@@ -1,4 +1,7 @@
-"""One stage of task training: `transformers.Trainer` with a task's data, loss and metric, and maybe a teacher."""
+"""One stage of task training: `transformers.Trainer` with a task's data, loss and metric, and maybe a teacher.
+
+Shapes: B batch, T tokens.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,24 @@ from bistil_ds.training.progress import EndOfRun, ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
 from bistil_ds.tuning.distiller import TaskDistiller
 
-EXAMPLES = "example"  # in a batch: the numbers of its examples, for messages
+EXAMPLES = "example"  # key of a batch: the numbers of its examples, for messages
 
 
 class TaskTrainer(SealedTrainer):
-    """Trains `model` on `rows`, on their labels or, with a distiller, on what its teacher makes of them.
+    """Trainer of one stage: trains `model` on labelled `rows`, by its own loss or by that of phase 2.
 
     Args:
-        model: a model with the task's head, whose config names the labels.
-        args: with `metric_for_best_model` set to the task's where the best checkpoint is to be kept.
-        task, labels: what it is trained for.
+        model: a model with the task's head, in whose config the labels are.
+        args: training arguments; to keep the best checkpoint, `metric_for_best_model` must be `eval_` and the task's
+            metric.
+        task, labels: what the model is trained for.
         rows: the task's features of the training data.
-        dev: name (a language) → validation data; logged as `eval_<name>_<metric>`, and `eval_<metric>`, their mean.
-        distiller: phase 2's loss; None: the model's own loss.
+        dev: name (a language) → validation data.
+        distiller: phase 2's loss; None means the model's own loss.
+        kwargs: further arguments of `SealedTrainer`.
+
+    Raises:
+        NonFiniteLossError: from `train`, before the update; the message names the step and the examples.
     """
 
     control: TrainerControl
@@ -55,7 +63,7 @@ class TaskTrainer(SealedTrainer):
         **kwargs: Any,
     ) -> None:
         if args.n_gpu > 1:
-            args._n_gpu = 1  # never DataParallel: launch a process for each GPU instead
+            args._n_gpu = 1  # DataParallel is not supported; launch a process for each GPU instead
         if args.ddp_find_unused_parameters is None:
             args.ddp_find_unused_parameters = False
         self.pad_token_id = padding_id(model.config)
@@ -71,7 +79,7 @@ class TaskTrainer(SealedTrainer):
         self.task, self.labels, self.dev, self.distiller = task, tuple(labels), dict(dev), distiller
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
-        self._micro_step = (-1, 0)  # optimiser step, micro-steps of it begun
+        self._micro_step = (-1, 0)  # optimiser step, and which of its micro-steps (from 1) was last
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ShortProgress)
         if args.eval_strategy == IntervalStrategy.STEPS:  # an epoch's validation follows the last step anyway
@@ -121,7 +129,15 @@ class TaskTrainer(SealedTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """The task's metrics on each validation set, and the mean of its main one."""
+        """Measure the task's metrics on each validation set, log the values and return them.
+
+        Args:
+            eval_dataset, ignore_keys: not used; the sets are those of `dev`.
+            metric_key_prefix: `eval` in the names below.
+
+        Returns:
+            `eval_<name>_<metric>`, and the mean over the sets of the task's main metric as `eval_<metric>`.
+        """
         metrics: dict[str, float] = {}
         for name, data in self.dev.items():
             answers = predict(
