@@ -15,6 +15,7 @@ from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
 from bistil_ds.training.arguments import ABOVE_0, AT_LEAST_1, check_training_arguments
 from bistil_ds.training.schedule import Weight
+from bistil_ds.training.terms import terms_of
 
 NEEDED = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
 
@@ -32,8 +33,8 @@ def check_arguments(ns: argparse.Namespace) -> None:
     for name in ABOVE_0:
         if (value := getattr(ns, name)) is not None and not 0 < value < float("inf"):
             raise InputError(f"--{name} {value}: expected a number above 0")
-    for name in ("hidden", "attention", "logit", "mlm"):
-        Weight.parse(getattr(ns, f"{name}_weight"), f"{name}_weight")
+    for term in terms_of(phase=1):
+        Weight.parse(getattr(ns, f"{term.name}_weight"), f"{term.name}_weight")
     if not 0 <= ns.vocab_threshold < 1:
         raise InputError(f"--vocab_threshold {ns.vocab_threshold}: expected a probability, at least 0 and under 1")
     if not 0 < ns.mask_probability < 1:

@@ -7,7 +7,7 @@ Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
@@ -17,14 +17,12 @@ from torch import Tensor, nn
 
 from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.distributed.gathering import gathered
-from bistil_ds.errors import InputError
-from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.models.families import family_of, layers_of
 from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
+from bistil_ds.training.distiller import BaseDistiller
 from bistil_ds.training.freed_memory import release_unused
-from bistil_ds.training.layer_losses import Alignment, QueriesKeys, attention_terms, hidden_terms, padding_mask, taken
-from bistil_ds.training.schedule import Weight
-from bistil_ds.training.terms import Terms
+from bistil_ds.training.layer_losses import QueriesKeys, padding_mask, taken
+from bistil_ds.training.terms import LayerView, LossTerms
 
 Vocabulary = tuple[Tensor, Tensor, Tensor | None]
 
@@ -44,7 +42,7 @@ class TeacherView:
     vocabulary: Vocabulary | None = None  # hidden [N, Dt], weight [V, Dt], bias [V]
 
 
-class Distiller:
+class Distiller(BaseDistiller):
     """The loss of phase 1 for one student and one teacher, aligned layer by layer.
 
     The teacher is frozen, and so are the student's parameters that no loss reaches.
@@ -61,6 +59,9 @@ class Distiller:
             an attention loss, a model's attention cannot be observed.
     """
 
+    phase = 1
+    losses: LossArguments
+
     def __init__(
         self,
         student: nn.Module,
@@ -70,29 +71,13 @@ class Distiller:
         projections: Sequence[Tensor] | None = None,
         run_teacher: nn.Module | None = None,
     ) -> None:
-        self.losses = losses or LossArguments()
-        self.weights = {
-            name: Weight.parse(getattr(self.losses, f"{name}_weight"), f"{name}_weight")
-            for name in ("hidden", "attention", "logit", "mlm")
-        }
-        if not any(weight.used for weight in self.weights.values()):
-            raise InputError("all loss weights are 0: give at least one of " + ", ".join(self.weights) + " a weight")
-        self.teacher = teacher
-        self.run_teacher = teacher if run_teacher is None else run_teacher
-        self.aligned = aligned = Alignment.of(layer_map, last_only=self.losses.align_layers == "last")
-        self.projections = [projections[i] for i in aligned.student_states] if projections is not None else None
-        self.student_recorder: AttentionRecorder | None = None
-        self.teacher_recorder: AttentionRecorder | None = None
-        if self.weights["attention"].used:  # a recorder keeps queries and keys in memory
-            self.student_recorder = AttentionRecorder(student, aligned.student_layers)
-            self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
+        super().__init__(student, teacher, layer_map, losses or LossArguments(), projections, run_teacher)
         self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
-        self.reads_vocabulary = self.weights["logit"].used or self.weights["mlm"].used
-        teacher.eval().requires_grad_(False)
+        self.reads_vocabulary = self.uses("logit") or self.uses("mlm")
         for parameter in self._unreached(student):  # they must neither decay nor hold up a reduction
             parameter.requires_grad_(False)
 
-    def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> Terms:
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> LossTerms:
         """Return the terms of one batch; `total` is their weighted sum.
 
         Args:
@@ -107,11 +92,10 @@ class Distiller:
         mask_BT = padding_mask(batch.get("attention_mask"))
         labels_BT = batch.get("labels") if self.reads_vocabulary else None
         positions = None if labels_BT is None else flat_positions(labels_BT != -100)
-        view = self.teacher_view(inputs, positions if self.weights["logit"].used else None)
-        weights = {name: weight.at(progress) for name, weight in self.weights.items()}
+        view = self.teacher_view(inputs, positions if self.uses("logit") else None)
+        weights = self.weights_at(progress)
         terms = self._student_terms(model, inputs, mask_BT, view, positions, labels_BT, weights)
-        parts = [weights[name] * value.mean() for name, value in _present(terms)]
-        terms.total = torch.stack(parts).sum()
+        terms.add_up(weights)
         return terms
 
     def _unreached(self, student: nn.Module) -> list[nn.Parameter]:
@@ -120,7 +104,7 @@ class Distiller:
             bias = student.get_parameter(family_of(student).decoder_bias)
             return [] if bias is self.student_head.decoder.bias else [bias]
         head = head_parameters(student)
-        if self.weights["hidden"].used:
+        if self.reads("states"):
             return head
         family, layers = family_of(student), len(layers_of(student))
         named = student.named_parameters()
@@ -158,8 +142,8 @@ class Distiller:
         positions: Tensor | None,
         labels_BT: Tensor | None,
         weights: Mapping[str, float],
-    ) -> Terms:
-        terms = Terms(total=torch.zeros(()))
+    ) -> LossTerms:
+        terms = LossTerms()
         self.student_head.set(positions, self._vocabulary_losses(view, positions, labels_BT))
         with ExitStack() as stack:
             stack.enter_context(self.student_recorder or nullcontext())
@@ -170,18 +154,14 @@ class Distiller:
         student_states = [output.hidden_states[i] for i in self.aligned.student_states]
         if positions is not None:
             named = iter(output.logits)
-            terms.logit = next(named) if self.weights["logit"].used else None
-            terms.mlm = next(named) if self.weights["mlm"].used else None
+            terms.values |= {name: next(named) for name in ("logit", "mlm") if self.uses(name)}
         if not torch.is_grad_enabled():
-            terms.cosine = 1 - hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
-        if self.weights["hidden"].used:
-            hidden_mask = None if self.losses.published_losses else mask_BT
-            terms.hidden = hidden_terms(student_states, view.hidden, hidden_mask, self.projections, weights["hidden"])
-        view.hidden.clear()  # frees the teacher's states before the attention loss allocates
-        if self.weights["attention"].used:
-            kind, published = self.losses.attention_loss, self.losses.published_losses
-            how = kind, not published, weights["attention"]
-            terms.attention = attention_terms(queries_keys, view.queries_keys, mask_BT, *how)
+            cosine = hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
+            terms.values["cosine"] = 1 - cosine
+        layers = LayerView(
+            student_states, view.hidden, queries_keys, view.queries_keys, mask_BT, self.projections, self.losses
+        )
+        self.add_layer_losses(terms, layers, weights)
         return terms
 
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
@@ -195,7 +175,7 @@ class Distiller:
 
         def losses(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
             values = []
-            if self.weights["logit"].used:
+            if self.uses("logit"):
                 assert view.vocabulary is not None
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
                 on_cpu = torch.autocast("cpu", enabled=False)  # there the loss chooses its own precision
@@ -210,17 +190,10 @@ class Distiller:
                         temperature=self.losses.temperature,
                     )
                 values.append(kl)
-            if self.weights["mlm"].used:
+            if self.uses("mlm"):
                 logits_NV = nn.functional.linear(hidden_ND, weight_VD, bias_V).float()
                 ce = nn.functional.cross_entropy(logits_NV, labels_N, reduction="sum")
                 values.append(ce / max(labels_N.numel(), 1))
             return torch.stack(values)
 
         return losses
-
-
-def _present(terms: Terms) -> Iterator[tuple[str, Tensor]]:
-    for name in ("hidden", "attention", "logit", "mlm"):
-        value = getattr(terms, name)
-        if value is not None:
-            yield name, value

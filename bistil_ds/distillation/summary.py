@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bistil_ds.training.terms import MEASURED, terms_of
+
 
 def print_summary(record: dict[str, Any], folder: Path, console: Console) -> None:
     """Print sizes of teacher and student, and each language's validation terms before and after training."""
@@ -28,7 +30,7 @@ def print_summary(record: dict[str, Any], folder: Path, console: Console) -> Non
         for column in ("language", "term", "before", "after"):
             table.add_column(column, justify="right" if column in ("before", "after") else "left")
         for language in validated_languages(arguments):
-            for term in ("loss", "hidden", "attention", "logit", "mlm", "cosine"):
+            for term in ("loss", *(one.name for one in terms_of(phase=1)), *MEASURED):
                 key = f"eval_{language}_{term}"
                 if key in after:
                     table.add_row(language, term, f"{before[key]:.5g}", f"{after[key]:.5g}")

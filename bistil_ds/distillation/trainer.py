@@ -34,7 +34,7 @@ from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.progress import EndOfRun, ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
-from bistil_ds.training.terms import Terms
+from bistil_ds.training.terms import LossTerms
 
 
 class DistillationTrainer(SealedTrainer):
@@ -212,7 +212,7 @@ class DistillationTrainer(SealedTrainer):
         seed: int = 0,
         share: tuple[int, int] = (0, 1),
         progress: float = 0.0,
-    ) -> Terms:
+    ) -> LossTerms:
         """Return every loss term of one batch, computed with the SFT of `language` on the teacher.
 
         Args:

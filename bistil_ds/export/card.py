@@ -10,6 +10,7 @@ import yaml
 from bistil_ds.export.card_facts import CardFacts, Run, SftFacts, public_name
 from bistil_ds.export.card_scores import DataFile, Score
 from bistil_ds.export.onnx import ONNX_FILE
+from bistil_ds.training.terms import terms_of
 
 UNKNOWN = "unknown"
 PIPELINES = {
@@ -23,13 +24,15 @@ PARSER_SUFFIX = "DependencyParsing"
 PHASE_1 = (
     *("layer_reduction_factor", "hidden_reduction_factor", "vocab_threshold", "vocab_size", "max_length", "max_steps"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed"),
-    *("hidden_weight", "attention_weight", "logit_weight", "mlm_weight", "published_losses"),
+    *(f"{term.name}_weight" for term in terms_of(phase=1)),
+    "published_losses",
 )
 TUNING = (
     *("density", "k", "selection", "iterations", "dense", "full_epochs", "sparse_epochs"),
     *("full_max_steps", "sparse_max_steps", "max_length", "per_device_train_batch_size"),
-    *("gradient_accumulation_steps", "learning_rate", "seed", "hidden_weight", "attention_weight"),
-    *("logit_weight", "label_weight", "temperature", "label_map"),
+    *("gradient_accumulation_steps", "learning_rate", "seed"),
+    *(f"{term.name}_weight" for term in terms_of(phase=2)),
+    *("temperature", "label_map"),
 )
 
 

@@ -1,36 +1,125 @@
-"""The loss terms of one batch, in both phases."""
+"""The registry of distillation losses, and the values they take on one batch.
+
+A loss of states or maps is one `LossTerm` with its `compute`. A loss that needs more (logits, labels) has its entry
+here too, and the distiller of its phase computes it. The weight of each is the argument `<name>_weight` of that phase.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
+
+from bistil_ds.training.layer_losses import QueriesKeys, attention_terms, hidden_terms
 
 
 @dataclass
-class Terms:
-    """Every term of one batch, fp32 on the model's device; None for a loss that is not used.
+class LayerView:
+    """What the losses of states and maps compare on one batch. A loss may empty the lists that it reads.
 
-    `hidden` and `attention` hold one value for each pair: S+1 and S for S student layers, or 1 each where only the last
-    layer is aligned. The other losses are scalars.
+    Attributes:
+        student_states, teacher_states: a state [B, T, D] for each pair, of each model's own width.
+        student_maps, teacher_maps: queries and keys [B, H, T, d] for each pair of maps; empty where nothing needs them.
+        mask_BT: bool, True on real tokens; None means that no token is padding.
+        projections: a matrix [teacher width, student width] for each pair of states, where the widths differ.
+        losses: the arguments of the phase, with kinds and `published_losses`.
     """
 
-    total: Tensor
-    hidden: Tensor | None = None
-    attention: Tensor | None = None
-    logit: Tensor | None = None
-    mlm: Tensor | None = None
-    label: Tensor | None = None  # the loss on a task's own labels
-    cosine: Tensor | None = None  # a value for each pair of states, in evaluation only; not in the total
+    student_states: list[Tensor]
+    teacher_states: list[Tensor]
+    student_maps: list[QueriesKeys]
+    teacher_maps: list[QueriesKeys]
+    mask_BT: Tensor | None
+    projections: Sequence[Tensor] | None
+    losses: Any
+
+    def copy(self) -> LayerView:
+        """Return a view with lists of its own, of the same tensors."""
+        return replace(
+            self,
+            student_states=list(self.student_states),
+            teacher_states=list(self.teacher_states),
+            student_maps=list(self.student_maps),
+            teacher_maps=list(self.teacher_maps),
+        )
+
+
+def _hidden(view: LayerView, weight: float) -> Tensor:
+    mask_BT = None if view.losses.published_losses else view.mask_BT
+    return hidden_terms(view.student_states, view.teacher_states, mask_BT, view.projections, weight)
+
+
+def _attention(view: LayerView, weight: float) -> Tensor:
+    kind, published = view.losses.attention_loss, view.losses.published_losses
+    return attention_terms(view.student_maps, view.teacher_maps, view.mask_BT, kind, not published, weight)
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One loss of distillation.
+
+    Attributes:
+        name: in logs and records; `<name>_weight` is its weight.
+        phases: those that know it: 1, 2 or both.
+        compute: the values [P] of a `LayerView`'s pairs, given the weight of their mean in the total; None where the
+            phase's distiller computes the loss.
+        reads: what `compute` compares. From "states" a gradient reaches all of the encoder; for "maps" queries and keys
+            are recorded, and nothing behind those of the last layer gets a gradient. None without a `compute`.
+    """
+
+    name: str
+    phases: tuple[int, ...]
+    compute: Callable[[LayerView, float], Tensor] | None = None
+    reads: Literal["states", "maps"] | None = None
+
+
+# In the order of their sum.
+TERMS = (
+    LossTerm("hidden", (1, 2), _hidden, "states"),
+    LossTerm("attention", (1, 2), _attention, "maps"),
+    LossTerm("logit", (1, 2)),
+    LossTerm("mlm", (1,)),
+    LossTerm("label", (2,)),
+)
+MEASURED = ("cosine",)  # in validation only, in no total
+
+
+def terms_of(phase: int) -> list[LossTerm]:
+    """Return the losses of a phase, in the order of their sum."""
+    return [term for term in TERMS if phase in term.phases]
+
+
+@dataclass
+class LossTerms:
+    """The losses of one batch, fp32 on the model's device.
+
+    Attributes:
+        values: of each used loss by name: one for each pair, or a scalar; and what `MEASURED` names, in validation.
+        total: the weighted sum of the losses' means.
+    """
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    total: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.values[name]
+
+    def add_up(self, weights: dict[str, float]) -> None:
+        """Set the total, from the weight of each loss."""
+        parts = [weights[term.name] * self.values[term.name].mean() for term in TERMS if term.name in self.values]
+        self.total = torch.stack(parts).sum()
 
     def scalars(self) -> dict[str, Tensor]:
         """Return detached fp32 scalars by name: `loss`, each term's mean, and `hidden_i` and the like for pair i."""
         named = {"loss": self.total.detach()}
-        for name in ("hidden", "attention", "logit", "mlm", "label", "cosine"):
-            value = getattr(self, name)
-            if value is None:
+        for name in (*(term.name for term in TERMS), *MEASURED):
+            if name not in self.values:
                 continue
-            named[name] = value.detach().mean()
+            value = self.values[name].detach()
+            named[name] = value.mean()
             if value.dim():
-                named.update({f"{name}_{i}": one for i, one in enumerate(value.detach())})
+                named.update({f"{name}_{i}": one for i, one in enumerate(value)})
         return named

@@ -14,32 +14,28 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.tasks import Task
+from bistil_ds.training.distiller import BaseDistiller, parse_weights
 from bistil_ds.training.freed_memory import release_unused
-from bistil_ds.training.layer_losses import Alignment, attention_terms, hidden_terms, padding_mask, taken
+from bistil_ds.training.layer_losses import padding_mask, taken
 from bistil_ds.training.schedule import Weight
-from bistil_ds.training.terms import Terms
+from bistil_ds.training.terms import LayerView, LossTerms
 from bistil_ds.tuning.arguments import TaskLossArguments
-
-WEIGHTED = ("hidden", "attention", "logit", "label")
 
 
 def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
-    """Return the weight of each loss, from the attributes `<name>_weight` of `losses` (names: `WEIGHTED`).
+    """Return the weight of each loss of phase 2, from the attributes `<name>_weight` of `losses`.
 
     Raises:
         InputError: a weight is no number or FROM:TO, or the model or its head would learn nothing from these weights.
     """
-    weights = {name: Weight.parse(getattr(losses, f"{name}_weight"), f"{name}_weight") for name in WEIGHTED}
-    if not any(weight.used for weight in weights.values()):
-        raise InputError("all loss weights are 0: give at least one of " + ", ".join(WEIGHTED) + " a weight")
+    weights = parse_weights(losses, phase=2)
     if task.trains_head and not (weights["logit"].used or weights["label"].used):
         raise InputError("give logit_weight or label_weight a weight: the head learns from nothing else")
     return weights
 
 
-class TaskDistiller:
+class TaskDistiller(BaseDistiller):
     """The loss of phase 2 for one student and its task teacher, aligned layer by layer.
 
     States and maps are compared on real tokens, [CLS] and [SEP] among them; only with `published_losses` does padding
@@ -58,6 +54,9 @@ class TaskDistiller:
         InputError: as `loss_weights`; with an attention loss, a model's attention cannot be observed.
     """
 
+    phase = 2
+    losses: TaskLossArguments
+
     def __init__(
         self,
         student: PreTrainedModel,
@@ -68,20 +67,12 @@ class TaskDistiller:
         projections: Sequence[Tensor] | None = None,
         run_teacher: nn.Module | None = None,
     ) -> None:
-        self.losses = losses or TaskLossArguments()
-        self.weights = loss_weights(self.losses, task)
-        self.task, self.teacher = task, teacher
-        self.run_teacher = teacher if run_teacher is None else run_teacher
-        self.aligned = aligned = Alignment.of(layer_map, last_only=self.losses.align_layers == "last")
-        self.projections = [projections[i] for i in aligned.student_states] if projections is not None else None
-        self.student_recorder: AttentionRecorder | None = None
-        self.teacher_recorder: AttentionRecorder | None = None
-        if self.weights["attention"].used:  # a recorder needs a model that it supports, and keeps queries and keys
-            self.student_recorder = AttentionRecorder(student, aligned.student_layers)
-            self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
-        teacher.eval().requires_grad_(False)
+        losses = losses or TaskLossArguments()
+        loss_weights(losses, task)
+        super().__init__(student, teacher, layer_map, losses, projections, run_teacher)
+        self.task = task
 
-    def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> Terms:
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> LossTerms:
         """Return the terms of one batch; `total` is their weighted sum.
 
         Args:
@@ -90,7 +81,7 @@ class TaskDistiller:
             progress: share of the run done, for scheduled weights.
         """
         mask_BT = padding_mask(batch.get("attention_mask"))
-        weights = {name: weight.at(progress) for name, weight in self.weights.items()}
+        weights = self.weights_at(progress)
         with torch.no_grad(), self.teacher_recorder or nullcontext():
             self.teacher.eval()
             seen = self.run_teacher(**batch, output_hidden_states=True)
@@ -100,27 +91,20 @@ class TaskDistiller:
         release_unused(teacher_states[0])
         with self.student_recorder or nullcontext():
             output = model(**batch, output_hidden_states=True)
-        terms = Terms(total=torch.zeros(()))
-        if self.weights["logit"].used:
+        terms = LossTerms()
+        if self.uses("logit"):
             student_logits = self.task.distilled_logits(output, batch)
-            terms.logit = torch.stack(
+            terms.values["logit"] = torch.stack(
                 [
                     distillation_kl(ours_NC, theirs_NC.to(ours_NC.dtype), temperature=self.losses.temperature)
                     for ours_NC, theirs_NC in zip(student_logits, teacher_logits, strict=True)
                 ]
             ).mean()
-        if self.weights["label"].used:
-            terms.label = output.loss.float()
-        if self.weights["hidden"].used:
-            states = [output.hidden_states[i] for i in self.aligned.student_states]
-            hidden_mask = None if self.losses.published_losses else mask_BT
-            terms.hidden = hidden_terms(states, teacher_states, hidden_mask, self.projections, weights["hidden"])
-        if self.weights["attention"].used:
-            student_maps, teacher_maps = taken(self.student_recorder), taken(self.teacher_recorder)
-            kind, published = self.losses.attention_loss, self.losses.published_losses
-            how = kind, not published, weights["attention"]
-            terms.attention = attention_terms(student_maps, teacher_maps, mask_BT, *how)
-        named = {name: getattr(terms, name) for name in WEIGHTED}
-        parts = [weights[name] * value.mean() for name, value in named.items() if value is not None]
-        terms.total = torch.stack(parts).sum()
+        if self.uses("label"):
+            terms.values["label"] = output.loss.float()
+        states = [output.hidden_states[i] for i in self.aligned.student_states]
+        maps = taken(self.student_recorder), taken(self.teacher_recorder)
+        layers = LayerView(states, teacher_states, *maps, mask_BT, self.projections, self.losses)
+        self.add_layer_losses(terms, layers, weights)
+        terms.add_up(weights)
         return terms

@@ -49,9 +49,7 @@ def cost_in_the_loss(
         terms = Distiller(student, model, layer_map, run_teacher=run)(student, inputs)
         terms.total.backward()
         gradient = torch.cat([p.grad.flatten().double() for p in student.parameters() if p.grad is not None])
-        assert terms.hidden is not None
-        assert terms.attention is not None
-        results.append((terms.hidden.mean().item(), terms.attention.mean().item(), gradient))
+        results.append((terms["hidden"].mean().item(), terms["attention"].mean().item(), gradient))
     (hidden_0, attention_0, gradient_0), (hidden, attention, gradient) = results
     return Cost(
         hidden / hidden_0 - 1,
