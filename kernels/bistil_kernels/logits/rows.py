@@ -99,7 +99,7 @@ def differentiate_long_rows(
     exists = column < V
     wanted = exists
     if valid is not None:
-        wanted = exists & (tl.load(valid + row * v_n) != 0)
+        wanted = column < tl.where(tl.load(valid + row * v_n) != 0, V, 0)
     at_s, at_t = column.to(tl.int64) * s_v, column.to(tl.int64) * t_v
     s = tl.load(student + row * s_n + at_s, mask=wanted, other=0.0).to(tl.float32)
     t = tl.load(teacher + row * t_n + at_t, mask=wanted, other=0.0).to(tl.float32)
