@@ -61,7 +61,7 @@ def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
         torch.cuda.reset_peak_memory_stats()
         empty, baseline = 0, torch.cuda.memory_allocated()
     else:
-        _forgetresident_peak()
+        _forget_resident_peak()
         baseline = psutil.Process().memory_info().rss
     for _ in range(steps):
         step()
@@ -70,7 +70,7 @@ def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
     return Peak(empty, baseline, resident_peak(), seconds)
 
 
-def _forgetresident_peak() -> None:
+def _forget_resident_peak() -> None:
     """Reset the high-water mark so that it does not include building; where the system forbids this, it stays."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
