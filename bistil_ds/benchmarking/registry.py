@@ -105,8 +105,7 @@ ENTRIES = (
     Benchmark(
         name="sparse_stage",
         title="The sparse stage",
-        description="The sparse stage beside dense fine-tuning, in seconds and bytes, on a student of mBERT's "
-        "width.",
+        description="The sparse stage beside dense fine-tuning, in seconds and bytes, on a student of mBERT's width.",
         flags=sparse_stage.Flags,
         plan=sparse_stage.plan,
         tables=sparse_grids,
