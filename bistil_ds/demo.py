@@ -17,6 +17,7 @@ from rich.table import Table
 
 from bistil_ds.commands.evaluate import RESULT_FILE
 from bistil_ds.console import cli
+from bistil_ds.distributed.startup import free_port
 from bistil_ds.sample import sample_corpora, sample_mmt
 from bistil_ds.sample.defaults import (
     SAMPLE_LANGUAGES,
@@ -136,7 +137,8 @@ def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
 
 
 def _run(script: str, output_dir: Path, launcher: list[str] | None = None, **flags: Any) -> None:
-    words = [*(launcher or [sys.executable]), str(SCRIPTS / f"{script}.py")]
+    port = ["--master_port", str(free_port())] if launcher else []  # the default is taken where another run is going on
+    words = [*(launcher or [sys.executable]), *port, str(SCRIPTS / f"{script}.py")]
     for name, value in {**flags, "output_dir": output_dir}.items():
         words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     print(f"\n=== {script}: {output_dir.name}", flush=True)
