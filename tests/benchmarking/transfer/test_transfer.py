@@ -41,7 +41,7 @@ def steps(folder: Path, settings: dict[str, Any] | None = None) -> Transfer:
 
 
 def pretend_runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Make commands leave the record of a finished run, evaluations their scores too; return the words of each command."""
+    """Make each command leave the record of a finished run, an evaluation its scores; return the words of each."""
     ran: list[list[str]] = []
     run = subprocess.run
 
