@@ -145,7 +145,7 @@ class Killed(Exception):
 
 
 def killed(base: Path, out: Path, kind: str, step: int | None, **sparse: Any) -> None:
-    """Run and stop in the stage `kind` after its checkpoint at `step`; None: at its end, before its result is written."""
+    """Stop a run in the stage `kind` after its checkpoint at `step`; None: at the stage's end, before its result."""
 
     def make(model: Any, args: Any, stage: Stage) -> material.TagTrainer:
         trainer = material.factory()(model, args, stage)

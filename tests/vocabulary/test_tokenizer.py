@@ -183,7 +183,7 @@ def test_what_must_stay_cannot_be_left_out(tokenizer):
 
 
 def test_a_sentencepiece_file_does_not_bring_the_vocabulary_back(unigram, sentences, tmp_path):
-    """Cover the case of XLM-R on the hub: a sentencepiece file and tokenizer.json, both with a precompiled normaliser."""
+    """Cover the case of XLM-R on the hub: sentencepiece file and tokenizer.json, each with a precompiled normaliser."""
     sentencepiece = pytest.importorskip("sentencepiece")
     texts = [text for language in ("en", "tr", "ru") for text in sentences[language]]
     with open(tmp_path / "sentencepiece.bpe.model", "wb") as file:
