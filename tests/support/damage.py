@@ -97,7 +97,7 @@ def damage_encoding(rng: Random, text: str) -> bytes:
 
 
 def damage_size(rng: Random, text: str) -> bytes:
-    """Return nothing at all, or far too much of the file, a line, a value or nesting."""
+    """Return nothing, a text cut short, or far too much of the file, a line, a value or nesting."""
     at = rng.randrange(len(text) + 1)
     lines = text.split("\n")
     match rng.randrange(7):

@@ -203,7 +203,7 @@ def test_every_stage_agrees_with_plain_pytorch(
 
 
 def assert_bf16_keeps_masters(base: Path, folder: Path, name: str) -> None:
-    """Check that unchosen entries are θ0 rounded and chosen ones that plus the rounded delta; the SFT is fp32."""
+    """Check that unchosen entries are θ0 rounded and chosen ones that plus the rounded delta; the SFT is unrounded."""
     sft, weights = result(folder, name), load_file(folder / f"{name}.safetensors")
     values = torch.cat([diff.values_K for diff in sft.sparse.values()])
     assert values.dtype == torch.float32
