@@ -1,4 +1,4 @@
-"""Fixtures every test may use."""
+"""Fixtures that every test may use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data and models beside the checkout; the test skips where it is absent."""
+    """Return the folder of real data and models beside the checkout; skip the test where it is absent."""
     folder = Path(__file__).parents[2] / "shared"
     if not (folder / "models" / "mini-mmt" / "config.json").is_file():
         pytest.skip(f"no real data and models at {folder}")

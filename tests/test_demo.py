@@ -1,4 +1,4 @@
-"""What `make demo` ends in: a table and a picture, from what the commands left."""
+"""Test the end of `make demo`: a table and a picture from what the commands left."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def evaluation() -> dict[str, Any]:
 
 
 def thirds(picture: Path) -> list[np.ndarray]:
-    """The picture's three panels, [height, width, RGBA] between 0 and 1."""
+    """Return the picture's three panels, each [height, width, RGBA] between 0 and 1."""
     return np.array_split(plt.imread(picture), 3, axis=1)
 
 
@@ -51,7 +51,7 @@ def test_the_picture_is_drawn_from_the_newest_checkpoint(tmp_path: Path) -> None
         ]
         (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": rows}))
     before = thirds(draw(tmp_path, evaluation()))
-    assert all((third < 0.9).any(axis=2).mean() > 0.02 for third in before)  # something is drawn in each panel
+    assert all((third < 0.9).any(axis=2).mean() > 0.02 for third in before)  # every panel shows something
     other = json.dumps({"log_history": [{**row, "eval_tr_loss": 40.0} for row in rows]})
     (tmp_path / "student" / "checkpoint-30" / "trainer_state.json").write_text(other)
     assert all(map(np.array_equal, thirds(draw(tmp_path, evaluation())), before))

@@ -1,4 +1,4 @@
-"""pyproject.toml names what the packages import, and ranges that the tested set lies in."""
+"""Test that pyproject.toml names what the packages import, with ranges that include the tested set."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from our_code import OURS, our_trees
 from packaging.requirements import Requirement
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CONVENTIONAL = {"pynvml": "nvidia-ml-py", "zeus": "zeus"}  # the distributions of modules that may not be installed
-COMPARED_WITH = {"liger_kernel"}  # timed beside our kernels where somebody has installed it; needed by nothing
+CONVENTIONAL = {"pynvml": "nvidia-ml-py", "zeus": "zeus"}  # distributions of modules that may not be installed
+COMPARED_WITH = {"liger_kernel"}  # a peer of the benchmarks, which nothing else needs
 BOUNDED = {"accelerate", "datasets", "deepspeed", "huggingface_hub", "tokenizers", "torch", "transformers", "triton"}
 
 
 def imported() -> set[str]:
-    """Top-level modules of others that our code imports, anywhere in a function too."""
+    """Return the top-level modules of others that our code imports, including imports inside functions."""
     return {name for tree in our_trees().values() for node in ast.walk(tree) for name in imports_of(node)}
 
 

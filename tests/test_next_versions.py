@@ -1,4 +1,4 @@
-"""What `make test-next` says of a suite that broke."""
+"""Test the report of `make test-next` on a suite that failed."""
 
 from __future__ import annotations
 

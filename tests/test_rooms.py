@@ -1,4 +1,4 @@
-"""The house is in order: arrows between rooms go down, nothing goes in circles, no folder is overfull."""
+"""Test the order of the rooms: imports go down only, modules form no circles, and no folder is overfull."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_MODULES = 20
 
 
 def room_of(module: str) -> str | None:
-    """`bistil_ds.tasks.parsing.dp` → `tasks`; None for the package itself and for `bistil_kernels`."""
+    """Return the room of a module, such as `tasks` for `bistil_ds.tasks.parsing.dp`; None outside the rooms."""
     package, *parts = module.split(".")
     return parts[0] if package == "bistil_ds" and parts else None
 

@@ -1,7 +1,7 @@
-"""What we take from other libraries is there: the methods we override, and the private names we read.
+"""Test that what we take from other libraries exists: the methods we override and the private names we read.
 
-A method that overrides nothing any more and a name read by `getattr(…, default)` raise no error: they are dead without
-a word. So the code itself is searched, wherever its modules lie, and what is found must be in a table of
+No error is raised where a method no longer overrides anything, or where `getattr(…, default)` no longer finds its name.
+So these tests search the code itself, in whatever module it lies, and every find must be in a table of
 `tests/support/upstream.py`. Each failure names the library and its version. `python -m tests.test_upstream` prints what
 we take.
 """
@@ -20,7 +20,7 @@ from upstream import OUR_PRIVATE, OVERRIDDEN, OWN_METHODS, PRIVATE, SILENT, At, 
 
 
 def installed(module: str) -> str | None:
-    """The library of a module with its version, such as `torch 2.13.0`; None where it is not installed."""
+    """Return the library of a module with its version, such as `torch 2.13.0`; None where it is not installed."""
     library = module.partition(".")[0]
     if library in sys.stdlib_module_names:
         return f"Python {platform.python_version()} ({library})"
@@ -31,7 +31,7 @@ def installed(module: str) -> str | None:
 
 
 def missing(table: dict[str, At | SetIn | ReadIn]) -> list[str]:
-    """One line for each name of a table that its library has no more."""
+    """Return one line for each name in the table that its library no longer has."""
     found = []
     for name, where in table.items():
         library = installed(where.module)
@@ -49,7 +49,7 @@ def exists(module: str) -> bool:
 
 
 def complaints() -> list[str]:
-    """One line for each of our methods that overrides nothing, or something with other parameters than we know of."""
+    """Return one line for each of our methods that overrides nothing, or something with unexpected parameters."""
     found = []
     for kind, upstream, name in overriding():
         method = f"{installed(upstream.__module__)}: {upstream.__name__}.{name}"
@@ -72,7 +72,7 @@ def agrees(now: str, expected: str) -> bool:
 
 
 def nothing_in(lines: list[str]) -> None:
-    """Fail with the lines alone: no traceback tells more."""
+    """Fail with the lines alone, since a traceback would add nothing."""
     if lines:
         pytest.fail("\n".join(lines), pytrace=False)
 
@@ -126,7 +126,7 @@ def test_a_new_parameter_upstream_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
     import transformers
 
     def load_best_model(self: object, strict: bool = True) -> None:
-        """As it might become."""
+        """Stand-in for a later release that has changed the parameters."""
 
     before = complaints()
     monkeypatch.setattr(transformers.Trainer, "_load_best_model", load_best_model)
@@ -173,7 +173,7 @@ class Thing:
 
 
 def print_figures() -> None:
-    """How many private names of others our code takes, and where."""
+    """Print how many private names of others our code takes, and where."""
     upstream = [read for read in private_reads() if read.name in PRIVATE]
     modules: dict[str, set[str]] = {}
     for read in upstream:

@@ -1,4 +1,4 @@
-"""Scripts, registry and committed records belong together."""
+"""Test that scripts, registry and committed records belong together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bistil_ds.benchmarking.run_benchmark import command_of
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 NAME = re.compile(r"[a-z_]+(-\w+)*-(cpu|cuda|meta)-\w+-\d{8}(-\d{6})?$")
-UNDATED = {"kernel_resources"}  # neither the record nor its name ever said when, or where
+UNDATED = {"kernel_resources"}  # neither the record nor its name has ever held a date or a device
 NO_BENCHMARK = {"phase1-cpu-x86_64-20261121-134704"}  # two run.json files of phase 1 itself
 
 

@@ -1,4 +1,4 @@
-"""The skeleton of the benchmark commands, with a benchmark of the test's own."""
+"""Test the skeleton of the benchmark commands with a benchmark made up for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bistil_ds.console.grid import Grid
 
 @dataclass
 class Flags:
-    """What a user may choose."""
+    """The flags of the made-up benchmark."""
 
     count: int = field(default=2, metadata=explain("Rows."))
     status: str = field(default="ok", metadata=explain("Of each row."))

@@ -24,8 +24,8 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Good texts and a good teacher (4 layers, width 32, 2 heads, 64 tokens), and all sorts of bad ones."""
-    folder = tmp_path_factory.mktemp("bad input")  # with a space, as users have them
+    """Write good texts, a good teacher (4 layers, width 32, 2 heads, 64 tokens), and bad files of many kinds."""
+    folder = tmp_path_factory.mktemp("bad input")  # the name has a space, as users' folders do
     tiny.write_texts(folder)
     teacher = tiny.write_teacher(folder / "teacher")
     (folder / "empty.txt").write_bytes(b"")
@@ -80,7 +80,7 @@ def _diff(shape: tuple[int, ...]) -> SparseDiff:
 
 @pytest.fixture
 def place(material: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The material as current folder, offline, with a cache elsewhere and the environment put back afterwards."""
+    """Make the material the current folder, offline and with a cache elsewhere; restore the environment afterwards."""
     monkeypatch.chdir(material)
     with patch.dict(os.environ):
         os.environ.update(BISTIL_CACHE=str(tmp_path_factory.getbasetemp() / "cache"))
@@ -196,13 +196,14 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
 
 
 def refused(argv: list[str], capture: Capture, folder: Path) -> str:
-    """Run the command; the one line it ends with, once everything else is as it should be."""
+    """Run the command, check its exit code, its only line and that nothing changed in `folder`; return that line."""
     before = snapshot(folder)
     capture.readouterr()
     code = main(argv)
     error = capture.readouterr().err
     assert code == 2
-    lines = [line for line in error.splitlines() if line.strip() and "%|" not in line]  # progress bars may come before
+    # progress bars may come before the error
+    lines = [line for line in error.splitlines() if line.strip() and "%|" not in line]
     assert len(lines) == 1, error
     assert lines[0].startswith("error: ")
     assert snapshot(folder) == before
@@ -237,7 +238,7 @@ def test_a_failure_in_the_middle_of_building_leaves_nothing(
 ) -> None:
     def fails(*_: object, **__: object) -> None:
         (written,) = place.glob("runs/new/.build-*")
-        assert list(written.iterdir())  # so there is something to clear away
+        assert list(written.iterdir())  # without a file there would be nothing to clear away
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bistil_ds.distillation.preparation.save_kept_ids", fails)

@@ -1,4 +1,4 @@
-"""What rank 0 settles before training: a run can be taken up again from anywhere, but only as the same run."""
+"""Test what rank 0 settles before training: a run can be resumed from any folder, but only as the same run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bistil_ds.runs import checkpoints
 
 @pytest.fixture
 def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder, the current one, with texts and a teacher."""
+    """Write texts and a teacher into a folder and make it the current one."""
     monkeypatch.setenv("BISTIL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     tiny.write_texts(tmp_path)
     tiny.write_teacher(tmp_path / "teacher")
@@ -68,7 +68,7 @@ def test_the_newest_checkpoint_is_taken_up(place: Path) -> None:
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settle(arguments())
-    (place / "run" / "checkpoint-4").mkdir()  # half-written
+    (place / "run" / "checkpoint-4").mkdir()  # a checkpoint without a seal, as after a kill
     assert resumed()["resume_from_checkpoint"] is None
     assert "no whole checkpoint: starting at step 0" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""A run that was killed goes on to the same bits, from whole checkpoints only, on another number of ranks too."""
+"""Test that a killed run resumes to the same bits, from whole checkpoints only, also on another number of ranks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def whole(material: Path) -> Path:
 def test_a_killed_run_resumes_to_the_same_bits(material: Path, whole: Path) -> None:
     out = material / "killed"
     killed_after_step_8(material / "cache", out, flags(material, out, "zero2"))
-    (out / "checkpoint-12").mkdir(exist_ok=True)  # as a run killed while writing leaves it
+    (out / "checkpoint-12").mkdir(exist_ok=True)  # a run that is killed while it writes leaves such a folder
     (out / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
     done = general(*flags(material, out, "zero2"), "--resume_from_checkpoint", "true", cache=material / "cache")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""teacher.py and task.py as a user runs them, on a tiny model and made-up entities."""
+"""Test teacher.py and task.py as a user runs them, on a tiny model and made-up entities."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUICK = [
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`mmt`, `train.txt`, `dev.txt`, a tuned `teacher`, and a `student`: every second layer of the model."""
+    """Write `mmt`, `train.txt`, `dev.txt`, a tuned `teacher`, and a `student` of two layers."""
     folder = tmp_path_factory.mktemp("material")
     mmt = write_teacher(folder / "mmt")
     train, dev = write_entities(folder / "train.txt", 60, 1), write_entities(folder / "dev.txt", 12, 2)
@@ -43,7 +43,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def flags(material: Path, output_dir: Path, **changes: str) -> list[str]:
-    """A complete task.py command."""
+    """Return the flags of a complete task.py command."""
     values = {
         "student": str(material / "student"),
         "teacher_model": str(material / "mmt"),
@@ -95,7 +95,8 @@ def test_phase_2_leaves_an_sft_for_the_student(material: Path, tmp_path: Path) -
     tuned = load_task_model(str(material / "mmt"), [str(material / "teacher")])
     start = tuned.model.classifier.weight
     assert not torch.equal(loaded.model.classifier.weight, start)
-    assert (loaded.model.classifier.weight - start).abs().max() < 0.1  # it began as a copy of the teacher's
+    # the student's head started as a copy of the teacher's
+    assert (loaded.model.classifier.weight - start).abs().max() < 0.1
 
 
 class Killed(Exception):
@@ -108,7 +109,7 @@ def test_a_run_killed_in_the_sparse_stage_resumes_to_the_same_bits(
     assert task.main(flags(material, tmp_path / "whole")) == 0
 
     def kill(trainer: TaskTrainer) -> None:
-        if trainer.deltas is not None:  # after the sparse stage's first checkpoint
+        if trainer.deltas is not None:  # only the sparse stage has deltas, and it has just saved its first checkpoint
             raise Killed
 
     with monkeypatch.context() as patched:
@@ -145,7 +146,8 @@ def test_a_student_that_changed_since_a_run_began_is_refused_when_it_resumes(
 
 
 def test_validation_before_training_is_of_no_checkpoint(material: Path, tmp_path: Path) -> None:
-    given = flags(material, tmp_path / "sft", eval_on_start="true", learning_rate="1e-9")  # nothing gets better
+    # at this learning rate no step improves on the validation before training
+    given = flags(material, tmp_path / "sft", eval_on_start="true", learning_rate="1e-9")
     assert task.main(given) == 0
     assert record(tmp_path / "sft")["results"]["stages"][-1]["kept_step"] == 2
 
@@ -159,7 +161,7 @@ def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(m
     chosen = {(name, i) for name, diff in one.sparse.items() for i in diff.indices_K.tolist()}
     also = {(name, i) for name, diff in two.sparse.items() for i in diff.indices_K.tolist()}
     assert len(chosen) == len(also)
-    assert len(chosen & also) > 0.7 * len(chosen)  # each rank takes the mean over its own tokens
+    assert len(chosen & also) > 0.7 * len(chosen)  # not all: each rank takes the mean over its own tokens
     assert set(one.dense) == set(two.dense)
 
 

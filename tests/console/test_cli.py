@@ -1,4 +1,4 @@
-"""The command line: help that can be read, recipes, flags over recipes, and a package that costs nothing to import."""
+"""Test the command line: help, recipes, flags that override recipes, and the low cost of importing the package."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_other_ranks_leave_the_line_to_rank_0(
     monkeypatch.setenv("RANK", "1")
     assert cli.run(fails) == 2
     assert capsys.readouterr().err == ""
-    assert slept  # so that rank 0 is not killed before it has printed
+    assert slept  # the wait lets rank 0 print before it is killed
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path, monkey
 def test_a_failed_start_takes_its_folders_with_it(tmp_path: Path, explicit: bool) -> None:
     folder = tmp_path / "a" / "b" / "run"
     with pytest.raises(OSError, match="missing"), new_folder(folder, explicit=explicit):
-        (folder / "missing").unlink()  # any failure
+        (folder / "missing").unlink()  # stands for any failure
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,6 @@
-"""Every term of the loss is the published formula, and its gradient goes where it should and nowhere else.
+"""Test that every term of the loss is the published formula and that its gradient reaches the right tensors only.
 
-The plain way here runs eager attention, materialises every map, and picks out the real positions of each sequence.
+The reference runs eager attention, materialises every map, and picks out the real positions of each sequence.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KINDS = ("bert", "xlm-roberta")
 
 
 def pair(kind: str = "xlm-roberta", layer_map: Sequence[int] | None = None, reduction: int = 1, **changes: object):
-    """A teacher and a student whose weights have moved away from it; the layer map and projections between them."""
+    """Return a teacher, a student with weights moved away from the teacher's, the layer map and the projections."""
     teacher = tiny_teacher(kind, **changes)
     sample = tiny_batches(5, 4) if reduction > 1 else None
     built = build_student(
@@ -56,7 +56,7 @@ def with_labels(batch: Batch) -> Batch:
 
 
 def eager(model: PreTrainedModel, batch: Batch):
-    """A copy-free run with attention maps and states, leaving the model's attention as it was."""
+    """Run the model with eager attention and return maps and states too; restore its attention afterwards."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     inputs = {k: v for k, v in batch.items() if k != "labels"}
@@ -205,7 +205,7 @@ def test_the_teacher_is_frozen_in_eval_mode_and_gets_no_gradient() -> None:
     first = distiller(student, with_labels(padded()))
     teacher.train()
     second = distiller(student, with_labels(padded()))
-    assert torch.equal(first.total, second.total)  # no dropout, whoever put it in train mode
+    assert torch.equal(first.total, second.total)  # no dropout, although the teacher is in train mode
     second.total.backward()
     assert not teacher.training
     assert not any(p.requires_grad or p.grad is not None for p in teacher.parameters())

@@ -1,4 +1,4 @@
-"""What rank 0 leaves for every rank: the trimmed teacher and the student, whole or not at all."""
+"""Test that rank 0 leaves the trimmed teacher and the student for every rank, whole or not at all."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_failure_leaves_nothing(material: Path, tmp_path: Path, monkeypatch: p
     def fails(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(preparation, "write_alignment", fails)  # by now both models are written
+    monkeypatch.setattr(preparation, "write_alignment", fails)  # both models are written before this point
     with pytest.raises(OSError, match="disk full"):
         prepared(material, tmp_path)
     assert list(tmp_path.iterdir()) == []

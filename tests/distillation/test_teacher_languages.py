@@ -1,4 +1,4 @@
-"""The teacher's language changes between batches and the exact bits always come back."""
+"""Test that the teacher's language can change between batches and that the exact bits always return."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def random_sft(model: torch.nn.Module, density: float, seed: int) -> SparseFineT
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny teacher with odd sizes, and SFTs for en and tr in folders of their own; tr brings a whole bias too."""
+    """Write a tiny teacher with odd sizes and SFTs for en and tr; the one for tr holds a bias as a whole tensor."""
     torch.manual_seed(0)
     sizes = {"vocab_size": 41, "hidden_size": 9, "num_attention_heads": 3, "intermediate_size": 13}
     model = BertForMaskedLM(BertConfig(**sizes, num_hidden_layers=2, max_position_embeddings=16))

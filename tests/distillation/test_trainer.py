@@ -1,4 +1,4 @@
-"""Phase 1 the Python way: own data sets, own teacher, `DistillationTrainer`, and a folder plain transformers loads."""
+"""Test phase 1 from Python: own data sets, own teacher, `DistillationTrainer`, and a folder that transformers loads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def teacher_folder(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.
 
 
 def chunks(tokenizer: PreTrainedTokenizerFast, language: str, rows: int, seed: int, packed: bool = True) -> Dataset:
-    """Token ids of made-up text: all `LENGTH` long, or of unequal lengths."""
+    """Return token ids of made-up text, all `LENGTH` long if `packed`, else of unequal lengths."""
     ids = [tokenizer(line)["input_ids"] for line in tiny.text_lines(language, 4 * rows, seed)]
     flat = [one for line in ids for one in line]
     cut = (
@@ -56,7 +56,7 @@ Make = Callable[..., DistillationTrainer]
 
 @pytest.fixture
 def make(tokenizer: PreTrainedTokenizerFast, teacher_folder: Path, tmp_path: Path) -> Make:
-    """A trainer on fresh copies of one teacher and the student built from it."""
+    """Return a function that makes a trainer on fresh copies of one teacher and of the student built from it."""
 
     def made(
         losses: LossArguments | None = None, packed: bool = True, keep: dict[str, Any] | None = None, **flags: Any
@@ -167,7 +167,7 @@ def test_two_trainings_give_the_same_bits(make: Make, tmp_path: Path) -> None:
 
 def test_the_best_student_is_kept_not_the_last(make: Make, tmp_path: Path) -> None:
     trainer = make(learning_rate=0.3, max_steps=9, eval_steps=3, lr_scheduler_type="constant", max_grad_norm=0)
-    values = iter([5.0, 3.0, 2.0, 4.0, 2.5])  # before the first step, and after 3, 6, 9
+    values = iter([5.0, 3.0, 2.0, 4.0, 2.5])  # validation before the first step and after steps 3, 6 and 9
     evaluate = trainer.evaluate
     at: dict[int, dict[str, torch.Tensor]] = {}
 
@@ -198,7 +198,8 @@ def test_tensorboard_holds_every_term_and_the_vital_signs(make: Make, tmp_path: 
     assert len(rate) == 8
     assert min(rate) > 0
     shares = [event.value / rate for event, rate in zip(events.Scalars("train/mfu"), rate)]
-    assert shares == pytest.approx([shares[0]] * 8, rel=1e-4)  # the cost of a token over the ceiling: both are constant
+    # FLOPs per token over the machine's ceiling, both constant
+    assert shares == pytest.approx([shares[0]] * 8, rel=1e-4)
 
 
 def test_logged_terms_are_means_of_the_micro_steps_since_the_last_line(make: Make, tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_a_non_finite_loss_stops_before_the_update(make: Make) -> None:
     language, rows = trainer.batches().language_of(5), trainer.batches().rows_of(5)
 
     def spoiling(*args: Any, **kwargs: Any) -> torch.Tensor:
-        if trainer.state.global_step == 2 and trainer._micro_step == (2, 0):  # the sixth micro-step is next
+        if trainer.state.global_step == 2 and trainer._micro_step == (2, 0):  # now the sixth micro-step is next
             spoilt.append(weights(trainer.model))
             with torch.no_grad():
                 trainer.distiller.teacher.get_input_embeddings().weight.fill_(float("nan"))
@@ -262,7 +263,7 @@ def test_a_non_finite_loss_stops_before_the_update(make: Make) -> None:
 
 
 def shift(teacher_folder: Path, seed: int) -> SparseFineTuning:
-    """An SFT that changes a hundred weights of the first layer's queries."""
+    """Return an SFT that changes a hundred query weights of the teacher's second layer."""
     name = "roberta.encoder.layer.1.attention.self.query.weight"
     shape = load_file(teacher_folder / "model.safetensors")[name].shape
     generator = torch.Generator().manual_seed(seed)
@@ -319,7 +320,7 @@ def test_one_language_is_refused(make: Make) -> None:
 
 def test_several_gpus_of_one_process_are_not_shared_by_replicas(make: Make) -> None:
     first = make()
-    first.args._n_gpu = 2  # as on a machine with two GPUs
+    first.args._n_gpu = 2  # pretends that the machine has two GPUs
     second = DistillationTrainer(
         first.model, first.distiller.teacher, first.args, layer_map=[1, 3], train_dataset=first.train_dataset
     )
@@ -357,7 +358,7 @@ def test_every_kind_of_loss_trains(make: Make, losses: LossArguments) -> None:
     before = weights(trainer.model)
     trainer.train()
     values = logged(trainer, "eval_loss")
-    if losses.mlm_weight != "0:1":  # whose sum is of other things at the end
+    if losses.mlm_weight != "0:1":  # with this schedule the sum at the end has other terms than at the start
         assert values[-1] < 0.95 * values[0]
     assert all(torch.equal(trainer.model.get_parameter(name), before[name]) for name in untouched)
 
@@ -403,7 +404,7 @@ def test_resuming_takes_whole_checkpoints_only_and_goes_on_to_the_same_bits(
     resumed.train(resume_from_checkpoint=True)
     assert logged(resumed, "loss") == logged(whole, "loss")
     assert same_bits(weights(resumed.model), weights(whole.model))
-    assert "missing keys" not in caplog.text  # of a tied weight, saved once
+    assert "missing keys" not in caplog.text  # a tied weight is saved once, which must not be reported as missing
     (tmp_path / "stopped" / "checkpoint-4" / "optimizer.pt").write_bytes(b"tampered")
     with pytest.raises(InputError, match="not the bytes this run wrote"):
         stopped.train(resume_from_checkpoint=str(tmp_path / "stopped" / "checkpoint-4"))

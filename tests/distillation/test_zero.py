@@ -1,4 +1,4 @@
-"""ZeRO 0 to 3, one rank and two, and no DeepSpeed at all train the same student."""
+"""Test that ZeRO 0 to 3 on one rank and two train the same student as a run without DeepSpeed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(material: Path, out: Path, config: str | None, ranks: int, *more: object
 
 @pytest.fixture(scope="module")
 def reference(material: Path) -> Path:
-    """Plain python without DeepSpeed, one rank."""
+    """Run phase 1 by plain python without DeepSpeed, on one rank."""
     return run(material, material / "plain", None, 1)
 
 

@@ -1,4 +1,4 @@
-"""Losses that read weights, over the vocabulary, are the same where ZeRO-3 partitions both models; DDP works too."""
+"""Test that losses over the vocabulary are the same where ZeRO-3 partitions both models, and work under DDP."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(material: Path, config: str | None, ranks: int) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(material: Path) -> Path:
-    """Plain python without DeepSpeed, one rank."""
+    """Run phase 1 by plain python without DeepSpeed, on one rank."""
     return run(material, None, 1)
 
 

@@ -1,4 +1,4 @@
-"""DeepSpeed files are found by name from anywhere, and must not say other than the flags."""
+"""Test that DeepSpeed files are found by name from anywhere and must not contradict the flags."""
 
 from __future__ import annotations
 

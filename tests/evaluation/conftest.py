@@ -1,4 +1,4 @@
-"""The models and test files that every test of evaluation uses."""
+"""Fixtures of the models and test files that every test of evaluation uses."""
 
 from evaluation_files import files
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: right where the answer is known, paired, repeatable."""
+"""Test that bootstrap intervals are right where the answer is known, paired, and repeatable."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bistil_ds.evaluation.bootstrap import Bootstrap, resampled_totals
 
 
 def accuracy(totals: np.ndarray) -> dict[str, float]:
-    """Counts are (right, examples)."""
+    """Return the accuracy of totals (right, examples)."""
     return {"accuracy": float(totals[0] / totals[1])}
 
 
 def f1(totals: np.ndarray) -> dict[str, float]:
-    """Counts are (right, predicted, gold)."""
+    """Return the F1 of totals (right, predicted, gold)."""
     return {"f1": float(2 * totals[0] / max(totals[1] + totals[2], 1))}
 
 
 def answers(right_N: np.ndarray) -> np.ndarray:
-    """The counts of `accuracy` for examples answered rightly or not."""
+    """Return the counts of `accuracy`, one row for each example, from whether each is right."""
     return np.stack([right_N, np.ones_like(right_N)], 1).astype(float)
 
 
@@ -40,7 +40,7 @@ def test_each_resample_draws_as_many_examples_as_there_are() -> None:
 def test_many_resamples_come_in_blocks_and_are_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     counts_NC = np.random.default_rng(1).random((30, 2))
     whole = resampled_totals(counts_NC, 25, np.random.default_rng(0))
-    monkeypatch.setattr("bistil_ds.evaluation.bootstrap.WEIGHTS_AT_ONCE", 200)  # 6 resamples at once
+    monkeypatch.setattr("bistil_ds.evaluation.bootstrap.WEIGHTS_AT_ONCE", 200)  # a block is then 6 resamples
     assert np.allclose(whole, resampled_totals(counts_NC, 25, np.random.default_rng(0)), rtol=1e-12)
 
 
@@ -60,7 +60,7 @@ def test_the_interval_of_an_f1_is_that_of_all_possible_resamples() -> None:
     every = sorted(f1(counts_NC[list(each)].sum(0))["f1"] for each in drawn)
     found = Bootstrap({"m": {"xx": counts_NC}}, f1, resamples=20_000).score("f1", "m", "xx")
     assert found.value == pytest.approx(f1(counts_NC.sum(0))["f1"])
-    # The share of all 3,125 resamples beyond each end is a fortieth, as far as values that repeat allow.
+    # Each end leaves out a fortieth of all 3,125 resamples, as nearly as repeated values allow.
     below, above = np.mean(np.array(every) < found.low), np.mean(np.array(every) > found.high)
     assert below <= 0.028
     assert above <= 0.028
@@ -71,7 +71,7 @@ def test_the_interval_of_an_f1_is_that_of_all_possible_resamples() -> None:
 def test_pairing_makes_the_interval_of_a_difference_narrower() -> None:
     draw = np.random.default_rng(3)
     one = draw.random(800) < 0.7
-    other = np.where(draw.random(800) < 0.1, ~one, one)  # two models that mostly err on the same examples
+    other = np.where(draw.random(800) < 0.1, ~one, one)  # the two models mostly err on the same examples
     counts = {"one": {"xx": answers(one)}, "other": {"xx": answers(other)}}
     bootstrap = Bootstrap(counts, accuracy, resamples=2000)
     found = bootstrap.difference("accuracy", "other", "one", "xx")
@@ -111,14 +111,14 @@ def test_the_seed_decides_and_other_languages_and_models_do_not() -> None:
 
 @pytest.mark.slow
 def test_nineteen_of_twenty_intervals_of_a_paired_difference_hold_the_truth() -> None:
-    """Two languages, two models with known accuracies, right together more often than by chance; 1,000 test sets."""
+    """Count over 1,000 test sets of two languages, with models that are right together more often than by chance."""
     draw, runs, size = np.random.default_rng(11), 1000, 300
     truth = {"xx": (0.8, 0.7), "yy": (0.6, 0.55)}
     held = {"xx": 0, "macro": 0}
     for run in range(runs):
         counts: dict[str, dict[str, np.ndarray]] = {"a": {}, "b": {}}
         for language, (first, second) in truth.items():
-            luck_N = draw.random(size)  # shared: easy examples are easy for both
+            luck_N = draw.random(size)  # both models share it, since an example is easy for both
             own_N = np.where(draw.random(size) < 0.5, luck_N, draw.random(size))
             counts["a"][language], counts["b"][language] = answers(luck_N < first), answers(own_N < second)
         bootstrap = Bootstrap(counts, accuracy, resamples=500, seed=run)

@@ -1,4 +1,4 @@
-"""How models and test files are written on the command line."""
+"""Test how the command line names models and test files."""
 
 from __future__ import annotations
 

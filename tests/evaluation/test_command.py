@@ -1,4 +1,4 @@
-"""The command: its folder, its table, its errors and its end by Ctrl-C."""
+"""Test the evaluation command: its folder, its table, its errors, and how it ends on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_ctrl_c_keeps_the_finished_cells(
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
-        if len(calls) == 6:  # a warm-up and a run in each cell: in the third
+        if len(calls) == 6:  # each cell has a warm-up and a run, so this is the run of the third cell
             raise KeyboardInterrupt
         return predict(*args, **kwargs)
 

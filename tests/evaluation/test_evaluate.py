@@ -1,4 +1,4 @@
-"""Evaluation from Python: the scores are those of the models, and what cannot work is told before any model runs."""
+"""Test evaluation from Python: scores agree with counts by hand, and bad input is refused before any model runs."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_scores_are_those_of_each_model_run_by_hand(files: Files, evaluation: Ev
     SparseFineTuning.load(files.sft).apply(teacher)
     for language, test in files.tests.items():
         by_hand = {
-            "teacher": accuracy_by_hand(teacher, files.base, test, max_length=16),  # the length its SFT names
-            "student": accuracy_by_hand(student, files.finished, test, max_length=32),  # the task's
+            "teacher": accuracy_by_hand(teacher, files.base, test, max_length=16),  # the length that its SFT names
+            "student": accuracy_by_hand(student, files.finished, test, max_length=32),  # the default length of the task
         }
         for name, accuracy in by_hand.items():
             assert evaluation.score("accuracy", name, language).value == pytest.approx(accuracy)
@@ -100,7 +100,7 @@ def test_training_files_are_found_in_the_record_of_the_fine_tuning(files: Files,
 
 def test_recorded_training_files_are_read_as_they_were_in_training(files: Files, tmp_path: Path) -> None:
     class Strict(Topics):
-        """Refuses topics that are not named in the options."""
+        """A task that refuses topics that are not among the labels."""
 
         def read(self, source: str, options: ReadOptions) -> Any:
             for topic, text, number in super().read(source, options):
@@ -158,7 +158,7 @@ def test_one_model_and_one_language_leave_out_what_there_is_not(files: Files) ->
 
 
 def refused(models: dict[str, Any], tests: dict[str, Any], match: str, **options: Any) -> None:
-    """The one line of an InputError that comes before any model is run."""
+    """Check that `evaluate` raises an InputError of one line, matching `match`, before any model runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zero_shot, "predict", None)
         with pytest.raises(InputError, match=match) as error:

@@ -1,4 +1,4 @@
-"""The model card says what the files say, and "unknown" where they are silent."""
+"""Test that the model card says what the files say, and "unknown" where they say nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def header(card: str) -> dict[str, Any]:
 
 
 def evaluation(folder: Path) -> Path:
-    """The part of an `evaluation.json` that a card needs, of two models in two languages."""
+    """Write the part of an `evaluation.json` that a card reads, of two models and two test sets; return its path."""
     score = {"f1": {"value": 0.5, "low": 0.45, "high": 0.55}, "precision": {"value": 0.6, "low": None, "high": None}}
     mine = {"ha": {"score": {**score, "f1": {"value": 0.625, "low": 0.6, "high": 0.65}}}, "en": {"score": score}}
     set_facts = {"examples": 1200, "seen_in_training": 0.0125}
@@ -136,7 +136,7 @@ def test_the_card_tells_method_data_and_arguments(student: Path, sft: Path) -> N
         assert said in card
     assert "/home/me" not in card  # cards are public
     assert str(student.parent) not in card
-    assert "`student`" not in card  # an argument that was not given
+    assert "`student`" not in card  # the argument `student` was not given
 
 
 def test_what_no_file_says_is_unknown(student: Path, sft: Path, tmp_path: Path) -> None:

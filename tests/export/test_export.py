@@ -1,4 +1,4 @@
-"""One folder that plain transformers loads, with the bits of base plus SFTs; and its ONNX twin is checked."""
+"""Test that an export is a folder that transformers loads, with the bits of base plus SFTs, and test its ONNX twin."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def with_onnx(student: Path, ner: Path) -> Path:
 
 
 def check_against_onnx_runtime(folder: Path, model: Any, inputs: list[str]) -> None:
-    """On a shape the export did not check; the relative difference is in the max norm."""
+    """Compare with ONNX Runtime on a shape that the export did not check: relative difference in the max norm."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))

@@ -1,4 +1,4 @@
-"""Phase 1 on a CUDA device: the same losses as on the CPU, at ZeRO 2 and 3, in fp32 and with a bf16 teacher."""
+"""Test that phase 1 on a CUDA device has the CPU's losses, at ZeRO 2 and 3, in fp32 and with a bf16 teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The attention-map loss at real sizes on a CUDA device."""
+"""Test the attention-map loss at real sizes on a CUDA device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def on_cuda() -> Iterator[None]:
-    """Tensors are made on the device, and what is not written holds NaN."""
+    """Make tensors on the device by default, and fill new memory with NaN."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.device("cuda"):
@@ -44,10 +44,11 @@ def on_cuda() -> Iterator[None]:
 def test_is_as_exact_as_comparing_whole_maps(
     kind: str, size: tuple[int, int], heads: int, dtype: torch.dtype, mask_name: str
 ) -> None:
-    B, T = size[0] if size[1] < 512 else size[0] // 4, size[1]  # whole maps in float64 must fit beside each other
+    B, T = size[0] if size[1] < 512 else size[0] // 4, size[1]  # two sets of whole maps in float64 must fit into memory
     mask = draw_mask(mask_name, B, T)
     x = queries_keys(B, heads, T, 64, 64, dtype)
-    if dtype == torch.float16:  # gradients of a mean over millions of entries need a loss scale plain fp16 cannot take
+    # plain fp16 cannot take the loss scale that gradients of a mean over millions of entries need
+    if dtype == torch.float16:
         assert_near_float64(lambda x: call(x, mask, kind, True), lambda x: plain(x, mask, kind, True), x, 2, 2.0**28)
     else:
         assert_as_exact_as_plain(lambda x: call(x, mask, kind, True), lambda x: plain(x, mask, kind, True), x, 2)
@@ -67,7 +68,7 @@ def test_is_as_exact_at_any_length(length: int, mask_name: str, mask_queries: bo
 @pytest.mark.parametrize("kind", ["mse", "kl"])
 @pytest.mark.parametrize("is_masked", [False, True])
 def test_a_single_token_costs_next_to_nothing(kind: str, is_masked: bool) -> None:
-    """Nothing but the rounding of a score: a GPU subtracts the highest, rounded, from products it does not round."""
+    """Allow for the rounding of a score: a GPU subtracts a rounded maximum from products that are not rounded."""
     x, mask = queries_keys(4, 3, 1, 64, 64, torch.bfloat16), torch.arange(4)[:, None] > 0 if is_masked else None
     leaves = [y.requires_grad_() for y in x[:2]]
     value = call(x, mask, kind, True)
@@ -103,7 +104,7 @@ def test_nothing_waits_for_the_device() -> None:
     x = queries_keys(8, 12, 256, 64, 64, torch.bfloat16)
     x[0].requires_grad_()
     mask = draw_mask("holes", 8, 256)
-    for mode in ("default", "error"):  # the first call compiles
+    for mode in ("default", "error"):  # the first pass compiles and may wait
         torch.cuda.set_sync_debug_mode(mode)
         try:
             (call(x, mask, "mse", True) * 0.5).sum().backward()

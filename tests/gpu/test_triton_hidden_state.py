@@ -1,4 +1,4 @@
-"""The hidden-state loss at real sizes on a CUDA device."""
+"""Test the hidden-state loss at real sizes on a CUDA device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def on_cuda() -> Iterator[None]:
-    """Tensors are made on the device, and what is not written holds NaN."""
+    """Make tensors on the device by default, and fill new memory with NaN."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.device("cuda"):
@@ -81,7 +81,7 @@ def test_forward_and_backward_hold_one_gradient_and_little_more() -> None:
 def test_nothing_waits_for_the_device() -> None:
     x = [torch.randn(8, 256, 768, requires_grad=i < P) for i in range(2 * P)]
     mask = draw_mask("holes", 8, 256)
-    for mode in ("default", "error"):  # the first call compiles
+    for mode in ("default", "error"):  # the first pass compiles and may wait
         torch.cuda.set_sync_debug_mode(mode)
         try:
             (hidden_state_loss(x[:P], x[P:], mask) * 0.5).sum().backward()
@@ -101,7 +101,7 @@ def test_the_mean_over_pairs_touches_no_gradient_again() -> None:
 
 
 def states(first: int, device: str = "cuda") -> list[Tensor]:
-    """A student's and a teacher's, `first` entries into their memory."""
+    """Return a student state and a teacher state [4, 32, 64], each `first` entries into its memory."""
     memory = torch.randn(2, 4 * 32 * 64 + 16, device=device)
     return [x[first : first + 4 * 32 * 64].view(4, 32, 64) for x in memory]
 

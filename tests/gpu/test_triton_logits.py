@@ -1,4 +1,4 @@
-"""The logit distillation losses on a CUDA device, at the sizes of BERT's and XLM-R's vocabularies."""
+"""Test the logit losses on a CUDA device, at the sizes of BERT's and XLM-R's vocabularies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plain(student_NV: Tensor, teacher_NV: Tensor, temperature: float) -> Tensor:
 
 
 def assert_near(found: Sequence[Tensor], rough: Sequence[Tensor], exact: Sequence[Tensor], dtype: torch.dtype) -> None:
-    """The rule of `exactness`, for tensors already computed."""
+    """Apply the rule of `exactness` to tensors that are already computed."""
     for ours, theirs, reference in zip(found, rough, exact):
         scale = reference.abs().max()
         error, allowed = ((x.double() - reference).abs().max() / scale for x in (ours, theirs))
@@ -32,7 +32,7 @@ def assert_near(found: Sequence[Tensor], rough: Sequence[Tensor], exact: Sequenc
 
 
 def poison() -> None:
-    """Freed memory that the next tensors are likely to get holds NaN."""
+    """Fill memory with NaN and free it, so that the next tensors are likely to lie in it."""
     torch.full((1 << 28,), torch.nan, device="cuda")
 
 

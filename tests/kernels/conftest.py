@@ -1,5 +1,8 @@
-"""Each `test_fused.py` runs Triton kernels on the CPU. Triton must be told before it is first imported, so these files
-are only collected in a process started with TRITON_INTERPRET=1: `test_interpreted.py` starts one for each of them."""
+"""Collect each `test_fused.py` only in a process that was started with TRITON_INTERPRET=1.
+
+These files run Triton kernels on the CPU, and Triton reads the variable when it is first imported.
+`test_interpreted.py` starts a process for each of them.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Every launch configuration compiles for sm_80 and sm_90, fits, and moves 16 bytes at a time where it should."""
+"""Test that every launch configuration compiles for sm_80 and sm_90, fits, and moves 16 bytes at a time if it can."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def check(operation: str, table: Sequence[Mapping[str, Any]]) -> None:
 
 
 def check_width(one: Mapping[str, Any]) -> None:
-    """What is read and written in order moves 16 bytes at a time, where its alignment allows."""
+    """Check that contiguous reads and writes move 16 bytes at a time, where the alignment allows it."""
     if "not aligned" in one["configuration"]:
         assert one["wide_moves"] == 0, one
-    elif "int8," not in one["configuration"]:  # there a thread has no 16 bytes
+    elif "int8," not in one["configuration"]:  # with int8, a thread has fewer than 16 bytes to move
         assert one["wide_moves"] > 0, one
 
 

@@ -1,4 +1,4 @@
-"""What an import costs."""
+"""Test that importing a package does not import Triton."""
 
 from __future__ import annotations
 

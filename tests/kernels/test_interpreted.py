@@ -1,4 +1,4 @@
-"""Every Triton kernel under Triton's interpreter: the tests of each `test_fused.py`, in a process of its own."""
+"""Run every `test_fused.py` under Triton's interpreter, each in a process of its own."""
 
 from __future__ import annotations
 

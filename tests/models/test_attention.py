@@ -1,4 +1,4 @@
-"""Capturing queries and keys."""
+"""Test the capture of queries and keys."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_each_with_starts_afresh_and_clear_lets_go() -> None:
 
 
 def loss_and_gradients(model: PreTrainedModel, runner: nn.Module, inputs: dict[str, Tensor]) -> list[Tensor]:
-    """Of the attention loss against fixed targets, through whatever wraps the model."""
+    """Return the attention loss against fixed targets and the gradients, from a forward pass through `runner`."""
     recorder = AttentionRecorder(model, [0, 1, 2])
     with recorder:
         runner(**inputs)

@@ -1,4 +1,4 @@
-"""The head runs on the wanted positions only, and hands its last projection to a loss instead of making logits."""
+"""Test that the head runs on the wanted positions only, and can hand its last projection to a loss."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_head_parameters_leave_out_tied_embeddings(kind: str, tied: bool) -> Non
     assert (embeddings is output) == tied
     assert id(embeddings) not in ids
     assert (id(output) in ids) != tied
-    assert len(ids) == (5 if tied else 7)  # transform, norm, bias; and a decoder of its own
+    assert len(ids) == (5 if tied else 7)  # transform, norm and bias, and an own decoder where embeddings are not tied
 
 
 def test_flat_positions_count_through_the_batch() -> None:

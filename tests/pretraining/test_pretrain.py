@@ -1,4 +1,4 @@
-"""Pretraining: it learns, it repeats to the bit, and it says in one line what is wrong with its input."""
+"""Test that pretraining learns, repeats to the bit, and reports bad input in one line."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_masked_accuracy_is_that_of_a_known_answer(trained: tuple[Path, list[flo
     model = AutoModelForMaskedLM.from_pretrained(trained[0])
     period = tokenizer.convert_tokens_to_ids(".")
     with torch.no_grad():
-        model.lm_head.bias[period] = 1e4  # always answers "."
+        model.lm_head.bias[period] = 1e4  # makes every answer "."
     lines = ["Asha alisoma.", "Ali okudu.", "She reads."] * 20
     score = masked_accuracy(model, tokenizer, lines, probability=0.5)
     assert 0 < score["accuracy"] <= score["most_frequent"] < 1
@@ -175,7 +175,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_words_that_keep_the_same_company_start_close() -> None:
     rng = np.random.default_rng(0)
     topic = rng.integers(2, size=(200, 1))
-    ids = topic * 10 + rng.integers(10, size=(200, 16))  # words 0 to 9 never meet words 10 to 19
+    ids = topic * 10 + rng.integers(10, size=(200, 16))  # words 0 to 9 never occur beside words 10 to 19
     vectors = cooccurrence_vectors([ids], window=5, vocab_size=21, width=8)
     unit = vectors[:20] / np.linalg.norm(vectors[:20], axis=1, keepdims=True)
     likeness = unit @ unit.T

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not used."""
+"""Test that a checkpoint that is not whole is never used."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_oldest_go_but_never_the_best_or_the_newest(
 
 
 def universal(run: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list[Path]:
-    """Stand in for DeepSpeed's converter, which needs real states; where it was told to write."""
+    """Replace DeepSpeed's converter, which needs real states, with a stand-in; return the list of folders it writes."""
     written: list[Path] = []
 
     class Done:
@@ -136,7 +136,7 @@ def universal(run: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list
 def test_the_universal_form_is_sealed_too_and_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = checkpoint(tmp_path, 5)
     written = universal(tmp_path, monkeypatch)
-    (folder / "global_step_universal").mkdir()  # half of one, from a conversion that was killed
+    (folder / "global_step_universal").mkdir()  # what a killed conversion leaves
     (folder / "global_step_universal" / "half.pt").write_bytes(b"")
     checkpoints.to_universal(folder)
     checkpoints.to_universal(folder)

@@ -1,4 +1,4 @@
-"""`run.json` says what a run was and what came of it, at any moment of the run."""
+"""Test that `run.json` says at any moment of a run what the run is and what it has produced."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_git_state_names_the_commit_and_whether_the_tree_is_clean(tmp_path: Path
     git("init", "-q")
     source = tmp_path / "__init__.py"
     source.write_text("a = 1\n")
-    assert git_state(tmp_path) is None  # somebody's repository, but this file is not in it
+    assert git_state(tmp_path) is None  # a repository that does not track this file
     git("add", ".")
     git("commit", "-qm", "first")
     assert git_state(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}

@@ -1,4 +1,4 @@
-"""The sample is made anew when the code that shapes it changes, and only then."""
+"""Test that the sample is made anew exactly when the code that shapes it changes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from bistil_ds.sample import cached
 from bistil_ds.sample.cached import SOURCES, code_hash
 
 PACKAGE = Path(bistil_ds.__file__).parent
-# Reached from `sample/mmt.py`, but shaping no weight and no sentence.
+# `sample/mmt.py` reaches these, but they shape no weight and no sentence.
 WITHOUT_INFLUENCE = {"console", "errors", "runs", "training/progress.py", "sample/cached.py"}
 
 
 def test_every_module_behind_the_model_and_the_corpora_counts() -> None:
     places = modules()
     packages = {name for name, path in places.items() if path.name == "__init__.py"}
-    graph = {name: targets - packages for name, targets in imports().items()}  # but not what stands beside it there
+    # packages are left out, or what stands beside an imported module would count
+    graph = {name: targets - packages for name, targets in imports().items()}
     behind = [places[name] for name in reached("bistil_ds.sample.mmt", graph)]
     paths = {str(path.relative_to(PACKAGE)) for path in behind}
     shaping = {path for path in paths if not {path, path.split("/")[0], path.split(".")[0]} & WITHOUT_INFLUENCE}

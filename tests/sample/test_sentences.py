@@ -1,4 +1,4 @@
-"""The embedded sample: well-formed, repeatable, and right in each of its languages."""
+"""Test that the embedded sample is well-formed, repeatable, and right in each of its languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The task files of the embedded sample: what the readers take, parallel, and apart from what they are trained on."""
+"""Test the sample's task files: readers accept them, they are parallel, hardly a test sentence is in training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SFTs add up and come apart again, and two models' difference is an SFT."""
+"""Test that SFTs can be added and subtracted, and that the difference of two models is an SFT."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_base_plus_language_plus_task_is_what_the_sum_gives(model: XLMRobertaFor
         torch.testing.assert_close(at_once[name], expected, rtol=0, atol=1e-6)
     union = set(one.sparse[NAME].indices_K.tolist()) | set(two.sparse[NAME].indices_K.tolist())
     assert (one + two).sparse[NAME].indices_K.tolist() == sorted(union)
-    assert len(union) < len(one.sparse[NAME].indices_K) + len(two.sparse[NAME].indices_K)  # some entries met
+    # the two SFTs share some entries
+    assert len(union) < len(one.sparse[NAME].indices_K) + len(two.sparse[NAME].indices_K)
 
 
 def test_a_sum_rounds_once_in_bf16(model: XLMRobertaForMaskedLM) -> None:
@@ -155,7 +156,7 @@ def test_the_difference_of_two_models_leads_from_one_to_the_other(model: XLMRobe
     assert len(sft.sparse[NAME].indices_K) == int(0.05 * after.get_parameter(NAME).numel())
     for name, expected in weights(after).items():
         torch.testing.assert_close(weights(before, sft)[name], expected, rtol=0, atol=1e-6)
-    assert "lm_head.decoder.weight" not in sft.sparse  # tied to the embeddings, which are there
+    assert "lm_head.decoder.weight" not in sft.sparse  # tied to the embeddings, which the SFT holds
 
 
 def test_a_difference_can_be_taken_at_given_entries_of_state_dicts() -> None:

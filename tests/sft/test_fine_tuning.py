@@ -1,4 +1,4 @@
-"""Sparse fine-tunings on models: what is put on comes off again to the exact bits."""
+"""Test sparse fine-tunings on models: reverting one restores the exact bits."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_head_is_replaced_where_the_model_has_it_and_ignored_elsewhere(
     assert torch.equal(tagger.classifier.weight, torch.ones(3, 8))
     sft.revert(tagger)
     assert same_bits(tagger, before)
-    sft.apply(model)  # no classifier: nothing to say
+    sft.apply(model)  # this model has no classifier, which is no error
 
 
 def test_an_sft_for_another_model_names_itself_the_parameter_and_both_shapes(model: BertForMaskedLM) -> None:
@@ -132,7 +132,7 @@ def test_several_sfts_come_off_in_any_order(
     for each in sfts:
         if each is not sfts[order[0]]:
             each.apply(rest)
-    assert same_bits(model, bits(rest))  # as if the first had never been there
+    assert same_bits(model, bits(rest))  # the same bits as without the first SFT
     for index in order[1:]:
         sfts[index].revert(model)
     assert same_bits(model, before)
@@ -223,7 +223,7 @@ def test_restriction_reaches_tied_decoders_and_biases(model: BertForMaskedLM) ->
     small = BertForMaskedLM(BertConfig(**{**CONFIG.to_dict(), "vocab_size": len(kept)})).eval()
     before = bits(small)
     few = sft.restrict(kept, base_vocab_size=40)
-    few.apply(small)  # refused if the two names of one parameter now differed
+    few.apply(small)  # raises if the two names of one parameter now had different values
     whole_bias = torch.zeros(40)
     whole_bias[bias.indices_K.long()] = bias.values_K
     assert torch.equal(small.get_parameter(names[3]), before[names[3]] + whole_bias[kept])
@@ -279,4 +279,4 @@ def test_a_published_sft_goes_on_and_off_a_real_model(tmp_path: Path, shared: Pa
     for name, difference in differences.items():
         assert torch.equal(mmt.get_parameter(name), before[name] + difference)
     with pytest.raises(RuntimeError):
-        fine_tuning.revert(mmt)  # another object was applied
+        fine_tuning.revert(mmt)  # it was the copy in `ours` that was applied

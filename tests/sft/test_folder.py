@@ -1,4 +1,4 @@
-"""Sparse fine-tunings on disk: what is read is what was written; what cannot be read is refused in one line."""
+"""Test sparse fine-tunings on disk: reading returns what was written; unreadable folders are refused in one line."""
 
 from __future__ import annotations
 

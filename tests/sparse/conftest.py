@@ -1,4 +1,4 @@
-"""Fixtures of sparse training: quiet models and the folder of a tiny base."""
+"""Fixtures of sparse training: silent model loading and the folder of a tiny base model."""
 
 from sparse_material import base, quiet
 

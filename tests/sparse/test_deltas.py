@@ -1,4 +1,4 @@
-"""Training K deltas beside frozen weights is dense training with a mask, to rounding."""
+"""Test that training K deltas beside frozen weights equals dense training with a mask, to rounding."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bistil_ds.sparse import attach, random_entries
 from bistil_ds.sparse.deltas import SparseDeltas
 from bistil_ds.sparse.maskable import maskable_parameters
 
-# a large epsilon: the gradient of a key's bias is 0 but for rounding, which Adam would blow up
+# The epsilon is large because a key bias has a gradient of 0 but for rounding, which Adam would amplify.
 ADAMW = {"lr": 1e-2, "eps": 1e-3, "weight_decay": 0.0}
 
 
 def dense_masked(
     model: PreTrainedModel, selection: dict[str, Tensor], steps: int, accumulate: int, clip: float, mlm: bool
 ) -> None:
-    """The same training in plain PyTorch: every gradient dense, those of unselected entries set to 0."""
+    """Train in plain PyTorch with dense gradients, those of unselected entries set to 0."""
     weights = maskable_parameters(model)
     for name, parameter in model.base_model.named_parameters(prefix=model.base_model_prefix):
         parameter.requires_grad_(name in weights)

@@ -1,4 +1,4 @@
-"""The L1 penalty is λ times the mean |θ − θ0| over maskable entries, whatever the accumulation."""
+"""Test that the L1 penalty is λ times the mean |θ − θ0| over maskable entries, whatever the accumulation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bistil_ds.sparse.maskable import maskable_count, maskable_parameters
 from bistil_ds.sparse.penalty import penalise
 
 LAMBDA = 300.0
-# plain gradient descent shows a gradient as it is
+# With plain gradient descent, the change of a weight shows its gradient.
 HOW: dict[str, Any] = {"optim": "sgd", "max_grad_norm": 0.0, "max_steps": 3, "lr_scheduler_type": "constant"}
 
 
 def expected(base: Path, accumulate: int, selection: dict[str, Tensor] | None) -> dict[str, Tensor]:
-    """Three steps in plain PyTorch with the penalty as a term of the loss."""
+    """Return the weights after three steps in plain PyTorch with the penalty as a term of the loss."""
     torch.manual_seed(0)
     model, start = material.load(base), material.load(base)
     maskable, starts = maskable_parameters(model), maskable_parameters(start)

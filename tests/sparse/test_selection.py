@@ -1,4 +1,4 @@
-"""What is chosen: exactly K, the whole base model but its layer norms, ties in one order."""
+"""Test the selection: exactly K entries, of the base model without its layer norms, with ties in a fixed order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_tied_embedding_counts_once(base: Path) -> None:
 
 
 def test_the_count_needs_a_configuration_only(base: Path) -> None:
-    pooler = 16 * 16 + 16  # a bare model has one, a token classifier has not
+    pooler = 16 * 16 + 16  # a bare model has a pooler, a token classifier has none
     found = sum(p.numel() for p in maskable_parameters(material.load(base)).values())
     assert maskable_count(AutoConfig.from_pretrained(base)) == found + pooler
     assert maskable_count(material.load(base)) == found

@@ -1,4 +1,4 @@
-"""Students that the user brings."""
+"""Test the checks of a student that the user brings."""
 
 from __future__ import annotations
 

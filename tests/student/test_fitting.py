@@ -1,4 +1,4 @@
-"""The closed-form fits and projections that narrower students are made with."""
+"""Test the closed-form fits and the projections from which narrower students are made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def generator():
 
 
 def states(generator, count=3, tokens=500, width=12):
-    """Slowly changing states with a large common mean and a dominant dimension, as layer-normed ones have."""
+    """Return states that change slowly, with a large common mean and a dominant dimension, like layer-normed ones."""
     state = torch.randn(tokens, width, generator=generator) * torch.linspace(0.2, 2, width) + 1.5
     state[:, 3] *= 10
     mix = 0.1 * torch.randn(width, width, generator=generator)

@@ -1,4 +1,4 @@
-"""Students made of a teacher's layers."""
+"""Test students made of a teacher's layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bistil_ds.student import build_student
 
 
 def cut_to(teacher, layers):
-    """The teacher with only the given layers run, in place."""
+    """Cut the teacher to the given layers, in place, and return it."""
     encoder = teacher.base_model.encoder
     encoder.layer = torch.nn.ModuleList(encoder.layer[i] for i in layers)
     return teacher
@@ -46,7 +46,8 @@ def test_a_student_has_no_dropout_and_otherwise_the_configuration_of_the_teacher
     ours, theirs = student.config.to_dict(), teacher.config.to_dict()
     changed = {name for name in theirs if ours[name] != theirs[name]}
     dropouts = {"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"}
-    assert changed - {"dtype"} == {"num_hidden_layers", *dropouts}  # a model made in memory has no dtype on record
+    # a model made in memory has no dtype in its configuration
+    assert changed - {"dtype"} == {"num_hidden_layers", *dropouts}
     assert all(ours[name] == 0 for name in dropouts)
     student.train()
     assert {module.p for module in student.modules() if isinstance(module, torch.nn.Dropout)} == {0.0}

@@ -1,4 +1,4 @@
-"""Narrower students: projections and the start from the projected teacher."""
+"""Test narrower students: their projections and their start from the projected teacher."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POST_NORM = ["bert", "roberta", "xlm-roberta"]
 
 
 def random_twin(student):
-    """A freshly initialised model of the same shape."""
+    """Return a freshly initialised model of the same shape."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return AutoModelForMaskedLM.from_config(student.config).eval()
@@ -54,7 +54,7 @@ def test_a_projected_start_is_nearer_to_the_teacher_than_a_random_one_at_every_s
 
 
 def test_without_narrowing_the_fit_gives_the_teacher_back():
-    """The whole width, all layers, and layer norms that weigh dimensions alike: exact but for the ridge's prior."""
+    """Fit at the whole width, with all layers and layer norms of weight 1: exact but for the ridge's prior."""
     teacher = tiny_teacher("bert", layers=2)
     for module in teacher.modules():
         if isinstance(module, torch.nn.LayerNorm):

@@ -1,11 +1,11 @@
-"""SHA-256 of what every command makes from a tiny teacher, to show that a change of the code changes no bit.
+"""Hash what every command makes from a tiny teacher, to show that a change of the code changes no bit.
 
     python tests/support/bits.py record DIR      run every command in DIR, write DIR/bits.json
     python tests/support/bits.py check DIR       run every command again elsewhere, compare with DIR/bits.json
     python tests/support/bits.py resume DIR      finish copies of the runs that `record` left unfinished in DIR, compare
 
-`record` needs an empty DIR, which must stay where it is: the runs in it know each other by their paths. Equal bits are
-promised on one machine with the same versions of the libraries only.
+`record` needs an empty DIR. DIR must stay where it is, since its runs refer to each other by path. Equal bits are
+promised only on one machine with the same versions of the libraries.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def record(folder: Path) -> None:
 
 
 def check(folder: Path) -> int:
-    """Run every command again, each from what `record` left of the ones before it."""
+    """Run every command again on what `record` left of the commands before it; return 1 when one differs, else 0."""
     with tempfile.TemporaryDirectory() as scratch:
         return compare(run_all(folder, Path(scratch)), read(folder))
 
 
 def resume(folder: Path) -> int:
-    """Finish copies of the unfinished runs; they must come to the bits of the runs that were not killed."""
+    """Finish copies of the unfinished runs; return 1 when one differs from its run that was not killed, else 0."""
     found, expected = {}, read(folder)
     with tempfile.TemporaryDirectory() as scratch:
         for ranks in RANKS:
@@ -67,20 +67,20 @@ def resume(folder: Path) -> int:
 
 
 def compare(found: dict[str, str], expected: dict[str, str]) -> int:
-    """Print a line for each product; 1 when one differs."""
+    """Print a line for each product; return 1 when one differs, else 0."""
     for name, value in expected.items():
         print(f"{'same     ' if found.get(name) == value else 'DIFFERENT'} {name} {value[:16]}")
     return int(found != expected)
 
 
 def read(folder: Path) -> dict[str, str]:
-    """What `record` wrote."""
+    """Return the hashes that `record` wrote."""
     found: dict[str, str] = json.loads((folder / "bits.json").read_text(encoding="utf-8"))
     return found
 
 
 def write_material(folder: Path) -> None:
-    """Two texts, a teacher of four layers, and sentences whose entities are known by their first syllable."""
+    """Write two texts, a teacher of four layers, and tagged sentences whose entities begin with a certain syllable."""
     (folder / "texts").mkdir(parents=True)
     tiny.write_texts(folder / "texts", 500)
     tiny.write_teacher(folder / "mmt")
@@ -92,7 +92,7 @@ def write_material(folder: Path) -> None:
 
 
 def phase_1(material: Path, ranks: int) -> list[object]:
-    """The flags of general.py."""
+    """Return the flags of general.py."""
     flags: list[object] = ["--teacher_model", material / "mmt", "--source_language", "aa", "--target_language", "bb"]
     flags += ["--source_file", material / "texts" / "aa.txt", "--target_file", material / "texts" / "bb.txt"]
     flags += ["--max_length", 32, "--per_device_train_batch_size", 4 // ranks, "--gradient_accumulation_steps", 2]
@@ -101,7 +101,7 @@ def phase_1(material: Path, ranks: int) -> list[object]:
 
 
 def tuning(material: Path) -> list[object]:
-    """The flags that teacher.py and task.py share."""
+    """Return the flags that teacher.py and task.py share."""
     flags: list[object] = ["--task", "ner", "--train_file", f"aa={material / 'train.txt'}"]
     flags += ["--dev_file", f"aa={material / 'dev.txt'}", "--max_length", 64, "--learning_rate", 1e-3]
     flags += ["--full_max_steps", 4, "--sparse_max_steps", 4, "--eval_strategy", "steps", "--eval_steps", 2]
@@ -109,14 +109,14 @@ def tuning(material: Path) -> list[object]:
 
 
 def phase_2(material: Path, ranks: int) -> list[object]:
-    """The flags of task.py, from the student of general.py on as many ranks."""
+    """Return the flags of task.py for the student of the general.py run on as many ranks."""
     flags: list[object] = ["--student", material / f"general-{ranks}", "--teacher_model", material / "mmt"]
     flags += ["--teacher_sft", material / "teacher", "--per_device_train_batch_size", 4 // ranks]
     return [*flags, *tuning(material), "--deepspeed", "zero2"]
 
 
 def run_all(material: Path, out: Path) -> dict[str, str]:
-    """Name of a run → hash of what it made."""
+    """Run every command in `out` and return the hash of each product by the name of its run."""
     runs: list[tuple[str, str, list[object], int]] = [
         ("pretrain", "pretrain", ["--input_folder", material / "texts", "--steps", 8, "--vocab_size", 150], 1),
         ("teacher", "teacher", ["--model", material / "mmt", "--per_device_train_batch_size", 4, *tuning(material)], 1),
@@ -137,7 +137,7 @@ def run_all(material: Path, out: Path) -> dict[str, str]:
 
 
 def run(script: str, out: Path, flags: list[object], ranks: int, cache: Path) -> None:
-    """One command, which must end well."""
+    """Run one command; raise SystemExit with the end of its error output if it fails."""
     words, environment = command(*flags, *output(script, out), ranks=ranks, cache=cache / "cache", script=script)
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -145,7 +145,7 @@ def run(script: str, out: Path, flags: list[object], ranks: int, cache: Path) ->
 
 
 def kill_at(out: Path, flags: list[object], checkpoint: str, ranks: int, script: str, cache: Path) -> None:
-    """Start a command and end it by force as soon as `checkpoint` is whole."""
+    """Start a command and kill it as soon as `checkpoint` has its seal."""
     words, environment = command(*flags, *output(script, out), ranks=ranks, cache=cache / "cache", script=script)
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(words, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
@@ -159,13 +159,13 @@ def kill_at(out: Path, flags: list[object], checkpoint: str, ranks: int, script:
 
 
 def output(script: str, out: Path) -> list[object]:
-    """`--output_dir`, and no log or bar where a command has them."""
+    """Return `--output_dir`, and the flags against logs and progress bars where a command has them."""
     quiet: list[object] = ["--report_to", "none", "--disable_tqdm", "true"]
     return ["--output_dir", out, *(quiet if script in ("general", "teacher", "task") else [])]
 
 
 def product(out: Path) -> str:
-    """The hash of a run's model or fine-tuning, or of its scores."""
+    """Return the hash of a run's model or SFT, else of its scores."""
     for name in (MODEL, SFT):
         if (out / name).is_file():
             return hashlib.sha256((out / name).read_bytes()).hexdigest()
@@ -175,7 +175,7 @@ def product(out: Path) -> str:
 
 
 def sample_hash(out: Path) -> str:
-    """Of the embedded sample's sentences, in its three languages."""
+    """Return the hash of the embedded sample's sentences in its three languages."""
     from bistil_ds.sample import write_text
 
     paths = write_text(out / "sample", 300, 5)

@@ -1,4 +1,4 @@
-"""Named kinds of damage to a file of task data: each function gives one damaged copy, chosen by `rng`."""
+"""Damage a file of task data in named ways: each function returns one damaged copy, chosen by `rng`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ODD = ["\0", "\r", "\n", "\t", " ", "\ufeff", "\x0b", "\x1c", "\x85", "\u2028", 
 
 
 def damage_bytes(rng: Random, text: str) -> bytes:
-    """Some bytes are lost, changed or added, or the end is cut off."""
+    """Lose, change or add some bytes, and sometimes cut off the end."""
     content = bytearray(text.encode())
     for _ in range(rng.choice([1, 1, 1, 2, 8])):
         at = rng.randrange(len(content) + 1)
@@ -48,7 +48,7 @@ def damage_bytes(rng: Random, text: str) -> bytes:
 
 
 def damage_structure(rng: Random, text: str) -> bytes:
-    """Lines are lost, doubled, swapped, joined or put in; empty lines above all."""
+    """Lose, double, swap, join or insert lines, empty ones above all."""
     lines = text.split("\n")
     for _ in range(rng.choice([1, 1, 2, 4])):
         at, other = rng.randrange(len(lines)), rng.randrange(len(lines))
@@ -75,7 +75,7 @@ def damage_structure(rng: Random, text: str) -> bytes:
 
 
 def damage_encoding(rng: Random, text: str) -> bytes:
-    """Another encoding, other line ends, byte order marks, bytes that are no UTF-8, or characters like line ends."""
+    """Use another encoding or other line ends, or insert byte order marks, invalid UTF-8 or line-end lookalikes."""
     name = rng.choice(["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1", "cp1252", "utf-7"])
     at = rng.randrange(len(text) + 1)
     parts = text[:at].encode(), text[at:].encode()
@@ -97,7 +97,7 @@ def damage_encoding(rng: Random, text: str) -> bytes:
 
 
 def damage_size(rng: Random, text: str) -> bytes:
-    """Nothing at all, or far too much: of the file, a line, a value or of nesting."""
+    """Return nothing, a text cut short, or far too much of the file, a line, a value or nesting."""
     at = rng.randrange(len(text) + 1)
     lines = text.split("\n")
     match rng.randrange(7):
@@ -120,7 +120,7 @@ def damage_size(rng: Random, text: str) -> bytes:
 
 
 def damage_gzip(rng: Random, content: bytes) -> bytes:
-    """A gzip file, whole, cut or changed."""
+    """Return a gzip file that is whole, cut or changed."""
     packed = bytearray(gzip.compress(content, mtime=0))
     if rng.random() < 0.7:
         at = rng.randrange(len(packed))
@@ -129,7 +129,7 @@ def damage_gzip(rng: Random, content: bytes) -> bytes:
 
 
 def damage_cells(rng: Random, text: str, edit: Callable[[Random, list[str]], None]) -> bytes:
-    """Lines with tabs or single spaces: `edit` changes the list of cells of one to three lines."""
+    """Apply `edit` to the cells of one to three lines, which tabs or single spaces separate."""
     lines = text.split("\n")
     separator = "\t" if "\t" in text else " "
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
@@ -141,7 +141,7 @@ def damage_cells(rng: Random, text: str, edit: Callable[[Random, list[str]], Non
 
 
 def edit_columns(rng: Random, cells: list[str]) -> None:
-    """A cell is lost, doubled, emptied, swapped or joined with the next."""
+    """Lose, double, replace, swap, join or append a cell."""
     at, other = rng.randrange(len(cells)), rng.randrange(len(cells))
     match rng.randrange(6):
         case 0:
@@ -159,24 +159,25 @@ def edit_columns(rng: Random, cells: list[str]) -> None:
 
 
 def edit_numbers(rng: Random, cells: list[str]) -> None:
-    """The first cell, or one that begins with a digit, becomes another number or something like it."""
+    """Replace the first cell, or one that begins with a digit, by another number or something like it."""
     numeric = [index for index, cell in enumerate(cells) if cell[:1].isdigit()]
     cells[rng.choice([0, *numeric, *numeric])] = rng.choice(NUMBERS)
 
 
 def edit_tags(rng: Random, cells: list[str]) -> None:
-    """A cell that could be a tag becomes another tag."""
+    """Replace a cell that could be a tag by another tag."""
     cells[rng.choice([-1, *[at for at in (3, 7) if at < len(cells)]])] = rng.choice(TAGS)
 
 
 def damage_json(rng: Random, value: Any, values: list[Any]) -> Any:
-    """Somewhere in the value a key or item is lost, doubled or renamed, or gets one of `values`."""
+    """Lose, double or rename a key or item somewhere in the value, or replace it by one of `values`."""
     holders = list(_holders(value))
     for _ in range(rng.choice([1, 1, 2])):
         holder = rng.choice(holders)
         key = rng.choice(list(holder) if isinstance(holder, dict) else [*range(len(holder)), 0])
         if isinstance(holder, list) and not holder:
-            holder.append(copy.deepcopy(rng.choice(values)))  # else a list of `values` could come to hold itself
+            # without the copy, a list of `values` could come to contain itself
+            holder.append(copy.deepcopy(rng.choice(values)))
         elif (what := rng.randrange(4)) == 0:
             del holder[key]
         elif what == 1 and isinstance(holder, list):
@@ -190,7 +191,7 @@ def damage_json(rng: Random, value: Any, values: list[Any]) -> Any:
 
 
 def _holders(value: Any) -> Any:
-    """Every object and list in the value, itself included, that has or may take items."""
+    """Yield every object and list in the value, itself included, except empty objects."""
     if isinstance(value, dict | list):
         if value or isinstance(value, list):
             yield value
@@ -206,7 +207,7 @@ JSON_VALUES: dict[str, list[Any]] = {
 
 
 def dumped(rng: Random, value: Any) -> str:
-    """The value as JSON text, written in one of several ways, now and then with a key doubled."""
+    """Return the value as JSON text, written in one of several ways, now and then with a key doubled."""
     text = json.dumps(value, ensure_ascii=rng.random() < 0.5 or "\\ud83d" in json.dumps(value))
     if rng.random() < 0.05:
         text = text.replace('", "', '", "label": 3, "', 1).replace("{", '{"id": "q1", ', 1)

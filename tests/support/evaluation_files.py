@@ -1,4 +1,4 @@
-"""Two tiny models for the task of `tiny_task`, one of them a base and its fine-tuning, and test files."""
+"""Write two tiny models for the task of `tiny_task` and their test files; one model is a base with its SFT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = ("news", "sport")
 
 @dataclass(frozen=True)
 class Files:
-    """`base` has no head, `sft` makes it a task model, `finished` is one by itself; a test file for each language."""
+    """A `base` without head, the `sft` that makes it a task model, a `finished` model, and test files by language."""
 
     base: Path
     sft: Path
@@ -36,7 +36,7 @@ def write_task_file(path: Path, language: str, lines: int, seed: int) -> Path:
 
 
 def write_sft(folder: Path, base: Path, **metadata: object) -> Path:
-    """A fine-tuning of `base`: 200 changed weights, and the trained head unless `headless`."""
+    """Write an SFT of `base`: 200 changed weights, and a random head unless `headless`; return `folder`."""
     model = Topics().load_model(base, LABELS)
     name, weight = next((n, p) for n, p in model.named_parameters() if n.endswith("layer.0.output.dense.weight"))
     torch.manual_seed(1)

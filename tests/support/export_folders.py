@@ -1,4 +1,4 @@
-"""A made-up student and made-up task fine-tunings, as phase 1 and phase 2 leave them."""
+"""Write a made-up student and made-up SFTs of tasks, as phases 1 and 2 leave them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELS = {
 
 
 def write_student(folder: Path, teacher: str = "some/mmt") -> Path:
-    """A tiny student with tokenizer, alignment, kept ids and `run.json`."""
+    """Write a tiny student with tokenizer, alignment, kept ids and `run.json`; return `folder`."""
     tiny.write_teacher(folder, layers=2, width=16)
     size = len(AutoTokenizer.from_pretrained(folder))
     write_alignment(folder, teacher=teacher, languages=["en", "ha"], layer_map=[1, 3])
@@ -38,7 +38,7 @@ def write_student(folder: Path, teacher: str = "some/mmt") -> Path:
 
 
 def write_task_sft(folder: Path, student: Path, task: str, seed: int = 0, **metadata: Any) -> Path:
-    """A random fine-tuning of the student on a task, with a head and `run.json`."""
+    """Write a random SFT of the student on a task, with a head and `run.json`; return `folder`."""
     model = find_task(task).load_model(student, LABELS[task])
     known = {
         "base_model": str(student),
@@ -51,7 +51,7 @@ def write_task_sft(folder: Path, student: Path, task: str, seed: int = 0, **meta
     }
     sft = random_sft(model, seed, **{**known, **metadata})
     if task == "mlm":
-        sft.dense.clear()  # a language SFT leaves the language model's head alone
+        sft.dense.clear()  # a language SFT does not change the language model's head
     sft.save(folder)
     RunRecord(folder, arguments={"task": task, "density": 0.1}, data={"en=/data/en/train.txt": "cd" * 32}).finish()
     return folder

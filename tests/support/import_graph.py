@@ -1,4 +1,4 @@
-"""Which module of ours imports which, read from the sources: imports inside functions count, too."""
+"""Read from the sources which of our modules imports which, including imports inside functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGES = {"bistil_ds": ROOT / "bistil_ds", "bistil_kernels": ROOT / "kernels" 
 
 
 def modules() -> dict[str, Path]:
-    """Dotted name → file, packages by their own name."""
+    """Return the file of each module by its dotted name; a package has its own name."""
     found = {}
     for package, folder in PACKAGES.items():
         for path in sorted(folder.rglob("*.py")):
@@ -21,7 +21,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports() -> dict[str, set[str]]:
-    """Module → modules of ours that it imports; `from package import name` is of `package.name` where that is one."""
+    """Return each module's imports of ours; `from package import name` counts for both where `name` is a module."""
     known = modules()
     return {name: set(_imported(path, known)) - {name} for name, path in known.items()}
 
@@ -38,7 +38,7 @@ def _imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
 
 
 def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
-    """Every module that importing `start` may lead to, `start` included."""
+    """Return every module that an import of `start` may lead to, including `start`."""
     seen, left = {start}, [start]
     while left:
         new = graph[left.pop()] - seen
@@ -48,7 +48,7 @@ def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules each of which reaches every other; a package does not count as importing its own parts."""
+    """Return the groups of modules that reach each other; a package does not count as importing its own modules."""
     plain = {name: {t for t in targets if not name.startswith(f"{t}.")} for name, targets in graph.items()}
     reach = {name: reached(name, plain) for name in plain}
     groups = {frozenset(t for t in reach[name] if name in reach[t]) for name in plain}

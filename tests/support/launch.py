@@ -1,4 +1,4 @@
-"""Run phase 1 as a user does, on one rank or several, and read what it left."""
+"""Run phase 1 as a user does, on one rank or several, and read what it leaves."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 
 def general(*flags: object, ranks: int = 1, cache: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """`launch_scripts/general.py` with `flags`, by plain python or for `ranks` > 1 by the deepspeed launcher."""
+    """Run `launch_scripts/general.py` with `flags`, by plain python or, for `ranks` > 1, by the deepspeed launcher."""
     return run_script("general", *flags, ranks=ranks, cache=cache, timeout=timeout)
 
 
 def run_script(
     script: str, *flags: object, ranks: int = 1, cache: Path, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """A launch script with `flags`, by plain python or for `ranks` > 1 by the deepspeed launcher."""
+    """Run a launch script with `flags`, by plain python or, for `ranks` > 1, by the deepspeed launcher."""
     words, environment = command(*flags, ranks=ranks, cache=cache, script=script)
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
 
 
 def command(*flags: object, ranks: int = 1, cache: Path, script: str = "general") -> tuple[list[str], dict[str, str]]:
-    """The words and the environment a script runs with."""
+    """Return the words and the environment with which a script is run."""
     given = [str(REPOSITORY / "launch_scripts" / f"{script}.py"), *map(str, flags)]
     words = [sys.executable, *given]
     if ranks > 1:
@@ -43,12 +43,12 @@ def command(*flags: object, ranks: int = 1, cache: Path, script: str = "general"
 
 
 def history(folder: Path, key: str) -> list[float]:
-    """Every logged value of `key`, in step order, from the run's last checkpoint."""
+    """Return every logged value of `key`, in step order, from the run's last checkpoint."""
     newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     state: dict[str, Any] = json.loads((newest / "trainer_state.json").read_text())
     return [row[key] for row in state["log_history"] if key in row]
 
 
 def python_path() -> str:
-    """`PYTHONPATH` for a program of `PROGRAMS`, which imports the helpers beside this file."""
+    """Return `PYTHONPATH` for a program of `PROGRAMS`, which imports the helpers beside this file."""
     return os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))

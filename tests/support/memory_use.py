@@ -1,4 +1,4 @@
-"""Memory of a known size, for a process that measures itself."""
+"""Use memory of a known size in a process that measures itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def allocate(mib: int, while_building: int = 0, kept: int = 0) -> Callable[[], object]:
-    """Take `while_building` MiB for a moment and `kept` MiB for good; return a step that takes `mib` more."""
+    """Take `while_building` MiB for a moment and `kept` MiB for good; return a step that takes `mib` MiB more."""
     torch.ones(while_building << 18)
     keep = torch.ones(kept << 18)
     return lambda: (torch.ones(mib << 18), keep)

@@ -30,7 +30,7 @@ UNKNOWN = "no library named"
 
 
 def bounded() -> dict[str, Requirement]:
-    """The dependencies with an upper bound that this platform needs, by name as imported."""
+    """Return the dependencies with an upper bound that this platform needs, by their import names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = [Requirement(line) for line in project["dependencies"]]
     found = [one for one in found if one.marker is None or one.marker.evaluate()]
@@ -38,22 +38,22 @@ def bounded() -> dict[str, Requirement]:
 
 
 def upper_bound(requirement: Requirement) -> str | None:
-    """The version that a requirement stays below; None where any newer one will do."""
+    """Return the version below which a requirement stays; None if it has no upper bound."""
     return next((one.version for one in requirement.specifier if one.operator == "<"), None)
 
 
 def pins() -> dict[str, str]:
-    """The version of each library in constraints.txt, by name as imported."""
+    """Return the version of each library in constraints.txt, by its import name."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pairs = (line.split("==") for line in lines if "==" in line)
     return {name.strip().replace("-", "_"): pinned.strip() for name, pinned in pairs}
 
 
 def install(names: list[str], with_torch: bool) -> None:
-    """Upgrade `names` (all bounded libraries without any) to their newest releases that go together.
+    """Upgrade `names`, by default all bounded libraries except torch, to the newest releases that go together.
 
-    pip looks at the requirements of what it is asked to install only, so that our own bounds do not hold it back. It
-    complains that they are broken; that is the purpose.
+    pip looks only at the requirements of the libraries that it is asked to install, so our own bounds do not hold
+    it back. Its complaint that they are broken is expected.
     """
     chosen = names or [name for name in bounded() if name != "torch"]
     if unknown := set(chosen) - set(bounded()):
@@ -64,7 +64,7 @@ def install(names: list[str], with_torch: bool) -> None:
 
 
 def failures(suite: Path) -> dict[str, list[str]]:
-    """Library → the failed tests whose traceback ends in it."""
+    """Return the failed tests of each library in which their traceback ends."""
     found: dict[str, list[str]] = defaultdict(list)
     for case in ElementTree.parse(suite).iter("testcase"):
         for broken in [*case.iter("failure"), *case.iter("error")]:
@@ -75,7 +75,7 @@ def failures(suite: Path) -> dict[str, list[str]]:
 
 
 def culprit(traceback: str, message: str) -> str:
-    """The bounded library whose file is the last that a traceback names, else one that the message names."""
+    """Return the bounded library whose file a traceback names last, else one that the message names, else `UNKNOWN`."""
     libraries = set(bounded())
     files = [name for name in re.findall(r"site-packages/(\w+)", traceback) if name in libraries]
     named = [name for name in re.findall(r"\w+", message) if name in libraries]
@@ -83,7 +83,7 @@ def culprit(traceback: str, message: str) -> str:
 
 
 def report(suite: Path) -> int:
-    """Print what broke and what each bound could become; 1 where a test failed, 2 where none ran."""
+    """Print what failed and what each bound could become; return 1 if a test failed, 2 if there is no report."""
     if not suite.is_file():
         print(f"error: {suite} is not there: the suite did not come to its end", file=sys.stderr)
         return 2
@@ -99,7 +99,7 @@ def report(suite: Path) -> int:
 
 
 def advice(name: str, requirement: Requirement, broken: dict[str, list[str]]) -> str:
-    """What to do about the upper bound of one library."""
+    """Return what to do about the upper bound of one library."""
     here = Version(version(name))
     if here in requirement.specifier:
         return "stays"

@@ -1,4 +1,4 @@
-"""Tokenizers of the other kinds than XLM-R's (`tiny.unigram_tokenizer`), learned from the same text."""
+"""Tokenizers of other kinds than XLM-R's (`tiny.unigram_tokenizer`), trained on the same text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LINES = [line for language in SYLLABLES for line in text_lines(language, 300)]
 
 
 def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
-    """BERT-shaped: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4, pieces; the second sentence has type 1."""
+    """Return a BERT-shaped one: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4, pieces; second sentences have type 1."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
@@ -26,7 +26,7 @@ def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def byte_level_tokenizer() -> PreTrainedTokenizerFast:
-    """RoBERTa-shaped: <s> 0, <pad> 1, </s> 2, <unk> 3, <mask> 4; a space before a word is part of its first piece."""
+    """Return a RoBERTa-shaped one: <s> 0, <pad> 1, </s> 2, <unk> 3, <mask> 4; first pieces include the space."""
     specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

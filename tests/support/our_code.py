@@ -1,6 +1,6 @@
-"""Our own code, searched: its subclasses of other libraries' classes, and the private names it takes from others.
+"""Search our own code for its subclasses of other libraries' classes and for the private names it takes from others.
 
-Nothing here knows the path of a module: all modules of the two packages are walked.
+Nothing here knows the path of a module: the search walks all modules of the two packages.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Any, NamedTuple
 
 OURS = ("bistil_ds", "bistil_kernels")
 
-# What Python itself calls or defines.
+# Names that Python itself calls or defines.
 PYTHONS = {
     *(name for kind in (object, type, dict, list, property, ModuleType) for name in dir(kind)),
     *("__call__", "__enter__", "__exit__", "__get__", "__iter__", "__len__", "__missing__", "__mro__", "__next__"),
     *("__dataclass_fields__", "__file__", "__future__", "__main__", "__name__", "__path__", "__post_init__"),
     "__version__",
-    *("_asdict", "_fields", "_make", "_replace"),  # of named tuples: public, in spite of their underscore
+    *("_asdict", "_fields", "_make", "_replace"),  # public methods of named tuples, in spite of their underscore
 }
 
 BY_STRING = ("getattr", "hasattr", "setattr", "delattr")
 
 
 class Read(NamedTuple):
-    """A private name, and where our code reads or sets it."""
+    """A private name and the place where our code reads or sets it."""
 
     name: str
     place: str
@@ -38,7 +38,7 @@ class Read(NamedTuple):
 
 @cache
 def our_modules() -> list[ModuleType]:
-    """Every module of ours, imported."""
+    """Import and return every module of ours."""
     found = [import_module(name) for name in OURS]
     for package in list(found):
         names = [each.name for each in walk_packages(package.__path__, f"{package.__name__}.")]
@@ -48,7 +48,7 @@ def our_modules() -> list[ModuleType]:
 
 @cache
 def our_trees() -> dict[str, ast.Module]:
-    """Module name → its syntax tree."""
+    """Return the syntax tree of each module by the module's name."""
     return {module.__name__: ast.parse(inspect.getsource(module)) for module in our_modules()}
 
 
@@ -62,14 +62,14 @@ def is_ours(kind: type) -> bool:
 
 
 def upstream_of(kind: type) -> type | None:
-    """The first class of another library among the ancestors of `kind`; containers and typing do not count."""
+    """Return the first class of another library among the ancestors of `kind`; containers and typing do not count."""
     plain = {"builtins", "typing", "abc", "enum", "collections", "dataclasses"}
     others = (each for each in kind.__mro__ if not is_ours(each))
     return next((each for each in others if each.__module__.partition(".")[0] not in plain), None)
 
 
 def overriding() -> Iterator[tuple[type, type, str]]:
-    """(class of ours, upstream class, method) for every method that a subclass of ours defines."""
+    """Yield (class of ours, upstream class, method) for every method that a subclass of ours defines."""
     for kind in our_classes():
         upstream = upstream_of(kind)
         for name, value in vars(kind).items() if upstream else ():
@@ -84,7 +84,7 @@ def label(upstream: type) -> str:
 
 
 def parameters(method: Any) -> str:
-    """The signature in one line, without annotations."""
+    """Return the signature in one line, without annotations."""
     found = []
     for one in inspect.signature(method).parameters.values():
         star = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
@@ -100,13 +100,13 @@ def is_private(name: str) -> bool:
 
 @cache
 def private_reads() -> list[Read]:
-    """Every private name that our code takes from what is not its own, and its `ds_` names."""
+    """Return every private name, and every `ds_` name, that our code takes from what is not its own."""
     own = own_names()
     return [read for module, tree in our_trees().items() for read in reads_in(tree, module, own)]
 
 
 def own_names() -> dict[str, set[str]]:
-    """Class → the names that it or a class of ours above it defines or sets on `self`."""
+    """Return, by class, the names that it or a class of ours above it defines or sets on `self`."""
     bases: dict[str, set[str]] = {}
     names: dict[str, set[str]] = {}
     classes = [node for tree in our_trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
@@ -134,7 +134,7 @@ def is_self(node: ast.expr) -> bool:
 
 def reads_in(tree: ast.Module, module: str, own: dict[str, set[str]]) -> Iterator[Read]:
     inside: dict[ast.AST, str] = {}
-    for node in ast.walk(tree):  # outer classes come first, so that an inner one has the last word
+    for node in ast.walk(tree):  # outer classes come first, so that an inner class overwrites its outer one
         if isinstance(node, ast.ClassDef):
             inside.update(dict.fromkeys(ast.walk(node), node.name))
     for node in ast.walk(tree):
@@ -145,7 +145,7 @@ def reads_in(tree: ast.Module, module: str, own: dict[str, set[str]]) -> Iterato
 
 
 def names_taken(node: ast.AST) -> list[str]:
-    """The private names that one node takes: by a dot, by `getattr` and its kin, by an import, by a dotted string."""
+    """Return the private names a node takes by a dot, by `getattr` and its kin, by an import or by a dotted string."""
     match node:
         case ast.Attribute(attr=name):
             return [name] if is_private(name) else []
@@ -162,12 +162,12 @@ def names_taken(node: ast.AST) -> list[str]:
 
 
 def strings() -> set[str]:
-    """Every string in our code."""
+    """Return every string in our code."""
     nodes = (node for tree in our_trees().values() for node in ast.walk(tree))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def public_names() -> set[str]:
-    """Every attribute that our code reads or sets, and every string."""
+    """Return every attribute that our code reads or sets, and every string."""
     nodes = (node for tree in our_trees().values() for node in ast.walk(tree))
     return {node.attr for node in nodes if isinstance(node, ast.Attribute)} | strings()

@@ -1,4 +1,4 @@
-"""Made-up sparse fine-tunings, and a model they fit."""
+"""Made-up sparse fine-tunings, and a model that they fit."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def small_model() -> BertForMaskedLM:
 
 
 def random_diff(shape: tuple[int, ...], entries: int, seed: int = 0) -> SparseDiff:
-    """`entries` of a parameter, moved by normal noise of deviation 0.1."""
+    """Return a difference at `entries` random entries of a parameter, from a normal distribution of deviation 0.1."""
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(int(np.prod(shape)), generator=generator)[:entries].sort().values
     return SparseDiff(shape, chosen, 0.1 * torch.randn(entries, generator=generator))
 
 
 def random_sft(model: PreTrainedModel, seed: int = 0, *, share: float = 0.1, **metadata: Any) -> SparseFineTuning:
-    """`share` of each matrix of the base model moved, and the head, if it has one, drawn anew."""
+    """Return an SFT that moves `share` of each matrix of the base model and draws the head, if there is one, anew."""
     prefix, generator = f"{model.base_model_prefix}.", torch.Generator().manual_seed(seed)
     sparse, dense = {}, {}
     for name, parameter in saved_parameters(model).items():
@@ -48,13 +48,13 @@ def random_sft(model: PreTrainedModel, seed: int = 0, *, share: float = 0.1, **m
 
 
 def small_sft() -> SparseFineTuning:
-    """For `small_model`, with a head that it does not have."""
+    """Return an SFT for `small_model`, with a head that this model does not have."""
     sparse = {EMBEDDINGS: random_diff((40, 8), 30), DENSE: random_diff((12, 8), 20, seed=1)}
     return SparseFineTuning("toy", sparse, {"classifier.weight": torch.ones(3, 8)}, {"languages": ["tr"]})
 
 
 def write_published(folder: Path, dense_diffs: dict[str, torch.Tensor], heads: dict[str, torch.Tensor]) -> None:
-    """Encode as the published code does: column-major flat indices, delta-coded, the first a numpy int64."""
+    """Write an SFT in the published code's encoding: column-major flat indices as steps, the first a numpy int64."""
     diffs = {}
     for name, difference in dense_diffs.items():
         column_major = difference.permute(*reversed(range(difference.dim()))).reshape(-1)

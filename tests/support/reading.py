@@ -1,4 +1,4 @@
-"""Helpers for the tests of the readers: write a file, read it, or say how it was refused."""
+"""Helpers of the readers' tests: write a file, read it, or return the message that refuses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLAG = "--test_file"
 
 
 def write(path: Path, content: str | bytes | dict[str, Any]) -> Path:
-    """The path, holding the content; a dict is written as JSON."""
+    """Write the content, a dict as JSON, and return the path."""
     if isinstance(content, dict):
         content = json.dumps(content, ensure_ascii=False)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -25,12 +25,12 @@ def write(path: Path, content: str | bytes | dict[str, Any]) -> Path:
 
 
 def read_all(reader: Reader, path: Path | str, **options: Any) -> list[Any]:
-    """Every example."""
+    """Return every example."""
     return list(reader(str(path), ReadOptions(FLAG, **options)))
 
 
 def refusal(reader: Reader, path: Path | str, **options: Any) -> str:
-    """What the reader says when it refuses the file; one line that begins with the flag and names the file."""
+    """Check that the reader refuses the file in one line that names flag and file; return that line."""
     with pytest.raises(InputError) as caught:
         read_all(reader, path, **options)
     message = str(caught.value)

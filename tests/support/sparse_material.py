@@ -1,4 +1,4 @@
-"""A tiny model, a made-up task and a Trainer for it: what the tests of sparse training run on."""
+"""A tiny model, a made-up task and a Trainer for it, on which the tests of sparse training run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VOCABULARY, LENGTH, LABELS = 120, 12, 5
 
 
 class Tags(Dataset):
-    """Random tokens, each labelled with a function of itself (or, for `mlm`, with itself); some end in padding."""
+    """Random tokens, each labelled with a function of itself (for `mlm`, with itself); some rows end in padding."""
 
     def __init__(self, rows: int, seed: int = 0, mlm: bool = False, padding: bool = True) -> None:
         draw = torch.Generator().manual_seed(seed)
@@ -47,13 +47,13 @@ class Tags(Dataset):
 
 
 def write_base(folder: Path) -> Path:
-    """The folder of the base model, a masked language model of one layer with tied embeddings."""
+    """Write the base model, a masked language model of one layer with tied embeddings, and return its folder."""
     tiny.xlmr(VOCABULARY, layers=1, width=16).save_pretrained(folder)
     return folder
 
 
 def load(folder: Path, mlm: bool = False) -> PreTrainedModel:
-    """With a new token-classification head, or as the masked language model, its head frozen."""
+    """Load the base with a new token-classification head, or (`mlm`) as masked language model with a frozen head."""
     if not mlm:
         return XLMRobertaForTokenClassification.from_pretrained(folder, num_labels=LABELS, dtype="float32")
     model = XLMRobertaForMaskedLM.from_pretrained(folder, dtype="float32")
@@ -64,7 +64,7 @@ def load(folder: Path, mlm: bool = False) -> PreTrainedModel:
 
 
 class TagTrainer(SealedTrainer):
-    """The plain loss of the model, on rows in their order; `probe` sees the trainer at the end of its training."""
+    """A Trainer with the model's own loss; it calls `probe`, if given, with itself at the end of its training."""
 
     probe: Any = None
 
@@ -85,7 +85,7 @@ class TagTrainer(SealedTrainer):
 
 
 def arguments(folder: Path, **changes: Any) -> TrainingArguments:
-    """Short, silent, on the CPU."""
+    """Return arguments for a short, silent training on the CPU."""
     given: dict[str, Any] = {
         "output_dir": str(folder),
         "per_device_train_batch_size": 4,
@@ -102,7 +102,7 @@ def arguments(folder: Path, **changes: Any) -> TrainingArguments:
 
 
 def factory(mlm: bool = False, rows: int = 64, probe: Any = None, padding: bool = True) -> Any:
-    """A `make_trainer` for `LotteryTicketTrainer`."""
+    """Return a `make_trainer` for `LotteryTicketTrainer`."""
 
     def make(model: PreTrainedModel, args: TrainingArguments, stage: Stage) -> TagTrainer:
         trainer = TagTrainer(model, args, train_dataset=Tags(rows, 0, mlm, padding), eval_dataset=Tags(16, 1, mlm))
@@ -114,13 +114,13 @@ def factory(mlm: bool = False, rows: int = 64, probe: Any = None, padding: bool 
 
 
 def sparse(**changes: Any) -> SparseArguments:
-    """8 %, four steps in each stage."""
+    """Return arguments of sparse training with four steps in each stage."""
     return SparseArguments(**{"full_max_steps": 4, "sparse_max_steps": 4, **changes})
 
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Every load would report the head that is new."""
+    """Silence transformers, which would report the new head at every load."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     yield
@@ -129,5 +129,5 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny base model."""
+    """Return the folder of the tiny base model."""
     return write_base(tmp_path_factory.mktemp("base") / "model")

@@ -1,4 +1,4 @@
-"""Tiny teachers of each supported kind, and the measures the student tests compare with."""
+"""Tiny teachers of each supported kind, and the distances that the tests of students compare."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS: dict[str, type[PretrainedConfig]] = {
 
 
 def tiny_teacher(kind: str, layers: int = 6, **changes: object) -> PreTrainedModel:
-    """A random teacher, 32 wide with 4 heads, its weights large enough that every sub-layer matters."""
+    """Return a random teacher, 32 wide with 4 heads, with weights so large that every sub-layer matters."""
     sizes = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -41,13 +41,13 @@ def tiny_teacher(kind: str, layers: int = 6, **changes: object) -> PreTrainedMod
         torch.manual_seed(0)
         model = AutoModelForMaskedLM.from_config(config)
         for name, parameter in model.named_parameters():
-            if parameter.dim() == 1:  # biases and layer norms that are not 0 and 1
+            if parameter.dim() == 1:  # biases and layer norms, which would else be 0 and 1
                 torch.nn.init.normal_(parameter, mean=1.0 if name.lower().endswith("norm.weight") else 0.0, std=0.2)
     return model.eval()
 
 
 def tiny_batches(seed: int, batches: int = 24) -> Iterator[dict[str, Tensor]]:
-    """Random ids of different lengths, padded on the right."""
+    """Yield batches [4, 12] of random ids with different lengths, padded on the right."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(batches):
         lengths_B = torch.randint(4, 13, (4,), generator=generator)
@@ -64,7 +64,7 @@ def distances(
     projections: Sequence[Tensor],
     batches: Iterator[dict[str, Tensor]],
 ) -> tuple[list[float], list[float]]:
-    """Mean squared error of each aligned state and of each attention map, over real tokens."""
+    """Return the mean squared error of each aligned state and of each attention map, over real tokens."""
     student.set_attn_implementation("eager")
     teacher.set_attn_implementation("eager")
     hidden, maps, count = [0.0] * (len(layer_map) + 1), [0.0] * len(layer_map), 0

@@ -37,12 +37,12 @@ Values = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Format:
-    """How files of one reader are made, written and counted.
+    """A format of task data: how its files are made, written and read a second time.
 
     Attributes:
-        make: a random right file.
-        write: the canonical file of what the reader gave, each example as the tuple of its values.
-        simple: the examples' values, by a reader that checks nothing; called on text the real one accepted.
+        make: returns a random right file.
+        write: returns the canonical file of examples, each a tuple of its values.
+        simple: returns the examples' values without any check; gets only text that the real reader accepted.
     """
 
     name: str
@@ -58,7 +58,7 @@ def _words(rng: Random, most: int = 7) -> list[str]:
 
 
 def _blocks(text: str, border: str = "") -> list[list[str]]:
-    """Lines between borders (empty lines; lines that match `border`)."""
+    """Return the lines between borders, by block; a border is an empty line or one that matches `border`."""
     lines = ["" if border and re.match(border, line) else line for line in text.split("\n")]
     return [block.split("\n") for block in re.split(r"\n\n+", "\n".join(lines).strip("\n")) if block]
 
@@ -90,7 +90,7 @@ def write_trees(trees: Sequence[Values]) -> str:
 
 def simple_trees(text: str) -> list[Values]:
     found = []
-    for block in _blocks(text):  # what has a HEAD is a word, whatever its number says
+    for block in _blocks(text):  # every line with a HEAD is a word, whatever its number is
         cells = [line.split("\t") for line in block if line[0] != "#" and line.split("\t")[6] != "_"]
         words, upos = tuple(c[1] for c in cells), tuple(c[3] for c in cells)
         found.append((words, upos, tuple(int(c[6]) for c in cells), tuple(c[7].split(":")[0] for c in cells)))
@@ -129,7 +129,7 @@ def simple_iob2(text: str) -> list[Values]:
         cells = [line.split("\t" if "\t" in line else " ") for line in block]
         found.append((tuple(c[0] for c in cells), tuple(c[-1] for c in cells)))
         widths |= {len(c) for c in cells}
-    assert len(widths) == 1  # else a line may hold two tokens
+    assert len(widths) == 1  # otherwise a line could hold two tokens
     return found
 
 

@@ -1,4 +1,4 @@
-"""Models, tokenizers and text small enough for a test, in the real formats."""
+"""Models, tokenizers and text in the real formats, small enough for a test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYLLABLES = {
 
 
 def text_lines(language: str, lines: int, seed: int = 0) -> list[str]:
-    """Sentences of made-up words, each language from its own syllables, with a skewed word distribution."""
+    """Return sentences of made-up words, each language with its own syllables and a skewed distribution of words."""
     draw = random.Random(f"{language}{seed}")
     words = ["".join(draw.choices(SYLLABLES[language], k=draw.randint(1, 3))) for _ in range(80)]
     weights = [1 / (rank + 1) for rank in range(len(words))]
@@ -24,7 +24,7 @@ def text_lines(language: str, lines: int, seed: int = 0) -> list[str]:
 
 
 def write_texts(folder: Path, lines: int = 400) -> tuple[Path, Path]:
-    """`aa.txt` and `bb.txt` in `folder`."""
+    """Write `aa.txt` and `bb.txt` to `folder` and return their paths."""
     paths = []
     for language in SYLLABLES:
         paths.append(folder / f"{language}.txt")
@@ -33,7 +33,7 @@ def write_texts(folder: Path, lines: int = 400) -> tuple[Path, Path]:
 
 
 def unigram_tokenizer(vocab_size: int = 200) -> PreTrainedTokenizerFast:
-    """An XLM-R-shaped tokenizer: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces, <mask> last."""
+    """Return an XLM-R-shaped tokenizer: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces, <mask> last."""
     lines = [line for language in SYLLABLES for line in text_lines(language, 300)]
     first = Tokenizer(models.Unigram())
     first.normalizer = normalizers.NFKC()
@@ -61,7 +61,7 @@ def unigram_tokenizer(vocab_size: int = 200) -> PreTrainedTokenizerFast:
 
 
 def xlmr(vocab_size: int, layers: int = 4, width: int = 32, heads: int = 2, seed: int = 0) -> XLMRobertaForMaskedLM:
-    """A randomly initialised XLM-R, with weights large enough that layers and heads differ."""
+    """Return a randomly initialised XLM-R, with weights so large that layers and heads differ."""
     torch.manual_seed(seed)
     config = XLMRobertaConfig(
         vocab_size=vocab_size,
@@ -82,7 +82,7 @@ def xlmr(vocab_size: int, layers: int = 4, width: int = 32, heads: int = 2, seed
 
 
 def write_teacher(folder: Path, **shape: int) -> Path:
-    """A teacher folder with tokenizer."""
+    """Write a teacher with its tokenizer and return `folder`."""
     tokenizer = unigram_tokenizer()
     xlmr(len(tokenizer), **shape).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -90,8 +90,10 @@ def write_teacher(folder: Path, **shape: int) -> Path:
 
 
 def write_entities(path: Path, sentences: int, seed: int, tag: str = "PER", language: str = "aa") -> Path:
-    """A file for `--task ner`: sentences of made-up words in which every word that begins like the language's first
-    syllable is an entity."""
+    """Write a file for `--task ner` and return its path.
+
+    Its sentences are of made-up words; each word that begins with the language's first syllable is an entity.
+    """
     blocks = []
     for line in text_lines(language, sentences, seed):
         words = line.rstrip(".").split()

@@ -1,4 +1,4 @@
-"""A task of tests: which of two topics a line has. `topic<TAB>text` a line; scored by accuracy."""
+"""A task for tests: to tell which of two topics a line `topic<TAB>text` has, scored by accuracy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What our code takes from other libraries without their promise to keep it, and where it lives there.
+"""Tables of what our code takes from other libraries although they do not promise to keep it.
 
-`tests/test_upstream.py` searches the code for what belongs into these tables, and the libraries for what they list.
+`tests/test_upstream.py` searches our code for what these tables must list, and the libraries for what they do list.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
     "transformers TrainingArguments": {"__post_init__": "self"},
 }
 
-# Methods of our subclasses that override nothing: only we call them.
+# Methods of our subclasses that override nothing, so that only we call them.
 OWN_METHODS: dict[str, set[str]] = {
-    "torch Dataset": {"__getitems__"},  # PRIVATE says who looks for it
+    "torch Dataset": {"__getitems__"},  # PRIVATE names the caller
     "torch Optimizer": {"_launch", "_update"},
     "torch Sampler": {"_shuffle", "language_of", "rows_of"},
     "torch TorchDispatchMode": {"total"},
@@ -87,7 +87,7 @@ OWN_METHODS: dict[str, set[str]] = {
 
 @dataclass(frozen=True)
 class At:
-    """A name that can be looked up: `module:attribute.attribute`."""
+    """A name that can be looked up, written as `module:attribute.attribute`."""
 
     path: str
 
@@ -109,7 +109,7 @@ class At:
 
 @dataclass(frozen=True)
 class SetIn:
-    """An attribute that objects get when they are made: some line of the module assigns it."""
+    """An attribute of objects that some line of the module assigns."""
 
     module: str
 
@@ -122,7 +122,7 @@ class SetIn:
 
 @dataclass(frozen=True)
 class ReadIn:
-    """A name that the library looks for on objects of ours: some line of the module mentions it."""
+    """A name that the library looks for on objects of ours, so that some line of the module mentions it."""
 
     module: str
 
@@ -141,7 +141,7 @@ def source_of(module: str) -> str:
 
 @cache
 def assigned_in(module: str) -> set[str]:
-    """Attributes that a module's code assigns, by a dot or as a field of a class."""
+    """Return the attributes that a module's code assigns, by a dot or as a field of a class."""
     found = set()
     for node in ast.walk(ast.parse(source_of(module))):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -193,10 +193,10 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "numpy._core.multiarray.scalar": At("numpy:_core.multiarray.scalar"),
 }
 
-# Private names of ours that are reached through something other than `self`.
+# Private names of ours that our code reaches through something other than `self`.
 OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
 
-# Public names whose loss would change what we do without an error. No search finds these: add what you set or read so.
+# Public names whose loss would change results without an error. No search finds these: add what you set or read so.
 SILENT: dict[str, At | SetIn | ReadIn] = {
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),

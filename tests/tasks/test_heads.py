@@ -1,4 +1,4 @@
-"""A classification head over any supported encoder: new where it must be, kept where it may be."""
+"""Test a classification head over any supported encoder: it is new where it must be and kept where it can be."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @pytest.fixture(params=KINDS)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A masked language model with dropout in its configuration."""
+    """Write a masked language model with dropout in its configuration."""
     tiny_teacher(request.param, layers=2, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1).save_pretrained(
         tmp_path / request.param
     )
@@ -133,7 +133,7 @@ def test_nothing_is_said_about_weights_left_out_on_purpose(folder: Path) -> None
     try:
         load_classifier(AutoModelForTokenClassification, folder, LABELS)
         assert said == []
-        AutoModelForTokenClassification.from_pretrained(folder)  # what it is spared
+        AutoModelForTokenClassification.from_pretrained(folder)  # transformers' own loading, which reports the new head
         assert "LOAD REPORT" in said[0]
     finally:
         logger.removeHandler(listener)

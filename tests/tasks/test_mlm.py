@@ -1,4 +1,4 @@
-"""Masked language modelling: chunks of text, masks that can be had again, and a head that runs where it must."""
+"""Test masked language modelling: chunks of text, repeatable masks, and a head that runs only where it must."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_chunks_are_the_texts_with_their_special_tokens_in_order(tokenizer: PreT
 
 
 def test_a_chunk_without_an_ordinary_token_is_left_out(tokenizer: PreTrainedTokenizerFast) -> None:
-    length = len(tokenizer("ba ke")["input_ids"])  # the last chunk is </s> alone
+    length = len(tokenizer("ba ke")["input_ids"])  # so that the last chunk is </s> alone
     for training in (True, False):
         rows = MLM.features([Text("ba ke", Place("f", 1))], tokenizer, (), length - 1, training=training)
         assert len(rows) == 1
@@ -55,7 +55,7 @@ def test_a_chunk_without_an_ordinary_token_is_left_out(tokenizer: PreTrainedToke
 
 
 def masks(rows: list[dict[str, Any]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Original ids, inputs and labels of all rows but the last."""
+    """Return original ids, inputs and labels of all rows but the last."""
     originals = torch.tensor([row["input_ids"] for row in rows[:-1]])
     batch = MLM.collate(rows[:-1], 1)
     return originals, batch["input_ids"], batch["labels"]
@@ -82,13 +82,13 @@ def test_training_masks_differ_with_the_batch_and_the_seed_and_can_be_had_again(
     def mask(order: list[int], seed: int) -> Tensor:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            torch.rand(order[0])  # how much of the random state is spent does not matter
+            torch.rand(order[0])  # the amount of random state that others use must not matter
             batch = MLM.collate([rows[i] for i in order], 1)
         return batch["input_ids"][order.index(3)]
 
     first = mask([3, 5, 8], 0)
     assert torch.equal(first, mask([3, 5, 8], 0))
-    assert not torch.equal(first, mask([5, 3, 8], 0))  # another epoch
+    assert not torch.equal(first, mask([5, 3, 8], 0))  # another order of rows, as in another epoch
     assert not torch.equal(first, mask([3, 5, 8], 1))
 
 
@@ -167,7 +167,7 @@ def test_accuracy_is_the_share_of_masked_tokens_named(tokenizer: PreTrainedToken
     model = MLM.load_model(tmp_path, ())
     frequent = tokenizer.convert_tokens_to_ids(".")
     with torch.no_grad():
-        model.lm_head.bias[frequent] = 1e4  # names nothing else
+        model.lm_head.bias[frequent] = 1e4  # the head answers nothing else
     data = TaskData(MLM, None, "", list(TEXTS), rows_of(tokenizer, training=False))
     answers = predict(model, data, (), batch_size=7, device=torch.device("cpu"), pad_token_id=1)
     assert len(answers) == len(TEXTS)

@@ -1,4 +1,4 @@
-"""A base model and its fine-tunings as a model of a task."""
+"""Test that a base model and its fine-tunings load as a model of a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Natural language inference: from sentence pairs to rows, batches, answers and scores."""
+"""Test natural language inference: from sentence pairs to rows, batches, answers and scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = ("contradiction", "entailment", "neutral")
 
 
 def pairs(count: int, label_of: list[str] = KINDS) -> list[SentencePair]:
-    """Pairs whose hypothesis is in a language, or of a length, that gives the label away."""
+    """Return sentence pairs with labels in turn; the language of the hypothesis depends on the label."""
     lines = text_lines("aa", count)
     others = [line if i % 3 == 0 else text_lines("bb", 1, i)[0] for i, line in enumerate(reversed(lines))]
     return [

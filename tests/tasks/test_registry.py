@@ -1,4 +1,4 @@
-"""Tasks are found by name: ours, and those that installed packages declare."""
+"""Test that tasks are found by name: ours, and those that installed packages declare."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ nli = some_topics:Topics
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed package that declares tasks, good ones and bad ones."""
+    """Install a package that declares good and bad tasks."""
     (tmp_path / "some_topics.py").write_text(MODULE)
     metadata = tmp_path / "some_topics-1.0.dist-info"
     metadata.mkdir()

@@ -1,4 +1,4 @@
-"""Each word of a sentence stands where its first subword stands, whatever the word, and none is lost."""
+"""Test that each word stands where its first subword stands, and that no word is lost."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_every_word_is_decided_once_where_it_is_farthest_from_a_cut(words: list[
     ((whole, places),) = align([words], tokenizer, 10_000)
     (parts,) = windows([words], tokenizer, length)
     assert [w for part in parts for w in range(part.start, part.start + len(part.first))] == list(range(len(words)))
-    reach = []  # of each window in `whole`: from, to
+    reach = []  # start and end of each window within `whole`
     for ids, start, first in parts:
         assert len(ids) <= length
         assert ids[0] == whole[0]
@@ -155,7 +155,7 @@ def test_windows_of_real_sentences_cover_every_word(shared) -> None:  # type: ig
     from bistil_ds.tasks.readers import read_upos
 
     tokenizer = AutoTokenizer.from_pretrained(shared / "models" / "mini-mmt")
-    (file,) = (shared / "data" / "ud" / "UD_Vietnamese-VTB").glob("*test*")  # words with spaces inside
+    (file,) = (shared / "data" / "ud" / "UD_Vietnamese-VTB").glob("*test*")  # a treebank with spaces inside words
     sentences = [example.words for example in read_upos(str(file), ReadOptions())]
     assert any(" " in word for words in sentences for word in words)
     for words, parts in zip(sentences, windows(sentences, tokenizer, 24)):

@@ -1,4 +1,4 @@
-"""Which language and which chunks each micro-step sees."""
+"""Test which language and which chunks each micro-step sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text comes in from files, checked line by line, and goes out as packed, cached chunks."""
+"""Test that text is read from files, checked line by line, and returned as packed, cached chunks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def letters() -> PreTrainedTokenizerFast:
-    """A token for each letter, [CLS] … [SEP] around a text; texts beyond four tokens are too long for it."""
+    """Return a tokenizer with a token for each letter, [CLS] … [SEP] around a text, and a maximum of four tokens."""
     vocabulary = {token: i for i, token in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *"abcdefghijklmnop"])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     backend.normalizer = normalizers.Lowercase()
@@ -74,7 +74,7 @@ def test_every_file_form_gives_the_same_texts(tmp_path: Path, name: str) -> None
     check_text_file(path, "--source_file")
     loaded = load_texts(path, name="--source_file")
     assert loaded["text"][:] == texts
-    assert loaded.cache_files  # memory-mapped, not held in memory
+    assert loaded.cache_files  # the texts are memory-mapped, not held in memory
 
 
 def test_a_file_is_read_once_and_again_when_its_content_changes(tmp_path: Path, cache: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_file_is_read_once_and_again_when_its_content_changes(tmp_path: Path, 
     assert load_texts(moved)._fingerprint == first._fingerprint
     assert stored.stat().st_mtime_ns == written
     stat = moved.stat()
-    write(moved, "one\nTWO\n")  # same size, same time: only the content tells
+    write(moved, "one\nTWO\n")  # size and time are the same, so that only the content differs
     os.utime(moved, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert load_texts(moved)["text"][:] == ["one", "TWO"]
 
@@ -247,7 +247,8 @@ def test_packing_is_cached_by_texts_tokenizer_and_length(letters: PreTrainedToke
     texts = Dataset.from_dict({"text": ["abcdef"] * 9})
     first = pack(texts, letters, 4, progress=False)
     padding, truncation = letters.backend_tokenizer.padding, letters.backend_tokenizer.truncation
-    letters(["a", "bcdefgh"], padding=True, truncation=True, max_length=3)  # leaves its state in the tokenizer
+    # the tokenizer keeps these settings as its state
+    letters(["a", "bcdefgh"], padding=True, truncation=True, max_length=3)
     assert letters.backend_tokenizer.truncation != truncation
     assert letters.backend_tokenizer.padding != padding
     assert pack(texts, letters, 4, progress=False)._fingerprint == first._fingerprint

@@ -1,4 +1,4 @@
-"""Masked tokens are drawn as in BERT, from the seed alone: the same on one rank or several."""
+"""Test that tokens are masked as in BERT, by the seed alone: the same on one rank as on several."""
 
 from __future__ import annotations
 

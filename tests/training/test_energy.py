@@ -1,4 +1,4 @@
-"""Energy counters: what a counter counted, across its wrap-around, and a reason where there is none."""
+"""Test energy counters: what they count, across a wrap-around too, and the reason given where there is no counter."""
 
 from __future__ import annotations
 

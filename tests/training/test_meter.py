@@ -1,4 +1,4 @@
-"""The meter gives means by language since it was last drained, over all ranks."""
+"""Test that the meter returns means by language since it was last drained, over all ranks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_small_terms_are_not_lost_among_many() -> None:
 def _two_ranks(rank: int, store: str) -> None:
     torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
     meter = TermMeter()
-    meter.add("tr", scalars(loss=2.0 + rank), weight=2 * (1 - rank))  # rank 1 repeats a batch, counted 0 times
+    meter.add("tr", scalars(loss=2.0 + rank), weight=2 * (1 - rank))  # rank 1 repeats a batch, which has weight 0
     meter.add("en", scalars(loss=1.0 + 4 * rank))
     assert meter.drain() == {"tr": {"loss": 2.0}, "en": {"loss": 3.0}}
     torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Loss weights: a number, or a line from one number to another."""
+"""Test loss weights: a number, or a line from one number to another."""
 
 from __future__ import annotations
 

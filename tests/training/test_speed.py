@@ -1,4 +1,4 @@
-"""Rates are counted over what was trained between log lines, and FLOPs are those of the matrix products."""
+"""Test that rates cover the training between log lines, and that FLOPs are those of the matrix products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 class Counter:
-    """An energy counter that gains five joules at every look."""
+    """An energy counter that gains five joules at every reading."""
 
     value = 0.0
 
@@ -86,7 +86,7 @@ def test_a_counter_that_goes_round_is_read_between_log_lines(monkeypatch: pytest
     measured = SpeedMeter.__new__(SpeedMeter)
     measured.flops_per_token, measured.device, measured.counter, measured.ceiling = 1.0, CPU, counter, 1.0
     measured.restart()
-    for _ in range(61):  # ten minutes, in which the counter goes round six times
+    for _ in range(61):  # ten minutes, in which the counter wraps six times
         measured.add(1)
         clock[0] += 10
     assert measured.drain(1)["joules_per_token"] == pytest.approx(watts * 610 / 61)

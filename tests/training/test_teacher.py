@@ -1,4 +1,4 @@
-"""The teacher is frozen where it is put, in the precision asked for."""
+"""Test that the teacher is placed frozen and in the requested precision."""
 
 from __future__ import annotations
 

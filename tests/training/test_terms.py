@@ -1,4 +1,4 @@
-"""A loss in the registry has its weight, is logged and summed, and leaves to the next one what that reads."""
+"""Test that a registered loss has its weight, is logged and summed, and leaves what the next loss reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a stage is when nobody says, and which models a task command takes."""
+"""Test the default length of a stage, and which models a task command accepts."""
 
 from __future__ import annotations
 

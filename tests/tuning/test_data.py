@@ -1,4 +1,4 @@
-"""Data files of the task commands: names, mixing, label maps."""
+"""Test the data files of the task commands: names, mixing, label maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phase 2's loss beside the same written out in plain PyTorch."""
+"""Test phase 2's loss against the same loss written out in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bistil_ds.tuning.arguments import TaskLossArguments
 from bistil_ds.tuning.distiller import TaskDistiller
 
 LABELS = ("O", "B-PER", "I-PER")
-MAP = [1, 3]  # a student of two layers, a teacher of four
+MAP = [1, 3]  # for a student of two layers and a teacher of four
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def ner() -> Task:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, ner: Task) -> tuple[PreTrainedModel, PreTrainedModel]:
-    """Student and teacher, whose new heads differ."""
+    """Return a student and a teacher with different new heads."""
     found = []
     for seed, layers in enumerate((2, 4)):
         folder = write_teacher(tmp_path_factory.mktemp(f"layers{layers}"), layers=layers, seed=seed)
@@ -49,7 +49,7 @@ def states_and_maps(model: PreTrainedModel, batch: dict[str, Tensor]) -> tuple[T
 
 
 def written_out(student: PreTrainedModel, teacher: PreTrainedModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Every term, with maps in memory; padding counts neither as query nor as key."""
+    """Return the mean of every term from maps in memory; padding counts neither as query nor as key."""
     ours, our_maps, our_logits, loss = states_and_maps(student, batch)
     with torch.no_grad():
         theirs, their_maps, their_logits, _ = states_and_maps(teacher, batch)
@@ -122,7 +122,8 @@ def test_a_head_that_nothing_trains_is_refused(ner: Task, models: tuple[PreTrain
     assert "\n" not in str(error.value)
     for some in ({"logit_weight": "0:1"}, {"logit_weight": "0", "label_weight": "1"}):
         TaskDistiller(*models, ner, MAP, TaskLossArguments(**some))
-    TaskDistiller(*models, find_task("mlm"), MAP, layers_only)  # its head is the base model's, and does not train
+    # no logit loss needed: the head is the base model's and is not trained
+    TaskDistiller(*models, find_task("mlm"), MAP, layers_only)
 
 
 def test_without_an_attention_loss_attention_need_not_be_observable(ner: Task, batch: dict[str, Tensor]) -> None:

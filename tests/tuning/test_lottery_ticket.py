@@ -1,4 +1,4 @@
-"""The two stages without DeepSpeed: choice, reset, resume, iterations, controls."""
+"""Test the two stages without DeepSpeed: selection, reset, resumption, iterations, controls."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def same(one: SparseFineTuning, other: SparseFineTuning) -> bool:
 def run(
     base: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, SparseFineTuning, dict[str, dict[str, Tensor]]]:
-    """(folder, result, weights at the end of each stage) of a whole run at 8 %."""
+    """Return the folder, the result and the weights at the end of each stage, from a whole run at 8 %."""
     out, weights = tmp_path_factory.mktemp("run") / "out", {}
 
     def probe(trainer: Any, stage: Stage) -> None:
@@ -119,7 +119,7 @@ def test_a_stage_leaves_no_model_behind_in_memory(base: Path, tmp_path: Path) ->
     trainer.train()
     assert len(models) == 2
     assert not any(weak() for weak in models)
-    assert [each.state.global_step for each in trainers] == [4, 4]  # what is left of them
+    assert [each.state.global_step for each in trainers] == [4, 4]  # the trainers themselves are still usable
 
 
 def test_layer_norms_stay_as_they_are_in_both_stages(base: Path, run: Any) -> None:
@@ -145,7 +145,7 @@ class Killed(Exception):
 
 
 def killed(base: Path, out: Path, kind: str, step: int | None, **sparse: Any) -> None:
-    """A run that ends in the stage `kind`, after its checkpoint at `step`, or at its end before its result is there."""
+    """Stop a run in the stage `kind` after its checkpoint at `step`; None: at the stage's end, before its result."""
 
     def make(model: Any, args: Any, stage: Stage) -> material.TagTrainer:
         trainer = material.factory()(model, args, stage)
@@ -182,7 +182,7 @@ def test_a_run_killed_between_the_stages_resumes_to_the_same_bits(base: Path, tm
     shutil.copytree(run[0], out)
     shutil.rmtree(out / "stage-2-sparse")
     assert same(lottery(base, out).train(resume="last"), run[1])
-    assert same(lottery(base, out).train(resume=True), run[1])  # and a finished one has nothing to do
+    assert same(lottery(base, out).train(resume=True), run[1])  # a finished run has nothing left to do
 
 
 def test_a_finished_stage_keeps_its_history_and_no_checkpoint(run: Any) -> None:
@@ -266,7 +266,7 @@ def test_a_module_that_cannot_be_trained_sparsely_is_named_before_the_full_stage
 
 def test_the_best_checkpoint_of_the_sparse_stage_is_kept(base: Path, tmp_path: Path) -> None:
     best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "loss"}
-    best["greater_is_better"] = True  # so that an earlier one is the best
+    best["greater_is_better"] = True  # makes an earlier checkpoint the best
     seen: dict[str, Any] = {}
 
     def probe(trainer: Any, stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""One stage of task training: what is validated and saved, and what is said when it cannot go on."""
+"""Test one stage of task training: what is validated and saved, and the error when training cannot go on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trainer(base: Path, folder: Path, **changes: Any) -> TaskTrainer:
-    """On 20 sentences, ten at a time."""
+    """Return a trainer on 20 sentences, ten to a batch."""
     examples = []
     for i, line in enumerate(text_lines("aa", 20), start=1):
         words = tuple(line.rstrip(".").split())
@@ -71,7 +71,8 @@ def test_a_non_finite_loss_names_step_micro_step_and_batch(base: Path, tmp_path:
         made.train()
     examples = seen[3]["example"]
     again = whole([row for i in examples for row in made.train_dataset if row["example"] == i])
-    assert torch.equal(again["input_ids"], seen[3]["input_ids"])  # they are that batch's
+    # the examples named in the error are those of the batch
+    assert torch.equal(again["input_ids"], seen[3]["input_ids"])
     message = str(error.value)
     assert "step 2, its micro-step 2, epoch 0.500, rank 0" in message
     assert f"input_ids {list(seen[3]['input_ids'].shape)}, examples {examples}" in message
@@ -79,7 +80,7 @@ def test_a_non_finite_loss_names_step_micro_step_and_batch(base: Path, tmp_path:
 
 
 class OnlyIntervals(TrainerCallback):
-    """What transformers' own callback does at the intervals, and nothing at the last step."""
+    """Stand-in for transformers' own callback that acts at the intervals and not at the last step."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_evaluate = control.should_save = state.global_step % state.eval_steps == 0

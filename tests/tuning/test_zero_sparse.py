@@ -1,4 +1,4 @@
-"""Sparse training under DeepSpeed: only the chosen entries move, K-sized work, the answer of plain PyTorch, resume."""
+"""Test sparse training under DeepSpeed: only chosen entries move, work is K-sized, results equal plain PyTorch's."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from bistil_ds.sparse.maskable import maskable_parameters
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 
 ACCUMULATE = {"gradient_accumulation_steps": 2, "max_grad_norm": 0.3}
-# a large epsilon: the gradient of a key's bias is 0 but for rounding, which Adam would blow up
+# The epsilon is large because a key bias has a gradient of 0 but for rounding, which Adam would amplify.
 ADAM = {"adam_epsilon": 1e-3}
 
 
 def zero(base: Path, folder: Path, ranks: int, runs: list[dict[str, Any]]) -> None:
-    """Run `sparse_zero.py` on so many ranks, 4 rows a micro-step in all."""
+    """Run `sparse_zero.py` on `ranks` ranks, with 4 rows a micro-step over all of them."""
     for run in runs:
         batch = {"per_device_train_batch_size": 4 // ranks}
         run["arguments"] = {**batch, **ACCUMULATE, **ADAM, **run.get("arguments", {})}
@@ -45,7 +45,7 @@ def zero(base: Path, folder: Path, ranks: int, runs: list[dict[str, Any]]) -> No
 
 
 def plain(base: Path, folder: Path, mlm: bool = False, sparse: dict[str, Any] | None = None, **more: Any) -> Any:
-    """The same run in this process, without DeepSpeed: (its SFT, its selection's size)."""
+    """Train in this process, without DeepSpeed, with the same settings; return the SFT."""
     args = material.arguments(folder, **{**ACCUMULATE, **ADAM, **more})
     make = material.factory(mlm, padding=False)
     load = lambda: material.load(base, mlm)  # noqa: E731
@@ -67,7 +67,7 @@ def assert_close(found: SparseFineTuning, expected: SparseFineTuning, atol: floa
 
 
 def assert_only_chosen_entries_moved(base: Path, folder: Path, name: str, mlm: bool = False) -> None:
-    """Bit for bit, and each chosen one holds start + delta."""
+    """Check to the bit that chosen entries hold start + delta and that all others hold their start."""
     sft, model = result(folder, name), material.load(base, mlm)
     assert sum(len(diff.indices_K) for diff in sft.sparse.values()) == round(0.08 * maskable(base, mlm))
     sft.apply(model)
@@ -86,7 +86,7 @@ def assert_work_is_k_sized(base: Path, folder: Path, name: str, ranks: int) -> N
     sizes = [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in range(ranks)]
     state = sum(each["sparse"]["state"] for each in sizes)
     whole = ranks if name.startswith("zero0") else 1  # at stage 0 each rank has the whole state
-    assert whole * trained <= state <= whole * trained + 100  # partitions are padded to one length
+    assert whole * trained <= state <= whole * trained + 100  # padding gives all partitions one length
     for each in sizes:
         updates, micro_steps = 4, 4 * ACCUMULATE["gradient_accumulation_steps"]
         assert updates * trained <= each["sparse"]["reduced"] <= micro_steps * (trained + 100)
@@ -95,7 +95,7 @@ def assert_work_is_k_sized(base: Path, folder: Path, name: str, ranks: int) -> N
 
 @pytest.fixture(scope="module")
 def two_ranks(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ZeRO-2 and ZeRO-3 on two ranks, one after the other in one process; and the same, killed and gone on."""
+    """Run ZeRO-2 and ZeRO-3 on two ranks, one after the other in one process, each also killed and resumed."""
     folder = tmp_path_factory.mktemp("two")
     runs: list[dict[str, Any]] = []
     for stage in (2, 3):
@@ -161,7 +161,7 @@ def test_sparse_checkpoints_hold_no_frozen_weight(two_ranks: Path) -> None:
             assert not frozen
 
 
-PENALTIES = [{"full_l1": 5.0, "sparse_l1": 5.0}, {"sparse_l1": 5.0}]  # the second at ZeRO-3
+PENALTIES = [{"full_l1": 5.0, "sparse_l1": 5.0}, {"sparse_l1": 5.0}]  # the second one is for ZeRO-3
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def tied(base: Path, tmp_path_factory: pytest.TempPathFactory) -> SparseFineTuni
 
 @pytest.fixture(scope="module")
 def penalised(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[SparseFineTuning]:
-    """By `PENALTIES`."""
+    """Train with each of `PENALTIES`, without DeepSpeed."""
     folder = tmp_path_factory.mktemp("penalised")
     return [plain(base, folder / str(n), sparse=each) for n, each in enumerate(PENALTIES)]
 
@@ -203,7 +203,7 @@ def test_every_stage_agrees_with_plain_pytorch(
 
 
 def assert_bf16_keeps_masters(base: Path, folder: Path, name: str) -> None:
-    """Unchosen entries are θ0 rounded, chosen ones that plus the rounded delta; the SFT has the deltas unrounded."""
+    """Check that unchosen entries are θ0 rounded and chosen ones that plus the rounded delta; the SFT is unrounded."""
     sft, weights = result(folder, name), load_file(folder / f"{name}.safetensors")
     values = torch.cat([diff.values_K for diff in sft.sparse.values()])
     assert values.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Tiny teachers shaped like mBERT and XLM-R, over sentences in several scripts."""
+"""Tiny teachers with the tokenizers of mBERT and XLM-R, trained on sentences in several scripts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def corpora(sentences: dict[str, list[str]]) -> dict[str, datasets.Dataset]:
 
 @pytest.fixture(scope="session")
 def wordpiece(sentences: dict[str, list[str]]) -> PreTrainedTokenizerBase:
-    """mBERT's layout: [PAD] 0, unused rows, [UNK] 100, [CLS], [SEP], [MASK] 103, then pieces."""
+    """Return a tokenizer of mBERT's layout: [PAD] 0, unused rows, [UNK] 100, [CLS], [SEP], [MASK] 103, then pieces."""
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.normalizer = normalizers.BertNormalizer(lowercase=False)
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -63,7 +63,7 @@ def wordpiece(sentences: dict[str, list[str]]) -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="session")
 def unigram(sentences: dict[str, list[str]]) -> PreTrainedTokenizerBase:
-    """XLM-R's layout: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces, <mask> last."""
+    """Return a tokenizer of XLM-R's layout: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces, <mask> last."""
     learner = Tokenizer(models.Unigram())
     learner.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(vocab_size=500, show_progress=False, special_tokens=["<unk>"], unk_token="<unk>")
@@ -83,7 +83,7 @@ MakeTeacher = Callable[..., tuple[PreTrainedModel, PreTrainedTokenizerBase]]
 
 @pytest.fixture
 def make_teacher(wordpiece: PreTrainedTokenizerBase, unigram: PreTrainedTokenizerBase) -> MakeTeacher:
-    """(family, tied, spare rows beyond the tokenizer) -> a model in eval mode whose bias is not 0, its tokenizer."""
+    """Return a function (family, tied, spare rows) -> a model in eval mode with nonzero biases, and its tokenizer."""
 
     def make(family: str, tied: bool = True, spare_rows: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         tokenizer = unigram if family == "xlm-r" else wordpiece

@@ -1,4 +1,4 @@
-"""What the trimmed model promises: the same bits from fewer rows."""
+"""Test that the trimmed model gives the same bits from fewer rows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_hidden_states_and_gathered_logits_are_the_same_bits(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_of_a_handful_of_positions_differ_by_rounding_only(make_teacher, corpora, family):
-    """Below about eight rows a CPU's matrix multiplication chooses its order of additions by the output's width."""
+    """Allow rounding: below about eight rows, a CPU's matrix product orders its additions by the output's width."""
     teacher, tokenizer = make_teacher(family)
     original = copy.deepcopy(teacher)
     trimmed = trim_vocabulary(teacher, tokenizer, corpora["en"], corpora["tr"], threshold=1e-3, progress=False)
@@ -81,7 +81,7 @@ def test_every_row_is_gathered_and_ties_stay_as_they_were(make_teacher, family, 
         whole = value.shape[:1] == (rows,)
         changed += whole
         assert torch.equal(value[kept_ids] if whole else value, after[name]), name
-    assert changed >= 3  # input embeddings, output layer, its bias
+    assert changed >= 3  # input embeddings, output layer and its bias
     assert {frozenset(names) for names in aliases(teacher)} == shared_before
     assert teacher.get_input_embeddings().weight.requires_grad is False
     assert teacher.get_output_embeddings().weight.requires_grad is not tied
@@ -92,7 +92,7 @@ def test_every_row_is_gathered_and_ties_stay_as_they_were(make_teacher, family, 
 
 
 def aliases(model: PreTrainedModel) -> list[list[str]]:
-    """Names of the parameters that are one and the same tensor."""
+    """Return the names of parameters that are one tensor, in groups."""
     by_id: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         by_id.setdefault(id(parameter), []).append(name)
@@ -120,7 +120,7 @@ def test_special_token_ids_of_the_config_follow(make_teacher):
     teacher.config.eos_token_id = 7
     trim_model(teacher, np.array([0, *range(100, 200)]))
     assert teacher.config.bos_token_id == 2
-    assert teacher.config.eos_token_id is None  # that row went
+    assert teacher.config.eos_token_id is None  # the row of this token was removed
     assert teacher.config.pad_token_id == 0
 
 
@@ -139,7 +139,7 @@ def test_a_padding_id_the_tokenizer_does_not_share_is_refused(make_teacher, corp
 
 
 def test_the_report_tells_what_went_and_what_it_costs(make_teacher, corpora):
-    """English and Turkish corpora that end in Russian and Chinese, too rare to keep."""
+    """Trim for English and Turkish corpora, each with one text in a language too rare to keep (Chinese, Russian)."""
     teacher, tokenizer = make_teacher("xlm-r")
     mixed = {
         name: datasets.Dataset.from_dict({"text": [*corpora[name]["text"], corpora[other]["text"][0]]})
@@ -150,7 +150,7 @@ def test_the_report_tells_what_went_and_what_it_costs(make_teacher, corpora):
     removed = report.before.vocabulary - report.after.vocabulary
     assert report.before.parameters - report.after.parameters == removed * (
         32 + 1
-    )  # tied rows count once, and so does the bias
+    )  # tied rows count once, and the bias counts once
     assert report.before.bytes == 4 * report.before.parameters
     for part in (report.source, report.target):
         assert part.texts == 121

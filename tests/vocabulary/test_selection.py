@@ -1,4 +1,4 @@
-"""Which tokens stay."""
+"""Test which tokens are kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_counts_are_those_of_the_tokenizer_without_special_tokens(tokenizer, cor
 def test_counting_ignores_special_tokens_and_the_tokenizers_truncation(tokenizer):
     text = f"the dog {tokenizer.mask_token} ☃ the dog"
     texts = datasets.Dataset.from_dict({"text": [text], "other": [1]})
-    tokenizer(text, truncation=True, max_length=4)  # leaves truncation switched on in the backend
+    tokenizer(text, truncation=True, max_length=4)  # the backend keeps this truncation switched on
     counts = count_tokens(texts, tokenizer, progress=False)
     tokenizer.backend_tokenizer.no_truncation()
     assert counts[tokenizer.all_special_ids].sum() == 0
@@ -49,7 +49,7 @@ def test_the_threshold_is_met_in_either_corpus_and_met_exactly_is_met(wordpiece)
     target = counts_of(wordpiece, {c: 2, d: 1_999_999 * 2 - 2})
     kept = set(select_ids(source, target, wordpiece, threshold=1e-6).tolist())
     assert {a, b, d} <= kept
-    assert c not in kept  # 2 of 4 million
+    assert c not in kept  # 2 of 4 million is below the threshold
     assert c in select_ids(source, target, wordpiece, threshold=5e-7)
 
 

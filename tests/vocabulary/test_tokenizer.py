@@ -1,4 +1,4 @@
-"""What the trimmed tokenizer promises, on vocabularies as awkward as chance makes them."""
+"""Test the trimmed tokenizer, on random and deliberately awkward vocabularies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PIECES = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=1
     texts=st.lists(st.text("abcz", min_size=1, max_size=12), min_size=20, max_size=20),
 )
 def test_unigram_cuts_the_same_whatever_the_scores_and_ties(pieces, scores, dropped, unknown_id, texts):
-    """`z` is never in the vocabulary; a, b, c only sometimes; the unknown piece has any of the first four ids."""
+    """Draw vocabularies with a, b, c in some only and `z` in none; the unknown piece has one of the first four ids."""
     head = [(f"<{i}>", 0.0) for i in range(4)]
     vocabulary = head + list(zip(pieces, scores))
     lowest = min(range(len(vocabulary)), key=lambda i: vocabulary[i][1])
@@ -76,7 +76,7 @@ def test_unigram_cuts_the_same_whatever_the_scores_and_ties(pieces, scores, drop
     texts=st.lists(st.text("abcz", min_size=1, max_size=8), min_size=20, max_size=20),
 )
 def test_wordpiece_cuts_the_same_whatever_the_vocabulary(pieces, continuing, dropped, complete, texts):
-    """Unknown words too, where the vocabulary can spell its own characters."""
+    """Include unknown words where the vocabulary has every character."""
     alphabet = [*"abc", "##a", "##b", "##c"] if complete else []
     names = list(dict.fromkeys(["[UNK]", *alphabet, *pieces, *(f"##{piece}" for piece in continuing)]))
     kept_ids = [i for i in range(len(names)) if i not in dropped]
@@ -91,7 +91,7 @@ def test_wordpiece_cuts_the_same_whatever_the_vocabulary(pieces, continuing, dro
 
 
 def test_a_wordpiece_that_led_the_search_astray_may_go_and_the_word_become_known():
-    """The one exception: greedy `ab` leaves `##c` over, which is no piece, so the word is unknown until `ab` goes."""
+    """Test the one exception: after greedy `ab` the rest `##c` is no piece, so the word is unknown until `ab` goes."""
     original = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "ab": 2, "##bc": 3}, unk_token="[UNK]"))
     content = json.loads(original.to_str())
     trim_content(content, {0: 0, 1: 1, 3: 2})
@@ -100,12 +100,12 @@ def test_a_wordpiece_that_led_the_search_astray_may_go_and_the_word_become_known
 
 
 def test_without_the_lowest_score_unigram_would_cut_differently():
-    """Why that piece stays: an unknown character costs 10 more than the lowest score there is."""
+    """Show why that piece stays: an unknown character costs 10 more than the lowest score there is."""
     vocabulary = [("<unk>", 0.0), ("ab", -14.0), ("cd", -14.0), ("bcd", -1.0), ("q", -20.0)]
     with_lowest = Tokenizer(models.Unigram(vocabulary, unk_id=0))
     without = Tokenizer(models.Unigram(vocabulary[:-1], unk_id=0))
-    assert with_lowest.encode("abcd").ids == [1, 2]  # -28, against an unknown `a` and `bcd` at -30 - 1
-    assert without.encode("abcd").ids == [0, 3]  # now at -24 - 1
+    assert with_lowest.encode("abcd").ids == [1, 2]  # -28, against -30 - 1 with an unknown `a` and `bcd`
+    assert without.encode("abcd").ids == [0, 3]  # now -24 - 1 with the unknown `a`
 
 
 def test_ids_are_compacted_in_their_old_order_and_settings_stay(tokenizer, corpora):
@@ -183,7 +183,7 @@ def test_what_must_stay_cannot_be_left_out(tokenizer):
 
 
 def test_a_sentencepiece_file_does_not_bring_the_vocabulary_back(unigram, sentences, tmp_path):
-    """The checkpoint of XLM-R on the hub has one beside its tokenizer.json, and a precompiled normaliser in both."""
+    """Cover the case of XLM-R on the hub: sentencepiece file and tokenizer.json, each with a precompiled normaliser."""
     sentencepiece = pytest.importorskip("sentencepiece")
     texts = [text for language in ("en", "tr", "ru") for text in sentences[language]]
     with open(tmp_path / "sentencepiece.bpe.model", "wb") as file:
@@ -197,7 +197,7 @@ def test_a_sentencepiece_file_does_not_bring_the_vocabulary_back(unigram, senten
     trimmed.save_pretrained(tmp_path / "trimmed")
     loaded = AutoTokenizer.from_pretrained(tmp_path / "trimmed")
     assert len(loaded) == len(trimmed) == len(kept_ids)
-    # Full-width letters and a ligature, which the normaliser turns into plain ones.
+    # The normaliser turns full-width letters and a ligature into plain ones.
     assert loaded.tokenize("ｄｏｇ ﬁne") == loaded.tokenize("dog fine") == trimmed.tokenize("dog fine")
 
 

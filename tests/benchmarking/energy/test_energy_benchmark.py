@@ -1,4 +1,4 @@
-"""Energy of models: the meter chosen, windows, counters that wrap, idle power subtracted, nothing invented."""
+"""Test the energy benchmark: the choice of meter, windows, counters that wrap, and the subtraction of idle power."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLAN = MeasurementPlan(NAMES, [], [CASE], CPU, 1.0)
 
 
 class Machine:
-    """A counter of 4 bits in millijoules, stepped by every reading, as a fast-moving one is by time."""
+    """A 4-bit counter in millijoules; every reading advances it, as time advances a fast counter."""
 
     def __init__(self, step: int = 3) -> None:
         self.count, self.step = 0, step
@@ -42,7 +42,7 @@ class Machine:
 
 
 class SlowMeter:
-    """A meter whose windows last 10 s by its own account, and whose counter moves `updates` times in each."""
+    """A meter that reports windows of 10 s in which its counter moved `updates` times."""
 
     name, is_estimate = "slow", False
 
@@ -62,7 +62,7 @@ def window(joules: float, calls: int = 100) -> dict[str, Any]:
 
 
 def rows_for(watts: dict[str, float], rounds: int = 3) -> list[dict[str, Any]]:
-    """Rows of windows in which the machine draws `watts[what runs]`, a tenth more from round to round."""
+    """Return rows of windows in which a subject draws `watts[subject]`, growing by a tenth from round to round."""
     windows = {
         name: [window(10 * power * 1.1**round_, 0 if name == IDLE else 100) for round_ in range(rounds)]
         for name, power in watts.items()
@@ -93,7 +93,8 @@ def test_a_window_goes_on_until_the_counter_has_moved_often_enough() -> None:
     assert found["updates"] == 120
     assert found["seconds"] == 30
     assert found["joules"] == {"package-0": 600}
-    assert one_window(SlowMeter(updates=None), None, 0.0)["seconds"] == 10  # zeus does not tell
+    # zeus does not report updates, so one window has to do
+    assert one_window(SlowMeter(updates=None), None, 0.0)["seconds"] == 10
 
 
 def test_a_counter_that_wraps_during_a_window_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +103,7 @@ def test_a_counter_that_wraps_during_a_window_is_followed(monkeypatch: pytest.Mo
     source = Source("package-0", machine.read, 1e-3, wraps_at=15)
     meter = CounterMeter(Counter([source]))
     meter.begin()
-    while source.updates <= 15:  # it goes around at least twice
+    while source.updates <= 15:  # the 4-bit counter goes round at least twice
         time.sleep(0.001)
     window = meter.end()
     assert window.updates is not None
@@ -124,7 +125,7 @@ def test_the_slowest_counter_decides_how_often_it_moved(monkeypatch: pytest.Monk
 
 
 def write_powercap(folder: Path) -> Path:
-    """Write what Linux shows of a processor with one energy counter; return the counter's file."""
+    """Write the files by which Linux presents a processor with one energy counter; return the counter's file."""
     domain = folder / "intel-rapl:0"
     domain.mkdir(parents=True)
     for name, text in {"name": "package-0", "energy_uj": "1000000", "max_energy_range_uj": "262143328850"}.items():
@@ -135,7 +136,7 @@ def write_powercap(folder: Path) -> Path:
 def use_zeus_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("zeus", reason="zeus is not installed: pip install '.[energy]'")
     monkeypatch.setattr("zeus.device.cpu.rapl.RAPL_DIR", str(folder))
-    monkeypatch.setattr("zeus.device.cpu._cpus", None)  # found once a process, and kept
+    monkeypatch.setattr("zeus.device.cpu._cpus", None)  # zeus caches the processors that it found
 
 
 def test_zeus_is_used_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +145,7 @@ def test_zeus_is_used_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
     class Running(ZeusMeter):
-        """A processor takes a quarter of a joule while zeus is asked whether it has a counter at all."""
+        """A meter whose processor uses a quarter of a joule while zeus looks for its counter."""
 
         def begin(self) -> None:
             super().begin()
@@ -236,7 +237,7 @@ def test_a_command_is_measured_whole(tmp_path: Path) -> None:
 
 def test_an_interrupted_command_keeps_what_it_took() -> None:
     program = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(0.2); raise SystemExit(1)"
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a parallel test run ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a parallel test run may ignore SIGINT
     try:
         row = measure_command(f"{sys.executable} -c '{program}'", EstimatingMeter(10.0), 0.01)
     finally:

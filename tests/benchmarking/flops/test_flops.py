@@ -1,4 +1,4 @@
-"""Counted operations against products done by hand, and the formulas of our kernels against plain PyTorch's counts."""
+"""Test the FLOP counts: whole steps against products worked out by hand, our kernels against plain PyTorch's counts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_the_floor_of_a_step_is_the_teacher_and_three_times_the_student() -> Non
     found = step_flops(student, teacher, batch=2, length=64)
     assert found is not None
     assert found["floor"] == pytest.approx(2 * 64 * training_flops(student, teacher, 64), rel=0.02)
-    scores = 2 * 2 * 12 * 64 * 64 * 64  # of one layer's map; two maps and two gradients of each of six pairs
+    # scores of one layer's map; each of the six pairs has two maps and two gradients
+    scores = 2 * 2 * 12 * 64 * 64 * 64
     assert found["ours"] - found["floor"] == 6 * 4 * scores
 
 
@@ -51,7 +52,7 @@ def test_models_of_other_kinds_have_no_phase_1_step() -> None:
 
 @pytest.mark.skipif(not formulas(), reason="no Triton, so none of our operators")
 class TestOperators:
-    """Each is run on the meta device, where only its formula counts."""
+    """Tests of single operators on the meta device, where nothing but the FLOP formula of each counts."""
 
     @pytest.mark.parametrize("with_gradient", [False, True])
     def test_attention_maps_count_their_scores_and_the_queries_gradient(self, with_gradient: bool) -> None:

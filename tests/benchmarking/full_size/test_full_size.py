@@ -1,4 +1,4 @@
-"""The full-size benchmark: what is generated, what is shown, and a small run of every stage."""
+"""Test the full-size benchmark: what it generates and shows, and a small run of every stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of every shape that was ever written are read as today's."""
+"""Test that records of every earlier format are read as records of today's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring memory, apart from the rest so that the measured process starts quickly."""
+"""Test the measurement of memory, in a module of its own so that the measured process starts quickly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
 
 
 def test_peak_memory_is_that_of_the_measured_step_alone() -> None:
-    ballast = torch.ones(200 << 18)  # held here, and no part of the other process
+    ballast = torch.ones(200 << 18)  # this process holds it, so the measured process must not count it
     peak = peak_in_own_process(allocate, 64)
     assert 60 << 20 < peak.peak - peak.baseline < 100 << 20
     assert ballast.sum() > 0

@@ -1,4 +1,4 @@
-"""What a result file carries, how it is written, and what is refused."""
+"""Test what a result file holds, how it is written, and which ones are refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_was_saved_survives_a_kill_and_an_interruption_is_noted(tmp_path: P
     result = ResultFile(tmp_path, "memory", CPU, {})
     result.content["rows"].append({"model": "a"})
     result.save()
-    assert read_result(result.path)["machine_after"] is None  # what a killed run leaves
+    assert read_result(result.path)["machine_after"] is None  # a killed run leaves the file without it
     with pytest.raises(KeyboardInterrupt), result:
         raise KeyboardInterrupt
     assert read_result(result.path)["interrupted"] is True
@@ -59,7 +59,7 @@ def test_a_run_that_measured_nothing_leaves_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--output_dir"):
-        ResultFile(tmp_path / "file" / "results", "memory", CPU, {})  # before anything is measured
+        ResultFile(tmp_path / "file" / "results", "memory", CPU, {})  # the error comes before anything is measured
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"rows": []}', '{"benchmark": "x", "rows": {}}', "\udcff"])

@@ -1,4 +1,4 @@
-"""Statistics against samples whose answers are known."""
+"""Test the statistics on samples with known answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bistil_ds.benchmarking.harness.samples import (
 
 
 def noisy_rounds(draw: random.Random, base: float, drift: list[float], calls: int = 3) -> list[list[float]]:
-    """Calls of one model: its own time, what the machine did in that round, jitter, a rare interruption."""
+    """Return one model's calls by round: its own time with the drift of that round, jitter and rare interruptions."""
     return [
         [base * slow * draw.lognormvariate(0, 0.03) * (3 if draw.random() < 0.02 else 1) for _ in range(calls)]
         for slow in drift
@@ -68,7 +68,7 @@ def test_order_statistics_of_a_median_are_those_of_the_binomial(count: int, left
 def test_fewer_rounds_than_six_are_called_a_range() -> None:
     assert interval_of(5) == "range of 5"
     assert interval_of(6) == "95 %"
-    assert 1 - 2 / 2**6 > 0.95 > 1 - 2 / 2**5  # that the range of so many holds the median
+    assert 1 - 2 / 2**6 > 0.95 > 1 - 2 / 2**5  # the probability that the range of so many rounds holds the median
 
 
 def test_the_interval_of_a_ratio_holds_it_nineteen_times_in_twenty() -> None:

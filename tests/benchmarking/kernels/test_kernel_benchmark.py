@@ -1,4 +1,4 @@
-"""The kernel benchmark: what it counts, what it records of a peer that fails, and a quick run on a CPU."""
+"""Test the kernel benchmark: its counts, its rows for a peer that fails, and a quick run on a CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bistil_ds.benchmarking.kernels.rows import Bench
 from bistil_ds.benchmarking.kernels.updates import touched
 
 CPU = torch.device("cpu")
-RECOMPILE_LIMIT = 8  # of torch.compile, for one function's code
+RECOMPILE_LIMIT = 8  # torch.compile's limit for the code of one function
 
 
 @pytest.fixture(scope="module")
@@ -189,4 +189,4 @@ def test_a_quick_run_on_a_cpu_leaves_json_csv_and_a_picture(tmp_path: Path) -> N
     assert all(row["status"] == "ok" for row in record["rows"] if row["way"] != "liger")
     with path.with_suffix(".csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == len(record["rows"])
-    assert imread(path.with_suffix(".png")).std() > 0  # it can be read, and is not blank
+    assert imread(path.with_suffix(".png")).std() > 0  # the picture can be read and is not blank

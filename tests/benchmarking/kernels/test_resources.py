@@ -1,4 +1,4 @@
-"""Resources of the kernels as tables; the compiles themselves are tested with the kernels."""
+"""Test the tables of the kernels' resources; the tests of the kernels cover the compilation itself."""
 
 from __future__ import annotations
 

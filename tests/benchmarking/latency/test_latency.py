@@ -1,4 +1,4 @@
-"""Models taking turns: order, budget, what an interrupted run keeps, and the command as a user runs it."""
+"""Test how models take turns, the time budget, what an interrupted run keeps, and the command as a user runs it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES = ["mBERT", "mBERT k2 30k"]
 
 
 class Pretender:
-    """Answers as a model's process does, with made-up times on a machine that drifts."""
+    """Stand-in for a model's process that answers with made-up times from a machine that drifts."""
 
     asked: list[str] = []  # noqa: RUF012
     number = itertools.count()
@@ -126,7 +126,7 @@ def test_rounds_end_with_the_time_but_not_before_the_fewest(monkeypatch: pytest.
         return len(turns.rounds["a"])
 
     assert rounds(0.0, 3) == 3
-    assert rounds(0.305, 3) == 29  # one call warms up, and a 30th round would pass the time
+    assert rounds(0.305, 3) == 29  # one call warms up, and a 30th round would exceed the time
 
 
 def test_short_calls_are_repeated_within_a_turn_and_long_ones_are_not() -> None:
@@ -166,14 +166,14 @@ def test_text_counts_the_tokens_of_the_batches_that_were_run(pretended: Measurem
 
 
 class Failing(Pretender):
-    """One model's process fails at its second case, and is gone from then on."""
+    """Stand-in for a process that dies when one model reaches its second case."""
 
     prepared = 0
 
     def call(self, method: str, *arguments: Any) -> Any:
         if method == "prepare" and self.name == NAMES[1]:
             type(self).prepared += 1
-            if type(self).prepared > 2:  # it runs under two names
+            if type(self).prepared > 2:  # this model runs under two names, so each case prepares it twice
                 raise RemoteError("the process ended by itself (exit code -9)")
         return super().call(method, *arguments)
 
@@ -226,11 +226,11 @@ def test_the_estimate_is_the_time_allowed_or_what_the_fewest_rounds_take(monkeyp
     monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e15)
     assert estimate_seconds(plan) == 60
     monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e9)
-    call = 2 * 85.05e6 * 8 * 128 / 1e9  # of mBERT; its student runs twice, in half the time
+    call = 2 * 85.05e6 * 8 * 128 / 1e9  # seconds of one mBERT call; its student runs twice, each time in half of that
     assert estimate_seconds(plan) == pytest.approx((6 + 3) * 2 * call, rel=0.02)
 
 
-@pytest.mark.slow  # two timings apart: other work between them is a difference
+@pytest.mark.slow  # two separate timings, which other work on the machine would make differ
 def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
     from torch.utils.benchmark import Timer
 
@@ -242,7 +242,8 @@ def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
         ours, theirs = zip(*((min(subject.turn(3, 1)), timer.timeit(3).median) for _ in range(15)))
     finally:
         torch.set_num_threads(threads)
-    assert min(ours) == pytest.approx(min(theirs), rel=0.25)  # the fastest: others disturb the rest
+    # the fastest times, since other processes only slow a call down
+    assert min(ours) == pytest.approx(min(theirs), rel=0.25)
 
 
 def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,7 +281,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ) -> None:
     text, _ = write_texts(tmp_path, lines=4)
     tiny = write_teacher(tmp_path / "tiny")
-    capsys.readouterr()  # transformers' bar
+    capsys.readouterr()  # discards transformers' progress bar
     assert main([each.format(text=text, tiny=tiny) for each in flags]) == 2
     error = capsys.readouterr().err
     assert expected in error

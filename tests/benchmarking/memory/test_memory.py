@@ -1,4 +1,4 @@
-"""Memory of whole models: what is counted, what is compared, and the command."""
+"""Test the memory of whole models: what is counted, what is compared, and the command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bistil_ds.benchmarking.memory.tables import memory_grids, memory_plots
 from bistil_ds.benchmarking.models.shapes import config_of, default_names, load_encoder, reference_of
 from bistil_ds.benchmarking.models.subject import parameter_counts
 
-PARAMETERS = {  # millions, without pooler and vocabulary head; the two MMTs' are as published
+PARAMETERS = {  # millions, without pooler and vocabulary head; the numbers of the two MMTs are the published ones
     "XLM-R-base": 277.45,
     "mBERT": 177.26,
     "DistilmBERT": 134.73,
@@ -82,7 +82,7 @@ def test_the_command_measures_folders(tmp_path: Path, capsys: pytest.CaptureFixt
     assert narrow["reference"] == "384 wide"
     assert wide["folder_bytes"] == folder_bytes(folders[0])
     assert wide["inference"]["loaded"] > 0.9 * weights
-    assert wide["training"]["peak"] > 3.5 * weights  # weights, gradients, two moments
+    assert wide["training"]["peak"] > 3.5 * weights  # weights, gradients and two moments
     assert narrow["training"]["peak"] < 0.5 * wide["training"]["peak"]
     assert len(wide["load_seconds"]) == 2
     assert "64 wide" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The report's pages and the comparison of two results, on results made up and written as benchmarks write them."""
+"""Test the report's pages and the comparison of two results, on made-up results in the files that benchmarks write."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHERE = {"engine": "eager", "dtype": "float32", "batch": 1, "length": 128, "thre
 
 
 def latency_result(folder: Path, time: str, seed: int = 0, slower: float = 1.0, quick: bool = False) -> Path:
-    """A latency result of mBERT and a student of half its time, both `slower` by a factor."""
+    """Write a latency result of mBERT and a student that takes half its time; `slower` multiplies both times."""
     draw = random.Random(seed)
     plan = MeasurementPlan(["mBERT", "mBERT k2 30k"], [], [], CPU, 1.0)
     turns = Turns({}, draw, lambda what: None, "")
@@ -68,7 +68,7 @@ def evaluation(folder: Path) -> Path:
 
 
 class Page(HTMLParser):
-    """What a page loads, and whether its tags close."""
+    """Parser that collects the files a page loads and its tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ def test_quality_is_drawn_with_the_teacher_at_one(tmp_path: Path) -> None:
     assert speed.points == {"teacher": (1, 1), "k2 <b>": (2, pytest.approx(65 / 70)), "k3": (3, pytest.approx(0.8))}
     assert size.points["k2 <b>"][0] == 0.4
     del content["models"]["k3"]
-    assert quality_plots(content) == []  # two points are not worth a picture
+    assert quality_plots(content) == []  # two points do not make a plot
 
 
 def test_without_a_score_to_relate_to_nothing_is_drawn(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_html_page_needs_no_other_file(tmp_path: Path) -> None:
     assert main(["--results", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 0
     page = Page((tmp_path / "out" / "report.html").read_text())
     assert page.loaded == []
-    assert page.tags.count("svg") == 3  # latency, quality against speed and against size
+    assert page.tags.count("svg") == 3  # latency, quality against speed, quality against size
     assert "script" not in page.tags
 
 
@@ -165,7 +165,7 @@ def test_the_same_result_twice_is_inside_the_noise_and_a_tenth_slower_is_not(tmp
     assert [row[0] for row in times["higher"]] == [row[0] for row in times["lower"]] == ["mBERT", "mBERT k2 30k"]
     assert all(row[1].endswith(", s") for row in times["higher"])
     (relative,) = [row for row in compare(one, slower).rows if row[1].endswith("over its reference")]
-    assert relative[-1] == "inside the noise"  # the machine was slower, not the student
+    assert relative[-1] == "inside the noise"  # the machine was slower, and the student's ratio to its reference stayed
     assert "the same model twice" in compare(one, same).note
 
 
@@ -173,7 +173,8 @@ def test_one_noisy_case_does_not_hide_a_change_in_another(tmp_path: Path) -> Non
     def with_noisy_case(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text())
         noisy = [{**row, "length": 32} for row in content["rows"]]
-        noisy[-1]["ratio"] = {"median": 1.5, "low": 1.4, "high": 1.6}  # the same model twice
+        # the row of the same model under a second name, from which the noise is read
+        noisy[-1]["ratio"] = {"median": 1.5, "low": 1.4, "high": 1.6}
         content["rows"] += noisy
         return content
 
@@ -228,7 +229,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_files_are_taken_by_the_time_in_their_name(tmp_path: Path) -> None:
     newer = latency_result(tmp_path, "20260102-000000")
-    latency_result(tmp_path, "20260101-000000")  # written later, measured earlier
+    latency_result(tmp_path, "20260101-000000")  # this one is written later but was measured earlier
     ((found,), _) = gather(tmp_path)
     assert found.path == newer
 

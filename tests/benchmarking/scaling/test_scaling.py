@@ -1,4 +1,4 @@
-"""Bytes under ZeRO: computed ones against counts by hand and a run here; time only when the user states rates."""
+"""Test the bytes under ZeRO against counts by hand and a real run; times appear only when the user states rates."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_activations_grow_with_the_tokens_and_not_with_the_vocabulary() -> None:
 
 
 def test_what_is_counted_as_saved_is_what_a_real_step_allocates() -> None:
-    """A lower bound by hand: each layer keeps at least its inputs to six matrices and both norms, in bf16."""
+    """Compare with a lower bound: each layer keeps at least its inputs to six matrices and both norms, in bf16."""
     tokens, width, layers = 64, 768, 4
     least = 2 * tokens * width * layers * (1 + 1 + 1 + 4 + 2)
     assert least < saved_bytes("mBERT k3 30k", "mBERT k1 30k", 1, tokens) < 6 * least
@@ -132,5 +132,5 @@ def test_bad_input_is_one_line(flags: list[str], expected: str, capsys: pytest.C
 @pytest.mark.slow
 def test_two_ranks_send_what_is_computed() -> None:
     for stage in (2, 3):
-        row = check(stage, 2, replace(SMALL, width=256), (2, 6))  # layers that fill DeepSpeed's buckets
+        row = check(stage, 2, replace(SMALL, width=256), (2, 6))  # layers of this width fill DeepSpeed's buckets
         assert row["sent"] == pytest.approx(row["sent_predicted"], rel=0.3)

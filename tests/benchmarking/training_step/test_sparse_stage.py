@@ -1,4 +1,4 @@
-"""The sparse stage's benchmark: what it counts follows from the number of trained values."""
+"""Test the sparse stage's benchmark: its counts follow from the number of trained values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The throughput command: what it refuses, and what an interrupted run keeps."""
+"""Test the throughput command: what it refuses, and what an interrupted run keeps."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_interrupted_run_keeps_and_shows_what_is_done(
 
 
 def mfu_of(other: dict[str, Any], row: dict[str, Any]) -> float:
-    """Give the utilisation of `row` that follows from another way's: both did the same work on the same machine."""
+    """Return the utilisation of `row` that follows from another way, which does the same work on the same machine."""
     return float(other["mfu"] * row["tokens_per_second"] / other["tokens_per_second"])
 
 

@@ -1,4 +1,4 @@
-"""The ways of a training step: what they compute, how they take turns, and the step under ZeRO."""
+"""Test the ways of a training step: their results, how they take turns, and the step under ZeRO."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_step_under_zero_is_as_slow_as_its_slowest_rank_and_counts_all_tokens(
     assert set(rows) == set(WAYS)
     for row in rows.values():
         assert row["tokens_per_second"] == pytest.approx(2 * 2 * 9 / median(row["seconds"]))
-        work = row["mfu"] / row["tokens_per_second"]  # the same of every way, on one machine
+        work = row["mfu"] / row["tokens_per_second"]  # every way does the same work on the same machine
         assert work == pytest.approx(rows["floor"]["mfu"] / rows["floor"]["tokens_per_second"])
     assert rows["floor"]["time_ratio"] == 1
     assert rows["ours"]["peak_mib"] >= rows["ours"]["baseline_mib"] > 100

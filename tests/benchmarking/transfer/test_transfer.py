@@ -1,4 +1,4 @@
-"""The transfer benchmark: its settings are flags the commands know, what is finished is not run again, one record."""
+"""Test the transfer benchmark: its settings are flags of the commands, and finished runs are not repeated."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def steps(folder: Path, settings: dict[str, Any] | None = None) -> Transfer:
 
 
 def pretend_runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Commands leave the record of a finished run, and an evaluation names its models; the words of each."""
+    """Make each command leave the record of a finished run, an evaluation its scores; return the words of each."""
     ran: list[list[str]] = []
     run = subprocess.run
 
     def record(words: list[str], **kwargs: Any) -> subprocess.CompletedProcess[str]:
-        if words[0] != sys.executable:  # git, which a record asks for the commit
+        if words[0] != sys.executable:  # git, which a record asks for the commit, really runs
             return run(words, **kwargs)  # type: ignore[no-any-return]
         ran.append(words)
         folder = Path(words[words.index("--output_dir") + 1])
@@ -80,7 +80,7 @@ def test_every_step_is_a_command_its_script_understands(tmp_path: Path, monkeypa
         cli.parse(words[2:], TYPES[Path(words[1]).stem], "")
     before = len(ran)
     run.evaluate("pos", "tr", list(MODELS))
-    assert len(ran) == before  # all finished
+    assert len(ran) == before  # all of them had finished
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The attention-map loss's Triton kernels, on CPU tensors."""
+"""Test the Triton kernels of the attention-map loss on CPU tensors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 
 @pytest.fixture(autouse=True)
 def poisoned() -> Iterator[None]:
-    """What is not written holds NaN."""
+    """Fill new memory with NaN, so that an entry that no kernel writes is noticed."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
     yield
@@ -36,7 +36,7 @@ def poisoned() -> Iterator[None]:
 
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Maps span several tiles, as at real lengths."""
+    """Make tiles so small that a map spans several of them, as it does at real lengths."""
     for table in (settings.FORWARD, settings.BACKWARD):
         for one in table.values():
             monkeypatch.setitem(one, "OWN", 16)
@@ -48,7 +48,7 @@ def call(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) ->
 
 
 def check(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool = True) -> None:
-    """Gradients are compared where fp16 can hold them."""
+    """Compare value and gradients with plain PyTorch; in fp16 a scale keeps the gradients within its range."""
     scale = 4096.0 if x[0].dtype == torch.float16 else 1.0
     assert_as_exact_as_plain(
         lambda x: call(list(x), mask, kind, mask_queries) * scale,
@@ -63,7 +63,7 @@ def check(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool = 
 @pytest.mark.parametrize("mask_queries", [True, False])
 @pytest.mark.parametrize("dtype", ALLOWANCE)
 def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_queries: bool, dtype: torch.dtype) -> None:
-    H = 2 if dtype == torch.bfloat16 else 1  # the interpreter is slow
+    H = 2 if dtype == torch.bfloat16 else 1  # one head only where possible, since the interpreter is slow
     check(queries_keys(2, H, 7, 4, 6, dtype), draw_mask(mask_name, 2, 7), kind, mask_queries)
 
 

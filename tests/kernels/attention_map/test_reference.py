@@ -1,4 +1,4 @@
-"""The attention-map loss."""
+"""Test the reference of the attention-map loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hidden-state loss's Triton kernels, on CPU tensors."""
+"""Test the Triton kernels of the hidden-state loss on CPU tensors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 
 @pytest.fixture(autouse=True)
 def poisoned() -> Iterator[None]:
-    """What is not written holds NaN."""
+    """Fill new memory with NaN, so that an entry that no kernel writes is noticed."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
     yield
@@ -36,13 +36,13 @@ def poisoned() -> Iterator[None]:
 
 @pytest.fixture
 def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs go round several times, and pairs need several launches, as with real sizes."""
+    """Make every program loop several times and pairs need several launches, as they do at real sizes."""
     monkeypatch.setattr(pairs, "MOST_PROGRAMS", 3)
     monkeypatch.setattr(pairs, "MOST_PAIRS", 1)
 
 
 def states(B: int, T: int, Ds: int, Dt: int, student: torch.dtype, teacher: torch.dtype) -> list[Tensor]:
-    """P students with the width outermost, P teachers with every second entry."""
+    """Return P student states with the width outermost in memory, then P teacher states of every second entry."""
     students = [torch.randn(B, Ds, T, dtype=student).transpose(1, 2) for _ in range(P)]
     return students + [torch.randn(B, T, 2 * Dt, dtype=teacher)[..., ::2] for _ in range(P)]
 

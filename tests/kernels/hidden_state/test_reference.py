@@ -1,4 +1,4 @@
-"""The hidden-state loss."""
+"""Test the reference of the hidden-state loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks of logits are few, fill a GPU's processors and stay small beside what eager PyTorch needs."""
+"""Test that chunks of logits are few, fill a GPU's processors and stay small beside what eager PyTorch needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from bistil_kernels.linear_logits import chunk_shape as module
 from bistil_kernels.linear_logits.chunk_shape import CHUNK, MOST_ROWS, chunk_shape
 
-H200, A100, A_SLICE = 132, 108, 14  # multiprocessors
+H200, A100, A_SLICE = 132, 108, 14  # numbers of multiprocessors
 SIZES = [(n, V) for n in (1, 32, 307, 2048, 2500, 8192, 32_768) for V in (7, 30_522, 250_002)]
 
 

@@ -1,4 +1,4 @@
-"""`linear_distillation_kl` with Triton kernels: the reference's tests, in one chunk and in many."""
+"""Test `linear_distillation_kl` with Triton kernels: the cases of the reference, in one chunk and in many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 @pytest.fixture(params=["one chunk", "chunks"], autouse=True)
 def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One whose columns four programs share, or many of two rows, five columns and two programs to a row."""
+    """Split one chunk's columns among four programs, or make chunks of two rows, five columns, two programs a row."""
     monkeypatch.setattr(module, "READING", {"BLOCK": 4, "num_warps": 4})
     monkeypatch.setattr(module, "PROGRAMS", 20 if request.param == "one chunk" else 4)
     if request.param == "chunks":

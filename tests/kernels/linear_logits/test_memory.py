@@ -1,4 +1,4 @@
-"""What `linear_distillation_kl` on CUDA and eager PyTorch need at the sizes of XLM-R, counted on the meta device."""
+"""Test the memory of `linear_distillation_kl` against eager PyTorch's at XLM-R's sizes, on the meta device."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-H200 = 132  # its multiprocessors
+H200 = 132  # number of multiprocessors
 HALF = torch.bfloat16
 
 
 class Peak(TorchDispatchMode):
-    """Bytes, at most, that tensors made inside had together while they were alive."""
+    """Record the most bytes that were alive at once, in tensors that operations inside the context made."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,13 +38,13 @@ class Peak(TorchDispatchMode):
 
 
 def draw(N: int, V: int, D: int, dtype: torch.dtype) -> list[Tensor]:
-    """Hidden states and weight of a student and of a teacher."""
+    """Return hidden states [N, D] and weight [V, D] of the student (trained), then those of the teacher."""
     shapes = ((N, D), (V, D), (N, D), (V, D))
     return [torch.empty(shape, dtype=dtype, device="meta", requires_grad=i < 2) for i, shape in enumerate(shapes)]
 
 
 def eager_peak(N: int, V: int, D: int, dtype: torch.dtype) -> int:
-    """As `benchmarks/kernels.py` has it."""
+    """Return the peak bytes of a forward and backward pass in eager PyTorch, as in the kernel benchmark."""
     hidden, weight, teacher_hidden, teacher_weight = draw(N, V, D, dtype)
 
     def loss() -> Tensor:
@@ -76,7 +76,7 @@ def our_peak(N: int, V: int, D: int, dtype: torch.dtype, monkeypatch: pytest.Mon
 
 
 def gradients(N: int, V: int, D: int, dtype: torch.dtype) -> int:
-    """Bytes of those of hidden states and weight."""
+    """Return the bytes of the gradients of hidden states and weight."""
     return (N + V) * D * dtype.itemsize
 
 

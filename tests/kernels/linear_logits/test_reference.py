@@ -1,4 +1,4 @@
-"""The KL of two linear heads."""
+"""Test the reference of the KL of two linear heads."""
 
 from __future__ import annotations
 

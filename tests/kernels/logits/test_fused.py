@@ -1,4 +1,4 @@
-"""`distillation_kl` as Triton kernels: the reference's tests, whole rows and long ones."""
+"""Test `distillation_kl` with Triton kernels: rows that fit on chip and rows that do not."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_kept_graph_gives_its_gradient_again_for_any_upstream() -> None:
 
 def test_entries_more_than_int32_can_say_apart_are_found(tmp_path: Path) -> None:
     apart = 2**30
-    file = tmp_path / "logits"  # of its 8 GiB, only the pages touched here ever exist
+    file = tmp_path / "logits"  # a sparse file of 8 GiB: only the touched pages take space
     everything = torch.from_file(str(file), shared=True, size=2**32 + 4096, dtype=torch.bfloat16)
     file.unlink()
     student = everything.as_strided((3, 3), (1, apart), 2**31)
@@ -118,7 +118,7 @@ def test_compiled_code_gives_the_same() -> None:
     def loss(student: torch.Tensor) -> torch.Tensor:
         return distillation_kl(student * 2, teacher, 2.0) * 3
 
-    torch.compiler.reset()  # its cache does not know what this file's fixture changes
+    torch.compiler.reset()  # the cache of compiled code does not notice the settings that this file's fixture changes
     wanted = torch.autograd.grad(loss(student), student)[0]
     found = torch.autograd.grad(torch.compile(loss, backend="aot_eager", fullgraph=True)(student), student)[0]
     torch.testing.assert_close(found, wanted)

@@ -1,4 +1,4 @@
-"""The KL of logits."""
+"""Test the reference of the KL of logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tensors the Triton kernels serve."""
+"""Test which tensors the Triton kernels serve."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-CUDA: Any = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16)  # as much of a tensor as is looked at
+# only the attributes of a tensor that the dispatch reads
+CUDA: Any = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16)
 DOUBLE: Any = SimpleNamespace(is_cuda=True, dtype=torch.float64)
 
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """Whether Triton is there is looked up again."""
+    """Clear the cached answer to whether Triton is installed, before and after a test."""
     dispatch._has_triton.cache_clear()
     yield
     dispatch._has_triton.cache_clear()
@@ -88,7 +89,7 @@ def test_what_stays_outside_compiled_code_is_run_as_it_is_from_inside() -> None:
 
 
 def test_a_gradient_is_not_differentiated_silently() -> None:
-    """As torch's `once_differentiable` has it, with the same error."""
+    """Check that a second derivative fails with the error of torch's `once_differentiable`."""
 
     class Square(torch.autograd.Function):
         @staticmethod

@@ -1,4 +1,4 @@
-"""Tables of pointers."""
+"""Test tables of pointers."""
 
 from __future__ import annotations
 

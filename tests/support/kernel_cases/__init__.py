@@ -1,4 +1,4 @@
-"""Tests of an operation that hold for its reference, under Triton's interpreter and on a GPU alike."""
+"""Tests of operations that hold for a reference, for its kernels under Triton's interpreter, and on a GPU."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Deltas beside frozen weights and their optimizer, wherever they run."""
+"""Tests of deltas beside frozen weights and of their optimizer, for any device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kernel_cases.entries import DTYPES, SHAPES, some
 
 
 def assert_holds(delta: SparseDelta, start: Tensor) -> None:
-    """The weight is start + delta at the delta's positions and `start`, to the bit, everywhere else."""
+    """Check to the bit that the weight is start + delta at the delta's entries and `start` everywhere else."""
     wanted = start.flatten().index_copy(0, delta.indices_K.long(), delta.values()).view_as(start)
     assert torch.equal(delta.weight, wanted)
 
@@ -83,7 +83,7 @@ def test_groups_have_their_own_rate_and_a_delta_without_gradient_stays() -> None
     optimizer.step()
     torch.testing.assert_close(torch.stack([x.weight for x in (a, b, c)])[:, 3], torch.tensor([-0.1, -0.01, 0.0]))
     c.weight.grad, a.weight.grad, b.weight.grad = torch.ones(4), None, None
-    optimizer.step()  # c's first step, though others have made one
+    optimizer.step()  # the first step of c, though not of the others
     torch.testing.assert_close(torch.stack([x.weight for x in (a, b, c)])[:, 3], torch.tensor([-0.1, -0.01, -0.1]))
 
 

@@ -1,4 +1,4 @@
-"""The attention-map loss, wherever it runs."""
+"""Tests of the attention-map loss, for any device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kernel_cases.exactness import ALLOWANCE, assert_as_exact_as_plain, draw_mas
 
 
 def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
-    """Whole maps, then a mean over selected entries."""
+    """Return the loss [1] from whole maps, as a mean over the selected entries or rows."""
     (q_s, k_s, q_t, k_t), (B, H, T, _) = x, x[0].shape
     real = torch.ones(B, T, dtype=torch.bool) if mask is None else mask
     keys = real[:, None, None, :].expand(B, H, T, T)
@@ -35,7 +35,7 @@ def call(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool
 
 
 def queries_keys(B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype) -> list[Tensor]:
-    """As a model's projections hand them out: a transposed view of [B, T, H, d]."""
+    """Return queries and keys as a model's projections return them: transposed views [B, H, T, d] of [B, T, H, d]."""
     return [torch.randn(B, T, H, d, dtype=dtype).transpose(1, 2) for d in (ds, ds, dt, dt)]
 
 
@@ -45,7 +45,8 @@ def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
     x = queries_keys(1, 2, 5, 4, 4, torch.float32)
     mask = torch.tensor([[True, False, True, True, False]])
     q, k = x[0].requires_grad_(), x[1].requires_grad_()
-    clean = call(x, mask, kind, True)  # with gradients too: a GPU's kernel without them may add in another order
+    # with gradients too, because a GPU's kernel without them may add in another order
+    clean = call(x, mask, kind, True)
     with torch.no_grad():
         for y in x:
             y[:, :, ~mask[0]] = garbage
@@ -70,7 +71,7 @@ def test_a_padded_batch_counts_like_its_sequences_cut_to_length(kind: str) -> No
 def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dtype: torch.dtype) -> None:
     x, mask = queries_keys(2, 2, 7, 4, 4, dtype), draw_mask("right padding", 2, 7)
     leaves = [y.requires_grad_() for y in x[:2]]
-    for upstream in (0.25, -3.0):  # as told, and not
+    for upstream in (0.25, -3.0):  # the announced gradient, then another one
         told, plain = (call(x, mask, kind, True, expected) * upstream for expected in (0.25, 1.0))
         found, wanted = (torch.autograd.grad(value.sum(), leaves) for value in (told, plain))
         torch.testing.assert_close(found, wanted, rtol=2 * torch.finfo(dtype).eps, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Reading and writing a few positions, wherever it is done."""
+"""Tests of reading and writing a few entries, for any device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
 def some(x: Tensor, share: float = 0.3) -> Tensor:
-    """Ascending int32 flat indices of about this share of `x`; the first and the last always."""
+    """Return ascending int32 flat indices of about this share of `x`, always with the first and the last."""
     picked = torch.rand(x.numel()) < share
     picked[0] = picked[-1] = True
     return picked.nonzero().squeeze(1).int()
@@ -30,7 +30,7 @@ def bits(x: Tensor) -> Tensor:
 
 
 def noise(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Every bit pattern: NaNs with payloads, infinities and negative zeros too."""
+    """Return random bit patterns, which include NaNs with payloads, infinities and negative zeros."""
     raw = torch.randint(-(2**15), 2**15, shape, dtype=torch.int16)
     if dtype != torch.float32:
         return raw.view(dtype)

@@ -1,4 +1,4 @@
-"""The rule every loss is held to: as near to float64 as plain PyTorch in the same dtype, within a small allowance."""
+"""The rule for every loss: as near to float64 as plain PyTorch in the same dtype, within a small allowance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Loss = Callable[[Sequence[Tensor]], Tensor]
 
 
 def draw_mask(name: str, B: int, T: int) -> Tensor | None:
-    """A bool mask [B, T] of the given kind."""
+    """Return a bool mask [B, T] of the named kind; None where no mask is given."""
     if name == "none given":
         return None
     if name == "holes":
@@ -28,7 +28,7 @@ def draw_mask(name: str, B: int, T: int) -> Tensor | None:
 
 
 def assert_as_exact_as_plain(ours: Loss, plain: Loss, inputs: Sequence[Tensor], trained: int) -> None:
-    """Value and gradients of `ours`, with a random upstream gradient, obey the rule against `plain`.
+    """Check value and gradients of `ours`, with a random upstream gradient, by the rule against `plain`.
 
     The first `trained` inputs get gradients; the others must get none, even where they ask for it.
     """
@@ -47,12 +47,14 @@ def assert_as_exact_as_plain(ours: Loss, plain: Loss, inputs: Sequence[Tensor], 
         assert ours_x is not None
         assert _error(ours_x, exact_x) <= _error(rough_x, exact_x) + ALLOWANCE[dtype]
     with torch.no_grad():
-        torch.testing.assert_close(ours(inputs), value.detach(), rtol=1e-4, atol=1e-7)  # of means as small as 1e-5
+        torch.testing.assert_close(ours(inputs), value.detach(), rtol=1e-4, atol=1e-7)  # means can be as small as 1e-5
 
 
 def assert_near_float64(ours: Loss, plain: Loss, inputs: Sequence[Tensor], trained: int, upstream: float) -> None:
-    """Gradients of `ours` for a large upstream gradient are within four allowances of float64: for fp16, where plain
-    PyTorch overflows or underflows itself."""
+    """Check that value and gradients of `ours` are within four allowances of float64, for a large upstream gradient.
+
+    This is for fp16, where plain PyTorch itself overflows or underflows.
+    """
     doubles = [x.double() for x in inputs]
     exact = _value_and_gradients(plain, doubles, trained, torch.full_like(plain(doubles), upstream))
     leaves = [x.detach().requires_grad_(i < trained) for i, x in enumerate(inputs)]
@@ -71,7 +73,7 @@ def _value_and_gradients(loss: Loss, inputs: Sequence[Tensor], trained: int, ups
 
 
 def _error(x: Tensor, exact: Tensor) -> float:
-    """Largest difference over the largest value."""
+    """Return the largest difference over the largest exact value."""
     if not exact.numel():
         return 0.0
     scale = exact.abs().max().clamp(min=1e-30)

@@ -1,4 +1,4 @@
-"""The hidden-state loss, wherever it runs."""
+"""Tests of the hidden-state loss, for any device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ P = 2
 
 
 def plain(inputs: Sequence[Tensor], mask: Tensor | None, kind: str, projections: Sequence[Tensor] | None) -> Tensor:
-    """Select the real tokens, then torch's own loss."""
+    """Select the real tokens, then apply torch's own loss; return one value for each pair [P]."""
     values = []
     for i in range(P):
         s, t = inputs[i], inputs[P + i]
@@ -70,7 +70,7 @@ def test_a_second_backward_through_a_kept_graph_gives_the_same_gradient() -> Non
 def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dtype: torch.dtype) -> None:
     student = torch.randn(2, 5, 6, dtype=dtype, requires_grad=True)
     teacher = torch.randn(2, 5, 6, dtype=dtype)
-    for upstream in (0.25, -3.0):  # as told, and not
+    for upstream in (0.25, -3.0):  # the announced gradient, then another one
         told = hidden_state_loss([student], [teacher], None, kind=kind, upstream=0.25) * upstream
         plain = hidden_state_loss([student], [teacher], None, kind=kind) * upstream
         found, wanted = (torch.autograd.grad(x.sum(), student)[0] for x in (told, plain))
@@ -81,6 +81,6 @@ def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dty
 
 def test_gradients_add_up_over_several_passes_as_torchs_do() -> None:
     student, teacher = torch.randn(1, 2, 3, requires_grad=True), torch.randn(1, 2, 3)
-    for _ in range(2):  # the second pass must not meet what the first has given away
+    for _ in range(2):  # the first pass must not have given away what the second needs
         hidden_state_loss([student], [teacher], None).sum().backward()
     torch.testing.assert_close(student.grad, 4 * (student.detach() - teacher) / 6)

@@ -1,4 +1,4 @@
-"""The KL of two linear heads, wherever it runs."""
+"""Tests of the KL of two linear heads, for any device."""
 
 from __future__ import annotations
 

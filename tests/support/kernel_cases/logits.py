@@ -1,4 +1,4 @@
-"""The KL of logits, wherever it runs."""
+"""Tests of the KL of logits, for any device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For tests under Triton's interpreter: the public functions run their Triton kernels on CPU tensors."""
+"""A fixture for tests under Triton's interpreter: the public functions run their Triton kernels on CPU tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact top K of |θ1 − θ0|, wherever it is chosen."""
+"""Tests of the exact top K of |θ1 − θ0|, for any device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def by_sorting(pairs: Pairs, k: int) -> list[list[int]]:
 
 
 def draw(dtype: torch.dtype, levels: int | None = None) -> list[tuple[Tensor, Tensor]]:
-    """Pairs over many magnitudes; with `levels` only so many different differences, so that most are equal."""
+    """Return pairs over many magnitudes, or with only `levels` values in each, so that most differences are equal."""
     pairs = []
     for shape in [(5, 7), (1,), (0,), (5000,), (2, 3, 4)]:
         if levels is None:
@@ -80,7 +80,7 @@ def test_slices_on_several_ranks_give_the_answer_of_one(levels: int | None, worl
             x.copy_(total)
 
         mine = [tuple(x.flatten().tensor_split(world_size)[rank] for x in pair) for pair in pairs]
-        with turn:  # one rank at a time: Triton's interpreter is not thread-safe
+        with turn:  # one rank at a time, because Triton's interpreter is not thread-safe
             found[rank] = top_k_delta(mine, k, all_reduce=all_reduce, rank=rank, world_size=world_size)  # type: ignore[arg-type]
 
     threads = [threading.Thread(target=worker, args=(rank,)) for rank in range(world_size)]

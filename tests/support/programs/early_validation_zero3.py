@@ -1,4 +1,4 @@
-"""Run by test_zero_vocabulary.py: validate, train and validate under ZeRO-3 the Python way; prints the losses."""
+"""Validate, train and validate under ZeRO-3 from Python, and print the losses; test_zero_vocabulary.py runs this."""
 
 from __future__ import annotations
 

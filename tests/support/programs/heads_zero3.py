@@ -1,4 +1,4 @@
-"""Run by test_heads.py on 2 ranks: task models come up at ZeRO-3 as they do on one device."""
+"""Check that task models load at ZeRO-3 as they do on one device; test_heads.py runs this on 2 ranks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_heads(folder: Path) -> None:
     torch.distributed.all_gather(both, weight)
     assert torch.equal(*both)
     kept = whole(load_classifier(AutoModelForSequenceClassification, folder / "finished", LABELS))
-    unset_hf_deepspeed_config()  # else this one would be partitioned too
+    unset_hf_deepspeed_config()  # else ZeRO-3 would partition this model too
     finished = BertForSequenceClassification.from_pretrained(folder / "finished")
     assert all(torch.equal(kept[name], value) for name, value in finished.named_parameters())
 
@@ -58,7 +58,7 @@ def check_masked_head(folder: Path) -> None:
 
 
 def main() -> None:
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # would compile C++ at start-up
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # this operator would compile C++ at start-up
     deepspeed.init_distributed("gloo")
     folder = Path(sys.argv[1])
     live = HfDeepSpeedConfig(CONFIG)

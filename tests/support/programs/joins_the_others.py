@@ -1,4 +1,4 @@
-"""A rank that joins the others the way every command does, and says who is there."""
+"""Join the other ranks as every command does, and print on rank 0 which ranks there are."""
 
 from bistil_ds.distributed import startup
 

@@ -1,4 +1,4 @@
-"""Run by test_teacher_languages.py on 1 and 2 ranks: at ZeRO-3 a switched teacher answers as a whole one does."""
+"""Check that a switched teacher answers at ZeRO-3 as a whole one; test_teacher_languages.py runs this."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORDER = ("en", None, "tr", "tr", "en", "tr", None)
 
 
 def check(folder: Path, dtype: torch.dtype, persistent_below: int) -> tuple[int, int]:
-    """Compare every answer on the way through ORDER; how many parameters stay gathered, how many do not."""
+    """Compare every answer along ORDER; return how many parameters stay gathered and how many do not."""
     sfts = {language: SparseFineTuning.load(folder / language) for language in ("en", "tr")}
     whole = BertForMaskedLM.from_pretrained(folder).eval().to(dtype)
     config = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": persistent_below}}
@@ -28,7 +28,7 @@ def check(folder: Path, dtype: torch.dtype, persistent_below: int) -> tuple[int,
     answers = []
     with torch.no_grad():
         for language in ORDER:
-            if language == "en":  # a copy left gathered when the switch comes must not stay in the old language
+            if language == "en":  # copies that are gathered when the language changes must not keep the old language
                 for parameter in (p for p in parameters if p.ds_status.name == "NOT_AVAILABLE"):
                     parameter.all_gather()
             for switch in switches:
@@ -47,7 +47,7 @@ def check(folder: Path, dtype: torch.dtype, persistent_below: int) -> tuple[int,
 
 
 def main() -> None:
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # would compile C++ at start-up
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # this operator would compile C++ at start-up
     deepspeed.init_distributed("gloo")
     folder = Path(sys.argv[1])
     for dtype in (torch.float32, torch.bfloat16):

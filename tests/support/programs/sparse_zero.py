@@ -1,11 +1,11 @@
-"""Run by test_zero_sparse.py on one rank or two: sparse training under DeepSpeed, several runs in one process.
+"""Train sparsely under DeepSpeed, several runs in one process; test_zero_sparse.py runs this on one rank or two.
 
     python sparse_zero.py BASE FOLDER RUNS
 
-RUNS is a JSON list of {"name", "zero", "arguments", "sparse", "mlm", "resume", "kill": [stage kind, step],
-"copy": name}. Of each run
-it leaves, in FOLDER, its run folder `name`, `name.safetensors` (all weights afterwards) and `name-RANK.json` (for each
-stage how many entries the optimizer's state and the reductions between ranks have).
+RUNS is a JSON list of {"name", "zero", "arguments", "sparse", "mlm", "resume", "kill", "copy"}; "kill" is
+[stage kind, step] and "copy" a name. Each run leaves in FOLDER its run folder `name`, `name.safetensors` (all weights
+at its end) and `name-RANK.json`. The last one holds for each stage the number of entries in the optimizer's state
+and in reductions between ranks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bistil_ds.distributed.gathering import full_fp32, gathered
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 from bistil_ds.tuning.stage import Stage
 
-reduced = 0  # entries handed to reductions by this rank
+reduced = 0  # number of entries that this rank gave to reductions
 REDUCTIONS = ("all_reduce", "reduce", "reduce_scatter_tensor", "_reduce_scatter_base", "reduce_scatter")
 
 
@@ -56,7 +56,7 @@ def counting(reduce: Any, name: str) -> Any:
 
 
 def state_entries(optimizer: Any) -> int:
-    """Entries of first moments on this rank."""
+    """Return the number of entries of first moments on this rank."""
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     return sum(state["exp_avg"].numel() for state in optimizer.state.values() if "exp_avg" in state)
@@ -90,14 +90,15 @@ def run(base: Path, folder: Path, given: dict[str, Any]) -> None:
         return trainer
 
     config = json.loads(find_config(f"zero{given['zero']}").read_text()) if "zero" in given else None
-    if config and given["zero"] == 3:  # some parameters stay gathered, as small ones do, some do not
+    # with this threshold some parameters stay gathered, as small ones do, and others do not
+    if config and given["zero"] == 3:
         config["zero_optimization"] |= {"stage3_param_persistence_threshold": 300}
     args = material.arguments(folder / given["name"], deepspeed=config, **given.get("arguments", {}))
     sparse = material.sparse(**given.get("sparse", {}))
     trainer = LotteryTicketTrainer(lambda: material.load(base, mlm), make, args, sparse, base)
     with suppress(Killed):
         trainer.train(given.get("resume"))
-    if (copy := given.get("copy")) and startup.rank() == 0:  # of what a killed run left
+    if (copy := given.get("copy")) and startup.rank() == 0:  # keeps what the killed run left
         shutil.copytree(folder / given["name"], folder / copy)
     (folder / f"{given['name']}-{startup.rank()}.json").write_text(json.dumps(sizes))
 

@@ -1,4 +1,4 @@
-"""Dependency parsing as a task: rows, batches, decoding and scores."""
+"""Test dependency parsing as a task: rows, batches, decoding and scores."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_words_beyond_the_end_are_not_learned_from_and_count_as_wrong(tokenizer:
     kept = len(row["word_positions"])
     assert 0 < kept < 20
     assert len(row["input_ids"]) == 10
-    assert (row["heads"][0], row["relations"][0]) == (-100, -100)  # its head is beyond the end
+    assert (row["heads"][0], row["relations"][0]) == (-100, -100)  # the head lies beyond the end of the row
     assert row["heads"][1:] == list(long.heads[1:kept])
     answer = DP.decide(long, [row], [([0, *range(1, kept)], [3, *[1] * (kept - 1)])], LABELS)
     assert list(map(len, answer)) == [20, 20]
@@ -83,7 +83,7 @@ def test_words_beyond_the_end_are_not_learned_from_and_count_as_wrong(tokenizer:
 
 
 def test_uas_and_las_over_all_words_worked_by_hand() -> None:
-    answer = (2, 0, 1, 2), ("nsubj", "root", "obj", "nsubj")  # third head wrong, fourth relation wrong
+    answer = (2, 0, 1, 2), ("nsubj", "root", "obj", "nsubj")  # the third head and the fourth relation are wrong
     totals = DP.counts(TREES[0], answer, "en") + DP.counts(TREES[1], ((0, 1), ("root", "obj")), "en")
     assert totals.tolist() == [6, 5, 4]
     assert DP.metrics(totals) == {"uas": 5 / 6, "las": 4 / 6}
@@ -94,7 +94,7 @@ def test_predictions_are_trees_even_where_every_word_wants_to_be_root(tokenizer:
     batch = DP.collate(DP.features(TREES, tokenizer, LABELS, 64, training=False), pad_token_id=1)
     arcs = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
     arcs[..., 0] += 9
-    relations = torch.arange(5).expand(2, 4, 5)  # "relation" h on the arc to h
+    relations = torch.arange(5).expand(2, 4, 5)  # the arc to head h has "relation" h
     for heads, named in DP.predict(ParserOutput(arc_logits=arcs, relations=relations), batch):
         assert heads.count(0) == 1
         assert named == heads
@@ -110,7 +110,7 @@ def test_distilled_logits_are_those_of_annotated_words(folder: Path, tokenizer: 
     arcs, relations = DP.distilled_logits(output, batch)
     assert (arcs.shape, relations.shape) == ((5, 5), (5, 4))
     assert torch.equal(arcs[2], output.arc_logits[0, 3])
-    assert (arcs[3:, 3:] == NO_HEAD).all()  # no heads in a sentence of two words
+    assert (arcs[3:, 3:] == NO_HEAD).all()  # a sentence of two words offers no further heads
 
 
 def test_a_finished_parser_keeps_its_head_for_its_own_labels_only(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The biaffine parser is an ordinary transformers model on any encoder."""
+"""Test that the biaffine parser is an ordinary transformers model on any encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS = {"id2label": RELATIONS, "label2id": {name: i for i, name in RELATIONS.i
 
 
 def batch() -> dict[str, torch.Tensor]:
-    """A sentence of three words, the second of two pieces, and one of one word."""
+    """Return a sentence of three words, the second of which has two pieces, and a sentence of one word."""
     return {
         "input_ids": torch.tensor([[0, 5, 6, 7, 8, 2], [0, 9, 2, 1, 1, 1]]),
         "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]]),
@@ -118,7 +118,7 @@ def test_scores_are_the_biaffine_formula(folder: Path) -> None:
     torch.testing.assert_close(output.relation_logits[0], every[torch.arange(3), gold])
     not_root = every[:, 1:, :2].argmax(-1)
     assert torch.equal(output.relations[0, :, 1:], not_root)
-    assert (output.relations[0, :, 0] == 2).all()  # the root's arc, and no other, is called root
+    assert (output.relations[0, :, 0] == 2).all()  # root arcs, and no others, get the relation root
 
     logits = [output.arc_logits[0].log_softmax(-1)[torch.arange(3), gold], torch.zeros(1)]
     assert logits[1].item() == pytest.approx(output.arc_logits[1, 0].log_softmax(-1)[0].item())

@@ -1,4 +1,4 @@
-"""`best_tree` finds the best tree with one root."""
+"""Test that `best_tree` finds the best tree with one root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def score_of(scores: np.ndarray, heads: tuple[int, ...] | np.ndarray) -> float:
 
 
 def is_tree(heads: tuple[int, ...] | np.ndarray) -> bool:
-    """Exactly one word hangs on the root, and every word gets there."""
+    """Return whether exactly one word hangs on the root and every word leads to the root."""
     if sum(head == 0 for head in heads) != 1:
         return False
     for start in range(1, len(heads) + 1):
@@ -33,7 +33,7 @@ def all_trees(words: int) -> list[tuple[int, ...]]:
 
 
 def simple_reference(scores: np.ndarray) -> float:
-    """The best score with one root, by a recursive textbook Chu-Liu/Edmonds tried with every word as that root."""
+    """Return the best score with one root, by a recursive textbook Chu-Liu/Edmonds that tries every word as root."""
 
     def best(arcs: dict[tuple[int, int], float], nodes: set[int], root: int) -> float:
         into = {v: max((w, u) for (u, x), w in arcs.items() if x == v) for v in nodes - {root}}
@@ -73,7 +73,7 @@ def simple_reference(scores: np.ndarray) -> float:
 @pytest.mark.parametrize("words", [1, 2, 3, 4, 5])
 def test_no_tree_of_a_short_sentence_scores_higher(words: int) -> None:
     trees = all_trees(words)
-    assert len(trees) == words ** (words - 1)  # Cayley: rooted labelled trees
+    assert len(trees) == words ** (words - 1)  # Cayley's formula for rooted labelled trees
     draw = np.random.default_rng(words)
     for _ in range(40):
         scores = draw.normal(size=(words, words + 1)) * draw.choice([0.01, 1, 100])
@@ -86,7 +86,7 @@ def test_no_tree_of_a_short_sentence_scores_higher(words: int) -> None:
 def test_it_agrees_with_a_textbook_implementation(words: int) -> None:
     draw = np.random.default_rng(words)
     for _ in range(6):
-        scores = draw.normal(size=(words, words + 1)).round(1)  # rounded: many ties
+        scores = draw.normal(size=(words, words + 1)).round(1)  # rounding makes many ties
         found = best_tree(scores)
         assert is_tree(found)
         assert score_of(scores, found) == pytest.approx(simple_reference(scores), abs=1e-9)
@@ -102,8 +102,8 @@ def test_a_root_that_every_word_prefers_gets_only_the_best_of_them() -> None:
 
 def test_nested_cycles_are_undone() -> None:
     scores = np.full((4, 5), 0.0)
-    scores[0, 2] = scores[1, 1] = 10.0  # 1 <-> 2 ...
-    scores[2, 1] = scores[1, 3] = 9.0  # ... and their contraction <-> 3
+    scores[0, 2] = scores[1, 1] = 10.0  # the cycle 1 <-> 2 ...
+    scores[2, 1] = scores[1, 3] = 9.0  # ... whose contraction makes a cycle with 3
     scores[3, 3] = 5.0
     scores[0, 0] = 3.0
     found = best_tree(scores)
@@ -132,11 +132,11 @@ def test_twice_as_many_words_take_about_four_times_as_long() -> None:
     draw = np.random.default_rng(0)
 
     def seconds(words: int) -> float:
-        matrices = draw.normal(size=(60, words, words + 1))  # random scores: more cycles than any parser's
+        matrices = draw.normal(size=(60, words, words + 1))  # random scores have more cycles than a parser's
         start = time.process_time()
         for scores in matrices:
             best_tree(scores)
         return time.process_time() - start
 
     ratios = sorted(seconds(40) / seconds(20) for _ in range(5))
-    assert ratios[2] < 12  # between the square and the cube, with room; an exponential search would never end
+    assert ratios[2] < 12  # between square and cube, with room; an exponential search would be far above

@@ -1,4 +1,4 @@
-"""Answers are compared as MLQA's evaluation does; every figure is worked by hand."""
+"""Test that answers are compared as in MLQA's evaluation; all numbers are worked out by hand."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bistil_ds.tasks.qa.metrics import normalise, scores
     ("language", "answer", "expected"),
     [
         ("en", "The  Norman-French, a language!", "normanfrench language"),
-        ("en", "theatre in Athens", "theatre in athens"),  # articles are whole words
-        ("en", "«1066»—¿or “1067”?", "1066or 1067"),  # punctuation of any script
-        ("en", "$100 + 5 %", "100 5"),  # $ and + are ASCII punctuation, though no Unicode punctuation
+        ("en", "theatre in Athens", "theatre in athens"),  # only whole words are articles
+        ("en", "«1066»—¿or “1067”?", "1066or 1067"),  # punctuation of any script is removed
+        ("en", "$100 + 5 %", "100 5"),  # $ and + count as ASCII punctuation, although Unicode calls them symbols
         ("en", "100 €", "100 €"),
         ("es", "Los gatos de la Región", "gatos de región"),
         ("de", "Die Stadt des Königs", "stadt königs"),
@@ -25,9 +25,9 @@ from bistil_ds.tasks.qa.metrics import normalise, scores
         ("zh-CN", "北京", "北 京"),
         ("ja", "東京タワー", "東 京 タ ワ ー"),
         ("th", "ไทย", "ไ ท ย"),
-        ("tr", "The Bir Kedi", "the bir kedi"),  # no articles known: none taken off
+        ("tr", "The Bir Kedi", "the bir kedi"),  # no articles are known for this language
         (None, "The cat", "cat"),
-        ("squad", "The cat", "cat"),  # the name of a folder
+        ("squad", "The cat", "cat"),  # the name of a folder is no language
         ("squad-v2", "The cat", "cat"),
         ("deu", "The cat", "the cat"),
     ],
@@ -37,7 +37,7 @@ def test_normalisation(language: str | None, answer: str, expected: str) -> None
 
 
 def test_f1_counts_shared_words_with_repetition() -> None:
-    # given: new york new (3), gold: york city new jersey (4), shared: york, new (2): 2 * 2 / 7
+    # answer: new york new (3), gold: york city new jersey (4), shared: york, new (2), so F1 = 2 * 2 / 7
     assert scores("New York, new", ["York City New Jersey"], "en") == (pytest.approx(4 / 7), 0.0)
 
 

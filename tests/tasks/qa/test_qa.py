@@ -1,4 +1,4 @@
-"""Question answering as a task: rows, batches, answers and scores."""
+"""Test question answering as a task: rows, batches, answers and scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QA = find_task("qa")
 
 
 def questions() -> list[Question]:
-    """What stands after the question's word?"""
+    """Return questions that name the first word of a line; the answer is the word after it."""
     found = []
     for number, line in enumerate(text_lines("aa", 8, seed=3)):
         words = line.rstrip(".").split()

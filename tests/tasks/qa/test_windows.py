@@ -1,4 +1,4 @@
-"""Questions and contexts become windows, and scores over windows one answer."""
+"""Test how questions and contexts become windows, and how the scores of windows become one answer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_one_window_is_what_the_tokenizer_makes_of_the_pair(unigram, wordpiece) 
         assert row["input_ids"] == pair["input_ids"]
         assert text_of(question.context, row, row["start_positions"], row["end_positions"]) == question.answers[0][0]
     assert row["token_type_ids"] == pair["token_type_ids"]
-    assert "token_type_ids" not in rows_of(question, unigram, 200)[0]  # all of one type
+    assert "token_type_ids" not in rows_of(question, unigram, 200)[0]  # this tokenizer gives every token the same type
 
 
 @pytest.mark.parametrize("length", [16, 40, 200, 384])
@@ -106,7 +106,7 @@ def test_training_rows_carry_no_offsets_and_every_row_its_question(unigram: PreT
 
 
 def logits(row: Row, *spans: tuple[int, int, float], none: float = -50.0) -> tuple[list[float], list[float]]:
-    """Start and end logits of a window whose spans (in context tokens) have the given sums."""
+    """Return start and end logits of a window; each span (first token, last token, sum) gets that sum."""
     start, end = (np.full(len(row["input_ids"]), -20.0) for _ in range(2))
     start[0] = end[0] = none / 2
     for first, last, score in spans:
@@ -130,10 +130,10 @@ def test_neither_question_nor_special_tokens_nor_backward_or_long_spans_are_answ
     tokens = len(row["characters"])
     assert tokens > 40
     start, end = logits(row, (5, 8, 2.0))
-    start[1] = end[2] = 90.0  # in the question
-    end[-1] = 90.0  # the last special token
-    start[row["context"] + 39] = 30.0  # would be best with an end before it ...
-    end[row["context"]] = 30.0  # ... or 39 tokens away
+    start[1] = end[2] = 90.0  # in the question, where no answer may lie
+    end[-1] = 90.0  # on the last special token
+    start[row["context"] + 39] = 30.0  # with the end below it would score best ...
+    end[row["context"]] = 30.0  # ... but that end is 39 tokens before it
     found = best_answer(CONTEXT[:200], [row], [(start, end)], may_be_none=False)
     reference = max(
         (start[row["context"] + i] + end[row["context"] + j], -i, i, j)

@@ -1,6 +1,6 @@
-"""Damaged files: a reader gives a right result or one clear line; never a traceback, a hang or a lost sentence.
+"""Test readers on damaged files: a right result or one clear line, never a traceback, a hang or a lost sentence.
 
-What is accepted is held against a second, simple reader of the same bytes, and written out and read again.
+Accepted files are compared with a second, simple reader of the same bytes, and written out and read again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CELL_EDITS = {"columns": damage.edit_columns, "ids": damage.edit_numbers, "tags"
 
 
 def damaged(form: Format, kind: str, rng: Random) -> tuple[bytes, str]:
-    """A damaged file and its suffix."""
+    """Return a damaged file and its suffix."""
     text = form.make(rng)
     if kind == "none":
         return text.encode(), form.suffix
@@ -50,13 +50,13 @@ def damaged(form: Format, kind: str, rng: Random) -> tuple[bytes, str]:
 
 
 def values(form: Format, path: Path) -> list[tuple[int, Values]]:
-    """The line and the values of every example."""
+    """Return the line and the values of every example."""
     examples = form.reader(str(path), ReadOptions(FLAG))
     return [(e.place.line, tuple(getattr(e, s) for s in e.__slots__ if s != "place")) for e in examples]
 
 
 def check(form: Format, folder: Path, content: bytes, suffix: str) -> str:
-    """`accepted` or `refused`; an AssertionError if either is wrong."""
+    """Return `accepted` or `refused`; raise AssertionError if the result or the message is wrong."""
     path = folder / f"damaged{suffix}"
     path.write_bytes(content)
     try:
@@ -82,7 +82,7 @@ def check(form: Format, folder: Path, content: bytes, suffix: str) -> str:
 
 
 def fuzz(form: Format, folder: Path, files: int) -> Counter[tuple[str, str]]:
-    """Check damaged files, the same ones every time, and count the different ones by kind and outcome."""
+    """Check damaged files, the same ones in every run, and count the distinct ones by kind and outcome."""
     counts: Counter[tuple[str, str]] = Counter()
     seen: set[bytes] = set()
 

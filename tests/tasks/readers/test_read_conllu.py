@@ -1,4 +1,4 @@
-"""CoNLL-U is read as Universal Dependencies defines it; what breaks a rule is refused with its line."""
+"""Test that CoNLL-U is read as Universal Dependencies defines it, and that violations are refused with their line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IOB2 is read with its order checked, and renamed by entity type or whole tag."""
+"""Test that IOB2 is read with its order checked, and that labels are renamed by entity type or whole tag."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs for inference are read from TSV with a header and from JSONL, under their usual column names."""
+"""Test that sentence pairs are read from TSV with a header and from JSONL, under their usual column names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every real data file reads whole, to the counts its manifest gives."""
+"""Test that every real data file is read whole, with the counts of its manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bistil_ds.tasks.readers import read_pairs, read_questions, read_tagged, rea
 
 
 def table(shared: Path, section: str) -> Iterator[list[str]]:
-    """The rows of one section's table in the manifest, header and rule left out."""
+    """Yield the rows of one section's table in the manifest, without header and rule."""
     text = (shared / "data" / "MANIFEST.md").read_text(encoding="utf-8")
     lines = text.split(f"\n## {section}")[1].split("\n## ")[0].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]

@@ -1,4 +1,4 @@
-"""Every reader takes plain and gzipped files and hub data sets, and says what is wrong with a source that is none."""
+"""Test that readers take plain and gzipped files and hub data sets, and say why anything else is no source."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ HUB: dict[str, tuple[str, dict[str, list[Any]], dict[str, Any]]] = {
 
 
 def on_hub(monkeypatch: pytest.MonkeyPatch, columns: dict[str, list[Any]], classes: dict[str, Any]) -> None:
-    """Let every hub data set be this one."""
+    """Replace every hub data set with this one."""
     data = Dataset.from_dict(columns)
     data = data.cast(Features({**data.features, **classes}))
     monkeypatch.setattr("bistil_ds.tasks.readers.hub.load_dataset", lambda name, config, split: data)

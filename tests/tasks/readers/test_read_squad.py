@@ -1,4 +1,4 @@
-"""SQuAD files are read with every answer found where it says; what is not SQuAD is refused by its path."""
+"""Test that SQuAD files are read with every answer at its stated place, and that errors name their path in the file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FILE: dict[str, Any] = {
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    """The file, with the change made to its first question or its paragraph."""
+    """Return a copy of the file after `change` has edited it, one paragraph or that paragraph's first question."""
     file = copy.deepcopy(FILE)
     paragraph = file["data"][1]["paragraphs"][1]
     change(paragraph | {"file": file, "paragraph": paragraph, "first": paragraph["qas"][0]})

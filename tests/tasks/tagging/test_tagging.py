@@ -1,4 +1,4 @@
-"""Tagging tasks: from tagged sentences to rows, batches, answers and scores."""
+"""Test tagging tasks: from tagged sentences to rows, batches, answers and scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAGS = ["O", "O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 
 def tagged(lines: int, tags: list[str], seed: int = 0) -> list[TaggedSentence]:
-    """Sentences with random tags."""
+    """Return sentences with random tags."""
     draw = random.Random(seed)
     found = []
     for number, line in enumerate(text_lines("aa", lines, seed), start=1):
@@ -42,7 +42,7 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
 
 
 def answers(task: Task, data: TaskData, labels: tuple[str, ...], logits_of_row: list[torch.Tensor]) -> list[list[str]]:
-    """What the task decides when row i gets `logits_of_row[i]` [T, C]."""
+    """Return the task's answers when row i gets the logits `logits_of_row[i]` [T, C]."""
     found: list[list[str]] = []
     for i, example in enumerate(data.examples):
         numbers = [n for n, row in enumerate(data.rows) if row["example"] == i]
@@ -166,7 +166,7 @@ def test_the_labels_of_named_entities_have_both_tags_of_each_type() -> None:
 def test_entities_are_scored_as_by_seqeval_and_any_tag_sequence_may_be_predicted(seed: int) -> None:
     ner = find_task("ner")
     draw = random.Random(seed)
-    tags = TAGS if seed else ["O"]  # seed 0: no entity at all
+    tags = TAGS if seed else ["O"]  # with seed 0 there is no entity at all
     gold, found, totals = [], [], np.zeros(3)
     for _ in range(200):
         length = draw.randint(1, 9)

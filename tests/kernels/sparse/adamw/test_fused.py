@@ -1,4 +1,4 @@
-"""`SparseAdamW` and `write_deltas` as Triton kernels: what holds for the references, and the operator."""
+"""Test `SparseAdamW` and `write_deltas` with Triton kernels: the cases of the references, and the operator."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ def test_compiled_code_writes_deltas_too() -> None:
 
 @pytest.mark.parametrize("dense", [False, True])
 def test_gradients_that_move_with_every_step_are_found(dense: bool) -> None:
-    """As those of most training loops do: the rest of the table stays."""
+    """Check steps with gradients at new addresses, as in most training loops; the rest of the table is kept."""
     weights = [torch.randn(40) for _ in range(3)]
     deltas = [SparseDelta.of(x, torch.arange(0, 40, n + 1)) for n, x in enumerate(weights)]
     fresh = [SparseDelta.of(x.clone(), d.indices_K) for x, d in zip(weights, deltas)]
     optimizer, other = SparseAdamW(deltas, lr=0.1), SparseAdamW(fresh, lr=0.1)
     tables = []
     for _ in range(3):
-        kept = [torch.randn(40 if dense else d.indices_K.numel()) for d in deltas]  # no two steps' in one place
+        # made anew in every step, so that addresses change
+        kept = [torch.randn(40 if dense else d.indices_K.numel()) for d in deltas]
         for of in (deltas, fresh):
             for delta, gradient in zip(of, kept):
                 (delta.weight if dense else delta.delta_K).grad = gradient.clone()

@@ -1,3 +1,3 @@
-"""Deltas beside frozen weights, and their optimizer."""
+"""Test the references of deltas beside frozen weights and of their optimizer."""
 
 from kernel_cases.adamw import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""`gather_at` and `swap_in` as Triton kernels: what holds for the references, and the operators."""
+"""Test `gather_at` and `swap_in` with Triton kernels: the cases of the references, and the operators."""
 
 from __future__ import annotations
 

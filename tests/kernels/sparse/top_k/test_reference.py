@@ -1,4 +1,4 @@
-"""The exact top K of |θ1 − θ0|, in chunks and without."""
+"""Test the reference of the exact top K of |θ1 − θ0|, in chunks and without."""
 
 from __future__ import annotations
 
