@@ -92,7 +92,7 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
     given = _given(ns)
     if ns.resume_from_checkpoint:
         ns.output_dir = str(folder)
-        _settle_resume(ns, given, folder)
+        _settle_resume(ns, given, folder, sample)
         return vars(ns)
     with new_folder(folder, explicit=ns.output_dir is not None) as folder:
         ns.output_dir = str(folder)
@@ -119,10 +119,12 @@ def _use_sample(ns: argparse.Namespace) -> None:
     ns.source_file, ns.target_file = str(files[ns.source_language]), str(files[ns.target_language])
 
 
-def _settle_resume(ns: argparse.Namespace, given: dict[str, Any], folder: Path) -> None:
+def _settle_resume(ns: argparse.Namespace, given: dict[str, Any], folder: Path, sample: bool) -> None:
     recorded, data = begun(folder)
     names = {*ModelArguments.__dataclass_fields__, *LossArguments.__dataclass_fields__, "max_steps", "seed"}
     names -= {"preprocessing_workers", "source_file", "target_file"}
+    if sample:  # another version of ours keeps its model in another folder; what was built from it is in the run's
+        names -= {"teacher_model"}
     check_same_run(given, recorded, sorted(names), folder)
     for side, found in _data_hashes(ns).items():
         if (found["sha256"] or found["file"]) != (data[side]["sha256"] or data[side]["file"]):

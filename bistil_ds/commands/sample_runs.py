@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import bistil_kernels
@@ -51,9 +52,11 @@ def _run(command: str, folder: Path, *flags: str) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
+@cache
 def _code_hash() -> str:
     """Return a hash of the code that trains, so that a change of it makes the models anew."""
     package = Path(bistil_ds.__file__).parent
     folders = [*(package / room for room in TRAINING_ROOMS), Path(bistil_kernels.__file__).parent]
-    files = [package / "sample" / "defaults.py", *(path for folder in folders for path in folder.rglob("*.py"))]
+    files = [package / "sample" / name for name in ("defaults.py", "tasks.py")]
+    files += [path for folder in folders for path in folder.rglob("*.py")]
     return code_hash(sorted(files))[:12]

@@ -80,3 +80,8 @@ def check_deepspeed(ns: argparse.Namespace) -> None:
     stage = zero.get("stage", 0) if isinstance(zero, dict) else None
     if stage not in (0, 1, 2, 3):
         raise InputError(f"--deepspeed {path}: zero_optimization.stage is {stage!r}; expected 0, 1, 2 or 3")
+
+
+def load_universal(engine: Any, wanted: bool) -> None:
+    """Tell a DeepSpeed engine whether the checkpoint it loads next is a universal one."""
+    engine._config.load_universal_checkpoint = wanted

@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 def rank() -> int:
     """Return this process's rank in the run, 0 when it runs alone."""
-    return int(os.environ.get("RANK", "0"))
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
     """Return the number of processes in the run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_world_size() -> int:

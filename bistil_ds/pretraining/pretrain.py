@@ -27,6 +27,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.families import family_of
 from bistil_ds.models.head import HeadTap
 from bistil_ds.pretraining.data import Chunks, chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
@@ -181,9 +182,9 @@ def _start(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -
     weight_VD = model.get_input_embeddings().weight.data
     weight_VD.copy_(torch.from_numpy(0.05 * cooccurrence_vectors(corpora, window, *weight_VD.shape)))
     if isinstance(model, XLMRobertaForMaskedLM):
-        attention = model.roberta.encoder.layer[0].attention
-        torch.nn.init.eye_(attention.self.value.weight)
-        torch.nn.init.eye_(attention.output.dense.weight)
+        first = family_of(model).layer(0)
+        for name in (first.value, first.attention_output):
+            torch.nn.init.eye_(model.get_parameter(f"{name}.weight"))
 
 
 def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Path | None) -> PreTrainedTokenizerBase:

@@ -1,10 +1,16 @@
 """The embedded sample: annotated parallel sentences in English, Turkish and Swahili, and a small MMT of them."""
 
-from bistil_ds.sample.grammar.annotation import Sentence
-from bistil_ds.sample.grammar.generation import LANGUAGES, Parallel, sentences
-from bistil_ds.sample.mmt import held_out_accuracy, held_out_sentences, sample_corpora, sample_mmt
-from bistil_ds.sample.tasks import sample_task_file
-from bistil_ds.sample.text import write_text
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bistil_ds.sample.grammar.annotation import Sentence
+    from bistil_ds.sample.grammar.generation import LANGUAGES, Parallel, sentences
+    from bistil_ds.sample.mmt import held_out_accuracy, held_out_sentences, sample_corpora, sample_mmt
+    from bistil_ds.sample.tasks import sample_task_file
+    from bistil_ds.sample.text import write_text
 
 __all__ = [
     "LANGUAGES",
@@ -18,3 +24,20 @@ __all__ = [
     "sentences",
     "write_text",
 ]
+
+_HOMES = {
+    **dict.fromkeys(("LANGUAGES", "Parallel", "sentences"), "bistil_ds.sample.grammar.generation"),
+    **dict.fromkeys(
+        ("held_out_accuracy", "held_out_sentences", "sample_corpora", "sample_mmt"), "bistil_ds.sample.mmt"
+    ),
+    "Sentence": "bistil_ds.sample.grammar.annotation",
+    "sample_task_file": "bistil_ds.sample.tasks",
+    "write_text": "bistil_ds.sample.text",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: the commands that read `defaults.py` need no grammar and no model."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -15,6 +15,7 @@ from transformers import Trainer
 from transformers.trainer import SCHEDULER_NAME
 from transformers.training_args import ParallelMode
 
+from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
 from bistil_ds.errors import InputError
@@ -121,7 +122,7 @@ class SealedTrainer(Trainer):
             if other and self.args.should_save:
                 checkpoints.to_universal(best)
             self._barrier()
-            self.model_wrapped._config.load_universal_checkpoint = other
+            load_universal(self.model_wrapped, other)
         elif self.deltas is not None:
             self.deltas.load(SparseFineTuning.load(best))
             return

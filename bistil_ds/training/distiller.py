@@ -80,7 +80,7 @@ class BaseDistiller:
     def add_layer_losses(self, terms: LossTerms, view: LayerView, weights: Mapping[str, float]) -> None:
         """Add the values of every used loss of states or maps to `terms`.
 
-        Tensors of the teacher are freed as soon as no loss needs them, so the lists of `view` are empty afterwards.
+        The teacher's states are freed as soon as no loss needs them, so that list of `view` is empty afterwards.
         """
         if not self.reads("states"):
             view.teacher_states.clear()

@@ -8,6 +8,7 @@ import pytest
 from import_graph import imports, modules, reached
 
 import bistil_ds
+from bistil_ds.commands import sample_runs
 from bistil_ds.sample import cached
 from bistil_ds.sample.cached import SOURCES, code_hash
 
@@ -42,6 +43,18 @@ def test_a_touched_source_changes_the_key(source: str, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "read_text", touched)
     assert cached._recipe_hash() != before
+
+
+@pytest.mark.parametrize("source", ["sample/tasks.py", "sample/defaults.py", "tuning/trainer.py"])
+def test_a_touched_source_changes_the_key_of_trained_models(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sample_runs._code_hash.__wrapped__()
+    read = Path.read_text
+
+    def touched(path: Path, **kwargs: str) -> str:
+        return read(path, **kwargs) + ("\n_more = 1\n" if path == PACKAGE / source else "")
+
+    monkeypatch.setattr(Path, "read_text", touched)
+    assert sample_runs._code_hash.__wrapped__() != before
 
 
 def test_the_key_is_of_what_the_code_does(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def install(names: list[str], with_torch: bool) -> None:
     chosen = names or [name for name in bounded() if name != "torch"]
     if unknown := set(chosen) - set(bounded()):
         sys.exit(f"error: not bounded in pyproject.toml: {', '.join(sorted(unknown))}")
-    torch = ["torch"] if with_torch else [f"torch=={pins()['torch']}"]
+    torch = ["torch"] if with_torch or "torch" in chosen else [f"torch=={pins()['torch']}"]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", *chosen, *torch]
     subprocess.run(command, check=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import tiny
 import torch
@@ -9,7 +11,8 @@ import torch
 from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.student import build_student
-from bistil_ds.training import distiller, terms
+from bistil_ds.training import terms
+from bistil_ds.training.distiller import BaseDistiller
 from bistil_ds.training.terms import LayerView, LossTerm, terms_of
 from bistil_ds.tuning.arguments import TaskLossArguments
 
@@ -47,15 +50,30 @@ def test_two_losses_of_states_both_see_them(place: int, monkeypatch: pytest.Monk
     assert {"extra", "extra_2"} <= set(found.scalars())
 
 
-def test_teacher_states_are_freed_with_the_last_loss_that_reads_them() -> None:
-    class States(distiller.BaseDistiller):
+def test_teacher_states_are_freed_before_the_maps_are_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, where a loss of states leaves the lists that it reads."""
+    left = {}
+
+    def compute(name: str) -> Callable[[LayerView, float], torch.Tensor]:
+        def values(view: LayerView, weight: float) -> torch.Tensor:
+            left[name] = len(view.teacher_states)
+            return torch.ones(1)
+
+        return values
+
+    kinds = {"hidden": "states", "attention": "maps", "logit": None, "mlm": None}
+    registry = [LossTerm(n, (1,), compute(n) if kind else None, kind) for n, kind in kinds.items()]  # type: ignore[arg-type]
+    monkeypatch.setattr(terms, "TERMS", tuple(registry))
+
+    class Layers(BaseDistiller):
         phase = 1
 
     teacher = tiny.xlmr(50)
     built = build_student(teacher, layer_reduction_factor=2)
-    for losses in (LossArguments(attention_weight="0"), LossArguments(hidden_weight="0", mlm_weight="1")):
-        each = States(built.student, teacher, built.layer_map, losses)
-        states, maps = [torch.ones(1, 2, 4)], [(torch.ones(1, 1, 2, 4, requires_grad=True),) * 2]
-        view = LayerView(list(states), list(states), list(maps), list(maps), None, None, losses)
+    for hidden, expected in (("1", {"hidden": 1, "attention": 0}), ("0", {"attention": 0})):
+        left.clear()
+        losses = LossArguments(hidden_weight=hidden)
+        each = Layers(built.student, teacher, built.layer_map, losses)
+        view = LayerView([torch.ones(1, 2, 4)], [torch.ones(1, 2, 4)], [], [], None, None, losses)
         each.add_layer_losses(terms.LossTerms(), view, each.weights_at(0.0))
-        assert view.teacher_states == []
+        assert left == expected

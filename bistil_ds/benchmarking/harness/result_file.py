@@ -26,7 +26,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.record import git_state, hardware, versions
 
 REPOSITORY = Path(__file__).parents[3]
-RESULTS = REPOSITORY / "benchmarks" / "results"
+RESULTS = (REPOSITORY if (REPOSITORY / "benchmarks").is_dir() else Path()) / "benchmarks" / "results"  # of a clone
 DIGITS = 6  # significant digits of a number in the record; no measurement is more exact
 NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")
 

@@ -67,7 +67,7 @@ def plan(flags: Flags) -> Job:
         flags.models, settings = QUICK_MODELS, shortened(settings)
 
     def measure(result: ResultFile, tell: Tell) -> None:
-        folder = Path(flags.output_dir)
+        folder = Path(flags.output_dir) / ("quick" if flags.quick else "")
         data = Path(flags.data) if flags.data else link_sample(folder / "data")
         steps = Transfer(flags.mmt or str(sample_mmt()), data, folder, settings)
         try:

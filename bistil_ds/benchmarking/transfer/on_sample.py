@@ -40,6 +40,7 @@ def link_sample(folder: Path) -> Path:
         links[folder / path.name] = path
     for link, path in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
+        if link.resolve() != path.resolve():  # another version of the sample lies in another folder
+            link.unlink(missing_ok=True)
             link.symlink_to(path.resolve())
     return folder

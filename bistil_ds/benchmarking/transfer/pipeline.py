@@ -17,7 +17,7 @@ from typing import Any
 from bistil_ds.benchmarking.harness.result_file import REPOSITORY
 from bistil_ds.errors import InputError
 
-SCRIPTS = REPOSITORY / "launch_scripts"
+SCRIPTS = (REPOSITORY if (REPOSITORY / "launch_scripts").is_dir() else Path()) / "launch_scripts"  # of a clone
 MODELS = ("k2", "k3", "dense", "unphased", "scratch")
 
 
