@@ -60,6 +60,7 @@ def test_the_picture_is_drawn_from_the_newest_checkpoint(tmp_path: Path) -> None
     assert [np.array_equal(*pair) for pair in zip(before, after)] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_the_whole_pipeline_runs_on_small_material(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"BISTIL_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
