@@ -39,15 +39,15 @@ def test_the_record_is_there_from_the_start_and_grows(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_the_last_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = RunRecord(tmp_path, arguments={})
-    record.update(results={"loss": 1.0})
+    written = RunRecord(tmp_path, arguments={})
+    written.update(results={"loss": 1.0})
 
     def full_disk(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(record.os, "replace", full_disk)
     with pytest.raises(OSError, match="no space"):
-        record.update(results={"loss": 0.5})
+        written.update(results={"loss": 0.5})
     assert read(tmp_path)["results"] == {"loss": 1.0}
 
 
