@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelArguments:
     """Flags for the teacher, the text and the student; with none of the first five, the embedded sample is used."""
 
@@ -51,7 +51,7 @@ class ModelArguments:
     preprocessing_workers: int | None = field(default=None, metadata={"help": "Threads that tokenise."})
 
 
-@dataclass
+@dataclass(frozen=True)
 class LossArguments:
     """Weights and kinds of phase 1's losses. A weight is a number, or FROM:TO for a linear change over the run."""
 

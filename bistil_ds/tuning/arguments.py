@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 
-@dataclass
+@dataclass(frozen=True)
 class TunedModelArguments:
     """Flags that name the multilingual model to tune; without --model and files, the embedded sample is used."""
 
@@ -21,7 +21,7 @@ class TunedModelArguments:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class DistilledStudentArguments:
     """Flags that name the student of phase 1 and the teacher; without models and files, the embedded sample is used."""
 
@@ -43,7 +43,7 @@ class DistilledStudentArguments:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class TaskDataArguments:
     """Flags that name the task and its data."""
 
@@ -73,7 +73,7 @@ class TaskDataArguments:
     upsample: bool = field(default=True, metadata={"help": "Repeat smaller training files to the size of the largest."})
 
 
-@dataclass
+@dataclass(frozen=True)
 class TaskLossArguments:
     """Weights and kinds of phase 2's losses. A weight is a number, or FROM:TO for a linear change over each stage."""
 

@@ -19,6 +19,7 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import maskable_count
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.models import load_task_model
+from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tuning.data import languages_of
 from bistil_ds.tuning.trainer import TaskTrainer
 
@@ -84,7 +85,7 @@ def test_the_record_holds_each_stage_and_the_data(material: Path) -> None:
 
 def test_folders_that_are_no_language_codes_are_no_languages() -> None:
     words = ["ud/UD_English-EWT/train.conllu", "ner/train.txt", "ha/train.txt", "pt-br=x.txt"]
-    assert languages_of(words, "--train_file") == ["ha", "pt-br"]
+    assert languages_of(tuple(parse_sources(words, "--train_file"))) == ["ha", "pt-br"]
 
 
 def test_phase_2_leaves_an_sft_for_the_student(material: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from launch import PROGRAMS
 
-from bistil_ds.commands.general import DESCRIPTION, TYPES
+from bistil_ds.commands.general import COMMAND
 from bistil_ds.console import cli
 from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
@@ -68,7 +68,7 @@ CONTRADICTING: list[tuple[dict[str, Any], str]] = [
 def arguments(*flags: str) -> Any:
     words = ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", "--max_steps", "50"]
     words += ["--learning_rate", "1e-4", *flags]
-    return cli.parse(words, TYPES, DESCRIPTION)
+    return cli.parse(words, COMMAND.flags, COMMAND.description)
 
 
 def written(folder: Path, config: dict[str, Any]) -> str:
