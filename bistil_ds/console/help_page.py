@@ -32,6 +32,7 @@ USUAL: dict[str, dict[str, str | None]] = {
     },
     "run": {
         "output_dir": None,
+        "dry_run": None,
         "resume_from_checkpoint": "true: from the newest whole checkpoint of --output_dir; or a folder: one of them.",
         "eval_steps": None,
         "per_device_eval_batch_size": "Chunks per device in validation.",
