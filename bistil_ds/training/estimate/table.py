@@ -184,10 +184,10 @@ def shaped(config: PretrainedConfig) -> str:
 def size_text(size: float) -> str:
     """Return a number of bytes in decimal units: 23.4 kB, 1.25 GB."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
+        if size < 999.5:  # which three digits still round to less than 1000
             return f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:,.3g} TB"
+    return f"{size:,.1f} TB"
 
 
 def time_text(seconds: float) -> str:
