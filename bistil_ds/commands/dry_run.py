@@ -54,8 +54,7 @@ def dry_run(
             rehearsal = rehearse(run)
             startup.wait_for_every_rank()  # a rank may still read what rank 0 removes
             if rehearsal is not None:
-                free = shutil.disk_usage(existing(Path(flags["output_dir"] or "runs"))).free
-                Console().print(table(rehearsal, preparation=seconds, free=free).rich())
+                print_table(rehearsal, seconds, Path(flags["output_dir"] or "runs"))
 
         run_on_ranks(prepare_elsewhere, show, use_deepspeed=bool(flags["deepspeed"]))
 
@@ -72,10 +71,25 @@ def check_place(flags: Mapping[str, Any]) -> Path:
     folder = run_folder(name, "", resume)
     if (folder / "run.json").is_file():
         raise InputError(f"--dry_run: a run was begun in {folder}, and its run.json says what it takes; leave it out")
+    return check_made(folder)
+
+
+def check_made(folder: Path) -> Path:
+    """Return the folder that is there and in which `folder` can be made.
+
+    Raises:
+        InputError: it cannot be made.
+    """
     place = existing(folder)
     if not (place.is_dir() and os.access(place, os.W_OK)):
         raise InputError(f"--output_dir {folder}: cannot be made in {place}; choose another folder")
     return place
+
+
+def print_table(rehearsal: Rehearsal, preparation: float, folder: Path) -> None:
+    """Print the table of a dry run: its findings, the seconds before training, and what `folder`'s disk has left."""
+    free = shutil.disk_usage(existing(folder)).free
+    Console().print(table(rehearsal, preparation=preparation, free=free).rich())
 
 
 def existing(folder: Path) -> Path:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bistil_ds.commands.common_flags import CommonFlags
+from bistil_ds.commands.dry_run import check_made, print_table
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.pretraining.data import find_texts
+from bistil_ds.pretraining.dry_run import rehearse
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import run_folder
@@ -37,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> None:
-    ns = cli.parse(argv, [PretrainArguments], "Pretrain a small masked language model from random weights.")
+    ns = cli.parse(
+        argv, [PretrainArguments, CommonFlags], "Pretrain a small masked language model from random weights."
+    )
     if ns.input_folder is not None and not Path(ns.input_folder).is_dir():
         raise InputError(f"--input_folder {ns.input_folder}: no such folder")
     folder = run_folder(ns.output_dir, "pretrain", None)
@@ -47,10 +52,17 @@ def _main(argv: Sequence[str]) -> None:
             texts = write_text(scratch, mmt.PRETRAINING_SENTENCES, mmt.PRETRAINING_SEED)
         else:
             texts = find_texts(ns.input_folder)
+        if ns.dry_run:
+            check_made(folder)
+            more = {"parallel": ns.parallel or ns.input_folder is None, "tokenizer": ns.tokenizer, "config": ns.config}
+            rehearsal, seconds = rehearse(texts, recipe, **more)
+            print_table(rehearsal, seconds, folder)
+            return
         data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in texts.items()}
         parallel = ns.parallel or ns.input_folder is None
         losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
-    record = RunRecord(folder, arguments=vars(ns), seeds={"seed": recipe.seed}, data=data)
+    arguments = {name: getattr(ns, name) for name in PretrainArguments.__dataclass_fields__}
+    record = RunRecord(folder, arguments=arguments, seeds={"seed": recipe.seed}, data=data)
     record.update(results={"losses": losses})
     if ns.input_folder is None:
         accuracy = held_out_accuracy(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,7 @@ def pretrain(
     tokenizer: str | Path | None = None,
     config: str | Path | None = None,
     progress: bool = True,
+    watch: Callable[[Trainer], None] | None = None,
 ) -> list[float]:
     """Train a masked language model from random weights and save it with its tokenizer in `output_dir`.
 
@@ -119,6 +120,8 @@ def pretrain(
         parallel: the files are translations of each other, line by line, so part of the chunks hold translation pairs.
         tokenizer, config: a folder or hub id to take the tokenizer or the model's configuration from (with the
             tokenizer's vocabulary size); by default a vocabulary is learned and the recipe gives the model's size.
+        progress: show a progress bar.
+        watch: gets the trainer before it trains.
 
     Returns:
         The mean training loss of each twentieth of the run.
@@ -167,6 +170,8 @@ def pretrain(
         trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
         if progress:
             trainer.add_callback(ShortProgress)
+        if watch is not None:
+            watch(trainer)
         with HeadTap(model) as trainer.tap:
             trainer.train()
     model.save_pretrained(output_dir)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
-from launch import general as launch_general
+from launch import PROGRAMS, command
+from transformers import AutoModelForMaskedLM
 
-from bistil_ds.commands import dry_run, general, teacher
+from bistil_ds.commands import dry_run, general, pretrain, teacher
 from bistil_ds.console import cli
+from bistil_ds.distributed.startup import free_port
 from bistil_ds.runs.size import tree_bytes
 from bistil_ds.training import speed
 from bistil_ds.training.estimate.arithmetic import Layout, training_memory
@@ -38,7 +43,8 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def place(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test an empty current folder, and one for temporary files beside it."""
-    monkeypatch.setattr(speed, "matmul_rate", lambda *of: 1e9)  # it takes a second, and is not what is tested
+    monkeypatch.setattr(speed, "matmul_rate", lambda *of: 1e9)  # this and the next take long and are not tested here
+    monkeypatch.setattr(gc, "collect", lambda: 0)
     monkeypatch.setenv("BISTIL_CACHE", str(material / "cache"))
     (tmp_path / "tmp").mkdir()
     (tmp_path / "here").mkdir()
@@ -60,6 +66,26 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Rehearsal]:
     return rehearsals
 
 
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Note the bytes of weights, gradients and AdamW's moments that a dry run's trainer holds."""
+    found: dict[str, int] = {}
+
+    def on_pre_optimizer_step(self: FirstSteps, *args: Any, **kwargs: Any) -> None:
+        parameters = list(self.trainer.model.parameters())
+        found["weights"] = sum(p.nbytes for p in parameters)
+        found["gradients"] = sum(p.grad.nbytes for p in parameters if p.grad is not None)
+
+    def on_optimizer_step(self: FirstSteps, *args: Any, **kwargs: Any) -> None:
+        optimizer: Any = self.trainer.optimizer
+        states = [t for one in optimizer.optimizer.state.values() for t in one.values()]
+        found["optimizer"] = sum(t.nbytes for t in states if t.numel() > 1)  # not the step counts
+
+    monkeypatch.setattr(FirstSteps, "on_pre_optimizer_step", on_pre_optimizer_step)
+    monkeypatch.setattr(FirstSteps, "on_optimizer_step", on_optimizer_step)
+    return found
+
+
 def phase_1_flags(material: Path, *more: object) -> list[str]:
     words = ["--teacher_model", material / "teacher", "--source_language", "aa", "--target_language", "bb"]
     words += ["--source_file", material / "aa.txt", "--target_file", material / "bb.txt", "--max_length", 32]
@@ -69,7 +95,7 @@ def phase_1_flags(material: Path, *more: object) -> list[str]:
 
 def teacher_flags(material: Path, *more: object) -> list[str]:
     words = ["--model", material / "teacher", "--task", "ner", "--train_file", f"aa={material / 'train.txt'}"]
-    words += ["--dev_file", f"aa={material / 'dev.txt'}", "--sparse_max_steps", 2, "--full_epochs", 3]
+    words += ["--dev_file", f"aa={material / 'dev.txt'}", "--sparse_max_steps", 2, "--full_epochs", 1]
     words += ["--report_to", "none", "--max_length", 64, *more]
     return list(map(str, words))
 
@@ -84,7 +110,7 @@ def rows_of(printed: str) -> list[str]:
 
 
 def test_phase_1_takes_what_its_dry_run_says(
-    material: Path, place: Path, found: list[Rehearsal], capsys: Capture
+    material: Path, place: Path, found: list[Rehearsal], held: dict[str, int], capsys: Capture
 ) -> None:
     flags = phase_1_flags(material)
     assert general.main([*flags, "--dry_run", "--output_dir", "run"]) == 0
@@ -102,6 +128,8 @@ def test_phase_1_takes_what_its_dry_run_says(
     for language in ("aa", "bb"):
         assert f"chunks of 32 tokens {build['chunks'][language]['train']:,} counted" in printed
     (training,) = found[0].trainings
+    memory = training_memory(training.first.parameters, training.first.trainable, training.first.layout)
+    assert held == {"weights": memory.weights, "gradients": memory.gradients, "optimizer": memory.optimizer}
     assert training.first.parameters == build["student_parameters"]
     assert training.first.steps == record["results"]["steps"] == 6
     assert len(training.first.seconds) == 3
@@ -120,7 +148,7 @@ def test_the_stages_take_what_the_dry_run_says(
     assert any(line.endswith(f" {results['build']['parameters']:,} parameters counted") for line in printed)
     assert "train, aa: train.txt, 3.54 kB 60 examples counted" in printed
     assert "dev, aa: dev.txt, 717 B 12 examples counted" in printed
-    assert [one.first.steps for one in found[0].trainings] == [one["steps"] for one in results["stages"]] == [24, 2]
+    assert [one.first.steps for one in found[0].trainings] == [one["steps"] for one in results["stages"]] == [8, 2]
     full, sparse = (one.first for one in found[0].trainings)
     assert len(full.seconds) == 3
     assert len(sparse.seconds) == 1  # of two steps, the first warms up
@@ -130,27 +158,23 @@ def test_the_stages_take_what_the_dry_run_says(
     assert found[0].final_bytes == pytest.approx(tree_bytes(Path("run")), rel=0.03)
 
 
-def test_memory_is_what_the_optimizer_and_the_gradients_hold(
-    material: Path, monkeypatch: pytest.MonkeyPatch, found: list[Rehearsal]
+def test_pretraining_takes_what_its_dry_run_says(
+    material: Path, place: Path, found: list[Rehearsal], capsys: Capture
 ) -> None:
-    held: dict[str, int] = {}
-
-    def on_pre_optimizer_step(self: FirstSteps, *args: Any, **kwargs: Any) -> None:
-        parameters = list(self.trainer.model.parameters())
-        held["weights"] = sum(p.nbytes for p in parameters)
-        held["gradients"] = sum(p.grad.nbytes for p in parameters if p.grad is not None)
-
-    def on_optimizer_step(self: FirstSteps, *args: Any, **kwargs: Any) -> None:
-        assert self.trainer.optimizer is not None
-        states = [t for one in self.trainer.optimizer.optimizer.state.values() for t in one.values()]
-        held["optimizer"] = sum(t.nbytes for t in states if t.numel() > 1)  # not the step counts
-
-    monkeypatch.setattr(FirstSteps, "on_pre_optimizer_step", on_pre_optimizer_step)
-    monkeypatch.setattr(FirstSteps, "on_optimizer_step", on_optimizer_step)
-    assert general.main(phase_1_flags(material, "--dry_run")) == 0
+    texts = material / "texts"
+    texts.mkdir()
+    tiny.write_texts(texts, lines=200)
+    sizes = ["--vocab_size", "200", "--layers", "2", "--hidden_size", "32", "--length", "16", "--steps", "6"]
+    flags = ["--input_folder", str(texts), *sizes, "--batch_size", "2"]
+    assert pretrain.main([*flags, "--dry_run", "--output_dir", "run"]) == 0
+    assert_nothing_is_left(place)
+    assert "aa: aa.txt, 8.39 kB 200 lines counted" in rows_of(capsys.readouterr().out)
+    assert pretrain.main([*flags, "--output_dir", "run"]) == 0
     first = found[0].trainings[0].first
-    memory = training_memory(first.parameters, first.trainable, first.layout)
-    assert held == {"weights": memory.weights, "gradients": memory.gradients, "optimizer": memory.optimizer}
+    model = AutoModelForMaskedLM.from_pretrained("run")
+    assert (first.parameters, first.steps, len(first.seconds)) == (model.num_parameters(), 6, 3)
+    assert found[0].final_bytes == pytest.approx(tree_bytes(Path("run")), abs=10_000)  # run.json beside it
+    assert "dry_run" not in json.loads(Path("run/run.json").read_text())["arguments"]
 
 
 @pytest.mark.parametrize(
@@ -189,9 +213,12 @@ def test_sigterm_removes_the_temporary_folder(material: Path, place: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_two_ranks_share_what_the_stage_divides(material: Path, place: Path, stage: int) -> None:
+def test_two_ranks_hold_what_the_stage_divides(material: Path, place: Path, stage: int) -> None:
     flags = phase_1_flags(material, "--dry_run", "--deepspeed", f"zero{stage}", "--output_dir", "run")
-    done = launch_general(*flags, ranks=2, cache=material / "cache")
+    (_, _, *words), environment = command(*flags, cache=material / "cache")
+    launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", "2"]
+    started = [*launcher, "--master_port", str(free_port()), str(PROGRAMS / "held_in_dry_run.py"), *words]
+    done = subprocess.run(started, capture_output=True, text=True, timeout=500, env=environment, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     printed = rows_of(done.stdout)
     assert f"laid out for ZeRO-{stage}, 2 ranks counted" in printed
@@ -201,4 +228,6 @@ def test_two_ranks_share_what_the_stage_divides(material: Path, place: Path, sta
     for name in ("weights", "gradients", "optimizer"):
         said = f" {size_text(getattr(memory, name))} computed"
         assert any(line.startswith(name) and line.endswith(said) for line in printed)
+    held = json.loads(done.stdout.split("held ")[1].splitlines()[0])
+    assert held == pytest.approx({"weights": memory.weights, "optimizer": memory.optimizer}, rel=0.02)
     assert not list((place / "here").iterdir())

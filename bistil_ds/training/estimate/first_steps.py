@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.partitions import full_size
 from bistil_ds.sparse.deltas import attached_to
-from bistil_ds.training.base_trainer import BaseTrainer
 from bistil_ds.training.estimate.arithmetic import Layout
 from bistil_ds.training.speed import peak_memory
 
@@ -84,7 +83,7 @@ class FirstSteps(TrainerCallback):
 
     result: Trained
 
-    def __init__(self, trainer: BaseTrainer) -> None:
+    def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.ends = trainer, list[float]()
         trainer.remove_callback(PrinterCallback)  # else the end of training prints its speed
         trainer.add_callback(self)
@@ -104,6 +103,7 @@ class FirstSteps(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         trainer, model = self.trainer, self.trainer.model
+        teacher = getattr(trainer, "teacher", None)
         passed = [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)]
         seconds = _slowest(passed[WARM_UP:] or passed)
         workspace = None
@@ -115,8 +115,8 @@ class FirstSteps(TrainerCallback):
             trainable=sum(full_size(p) for p in model.parameters() if p.requires_grad),
             layout=layout_of(trainer),
             bookkeeping=_bookkeeping(model),
-            teacher=sum(map(full_size, trainer.teacher.parameters())) if trainer.teacher is not None else 0,
-            teacher_itemsize=_itemsize(trainer.teacher) if trainer.teacher is not None else 0,
+            teacher=sum(map(full_size, teacher.parameters())) if teacher is not None else 0,
+            teacher_itemsize=_itemsize(teacher) if teacher is not None else 0,
             examples=args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
             steps=state.max_steps,
             epochs=state.num_train_epochs,
@@ -127,7 +127,7 @@ class FirstSteps(TrainerCallback):
         )
 
 
-def layout_of(trainer: BaseTrainer) -> Layout:
+def layout_of(trainer: Trainer) -> Layout:
     """Return how a trainer lays out weights, gradients and optimizer state, once it has begun to train."""
     args, stage = trainer.args, None
     offloaded, optimizer = list[str](), args.optim.value

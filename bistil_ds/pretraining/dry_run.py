@@ -1,0 +1,49 @@
+"""The dry run of pretraining: the first steps, and what they say of the whole."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, Trainer
+
+from bistil_ds.pretraining.data import read_lines
+from bistil_ds.pretraining.pretrain import Recipe, pretrain
+from bistil_ds.runs.size import tree_bytes
+from bistil_ds.training.estimate.arithmetic import Checkpoints
+from bistil_ds.training.estimate.first_steps import FirstSteps
+from bistil_ds.training.estimate.table import COUNTED, Rehearsal, Row, Training, shaped, sized
+
+
+def rehearse(texts: Mapping[str, Path], recipe: Recipe, **more: Any) -> tuple[Rehearsal, float]:
+    """Train the first steps into a temporary folder; return what they show, and the seconds before them.
+
+    Args:
+        texts, recipe, more: as for `pretrain`.
+
+    Raises:
+        InputError: as `pretrain`.
+    """
+    started, timed = time.perf_counter(), list[tuple[FirstSteps, float]]()
+
+    def watch(trainer: Trainer) -> None:
+        timed.append((FirstSteps(trainer), time.perf_counter() - started))
+
+    with tempfile.TemporaryDirectory() as folder:
+        pretrain(texts, folder, recipe, progress=False, watch=watch, **more)
+        config, result = AutoConfig.from_pretrained(folder), tree_bytes(Path(folder))
+    ((steps, seconds),) = timed
+    first = steps.result
+    read: list[Row] = [
+        (f"{language}: {sized(str(path))}", f"{len(read_lines(Path(path))):,} lines", COUNTED)
+        for language, path in sorted(texts.items())
+    ]
+    built: list[Row] = [
+        (f"model, {shaped(config)}", f"{first.parameters:,} parameters", COUNTED),
+        ("vocabulary", f"{config.vocab_size:,} tokens", COUNTED),
+    ]
+    training = Training("training", first, 0, Checkpoints(0, 0))
+    return Rehearsal(read, built, [training], build_bytes=0, result_bytes=result, keeps_checkpoints=False), seconds
