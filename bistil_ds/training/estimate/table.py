@@ -143,7 +143,8 @@ def _disk(rehearsal: Rehearsal, free: int) -> list[Row]:
     rows = [("models before training", size_text(rehearsal.build_bytes), MEASURED)]
     for one in rehearsal.trainings:
         number = f"{one.checkpoints.kept:,} of {size_text(one.checkpoint)}"
-        rows.append((f"checkpoints, {one.name}", number, COMPUTED))
+        part = "" if one.first.layout.adam else ", no states"
+        rows.append((f"checkpoints, {one.name}{part}", number, COMPUTED))
     return [
         *rows,
         ("result", size_text(rehearsal.result_bytes), COMPUTED),
@@ -162,9 +163,10 @@ def _time(rehearsal: Rehearsal, preparation: float) -> list[Row]:
         rows.append((f"a step, {one.name}", f"{time_text(median(seconds))}, median of {len(seconds)}", MEASURED))
         rows.append(("  fastest and slowest", f"{time_text(min(seconds))}, {time_text(max(seconds))}", MEASURED))
     fastest, slowest = sum(one.fastest for one in times), sum(one.slowest for one in times)
+    steps = sum(one.steps for one in times)
     return [
         *rows,
-        (f"{sum(one.steps for one in times):,} steps", time_text(sum(one.middle for one in times)), COMPUTED),
+        (f"{steps:,} step{'s' if steps > 1 else ''}", time_text(sum(one.middle for one in times)), COMPUTED),
         ("  as fast, as slow as these", f"{time_text(fastest)}, {time_text(slowest)}", COMPUTED),
         ("validation, saving, logging", "", LEFT_OUT),
     ]

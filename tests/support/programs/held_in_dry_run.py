@@ -20,14 +20,15 @@ on_train_end = FirstSteps.on_train_end
 def print_held(self: FirstSteps, *args: Any, **kwargs: Any) -> None:
     on_train_end(self, *args, **kwargs)
     parameters = self.trainer.model.parameters()
-    adam: Any = self.trainer.optimizer
-    while hasattr(adam, "optimizer"):  # accelerate's wrapper, then DeepSpeed's
-        adam = adam.optimizer
-    copies = [parameter for group in adam.param_groups for parameter in group["params"]]
+    engine: Any = self.trainer.model_wrapped
+    zero, adam = engine.optimizer, engine.optimizer.optimizer
+    copies = getattr(zero, "fp32_partitioned_groups_flat", None)  # at ZeRO-3, which hands them to AdamW for a step only
+    if copies is None:
+        copies = [parameter for group in adam.param_groups for parameter in group["params"]]
     moments = [tensor for one in adam.state.values() for tensor in one.values() if tensor.numel() > 1]
     held = {
         "weights": sum(getattr(one, "ds_tensor", one).nbytes for one in parameters),
-        "optimizer": sum(tensor.nbytes for tensor in copies + moments),
+        "optimizer": sum(tensor.nbytes for tensor in [*copies, *moments]),
     }
     if startup.rank() == 0:
         print(f"held {json.dumps(held)}", flush=True)
