@@ -4,8 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 NEXT_BIN := .venv-next/bin
-PYTEST := -m pytest -n 2 --dist loadfile
-FAST := -m 'not slow and not gpu'
+SUITE := -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
 
 # $(call install,FOLDER): the tested set in a virtual environment
 define install
@@ -27,11 +26,11 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bistil_ds.demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) $(FAST)
+	OMP_NUM_THREADS=1 $(BIN)/python $(SUITE)
 
-# SIXTH=0 … SIXTH=5 runs one test in six
+# SIXTH=0 … SIXTH=5 runs one test in six; one after the other, because some of them take times
 test-slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m slow $(if $(SIXTH),--sixth $(SIXTH))
+	$(BIN)/python -m pytest -m slow $(if $(SIXTH),--sixth $(SIXTH))
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
@@ -42,7 +41,7 @@ test-next:
 	$(call install,.venv-next)
 	DS_BUILD_OPS=0 $(NEXT_BIN)/python tests/support/next_versions.py install $(if $(TORCH),--torch) $(NEXT)
 	@rm -f .venv-next/suite.xml
-	-OMP_NUM_THREADS=1 $(NEXT_BIN)/python $(PYTEST) $(FAST) --junitxml .venv-next/suite.xml
+	-OMP_NUM_THREADS=1 $(NEXT_BIN)/python $(SUITE) --junitxml .venv-next/suite.xml
 	@$(NEXT_BIN)/python tests/support/next_versions.py report .venv-next/suite.xml
 
 lint: $(READY)
