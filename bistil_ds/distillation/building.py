@@ -33,14 +33,16 @@ SAMPLED_CHUNKS = 16  # chunks of each language; projections are fitted on the te
 
 
 @dataclass
-class Chunks:
+class LanguageChunks:
     """Training and validation chunks of one language."""
 
     train: Dataset
     validation: Dataset
 
 
-def read_chunks(request: DistillationRequest, tokenizer: PreTrainedTokenizerBase, progress: bool) -> dict[str, Chunks]:
+def read_chunks(
+    request: DistillationRequest, tokenizer: PreTrainedTokenizerBase, progress: bool
+) -> dict[str, LanguageChunks]:
     """Return the chunks of both languages, by language code.
 
     Chunks are cached by content, so the ranks that come after rank 0 do not tokenise again.
@@ -48,7 +50,7 @@ def read_chunks(request: DistillationRequest, tokenizer: PreTrainedTokenizerBase
     found, workers = {}, request.preprocessing_workers
     for corpus in request.corpora:
         chunks = text.pack(corpus.read(), tokenizer, request.max_length, num_proc=workers, progress=progress)
-        found[corpus.language] = Chunks(*text.split_validation(chunks, name=corpus.flag))
+        found[corpus.language] = LanguageChunks(*text.split_validation(chunks, name=corpus.flag))
     return found
 
 
@@ -150,7 +152,7 @@ def _own_layer_map(plan: StudentPlan) -> list[int] | None:
     return read_layer_map(folder) if folder.is_dir() else None
 
 
-def sample_batches(chunks: dict[str, Chunks]) -> Iterator[dict[str, torch.Tensor]]:
+def sample_batches(chunks: dict[str, LanguageChunks]) -> Iterator[dict[str, torch.Tensor]]:
     """Yield a few chunks of each language as batches of 8, on which the projections are fitted."""
     for part in chunks.values():
         rows = part.train.with_format("torch")[:SAMPLED_CHUNKS]["input_ids"]

@@ -17,7 +17,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import new_folder, run_folder
-from bistil_ds.runs.record import RunRecord, begun, check_same_run
+from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.training.request import fields_of
 
 BUILD = "build"
@@ -68,7 +68,7 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
 
 
 def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move: bool) -> None:
-    recorded, data = begun(folder)
+    recorded, data = read_start(folder)
     flags = request.as_flags()
     names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
     names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}

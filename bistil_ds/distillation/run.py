@@ -10,7 +10,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.distillation import building
 from bistil_ds.distillation.preparation import BUILD, PreparedRun
-from bistil_ds.distillation.summary import print_summary
+from bistil_ds.distillation.summary import print_student_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
 from bistil_ds.runs import checkpoints
@@ -56,7 +56,7 @@ def train(run: PreparedRun) -> None:
         record = RunRecord.open(folder)
         record.update(results={**results(trainer, folder, built), "peak_memory_bytes": peaks})
         record.finish()
-        print_summary(record.content, folder, Console())
+        print_student_summary(record.content, folder, Console())
 
 
 def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
-from bistil_ds.runs.record import RunRecord, begun, check_same_run
+from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.training.request import fields_of
 from bistil_ds.tuning.arguments import TaskDataArguments
@@ -80,7 +80,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
 
 
 def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, materials_may_move: bool) -> None:
-    recorded, data = begun(folder)
+    recorded, data = read_start(folder)
     flags, model = request.as_flags(), request.model
     kinds = (*model.types, TaskDataArguments, SparseArguments)
     names = {name for kind in kinds for name in fields_of(kind, flags)} | {"learning_rate", "seed"}

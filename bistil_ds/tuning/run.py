@@ -11,13 +11,13 @@ from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, Traine
 from bistil_ds.distributed import startup
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.training.speed import peak_memory
-from bistil_ds.tuning.building import BASE, head_parameters
+from bistil_ds.tuning.building import BASE, named_head_parameters
 from bistil_ds.tuning.checks import limit_steps
 from bistil_ds.tuning.data import development_sets, languages_of, training_rows
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 from bistil_ds.tuning.preparation import BUILD, PreparedRun
 from bistil_ds.tuning.stage import Stage
-from bistil_ds.tuning.summary import print_summary
+from bistil_ds.tuning.summary import print_stages
 from bistil_ds.tuning.trainer import TaskTrainer
 
 
@@ -33,7 +33,7 @@ def train(run: PreparedRun) -> None:
     def load_model() -> PreTrainedModel:
         model = task.load_model(build / BASE, labels)
         if not task.trains_head:
-            for parameter in head_parameters(model).values():
+            for parameter in named_head_parameters(model).values():
                 parameter.requires_grad_(False)
         return model
 
@@ -67,7 +67,7 @@ def train(run: PreparedRun) -> None:
         record = RunRecord.open(folder)
         record.update(results={"peak_memory_bytes": peaks})
         record.finish()
-        print_summary(record.content, folder, Console())
+        print_stages(record.content, folder, Console())
 
 
 class KeepResult(TrainerCallback):

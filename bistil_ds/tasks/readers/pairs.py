@@ -10,7 +10,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import SentencePair
 from bistil_ds.tasks.readers.hub import NO_LABEL
 from bistil_ds.tasks.readers.json_values import text_at
-from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
 
@@ -49,9 +49,9 @@ def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
 
 def _label(found: Any, options: ReadOptions, where: str) -> str:
     if isinstance(found, bool) or not isinstance(found, str | int):
-        raise InputError(f"{where}: label is {shown(found)}; expected one of {', '.join(LABELS)}")
+        raise InputError(f"{where}: label is {quote(found)}; expected one of {', '.join(LABELS)}")
     label = options.label_map.get(str(found), str(found))
     if label not in LABELS and label != NO_LABEL:
-        hint = f"name it with --label_map {shown(str(found))[1:-1]}=NAME" if str(found) else "every pair has one"
-        raise InputError(f"{where}: label is {shown(label)}; expected one of {', '.join(LABELS)}; {hint}")
+        hint = f"name it with --label_map {quote(str(found))[1:-1]}=NAME" if str(found) else "every pair has one"
+        raise InputError(f"{where}: label is {quote(label)}; expected one of {', '.join(LABELS)}; {hint}")
     return label
