@@ -22,6 +22,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
+from bistil_ds.training.trackers import keep_in_run_folder
 
 
 class SealedTrainer(Trainer):
@@ -40,6 +41,7 @@ class SealedTrainer(Trainer):
 
     def __init__(self, *args: Any, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        keep_in_run_folder(self)  # what wandb and mlflow write
         self.keep_files = list(keep_files)
         self.deltas = attached_to(self.model)
         if self.deltas is not None:
