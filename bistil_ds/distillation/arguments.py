@@ -109,8 +109,9 @@ class DistillationArguments(TrainingArguments):
     )
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best student, not the last."})
-    report_to: None | str | list[str] = field(  # noqa: RUF036 - the parser takes this order only
-        default="tensorboard", metadata={"help": "Where to log: tensorboard, wandb, none ..."}
+    report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser takes this order only
+        default_factory=lambda: ["tensorboard"],
+        metadata={"help": "Where to log: tensorboard, wandb, mlflow, several of them, or none; default: tensorboard."},
     )
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: batches are ours."})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 
 UNFINISHED = ".build-"  # prefix of the folder of a preparation that has not ended
+STAGE = re.compile(r"stage-\d+-\w+")  # the folder of a stage, inside that of its run
 
 
 def run_folder(output_dir: str | None, script: str, resume: str | None, *, resumable: bool = True) -> Path:
@@ -39,6 +41,11 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
         hint = "add --resume_from_checkpoint true or " if is_run and resumable else ""
         raise InputError(f"--output_dir {folder}: is not empty; {hint}choose another folder")
     return folder
+
+
+def run_of(folder: Path) -> Path:
+    """Return the folder of the run that `folder` belongs to: itself, or its parent if it is a stage's."""
+    return folder.parent if STAGE.fullmatch(folder.name) else folder
 
 
 @contextmanager

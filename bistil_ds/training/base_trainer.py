@@ -28,6 +28,7 @@ from bistil_ds.training.energy import energy_counter
 from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.progress import ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
+from bistil_ds.training.trackers import keep_in_run_folder
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class BaseTrainer(Trainer):
             args.ddp_find_unused_parameters = False  # parameters that no loss reaches are frozen
         super().__init__(model=model, args=args, **kwargs)
         self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
+        keep_in_run_folder(self)  # what wandb and mlflow write
         self.keep_files = list(keep_files)
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
