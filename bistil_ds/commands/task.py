@@ -15,7 +15,9 @@ from bistil_ds.student import load_projections
 from bistil_ds.student.folder import read_layer_map
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
+from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.training.arguments import as_fields
+from bistil_ds.training.licences import gather_licences
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.tuning.arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
 from bistil_ds.tuning.distiller import TaskDistiller
@@ -52,7 +54,10 @@ class TuneStudent(TuneCommand):
         return student.model, {**report, "parameters": student.model.num_parameters()}
 
     def metadata(self, ns: argparse.Namespace) -> dict[str, Any]:
-        return base_metadata(ns.student)
+        models = {ns.student: None, ns.teacher_model: ns.teacher_licence}
+        data = parse_sources(ns.train_file, "--train_file")
+        licences = gather_licences(models, ns.teacher_sft or (), data, ns.data_licence)
+        return {**base_metadata(ns.student), "licences": licences}
 
     def distiller(
         self, ns: argparse.Namespace, task: Task, model: PreTrainedModel, args: TaskTrainingArguments

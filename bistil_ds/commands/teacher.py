@@ -10,6 +10,8 @@ from typing import Any
 from bistil_ds.commands.tuning import run
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata
+from bistil_ds.tasks.sources import parse_sources
+from bistil_ds.training.licences import gather_licences
 from bistil_ds.tuning.arguments import TunedModelArguments
 from bistil_ds.tuning.preparation import prepare_base
 from bistil_ds.tuning.run import Prepared, TuneCommand
@@ -40,7 +42,9 @@ class TuneTeacher(TuneCommand):
         return loaded.model, {"parameters": loaded.model.num_parameters()}
 
     def metadata(self, ns: argparse.Namespace) -> dict[str, Any]:
-        return base_metadata(ns.model)
+        data = parse_sources(ns.train_file, "--train_file")
+        licences = gather_licences({ns.model: ns.model_licence}, ns.source_sft or (), data, ns.data_licence)
+        return {**base_metadata(ns.model), "licences": licences}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

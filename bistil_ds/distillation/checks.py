@@ -11,6 +11,7 @@ from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.families import check_teacher_config
 from bistil_ds.models.inputs import load_config, longest_input
+from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
 from bistil_ds.training.arguments import ABOVE_0, AT_LEAST_1, check_training_arguments
@@ -39,6 +40,8 @@ def check_arguments(ns: argparse.Namespace) -> None:
         raise InputError(f"--vocab_threshold {ns.vocab_threshold}: expected a probability, at least 0 and under 1")
     if not 0 < ns.mask_probability < 1:
         raise InputError(f"--mask_probability {ns.mask_probability}: expected a probability between 0 and 1")
+    check_licence("--teacher_licence", ns.teacher_licence)
+    parse_data_licence(ns.data_licence, [ns.source_language, ns.target_language])
     check_training_arguments(ns, DistillationArguments)
     check_deepspeed(ns)
 

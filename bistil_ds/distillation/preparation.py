@@ -26,6 +26,8 @@ from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
 from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
+from bistil_ds.student.origin import Origin, known_languages, write_origin
+from bistil_ds.training.licences import gather_licences
 from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 
 STUDENT, TEACHER = "student", "teacher"
@@ -140,9 +142,22 @@ def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, 
         save_projections(folder / STUDENT, projections)
     languages = [ns.source_language, ns.target_language]
     write_alignment(folder / STUDENT, teacher=ns.teacher_model, languages=languages, layer_map=layers)
+    write_origin(folder / STUDENT, student_origin(ns))
     report["student_parameters"] = student.num_parameters()
     report["trimmed_teacher_parameters"] = teacher.num_parameters()
     return report
+
+
+def student_origin(ns: argparse.Namespace) -> Origin:
+    """Return the licences of teacher, language SFTs, text and the student to start from, and the teacher's languages.
+
+    Raises:
+        InputError: as `gather_licences`.
+    """
+    models = {ns.teacher_model: ns.teacher_licence, **({ns.student: None} if ns.student else {})}
+    sfts = [sft for sft in (ns.source_sft, ns.target_sft) if sft]
+    texts = [(ns.source_language, ns.source_file), (ns.target_language, ns.target_file)]
+    return Origin(gather_licences(models, sfts, texts, ns.data_licence), known_languages(ns.teacher_model))
 
 
 def _own_layer_map(ns: argparse.Namespace) -> list[int] | None:

@@ -9,6 +9,7 @@ from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import is_encoder, load_config, longest_input
+from bistil_ds.models.licences import check_licence
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.tasks import Task
 from bistil_ds.training.arguments import ABOVE_0, as_fields, check_training_arguments
@@ -91,6 +92,8 @@ def check_arguments(ns: argparse.Namespace, task: Task) -> None:
     for name in NO_EFFECT:
         if getattr(ns, name) != plain[name].default:
             raise InputError(f"--{name}: has no effect: a task has its own loss and metric; leave it out")
+    for flag in ("model_licence", "teacher_licence"):  # each command has one of them
+        check_licence(f"--{flag}", getattr(ns, flag, None))
     check_training_arguments(ns, TaskTrainingArguments)
     check_deepspeed(ns)
     sparse_arguments(ns).check(sys.maxsize, zero_stage(ns), fp16=ns.fp16)  # K is checked later, against the model
