@@ -27,6 +27,13 @@ class ModelArguments:
     source_language: str | None = field(default=None, metadata={"help": "Code of the source language, such as en."})
     target_language: str | None = field(default=None, metadata={"help": "Code of the target language, such as tr."})
     text_column: str = field(default="text", metadata={"help": "Column of JSONL files and hub datasets with the text."})
+    teacher_licence: str | None = field(
+        default=None, metadata={"help": "The teacher's licence, such as mit; default: the one its model card states."}
+    )
+    data_licence: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Licence of the text: one for both, or LANGUAGE=LICENCE for each."},
+    )
     source_sft: str | None = field(
         default=None, metadata={"help": "Sparse fine-tuning the teacher carries on source-language batches."}
     )

@@ -26,6 +26,8 @@ from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
 from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
+from bistil_ds.student.origin import Origin, known_languages, write_origin
+from bistil_ds.training.licences import gather_licences
 from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 
 STUDENT, TEACHER = "student", "teacher"
@@ -47,9 +49,9 @@ def read_chunks(
 
     Chunks are cached by content, so the ranks that come after rank 0 do not tokenise again.
     """
-    found, workers = {}, request.preprocessing_workers
+    found, packing = {}, request.packing
     for corpus in request.corpora:
-        chunks = text.pack(corpus.read(), tokenizer, request.max_length, num_proc=workers, progress=progress)
+        chunks = text.pack(corpus.read(), tokenizer, packing.max_length, num_proc=packing.workers, progress=progress)
         found[corpus.language] = LanguageChunks(*text.split_validation(chunks, name=corpus.flag))
     return found
 
@@ -139,9 +141,25 @@ def _build(request: DistillationRequest, folder: Path, console: Console) -> dict
         save_projections(folder / STUDENT, projections)
     languages = [corpus.language for corpus in request.corpora]
     write_alignment(folder / STUDENT, teacher=request.teacher, languages=languages, layer_map=layers)
+    write_origin(folder / STUDENT, student_origin(request))
     report["student_parameters"] = student.num_parameters()
     report["trimmed_teacher_parameters"] = teacher.num_parameters()
     return report
+
+
+def student_origin(request: DistillationRequest) -> Origin:
+    """Return the licences of teacher, language SFTs, text and the student to start from, and the teacher's languages.
+
+    Raises:
+        InputError: as `gather_licences`.
+    """
+    models: dict[str, str | None] = {request.teacher: request.licences.teacher}
+    if request.plan.student:
+        models[request.plan.student] = None
+    sfts = [corpus.sft for corpus in request.corpora if corpus.sft]
+    texts = [(corpus.language, corpus.file) for corpus in request.corpora]
+    licences = gather_licences(models, sfts, texts, request.licences.data)
+    return Origin(licences, known_languages(request.teacher))
 
 
 def _own_layer_map(plan: StudentPlan) -> list[int] | None:

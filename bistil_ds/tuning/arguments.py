@@ -15,6 +15,9 @@ class TunedModelArguments:
     _argument_group_name = "model (none of --model and the files: the embedded sample)"
 
     model: str | None = field(default=None, metadata={"help": "Folder or hub id of the multilingual model to tune."})
+    model_licence: str | None = field(
+        default=None, metadata={"help": "The model's licence, such as mit; default: the one its model card states."}
+    )
     source_sft: list[str] | None = field(
         default=None,
         metadata={"nargs": "+", "help": "Sparse fine-tuning(s) it carries while it is tuned: its source language."},
@@ -30,6 +33,9 @@ class DistilledStudentArguments:
     student: str | None = field(default=None, metadata={"help": "Folder of the bilingual student phase 1 left."})
     teacher_model: str | None = field(
         default=None, metadata={"help": "Folder or hub id of the multilingual model the student was distilled from."}
+    )
+    teacher_licence: str | None = field(
+        default=None, metadata={"help": "Its licence, such as mit; default: the one its model card states."}
     )
     teacher_sft: list[str] | None = field(
         default=None,
@@ -61,6 +67,10 @@ class TaskDataArguments:
     )
     dev_file: list[str] | None = field(
         default=None, metadata={"nargs": "+", "help": "Data the best checkpoint is picked on, in the same forms."}
+    )
+    data_licence: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Licence of the training data: one for all, or LANGUAGE=LICENCE for each."},
     )
     columns: list[str] | None = field(
         default=None,

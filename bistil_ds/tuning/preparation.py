@@ -63,7 +63,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     labels = model.labels(task, examples)
     task.check_labels(examples, labels, "--train_file")
     check_development_files(request.data, task, labels)
-    base = model.metadata()
+    base = model.metadata(request.data)
     if resume:
         _check_resumed(request, base, folder, materials_may_move)
         return PreparedRun(request, folder, labels, base, resume)
