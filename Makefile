@@ -28,7 +28,7 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python $(SUITE)
 
-# SIXTH=0 … SIXTH=5 runs one test in six
+# SIXTH=0 … SIXTH=5 runs one test in six; one after the other, because some of them take times
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(if $(SIXTH),--sixth $(SIXTH))
 

@@ -251,7 +251,7 @@ def test_two_ranks_print_the_line_once(material: Path, tmp_path: Path) -> None:
     changes = {name: str(material / GOOD[name]) for name in ("--teacher_model", "--source_file", "--output_dir")}
     before = snapshot(material)
     words = flags({**changes, "--target_file": str(material / "latin1.txt")})
-    done = general(*words, ranks=2, cache=tmp_path, timeout=120)
+    done = general(*words, ranks=2, cache=tmp_path, timeout=120, launcher=True)
     assert done.returncode == 2
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1, done.stderr
     assert "latin1.txt, line 3 is not UTF-8" in done.stderr
@@ -261,7 +261,7 @@ def test_two_ranks_print_the_line_once(material: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_say_which_flag_is_unknown(material: Path, tmp_path: Path) -> None:
-    done = general(*flags({"--layers": "2"}), ranks=2, cache=tmp_path, timeout=120)
+    done = general(*flags({"--layers": "2"}), ranks=2, cache=tmp_path, timeout=120, launcher=True)
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == [
         "error: unrecognized arguments: --layers=2 (see --help)"

@@ -6,12 +6,11 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from launch import PROGRAMS, python_path
+from launch import PROGRAMS, python_path, start_ranks
 from student_models import KINDS, tiny_teacher
 from torch import Tensor
 from transformers import (
@@ -146,8 +145,9 @@ def test_zero3_brings_up_the_same_models(tmp_path: Path) -> None:
     load_classifier(AutoModelForSequenceClassification, tmp_path / "mlm", LABELS).save_pretrained(tmp_path / "finished")
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = python_path()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = PROGRAMS / "heads_zero3.py"
-    done = subprocess.run([*launch, str(script), str(tmp_path)], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*start_ranks(2), str(script), str(tmp_path)], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("all task models are whole") == 2
