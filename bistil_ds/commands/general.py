@@ -27,9 +27,10 @@ from bistil_ds.distributed.config import find_config
 from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.runs.folder import is_begun, new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_LEARNING_RATE, SAMPLE_LENGTH, SAMPLE_STEPS
+from bistil_ds.training import preemption
 
 DESCRIPTION = (
     "BiStil phase 1: distil a multilingual teacher into a small bilingual student. Without a teacher and text, on the "
@@ -39,7 +40,9 @@ TYPES = (ModelArguments, LossArguments, DistillationArguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command `bistil-general` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C.
+    """Run the command `bistil-general` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C, or 75.
+
+    75 means that SIGTERM or SIGUSR1 stopped it and a checkpoint was saved, or training had not begun.
 
     Raises:
         SystemExit: training stopped on a non-finite loss; the process then exits with code 1.
@@ -52,11 +55,13 @@ def _main(argv: list[str]) -> None:
     ns = cli.parse(argv, TYPES, DESCRIPTION)
     startup.choose_accelerator()
     logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
-    settled = settle(ns) if startup.rank() == 0 else None
+    with preemption.stop_at_once():
+        settled = settle(ns) if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))
     startup.start_distributed(use_deepspeed=bool(ns.deepspeed))
     try:
-        train(startup.from_rank_0(settled))
+        with preemption.save_first():
+            train(startup.from_rank_0(settled))
     except NonFiniteLossError as error:
         raise SystemExit(f"error: {error}") from None
     startup.stop_distributed()
@@ -79,6 +84,7 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
     if ns.learning_rate is None:
         ns.learning_rate = SAMPLE_LEARNING_RATE if sample else PUBLISHED_LEARNING_RATE
     folder = run_folder(ns.output_dir, "general", ns.resume_from_checkpoint)
+    ns.resume_from_checkpoint = ns.resume_from_checkpoint if is_begun(folder) else None
     if sample:
         ns.source_language, ns.target_language = SAMPLE_LANGUAGES
         ns.teacher_model = ns.source_file = ns.target_file = "the embedded sample"
@@ -89,7 +95,7 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
         _use_sample(ns)
     checks.check_files(ns)
     checks.check_teacher(ns)
-    given = _given(ns)
+    given, data = _given(ns), _data_hashes(ns)
     if ns.resume_from_checkpoint:
         ns.output_dir = str(folder)
         _settle_resume(ns, given, folder, sample)
@@ -97,7 +103,7 @@ def settle(ns: argparse.Namespace) -> dict[str, Any]:
     with new_folder(folder, explicit=ns.output_dir is not None) as folder:
         ns.output_dir = str(folder)
         report = preparation.prepare(ns, folder / "build", Console())
-    record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=_data_hashes(ns))
+    record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=data)
     record.update(results={"build": report})
     return vars(ns)
 

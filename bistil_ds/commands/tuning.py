@@ -15,12 +15,13 @@ from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config
 from bistil_ds.errors import InputError, NonFiniteLossError
-from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
+from bistil_ds.runs.folder import is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, begun, check_same_run
 from bistil_ds.sample.defaults import SAMPLE_TASK, SAMPLE_TRAINING
 from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.tasks import find_task
+from bistil_ds.training import preemption
 from bistil_ds.tuning import checks
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.data import (
@@ -34,7 +35,9 @@ from bistil_ds.tuning.run import BUILD, TuneCommand, train
 
 
 def run(command: TuneCommand, argv: Sequence[str] | None) -> int:
-    """Run the command on `argv` (default: the process's own); return 0, 2 for bad input, 130 after Ctrl-C.
+    """Run the command on `argv` (default: the process's own); return 0, 2 for bad input, 130 after Ctrl-C, or 75.
+
+    75 means that SIGTERM or SIGUSR1 stopped it and a checkpoint was saved, or training had not begun.
 
     Raises:
         SystemExit: training stopped on a non-finite loss; the process then exits with code 1.
@@ -47,11 +50,13 @@ def _run(command: TuneCommand, words: list[str]) -> None:
     ns = cli.parse(words, _types(command), command.description)
     startup.choose_accelerator()
     logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
-    settled = settle(command, ns) if startup.rank() == 0 else None
+    with preemption.stop_at_once():
+        settled = settle(command, ns) if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))
     startup.start_distributed(use_deepspeed=bool(ns.deepspeed))
     try:
-        train(command, startup.from_rank_0(settled))
+        with preemption.save_first():
+            train(command, startup.from_rank_0(settled))
     except NonFiniteLossError as error:
         raise SystemExit(f"error: {error}") from None
     startup.stop_distributed()
@@ -73,6 +78,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     needed = (*command.models, "train_file", "dev_file")
     sample = not any(getattr(ns, name) for name in (*needed, command.sfts))
     folder = run_folder(ns.output_dir, command.script, ns.resume_from_checkpoint)
+    ns.resume_from_checkpoint = ns.resume_from_checkpoint if is_begun(folder) else None
     if sample:
         ns.task = ns.task or SAMPLE_TASK
         for name, value in SAMPLE_TRAINING.items():
@@ -92,7 +98,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
     labels = command.labels(ns, task, examples)
     task.check_labels(examples, labels, "--train_file")
     check_development_files(ns, task, labels)
-    given, ns.base = _given(command, ns), command.metadata(ns)
+    given, ns.base, data = _given(command, ns), command.metadata(ns), data_hashes(ns)
     if ns.resume_from_checkpoint:
         ns.output_dir = str(folder)
         _check_resumed(command, ns, given, folder, sample)
@@ -104,7 +110,7 @@ def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
             checks.sparse_arguments(ns).check(maskable_count(model), checks.zero_stage(ns), fp16=ns.fp16)
             tokenizer = AutoTokenizer.from_pretrained(build / BASE)
             task.features(examples[:1], tokenizer, labels, ns.max_length, training=True)  # refuses too short a length
-    record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=data_hashes(ns))
+    record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=data)
     record.update(results={"build": {**report, **ns.base}})
     return {**vars(ns), "labels": labels}
 

@@ -17,6 +17,7 @@ from bistil_ds.distillation.arguments import (
 from bistil_ds.distillation.summary import print_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -38,8 +39,8 @@ def train(values: dict[str, Any]) -> None:
     universal = checkpoints.universal_config(ns.deepspeed, ns.resume_from_checkpoint, startup.world_size())
     ns.deepspeed = universal or ns.deepspeed
     args = DistillationArguments(**as_fields(ns, DistillationArguments))
-    student = AutoModelForMaskedLM.from_pretrained(built / preparation.STUDENT, dtype="float32")
-    teacher = AutoModelForMaskedLM.from_pretrained(built / preparation.TEACHER, dtype="float32")
+    student, _ = load_pretrained(AutoModelForMaskedLM, built / preparation.STUDENT, dtype="float32")
+    teacher, _ = load_pretrained(AutoModelForMaskedLM, built / preparation.TEACHER, dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(built / preparation.STUDENT)
     chunks = preparation.read_chunks(ns, tokenizer, progress=False)
     layers = read_layer_map(built / preparation.STUDENT)

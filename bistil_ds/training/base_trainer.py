@@ -18,10 +18,11 @@ from transformers.training_args import ParallelMode
 from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Preempted
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
+from bistil_ds.training.preemption import Preemption, close_displays
 
 
 class SealedTrainer(Trainer):
@@ -44,6 +45,7 @@ class SealedTrainer(Trainer):
         self.deltas = attached_to(self.model)
         if self.deltas is not None:
             self.add_callback(WriteDeltas(self.deltas))
+        self.add_callback(Preemption())
 
     def on_saved(self) -> None:
         """Do nothing; a subclass may override this hook, which every rank calls once a checkpoint is written."""
@@ -56,12 +58,17 @@ class SealedTrainer(Trainer):
 
         Raises:
             InputError: the folder is not one of this run's checkpoints, or not whole.
+            Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
         """
         if resume_from_checkpoint:
             folder = Path(str(self.args.output_dir))
             found = checkpoints.find_checkpoint(folder, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        except Preempted:
+            close_displays(self)
+            raise
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         if self.deltas is None:
