@@ -13,6 +13,8 @@ from typing import Any, TextIO
 FIRST_SECONDS = 30.0  # the pause between two lines of a bar, at first
 SHARE = 0.02  # the pause grows to this share of the time so far, so that a day's log stays short
 
+SHORT = "[00:00<"  # what tqdm writes in the first second
+
 _PARTS = re.compile(r"\r\n|[\r\n]|[^\r\n]+")
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -69,8 +71,8 @@ class PlainStream:
 
     def _end_line(self) -> None:
         text, is_bar = self._text, self._overwrites
-        if is_bar and "%|" in text and "100%|" not in text:
-            self._end_bar()  # another bar is drawn on the next line
+        if is_bar and (("%|" in text and "100%|" not in text) or SHORT in text):
+            self._end_bar()  # another bar is drawn on the next line, or this one took less than a second
         elif text or not self._after_bar:  # else the cursor moves from one bar to the next
             self._text, self._overwrites, self._after_bar = "", False, False
             self._emit(text)

@@ -54,9 +54,7 @@ def test_verbose_lets_them_speak(words: list[str], capfd: pytest.CaptureFixture[
     assert "a UserWarning of a library" in [str(one.message) for one in said]
 
 
-def test_a_notice_is_printed_on_rank_0_only(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_notice_is_printed_on_rank_0_only(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     assert command() == 0
     assert "note" not in capfd.readouterr().err

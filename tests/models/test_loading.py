@@ -84,7 +84,7 @@ def test_what_old_checkpoints_hold_besides_is_no_error(whole: Path) -> None:
 
     changed(whole, as_of_old)
     with pytest.warns(Notice) as said:
-        model, absent = load_pretrained(AutoModelForMaskedLM, whole)
+        _, absent = load_pretrained(AutoModelForMaskedLM, whole)
     assert [str(one.message) for one in said] == [f"{whole}: its pooler is not used"]
     assert not absent
 
@@ -92,7 +92,7 @@ def test_what_old_checkpoints_hold_besides_is_no_error(whole: Path) -> None:
 def test_a_missing_head_gets_one_line(whole: Path) -> None:
     head = "cls" if "bert" in type(AutoModel.from_pretrained(whole)).__name__.lower()[:4] else "lm_head"
     with pytest.warns(Notice) as said:
-        model, absent = load_pretrained(AutoModelForTokenClassification, whole, flag="--student")
+        _, absent = load_pretrained(AutoModelForTokenClassification, whole, flag="--student")
     assert [str(one.message) for one in said] == [
         f"--student {whole}: has no classifier; its {head} is not used",
     ]
