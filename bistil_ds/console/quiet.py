@@ -71,6 +71,7 @@ def _hidden() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", Notice)
+        warnings.filterwarnings("always", "bistil_kernels: ")  # it stands below us and cannot import Notice
         warnings.showwarning = _NoticePrinter()
         try:
             yield

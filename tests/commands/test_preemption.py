@@ -244,7 +244,8 @@ def test_deepspeeds_launcher_passes_sigterm_on(material: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_ranks_without_a_launcher_exit_with_75(material: Path, tmp_path: Path) -> None:
     # as in docs/distributed.md: Slurm starts each rank and sends the signal to all of them
-    words, environment = command(*phase_1(material, tmp_path / "run", 2, 400), cache=material / "cache")
+    flags = [*phase_1(material, tmp_path / "run", 2, 400), "--deepspeed", "zero2"]
+    words, environment = command(*flags, cache=material / "cache")
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     ranks = [
         started(words, {**environment, **together, "RANK": rank, "LOCAL_RANK": rank}, tmp_path / f"log-{rank}")
