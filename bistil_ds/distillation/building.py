@@ -22,6 +22,7 @@ from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import cannot_load
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
@@ -63,14 +64,16 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
         InputError: either cannot be loaded, weights are missing, or the tokenizer has more tokens than the embeddings.
     """
     try:
-        model, loading = AutoModelForMaskedLM.from_pretrained(
-            name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        model, absent = load_pretrained(
+            AutoModelForMaskedLM, name, flag=flag, dtype=torch.float32, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except InputError:
+        raise
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
         raise cannot_load(flag, name, error) from None
-    if missing := sorted(loading["missing_keys"]):
-        raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {missing[0]}")
+    if absent:
+        raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {min(absent)}")
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes one up where there is no file
         raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json")
     if len(tokenizer) > model.config.vocab_size:

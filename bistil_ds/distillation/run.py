@@ -13,6 +13,7 @@ from bistil_ds.distillation.preparation import BUILD, PreparedRun
 from bistil_ds.distillation.summary import print_student_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -28,8 +29,8 @@ def train(run: PreparedRun) -> None:
     universal = checkpoints.universal_config(request.training["deepspeed"], run.checkpoint, startup.world_size())
     deepspeed = universal or request.training["deepspeed"]
     args = request.training.build(output_dir=str(folder), resume_from_checkpoint=run.checkpoint, deepspeed=deepspeed)
-    student = AutoModelForMaskedLM.from_pretrained(built / building.STUDENT, dtype="float32")
-    teacher = AutoModelForMaskedLM.from_pretrained(built / building.TEACHER, dtype="float32")
+    student, _ = load_pretrained(AutoModelForMaskedLM, built / building.STUDENT, dtype="float32")
+    teacher, _ = load_pretrained(AutoModelForMaskedLM, built / building.TEACHER, dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(built / building.STUDENT)
     chunks = building.read_chunks(request, tokenizer, progress=False)
     layers = read_layer_map(built / building.STUDENT)

@@ -129,6 +129,7 @@ class RunMlflow(MLflowCallback):
     MLFLOW_EXPERIMENT_NAME and MLFLOW_RUN_NAME go before the names that are chosen here.
     """
 
+    _auto_end_run: bool  # upstream's: whether the end of training ends the tracked run
     _store: ClassVar[str | None] = None  # the tracking URI that this class set last
     _ended: str | None = None  # id of the tracked run, once training has ended
 

@@ -44,7 +44,10 @@ def train(run: PreparedRun) -> None:
         return trainer
 
     args = request.training.build(
-        output_dir=str(folder), metric_for_best_model=f"eval_{task.metric}", greater_is_better=True
+        output_dir=str(folder),
+        resume_from_checkpoint=run.resume,
+        metric_for_best_model=f"eval_{task.metric}",
+        greater_is_better=True,
     )
     trainer = LotteryTicketTrainer(
         load_model,

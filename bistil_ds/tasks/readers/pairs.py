@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.examples import SentencePair
 from bistil_ds.tasks.readers.hub import NO_LABEL
 from bistil_ds.tasks.readers.json_values import text_at
@@ -41,10 +41,8 @@ def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
     if not pairs:
         raise InputError(f"{options.flag}: {source} has no pair with a label; all {unlabelled} have {NO_LABEL!r}")
     if unlabelled:
-        logging.getLogger(__name__).warning(
-            "%s: %s: left out %d of %d pairs, which have no gold label (%r)",
-            *(options.flag, source, unlabelled, pairs + unlabelled, NO_LABEL),
-        )
+        counted = f"left out {unlabelled} of {pairs + unlabelled} pairs, which have no gold label ({NO_LABEL!r})"
+        warnings.warn(f"{options.flag}: {source}: {counted}", Notice, stacklevel=2)
 
 
 def _label(found: Any, options: ReadOptions, where: str) -> str:
