@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bistil_ds.commands.evaluate import RESULT_FILE
 from bistil_ds.console import cli
-from bistil_ds.distributed.startup import free_port
+from bistil_ds.distributed.startup import choose_accelerator, free_port
 from bistil_ds.sample import sample_corpora, sample_mmt
 from bistil_ds.sample.defaults import (
     SAMPLE_LANGUAGES,
@@ -30,7 +30,8 @@ from bistil_ds.sample.defaults import (
 from bistil_ds.sample.tasks import sample_task_file
 
 SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
-DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]  # the command `deepspeed`, which PATH may lack
+# the command `deepspeed`, which PATH may lack, without its own lines
+DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner", "--quiet"]
 NAMES = {
     "teacher": "MMT, teacher",
     "student": "student",
@@ -50,6 +51,7 @@ def main() -> int:
 
 def _main() -> None:
     """Run every script as a user does, then print the table and write `demo.png` to the run folder."""
+    choose_accelerator()  # in the environment, for DeepSpeed's launcher
     folder = Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         evaluation = pipeline(folder)

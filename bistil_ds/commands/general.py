@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers.utils import logging
 
 from bistil_ds.console import cli
 from bistil_ds.distillation import checks, preparation
@@ -54,7 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> None:
     ns = cli.parse(argv, TYPES, DESCRIPTION)
     startup.choose_accelerator()
-    logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
     with preemption.stop_at_once():
         settled = settle(ns) if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
-from transformers.utils import logging
 
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
@@ -49,7 +48,6 @@ def run(command: TuneCommand, argv: Sequence[str] | None) -> int:
 def _run(command: TuneCommand, words: list[str]) -> None:
     ns = cli.parse(words, _types(command), command.description)
     startup.choose_accelerator()
-    logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
     with preemption.stop_at_once():
         settled = settle(command, ns) if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))
