@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from transformers.utils import logging
-
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
@@ -61,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [ExportArguments], DESCRIPTION)
     startup.choose_accelerator()
-    logging.disable_progress_bar()  # transformers shows a bar for every file it reads and writes
     folder = run_folder(ns.output_dir, "export", None, resumable=False)
     if ns.model is None and (ns.sft or ns.task or ns.scores):
         raise InputError("--model missing: give it with --sft, or neither for the embedded sample")

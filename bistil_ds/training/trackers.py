@@ -94,16 +94,16 @@ class RunWandb(WandbCallback):
     and WANDB_CACHE_DIR go before what is chosen here.
     """
 
-    _begun: ClassVar[str | None] = None  # id of the tracked run that this class began last
+    begun_last: ClassVar[str | None] = None  # id of the tracked run that this class began last
 
     def setup(self, args: TrainingArguments, state: TrainerState, model: Any, **kwargs: Any) -> None:
         import wandb
 
         if state.is_world_process_zero:
-            if wandb.run is not None and wandb.run.id == RunWandb._begun:
+            if wandb.run is not None and wandb.run.id == RunWandb.begun_last:
                 wandb.finish()  # it belongs to an earlier stage
             if wandb.run is None:
-                RunWandb._begun = self._begin(args)
+                RunWandb.begun_last = self._begin(args)
         super().setup(args, state, model, **kwargs)
 
     def _begin(self, args: TrainingArguments) -> str:
@@ -130,7 +130,7 @@ class RunMlflow(MLflowCallback):
     """
 
     _auto_end_run: bool  # upstream's: whether the end of training ends the tracked run
-    _store: ClassVar[str | None] = None  # the tracking URI that this class set last
+    chosen_store: ClassVar[str | None] = None  # the tracking URI that this class set last
     _ended: str | None = None  # id of the tracked run, once training has ended
 
     def setup(self, args: TrainingArguments, state: TrainerState, model: Any) -> None:
@@ -143,12 +143,12 @@ class RunMlflow(MLflowCallback):
     def _choose_store(self, args: TrainingArguments) -> None:
         import mlflow
 
-        if mlflow.is_tracking_uri_set() and mlflow.get_tracking_uri() != RunMlflow._store:
+        if mlflow.is_tracking_uri_set() and mlflow.get_tracking_uri() != RunMlflow.chosen_store:
             return
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # else it reports each table it makes
         folder = _folder_of_run(args)
-        RunMlflow._store = f"sqlite:///{folder / STORE}"
-        mlflow.set_tracking_uri(RunMlflow._store)
+        RunMlflow.chosen_store = f"sqlite:///{folder / STORE}"
+        mlflow.set_tracking_uri(RunMlflow.chosen_store)
         if "MLFLOW_EXPERIMENT_NAME" not in os.environ:
             if mlflow.get_experiment_by_name(PROJECT) is None:
                 mlflow.create_experiment(PROJECT, artifact_location=(folder / "mlartifacts").as_uri())
