@@ -17,7 +17,7 @@ from bistil_ds.export.folder import task_to_export, write_export
 from bistil_ds.export.onnx import ONNX_FILE, require_onnx
 from bistil_ds.models.licences import check_licence
 from bistil_ds.runs.folder import new_folder, run_folder
-from bistil_ds.tasks.candidates import ModelChoice, Shelf, examine
+from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
 
 DESCRIPTION = "Merge a model's sparse fine-tunings and write one plain Hugging Face folder."
 
@@ -78,7 +78,7 @@ def _main(argv: Sequence[str]) -> None:
         ns.model, ns.sft = str(student), [str(sft)]
         samples = samples or held_out_sentences()
     sfts = tuple(ns.sft or ())
-    shelf = Shelf(task_to_export(ns.task, sfts))
+    shelf = ModelCache(task_to_export(ns.task, sfts))
     candidate = examine(ModelChoice(ns.model, ns.model, sfts), shelf, None)
     loaded = shelf.get(candidate.choice)
     scores = read_scores(ns.scores, candidate.weights_sha256) if ns.scores else None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.sample.cached import cached
@@ -50,7 +51,7 @@ def held_out_sentences() -> dict[str, list[str]]:
 
 def held_out_accuracy(model_folder: str | Path) -> dict[str, dict[str, float]]:
     """Return language → `masked_accuracy` of a saved model on sentences that no part of the sample trains on."""
-    model = AutoModelForMaskedLM.from_pretrained(model_folder)
+    model, _ = load_pretrained(AutoModelForMaskedLM, model_folder)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     return {language: masked_accuracy(model, tokenizer, lines) for language, lines in held_out_sentences().items()}
 

@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 
-@dataclass
+@dataclass(frozen=True)
 class TunedModelArguments:
     """Flags that name the multilingual model to tune; without --model and files, the embedded sample is used."""
 
@@ -24,7 +24,7 @@ class TunedModelArguments:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class DistilledStudentArguments:
     """Flags that name the student of phase 1 and the teacher; without models and files, the embedded sample is used."""
 
@@ -49,7 +49,7 @@ class DistilledStudentArguments:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class TaskDataArguments:
     """Flags that name the task and its data."""
 
@@ -83,7 +83,7 @@ class TaskDataArguments:
     upsample: bool = field(default=True, metadata={"help": "Repeat smaller training files to the size of the largest."})
 
 
-@dataclass
+@dataclass(frozen=True)
 class TaskLossArguments:
     """Weights and kinds of phase 2's losses. A weight is a number, or FROM:TO for a linear change over each stage."""
 
@@ -126,8 +126,9 @@ class TaskTrainingArguments(TrainingArguments):
     save_strategy: str = field(default="epoch", metadata={"help": "no, steps or epoch; as eval_strategy."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best model, not the last."})
-    report_to: None | str | list[str] = field(  # noqa: RUF036 - the parser takes this order only
-        default="tensorboard", metadata={"help": "Where to log: tensorboard, wandb, none ..."}
+    report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser takes this order only
+        default_factory=lambda: ["tensorboard"],
+        metadata={"help": "Where to log: tensorboard, wandb, mlflow, several of them, or none; default: tensorboard."},
     )
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: rows are the task's."})
 

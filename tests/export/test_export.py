@@ -23,7 +23,7 @@ from bistil_ds.export.onnx import IMPOSSIBLE, OnnxMismatchError, check_onnx, ran
 from bistil_ds.models import onnx_file
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import find_task
-from bistil_ds.tasks.candidates import ModelChoice, Shelf, examine
+from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
 from bistil_ds.tasks.parsing.parser import BiaffineParser
 
 CLASSES = {
@@ -127,8 +127,8 @@ def test_an_exported_model_is_evaluated_at_the_length_it_was_trained_at(
 ) -> None:
     assert export(student, [ner], tmp_path / "out") == 0
     task = find_task("ner")
-    exported = examine(ModelChoice("x", str(tmp_path / "out")), Shelf(task), None)
-    parts = examine(ModelChoice("x", str(student), (str(ner),)), Shelf(task), None)
+    exported = examine(ModelChoice("x", str(tmp_path / "out")), ModelCache(task), None)
+    parts = examine(ModelChoice("x", str(student), (str(ner),)), ModelCache(task), None)
     assert exported.max_length == parts.max_length == 48
     assert exported.weights_sha256 == parts.weights_sha256
 

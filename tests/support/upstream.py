@@ -80,7 +80,8 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch TorchDispatchMode": {"total"},
     "transformers Trainer": {
         *("_barrier", "_collate", "_copy_kept_files", "_count", "_evaluate_language", "_evaluation_model", "_loader"),
-        *("_masked", "_micro_steps", "batches", "on_saved", "restart_speed", "terms"),
+        *("_masked", "_micro_steps", "batch_loss", "batches", "log_name", "log_validation", "on_saved"),
+        *("restart_speed", "terms"),
     },
 }
 
