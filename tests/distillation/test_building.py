@@ -63,12 +63,12 @@ def test_the_student_says_the_licences_of_its_parts_and_the_languages_of_its_tea
 ) -> None:
     teacher = shutil.copytree(material / "teacher", tmp_path / "mmt")
     (teacher / "README.md").write_text("---\nlicense: mit\nlanguage: [aa, bb, sw]\n---\n")
-    flags = ["--teacher_model", teacher, "--data_licence", "bb=cc-by-nc-4.0"]
-    prepared(material, tmp_path, *flags)
+    built(material, tmp_path, teacher_model=str(teacher), data_licence=["bb=cc-by-nc-4.0"])
     parts = {"model mmt": "mit", "data aa: aa.txt": "unknown", "data bb: bb.txt": "cc-by-nc-4.0"}
     student = tmp_path / "build" / "student"
     assert read_origin(student) == Origin(parts, ["aa", "bb", "sw"])
-    prepared(material, tmp_path / "again", "--student", student, "--teacher_licence", "apache-2.0")
+    (tmp_path / "again").mkdir()
+    built(material, tmp_path / "again", student=str(student), teacher_licence="apache-2.0")
     again = read_origin(tmp_path / "again" / "build" / "student")
     assert again == Origin({"model teacher": "apache-2.0", **parts}, [])
 
