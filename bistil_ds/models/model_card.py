@@ -1,13 +1,14 @@
-"""Read licence and languages from the metadata of a model's card, in a folder or on the hub."""
+"""Read licence and languages from the metadata of a model's card, in a folder or on the hub; write a short card."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download, metadata_load
+from huggingface_hub import ModelCard, ModelCardData, hf_hub_download, metadata_load
 
 CARD_FILE = "README.md"
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-\w+)*")
@@ -31,6 +32,16 @@ def read_model_card(source: str) -> CardMetadata:
     except Exception:  # errors of the hub, its HTTP client and YAML have no common class
         return CardMetadata()
     return CardMetadata(_licence(metadata), _languages(metadata)) if isinstance(metadata, dict) else CardMetadata()
+
+
+def write_model_card(folder: Path, languages: Sequence[str], licence: str | None = None) -> None:
+    """Write the card of a masked language model that was trained here; what is not a language code is left out."""
+    codes = [language for language in languages if LANGUAGE_CODE.fullmatch(language)]
+    metadata = ModelCardData(
+        language=codes or None, license=licence, library_name="transformers", pipeline_tag="fill-mask", tags=["bistil"]
+    )
+    text = "# A small masked language model\n\nTrained from random weights by bistil_ds.\n"
+    ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{text}").save(folder / CARD_FILE)
 
 
 def _licence(metadata: dict[str, Any]) -> str | None:

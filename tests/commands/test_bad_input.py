@@ -146,6 +146,8 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "a weight in words": ({"--mlm_weight": "some"}, ["--mlm_weight some", "FROM:TO"]),
     "no temperature": ({"--temperature": "0"}, ["--temperature 0.0", "above 0"]),
     "everything masked": ({"--mask_probability": "1"}, ["--mask_probability 1.0", "between 0 and 1"]),
+    "a licence in words": ({"--teacher_licence": "MIT License"}, ["--teacher_licence MIT License", "cc-by-4.0"]),
+    "a licence of other text": ({"--data_licence": "cc=mit"}, ["--data_licence cc=mit", "only of aa, bb"]),
     "no batch": ({"--per_device_train_batch_size": "0"}, ["--per_device_train_batch_size 0", "at least 1"]),
     "no steps": ({"--max_steps": "0"}, ["--max_steps 0", "at least 1"]),
     "a negative learning rate": ({"--learning_rate": "-1e-4"}, ["--learning_rate -0.0001", "above 0"]),

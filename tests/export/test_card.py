@@ -222,6 +222,16 @@ def test_scores_stand_in_the_table_and_in_the_model_index(student: Path, sft: Pa
     assert first["metrics"][0] == {"type": "f1", "value": 0.625, "name": "f1"}
 
 
+def test_test_files_of_one_name_keep_entries_of_their_own(student: Path, sft: Path, tmp_path: Path) -> None:
+    file = evaluation(tmp_path)
+    content = json.loads(file.read_text())
+    content["test_sets"]["en"] |= {"source": "/data/en/test.txt", "sha256": "34" * 32}
+    file.write_text(json.dumps(content))
+    card = ModelCard(model_card(facts(student, [sft], scores=read_scores(str(file), HASH))))
+    found = [(one.dataset_config, one.metric_type, one.metric_value) for one in card.data.eval_results or ()]
+    assert found == [("ha", "f1", 0.625), ("ha", "precision", 0.6), ("en", "f1", 0.5), ("en", "precision", 0.6)]
+
+
 def test_scores_of_other_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is of models with other weights \(teacher, student\)"):
         read_scores(str(evaluation(tmp_path)), "1" * 64)
