@@ -6,6 +6,7 @@ import doctest
 from pathlib import Path
 from typing import Any
 
+import bistil_kernels
 import pytest
 import tiny
 import torch
@@ -13,7 +14,6 @@ from datasets import Dataset
 from transformers import XLMRobertaForTokenClassification
 
 import bistil_ds
-import bistil_kernels
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.distributed import startup
 from bistil_ds.sparse import SparseArguments

@@ -44,7 +44,8 @@ def evaluate(
 
     Example:
         >>> from bistil_ds import evaluate
-        >>> result = evaluate({"old": "tagger", "new": "tagger"}, {"en": "en.txt", "tr": "tr.txt"}, "ner", progress=False)
+        >>> files = {"en": "en.txt", "tr": "tr.txt"}
+        >>> result = evaluate({"old": "tagger", "new": "tagger"}, files, "ner", progress=False)
         >>> result.difference("f1", "new", "tr")  # of the same tagger, so that the paired interval has no width
         Estimate(value=0.0, low=0.0, high=0.0)
 

@@ -8,7 +8,6 @@ import importlib.util
 import re
 import tomllib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
