@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.plan import HeldOut, Plan, check_numbers, prepare
 from bistil_ds.evaluation.result import Cell, Evaluation
@@ -107,7 +107,7 @@ def run(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluation = Evaluation(plan, str(device), batch_size, resamples, seed)
     total = len(plan.models) * sum(len(held.examples) for held in plan.test_sets)
-    with tqdm(total=total, unit="example", disable=not progress) as bar:
+    with progress_bar(total=total, unit="example", show=progress) as bar:
         for candidate in plan.models:
             loaded = plan.shelf.get(candidate.choice)
             loaded.model.to(device)
