@@ -26,9 +26,9 @@ RUN case "$TORCH" in \
 COPY . .
 RUN pip install --no-cache-dir --constraint constraints.txt ".[onnx,trackers]"
 
-# runs/ and the cache of derived files lie in /work: mount a folder there to keep them
+# runs/ and the caches lie in /work: mount a folder there to keep them, and give its owner by --user
 RUN useradd --uid 10001 --create-home bistil && install --directory --owner bistil /work
 USER 10001
 WORKDIR /work
-ENV BISTIL_CACHE=/work/.cache
+ENV HOME=/work USER=bistil
 CMD ["bistil-demo", "--help"]

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bistil_ds.commands.evaluate import RESULT_FILE
 from bistil_ds.console import cli
-from bistil_ds.distributed.startup import free_port
+from bistil_ds.distributed.startup import choose_accelerator, free_port
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.sample import sample_corpora, sample_mmt
 from bistil_ds.sample.defaults import (
@@ -30,7 +30,8 @@ from bistil_ds.sample.defaults import (
 )
 from bistil_ds.sample.tasks import sample_task_file
 
-DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--module"]  # the command `deepspeed`, which PATH may lack
+# the command `deepspeed`, which PATH may lack, without its own lines
+DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
 NAMES = {
     "teacher": "MMT, teacher",
     "student": "student",
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(output_dir: str | None) -> None:
     """Run every command as a user does, then print the table and write `demo.png` to the run folder."""
+    choose_accelerator()  # in the environment, for DeepSpeed's launcher
     folder = run_folder(output_dir, "demo", None, resumable=False)
     try:
         evaluation = pipeline(folder)

@@ -18,7 +18,8 @@ LAYERS = (
     ("tasks", "sparse"),
     ("text", "sft", "student"),
     ("distributed",),
-    ("vocabulary", "models", "runs"),
+    ("vocabulary", "models"),
+    ("runs",),
     ("console",),
     ("errors",),
 )

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers.utils import logging
-
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
@@ -47,7 +45,6 @@ def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
 
 def _run(command: TrainingCommand, words: Sequence[str]) -> None:
     flags = vars(cli.parse(words, command.flags, command.description))
-    logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
 
     def prepare() -> Any:
         with preemption.stop_at_once():

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 FIRST_SECONDS = 30.0  # the pause between two lines of a bar, at first
 SHARE = 0.02  # the pause grows to this share of the time so far, so that a day's log stays short
 
+CURSOR_UP = "\x1b[A"
 SHORT = "[00:00<"  # what tqdm writes in the first second
 
 _PARTS = re.compile(r"\r\n|[\r\n]|[^\r\n]+")
@@ -36,6 +37,7 @@ class PlainStream:
         self._start = self._last = clock()
         self._text = ""  # what was written since the last line end or carriage return
         self._overwrites = False  # whether it was written together with a carriage return, as bars do
+        self._ended = ""  # the line of a bar that seems to have ended; a bar above another is redrawn so, too
         self._after_bar = False  # whether the last thing written was a bar's line, which has no line end of its own
 
     def __getattr__(self, name: str) -> Any:
@@ -51,7 +53,8 @@ class PlainStream:
             else:
                 if self._overwrites and self._text:  # follows a bar's line without a carriage return
                     self._end_bar()
-                self._text += part if plain(part) else ""  # else it moves the cursor
+                self._text += part if plain(part) else ""
+                self._ended = "" if CURSOR_UP in part else self._ended  # to the bar above, which goes on
         if not self._text:
             self._overwrites = False
         return len(text)
@@ -65,17 +68,19 @@ class PlainStream:
 
     def finish(self) -> None:
         """Pass on what has no line end yet."""
-        if self._text:
-            self._emit(self._text)
+        self._emit(self._text)
         self._text, self._overwrites = "", False
 
     def _end_line(self) -> None:
         text, is_bar = self._text, self._overwrites
         if is_bar and (("%|" in text and "100%|" not in text) or SHORT in text):
             self._end_bar()  # another bar is drawn on the next line, or this one took less than a second
+        elif is_bar:
+            self._emit("")  # the bar before
+            self._text, self._overwrites, self._after_bar, self._ended = "", False, True, text
         elif text or not self._after_bar:  # else the cursor moves from one bar to the next
-            self._text, self._overwrites, self._after_bar = "", False, False
-            self._emit(text)
+            self._text, self._after_bar = "", False
+            self._emit(text + "\n")
 
     def _end_bar(self) -> None:
         """Drop the text, or pass it on where it is time for a bar's line."""
@@ -86,7 +91,11 @@ class PlainStream:
             self._emit(text)
 
     def _emit(self, text: str) -> None:
-        self._stream.write(_DRAWING.sub(r"\1", plain(text)).rstrip() + "\n")
+        """Pass on the line of a bar that has ended, and then `text`."""
+        for line in (self._ended, text):
+            if line:
+                self._stream.write(_DRAWING.sub(r"\1", plain(line)).rstrip() + "\n")
+        self._ended = ""
         self._stream.flush()
 
 

@@ -94,16 +94,16 @@ class RunWandb(WandbCallback):
     and WANDB_CACHE_DIR go before what is chosen here.
     """
 
-    _begun: ClassVar[str | None] = None  # id of the tracked run that this class began last
+    begun: ClassVar[str | None] = None  # id of the tracked run that this class began last
 
     def setup(self, args: TrainingArguments, state: TrainerState, model: Any, **kwargs: Any) -> None:
         import wandb
 
         if state.is_world_process_zero:
-            if wandb.run is not None and wandb.run.id == RunWandb._begun:
+            if wandb.run is not None and wandb.run.id == RunWandb.begun:
                 wandb.finish()  # it belongs to an earlier stage
             if wandb.run is None:
-                RunWandb._begun = self._begin(args)
+                RunWandb.begun = self._begin(args)
         super().setup(args, state, model, **kwargs)
 
     def _begin(self, args: TrainingArguments) -> str:
@@ -113,13 +113,13 @@ class RunWandb(WandbCallback):
         folder = os.environ.get("WANDB_DIR") or str(run)
         # wandb's own process reads it and writes its logs there; without it they go to the home folder
         os.environ.setdefault("WANDB_CACHE_DIR", str(Path(folder) / "wandb" / "cache"))
-        begun = wandb.init(
+        tracked = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
             name=os.environ.get("WANDB_NAME") or tracked_name(args),
             group=os.environ.get("WANDB_RUN_GROUP") or run.name,
             dir=folder,
         )
-        return str(begun.id)
+        return str(tracked.id)
 
 
 class RunMlflow(MLflowCallback):
@@ -129,8 +129,8 @@ class RunMlflow(MLflowCallback):
     MLFLOW_EXPERIMENT_NAME and MLFLOW_RUN_NAME go before the names that are chosen here.
     """
 
-    _auto_end_run: bool  # upstream's: whether the end of training ends the tracked run
-    _store: ClassVar[str | None] = None  # the tracking URI that this class set last
+    _auto_end_run: bool  # upstream's: True where this callback began the tracked run
+    store: ClassVar[str | None] = None  # the tracking URI that this class set last
     _ended: str | None = None  # id of the tracked run, once training has ended
 
     def setup(self, args: TrainingArguments, state: TrainerState, model: Any) -> None:
@@ -143,12 +143,12 @@ class RunMlflow(MLflowCallback):
     def _choose_store(self, args: TrainingArguments) -> None:
         import mlflow
 
-        if mlflow.is_tracking_uri_set() and mlflow.get_tracking_uri() != RunMlflow._store:
+        if mlflow.is_tracking_uri_set() and mlflow.get_tracking_uri() != RunMlflow.store:
             return
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # else it reports each table it makes
         folder = _folder_of_run(args)
-        RunMlflow._store = f"sqlite:///{folder / STORE}"
-        mlflow.set_tracking_uri(RunMlflow._store)
+        RunMlflow.store = f"sqlite:///{folder / STORE}"
+        mlflow.set_tracking_uri(RunMlflow.store)
         if "MLFLOW_EXPERIMENT_NAME" not in os.environ:
             if mlflow.get_experiment_by_name(PROJECT) is None:
                 mlflow.create_experiment(PROJECT, artifact_location=(folder / "mlartifacts").as_uri())

@@ -191,7 +191,7 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "resuming nowhere": ({"--resume_from_checkpoint": "true", "--output_dir": None}, ["needs --output_dir"]),
     "resuming a damaged record": (
         {"--resume_from_checkpoint": "true", "--output_dir": "earlier run"},
-        ["earlier run", "run.json", "damaged"],
+        ["earlier run", "run.json", "cannot be resumed"],
     ),
 }
 

@@ -261,10 +261,13 @@ def test_ranks_without_a_launcher_exit_with_75(material: Path, tmp_path: Path) -
 
 
 def test_a_forked_worker_is_ended_by_sigterm_as_ever() -> None:
+    ready, tell = os.pipe()
     with save_first():
         worker = os.fork()
         if not worker:
-            time.sleep(60)
+            os.write(tell, b"ready")  # a signal in the moment of the fork is lost in any Python process with a handler
+            time.sleep(20)
             os._exit(0)
+        os.read(ready, 5)
         os.kill(worker, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == -signal.SIGTERM

@@ -285,10 +285,10 @@ pack(texts, AutoTokenizer.from_pretrained({str(tokenizer_folder)!r}), 4, progres
 """
     killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"HF_HUB_OFFLINE": "1"})
     assert killed.returncode == 9
-    assert list(cache.glob("chunks-*.partial"))
+    assert list(cache.glob("chunks-*.arrow.part"))
     chunks = pack(load_texts(path), PreTrainedTokenizerFast.from_pretrained(tokenizer_folder), 4, progress=False)
     assert len(chunks) == 50 * 10 // 4
-    assert not list(cache.glob("*.partial"))
+    assert not list(cache.glob("*.part"))
 
 
 def test_texts_longer_than_the_model_are_packed_without_a_warning(
