@@ -185,10 +185,10 @@ def _limitations(facts: CardFacts) -> str:
 def _licence(facts: CardFacts) -> str:
     rows = ["| made from | licence |", "|---|---|"]
     rows += [f"| `{part}` | {licence} |" for part, licence in facts.licences.items()]
-    return "\n".join(["## Licence", "", f"{facts.licence or UNKNOWN.capitalize()}.{commercial_use(facts)}", "", *rows])
+    return "\n".join(["## Licence", "", f"{facts.licence or UNKNOWN.capitalize()}.{_commercial_use(facts)}", "", *rows])
 
 
-def commercial_use(facts: CardFacts) -> str:
+def _commercial_use(facts: CardFacts) -> str:
     """Return a sentence that names every part whose licence forbids commercial use; "" where none is known to."""
     parts = {**({"this model": facts.licence} if facts.licence else {}), **facts.licences}
     said = ", ".join(f"`{part}` ({licence})" for part, licence in non_commercial(parts).items())

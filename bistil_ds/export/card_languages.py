@@ -62,7 +62,8 @@ def _forgotten(facts: CardFacts) -> str:
 
 def _table(facts: CardFacts) -> str:
     rows = [
-        "Pieces of sample sentences. An unknown piece, in some vocabularies a whole word, cannot be read by the model.",
+        "Pieces of sample sentences. An unknown piece, in some vocabularies a whole word, cannot be read by the model. "
+        "A small share does not mean that the model knows the language: the letters may be those of another one.",
         "",
         "| language | known | sentences | unknown pieces | pieces a word |",
         "|---|---|---:|---:|---:|",
