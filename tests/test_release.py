@@ -37,6 +37,12 @@ def test_every_command_and_launch_script_has_a_console_command() -> None:
     assert scripts <= commands
 
 
+@pytest.mark.parametrize("target", SCRIPTS.values())
+def test_a_command_starts_as_a_module_too_as_the_demo_and_launchers_do(target: str) -> None:
+    path = ROOT / f"{target.partition(':')[0].replace('.', '/')}.py"
+    assert 'if __name__ == "__main__":\n    ' in path.read_text(encoding="utf-8")
+
+
 def test_the_version_stands_in_one_place() -> None:
     again = re.compile(re.escape(PROJECT["version"]) + r"|__version__ *=|^version *[:=]", re.MULTILINE)
     names = [name for name in tracked() if Path(name).suffix in (".py", ".md", ".cff") and name != "CHANGELOG.md"]

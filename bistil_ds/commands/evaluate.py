@@ -174,3 +174,7 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
         for model in evaluation.models
     }
     return {"metric": metric, "scores": scores}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -33,7 +33,8 @@ def check_trackers(report_to: str | list[str] | None) -> None:
     for name in names:
         missing = [module for module in _modules(name) if find_spec(module) is None]
         if missing:
-            raise InputError(f"--report_to {name}: {missing[0]} is not installed; pip install 'bistil-ds[trackers]'")
+            needed = " ".join("mlflow-skinny" if module == "mlflow" else module for module in missing)
+            raise InputError(f"--report_to {name}: {missing[0]} is not installed; pip install {needed}")
     if "wandb" in names:
         _check_login()
     for kind in kinds:
