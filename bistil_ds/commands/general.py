@@ -8,6 +8,7 @@ from typing import Any
 from bistil_ds.commands.run_command import TrainingCommand, own_flags, run_command
 from bistil_ds.distillation import preparation
 from bistil_ds.distillation.checks import MATERIALS, check_flags
+from bistil_ds.distillation.dry_run import rehearse
 from bistil_ds.distillation.from_flags import FLAGS, published_defaults, request_of
 from bistil_ds.distillation.preparation import PreparedRun
 from bistil_ds.distillation.run import train
@@ -50,7 +51,7 @@ def with_sample(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {**flags, "teacher_model": str(sample_mmt())}
 
 
-COMMAND = TrainingCommand(DESCRIPTION, FLAGS, prepare, train)
+COMMAND = TrainingCommand(DESCRIPTION, FLAGS, prepare, train, rehearse)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bistil_ds.commands.common_flags import CommonFlags
+from bistil_ds.commands.dry_run import dry_run
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import NonFiniteLossError
 from bistil_ds.training import preemption
+from bistil_ds.training.estimate.table import Rehearsal
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,15 @@ class TrainingCommand:
         flags: dataclasses of its flags; `deepspeed` must be among them.
         prepare: flag values by name → what every rank trains with; rank 0 alone calls it, before the ranks meet.
         train: trains from what `prepare` returned; every rank calls it.
+        rehearse: trains its first steps only, and returns what they show of the run, None on ranks other than 0; every
+            rank calls it, in a dry run.
     """
 
     description: str
     flags: Sequence[type]
     prepare: Callable[[Mapping[str, Any]], Any]
     train: Callable[[Any], None]
+    rehearse: Callable[[Any], Rehearsal | None]
 
 
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
@@ -44,7 +50,7 @@ def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
 
 
 def _run(command: TrainingCommand, words: Sequence[str]) -> None:
-    flags = vars(cli.parse(words, command.flags, command.description))
+    flags = vars(cli.parse(words, [*command.flags, CommonFlags], command.description))
 
     def prepare() -> Any:
         with preemption.stop_at_once():
@@ -55,7 +61,10 @@ def _run(command: TrainingCommand, words: Sequence[str]) -> None:
             command.train(prepared)
 
     try:
-        run_on_ranks(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
+        if flags["dry_run"]:
+            dry_run(command.prepare, command.rehearse, flags)
+        else:
+            run_on_ranks(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
     except NonFiniteLossError as error:
         raise SystemExit(f"error: {error}") from None
     startup.stop_distributed()

@@ -12,6 +12,7 @@ from bistil_ds.sample.tasks import sample_task_file
 from bistil_ds.tasks import find_task
 from bistil_ds.tuning import preparation
 from bistil_ds.tuning.checks import check_flags, published_defaults
+from bistil_ds.tuning.dry_run import rehearse
 from bistil_ds.tuning.from_flags import flag_types, request_of
 from bistil_ds.tuning.preparation import PreparedRun
 from bistil_ds.tuning.run import train
@@ -33,7 +34,7 @@ def tuning_command(kind: type[TunedModel], description: str, sample_models: Samp
             flags |= sample_models(flags["task"])
         return preparation.prepare(request_of(kind, **flags), materials_may_move=sample)
 
-    return TrainingCommand(description, types, prepare, train)
+    return TrainingCommand(description, types, prepare, train, rehearse)
 
 
 def with_sample(kind: type[TunedModel], flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ USUAL: dict[str, dict[str, str | None]] = {
     },
     "run": {
         "output_dir": None,
+        "dry_run": None,
         "resume_from_checkpoint": (
             "true: from the newest whole checkpoint of --output_dir, or from the start where no run has begun there; "
             "or a folder: one of its checkpoints. SIGTERM or SIGUSR1 saves one at the next step and exits with code 75."

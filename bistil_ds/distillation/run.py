@@ -25,10 +25,30 @@ from bistil_ds.vocabulary import load_kept_ids
 
 def train(run: PreparedRun) -> None:
     """Train the student that rank 0 prepared, then save it and complete the run's record; every rank calls this."""
-    request, folder, built = run.request, run.folder, run.folder / BUILD
+    folder = run.folder
+    trainer = make_trainer(run)
+    trainer.train(resume_from_checkpoint=run.checkpoint)
+    trainer.save_model(str(folder))
+    peaks = startup.from_every_rank(peak_memory(trainer.args.device))
+    if startup.rank() == 0:
+        record = RunRecord.open(folder)
+        record.update(results={**results(trainer, folder, folder / BUILD), "peak_memory_bytes": peaks})
+        record.finish()
+        print_student_summary(record.content, folder, Console())
+
+
+def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
+    """Return the trainer of a prepared run; every rank calls this.
+
+    Args:
+        run: the run, whose models lie in its folder.
+        changes: training arguments that are to differ from the request's, as in a dry run.
+    """
+    request, built = run.request, run.folder / BUILD
     universal = checkpoints.universal_config(request.training["deepspeed"], run.checkpoint, startup.world_size())
     deepspeed = universal or request.training["deepspeed"]
-    args = request.training.build(output_dir=str(folder), resume_from_checkpoint=run.checkpoint, deepspeed=deepspeed)
+    fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.checkpoint, "deepspeed": deepspeed}
+    args = request.training.build(**fixed, **changes)
     student, _ = load_pretrained(AutoModelForMaskedLM, built / building.STUDENT, dtype="float32")
     teacher, _ = load_pretrained(AutoModelForMaskedLM, built / building.TEACHER, dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(built / building.STUDENT)
@@ -36,7 +56,7 @@ def train(run: PreparedRun) -> None:
     layers = read_layer_map(built / building.STUDENT)
     assert layers is not None  # preparation wrote it
     kept = [path for path in (built / building.STUDENT).iterdir() if path.name in OURS]
-    trainer = DistillationTrainer(
+    return DistillationTrainer(
         student,
         teacher,
         args,
@@ -50,14 +70,6 @@ def train(run: PreparedRun) -> None:
         keep_files=kept,
         processing_class=tokenizer,
     )
-    trainer.train(resume_from_checkpoint=run.checkpoint)
-    trainer.save_model(str(folder))
-    peaks = startup.from_every_rank(peak_memory(args.device))
-    if startup.rank() == 0:
-        record = RunRecord.open(folder)
-        record.update(results={**results(trainer, folder, built), "peak_memory_bytes": peaks})
-        record.finish()
-        print_student_summary(record.content, folder, Console())
 
 
 def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:

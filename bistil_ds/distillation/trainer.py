@@ -37,6 +37,13 @@ from bistil_ds.training.terms import LossTerms
 class DistillationTrainer(BaseTrainer):
     """Trainer of phase 1: distils `teacher` into `model` on text of two languages.
 
+    Example:
+        >>> from bistil_ds import DistillationTrainer
+        >>> trainer = DistillationTrainer(student, teacher, args, layer_map=[1, 3], train_dataset={"en": en, "tr": tr})
+        >>> batch = {"input_ids": torch.tensor(en["input_ids"])}
+        >>> trainer.terms(student, batch, "en").scalars()["hidden_0"].item()  # embeddings are copies
+        0.0
+
     `train` runs `args.max_steps` optimiser steps on `batches`, and `save_model` writes the student. Each log line holds
     the mean of every loss term by language, tokens/s, model FLOPs utilisation, memory in GiB and, where there is an
     energy counter, joules per token.

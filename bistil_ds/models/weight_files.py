@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from tqdm.auto import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import saved_parameters
 from bistil_ds.runs.files import read_json
@@ -71,7 +71,8 @@ def hash_weights(source: str | Path | torch.nn.Module) -> str:
         pairs = sorted((name, parameter.detach()) for name, parameter in saved_parameters(source).items())
     else:
         weights = WeightFolder(source)
-        pairs = ((name, weights[name]) for name in tqdm(sorted(weights), "hashing weights", delay=2, leave=False))
+        names = progress_bar(sorted(weights), "hashing weights", delay=2, leave=False)
+        pairs = ((name, weights[name]) for name in names)
     sha = hashlib.sha256()
     for name, tensor in pairs:
         sha.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())

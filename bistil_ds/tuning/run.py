@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,28 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 def train(run: PreparedRun) -> None:
     """Train what rank 0 prepared, then save the SFT and complete the run's record; every rank calls this."""
-    request, folder, labels, task = run.request, run.folder, run.labels, run.request.task
-    build = folder / BUILD
+    folder, metric = run.folder, run.request.task.metric
+    trainer = make_trainer(run, lambda one, stage: one.add_callback(KeepResult(stage.folder, metric)))
+    fine_tuning = trainer.train(resume=run.resume)
+    peaks = startup.from_every_rank(peak_memory(trainer.args.device))
+    if startup.rank() == 0:
+        fine_tuning.save(folder)
+        record = RunRecord.open(folder)
+        record.update(results={"peak_memory_bytes": peaks})
+        record.finish()
+        print_stages(record.content, folder, Console())
+
+
+def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], **changes: Any) -> LotteryTicketTrainer:
+    """Return the trainer of all stages of a prepared run; every rank calls this.
+
+    Args:
+        run: the run, whose models lie in its folder.
+        watch: gets the trainer of each stage before it trains.
+        changes: training arguments that are to differ from the request's, as in a dry run.
+    """
+    request, labels, task = run.request, run.labels, run.request.task
+    build = run.folder / BUILD
     tokenizer = AutoTokenizer.from_pretrained(build / BASE)
     rows = training_rows(request.data, tokenizer, labels, progress=startup.rank() == 0)
     dev = development_sets(request.data, tokenizer, labels)
@@ -37,21 +58,18 @@ def train(run: PreparedRun) -> None:
                 parameter.requires_grad_(False)
         return model
 
-    def make_trainer(model: PreTrainedModel, args: Any, stage: Stage) -> TaskTrainer:
+    def stage_trainer(model: PreTrainedModel, args: Any, stage: Stage) -> TaskTrainer:
         distiller = distiller_of(model, args)
         trainer = TaskTrainer(model, args, task=task, labels=labels, rows=rows, dev=dev, distiller=distiller)
-        trainer.add_callback(KeepResult(stage.folder, task.metric))
+        watch(trainer, stage)
         return trainer
 
-    args = request.training.build(
-        output_dir=str(folder),
-        resume_from_checkpoint=run.resume,
-        metric_for_best_model=f"eval_{task.metric}",
-        greater_is_better=True,
-    )
-    trainer = LotteryTicketTrainer(
+    best = {"metric_for_best_model": f"eval_{task.metric}", "greater_is_better": True}
+    fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.resume, **best}
+    args = request.training.build(**fixed, **changes)
+    return LotteryTicketTrainer(
         load_model,
-        make_trainer,
+        stage_trainer,
         args,
         limit_steps(request, len(rows)),
         base_folder=build / BASE,
@@ -63,14 +81,6 @@ def train(run: PreparedRun) -> None:
             "max_length": request.data.max_length,
         },
     )
-    fine_tuning = trainer.train(resume=run.resume)
-    peaks = startup.from_every_rank(peak_memory(args.device))
-    if startup.rank() == 0:
-        fine_tuning.save(folder)
-        record = RunRecord.open(folder)
-        record.update(results={"peak_memory_bytes": peaks})
-        record.finish()
-        print_stages(record.content, folder, Console())
 
 
 class KeepResult(TrainerCallback):

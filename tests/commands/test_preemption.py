@@ -233,9 +233,11 @@ def test_deepspeeds_launcher_passes_sigterm_on(material: Path, tmp_path: Path) -
     )
     launcher = started(words, environment, tmp_path / "log")
     wait_for(tmp_path / "run" / "checkpoint-4" / "complete.json", launcher)
-    for process in [launcher, *psutil.Process(launcher.pid).children()]:  # as to every process of a job
-        process.send_signal(signal.SIGTERM)
-    launcher.wait(120)
+    inner, everybody = psutil.Process(launcher.pid).children(), psutil.Process(launcher.pid).children(recursive=True)
+    inner[0].send_signal(signal.SIGTERM)  # the outer process passes nothing on
+    assert launcher.wait(120) == 1
+    _, alive = psutil.wait_procs(everybody, 60)
+    assert not alive
     log = (tmp_path / "log").read_text()
     assert "stopped by SIGTERM at step" in log, log[-3000:]
     assert all((path / "complete.json").is_file() for path in (tmp_path / "run").glob("checkpoint-*"))

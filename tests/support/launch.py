@@ -50,8 +50,7 @@ def command(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the words and the environment that run a launch script, or `program` in its place, with `flags`.
 
-    More than one rank starts by DeepSpeed's launcher if `launcher`, which takes two imports of DeepSpeed longer, else
-    by `start_ranks.py`.
+    More than one rank starts by DeepSpeed's launcher if `launcher`, else by `start_ranks.py`, which is faster.
     """
     given = [str(word) for word in (*(program or [REPOSITORY / "launch_scripts" / f"{script}.py"]), *flags)]
     words = [sys.executable, *given]

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import TrainingArguments
+import torch
+from torch import nn
+from tracked import mlflow_runs, wandb_runs
+from transformers import PrinterCallback, TrainingArguments
 from transformers.integrations import MLflowCallback
 
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.errors import InputError
 from bistil_ds.training import trackers
+from bistil_ds.training.base_trainer import SealedTrainer
 from bistil_ds.training.trackers import RunMlflow, RunWandb, check_trackers, keep_in_run_folder, tracked_name
 
 
@@ -99,3 +103,47 @@ def test_several_trackers_can_be_asked_for() -> None:
         assert cli.parse(["--report_to", "none"], [kind], "").report_to == ["none"]
     args = DistillationArguments(output_dir="x", report_to=["none"])
     assert args.report_to == []
+
+
+class Line(nn.Module):
+    """One weight, fitted to numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": ((self.weight * x - labels) ** 2).mean()}
+
+
+@pytest.mark.slow
+def test_two_trainers_of_one_process_keep_apart_and_a_late_validation_finds_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("wandb", "mlflow", "sqlalchemy", "alembic"):
+        pytest.importorskip(module)
+    for name in ("MLFLOW_TRACKING_URI", "WANDB_CACHE_DIR"):  # set first, so that what our code sets is undone
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in {"WANDB_MODE": "offline", "HOME": str(tmp_path / "home")}.items():
+        monkeypatch.setenv(name, value)
+    rows = [{"x": torch.ones(1), "labels": torch.ones(1)}] * 8
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        args = TrainingArguments(
+            str(folder), max_steps=2, logging_steps=1, report_to=["wandb", "mlflow"], use_cpu=True, disable_tqdm=True
+        )
+        trainer = SealedTrainer(Line(), args, train_dataset=rows, eval_dataset=rows)  # type: ignore[arg-type]
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        trainer.evaluate()
+    import wandb
+
+    wandb.finish()
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        [by_wandb], [by_mlflow] = wandb_runs(folder), mlflow_runs(f"sqlite:///{folder / 'mlflow.db'}", "bistil")
+        assert by_wandb.name == by_mlflow.name == folder.name
+        for kind, name in (("train", "loss"), ("eval", "loss")):
+            values = by_mlflow.metrics[name if kind == "train" else f"eval_{name}"]
+            assert values == by_wandb.metrics[f"{kind}/{name}"]
+            assert len(values) == (2 if kind == "train" else 1)
+    assert not (tmp_path / "home").exists()
