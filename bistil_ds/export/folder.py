@@ -79,6 +79,7 @@ def write_export(
                 print(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
             except OnnxMismatchError as error:
                 failure = error
+        coverage = {language: measure_coverage(texts, tokenizer) for language, texts in samples.items()}
         facts = CardFacts(
             folder.resolve().name,
             type(model).__name__,
@@ -91,11 +92,12 @@ def write_export(
             licence,
             scores,
             check,
-            {language: measure_coverage(texts, tokenizer) for language, texts in samples.items()},
+            coverage,
         )
         model_card(facts).save(part / CARD_FILE)
         merged = {"weights_sha256": candidate.weights_sha256, "parameters": candidate.parameters}
         record.update(results={**merged, "onnx": None if check is None else vars(check)})
+        record.update(results={"samples": {language: vars(found) for language, found in coverage.items()}})
         record.finish()
         for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # moves the record last
             os.replace(path, folder / path.name)

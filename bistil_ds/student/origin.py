@@ -10,7 +10,10 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.models.licences import UNKNOWN, public_name
 from bistil_ds.models.model_card import read_model_card
+from bistil_ds.runs.files import read_json
 from bistil_ds.student.folder import ALIGNMENT, ORIGIN
+
+ADVICE = "correct it, or delete it"
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,12 @@ def read_origin(folder: Path) -> Origin | None:
     path = folder / ORIGIN
     if not path.is_file():
         return None
+    content = read_json(path, ADVICE, keys=("licences", "teacher_languages"))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         licences = {str(part): str(licence) for part, licence in content["licences"].items()}
         return Origin(licences, [str(code) for code in content["teacher_languages"]])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(
-            f'{path}: expected JSON with "licences" and "teacher_languages"; correct it, or delete it'
-        ) from None
+    except (TypeError, AttributeError):
+        raise InputError(f"{path}: expected names with licences, and a list of languages; {ADVICE}") from None
 
 
 def model_licences(model: str, licence: str | None = None) -> dict[str, str]:

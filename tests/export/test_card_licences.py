@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -119,6 +120,8 @@ def test_the_command_counts_unknown_pieces_with_the_students_tokenizer(
     assert "| ha | yes | 5 | 0.00% |" in text
     # a run of characters that no piece covers is one unknown piece, behind the mark of a word's start
     assert "| el | no | 2 | 50.00% | 2.00 |" in text
+    samples = json.loads((tmp_path / "out" / "run.json").read_text())["results"]["samples"]
+    assert samples["el"] == {"texts": 2, "unknown": 0.5, "fertility": 2.0}
     data = ModelCard.load(tmp_path / "out" / "README.md").data
     assert data.language == ["en", "ha"]
     assert data.base_model == "some/mmt"
