@@ -1,9 +1,9 @@
-# The commands of bistil_ds, for a CPU by default. For NVIDIA GPUs, with the CUDA version that torch was built for:
-#   docker build --build-arg BASE=nvidia/cuda:13.0.2-devel-ubuntu24.04 --build-arg TORCH=cuda -t bistil .
-# The base with "devel" has nvcc, which DeepSpeed needs for the *_offload configurations only.
+# The commands of bistil_ds. TORCH_INDEX is the index that torch comes from: PyTorch's page for installing it names one for
+# CPUs, which saves gigabytes. Without it pip's default is used, whose torch is for NVIDIA GPUs: give a base with the CUDA
+# version that torch was built for. A base with "devel" has nvcc, which DeepSpeed needs for the *_offload files only.
 ARG BASE=ubuntu:24.04
 FROM ${BASE}
-ARG TORCH=cpu
+ARG TORCH_INDEX=
 
 # g++ and the headers: Triton compiles its launchers when a kernel first runs
 # hadolint ignore=DL3008
@@ -16,12 +16,7 @@ ENV PATH=/opt/bistil/bin:$PATH DS_BUILD_OPS=0
 # torch, the largest layer, does not change with our code
 WORKDIR /opt/src
 COPY constraints.txt ./
-RUN case "$TORCH" in \
-        cpu) set -- --index-url https://download.pytorch.org/whl/cpu ;; \
-        cuda) set -- ;; \
-        *) echo "TORCH=$TORCH: give cpu or cuda" >&2; exit 2 ;; \
-    esac \
-    && pip install --no-cache-dir --constraint constraints.txt "$@" torch
+RUN pip install --no-cache-dir --constraint constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
 
 COPY . .
 RUN pip install --no-cache-dir --constraint constraints.txt ".[onnx,trackers]"

@@ -10,8 +10,8 @@ from importlib.metadata import packages_distributions
 
 import pytest
 from next_versions import ROOT, bounded, pins
-from our_code import OURS, our_trees
 from packaging.requirements import Requirement
+from reading_code.our_code import OURS, our_trees
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # distributions of modules that may not be installed

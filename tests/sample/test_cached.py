@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from import_graph import imports, modules, reached
+from reading_code.import_graph import imports, modules, reached
 
 import bistil_ds
 from bistil_ds.commands import sample_runs
