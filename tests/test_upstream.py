@@ -2,8 +2,8 @@
 
 No error is raised where a method no longer overrides anything, or where `getattr(…, default)` no longer finds its name.
 So these tests search the code itself, in whatever module it lies, and every find must be in a table of
-`tests/support/reading_code/upstream.py`. Each failure names the library and its version. `python -m tests.test_upstream` prints what
-we take.
+`tests/support/reading_code/upstream.py`. Each failure names the library and its version.
+`python -m tests.test_upstream` prints what we take.
 """
 
 from __future__ import annotations
