@@ -66,5 +66,5 @@ def test_the_readme_is_short_and_no_line_of_prose_is_wide() -> None:
     assert len(readme) <= 130
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8").splitlines()
-        wide = [number for number, line in enumerate(text, 1) if len(line) > 120 and not line.startswith(("|", " "))]
+        wide = [number for number, line in enumerate(text, 1) if len(line) > 120 and not line.startswith(("|", "    "))]
         assert not wide, path.name
