@@ -86,7 +86,7 @@ class PlainStream:
         """Drop the text, or pass it on where it is time for a bar's line."""
         text, now = self._text, self._clock()
         self._text, self._overwrites, self._after_bar = "", False, True
-        if text.strip() and now - self._last >= max(FIRST_SECONDS, SHARE * (now - self._start)):
+        if text.strip() and SHORT not in text and now - self._last >= max(FIRST_SECONDS, SHARE * (now - self._start)):
             self._last = now
             self._emit(text)
 

@@ -205,12 +205,13 @@ def ranks_of(launcher: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("stage", ["zero2", "zero3"])
 def test_a_signal_to_one_of_two_ranks_stops_both_and_the_run_goes_on_to_the_same_bits(
     stage: str, material: Path, tmp_path: Path
 ) -> None:
     whole, cut = ([*phase_1(material, tmp_path / name, 2, 40), "--deepspeed", stage] for name in ("whole", "cut"))
-    done = general(*whole, ranks=2, cache=material / "cache")
+    done = general(*whole, ranks=2, cache=material / "cache", timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     words, environment = command(*cut, ranks=2, cache=material / "cache")
     launcher = started(words, environment, tmp_path / "log")
@@ -221,7 +222,7 @@ def test_a_signal_to_one_of_two_ranks_stops_both_and_the_run_goes_on_to_the_same
     assert launcher.wait(120) == 75, (tmp_path / "log").read_text()[-3000:]
     assert "stopped by a signal to another rank at step" in (tmp_path / "log").read_text()
     assert not (tmp_path / "cut" / "model.safetensors").exists()
-    done = general(*cut, ranks=2, cache=material / "cache")
+    done = general(*cut, ranks=2, cache=material / "cache", timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert same(tmp_path / "cut" / "model.safetensors", tmp_path / "whole" / "model.safetensors")
 
