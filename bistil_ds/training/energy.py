@@ -94,18 +94,18 @@ def zeus_sources() -> tuple[list[Source], str | None]:
     sources: list[Source] = []
     reasons = []
     try:
-        gpus = get_gpus() if torch.cuda.is_available() else None
-        visible = range(torch.cuda.device_count() if gpus else 0)
-        sources += [Source(f"GPU {i}", partial(gpus.get_total_energy_consumption, i), 1e-3) for i in visible]
+        if torch.cuda.is_available():
+            count = get_gpus().get_total_energy_consumption
+            sources += [Source(f"GPU {i}", partial(count, i), 1e-3) for i in range(torch.cuda.device_count())]
     except Exception as error:  # zeus raises a different error for every kind of missing device
-        reasons.append(str(error))
+        reasons.append(" ".join(str(error).split()))
     try:
         cpus = get_cpus()
         for index, cpu in enumerate(cpus.cpus):
             parts = ["package"] + ["dram"] * cpu.supports_get_dram_energy_consumption()
             sources += [Source(f"{part}-{index}", _zeus_reader(cpu, part), 1e-3) for part in parts]
     except Exception as error:
-        reasons.append(str(error))
+        reasons.append(" ".join(str(error).split()))
     return sources, None if sources else "; ".join(reasons) or "no counter"
 
 
