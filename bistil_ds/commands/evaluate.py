@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from transformers.utils import logging
 
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
@@ -85,7 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [EvaluationArguments], DESCRIPTION)
-    logging.disable_progress_bar()  # transformers shows a bar for every file it reads
     folder = run_folder(ns.output_dir, "evaluate", None, resumable=False)
     plan = _plan(ns)
     with new_folder(folder, explicit=ns.output_dir is not None) as folder:
@@ -176,3 +174,7 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
         for model in evaluation.models
     }
     return {"metric": metric, "scores": scores}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -64,7 +64,7 @@ def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tupl
     return pairs
 
 
-class Chunks(Dataset[np.ndarray]):
+class TokenChunks(Dataset[np.ndarray]):
     """The chunks of a whole run, in order.
 
     The corpus of each chunk is drawn by share, and each corpus repeats under fresh shuffles.

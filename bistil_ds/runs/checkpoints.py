@@ -20,6 +20,7 @@ from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.files import part_of, read_json, write_whole
 
 SEAL = "complete.json"
+NEWEST = ("true", "last")  # words for the newest whole checkpoint
 
 
 def seal(folder: Path, world_size: int) -> None:
@@ -70,7 +71,7 @@ def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
     Raises:
         InputError: the folder is not one of this run's checkpoints, or not whole.
     """
-    if wanted.lower() in ("true", "last"):
+    if wanted.lower() in NEWEST:
         return next((folder for folder in reversed(all_checkpoints(output_dir)) if broken(folder) is None), None)
     folder = Path(wanted).expanduser()
     if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():

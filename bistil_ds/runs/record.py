@@ -42,7 +42,7 @@ PACKAGES = (
 )
 
 
-def begun(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_start(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments and the data of the run to be resumed in `folder`.
 
     Raises:

@@ -1,6 +1,6 @@
-"""The files of ours beside a student's weights: kept ids, alignment with the teacher, projections.
+"""The files of ours beside a student's weights: kept ids, alignment with the teacher, projections, origin.
 
-None of them is needed to load the student; phase 2 and SFT restriction read them.
+None of them is needed to load the student; phase 2, SFT restriction and export read them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from bistil_ds.vocabulary.kept_ids import FILE_NAME as KEPT_IDS
 from bistil_ds.vocabulary.kept_ids import Ids, load_kept_ids
 
 ALIGNMENT = "distillation.json"
-OURS = (KEPT_IDS, ALIGNMENT, PROJECTIONS)
+ORIGIN = "origin.json"  # see origin.py
+OURS = (KEPT_IDS, ALIGNMENT, PROJECTIONS, ORIGIN)
 
 
 def write_alignment(folder: Path, *, teacher: str, languages: Sequence[str], layer_map: Sequence[int]) -> None:

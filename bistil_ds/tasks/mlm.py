@@ -19,9 +19,9 @@ from bistil_ds.distributed.startup import rank
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import IGNORED
 from bistil_ds.models.inputs import without_dropout
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.masked_head import MaskedHead
 from bistil_ds.tasks.examples import Text
-from bistil_ds.tasks.heads import no_load_report
 from bistil_ds.tasks.labels import refuse_label_map
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.readers import read_texts
@@ -99,16 +99,13 @@ class MaskedLanguageModelling(Task):
         When its forward is given labels, it returns the logits [N, V] of the masked tokens only.
 
         Raises:
-            InputError: the folder lacks weights of a masked language model.
+            InputError: the folder's weights are not those of a masked language model of its configuration.
         """
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         without_dropout(config)
-        with no_load_report():
-            model, info = AutoModelForMaskedLM.from_pretrained(
-                folder, config=config, dtype=torch.float32, output_loading_info=True, **kwargs
-            )
-        if info["missing_keys"]:
-            raise InputError(f"{folder}: is no masked language model (no {min(info['missing_keys'])}); give one")
+        model, absent = load_pretrained(AutoModelForMaskedLM, folder, config=config, dtype=torch.float32, **kwargs)
+        if absent:
+            raise InputError(f"{folder}: is no masked language model (no {min(absent)}); give one")
         MaskedHead(model)
         result: PreTrainedModel = model
         return result
