@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.distributed.partitions import (
     entries_between,
     free_gathered,
@@ -69,7 +69,7 @@ class LanguageSwitch:
         self._tables: dict[str | None, list[_Table]] = {None: []}
         for language, fine_tuning in fine_tunings.items():
             changes = fine_tuning.changes(teacher) if fine_tuning is not None else []
-            progress = tqdm(changes, f"reading the {language} SFT", delay=2, leave=False)
+            progress = progress_bar(changes, f"reading the {language} SFT", delay=2, leave=False)
             self._tables[language] = [_tabulate(change, names, weights) for change in progress]
 
     def switch_to(self, language: str | None) -> None:

@@ -14,9 +14,9 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
@@ -261,7 +261,8 @@ class DistillationTrainer(BaseTrainer):
         size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size
         starts = list(range(0, len(dataset), size))
         rounds = -(-len(starts) // ranks)
-        bar = tqdm(range(rounds), f"validating {language}", leave=False, disable=self.args.disable_tqdm or rank > 0)
+        show = rank == 0 and not self.args.disable_tqdm
+        bar = progress_bar(range(rounds), f"validating {language}", show=show, leave=False)
         chunks = BilingualChunks(dataset, [])
         for turn in bar:
             mine = turn * ranks + rank

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import longest_input, padding_id
 from bistil_ds.models.onnx_file import missing_packages, write_onnx
@@ -87,7 +87,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     shapes = [(1, 3), (2, 8), (5, 17), (2, longest_input(model.config))]
     worst = (0.0, 0.0)
-    for seed, (rows, length) in enumerate(tqdm(shapes, "checking model.onnx", leave=False)):
+    for seed, (rows, length) in enumerate(progress_bar(shapes, "checking model.onnx", leave=False)):
         batch = random_batch(model, names, rows, length, seed)
         with torch.no_grad():
             expected = model(**batch)
