@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from transformers.utils import logging
 
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
@@ -20,6 +18,7 @@ from bistil_ds.evaluation.plan import Plan, check_numbers, prepare
 from bistil_ds.evaluation.report import markdown, print_report
 from bistil_ds.evaluation.result import Evaluation
 from bistil_ds.evaluation.zero_shot import run
+from bistil_ds.runs.files import write_whole
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.tasks import find_task
@@ -85,7 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [EvaluationArguments], DESCRIPTION)
-    logging.disable_progress_bar()  # transformers shows a bar for every file it reads
     folder = run_folder(ns.output_dir, "evaluate", None, resumable=False)
     plan = _plan(ns)
     with new_folder(folder, explicit=ns.output_dir is not None) as folder:
@@ -161,9 +159,7 @@ def write(evaluation: Evaluation, record: RunRecord) -> None:
         REPORT_FILE: markdown(evaluation),
     }
     for name, text in texts.items():
-        part = record.path.with_name(f"{name}.part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, record.path.with_name(name))
+        write_whole(record.path.with_name(name), text)
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -178,3 +174,7 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
         for model in evaluation.models
     }
     return {"metric": metric, "scores": scores}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

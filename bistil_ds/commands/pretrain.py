@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
+from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.data import find_texts
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.cache import file_hash
@@ -50,6 +51,7 @@ def _main(argv: Sequence[str]) -> None:
         data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in texts.items()}
         parallel = ns.parallel or ns.input_folder is None
         losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
+    write_model_card(folder, list(texts), mmt.LICENCE if ns.input_folder is None else None)
     record = RunRecord(folder, arguments=vars(ns), seeds={"seed": recipe.seed}, data=data)
     record.update(results={"losses": losses})
     if ns.input_folder is None:

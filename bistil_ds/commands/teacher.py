@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bistil_ds.commands.tuning import run
-from bistil_ds.tasks import Task
-from bistil_ds.tasks.models import base_metadata
-from bistil_ds.tuning.arguments import TunedModelArguments
-from bistil_ds.tuning.preparation import prepare_base
-from bistil_ds.tuning.run import Prepared, TuneCommand
+from bistil_ds.commands.run_command import run_command
+from bistil_ds.commands.tuning import tuning_command
+from bistil_ds.tuning.teacher_tuning import TeacherTuning
+
+DESCRIPTION = "Tune a multilingual model on a task by lottery-ticket sparse fine-tuning (or --dense)."
 
 
-class TuneTeacher(TuneCommand):
-    """Teacher tuning: the model, with its language SFTs applied, learns from labels.
+def sample_models(task: str) -> Mapping[str, Any]:
+    from bistil_ds.sample import sample_mmt
 
-    The SFT that results is for the model without those language SFTs.
-    """
+    return {"model": str(sample_mmt())}
 
-    script = "teacher"
-    description = "Tune a multilingual model on a task by lottery-ticket sparse fine-tuning (or --dense)."
-    types = (TunedModelArguments,)
-    models = ("model",)
-    sfts = "source_sft"
 
-    def use_sample(self, ns: argparse.Namespace) -> None:
-        from bistil_ds.sample import sample_mmt
-
-        ns.model = str(sample_mmt())
-
-    def labels(self, ns: argparse.Namespace, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
-        return task.labels(examples)
-
-    def prepare(self, ns: argparse.Namespace, task: Task, labels: Sequence[str], folder: Path) -> Prepared:
-        loaded = prepare_base(folder, ns.model, ns.source_sft or (), task, labels, ns.seed)
-        return loaded.model, {"parameters": loaded.model.num_parameters()}
-
-    def metadata(self, ns: argparse.Namespace) -> dict[str, Any]:
-        return base_metadata(ns.model)
+COMMAND = tuning_command(TeacherTuning, DESCRIPTION, sample_models)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command `bistil-teacher` and return its exit code (see `run`)."""
-    return run(TuneTeacher(), argv)
+    """Run the command `bistil-teacher` and return its exit code (see `run_command`)."""
+    return run_command(COMMAND, argv)
 
 
 if __name__ == "__main__":

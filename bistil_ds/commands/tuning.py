@@ -1,146 +1,48 @@
-"""What `teacher.py` and `task.py` share: check and prepare on rank 0, then train on every rank."""
+"""What `teacher.py` and `task.py` share: the way from flags to a prepared run, the embedded sample's among them."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from transformers import AutoTokenizer
-from transformers.utils import logging
-
-from bistil_ds.console import cli
-from bistil_ds.distributed import startup
-from bistil_ds.distributed.config import find_config
-from bistil_ds.errors import InputError, NonFiniteLossError
-from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
-from bistil_ds.runs.record import RunRecord, begun, check_same_run
+from bistil_ds.commands.run_command import TrainingCommand, own_flags
+from bistil_ds.runs.folder import run_folder
 from bistil_ds.sample.defaults import SAMPLE_TASK, SAMPLE_TRAINING
 from bistil_ds.sample.tasks import sample_task_file
-from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.tasks import find_task
-from bistil_ds.tuning import checks
-from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
-from bistil_ds.tuning.data import (
-    absolute,
-    check_development_files,
-    data_hashes,
-    training_examples,
-)
-from bistil_ds.tuning.preparation import BASE
-from bistil_ds.tuning.run import BUILD, TuneCommand, train
+from bistil_ds.tuning import preparation
+from bistil_ds.tuning.checks import check_flags, published_defaults
+from bistil_ds.tuning.dry_run import rehearse
+from bistil_ds.tuning.from_flags import flag_types, request_of
+from bistil_ds.tuning.preparation import PreparedRun
+from bistil_ds.tuning.run import train
+from bistil_ds.tuning.tuned_model import TunedModel
+
+SampleModels = Callable[[str], Mapping[str, Any]]  # task → the flags of models and SFTs, once they are made
 
 
-def run(command: TuneCommand, argv: Sequence[str] | None) -> int:
-    """Run the command on `argv` (default: the process's own); return 0, 2 for bad input, 130 after Ctrl-C.
+def tuning_command(kind: type[TunedModel], description: str, sample_models: SampleModels) -> TrainingCommand:
+    """Return the command that trains a model of this kind; without models and files it takes those of the sample."""
+    types = flag_types(kind)
+    named = (*kind.models, kind.sfts, "train_file", "dev_file")
 
-    Raises:
-        SystemExit: training stopped on a non-finite loss; the process then exits with code 1.
-    """
-    words = sys.argv[1:] if argv is None else list(argv)
-    return cli.run(lambda: _run(command, words))
+    def prepare(flags: Mapping[str, Any]) -> PreparedRun:
+        flags = own_flags(flags, types)
+        sample = not any(flags[name] for name in named)
+        if sample:
+            flags = with_sample(kind, flags)
+            flags |= sample_models(flags["task"])
+        return preparation.prepare(request_of(kind, **flags), materials_may_move=sample)
 
-
-def _run(command: TuneCommand, words: list[str]) -> None:
-    ns = cli.parse(words, _types(command), command.description)
-    startup.choose_accelerator()
-    logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
-    settled = settle(command, ns) if startup.rank() == 0 else None
-    startup.prepare_environment(use_deepspeed=bool(ns.deepspeed))
-    startup.start_distributed(use_deepspeed=bool(ns.deepspeed))
-    try:
-        train(command, startup.from_rank_0(settled))
-    except NonFiniteLossError as error:
-        raise SystemExit(f"error: {error}") from None
-    startup.stop_distributed()
+    return TrainingCommand(description, types, prepare, train, rehearse)
 
 
-def _types(command: TuneCommand) -> tuple[type, ...]:
-    return (*command.types, TaskDataArguments, SparseArguments, TaskTrainingArguments)
-
-
-def settle(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
-    """Check the flags, set those that were not given, and build the models; call it on rank 0 only.
-
-    Returns:
-        The arguments, by name, and the labels, with which every rank trains.
-
-    Raises:
-        InputError: a flag, a file, a model or the run to resume cannot be used.
-    """
-    needed = (*command.models, "train_file", "dev_file")
-    sample = not any(getattr(ns, name) for name in (*needed, command.sfts))
-    folder = run_folder(ns.output_dir, command.script, ns.resume_from_checkpoint)
-    if sample:
-        ns.task = ns.task or SAMPLE_TASK
-        for name, value in SAMPLE_TRAINING.items():
-            setattr(ns, name, value if getattr(ns, name) is None else getattr(ns, name))
-    elif missing := [f"--{name}" for name in ("task", *needed) if not getattr(ns, name)]:
-        raise InputError(f"{' '.join(missing)} missing: give them, or no model and file at all for the embedded sample")
-    task = find_task(ns.task)
-    checks.fill_in(ns, task)
-    checks.check_arguments(ns, task)
-    if sample:  # files first: they refuse an unknown task before models are made
-        ns.train_file, ns.dev_file = ([f"en={sample_task_file(ns.task, 'en', part)}"] for part in ("train", "dev"))
-        command.use_sample(ns)
-    checks.settle_length(ns, task, command.models[0])
-    if ns.deepspeed:
-        ns.deepspeed = str(find_config(ns.deepspeed))
-    examples = training_examples(ns, task)
-    labels = command.labels(ns, task, examples)
-    task.check_labels(examples, labels, "--train_file")
-    check_development_files(ns, task, labels)
-    given, ns.base = _given(command, ns), command.metadata(ns)
-    if ns.resume_from_checkpoint:
-        ns.output_dir = str(folder)
-        _check_resumed(command, ns, given, folder, sample)
-        return {**vars(ns), "labels": labels}
-    with new_folder(folder, explicit=ns.output_dir is not None) as folder:
-        ns.output_dir = str(folder)
-        with whole_or_nothing(folder / BUILD) as build:
-            model, report = command.prepare(ns, task, labels, build)
-            checks.sparse_arguments(ns).check(maskable_count(model), checks.zero_stage(ns), fp16=ns.fp16)
-            tokenizer = AutoTokenizer.from_pretrained(build / BASE)
-            task.features(examples[:1], tokenizer, labels, ns.max_length, training=True)  # refuses too short a length
-    record = RunRecord(folder, arguments=given, seeds={"seed": ns.seed}, data=data_hashes(ns))
-    record.update(results={"build": {**report, **ns.base}})
-    return {**vars(ns), "labels": labels}
-
-
-def _given(command: TuneCommand, ns: argparse.Namespace) -> dict[str, Any]:
-    """Return every argument for the record, with absolute paths: a record is read from other folders too."""
-    names = {name for kind in _types(command) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
-    given = {name: value for name, value in vars(ns).items() if name in names}
-    for flag in ("train_file", "dev_file"):
-        given[flag] = absolute(given[flag], f"--{flag}")
-    for name in (command.sfts, *command.models):
-        if value := given.get(name):
-            paths = [str(Path(one).resolve()) if Path(one).exists() else one for one in _as_list(value)]
-            given[name] = paths if isinstance(value, list) else paths[0]
-    return given
-
-
-def _check_resumed(
-    command: TuneCommand, ns: argparse.Namespace, given: dict[str, Any], folder: Path, sample: bool
-) -> None:
-    recorded, data = begun(folder)
-    own = (*command.types, TaskDataArguments, SparseArguments)
-    names = {name for kind in own for name in kind.__dataclass_fields__} | {"learning_rate", "seed"}  # type: ignore[attr-defined]
-    if sample:  # another version of ours keeps its files and models in other folders
-        names -= {*command.models, command.sfts, "train_file", "dev_file"}
-    check_same_run(given, recorded, sorted(names), folder)
-    for name, found in data_hashes(ns).items():
-        if found not in data.values() if sample else found != data.get(name):
-            raise InputError(f"{name}: not the data that the run in {folder} was started with")
-    built = RunRecord.open(folder).content.get("results", {}).get("build", {})
-    if built.get("base_hash", ns.base["base_hash"]) != ns.base["base_hash"]:
-        changed = f"--{command.models[0]} {ns.base['base_model']}"
-        raise InputError(f"{changed}: other weights than the run in {folder} was started with")
-    if not (folder / BUILD / BASE / "config.json").is_file():
-        raise InputError(f"{folder / BUILD / BASE}: missing, so the run cannot be resumed; start a new one")
-
-
-def _as_list(value: str | list[str]) -> list[str]:
-    return value if isinstance(value, list) else [value]
+def with_sample(kind: type[TunedModel], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flags of a run on the sample's task files; they are checked before any model of it is made."""
+    filled = {name: value for name, value in SAMPLE_TRAINING.items() if flags[name] is None}
+    flags = {**flags, **filled, "task": flags["task"] or SAMPLE_TASK}
+    run_folder(flags["output_dir"], kind.script, flags["resume_from_checkpoint"])
+    task = find_task(flags["task"])
+    check_flags(kind, published_defaults(flags, task)[0], task)
+    files = {part: [f"en={sample_task_file(task.name, 'en', part)}"] for part in ("train", "dev")}
+    return {**flags, "train_file": files["train"], "dev_file": files["dev"]}

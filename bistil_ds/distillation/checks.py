@@ -1,89 +1,109 @@
-"""Checks of a phase-1 command: they refuse bad input before any model is built or training is started."""
+"""Checks of a phase-1 run: they refuse bad input before any model is built or training is started."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from transformers import PretrainedConfig
 
 from bistil_ds.distillation.arguments import DistillationArguments
+from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.families import check_teacher_config
 from bistil_ds.models.inputs import load_config, longest_input
+from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
-from bistil_ds.training.arguments import ABOVE_0, AT_LEAST_1, check_training_arguments
+from bistil_ds.training.arguments import check_numbers, check_training_arguments
+from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
 
-NEEDED = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
+MATERIALS = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
 
 
-def check_arguments(ns: argparse.Namespace) -> None:
-    """Raise InputError for flag values that cannot work, whatever the files hold."""
-    missing = [f"--{name}" for name in NEEDED if not getattr(ns, name)]
+def check_materials(flags: Mapping[str, Any]) -> None:
+    """Raise InputError unless teacher, two texts and two languages are named."""
+    missing = [f"--{name}" for name in MATERIALS if not flags[name]]
     if missing:
-        raise InputError(f"{' '.join(missing)} missing: give all of {', '.join('--' + n for n in NEEDED)}, or none")
-    if ns.source_language == ns.target_language:
-        raise InputError(f"--target_language {ns.target_language}: is the source language too; give two languages")
-    for name in AT_LEAST_1:
-        if (value := getattr(ns, name)) is not None and value < 1:
-            raise InputError(f"--{name} {value}: expected at least 1")
-    for name in ABOVE_0:
-        if (value := getattr(ns, name)) is not None and not 0 < value < float("inf"):
-            raise InputError(f"--{name} {value}: expected a number above 0")
+        raise InputError(f"{' '.join(missing)} missing: give all of {', '.join('--' + n for n in MATERIALS)}, or none")
+    if flags["source_language"] == flags["target_language"]:
+        language = flags["target_language"]
+        raise InputError(f"--target_language {language}: is the source language too; give two languages")
+
+
+def check_flags(flags: Mapping[str, Any]) -> None:
+    """Raise InputError for flag values that cannot work, whatever teacher and texts hold."""
+    check_numbers(flags)
+    if flags["max_steps"] < 1:
+        raise InputError(f"--max_steps {flags['max_steps']}: expected at least 1")
     for term in terms_of(phase=1):
-        Weight.parse(getattr(ns, f"{term.name}_weight"), f"{term.name}_weight")
-    if not 0 <= ns.vocab_threshold < 1:
-        raise InputError(f"--vocab_threshold {ns.vocab_threshold}: expected a probability, at least 0 and under 1")
-    if not 0 < ns.mask_probability < 1:
-        raise InputError(f"--mask_probability {ns.mask_probability}: expected a probability between 0 and 1")
-    check_training_arguments(ns, DistillationArguments)
-    check_deepspeed(ns)
+        Weight.parse(flags[f"{term.name}_weight"], f"{term.name}_weight")
+    if not 0 <= flags["vocab_threshold"] < 1:
+        raise InputError(
+            f"--vocab_threshold {flags['vocab_threshold']}: expected a probability, at least 0 and under 1"
+        )
+    if not 0 < flags["mask_probability"] < 1:
+        raise InputError(f"--mask_probability {flags['mask_probability']}: expected a probability between 0 and 1")
+    if flags["layer_map"] is not None:
+        parse_layers(flags["layer_map"])
+    check_licence("--teacher_licence", flags["teacher_licence"])
+    parse_data_licence(flags["data_licence"], [str(flags[f"{side}_language"]) for side in ("source", "target")])
+    check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags))
+    check_deepspeed(flags)
 
 
-def check_files(ns: argparse.Namespace) -> None:
+def check_files(request: DistillationRequest) -> None:
     """Raise InputError, naming the file and a wrong line, unless both texts can be read and differ."""
-    check_text_file(ns.source_file, flag="--source_file", text_column=ns.text_column)
-    check_text_file(ns.target_file, flag="--target_file", text_column=ns.text_column)
-    check_two_languages(ns.source_file, ns.target_file)
+    for corpus in request.corpora:
+        check_text_file(corpus.file, flag=corpus.flag, text_column=corpus.column)
+    check_two_languages(request.source.file, request.target.file)
 
 
-def layer_map(ns: argparse.Namespace, teacher_layers: int) -> list[int]:
-    """Return the 0-based teacher layer of each student layer, from --layer_map or --layer_reduction_factor.
+def parse_layers(words: str) -> list[int]:
+    """Return the layers that a --layer_map such as 1,3,5,11 names.
 
     Raises:
-        InputError: the flag does not fit a teacher of `teacher_layers` layers.
+        InputError: one is no number.
     """
-    if ns.layer_map is None:
-        with blaming(f"--layer_reduction_factor {ns.layer_reduction_factor}"):
-            return choose_layers(teacher_layers, ns.layer_reduction_factor)
     try:
-        wanted = [int(part) for part in ns.layer_map.split(",")]
+        return [int(part) for part in words.split(",")]
     except ValueError:
-        raise InputError(f"--layer_map {ns.layer_map}: expected teacher layers such as 1,3,5,11") from None
-    with blaming(f"--layer_map {ns.layer_map}"):
-        return choose_layers(teacher_layers, layer_map=wanted)
+        raise InputError(f"--layer_map {words}: expected teacher layers such as 1,3,5,11") from None
 
 
-def check_teacher(ns: argparse.Namespace) -> PretrainedConfig:
+def layer_map(plan: StudentPlan, teacher_layers: int) -> list[int]:
+    """Return the 0-based teacher layer of each student layer, from the plan's layer map or reduction factor.
+
+    Raises:
+        InputError: it does not fit a teacher of `teacher_layers` layers.
+    """
+    if plan.layer_map is None:
+        with blaming(f"--layer_reduction_factor {plan.layer_reduction_factor}"):
+            return choose_layers(teacher_layers, plan.layer_reduction_factor)
+    with blaming(f"--layer_map {','.join(map(str, plan.layer_map))}"):
+        return choose_layers(teacher_layers, layer_map=plan.layer_map)
+
+
+def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     """Return the teacher's configuration; read no weights.
 
     Raises:
         InputError: the teacher cannot be distilled, or layers, width or --max_length do not fit it.
     """
-    name = ns.teacher_model
+    name, plan = request.teacher, request.plan
     config = load_config("--teacher_model", name)
     with blaming(f"--teacher_model {name}"):
         check_teacher_config(config)
-    if ns.student is None or ns.layer_map is not None:
-        layer_map(ns, config.num_hidden_layers)
-    if config.hidden_size % ns.hidden_reduction_factor:
+    if plan.student is None or plan.layer_map is not None:
+        layer_map(plan, config.num_hidden_layers)
+    if config.hidden_size % plan.hidden_reduction_factor:
         raise InputError(
-            f"--hidden_reduction_factor {ns.hidden_reduction_factor}: does not divide the teacher's width "
+            f"--hidden_reduction_factor {plan.hidden_reduction_factor}: does not divide the teacher's width "
             f"{config.hidden_size}"
         )
-    if ns.max_length > (longest := longest_input(config)):
-        raise InputError(f"--max_length {ns.max_length}: {name} takes at most {longest} tokens")
+    if request.packing.max_length > (longest := longest_input(config)):
+        raise InputError(f"--max_length {request.packing.max_length}: {name} takes at most {longest} tokens")
     return config

@@ -1,170 +1,99 @@
-"""Rank 0's part of phase 1 before training: read the text, trim the teacher, build the student, save both.
-
-This happens before a ZeRO-3 configuration object exists: with one, every model that is loaded is partitioned, and
-copies read empty tensors. Every rank then loads the folder written here.
-"""
+"""Rank 0's part of phase 1: check the request, make the run's folder and record, or find where to resume."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from datasets import Dataset
 from rich.console import Console
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds import text
 from bistil_ds.distillation import checks
+from bistil_ds.distillation.arguments import LossArguments, ModelArguments
+from bistil_ds.distillation.building import STUDENT, TEACHER, build
+from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.distributed import startup
-from bistil_ds.errors import InputError, blaming
-from bistil_ds.models.inputs import cannot_load
-from bistil_ds.runs.folder import whole_or_nothing
-from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.student import build_student, check_student, load_projections, save_projections
-from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
-from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
+from bistil_ds.errors import InputError
+from bistil_ds.runs import checkpoints
+from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.folder import is_begun, new_folder, run_folder
+from bistil_ds.runs.record import RunRecord, check_same_run, read_start
+from bistil_ds.training.request import fields_of
 
-STUDENT, TEACHER = "student", "teacher"
-SAMPLED_CHUNKS = 16  # chunks of each language; projections are fitted on the teacher's states of them
-
-
-@dataclass
-class Chunks:
-    """Training and validation chunks of one language."""
-
-    train: Dataset
-    validation: Dataset
+BUILD = "build"
+MAY_CHANGE = ("preprocessing_workers", "source_file", "target_file")  # of a resumed run; texts are compared by content
 
 
-def read_chunks(ns: argparse.Namespace, tokenizer: PreTrainedTokenizerBase, progress: bool) -> dict[str, Chunks]:
-    """Return the chunks of both languages, by language code.
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run whose models lie in its folder, ready for every rank to train.
 
-    Chunks are cached by content, so the ranks that come after rank 0 do not tokenise again.
+    Args:
+        request: what the run was asked to do.
+        folder: the run folder.
+        checkpoint: the checkpoint to resume from; None means from the beginning.
     """
-    found = {}
-    for side in ("source", "target"):
-        language = getattr(ns, f"{side}_language")
-        texts = read_texts(ns, side)
-        chunks = text.pack(texts, tokenizer, ns.max_length, num_proc=ns.preprocessing_workers, progress=progress)
-        found[language] = Chunks(*text.split_validation(chunks, name=f"--{side}_file"))
-    return found
+
+    request: DistillationRequest
+    folder: Path
+    checkpoint: str | None = None
 
 
-def read_texts(ns: argparse.Namespace, side: str) -> Dataset:
-    """Return the texts of one language as a data set with the column `text`."""
-    return text.load_texts(getattr(ns, f"{side}_file"), text_column=ns.text_column, name=f"--{side}_file")
+def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> PreparedRun:
+    """Check teacher and texts, then build teacher and student in a new run folder; call it on rank 0 only.
 
+    Where the request names a run to resume, nothing is built: the run must be the one that was begun.
 
-def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a masked language model in fp32 and its tokenizer.
+    Args:
+        request: what the run is asked to do.
+        teacher_may_move: a resumed run may have its teacher at another path, as the embedded sample's has after an
+            update of this package.
 
     Raises:
-        InputError: either cannot be loaded, weights are missing, or the tokenizer has more tokens than the embeddings.
+        InputError: a file, the teacher or the run to resume cannot be used.
     """
-    try:
-        model, loading = AutoModelForMaskedLM.from_pretrained(
-            name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
-        raise cannot_load(flag, name, error) from None
-    if missing := sorted(loading["missing_keys"]):
-        raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {missing[0]}")
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes one up where there is no file
-        raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json")
-    if len(tokenizer) > model.config.vocab_size:
-        size = model.config.vocab_size
-        raise InputError(f"{flag} {name}: its tokenizer has {len(tokenizer)} tokens, its embeddings {size}")
-    return model, tokenizer
+    resume = request.training["resume_from_checkpoint"]
+    folder = run_folder(request.training["output_dir"], "general", resume)
+    checks.check_files(request)
+    checks.check_teacher(request)
+    data = _data_hashes(request)
+    if resume and is_begun(folder):
+        _check_resumed(request, folder, teacher_may_move)
+        return PreparedRun(request, folder, _checkpoint(request, folder, resume))
+    with new_folder(folder, explicit=request.training["output_dir"] is not None) as folder:
+        report = build(request, folder / BUILD, Console())
+    seeds = {"seed": request.training["seed"]}
+    record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
+    record.update(results={"build": report})
+    return PreparedRun(request, folder)
 
 
-def prepare(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:
-    """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return what the record keeps."""
-    with whole_or_nothing(folder) as partial:
-        return _build(ns, partial, console)
+def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move: bool) -> None:
+    recorded, data = read_start(folder)
+    flags = request.as_flags()
+    names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
+    names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}
+    check_same_run(flags, recorded, sorted(names), folder)
+    for side, found in _data_hashes(request).items():
+        if (found["sha256"] or found["file"]) != (data[side]["sha256"] or data[side]["file"]):
+            raise InputError(f"--{side}_file {found['file']}: not the text that the run in {folder} was started with")
+    for part in (TEACHER, STUDENT):
+        if not (folder / BUILD / part / "config.json").is_file():
+            raise InputError(f"{folder / BUILD / part}: missing, so the run cannot be resumed; start a new one")
 
 
-def _build(ns: argparse.Namespace, folder: Path, console: Console) -> dict[str, Any]:
-    console.print(f"teacher {ns.teacher_model}")
-    teacher, tokenizer = load_model(ns.teacher_model, "--teacher_model")
-    _check_sfts(ns, teacher)
-    base_vocab_size = teacher.config.vocab_size
-    student = load_model(ns.student, "--student")[0] if ns.student else None
-    report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
-    kept_ids = kept_ids_of(ns.student, base_vocab_size) if ns.student else None
-    if kept_ids is not None:
-        tokenizer = trim_tokenizer(tokenizer, kept_ids)
-        trim_model(teacher, kept_ids)
-    else:
-        source, target = read_texts(ns, "source"), read_texts(ns, "target")
-        size = f"--vocab_size {ns.vocab_size}" if ns.vocab_size else f"--vocab_threshold {ns.vocab_threshold}"
-        with blaming(f"--teacher_model {ns.teacher_model}, {size}"):
-            trimmed = trim_vocabulary(
-                teacher, tokenizer, source, target, threshold=ns.vocab_threshold, vocab_size=ns.vocab_size
-            )
-        tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
-        report["vocabulary"] = trimmed.report.to_dict()
-        console.print(trimmed.report.table())
-        if student is not None and student.config.vocab_size == base_vocab_size:
-            trim_model(student, kept_ids)
-    chunks = read_chunks(ns, tokenizer, progress=True)
-    for side in ("source", "target"):
-        needed = ns.per_device_train_batch_size * startup.world_size()
-        what = f"--{side}_file {getattr(ns, f'{side}_file')}"
-        text.check_chunks(len(chunks[getattr(ns, f"{side}_language")].train), needed, what)
-    report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}
-    projections = None
-    if student is None:
-        layers = checks.layer_map(ns, teacher.config.num_hidden_layers)
-        with blaming(f"--hidden_reduction_factor {ns.hidden_reduction_factor}"):
-            student, layers, projections = build_student(
-                teacher,
-                layer_map=layers,
-                hidden_reduction_factor=ns.hidden_reduction_factor,
-                sample_batches=sample_batches(chunks) if ns.hidden_reduction_factor > 1 else None,
-            )
-    else:
-        if Path(ns.student).is_dir():
-            projections = load_projections(ns.student)
-        with blaming(f"--student {ns.student}"):
-            layers = check_student(student, teacher, _own_layer_map(ns), projections)
-    for name, model in ((TEACHER, teacher), (STUDENT, student)):
-        model.save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
-    save_kept_ids(folder / STUDENT, kept_ids, base_vocab_size)
-    if projections is not None:
-        save_projections(folder / STUDENT, projections)
-    languages = [ns.source_language, ns.target_language]
-    write_alignment(folder / STUDENT, teacher=ns.teacher_model, languages=languages, layer_map=layers)
-    report["student_parameters"] = student.num_parameters()
-    report["trimmed_teacher_parameters"] = teacher.num_parameters()
-    return report
+def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str | None:
+    """Return the checkpoint to resume from, in a form that this number of ranks can load."""
+    checkpoint = checkpoints.find_checkpoint(folder, resume)
+    if checkpoint is None:
+        Console().print(f"{folder} holds no whole checkpoint: starting at step 0", soft_wrap=True)
+        return None
+    if request.training["deepspeed"] and checkpoints.world_size_of(checkpoint) != startup.world_size():
+        checkpoints.to_universal(checkpoint)
+    return str(checkpoint)
 
 
-def _own_layer_map(ns: argparse.Namespace) -> list[int] | None:
-    """Return the layer map of the user's own student: the flag's, else its folder's, else None (evenly spread)."""
-    if ns.layer_map is not None:
-        return [int(part) for part in ns.layer_map.split(",")]
-    return read_layer_map(Path(ns.student)) if Path(ns.student).is_dir() else None
-
-
-def sample_batches(chunks: dict[str, Chunks]) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield a few chunks of each language as batches of 8, on which the projections are fitted."""
-    for part in chunks.values():
-        rows = part.train.with_format("torch")[:SAMPLED_CHUNKS]["input_ids"]
-        for ids_BT in torch.as_tensor(rows).split(8):
-            yield {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
-
-
-def _check_sfts(ns: argparse.Namespace, teacher: PreTrainedModel) -> None:
-    """Raise InputError, naming the flag, unless both language SFTs fit the untrimmed teacher."""
-    for side in ("source", "target"):
-        if name := getattr(ns, f"{side}_sft"):
-            with blaming(f"--{side}_sft {name}"):
-                sft = SparseFineTuning.load(name)
-                sft.apply(teacher, check_base=ns.teacher_model if Path(ns.teacher_model).is_dir() else None)
-            sft.revert(teacher)
+def _data_hashes(request: DistillationRequest) -> dict[str, Any]:
+    """Return path and SHA-256 of the two text files; for a hub id, the id and None."""
+    paths = {corpus.side: Path(corpus.file) for corpus in request.corpora}
+    return {k: {"file": str(p), "sha256": file_hash(p) if p.is_file() else None} for k, p in paths.items()}

@@ -2,83 +2,85 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from bistil_ds.distillation import preparation
-from bistil_ds.distillation.arguments import (
-    DistillationArguments,
-    LossArguments,
-)
-from bistil_ds.distillation.summary import print_summary
+from bistil_ds.distillation import building
+from bistil_ds.distillation.preparation import BUILD, PreparedRun
+from bistil_ds.distillation.summary import print_student_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import OURS, base_vocab_size, model_bytes, read_layer_map
-from bistil_ds.training.arguments import as_fields
 from bistil_ds.training.speed import peak_memory
 from bistil_ds.vocabulary import load_kept_ids
 
 
-def train(values: dict[str, Any]) -> None:
-    """Train from the folder that rank 0 prepared, then save the student and complete the run's record.
+def train(run: PreparedRun) -> None:
+    """Train the student that rank 0 prepared, then save it and complete the run's record; every rank calls this."""
+    folder = run.folder
+    trainer = make_trainer(run)
+    trainer.train(resume_from_checkpoint=run.checkpoint)
+    trainer.save_model(str(folder))
+    peaks = startup.from_every_rank(peak_memory(trainer.args.device))
+    if startup.rank() == 0:
+        record = RunRecord.open(folder)
+        record.update(results={**results(trainer, folder, folder / BUILD), "peak_memory_bytes": peaks})
+        record.finish()
+        print_student_summary(record.content, folder, Console())
 
-    Every rank calls this with the same `values`: the arguments as rank 0 settled them, by name.
+
+def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
+    """Return the trainer of a prepared run; every rank calls this.
+
+    Args:
+        run: the run, whose models lie in its folder.
+        changes: training arguments that are to differ from the request's, as in a dry run.
     """
-    ns = argparse.Namespace(**values)
-    folder = Path(ns.output_dir)
-    built = folder / "build"
-    universal = checkpoints.universal_config(ns.deepspeed, ns.resume_from_checkpoint, startup.world_size())
-    ns.deepspeed = universal or ns.deepspeed
-    args = DistillationArguments(**as_fields(ns, DistillationArguments))
-    student = AutoModelForMaskedLM.from_pretrained(built / preparation.STUDENT, dtype="float32")
-    teacher = AutoModelForMaskedLM.from_pretrained(built / preparation.TEACHER, dtype="float32")
-    tokenizer = AutoTokenizer.from_pretrained(built / preparation.STUDENT)
-    chunks = preparation.read_chunks(ns, tokenizer, progress=False)
-    layers = read_layer_map(built / preparation.STUDENT)
+    request, built = run.request, run.folder / BUILD
+    universal = checkpoints.universal_config(request.training["deepspeed"], run.checkpoint, startup.world_size())
+    deepspeed = universal or request.training["deepspeed"]
+    fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.checkpoint, "deepspeed": deepspeed}
+    args = request.training.build(**fixed, **changes)
+    student, _ = load_pretrained(AutoModelForMaskedLM, built / building.STUDENT, dtype="float32")
+    teacher, _ = load_pretrained(AutoModelForMaskedLM, built / building.TEACHER, dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(built / building.STUDENT)
+    chunks = building.read_chunks(request, tokenizer, progress=False)
+    layers = read_layer_map(built / building.STUDENT)
     assert layers is not None  # preparation wrote it
-    kept = [path for path in (built / preparation.STUDENT).iterdir() if path.name in OURS]
-    trainer = DistillationTrainer(
+    kept = [path for path in (built / building.STUDENT).iterdir() if path.name in OURS]
+    return DistillationTrainer(
         student,
         teacher,
         args,
         layer_map=layers,
         train_dataset={language: part.train for language, part in chunks.items()},
         eval_dataset={language: part.validation for language, part in chunks.items()},
-        losses=LossArguments(**as_fields(ns, LossArguments)),
-        projections=load_projections(built / preparation.STUDENT),
-        language_sfts=_language_sfts(ns, built),
-        teacher_folder=built / preparation.TEACHER,
+        losses=request.losses,
+        projections=load_projections(built / building.STUDENT),
+        language_sfts=_language_sfts(run),
+        teacher_folder=built / building.TEACHER,
         keep_files=kept,
         processing_class=tokenizer,
     )
-    trainer.train(resume_from_checkpoint=ns.resume_from_checkpoint)
-    trainer.save_model(str(folder))
-    peaks = startup.from_every_rank(peak_memory(args.device))
-    if startup.rank() == 0:
-        record = RunRecord.open(folder)
-        record.update(results={**results(trainer, folder, built), "peak_memory_bytes": peaks})
-        record.finish()
-        print_summary(record.content, folder, Console())
 
 
-def _language_sfts(ns: argparse.Namespace, built: Path) -> dict[str, SparseFineTuning | None]:
-    """Return each language's SFT, restricted to the trimmed vocabulary; None where the flag was not given."""
+def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
+    """Return each language's SFT, restricted to the trimmed vocabulary; None where there is none."""
     found: dict[str, SparseFineTuning | None] = {}
-    for side in ("source", "target"):
-        name = getattr(ns, f"{side}_sft")
-        sft = SparseFineTuning.load(name) if name else None
+    student = run.folder / BUILD / building.STUDENT
+    for corpus in run.request.corpora:
+        sft = SparseFineTuning.load(corpus.sft) if corpus.sft else None
         if sft is not None:
-            kept_ids, base = load_kept_ids(built / preparation.STUDENT), base_vocab_size(built / preparation.STUDENT)
-            sft = sft.restrict(kept_ids, base)
-        found[getattr(ns, f"{side}_language")] = sft
+            sft = sft.restrict(load_kept_ids(student), base_vocab_size(student))
+        found[corpus.language] = sft
     return found
 
 
@@ -92,6 +94,6 @@ def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str
         "validation_before": history[0] if history else None,
         "validation_best": best or None,
         "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
-        "teacher_bytes": model_bytes(built / preparation.TEACHER),
+        "teacher_bytes": model_bytes(built / building.TEACHER),
         "student_bytes": model_bytes(folder),
     }

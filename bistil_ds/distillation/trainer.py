@@ -14,31 +14,35 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.trainer_callback import ProgressCallback, TrainerControl
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.distributed.inference import evaluation_engine
-from bistil_ds.errors import InputError, NonFiniteLossError
+from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import padding_id
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.text.batches import BilingualBatches
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
-from bistil_ds.training.base_trainer import SealedTrainer
-from bistil_ds.training.energy import energy_counter
+from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
 from bistil_ds.training.meter import TermMeter
-from bistil_ds.training.progress import EndOfRun, ShortProgress
-from bistil_ds.training.speed import SpeedMeter, training_flops
+from bistil_ds.training.progress import EndOfRun
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.training.terms import LossTerms
 
 
-class DistillationTrainer(SealedTrainer):
+class DistillationTrainer(BaseTrainer):
     """Trainer of phase 1: distils `teacher` into `model` on text of two languages.
+
+    Example:
+        >>> from bistil_ds import DistillationTrainer
+        >>> trainer = DistillationTrainer(student, teacher, args, layer_map=[1, 3], train_dataset={"en": en, "tr": tr})
+        >>> batch = {"input_ids": torch.tensor(en["input_ids"])}
+        >>> trainer.terms(student, batch, "en").scalars()["hidden_0"].item()  # embeddings are copies
+        0.0
 
     `train` runs `args.max_steps` optimiser steps on `batches`, and `save_model` writes the student. Each log line holds
     the mean of every loss term by language, tokens/s, model FLOPs utilisation, memory in GiB and, where there is an
@@ -73,9 +77,6 @@ class DistillationTrainer(SealedTrainer):
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
 
-    control: TrainerControl
-    model_wrapped: Any  # the model, or the engine around it
-
     def __init__(
         self,
         model: PreTrainedModel,
@@ -95,26 +96,22 @@ class DistillationTrainer(SealedTrainer):
     ) -> None:
         if len(train_dataset) != 2:
             raise InputError(f"train_dataset has {len(train_dataset)} languages: expected source and target")
-        if args.n_gpu > 1:
-            args._n_gpu = 1  # DataParallel's replicas record no attention; launch a process for each GPU instead
-        if args.ddp_find_unused_parameters is None:
-            args.ddp_find_unused_parameters = False  # parameters that no loss reaches are frozen
         super().__init__(
-            model=model,
-            args=args,
+            model,
+            args,
             train_dataset=dict(train_dataset),
             eval_dataset=dict(eval_dataset or {}),
             processing_class=processing_class,
             keep_files=keep_files,
             **kwargs,
         )
-        self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
         self.languages = list(train_dataset)
         device = args.device
         plugin = self.accelerator.state.deepspeed_plugin if self.is_deepspeed_enabled else None
         run_teacher = place_teacher(
             teacher, device, teacher_dtype(args.teacher_dtype, device), plugin.deepspeed_config if plugin else None
         )
+        self.teacher = teacher
         if args.compile_teacher:
             run_teacher.compile()
         self.distiller = Distiller(
@@ -133,11 +130,6 @@ class DistillationTrainer(SealedTrainer):
                 raise InputError("language_sfts need teacher_folder, the folder the teacher was loaded from")
             self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
         self._pad_token_id = padding_id(model.config)
-        self.meter = TermMeter()
-        self.speed: SpeedMeter | None = None
-        self._micro_step = (-1, 0)  # optimiser step, and which of its micro-steps (from 0) was last
-        if self.pop_callback(ProgressCallback) is not None:
-            self.add_callback(ShortProgress)
         self.add_callback(EndOfRun)
 
     # Batches
@@ -158,7 +150,6 @@ class DistillationTrainer(SealedTrainer):
         )
 
     def get_train_dataloader(self) -> DataLoader:
-        self._micro_step = (-1, 0)
         source, target = (self.train_dataset[language] for language in self.languages)
         return self._loader(BilingualChunks(source, target), batch_sampler=self.batches())
 
@@ -173,35 +164,15 @@ class DistillationTrainer(SealedTrainer):
 
     # One step
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        step = self.state.global_step
-        seen = self._micro_step[1] + 1 if self._micro_step[0] == step else 0
-        self._micro_step = (step, seen)
-        micro_step = step * self.args.gradient_accumulation_steps + seen
-        if self.speed is None:
-            flops = training_flops(self.model, self.distiller.teacher, inputs["input_ids"].shape[1])
-            dtype = next(self.model.parameters()).dtype
-            dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else dtype
-            self.speed = SpeedMeter(flops, self.args.device, dtype, energy_counter())
-        self.speed.add(inputs["input_ids"].numel())
+    def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
         language = self.languages[inputs["language"]]
-        progress = step / max(self.state.max_steps, 1)
         share = (self.args.process_index, self.args.world_size)
         terms = self.terms(model, inputs, language, seed=micro_step, share=share, progress=progress)
-        if not torch.isfinite(terms.total):
-            named = {name: round(float(v), 4) for name, v in terms.scalars().items() if "_" not in name}
-            raise NonFiniteLossError(
-                f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, rank {self.args.process_index}, "
-                f"language {language}, rows {self.batches().rows_of(micro_step)}: {named}; no update was made"
-            )
-        self.meter.add(language, terms.scalars())
-        return terms.total
+
+        def rows() -> str:
+            return f"language {language}, rows {self.batches().rows_of(micro_step)}"
+
+        return BatchLoss(terms.total, terms.scalars(), language, rows)
 
     def terms(
         self,
@@ -274,10 +245,7 @@ class DistillationTrainer(SealedTrainer):
         metrics = {f"{metric_key_prefix}_{k}_{name}": v for k, row in by_language.items() for name, v in row.items()}
         if by_language:
             metrics[f"{metric_key_prefix}_loss"] = sum(row["loss"] for row in by_language.values()) / len(by_language)
-        self.restart_speed()
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return self.log_validation(metrics)
 
     @contextmanager
     def _evaluation_model(self) -> Iterator[nn.Module]:
@@ -293,7 +261,8 @@ class DistillationTrainer(SealedTrainer):
         size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size
         starts = list(range(0, len(dataset), size))
         rounds = -(-len(starts) // ranks)
-        bar = tqdm(range(rounds), f"validating {language}", leave=False, disable=self.args.disable_tqdm or rank > 0)
+        show = rank == 0 and not self.args.disable_tqdm
+        bar = progress_bar(range(rounds), f"validating {language}", show=show, leave=False)
         chunks = BilingualChunks(dataset, [])
         for turn in bar:
             mine = turn * ranks + rank
@@ -303,20 +272,3 @@ class DistillationTrainer(SealedTrainer):
             inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
             terms = self.terms(model, inputs, language, seed=mine)
             meter.add(language, terms.scalars(), weight=len(rows) if mine < len(starts) else 0)
-
-    # Logging
-
-    def on_saved(self) -> None:
-        self.restart_speed()
-
-    def restart_speed(self) -> None:
-        """Start a new interval of speed, so that time outside training does not count."""
-        if self.speed is not None:
-            self.speed.restart()
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs and self.speed is not None:
-            for language, row in self.meter.drain().items():
-                logs.update({f"{language}/{name}": value for name, value in row.items()})
-            logs.update(self.speed.drain(self.args.world_size))
-        super().log(logs, start_time)

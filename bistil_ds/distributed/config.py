@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json
 
 
 def find_config(name: str) -> Path:
@@ -39,36 +39,34 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is not a JSON object.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"--deepspeed {path}: not a DeepSpeed JSON file: {error}") from None
-    if not isinstance(config, dict):
-        raise InputError(f"--deepspeed {path}: expected a JSON object, found a {type(config).__name__}")
-    return config
+    return read_json(path, "give a DeepSpeed file", flag="--deepspeed")
 
 
-def check_deepspeed(ns: argparse.Namespace) -> None:
-    """Raise InputError when the DeepSpeed file says something else than the flags, or has no valid ZeRO stage."""
-    if not ns.deepspeed:
+def check_deepspeed(flags: Mapping[str, Any]) -> None:
+    """Raise InputError when the DeepSpeed file says something else than the flags, or has no valid ZeRO stage.
+
+    Args:
+        flags: values of training arguments by name, the DeepSpeed file among them; None there means no DeepSpeed.
+    """
+    if not flags["deepspeed"]:
         return
-    path = find_config(ns.deepspeed)
+    path = find_config(flags["deepspeed"])
     config = read_config(path)
-    batch, accumulation, ranks = ns.per_device_train_batch_size, ns.gradient_accumulation_steps, startup.world_size()
+    batch, accumulation = flags["per_device_train_batch_size"], flags["gradient_accumulation_steps"]
     expected = {
         "train_micro_batch_size_per_gpu": ("--per_device_train_batch_size", batch),
         "gradient_accumulation_steps": ("--gradient_accumulation_steps", accumulation),
-        "train_batch_size": ("batch x accumulation x ranks", batch * accumulation * ranks),
-        "gradient_clipping": ("--max_grad_norm", ns.max_grad_norm),
-        "bf16.enabled": ("--bf16", ns.bf16),
-        "fp16.enabled": ("--fp16", ns.fp16),
-        "optimizer.params.lr": ("--learning_rate", ns.learning_rate),
-        "optimizer.params.weight_decay": ("--weight_decay", ns.weight_decay),
-        "optimizer.params.betas": ("--adam_beta1, --adam_beta2", [ns.adam_beta1, ns.adam_beta2]),
-        "optimizer.params.eps": ("--adam_epsilon", ns.adam_epsilon),
-        "scheduler.params.warmup_max_lr": ("--learning_rate", ns.learning_rate),
-        "scheduler.params.warmup_num_steps": ("--warmup_steps", ns.warmup_steps),
-        "scheduler.params.total_num_steps": ("--max_steps", ns.max_steps),
+        "train_batch_size": ("batch x accumulation x ranks", batch * accumulation * startup.world_size()),
+        "gradient_clipping": ("--max_grad_norm", flags["max_grad_norm"]),
+        "bf16.enabled": ("--bf16", flags["bf16"]),
+        "fp16.enabled": ("--fp16", flags["fp16"]),
+        "optimizer.params.lr": ("--learning_rate", flags["learning_rate"]),
+        "optimizer.params.weight_decay": ("--weight_decay", flags["weight_decay"]),
+        "optimizer.params.betas": ("--adam_beta1, --adam_beta2", [flags["adam_beta1"], flags["adam_beta2"]]),
+        "optimizer.params.eps": ("--adam_epsilon", flags["adam_epsilon"]),
+        "scheduler.params.warmup_max_lr": ("--learning_rate", flags["learning_rate"]),
+        "scheduler.params.warmup_num_steps": ("--warmup_steps", flags["warmup_steps"]),
+        "scheduler.params.total_num_steps": ("--max_steps", flags["max_steps"]),
     }
     for key, (flag, value) in expected.items():
         found: Any = config

@@ -8,7 +8,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.sparse.maskable import entries_to_train
 
 
-@dataclass
+@dataclass(frozen=True)
 class SparseArguments:
     """How LT-SFT (arXiv 2110.07560) chooses what to train, and how long its two stages are."""
 

@@ -1,52 +1,161 @@
-"""A `transformers.Trainer` that seals its checkpoints and opens only sealed ones."""
+"""The `transformers.Trainer` of both phases: sealed checkpoints, sparse deltas, and what a step measures."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import DeepSpeedSchedulerWrapper
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer import SCHEDULER_NAME
+from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.training_args import ParallelMode
 
 from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, NonFiniteLossError, Preempted
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
+from bistil_ds.training.energy import energy_counter
+from bistil_ds.training.meter import TermMeter
+from bistil_ds.training.preemption import Preemption, close_displays
+from bistil_ds.training.progress import ShortProgress
+from bistil_ds.training.speed import SpeedMeter, training_flops
+from bistil_ds.training.trackers import keep_in_run_folder
 
 
-class SealedTrainer(Trainer):
-    """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`) and sparse deltas.
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of one batch.
+
+    Args:
+        total: the loss to minimise.
+        terms: name → value of what is logged.
+        group: name under which the terms are averaged, such as a language.
+        rows: returns which rows the batch holds, for messages.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    group: str
+    rows: Callable[[], str]
+
+
+class BaseTrainer(Trainer):
+    """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`), sparse deltas and meters.
 
     It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. Where the model has
     sparse deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step and saves the model as
-    an SFT: a checkpoint then holds what trains, not the base.
+    an SFT: a checkpoint then holds what trains, not the base. A subclass defines `batch_loss`; each log line holds the
+    mean of every loss term, tokens/s, model FLOPs utilisation, memory in GiB and, where there is an energy counter,
+    joules per token.
 
     Args:
+        model, args: the model and the training arguments.
         keep_files: files copied beside every saved model.
-        args, kwargs: the arguments of `transformers.Trainer`.
+        kwargs: further arguments of `transformers.Trainer`.
     """
 
+    control: TrainerControl
     model_wrapped: Any  # the model, or the engine around it
+    teacher: nn.Module | None = None  # a subclass sets it; its work counts as computing
 
-    def __init__(self, *args: Any, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, model: PreTrainedModel, args: Any, *, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
+        if args.n_gpu > 1:
+            args._n_gpu = 1  # DataParallel's replicas record no attention; launch a process for each GPU instead
+        if args.ddp_find_unused_parameters is None:
+            args.ddp_find_unused_parameters = False  # parameters that no loss reaches are frozen
+        super().__init__(model=model, args=args, **kwargs)
+        self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
+        keep_in_run_folder(self)  # what wandb and mlflow write
         self.keep_files = list(keep_files)
+        self.meter = TermMeter()
+        self.speed: SpeedMeter | None = None
+        self._micro_step = (-1, 0)  # optimiser step, and which of its micro-steps (from 0) was last
         self.deltas = attached_to(self.model)
         if self.deltas is not None:
             self.add_callback(WriteDeltas(self.deltas))
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(ShortProgress)
+        self.add_callback(Preemption())
 
-    def on_saved(self) -> None:
-        """Do nothing; a subclass may override this hook, which every rank calls once a checkpoint is written."""
+    # One step
+
+    def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
+        """Return the loss of one batch.
+
+        Args:
+            model: the model, or the engine around it.
+            inputs: the batch.
+            micro_step: number of the batch on this rank, from 0.
+            progress: share of the run done (0 to 1), for scheduled weights.
+        """
+        raise NotImplementedError
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        step = self.state.global_step
+        seen = self._micro_step[1] + 1 if self._micro_step[0] == step else 0
+        self._micro_step = (step, seen)
+        micro_step = step * self.args.gradient_accumulation_steps + seen
+        self._count(inputs["input_ids"])
+        loss = self.batch_loss(model, inputs, micro_step, step / max(self.state.max_steps, 1))
+        if not torch.isfinite(loss.total):
+            named = {name: round(float(value), 4) for name, value in loss.terms.items() if "_" not in name}
+            raise NonFiniteLossError(
+                f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, rank {self.args.process_index}, "
+                f"{loss.rows()}: {named}; no update was made"
+            )
+        self.meter.add(loss.group, loss.terms)
+        return loss.total
+
+    def _count(self, ids_BT: Tensor) -> None:
+        if self.speed is None:
+            dtype = next(self.model.parameters()).dtype
+            dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else dtype
+            flops = training_flops(self.model, self.teacher, ids_BT.shape[1])
+            self.speed = SpeedMeter(flops, self.args.device, dtype, energy_counter())
+        self.speed.add(ids_BT.numel())
+
+    # Logging
+
+    def restart_speed(self) -> None:
+        """Start a new interval of speed, so that time outside training does not count."""
+        if self.speed is not None:
+            self.speed.restart()
+
+    def log_validation(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Log the values of a validation, tell the callbacks, and return them."""
+        self.restart_speed()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self.speed is not None:
+            for group, row in self.meter.drain().items():
+                logs.update({self.log_name(group, name): value for name, value in row.items()})
+            logs.update(self.speed.drain(self.args.world_size))
+        super().log(logs, start_time)
+
+    def log_name(self, group: str, term: str) -> str:
+        """Return the name under which a term of a group is logged."""
+        return f"{group}/{term}"
+
+    # Checkpoints
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train as `Trainer.train` does, but resume only from a whole checkpoint of this run.
@@ -56,12 +165,18 @@ class SealedTrainer(Trainer):
 
         Raises:
             InputError: the folder is not one of this run's checkpoints, or not whole.
+            Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
         """
+        self._micro_step = (-1, 0)
         if resume_from_checkpoint:
             folder = Path(str(self.args.output_dir))
             found = checkpoints.find_checkpoint(folder, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        except Preempted:
+            close_displays(self)
+            raise
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         if self.deltas is None:
@@ -154,6 +269,10 @@ class SealedTrainer(Trainer):
                 checkpoints.prune(folder.parent, keep, self.state.best_model_checkpoint)
         self._barrier()
         self.on_saved()
+
+    def on_saved(self) -> None:
+        """Let the time of saving count for no speed; every rank calls this once a checkpoint is written."""
+        self.restart_speed()
 
     def _barrier(self) -> None:
         if self.args.parallel_mode == ParallelMode.DISTRIBUTED:

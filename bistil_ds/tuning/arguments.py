@@ -8,20 +8,23 @@ import torch
 from transformers import TrainingArguments
 
 
-@dataclass
+@dataclass(frozen=True)
 class TunedModelArguments:
     """Flags that name the multilingual model to tune; without --model and files, the embedded sample is used."""
 
     _argument_group_name = "model (none of --model and the files: the embedded sample)"
 
     model: str | None = field(default=None, metadata={"help": "Folder or hub id of the multilingual model to tune."})
+    model_licence: str | None = field(
+        default=None, metadata={"help": "The model's licence, such as mit; default: the one its model card states."}
+    )
     source_sft: list[str] | None = field(
         default=None,
         metadata={"nargs": "+", "help": "Sparse fine-tuning(s) it carries while it is tuned: its source language."},
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class DistilledStudentArguments:
     """Flags that name the student of phase 1 and the teacher; without models and files, the embedded sample is used."""
 
@@ -30,6 +33,9 @@ class DistilledStudentArguments:
     student: str | None = field(default=None, metadata={"help": "Folder of the bilingual student phase 1 left."})
     teacher_model: str | None = field(
         default=None, metadata={"help": "Folder or hub id of the multilingual model the student was distilled from."}
+    )
+    teacher_licence: str | None = field(
+        default=None, metadata={"help": "Its licence, such as mit; default: the one its model card states."}
     )
     teacher_sft: list[str] | None = field(
         default=None,
@@ -43,7 +49,7 @@ class DistilledStudentArguments:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class TaskDataArguments:
     """Flags that name the task and its data."""
 
@@ -62,6 +68,10 @@ class TaskDataArguments:
     dev_file: list[str] | None = field(
         default=None, metadata={"nargs": "+", "help": "Data the best checkpoint is picked on, in the same forms."}
     )
+    data_licence: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Licence of the training data: one for all, or LANGUAGE=LICENCE for each."},
+    )
     columns: list[str] | None = field(
         default=None,
         metadata={"nargs": "+", "help": "OURS=THEIRS column names of hub datasets and headed files: tags=ner_tags."},
@@ -73,7 +83,7 @@ class TaskDataArguments:
     upsample: bool = field(default=True, metadata={"help": "Repeat smaller training files to the size of the largest."})
 
 
-@dataclass
+@dataclass(frozen=True)
 class TaskLossArguments:
     """Weights and kinds of phase 2's losses. A weight is a number, or FROM:TO for a linear change over each stage."""
 
@@ -116,8 +126,9 @@ class TaskTrainingArguments(TrainingArguments):
     save_strategy: str = field(default="epoch", metadata={"help": "no, steps or epoch; as eval_strategy."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best model, not the last."})
-    report_to: None | str | list[str] = field(  # noqa: RUF036 - the parser takes this order only
-        default="tensorboard", metadata={"help": "Where to log: tensorboard, wandb, none ..."}
+    report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser takes this order only
+        default_factory=lambda: ["tensorboard"],
+        metadata={"help": "Where to log: tensorboard, wandb, mlflow, several of them, or none; default: tensorboard."},
     )
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: rows are the task's."})
 

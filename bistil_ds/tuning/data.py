@@ -1,8 +1,7 @@
-"""Reading of the data files that the flags of teacher tuning and phase 2 name."""
+"""Reading of the data files of teacher tuning and phase 2."""
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,89 +11,75 @@ from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.tasks import ReadOptions, Task, task_names
-from bistil_ds.tasks.data import TaskData, load_data, mix, parse_pairs, read_examples
-from bistil_ds.tasks.sources import parse_sources
+from bistil_ds.tasks import Task, find_task, task_names
+from bistil_ds.tasks.data import TaskData, load_data, mix, read_examples
 from bistil_ds.tasks.task import Row
+from bistil_ds.tuning.data_request import Sources, TaskDataRequest, absolute_sources
+
+TRAIN, DEV = "--train_file", "--dev_file"
 
 
-def options(ns: argparse.Namespace, flag: str) -> ReadOptions:
-    """Return how the files of `flag` (`--train_file` or `--dev_file`) are read."""
-    return ReadOptions(flag, parse_pairs(ns.columns, "--columns"), parse_pairs(ns.label_map, "--label_map"))
-
-
-def training_examples(ns: argparse.Namespace, task: Task) -> list[Any]:
+def training_examples(data: TaskDataRequest) -> list[Any]:
     """Return the examples of all training files, in order."""
-    read = options(ns, "--train_file")
-    files = parse_sources(ns.train_file, "--train_file")
-    return [one for _, path in files for one in read_examples(task, path, read, progress=True)]
+    task, read = find_task(data.task), data.reading(TRAIN)
+    return [one for _, path in data.train for one in read_examples(task, path, read, progress=True)]
 
 
 def training_rows(
-    ns: argparse.Namespace, task: Task, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], progress: bool
+    data: TaskDataRequest, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], progress: bool
 ) -> list[Row]:
-    """Return the rows of all training files, mixed.
+    """Return the rows of all training files, mixed; `data.max_length` must be known.
 
     Raises:
         InputError: as `load_data`.
     """
-    read = options(ns, "--train_file")
+    task, read, longest = find_task(data.task), data.reading(TRAIN), _longest(data)
     parts = [
         load_data(
-            task,
-            path,
-            tokenizer,
-            labels,
-            ns.max_length,
-            options=read,
-            language=language,
-            training=True,
-            progress=progress,
+            task, path, tokenizer, labels, longest, options=read, language=language, training=True, progress=progress
         ).rows
-        for language, path in parse_sources(ns.train_file, "--train_file")
+        for language, path in data.train
     ]
-    return mix(parts, ns.upsample)
+    return mix(parts, data.upsample)
 
 
-def check_development_files(ns: argparse.Namespace, task: Task, labels: Sequence[str]) -> None:
+def check_development_files(data: TaskDataRequest, task: Task, labels: Sequence[str]) -> None:
     """Raise InputError for a validation file that cannot be used, or two files of one language."""
-    named = parse_sources(ns.dev_file, "--dev_file")
-    languages = [language for language, _ in named]
-    for language, path in named:
+    languages = [language for language, _ in data.dev]
+    for language, path in data.dev:
         if languages.count(language) > 1:
             raise InputError(f"--dev_file {path}: several are called {language}; name it otherwise, as in NAME={path}")
-        task.check_labels(read_examples(task, path, options(ns, "--dev_file")), labels, "--dev_file")
+        task.check_labels(read_examples(task, path, data.reading(DEV)), labels, DEV)
 
 
 def development_sets(
-    ns: argparse.Namespace, task: Task, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]
+    data: TaskDataRequest, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]
 ) -> dict[str, TaskData]:
-    """Return language → validation data.
+    """Return language → validation data; `data.max_length` must be known.
 
     Raises:
         InputError: as `load_data`.
     """
-    read = options(ns, "--dev_file")
+    task, read, longest = find_task(data.task), data.reading(DEV), _longest(data)
     return {
-        language: load_data(task, path, tokenizer, labels, ns.max_length, options=read, language=language)
-        for language, path in parse_sources(ns.dev_file, "--dev_file")
+        language: load_data(task, path, tokenizer, labels, longest, options=read, language=language)
+        for language, path in data.dev
     }
 
 
-def absolute(words: Sequence[str], flag: str) -> list[str]:
-    """Return each word as `LANGUAGE=FILE` with an absolute path, so that a record can be read from any folder."""
-    found = parse_sources(words, flag)
-    return [f"{language}={Path(p).resolve() if Path(p).is_file() else p}" for language, p in found]
+def _longest(data: TaskDataRequest) -> int:
+    assert data.max_length is not None  # preparation set it
+    return data.max_length
 
 
-def languages_of(words: Sequence[str], flag: str) -> list[str]:
+def languages_of(sources: Sources) -> list[str]:
     """Return the languages of training files that are named by a code such as en or hau; each once, sorted."""
-    names = {language for language, _ in parse_sources(words, flag)} - set(task_names())
+    names = {language for language, _ in sources} - set(task_names())
     return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name))
 
 
-def data_hashes(ns: argparse.Namespace) -> dict[str, Any]:
+def data_hashes(data: TaskDataRequest) -> dict[str, Any]:
     """Return `LANGUAGE=FILE` → SHA-256 of each training and validation file; None for hub ids."""
-    words = absolute(ns.train_file, "--train_file") + absolute(ns.dev_file, "--dev_file")
+    words = absolute_sources(data.train) + absolute_sources(data.dev)
     files = {word: Path(word.partition("=")[2]) for word in words}
     return {word: file_hash(path) if path.is_file() else None for word, path in files.items()}

@@ -34,11 +34,17 @@ from bistil_ds.sparse.selection import Selection, moved_most, random_entries, re
 from bistil_ds.tuning.stage import Stage
 
 if TYPE_CHECKING:
-    from bistil_ds.training.base_trainer import SealedTrainer
+    from bistil_ds.training.base_trainer import BaseTrainer
 
 
 class LotteryTicketTrainer:
     """Lottery-ticket sparse fine-tuning: trains K entries of a model, chosen by a full stage, and its head.
+
+    Example:
+        >>> from bistil_ds import LotteryTicketTrainer
+        >>> tuning = LotteryTicketTrainer(load_model, make_trainer, args, SparseArguments(density=0.08), "mmt")
+        >>> [stage.kind for stage in tuning.stages]
+        ['full', 'sparse']
 
     `train` runs the stages and returns the SFT. By default there are two: the full stage trains everything maskable and
     the head, and the K entries with the largest |θ1 − θ0| are chosen; the sparse stage trains those K, and the head,
@@ -48,7 +54,7 @@ class LotteryTicketTrainer:
         load_model: returns the model with its head, in fp32 (at ZeRO-3, as `from_pretrained` returns it there). Each
             stage calls it once, after the same seed, so that a new head is the same each time. Parameters outside the
             base model that it froze stay frozen.
-        make_trainer: (model, arguments, stage) → the `SealedTrainer` of that stage, which must train that very model
+        make_trainer: (model, arguments, stage) → the `BaseTrainer` of that stage, which must train that very model
             with those arguments. When its stage is over, only `args` and `state` are left of a trainer.
         args: arguments of the whole run; `args.output_dir` is the run folder. Each stage has a folder and a length of
             its own, and a full stage neither validates nor reloads its best checkpoint.
@@ -63,7 +69,7 @@ class LotteryTicketTrainer:
     def __init__(
         self,
         load_model: Callable[[], PreTrainedModel],
-        make_trainer: Callable[[PreTrainedModel, TrainingArguments, Stage], SealedTrainer],
+        make_trainer: Callable[[PreTrainedModel, TrainingArguments, Stage], BaseTrainer],
         args: TrainingArguments,
         sparse: SparseArguments,
         base_folder: str | Path,
@@ -208,7 +214,7 @@ class LotteryTicketTrainer:
 
     # After a stage
 
-    def _finish(self, stage: Stage, trainer: SealedTrainer, k: int) -> None:
+    def _finish(self, stage: Stage, trainer: BaseTrainer, k: int) -> None:
         if stage.kind == "full":
             earlier = self._before(stage, "full")
             kept = read_selection(earlier.result)[0] if earlier else None

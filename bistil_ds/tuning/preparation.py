@@ -1,81 +1,99 @@
-"""Rank 0's part of task training before it starts: save the models, with heads, in the folder that every rank loads.
-
-This happens before a ZeRO-3 configuration object exists: with one, every model that is loaded is partitioned.
-"""
+"""Rank 0's part of teacher tuning and phase 2: check the request, make the run's folder and record, or resume."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import torch
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer
 
-from bistil_ds.errors import blaming
-from bistil_ds.student import check_student, load_projections, save_projections
-from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
-from bistil_ds.tasks import Task
-from bistil_ds.tasks.models import LoadedTaskModel, load_task_model
-from bistil_ds.vocabulary import trim_model
+from bistil_ds.errors import InputError
+from bistil_ds.runs.folder import is_begun, new_folder, run_folder, whole_or_nothing
+from bistil_ds.runs.record import RunRecord, check_same_run, read_start
+from bistil_ds.sparse import SparseArguments, maskable_count
+from bistil_ds.training.request import fields_of
+from bistil_ds.tuning.arguments import TaskDataArguments
+from bistil_ds.tuning.building import BASE
+from bistil_ds.tuning.checks import longest_of, zero_stage
+from bistil_ds.tuning.data import check_development_files, data_hashes, training_examples
+from bistil_ds.tuning.request import TuningRequest
 
-BASE, TEACHER = "base", "teacher"
+BUILD = "build"
 
 
-def prepare_base(
-    folder: Path, model: str, sfts: Sequence[str], task: Task, labels: Sequence[str], seed: int
-) -> LoadedTaskModel:
-    """Write `folder/base`, from which each stage starts: the model with its SFTs applied and a new task head.
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run whose models lie in its folder, ready for every rank to train.
+
+    Args:
+        request: what the run was asked to do.
+        folder: the run folder.
+        labels: the classes, in the order of the model's outputs.
+        base: what the SFT records of its base.
+        resume: the checkpoint to resume from, as the user named it; None means from the beginning.
+    """
+
+    request: TuningRequest
+    folder: Path
+    labels: tuple[str, ...]
+    base: dict[str, Any]
+    resume: str | None = None
+
+
+def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> PreparedRun:
+    """Check data and models, then write the models into a new run folder; call it on rank 0 only.
+
+    Where the request names a run to resume, nothing is written: the run must be the one that was begun.
+
+    Args:
+        request: what the run is asked to do.
+        materials_may_move: a resumed run may have its models and files at other paths, as those of the embedded sample
+            have after an update of this package.
 
     Raises:
-        InputError: as `load_task_model`.
+        InputError: a file, a model or the run to resume cannot be used.
     """
-    torch.manual_seed(seed)
-    loaded = load_task_model(model, sfts, task, labels)
-    _save(loaded, folder / BASE)
-    return loaded
+    training, model, task = request.training, request.model, request.task
+    resume = training["resume_from_checkpoint"]
+    folder = run_folder(training["output_dir"], model.script, resume)
+    longest = longest_of(request)
+    request = replace(request, data=replace(request.data, max_length=longest))
+    examples = training_examples(request.data)
+    labels = model.labels(task, examples)
+    task.check_labels(examples, labels, "--train_file")
+    check_development_files(request.data, task, labels)
+    base = model.metadata(request.data)
+    data = data_hashes(request.data)
+    if resume and is_begun(folder):
+        _check_resumed(request, base, folder, materials_may_move)
+        return PreparedRun(request, folder, labels, base, resume)
+    explicit = training["output_dir"] is not None
+    with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD) as build:
+        built, report = model.build(build, task, labels, training["seed"])
+        request.sparse.check(maskable_count(built), zero_stage(training["deepspeed"]), fp16=training["fp16"])
+        tokenizer = AutoTokenizer.from_pretrained(build / BASE)
+        task.features(examples[:1], tokenizer, labels, longest, training=True)  # refuses too short a length
+    seeds = {"seed": training["seed"]}
+    record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
+    record.update(results={"build": {**report, **base}})
+    return PreparedRun(request, folder, labels, base)
 
 
-def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: int, new_head: bool) -> LoadedTaskModel:
-    """Write `folder/base`, the student with the teacher's head or a new one, and `folder/teacher`, the trimmed teacher.
-
-    `folder/base` also holds the layer map, and the projections where there are any.
-
-    Raises:
-        InputError: student and teacher do not fit together.
-    """
-    torch.manual_seed(seed)
-    loaded = load_task_model(student, (), teacher.task, teacher.labels, flag="--student")
-    trimmed = teacher.model
-    kept_ids = kept_ids_of(student, trimmed.config.vocab_size)
-    if kept_ids is not None:
-        trim_model(trimmed, kept_ids)
-    projections = load_projections(student) if Path(student).is_dir() else None
-    with blaming(f"--student {student}"):
-        layers = check_student(loaded.model, trimmed, read_layer_map(Path(student)), projections)
-    if not new_head:
-        copy_head(trimmed, loaded.model)
-    _save(loaded, folder / BASE)
-    _save(LoadedTaskModel(trimmed, loaded.tokenizer, teacher.task, teacher.labels), folder / TEACHER)
-    write_alignment(folder / BASE, teacher=str(trimmed.name_or_path), languages=[], layer_map=layers)
-    if projections is not None:
-        save_projections(folder / BASE, projections)
-    return loaded
-
-
-def head_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
-    """Return name → parameter for all parameters outside the base model."""
-    base = {id(parameter) for parameter in model.base_model.parameters()}
-    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in base}
-
-
-def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-    """Copy the teacher's task head into the student; where names or shapes differ, as at another width, do nothing."""
-    theirs, ours = head_parameters(teacher), head_parameters(student)
-    if {name: p.shape for name, p in theirs.items()} == {name: p.shape for name, p in ours.items()}:
-        for name, parameter in ours.items():
-            parameter.data.copy_(theirs[name].data)
-
-
-def _save(loaded: LoadedTaskModel, folder: Path) -> None:
-    loaded.model.save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
+def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, materials_may_move: bool) -> None:
+    recorded, data = read_start(folder)
+    flags, model = request.as_flags(), request.model
+    kinds = (*model.types, TaskDataArguments, SparseArguments)
+    names = {name for kind in kinds for name in fields_of(kind, flags)} | {"learning_rate", "seed"}
+    if materials_may_move:
+        names -= {*model.models, model.sfts, "train_file", "dev_file"}
+    check_same_run(flags, recorded, sorted(names), folder)
+    for name, found in data_hashes(request.data).items():
+        if found not in data.values() if materials_may_move else found != data.get(name):
+            raise InputError(f"{name}: not the data that the run in {folder} was started with")
+    built = RunRecord.open(folder).content.get("results", {}).get("build", {})
+    if built.get("base_hash", base["base_hash"]) != base["base_hash"]:
+        changed = f"--{model.models[0]} {base['base_model']}"
+        raise InputError(f"{changed}: other weights than the run in {folder} was started with")
+    if not (folder / BUILD / BASE / "config.json").is_file():
+        raise InputError(f"{folder / BUILD / BASE}: missing, so the run cannot be resumed; start a new one")

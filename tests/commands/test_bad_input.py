@@ -146,6 +146,8 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "a weight in words": ({"--mlm_weight": "some"}, ["--mlm_weight some", "FROM:TO"]),
     "no temperature": ({"--temperature": "0"}, ["--temperature 0.0", "above 0"]),
     "everything masked": ({"--mask_probability": "1"}, ["--mask_probability 1.0", "between 0 and 1"]),
+    "a licence in words": ({"--teacher_licence": "MIT License"}, ["--teacher_licence MIT License", "cc-by-4.0"]),
+    "a licence of other text": ({"--data_licence": "cc=mit"}, ["--data_licence cc=mit", "only of aa, bb"]),
     "no batch": ({"--per_device_train_batch_size": "0"}, ["--per_device_train_batch_size 0", "at least 1"]),
     "no steps": ({"--max_steps": "0"}, ["--max_steps 0", "at least 1"]),
     "a negative learning rate": ({"--learning_rate": "-1e-4"}, ["--learning_rate -0.0001", "above 0"]),
@@ -178,11 +180,18 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "an output folder of a run": ({"--output_dir": "earlier run"}, ["earlier run", "--resume_from_checkpoint true"]),
     "a file for the output": ({"--output_dir": "aa.txt"}, ["--output_dir aa.txt", "is a file"]),
     "an output below a file": ({"--output_dir": "aa.txt/run"}, ["--output_dir aa.txt/run", "another folder"]),
-    "no run to resume": ({"--resume_from_checkpoint": "true"}, ["--output_dir runs/new", "no run to resume"]),
+    "no run to resume": (
+        {"--resume_from_checkpoint": "runs/new/checkpoint-4"},
+        ["--output_dir runs/new", "no run to resume"],
+    ),
+    "a folder that is no run": (
+        {"--resume_from_checkpoint": "true", "--output_dir": "full"},
+        ["--output_dir full", "no run to resume"],
+    ),
     "resuming nowhere": ({"--resume_from_checkpoint": "true", "--output_dir": None}, ["needs --output_dir"]),
     "resuming a damaged record": (
         {"--resume_from_checkpoint": "true", "--output_dir": "earlier run"},
-        ["earlier run", "run.json", "damaged"],
+        ["earlier run", "run.json", "cannot be resumed"],
     ),
 }
 
@@ -202,8 +211,8 @@ def refused(argv: list[str], capture: Capture, folder: Path) -> str:
     code = main(argv)
     error = capture.readouterr().err
     assert code == 2
-    # progress bars may come before the error
-    lines = [line for line in error.splitlines() if line.strip() and "%|" not in line]
+    # notes of what was found and the lines of long bars may come before the error
+    lines = [line for line in error.splitlines() if not line.startswith("note: ") and "it/s]" not in line]
     assert len(lines) == 1, error
     assert lines[0].startswith("error: ")
     assert snapshot(folder) == before
@@ -241,7 +250,7 @@ def test_a_failure_in_the_middle_of_building_leaves_nothing(
         assert list(written.iterdir())  # without a file there would be nothing to clear away
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bistil_ds.distillation.preparation.save_kept_ids", fails)
+    monkeypatch.setattr("bistil_ds.distillation.building.save_kept_ids", fails)
     before = snapshot(place)
     assert main(flags({})) == 130
     assert snapshot(place) == before

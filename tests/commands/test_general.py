@@ -1,18 +1,17 @@
-"""Test what rank 0 settles before training: a run can be resumed from any folder, but only as the same run."""
+"""Test what rank 0 prepares before training: a run can be resumed from any folder, but only as the same run."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny
 
-from bistil_ds.commands.general import DESCRIPTION, TYPES, settle
+from bistil_ds.commands.general import COMMAND, prepare
 from bistil_ds.console import cli
+from bistil_ds.distillation.preparation import PreparedRun
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 
@@ -27,15 +26,15 @@ def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch:
     return tmp_path
 
 
-def arguments(*flags: object, start: str = "", output_dir: str | None = "run") -> argparse.Namespace:
+def arguments(*flags: object, start: str = "", output_dir: str | None = "run") -> dict[str, object]:
     words = ["--teacher_model", f"{start}teacher", "--source_language", "aa", "--target_language", "bb"]
     words += ["--source_file", f"{start}aa.txt", "--target_file", f"{start}bb.txt", "--max_length", "32"]
     words += [] if output_dir is None else ["--output_dir", f"{start}{output_dir}"]
-    return cli.parse([*words, *map(str, flags)], TYPES, DESCRIPTION)
+    return vars(cli.parse([*words, *map(str, flags)], COMMAND.flags, COMMAND.description))
 
 
-def resumed(*flags: object, start: str = "") -> dict[str, Any]:
-    return settle(arguments("--resume_from_checkpoint", "true", *flags, start=start))
+def resumed(*flags: object, start: str = "") -> PreparedRun:
+    return prepare(arguments("--resume_from_checkpoint", "true", *flags, start=start))
 
 
 def checkpoint(run: Path, step: int = 4) -> Path:
@@ -46,49 +45,49 @@ def checkpoint(run: Path, step: int = 4) -> Path:
 
 
 def test_a_new_run_is_built_and_recorded(place: Path) -> None:
-    values = settle(arguments())
+    run = prepare(arguments())
     record = json.loads((place / "run" / "run.json").read_text())
-    assert values["max_steps"] == record["arguments"]["max_steps"] == 200_000
+    assert run.request.training["max_steps"] == record["arguments"]["max_steps"] == 200_000
     assert record["arguments"]["teacher_model"] == str(place / "teacher")
     assert {path.name for path in (place / "run").iterdir()} == {"build", "run.json"}
 
 
 def test_without_a_folder_the_run_gets_one_of_its_own(place: Path) -> None:
-    folders = {settle(arguments(output_dir=None))["output_dir"] for _ in range(2)}
+    folders = {str(prepare(arguments(output_dir=None)).folder) for _ in range(2)}
     assert len(folders) == 2
     assert all((place / folder / "run.json").is_file() and folder.startswith("runs/general-") for folder in folders)
 
 
 def test_the_newest_checkpoint_is_taken_up(place: Path) -> None:
-    settle(arguments())
+    prepare(arguments())
     for step in (4, 8):
         checkpoint(place / "run", step)
-    assert resumed()["resume_from_checkpoint"] == "run/checkpoint-8"
+    assert resumed().checkpoint == "run/checkpoint-8"
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settle(arguments())
+    prepare(arguments())
     (place / "run" / "checkpoint-4").mkdir()  # a checkpoint without a seal, as after a kill
-    assert resumed()["resume_from_checkpoint"] is None
+    assert resumed().checkpoint is None
     assert "no whole checkpoint: starting at step 0" in capsys.readouterr().out
 
 
 def test_a_run_is_resumed_from_another_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle(arguments())
+    prepare(arguments())
     checkpoint(place / "run")
     (place / "elsewhere").mkdir()
     monkeypatch.chdir(place / "elsewhere")
-    assert resumed(start="../")["resume_from_checkpoint"] == "../run/checkpoint-4"
+    assert resumed(start="../").checkpoint == "../run/checkpoint-4"
 
 
 def test_the_default_given_explicitly_is_no_other_setting(place: Path) -> None:
-    settle(arguments())
+    prepare(arguments())
     checkpoint(place / "run")
     resumed("--max_steps", 200_000, "--layer_reduction_factor", 2)
 
 
 def test_a_text_may_move_but_not_change(place: Path) -> None:
-    settle(arguments())
+    prepare(arguments())
     checkpoint(place / "run")
     shutil.move("aa.txt", "moved.txt")
     resumed("--source_file", "moved.txt")
@@ -99,14 +98,14 @@ def test_a_text_may_move_but_not_change(place: Path) -> None:
 
 
 def test_another_setting_is_refused(place: Path) -> None:
-    settle(arguments())
+    prepare(arguments())
     checkpoint(place / "run")
     with pytest.raises(InputError, match=r"--vocab_threshold 0\.001: the run in run was started with 1e-06"):
         resumed("--vocab_threshold", "1e-3")
 
 
 def test_a_run_without_its_models_is_refused(place: Path) -> None:
-    settle(arguments())
+    prepare(arguments())
     checkpoint(place / "run")
     shutil.rmtree(place / "run" / "build")
     with pytest.raises(InputError, match="build/teacher: missing, so the run cannot be resumed; start a new one"):
@@ -114,8 +113,8 @@ def test_a_run_without_its_models_is_refused(place: Path) -> None:
 
 
 def test_a_checkpoint_of_another_run_is_refused(place: Path) -> None:
-    settle(arguments())
-    settle(arguments(output_dir="other"))
+    prepare(arguments())
+    prepare(arguments(output_dir="other"))
     folder = checkpoint(place / "other")
     with pytest.raises(InputError, match="is no checkpoint of the run in run; give true, or a folder run/checkpoint-N"):
-        settle(arguments("--resume_from_checkpoint", folder))
+        prepare(arguments("--resume_from_checkpoint", folder))

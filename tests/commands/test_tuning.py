@@ -19,6 +19,7 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import maskable_count
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.models import load_task_model
+from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tuning.data import languages_of
 from bistil_ds.tuning.trainer import TaskTrainer
 
@@ -67,6 +68,7 @@ def test_a_teacher_is_an_sft_that_says_what_it_is_for(material: Path) -> None:
     assert sft.metadata["task"] == "ner"
     assert sft.metadata["labels"] == ["O", "B-PER", "I-PER"]
     assert sft.metadata["languages"] == ["aa"]
+    assert sft.metadata["licences"] == {"model mmt": "unknown", "data aa: train.txt": "unknown"}
     assert Path(sft.metadata["base_model"]) == material / "mmt"
     model = AutoModelForMaskedLM.from_pretrained(material / "mmt")
     moved = sum(len(diff.indices_K) for diff in sft.sparse.values())
@@ -84,11 +86,14 @@ def test_the_record_holds_each_stage_and_the_data(material: Path) -> None:
 
 def test_folders_that_are_no_language_codes_are_no_languages() -> None:
     words = ["ud/UD_English-EWT/train.conllu", "ner/train.txt", "ha/train.txt", "pt-br=x.txt"]
-    assert languages_of(words, "--train_file") == ["ha", "pt-br"]
+    assert languages_of(tuple(parse_sources(words, "--train_file"))) == ["ha", "pt-br"]
 
 
 def test_phase_2_leaves_an_sft_for_the_student(material: Path, tmp_path: Path) -> None:
-    assert task.main(flags(material, tmp_path / "sft")) == 0
+    licences = {"teacher_licence": "mit", "data_licence": "aa=cc-by-nc-4.0"}
+    assert task.main(flags(material, tmp_path / "sft", **licences)) == 0
+    parts = {"model student": "unknown", "model mmt": "mit", "data aa: train.txt": "cc-by-nc-4.0"}
+    assert SparseFineTuning.load(tmp_path / "sft").metadata["licences"] == parts
     loaded = load_task_model(str(material / "student"), [str(tmp_path / "sft")])
     assert loaded.task.name == "ner"
     assert loaded.labels == ("O", "B-PER", "I-PER")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import bistil_ds
-from bistil_ds.commands.general import DESCRIPTION, TYPES, main
+from bistil_ds.commands.general import COMMAND, main
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
-from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.runs.folder import is_begun, new_folder, run_folder
 from bistil_ds.tuning.arguments import TaskDataArguments
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,14 +45,14 @@ def test_help_shows_the_usual_flags_in_groups(
 
 def test_help_all_shows_every_flag(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     page = help_of("--help_all", capsys, monkeypatch)
-    for kind in TYPES:
+    for kind in COMMAND.flags:
         for name in kind.__dataclass_fields__:  # type: ignore[attr-defined]
             assert f"--{name}" in page or name in ("_n_gpu", "distributed_state", "deepspeed_plugin"), name
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_understood(recipe: Path) -> None:
-    ns = cli.parse([str(recipe)], TYPES, DESCRIPTION)
+    ns = cli.parse([str(recipe)], COMMAND.flags, COMMAND.description)
     assert (ns.max_steps, ns.per_device_train_batch_size, ns.max_length) == (200_000, 8, 256)
     assert (ns.learning_rate, ns.vocab_threshold, ns.lr_scheduler_type) == (1e-4, 1e-6, "linear")
     assert ns.layer_reduction_factor == int(recipe.stem[-1])
@@ -65,26 +65,26 @@ def test_there_are_recipes_for_both_families() -> None:
 def test_flags_override_the_recipe(tmp_path: Path) -> None:
     recipe = tmp_path / "my recipe.yaml"
     recipe.write_text("max_steps: 7\nbf16: true\nlearning_rate: 1e-3\nseed:\n", encoding="utf-8")
-    ns = cli.parse([str(recipe), "--max_steps", "9"], TYPES, DESCRIPTION)
+    ns = cli.parse([str(recipe), "--max_steps", "9"], COMMAND.flags, COMMAND.description)
     assert (ns.max_steps, ns.bf16, ns.learning_rate, ns.seed) == (9, True, 1e-3, 42)
 
 
 def test_a_mapping_in_a_recipe_stands_for_pairs(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("label_map: {DATE: O, PERSON: PER}\ntrain_file: [a.txt, b.txt]\n", encoding="utf-8")
-    ns = cli.parse([str(recipe)], (TaskDataArguments,), DESCRIPTION)
+    ns = cli.parse([str(recipe)], (TaskDataArguments,), COMMAND.description)
     assert (ns.label_map, ns.train_file) == (["DATE=O", "PERSON=PER"], ["a.txt", "b.txt"])
 
 
 def test_a_recipe_works_behind_the_launchers_own_flag(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("max_steps: 7\n", encoding="utf-8")
-    assert cli.parse(["--local_rank=1", str(recipe)], TYPES, DESCRIPTION).max_steps == 7
+    assert cli.parse(["--local_rank=1", str(recipe)], COMMAND.flags, COMMAND.description).max_steps == 7
 
 
 def test_flags_are_not_guessed_from_their_beginning() -> None:
     with pytest.raises(InputError, match="--max_step"):
-        cli.parse(["--max_step", "3"], TYPES, DESCRIPTION)
+        cli.parse(["--max_step", "3"], COMMAND.flags, COMMAND.description)
 
 
 def test_other_ranks_leave_the_line_to_rank_0(
@@ -135,6 +135,16 @@ def test_what_a_killed_preparation_left_does_not_block_the_folder(tmp_path: Path
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("resume", ["true", "last"])
+def test_resuming_where_no_run_has_begun_may_start_one(tmp_path: Path, resume: str) -> None:
+    for folder in (tmp_path, tmp_path / "not there"):
+        assert run_folder(str(folder), "general", resume) == folder
+        assert not is_begun(folder)
+    (tmp_path / "notes.txt").write_text("not a run")
+    with pytest.raises(InputError, match="holds no run to resume"):
+        run_folder(str(tmp_path), "general", resume)
+
+
 def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, bistil_ds; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -142,7 +152,8 @@ def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
 
 def test_the_public_names_are_there() -> None:
     names = {"DistillationTrainer", "LotteryTicketTrainer", "SparseFineTuning"}
-    names |= {"build_student", "evaluate", "trim_vocabulary"}
+    names |= {"build_student", "evaluate", "trim_vocabulary", "distil_general", "distil_task", "tune_teacher"}
+    names |= {"export_model"}
     assert {getattr(bistil_ds, name).__name__ for name in bistil_ds.__all__} == names
     with pytest.raises(AttributeError, match="no_such_name"):
         bistil_ds.no_such_name  # noqa: B018

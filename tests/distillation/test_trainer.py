@@ -19,8 +19,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback
 
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
-from bistil_ds.distillation.trainer import DistillationTrainer, NonFiniteLossError
-from bistil_ds.errors import InputError
+from bistil_ds.distillation.trainer import DistillationTrainer
+from bistil_ds.errors import InputError, NonFiniteLossError
 from bistil_ds.sft.changes import SparseDiff
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student

@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
 from bistil_ds.sparse import SparseArguments
-from bistil_ds.training.base_trainer import SealedTrainer
+from bistil_ds.training.base_trainer import BaseTrainer
 from bistil_ds.tuning.stage import Stage
 
 VOCABULARY, LENGTH, LABELS = 120, 12, 5
@@ -63,7 +63,7 @@ def load(folder: Path, mlm: bool = False) -> PreTrainedModel:
     return model
 
 
-class TagTrainer(SealedTrainer):
+class TagTrainer(BaseTrainer):
     """A Trainer with the model's own loss; it calls `probe`, if given, with itself at the end of its training."""
 
     probe: Any = None

@@ -118,7 +118,7 @@ def test_a_pooler_that_the_folder_lacks_is_the_identity_whatever_the_seed(tmp_pa
 def test_weights_of_another_encoder_are_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
-    with pytest.raises(InputError, match=r"has no weights for .*layer\.2\.") as error:
+    with pytest.raises(InputError, match=r"lacks the encoder's weight .*layer\.2\.") as error:
         load_classifier(AutoModelForTokenClassification, folder, LABELS)
     assert str(folder) in str(error.value)
 

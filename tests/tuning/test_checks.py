@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import DistilBertConfig, GPT2Config, PretrainedConfig, T5Config
 
 from bistil_ds.commands import teacher
 from bistil_ds.errors import InputError
-from bistil_ds.tasks import find_task
-from bistil_ds.tuning.checks import cap_steps, fill_in, settle_length
+from bistil_ds.sparse import SparseArguments
+from bistil_ds.tuning.checks import limit_steps, longest_of
+from bistil_ds.tuning.from_flags import request_of
+from bistil_ds.tuning.request import TuningRequest
+from bistil_ds.tuning.teacher_tuning import TeacherTuning
 
-OPEN = {"learning_rate": None, "full_epochs": None, "sparse_epochs": None, "full_max_steps": None}
-OPEN |= {"sparse_max_steps": None}
+FILES = {"train_file": ["aa=train.txt"], "dev_file": ["aa=dev.txt"]}
 
 
-def settled(task: str, rows: int, **given: float) -> argparse.Namespace:
-    ns = argparse.Namespace(**{**OPEN, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, **given})
-    fill_in(ns, find_task(task))
-    cap_steps(ns, find_task(task), rows)
-    return ns
+def request(task: str, model: str = "mmt", **flags: Any) -> TuningRequest:
+    batch = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    return request_of(TeacherTuning, model=model, task=task, **FILES, **batch, **flags)
+
+
+def lengths(task: str, rows: int, **flags: Any) -> SparseArguments:
+    return limit_steps(request(task, **flags), rows)
 
 
 @pytest.mark.parametrize(("rows", "steps"), [(8000, None), (8001, 100_000)])  # 1,000 and 1,001 steps an epoch
 def test_language_modelling_is_100_epochs_or_100_000_steps_whichever_is_fewer(rows: int, steps: int | None) -> None:
-    ns = settled("mlm", rows)
-    assert (ns.full_epochs, ns.sparse_epochs) == (100, 100)
-    assert (ns.full_max_steps, ns.sparse_max_steps) == (steps, steps)
+    found = lengths("mlm", rows)
+    assert (found.full_epochs, found.sparse_epochs) == (100, 100)
+    assert (found.full_max_steps, found.sparse_max_steps) == (steps, steps)
 
 
 def test_ranks_share_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert settled("mlm", 16_000).full_max_steps is None
-    assert settled("mlm", 16_001).full_max_steps == 100_000
+    assert lengths("mlm", 16_000).full_max_steps is None
+    assert lengths("mlm", 16_001).full_max_steps == 100_000
 
 
 def test_what_was_asked_for_stays() -> None:
-    ns = settled("mlm", 10**6, full_epochs=100, sparse_max_steps=200_000)
-    assert (ns.full_max_steps, ns.sparse_max_steps) == (None, 200_000)
-    assert settled("ner", 10**9).full_max_steps is None
+    found = lengths("mlm", 10**6, full_epochs=100, sparse_max_steps=200_000)
+    assert (found.full_max_steps, found.sparse_max_steps) == (None, 200_000)
+    assert lengths("ner", 10**9).full_max_steps is None
 
 
 @pytest.mark.parametrize("config", [T5Config(), GPT2Config(), DistilBertConfig()], ids=lambda config: config.model_type)
 def test_a_model_that_is_no_encoder_we_know_the_sizes_of_is_refused(tmp_path: Path, config: PretrainedConfig) -> None:
     config.save_pretrained(tmp_path)
-    ns = argparse.Namespace(model=str(tmp_path), max_length=None)
     with pytest.raises(InputError, match=f"--model .*: is a {config.model_type} model; give an encoder"):
-        settle_length(ns, find_task("ner"), "model")
+        longest_of(request("ner", str(tmp_path)))
 
 
 @pytest.mark.parametrize(

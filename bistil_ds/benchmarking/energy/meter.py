@@ -8,12 +8,11 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
 
-from bistil_ds.training.energy import Counter, energy_counter, energy_unavailable
+from bistil_ds.training.energy import Counter, energy_counter, energy_unavailable, zeus_is_installed
 
 POLL_SECONDS = 0.02  # short enough to see 100 updates in two seconds, and hardly any work
 
@@ -127,14 +126,13 @@ class EstimatingMeter:
 
 def find_meter() -> Meter | str:
     """Return the meter of this machine, or a line that says why there is none and begins with "unavailable"."""
-    reason = energy_unavailable()
-    if find_spec("zeus") is not None:
+    if zeus_is_installed():
         try:
             return _zeus()
         except Exception as error:  # zeus raises a different error for every kind of missing device
-            reason = f"{reason}; zeus: {error}" if reason else None
+            return f"unavailable: zeus: {error}"
     counter = energy_counter()
-    return CounterMeter(counter) if counter else str(reason)
+    return CounterMeter(counter) if counter else str(energy_unavailable())
 
 
 def _zeus() -> ZeusMeter:

@@ -14,6 +14,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from bistil_ds.benchmarking.full_size.material import prepare
 from bistil_ds.benchmarking.harness.peak_memory import resident_peak
 from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student import build_student
 from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
 
@@ -28,7 +29,7 @@ def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     from datasets import load_dataset  # slow to import, and needed by this stage only
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
-    model = AutoModelForMaskedLM.from_pretrained(folder / "teacher")
+    model, _ = load_pretrained(AutoModelForMaskedLM, folder / "teacher")
     texts = [
         load_dataset("text", data_files=str(folder / f"{language}.txt"), split="train", cache_dir=str(folder / "cache"))
         for language in ("source", "target")
@@ -44,7 +45,7 @@ def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
 
 def build(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     """Load the trimmed teacher, build a student of every second layer and save it; return its parameter count."""
-    built = build_student(AutoModelForMaskedLM.from_pretrained(folder / "trimmed"), layer_reduction_factor=2)
+    built = build_student(load_pretrained(AutoModelForMaskedLM, folder / "trimmed")[0], layer_reduction_factor=2)
     built.student.save_pretrained(folder / "student")
     (folder / "layer_map.json").write_text(json.dumps(built.layer_map))
     return {"parameters": sum(p.numel() for p in built.student.parameters())}
@@ -52,7 +53,7 @@ def build(name: str, folder: Path, quick: bool) -> dict[str, Any]:
 
 def step(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     """Load both models and run one phase-1 step in fp32: forward, backward, AdamW; 8 × 256 tokens (quick: 2 × 64)."""
-    teacher, student = (AutoModelForMaskedLM.from_pretrained(folder / each) for each in ("trimmed", "student"))
+    teacher, student = (load_pretrained(AutoModelForMaskedLM, folder / each)[0] for each in ("trimmed", "student"))
     distiller = Distiller(student, teacher, json.loads((folder / "layer_map.json").read_text()))
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ class Budget:
         self.stop = time.perf_counter() + seconds
         self.whole = self.left = sum(weights)
 
-    def share(self, weight: float) -> float:
+    def allot(self, weight: float) -> float:
         """Return the seconds for a case of this weight."""
         return max(0.0, self.stop - time.perf_counter()) * weight / self.left
 

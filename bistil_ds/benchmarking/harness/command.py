@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bistil_ds.benchmarking.harness.benchmark import Benchmark, Tell
 from bistil_ds.benchmarking.harness.plots import as_svg
 from bistil_ds.benchmarking.harness.result_file import ResultFile
 from bistil_ds.console import cli
+from bistil_ds.console.progress import share_bar
 from bistil_ds.errors import InputError
 
 Flags = TypeVar("Flags")
@@ -70,21 +70,9 @@ def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> I
     However the run ends, Ctrl-C included, close the record, print its rows as tables and write the files beside it.
     """
     terminal = open_console()
-    columns = (
-        BarColumn(20),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
     try:
-        with result:
-            if bar:
-                with Progress(*columns, console=terminal) as progress:
-                    task = progress.add_task("", total=1.0)
-                    yield lambda done, what: progress.update(task, completed=done, description=what)
-                    progress.update(task, completed=1.0, description="")
-            else:
-                yield lambda done, what: None
+        with result, share_bar(show=bar) as tell:
+            yield tell
     finally:
         for grid in benchmark.tables(result.content) if result.content["rows"] else ():
             terminal.print(grid.rich())

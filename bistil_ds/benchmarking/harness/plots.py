@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,10 +123,15 @@ def _legend(axes, entries: int) -> None:  # type: ignore[no-untyped-def]
         axes.figure.legend(fontsize=8, frameon=False, loc="outside lower left", ncols=2)
 
 
-def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Bars:
-    """Return bars of ratios; `found` maps series → name → `median`, `low` and `high` of a ratio."""
-    series = {
-        name: {each: (one["median"], one["low"], one["high"]) for each, one in ratios.items()}
-        for name, ratios in found.items()
-    }
+def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Bars:
+    """Return bars of ratios; `found` maps series → name → `median`, `low` and `high` of a ratio.
+
+    A ratio without an interval, where `low` and `high` are None, gets a bar without a whisker.
+    """
+    series = {name: {each: _bar(one) for each, one in ratios.items()} for name, ratios in found.items()}
     return Bars(title, label, series)
+
+
+def _bar(ratio: Mapping[str, Any]) -> tuple[float, float, float]:
+    middle = ratio["median"]
+    return (middle, middle, middle) if ratio["low"] is None else (middle, ratio["low"], ratio["high"])

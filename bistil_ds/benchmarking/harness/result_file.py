@@ -6,7 +6,6 @@ The file is complete after every `save`, so an interrupted run keeps what it had
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import sys
@@ -23,6 +22,7 @@ import bistil_ds
 from bistil_ds.benchmarking.harness.machine_state import machine_state, thread_counts
 from bistil_ds.benchmarking.harness.old_records import renew
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json, write_whole
 from bistil_ds.runs.record import git_state, hardware, versions
 
 REPOSITORY = Path(__file__).parents[3]
@@ -85,13 +85,11 @@ class ResultFile:
         Raises:
             InputError: the folder cannot be written to.
         """
-        part = self.path.with_name(f"{self.path.name}.part")
         text = json.dumps(_rounded(self.content), indent=1, ensure_ascii=False, default=str)
         text = NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(text + "\n", encoding="utf-8")
-            os.replace(part, self.path)
+            write_whole(self.path, text + "\n")
         except OSError as error:
             raise _not_writable(self.path.parent, error) from None
 
@@ -126,13 +124,7 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, or is no record of ours.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give a result file of a benchmark") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); give a result file of a benchmark") from None
-    record = renew(content) if isinstance(content, dict) else None
+    record = renew(read_json(path, "give a result file of a benchmark"))
     if record is None:
         raise InputError(f"{path}: has no `benchmark` and `rows`; give a result file of a benchmark")
     return record

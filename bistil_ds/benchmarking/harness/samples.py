@@ -12,6 +12,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.special import stdtrit  # scipy.stats has it too, but takes a second to import in every measured process
+
 from bistil_ds.benchmarking.harness.timing import paired_ratio
 
 Rounds = Sequence[Sequence[float]]
@@ -22,66 +25,61 @@ FEWEST_ROUNDS = 6  # fewer give no 95 % interval of a median
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % confidence interval."""
+    """Summary of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % confidence interval.
+
+    One round says nothing of how far rounds differ: both ends are then None.
+    """
 
     count: int
     p50: float
     p90: float
     p99: float
     mean: float
-    mean_low: float
-    mean_high: float
+    mean_low: float | None
+    mean_high: float | None
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio with its 95 % interval."""
+    """A ratio with its 95 % interval; both ends are None where one value leaves nothing to compute an interval from."""
 
     median: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
     def verdict(self, noise: float = 0.0) -> str:
-        """Return `higher` or `lower`; `inside the noise` where the interval, widened by a relative `noise`, holds 1."""
+        """Return `higher` or `lower`; `inside the noise` where the interval, widened by a relative `noise`, holds 1.
+
+        A ratio without an interval is `of unknown noise`, unless it is exactly 1.
+        """
+        if self.low is None or self.high is None:
+            return "inside the noise" if self.median == 1 else "of unknown noise"
         if self.low > 1 + noise:
             return "higher"
         return "lower" if self.high < 1 / (1 + noise) else "inside the noise"
-
-
-def percentile(samples: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of the samples lie, interpolated linearly between neighbours."""
-    ordered = sorted(samples)
-    position = share * (len(ordered) - 1)
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
 def summarise(rounds: Rounds) -> Summary:
     """Summarise all samples; the mean's interval is Student's, over the means of the rounds."""
     samples = [sample for one in rounds for sample in one]
     means = [statistics.fmean(one) for one in rounds]
-    mean, half = statistics.fmean(samples), 0.0
+    mean, half = statistics.fmean(samples), None
     if len(means) > 1:
         half = t_quantile(len(means) - 1) * statistics.stdev(means) / math.sqrt(len(means))
-    p50, p90, p99 = (percentile(samples, share) for share in (0.5, 0.9, 0.99))
-    return Summary(len(samples), p50, p90, p99, mean, mean - half, mean + half)
+    p50, p90, p99 = np.quantile(samples, (0.5, 0.9, 0.99)).tolist()
+    ends = (None, None) if half is None else (mean - half, mean + half)
+    return Summary(len(samples), p50, p90, p99, mean, *ends)
 
 
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """Return Student's t for a two-sided interval, by Fisher's expansion; within 1 % from two degrees of freedom."""
-    z = statistics.NormalDist().inv_cdf(0.5 + confidence / 2)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / degrees ** (i + 1) for i, term in enumerate(terms))
+    """Return Student's t for a two-sided interval."""
+    return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def interval_of(rounds: int) -> str:
     """Return the name, for a table, of the interval that `ratio` returns for so many rounds."""
+    if rounds < 2:
+        return "no interval"
     return "95 %" if rounds >= FEWEST_ROUNDS else f"range of {rounds}"
 
 
@@ -89,9 +87,11 @@ def ratio(rounds: Rounds, reference: Rounds) -> Ratio:
     """Return the median, over rounds, of one side's median over the reference's median in the same round.
 
     The interval is that of a median by order statistics, which assumes nothing of the distribution. Fewer than six
-    rounds cannot give 95 %; the interval is then their whole range.
+    rounds cannot give 95 %; the interval is then their whole range. One round gives no interval.
     """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, reference)]
+    if len(ours) < 2:
+        return Ratio(paired_ratio(ours, theirs))
     ratios = sorted(a / b for a, b in zip(ours, theirs))
     rank = median_rank(len(ratios))
     return Ratio(paired_ratio(ours, theirs), ratios[rank], ratios[-1 - rank])
@@ -109,13 +109,19 @@ def median_rank(count: int, confidence: float = CONFIDENCE) -> int:
 
 
 def unpaired_ratio(rounds: Rounds, others: Rounds, seed: int = 0) -> Ratio:
-    """Return the ratio of the medians of two separate runs; its interval comes from resampling the rounds of both."""
-    draw = random.Random(seed)
+    """Return the ratio of the medians of two separate runs; its interval comes from resampling the rounds of both.
+
+    A run of one round cannot be resampled, and the other run's noise alone would be too narrow an interval: then there
+    is none.
+    """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, others)]
+    middle = statistics.median(ours) / statistics.median(theirs)
+    if min(len(ours), len(theirs)) < 2:
+        return Ratio(middle)
+    draw = random.Random(seed)
     drawn = [_resampled_median(ours, draw) / _resampled_median(theirs, draw) for _ in range(RESAMPLES)]
     tail = (1 - CONFIDENCE) / 2
-    middle = statistics.median(ours) / statistics.median(theirs)
-    return Ratio(middle, percentile(drawn, tail), percentile(drawn, 1 - tail))
+    return Ratio(middle, *np.quantile(drawn, (tail, 1 - tail)).tolist())
 
 
 def _resampled_median(values: Sequence[float], draw: random.Random) -> float:

@@ -51,7 +51,7 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
                     running, draw, partial(tell, budget.done()), f"{engine} {dtype}, {case_text(asdict(case))}"
                 )
                 try:
-                    turns.take(case, budget.share(weight(case)), plan.fewest_rounds)
+                    turns.take(case, budget.allot(weight(case)), plan.fewest_rounds)
                 except RemoteError as error:  # such as a failed export, or too little memory
                     content["rows"].append({**setting, **asdict(case), "unavailable": str(error)})
                 finally:

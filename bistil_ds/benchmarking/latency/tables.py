@@ -39,7 +39,7 @@ def _grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, i
         found = row["summary"]
         cells = [row["model"], f"{models[row['model']]['parameters'] / 1e6:.0f}"]
         cells += [milliseconds(found[name]) for name in ("p50", "p90", "p99")]
-        cells.append(f"{milliseconds(found['mean'])} ±{milliseconds(found['mean_high'] - found['mean'])}")
+        cells.append(milliseconds(found["mean"]) + _interval(row))
         cells.append(f"{tokens(row) / found['mean']:,.0f}")
         cells.append(ratio_text(row["ratio"]) if row["reference"] != row["model"] else "1")
         if text:
@@ -47,6 +47,13 @@ def _grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, i
         grid.rows.append(cells)
     grid.note = _note(rows) + busy
     return grid
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """Return half the mean's interval as text; earlier records of one round hold an interval of width 0."""
+    if len(row["seconds"]) < 2:
+        return ", no interval"
+    return f" ±{milliseconds(row['summary']['mean_high'] - row['summary']['mean'])}"
 
 
 def _note(rows: Sequence[Mapping[str, Any]]) -> str:

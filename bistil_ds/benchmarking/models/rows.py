@@ -31,8 +31,10 @@ def milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:.0f}" if seconds >= 0.1 else f"{1e3 * seconds:.3g}"
 
 
-def ratio_text(ratio: Mapping[str, float]) -> str:
-    """Return a ratio as text, such as `0.510 (0.500 to 0.520)`."""
+def ratio_text(ratio: Mapping[str, Any]) -> str:
+    """Return a ratio as text, such as `0.510 (0.500 to 0.520)`, or `0.510, no interval`."""
+    if ratio["low"] is None:
+        return f"{ratio['median']:.3f}, no interval"
     return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
 
 

@@ -25,6 +25,7 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import cannot_load, longest_input
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student.layers import choose_layers
 
 XLMR, MBERT = "XLM-R-base", "mBERT"
@@ -97,7 +98,7 @@ def load_encoder(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedMod
         torch.manual_seed(0)
         model = AutoModel.from_config(config, dtype=dtype)
     else:
-        model = AutoModel.from_pretrained(name, dtype=dtype, trust_remote_code=False)
+        model, _ = load_pretrained(AutoModel, name, flag="--model", dtype=dtype, trust_remote_code=False)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,18 @@ from bistil_ds.benchmarking.transfer.flags import SETTINGS, shortened
 from bistil_ds.benchmarking.transfer.on_sample import SAMPLE_SETTINGS, link_sample
 from bistil_ds.benchmarking.transfer.pipeline import MODELS, Transfer
 from bistil_ds.commands import general
+from bistil_ds.commands import task as task_command
+from bistil_ds.commands import teacher as teacher_command
 from bistil_ds.commands.evaluate import EvaluationArguments
 from bistil_ds.commands.pretrain import PretrainArguments
-from bistil_ds.commands.task import TuneStudent
-from bistil_ds.commands.teacher import TuneTeacher
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
-from bistil_ds.sparse import SparseArguments
-from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 
-TASK_TYPES = (TaskDataArguments, SparseArguments, TaskTrainingArguments)
-TYPES: dict[str, tuple[type, ...]] = {
-    "general": general.TYPES,
+TYPES: dict[str, Sequence[type]] = {
+    "general": general.COMMAND.flags,
     "pretrain": (PretrainArguments,),
-    "teacher": (*TuneTeacher.types, *TASK_TYPES),
-    "task": (*TuneStudent.types, *TASK_TYPES),
+    "teacher": teacher_command.COMMAND.flags,
+    "task": task_command.COMMAND.flags,
     "evaluate": (EvaluationArguments,),
 }
 

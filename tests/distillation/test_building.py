@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from pathlib import Path
@@ -13,12 +12,13 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from bistil_ds.commands.general import DESCRIPTION, TYPES
-from bistil_ds.console import cli
-from bistil_ds.distillation import checks, preparation
+from bistil_ds.distillation import building, checks
+from bistil_ds.distillation.from_flags import request_of
+from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.errors import InputError
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import base_vocab_size, read_layer_map
+from bistil_ds.student.origin import Origin, read_origin
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +34,18 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("BISTIL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-def arguments(material: Path, *flags: object) -> argparse.Namespace:
-    words: list[object] = [
-        "--teacher_model",
-        material / "teacher",
-        "--source_language",
-        "aa",
-        "--target_language",
-        "bb",
-    ]
-    words += ["--source_file", material / "aa.txt", "--target_file", material / "bb.txt", "--max_length", 32, *flags]
-    return cli.parse([str(word) for word in words], TYPES, DESCRIPTION)
+def request(material: Path, **flags: object) -> DistillationRequest:
+    files = {"source_file": str(material / "aa.txt"), "target_file": str(material / "bb.txt")}
+    named = {"teacher_model": str(material / "teacher"), "source_language": "aa", "target_language": "bb"}
+    return request_of(**{**named, **files, "max_length": 32, **flags})
 
 
-def prepared(material: Path, folder: Path, *flags: object) -> dict[str, object]:
-    return preparation.prepare(arguments(material, *flags), folder / "build", Console(quiet=True))
+def built(material: Path, folder: Path, **flags: object) -> dict[str, object]:
+    return building.build(request(material, **flags), folder / "build", Console(quiet=True))
 
 
 def test_teacher_and_student_load_with_transformers_alone(material: Path, tmp_path: Path) -> None:
-    report = prepared(material, tmp_path)
+    report = built(material, tmp_path)
     student, teacher = (AutoModelForMaskedLM.from_pretrained(tmp_path / "build" / n) for n in ("student", "teacher"))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "build" / "student")
     assert (student.config.num_hidden_layers, teacher.config.num_hidden_layers) == (2, 4)
@@ -65,14 +58,29 @@ def test_teacher_and_student_load_with_transformers_alone(material: Path, tmp_pa
     )
 
 
+def test_the_student_says_the_licences_of_its_parts_and_the_languages_of_its_teacher(
+    material: Path, tmp_path: Path
+) -> None:
+    teacher = shutil.copytree(material / "teacher", tmp_path / "mmt")
+    (teacher / "README.md").write_text("---\nlicense: mit\nlanguage: [aa, bb, sw]\n---\n")
+    built(material, tmp_path, teacher_model=str(teacher), data_licence=["bb=cc-by-nc-4.0"])
+    parts = {"model mmt": "mit", "data aa: aa.txt": "unknown", "data bb: bb.txt": "cc-by-nc-4.0"}
+    student = tmp_path / "build" / "student"
+    assert read_origin(student) == Origin(parts, ["aa", "bb", "sw"])
+    (tmp_path / "again").mkdir()
+    built(material, tmp_path / "again", student=str(student), teacher_licence="apache-2.0")
+    again = read_origin(tmp_path / "again" / "build" / "student")
+    assert again == Origin({"model teacher": "apache-2.0", **parts}, [])
+
+
 def test_the_report_can_be_recorded(material: Path, tmp_path: Path) -> None:
-    report = prepared(material, tmp_path, "--layer_map", "0,3")
+    report = built(material, tmp_path, layer_map="0,3")
     assert json.loads(json.dumps(report)) == report
     assert read_layer_map(tmp_path / "build" / "student") == [0, 3]
 
 
 def test_a_narrow_student_comes_with_its_projections(material: Path, tmp_path: Path) -> None:
-    prepared(material, tmp_path, "--hidden_reduction_factor", "2")
+    built(material, tmp_path, hidden_reduction_factor=2)
     projections = load_projections(tmp_path / "build" / "student")
     assert projections is not None
     assert [tuple(p.shape) for p in projections] == [(32, 16)] * 3
@@ -83,18 +91,18 @@ def test_a_failure_leaves_nothing(material: Path, tmp_path: Path, monkeypatch: p
     def fails(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(preparation, "write_alignment", fails)  # both models are written before this point
+    monkeypatch.setattr(building, "write_alignment", fails)  # both models are written before this point
     with pytest.raises(OSError, match="disk full"):
-        prepared(material, tmp_path)
+        built(material, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_student_of_ours_is_taken_with_its_vocabulary_and_layers(material: Path, tmp_path: Path) -> None:
     for name in ("once", "again"):
         (tmp_path / name).mkdir()
-    prepared(material, tmp_path / "once", "--layer_map", "0,2")
+    built(material, tmp_path / "once", layer_map="0,2")
     student = tmp_path / "once" / "build" / "student"
-    prepared(material, tmp_path / "again", "--student", student)
+    built(material, tmp_path / "again", student=str(student))
     assert read_layer_map(tmp_path / "again" / "build" / "student") == [0, 2]
     before, after = (AutoModelForMaskedLM.from_pretrained(f) for f in (student, tmp_path / "again/build/student"))
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
@@ -103,9 +111,9 @@ def test_a_student_of_ours_is_taken_with_its_vocabulary_and_layers(material: Pat
 def test_a_students_depth_need_not_follow_the_layer_factor(material: Path, tmp_path: Path) -> None:
     teacher = tiny.write_teacher(tmp_path / "teacher", layers=3)
     student = tiny.write_teacher(tmp_path / "student", layers=1, seed=1)
-    ns = arguments(material, "--student", student, "--teacher_model", teacher)
-    checks.check_teacher(ns)  # 2, the default factor, does not divide 3
-    preparation.prepare(ns, tmp_path / "build", Console(quiet=True))
+    asked = request(material, student=str(student), teacher_model=str(teacher))
+    checks.check_teacher(asked)  # 2, the default factor, does not divide 3
+    building.build(asked, tmp_path / "build", Console(quiet=True))
     assert read_layer_map(tmp_path / "build" / "student") == [2]
 
 
@@ -115,17 +123,17 @@ def test_a_student_that_does_not_fit_is_named(
 ) -> None:
     student = tiny.write_teacher(tmp_path / "student", layers=layers, width=width)
     with pytest.raises(InputError, match=f"--student {student}: .*{message}"):
-        prepared(material, tmp_path, "--student", student)
+        built(material, tmp_path, student=str(student))
 
 
 def test_a_student_of_another_teacher_is_refused(material: Path, tmp_path: Path) -> None:
-    prepared(material, tmp_path)
+    built(material, tmp_path)
     student = shutil.move(tmp_path / "build" / "student", tmp_path / "student")
     kept = json.loads((student / "kept_ids.json").read_text())
     (student / "kept_ids.json").write_text(json.dumps({**kept, "base_vocab_size": 999}))
     (tmp_path / "again").mkdir()
     with pytest.raises(InputError, match="was trimmed from a vocabulary of 999 tokens, the teacher has 170"):
-        prepared(material, tmp_path / "again", "--student", student)
+        built(material, tmp_path / "again", student=str(student))
 
 
 def test_missing_head_weights_are_not_made_up(tmp_path: Path) -> None:
@@ -134,7 +142,7 @@ def test_missing_head_weights_are_not_made_up(tmp_path: Path) -> None:
     model.roberta.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"lacks weights of a masked language model, such as lm_head\."):
-        preparation.load_model(str(tmp_path), "--teacher_model")
+        building.load_model(str(tmp_path), "--teacher_model")
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
@@ -142,9 +150,9 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     tiny.xlmr(len(tokenizer) - 1).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=f"has {len(tokenizer)} tokens, its embeddings {len(tokenizer) - 1}"):
-        preparation.load_model(str(tmp_path), "--teacher_model")
+        building.load_model(str(tmp_path), "--teacher_model")
 
 
 def test_the_real_mmt_is_whole(shared: Path) -> None:
-    model, tokenizer = preparation.load_model(str(shared / "models" / "mini-mmt"), "--teacher_model")
+    model, tokenizer = building.load_model(str(shared / "models" / "mini-mmt"), "--teacher_model")
     assert len(tokenizer) <= model.config.vocab_size

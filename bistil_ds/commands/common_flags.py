@@ -1,0 +1,15 @@
+"""The flags that every command that trains has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class CommonFlags:
+    """Flags of the command itself; no run records them."""
+
+    dry_run: bool = field(
+        default=False,
+        metadata={"help": "Build in a temporary folder, time a few steps, say what the run would take; keep nothing."},
+    )

@@ -1,0 +1,113 @@
+"""`--dry_run`: do in a temporary folder what the command would do, as far as a few steps, and say what a run takes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.run_on_ranks import run_on_ranks
+from bistil_ds.errors import InputError
+from bistil_ds.runs.folder import run_folder
+from bistil_ds.training.estimate.table import Rehearsal, table
+
+Prepared = TypeVar("Prepared")
+PREFIX = "bistil-dry-run-"
+
+
+def dry_run(
+    prepare: Callable[[Mapping[str, Any]], Prepared],
+    rehearse: Callable[[Prepared], Rehearsal | None],
+    flags: Mapping[str, Any],
+) -> None:
+    """Prepare a run in a temporary folder, train its first steps, print what the run would take, remove the folder.
+
+    Args:
+        prepare: flags → a prepared run in the folder `output_dir`; called on rank 0.
+        rehearse: prepared run → what its first steps show, None on other ranks than 0; called on every rank.
+        flags: the command's flags.
+
+    Raises:
+        InputError: as `prepare`; or the run could not be started in its folder.
+    """
+    with ExitStack() as until_the_end:
+
+        def prepare_elsewhere() -> tuple[Prepared, float]:
+            place = check_place(flags)
+            scratch = until_the_end.enter_context(temporary_folder(place))
+            started = time.perf_counter()
+            run = prepare({**flags, "output_dir": str(scratch / "run"), "resume_from_checkpoint": None})
+            return run, time.perf_counter() - started
+
+        def show(prepared: tuple[Prepared, float]) -> None:
+            run, seconds = prepared
+            rehearsal = rehearse(run)
+            startup.wait_for_every_rank()  # a rank may still read what rank 0 removes
+            if rehearsal is not None:
+                free = shutil.disk_usage(existing(Path(flags["output_dir"] or "runs"))).free
+                Console().print(table(rehearsal, preparation=seconds, free=free).rich())
+
+        run_on_ranks(prepare_elsewhere, show, use_deepspeed=bool(flags["deepspeed"]))
+
+
+def check_place(flags: Mapping[str, Any]) -> Path:
+    """Return the folder that is there and in which the run's would be made.
+
+    Raises:
+        InputError: the run could not be started in its folder, or one was started there already.
+    """
+    name, resume = flags["output_dir"], flags["resume_from_checkpoint"]
+    if name is None and not resume:
+        return existing(Path("runs"))
+    folder = run_folder(name, "", resume)
+    if (folder / "run.json").is_file():
+        raise InputError(f"--dry_run: a run was begun in {folder}, and its run.json says what it takes; leave it out")
+    place = existing(folder)
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise InputError(f"--output_dir {folder}: cannot be made in {place}; choose another folder")
+    return place
+
+
+def existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    folder = folder.expanduser().absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+@contextmanager
+def temporary_folder(place: Path) -> Iterator[Path]:
+    """Yield a temporary folder, removed at the end, also when SIGTERM arrives.
+
+    On one machine it lies where temporary files do. Several machines share `place`, so it lies there.
+    """
+    several = startup.local_world_size() < startup.world_size()
+    with (
+        _exit_at_sigterm(),
+        tempfile.TemporaryDirectory(prefix=PREFIX, dir=place if several else None) as folder,
+    ):
+        yield Path(folder)
+
+
+@contextmanager
+def _exit_at_sigterm() -> Iterator[None]:
+    def leave(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

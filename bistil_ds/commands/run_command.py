@@ -1,0 +1,76 @@
+"""The one way in which a training command runs: parse, prepare on rank 0, train on every rank."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bistil_ds.commands.common_flags import CommonFlags
+from bistil_ds.commands.dry_run import dry_run
+from bistil_ds.console import cli
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.run_on_ranks import run_on_ranks
+from bistil_ds.errors import NonFiniteLossError
+from bistil_ds.training import preemption
+from bistil_ds.training.estimate.table import Rehearsal
+
+
+@dataclass(frozen=True)
+class TrainingCommand:
+    """A command that trains.
+
+    Args:
+        description: what `--help` says of it.
+        flags: dataclasses of its flags; `deepspeed` must be among them.
+        prepare: flag values by name → what every rank trains with; rank 0 alone calls it, before the ranks meet.
+        train: trains from what `prepare` returned; every rank calls it.
+        rehearse: trains its first steps only, and returns what they show of the run, None on ranks other than 0; every
+            rank calls it, in a dry run.
+    """
+
+    description: str
+    flags: Sequence[type]
+    prepare: Callable[[Mapping[str, Any]], Any]
+    train: Callable[[Any], None]
+    rehearse: Callable[[Any], Rehearsal | None]
+
+
+def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
+    """Run the command on `argv` (default: the process's own); return 0, 2 for bad input, 130 after Ctrl-C, or 75.
+
+    75 means that SIGTERM or SIGUSR1 stopped it and a checkpoint was saved, or training had not begun.
+
+    Raises:
+        SystemExit: training stopped on a non-finite loss; the process then exits with code 1.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    return cli.run(lambda: _run(command, words))
+
+
+def _run(command: TrainingCommand, words: Sequence[str]) -> None:
+    flags = vars(cli.parse(words, [*command.flags, CommonFlags], command.description))
+
+    def prepare() -> Any:
+        with preemption.stop_at_once():
+            return command.prepare(flags)
+
+    def train(prepared: Any) -> None:
+        with preemption.save_first():
+            command.train(prepared)
+
+    try:
+        if flags["dry_run"]:
+            dry_run(command.prepare, command.rehearse, flags)
+        else:
+            run_on_ranks(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
+    except NonFiniteLossError as error:
+        raise SystemExit(f"error: {error}") from None
+    startup.stop_distributed()
+
+
+def own_flags(flags: Mapping[str, Any], types: Sequence[type]) -> dict[str, Any]:
+    """Return the flags that are fields of the dataclasses in `types`; the parser adds some of its own."""
+    names = {name for kind in types for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    return {name: value for name, value in flags.items() if name in names}

@@ -1,0 +1,191 @@
+"""Read the text, trim the teacher, build the student and save both: what rank 0 does before phase 1 trains.
+
+This happens before a ZeRO-3 configuration object exists: with one, every model that is loaded is partitioned, and
+copies read empty tensors. Every rank then loads the folder written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from rich.console import Console
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds import text
+from bistil_ds.distillation import checks
+from bistil_ds.distillation.request import DistillationRequest, StudentPlan
+from bistil_ds.distributed import startup
+from bistil_ds.errors import InputError, blaming
+from bistil_ds.models.inputs import cannot_load
+from bistil_ds.models.loading import load_pretrained
+from bistil_ds.runs.folder import whole_or_nothing
+from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.student import build_student, check_student, load_projections, save_projections
+from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
+from bistil_ds.student.origin import Origin, known_languages, write_origin
+from bistil_ds.training.licences import gather_licences
+from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
+
+STUDENT, TEACHER = "student", "teacher"
+SAMPLED_CHUNKS = 16  # chunks of each language; projections are fitted on the teacher's states of them
+
+
+@dataclass
+class LanguageChunks:
+    """Training and validation chunks of one language."""
+
+    train: Dataset
+    validation: Dataset
+
+
+def read_chunks(
+    request: DistillationRequest, tokenizer: PreTrainedTokenizerBase, progress: bool
+) -> dict[str, LanguageChunks]:
+    """Return the chunks of both languages, by language code.
+
+    Chunks are cached by content, so the ranks that come after rank 0 do not tokenise again.
+    """
+    found, packing = {}, request.packing
+    for corpus in request.corpora:
+        chunks = text.pack(corpus.read(), tokenizer, packing.max_length, num_proc=packing.workers, progress=progress)
+        found[corpus.language] = LanguageChunks(*text.split_validation(chunks, name=corpus.flag))
+    return found
+
+
+def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return a masked language model in fp32 and its tokenizer.
+
+    Raises:
+        InputError: either cannot be loaded, weights are missing, or the tokenizer has more tokens than the embeddings.
+    """
+    try:
+        model, absent = load_pretrained(
+            AutoModelForMaskedLM, name, flag=flag, dtype=torch.float32, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except InputError:
+        raise
+    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
+        raise cannot_load(flag, name, error) from None
+    if absent:
+        raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {min(absent)}")
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes one up where there is no file
+        raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json")
+    if len(tokenizer) > model.config.vocab_size:
+        size = model.config.vocab_size
+        raise InputError(f"{flag} {name}: its tokenizer has {len(tokenizer)} tokens, its embeddings {size}")
+    return model, tokenizer
+
+
+def build(request: DistillationRequest, folder: Path, console: Console) -> dict[str, Any]:
+    """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return what the record keeps.
+
+    Raises:
+        InputError: teacher, text, student and SFTs cannot be loaded or do not fit together.
+    """
+    with whole_or_nothing(folder) as partial:
+        return _build(request, partial, console)
+
+
+def _build(request: DistillationRequest, folder: Path, console: Console) -> dict[str, Any]:
+    plan = request.plan
+    console.print(f"teacher {request.teacher}")
+    teacher, tokenizer = load_model(request.teacher, "--teacher_model")
+    _check_sfts(request, teacher)
+    base_vocab_size = teacher.config.vocab_size
+    student = load_model(plan.student, "--student")[0] if plan.student else None
+    report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
+    kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
+    if kept_ids is not None:
+        tokenizer = trim_tokenizer(tokenizer, kept_ids)
+        trim_model(teacher, kept_ids)
+    else:
+        size = f"--vocab_size {plan.vocab_size}" if plan.vocab_size else f"--vocab_threshold {plan.vocab_threshold}"
+        source, target = (corpus.read() for corpus in request.corpora)
+        with blaming(f"--teacher_model {request.teacher}, {size}"):
+            trimmed = trim_vocabulary(
+                teacher, tokenizer, source, target, threshold=plan.vocab_threshold, vocab_size=plan.vocab_size
+            )
+        tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
+        report["vocabulary"] = trimmed.report.to_dict()
+        console.print(trimmed.report.table())
+        if student is not None and student.config.vocab_size == base_vocab_size:
+            trim_model(student, kept_ids)
+    chunks = read_chunks(request, tokenizer, progress=True)
+    for corpus in request.corpora:
+        needed = request.training["per_device_train_batch_size"] * startup.world_size()
+        text.check_chunks(len(chunks[corpus.language].train), needed, f"{corpus.flag} {corpus.file}")
+    report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}
+    projections = None
+    if student is None:
+        layers = checks.layer_map(plan, teacher.config.num_hidden_layers)
+        with blaming(f"--hidden_reduction_factor {plan.hidden_reduction_factor}"):
+            student, layers, projections = build_student(
+                teacher,
+                layer_map=layers,
+                hidden_reduction_factor=plan.hidden_reduction_factor,
+                sample_batches=sample_batches(chunks) if plan.hidden_reduction_factor > 1 else None,
+            )
+    else:
+        if Path(str(plan.student)).is_dir():
+            projections = load_projections(str(plan.student))
+        with blaming(f"--student {plan.student}"):
+            layers = check_student(student, teacher, _own_layer_map(plan), projections)
+    for name, model in ((TEACHER, teacher), (STUDENT, student)):
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    save_kept_ids(folder / STUDENT, kept_ids, base_vocab_size)
+    if projections is not None:
+        save_projections(folder / STUDENT, projections)
+    languages = [corpus.language for corpus in request.corpora]
+    write_alignment(folder / STUDENT, teacher=request.teacher, languages=languages, layer_map=layers)
+    write_origin(folder / STUDENT, student_origin(request))
+    report["student_parameters"] = student.num_parameters()
+    report["trimmed_teacher_parameters"] = teacher.num_parameters()
+    return report
+
+
+def student_origin(request: DistillationRequest) -> Origin:
+    """Return the licences of teacher, language SFTs, text and the student to start from, and the teacher's languages.
+
+    Raises:
+        InputError: as `gather_licences`.
+    """
+    models: dict[str, str | None] = {request.teacher: request.licences.teacher}
+    if request.plan.student:
+        models[request.plan.student] = None
+    sfts = [corpus.sft for corpus in request.corpora if corpus.sft]
+    texts = [(corpus.language, corpus.file) for corpus in request.corpora]
+    licences = gather_licences(models, sfts, texts, request.licences.data)
+    return Origin(licences, known_languages(request.teacher))
+
+
+def _own_layer_map(plan: StudentPlan) -> list[int] | None:
+    """Return the layer map of the user's own student: the plan's, else its folder's, else None (evenly spread)."""
+    if plan.layer_map is not None:
+        return list(plan.layer_map)
+    folder = Path(str(plan.student))
+    return read_layer_map(folder) if folder.is_dir() else None
+
+
+def sample_batches(chunks: dict[str, LanguageChunks]) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield a few chunks of each language as batches of 8, on which the projections are fitted."""
+    for part in chunks.values():
+        rows = part.train.with_format("torch")[:SAMPLED_CHUNKS]["input_ids"]
+        for ids_BT in torch.as_tensor(rows).split(8):
+            yield {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
+
+
+def _check_sfts(request: DistillationRequest, teacher: PreTrainedModel) -> None:
+    """Raise InputError, naming the flag, unless both language SFTs fit the untrimmed teacher."""
+    for corpus in request.corpora:
+        if corpus.sft:
+            with blaming(f"--{corpus.side}_sft {corpus.sft}"):
+                sft = SparseFineTuning.load(corpus.sft)
+                sft.apply(teacher, check_base=request.teacher if Path(request.teacher).is_dir() else None)
+            sft.revert(teacher)

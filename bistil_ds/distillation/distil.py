@@ -1,0 +1,37 @@
+"""Phase 1 from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.distillation.from_flags import request_of
+from bistil_ds.distillation.preparation import prepare
+from bistil_ds.distillation.run import train
+from bistil_ds.distributed.run_on_ranks import run_on_ranks
+
+
+def distil_general(**flags: Any) -> Path:
+    """Distil a general bilingual student from a multilingual teacher, as `general.py` does with the same flags.
+
+    Example:
+        >>> from bistil_ds import distil_general
+        >>> distil_general(teacher_model="mmt", source_language="en")
+        Traceback (most recent call last):
+        bistil_ds.errors.InputError: --source_file --target_file --target_language missing: ...
+
+    Args:
+        flags: the flags of `general.py`, by name: `teacher_model`, `source_file`, `target_file`, `source_language` and
+            `target_language` are needed, `output_dir` says where the run goes; the others have their defaults.
+
+    Returns:
+        The run folder, which is the student's: weights, tokenizer, `kept_ids.json`, `run.json`.
+
+    Raises:
+        InputError: a flag, a text, the teacher or the run to resume cannot be used; raised before training.
+        NonFiniteLossError: training stopped on a loss that is not finite.
+
+    Source: BiStil (arXiv 2306.01709), section 3.1.
+    """
+    request = request_of(**flags)
+    return run_on_ranks(lambda: prepare(request), train, use_deepspeed=bool(request.training["deepspeed"])).folder

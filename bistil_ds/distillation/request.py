@@ -1,0 +1,119 @@
+"""What a phase-1 run is asked to do: teacher, text, student, losses and training, complete when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from bistil_ds import text
+from bistil_ds.distillation.arguments import LossArguments
+from bistil_ds.training.request import TrainingRequest
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text of one language.
+
+    Args:
+        side: source or target.
+        language: its code.
+        file: a text file, or the id of a hub dataset.
+        column: column of JSONL files and hub datasets with the text.
+        sft: the SFT that the teacher carries on this language's batches, if any.
+    """
+
+    side: str
+    language: str
+    file: str
+    column: str = "text"
+    sft: str | None = None
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.side}_file"
+
+    def read(self) -> Dataset:
+        """Return the texts, in the column `text`.
+
+        Raises:
+            InputError: as `load_texts`.
+        """
+        return text.load_texts(self.file, text_column=self.column, name=self.flag)
+
+
+@dataclass(frozen=True)
+class StudentPlan:
+    """How the student is made; the names are those of the flags."""
+
+    student: str | None
+    layer_reduction_factor: int
+    layer_map: tuple[int, ...] | None
+    hidden_reduction_factor: int
+    vocab_threshold: float
+    vocab_size: int | None
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the texts are cut: tokens in a chunk, and threads that tokenise."""
+
+    max_length: int
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class StatedLicences:
+    """Licences that the user states: the teacher's, and the texts' as one for both or `LANGUAGE=LICENCE` for each."""
+
+    teacher: str | None = None
+    data: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class DistillationRequest:
+    """All that a phase-1 run is asked to do; no default is left to fill in.
+
+    Args:
+        teacher: folder or hub id of the teacher.
+        source, target: the two texts.
+        plan: how the student is made.
+        losses: weights and kinds of the losses.
+        training: the training arguments, run folder and checkpoint to resume among them.
+        packing: how the texts are cut into chunks.
+        licences: what the user states of licences; default: nothing.
+    """
+
+    teacher: str
+    source: Corpus
+    target: Corpus
+    plan: StudentPlan
+    losses: LossArguments
+    training: TrainingRequest
+    packing: Packing
+    licences: StatedLicences = StatedLicences()
+
+    @property
+    def corpora(self) -> tuple[Corpus, Corpus]:
+        return self.source, self.target
+
+    def as_flags(self) -> dict[str, Any]:
+        """Return the values by flag, for the record, with absolute paths: a run may be resumed from another folder."""
+        flags: dict[str, Any] = {"teacher_model": absolute(self.teacher), "text_column": self.source.column}
+        for corpus in self.corpora:
+            flags[f"{corpus.side}_file"], flags[f"{corpus.side}_language"] = corpus.file, corpus.language
+            flags[f"{corpus.side}_sft"] = absolute(corpus.sft)
+        flags |= asdict(self.plan) | {"student": absolute(self.plan.student)}
+        if self.plan.layer_map is not None:
+            flags["layer_map"] = ",".join(map(str, self.plan.layer_map))
+        flags |= {"max_length": self.packing.max_length, "preprocessing_workers": self.packing.workers}
+        stated = self.licences.data
+        flags |= {"teacher_licence": self.licences.teacher, "data_licence": list(stated) if stated else None}
+        return {**flags, **asdict(self.losses), **self.training.values}
+
+
+def absolute(name: str | None) -> str | None:
+    """Return the absolute path of what exists on this disk; any other name as it is."""
+    return str(Path(name).resolve()) if name and Path(name).exists() else name

@@ -1,0 +1,29 @@
+"""The order in which a run's ranks start: rank 0 prepares, the ranks meet, all of them train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from bistil_ds.distributed import startup
+
+Prepared = TypeVar("Prepared")
+
+
+def run_on_ranks(
+    prepare: Callable[[], Prepared], train: Callable[[Prepared], None], *, use_deepspeed: bool
+) -> Prepared:
+    """Call `prepare` on rank 0, before the ranks meet, then `train` on every rank with what it returned.
+
+    Rank 0 prepares alone because models that are loaded once the ranks have met at ZeRO-3 are partitioned.
+
+    Returns:
+        What `prepare` returned, on every rank.
+    """
+    startup.choose_accelerator()
+    alone = prepare() if startup.rank() == 0 else None
+    startup.prepare_environment(use_deepspeed)
+    startup.start_distributed(use_deepspeed)
+    prepared = startup.from_rank_0(alone)
+    train(prepared)
+    return prepared

@@ -1,0 +1,157 @@
+"""Compute what training takes from counts of parameters: memory of a rank, bytes of a checkpoint, time of all steps.
+
+The memory of what training holds is that of ZeRO (Rajbhandari et al., arXiv 1910.02054, sections 3.1 and 5, figure 1).
+With P parameters that train, N ranks, 2-byte weights and Adam, whose state is K = 12 bytes a parameter (fp32 weight,
+momentum and variance), a rank holds
+
+    no partition 2P + 2P + 12P,  stage 1 2P + 2P + 12P/N,  stage 2 2P + (2P + 12P)/N,  stage 3 (2P + 2P + 12P)/N.
+
+Here a part of the model may be frozen, so that it has weights only, and weights may have 4 bytes. DeepSpeed keeps its
+fp32 copy of the weights from stage 1 on, even beside fp32 weights; K is 12 there and 8 where there is no copy.
+Activations (section 3.2) are not computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+MOMENTS = 8  # bytes a parameter: AdamW's momentum and variance in fp32
+MASTER = 4  # bytes a parameter: fp32 copy of the weights
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How training lays out what it holds.
+
+    Args:
+        ranks: number of processes that train together.
+        itemsize: bytes of one entry of a weight and of a gradient.
+        stage: ZeRO stage; None where training runs without DeepSpeed.
+        offloaded: of `weights` and `optimizer`, what DeepSpeed keeps in main memory or on a disk.
+        adam: False where the optimizer is not Adam or AdamW with fp32 moments; its state is then not computed.
+    """
+
+    ranks: int
+    itemsize: int
+    stage: int | None = None
+    offloaded: tuple[str, ...] = ()
+    adam: bool = True
+
+    def split(self, count: float, stage: int) -> float:
+        """Return a rank's share of `count` bytes that ZeRO partitions from `stage` on."""
+        return count / self.ranks if (self.stage or 0) >= stage else count
+
+    @property
+    def state_bytes(self) -> int:
+        """K: bytes of optimizer state for each parameter that trains."""
+        has_copy = self.stage is not None and (self.stage > 0 or self.itemsize < MASTER)
+        return MOMENTS + (MASTER if has_copy else 0)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one rank holds all through training; `optimizer` is None where it was not computed."""
+
+    weights: float
+    gradients: float
+    optimizer: float | None
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.gradients + (self.optimizer or 0)
+
+
+def training_memory(parameters: int, trainable: int, layout: Layout) -> Memory:
+    """Return what a rank holds of a model in training.
+
+    Args:
+        parameters: entries of the model; tied ones count once.
+        trainable: those of them that train.
+        layout: ZeRO stage, ranks and precision.
+    """
+    state = layout.split(trainable * layout.state_bytes, stage=1) if layout.adam else None
+    gradients = layout.split(trainable * layout.itemsize, stage=2)
+    return Memory(layout.split(parameters * layout.itemsize, stage=3), gradients, state)
+
+
+def teacher_memory(parameters: int, itemsize: int, layout: Layout) -> float:
+    """Return the bytes that a rank holds of a frozen teacher: all of it, or at ZeRO-3 a share."""
+    return layout.split(parameters * itemsize, stage=3)
+
+
+def checkpoint_bytes(saved: int, parameters: int, trainable: int, layout: Layout, *, sparse: bool = False) -> int:
+    """Return the bytes of one checkpoint on disk, of all ranks together.
+
+    Logs, random states and other files of a few kB are not counted.
+
+    Args:
+        saved: bytes of the model's own folder: weights or SFT, tokenizer, configuration.
+        parameters, trainable, layout: as for `training_memory`.
+        sparse: the model trains deltas; DeepSpeed then leaves the frozen weights out of its checkpoint.
+    """
+    state = trainable * layout.state_bytes if layout.adam else 0
+    if layout.stage is None:
+        return saved + state
+    frozen = 0 if sparse else parameters - trainable
+    trained = 0 if layout.stage == 3 else trainable  # at ZeRO-3 the fp32 copy alone holds what trains
+    return saved + state + (frozen + trained) * layout.itemsize
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """How many checkpoints a training writes, and how many of them stay."""
+
+    written: int
+    kept: int
+
+    @property
+    def at_once(self) -> int:
+        """How many lie on the disk at most: the oldest is deleted once a new one is whole."""
+        return min(self.written, self.kept + 1)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """When a training saves a checkpoint, and how many it keeps.
+
+    Args:
+        strategy: `no`, `steps`, `epoch` or `best`, as `--save_strategy`.
+        limit: `--save_total_limit`; None keeps all.
+        keeps_best: the best checkpoint is kept beside the newest.
+    """
+
+    strategy: str
+    limit: int | None
+    keeps_best: bool
+
+    def of(self, steps: int, every: int, epochs: int) -> Checkpoints:
+        """Return the checkpoints of a training of `steps` steps, or `epochs` epochs, that may save at `every` steps.
+
+        It saves at its last step too. For `best`, which saves when a validation is better, this is the most there are.
+        """
+        by_steps = -(-steps // every) if every else 0
+        written = {"no": 0, "epoch": epochs}.get(self.strategy, by_steps)
+        limit = written if self.limit is None else max(self.limit, 2 if self.keeps_best else 1)
+        return Checkpoints(written, min(written, limit))
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds that `steps` optimiser steps take, after the median, the fastest and the slowest of the timed steps."""
+
+    steps: int
+    seconds: Sequence[float]
+
+    @property
+    def middle(self) -> float:
+        return self.steps * median(self.seconds)
+
+    @property
+    def fastest(self) -> float:
+        return self.steps * min(self.seconds)
+
+    @property
+    def slowest(self) -> float:
+        return self.steps * max(self.seconds)

@@ -1,0 +1,164 @@
+"""Run the first steps of a real training, time them, and note what the trainer holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.partitions import full_size
+from bistil_ds.sparse.deltas import attached_to
+from bistil_ds.training.base_trainer import BaseTrainer
+from bistil_ds.training.estimate.arithmetic import Layout
+from bistil_ds.training.speed import peak_memory
+
+WARM_UP, TIMED = 1, 3  # optimiser steps
+UNSAVED = {  # training arguments of a run that only steps
+    "save_strategy": "no",
+    "eval_strategy": "no",
+    "eval_on_start": False,
+    "load_best_model_at_end": False,
+    "logging_strategy": "no",
+    "report_to": "none",
+    "push_to_hub": False,
+    "disable_tqdm": True,
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the first steps of a training show.
+
+    Args:
+        parameters, trainable: entries of the model, and those of them that train; tied ones count once.
+        layout: how training lays them out.
+        bookkeeping: bytes that a rank holds beside the weights to train K entries of them: indices and first values.
+        teacher: entries of the teacher; 0 without one.
+        teacher_itemsize: bytes of one entry of the teacher.
+        examples: rows or chunks in one optimiser step, of all ranks.
+        steps: optimiser steps of the whole training.
+        epochs: passes over the data in it, the last one maybe not whole.
+        save_steps: steps between checkpoints where it saves by steps.
+        seconds: time of each timed step, on the slowest rank.
+        workspace: most bytes of activations, gradients and buffers in these steps, on the rank with the most; None on
+            a CPU, where they cannot be told from the rest of the process.
+        peak: most bytes that a rank has held: allocated on its GPU in these steps; on a CPU, resident in its process so
+            far, with libraries and preparation.
+    """
+
+    parameters: int
+    trainable: int
+    layout: Layout
+    bookkeeping: int
+    teacher: int
+    teacher_itemsize: int
+    examples: int
+    steps: int
+    epochs: int
+    save_steps: int
+    seconds: tuple[float, ...]
+    workspace: int | None
+    peak: int
+
+    @property
+    def sparse(self) -> bool:
+        return self.bookkeeping > 0
+
+
+class FirstSteps(TrainerCallback):
+    """Callback that ends training after a warm-up step and three timed ones; `result` then says what they show.
+
+    The steps are the first of the real run: its batches, its schedule, its kernels. A run of fewer steps is timed as
+    far as it goes, and one of a single step with the warm-up in it.
+
+    Args:
+        trainer: the trainer whose steps are timed; it gets this callback.
+    """
+
+    result: Trained
+
+    def __init__(self, trainer: BaseTrainer) -> None:
+        self.trainer, self.ends = trainer, list[float]()
+        trainer.remove_callback(PrinterCallback)  # else the end of training prints its speed
+        trainer.add_callback(self)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if args.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(args.device)
+        self.ends.append(_now(args.device))
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.ends.append(_now(args.device))
+        control.should_training_stop |= state.global_step >= WARM_UP + TIMED
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        trainer, model = self.trainer, self.trainer.model
+        passed = [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)]
+        seconds = _slowest(passed[WARM_UP:] or passed)
+        workspace = None
+        if args.device.type == "cuda":
+            held = torch.cuda.max_memory_allocated(args.device) - torch.cuda.memory_allocated(args.device)
+            workspace = max(startup.from_every_rank(held))
+        self.result = Trained(
+            parameters=sum(map(full_size, model.parameters())),
+            trainable=sum(full_size(p) for p in model.parameters() if p.requires_grad),
+            layout=layout_of(trainer),
+            bookkeeping=_bookkeeping(model),
+            teacher=sum(map(full_size, trainer.teacher.parameters())) if trainer.teacher is not None else 0,
+            teacher_itemsize=_itemsize(trainer.teacher) if trainer.teacher is not None else 0,
+            examples=args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            steps=state.max_steps,
+            epochs=state.num_train_epochs,
+            save_steps=state.save_steps,
+            seconds=seconds,
+            workspace=workspace,
+            peak=max(startup.from_every_rank(peak_memory(args.device))),
+        )
+
+
+def layout_of(trainer: BaseTrainer) -> Layout:
+    """Return how a trainer lays out weights, gradients and optimizer state, once it has begun to train."""
+    args, stage = trainer.args, None
+    offloaded, optimizer = list[str](), args.optim.value
+    if trainer.is_deepspeed_enabled:
+        plugin = trainer.accelerator.state.deepspeed_plugin
+        zero = plugin.deepspeed_config.get("zero_optimization", {})
+        stage = int(plugin.zero_stage)
+        optimizer = str(plugin.deepspeed_config.get("optimizer", {}).get("type", optimizer))
+        for name, part in (("optimizer", "offload_optimizer"), ("weights", "offload_param")):
+            if (zero.get(part) or {}).get("device", "none") != "none":
+                offloaded.append(name)
+    adam = optimizer.lower() in ("adam", "adamw", "adamw_torch", "adamw_torch_fused")
+    return Layout(args.world_size, _itemsize(trainer.model), stage, tuple(offloaded), adam)
+
+
+def _itemsize(model: nn.Module) -> int:
+    return next(model.parameters()).element_size()
+
+
+def _bookkeeping(model: nn.Module) -> int:
+    deltas = attached_to(model)
+    tensors = [t for one in deltas.deltas.values() for t in (one.indices_K, one.start_K)] if deltas else []
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _slowest(passed: Sequence[float]) -> tuple[float, ...]:
+    """Return each step's time on the rank where it took longest."""
+    return tuple(max(each) for each in zip(*startup.from_every_rank(list(passed)), strict=True))

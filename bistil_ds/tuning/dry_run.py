@@ -1,0 +1,87 @@
+"""The dry run of teacher tuning and phase 2: the first steps of each kind of stage, and what they say of the run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from bistil_ds.distributed import startup
+from bistil_ds.runs.record import RunRecord
+from bistil_ds.runs.size import tree_bytes
+from bistil_ds.student.folder import model_bytes
+from bistil_ds.tasks.data import read_examples
+from bistil_ds.training.estimate.arithmetic import Saving, checkpoint_bytes
+from bistil_ds.training.estimate.first_steps import UNSAVED, FirstSteps
+from bistil_ds.training.estimate.table import COUNTED, Rehearsal, Row, Training, shaped, sized
+from bistil_ds.tuning.building import BASE, TEACHER
+from bistil_ds.tuning.data import DEV, TRAIN
+from bistil_ds.tuning.preparation import BUILD, PreparedRun
+from bistil_ds.tuning.request import TuningRequest
+from bistil_ds.tuning.run import make_trainer
+from bistil_ds.tuning.stage import Stage
+from bistil_ds.tuning.trainer import TaskTrainer
+
+
+def rehearse(run: PreparedRun) -> Rehearsal | None:
+    """Train the first steps of one stage of each kind; every rank calls this. Return what they show, on rank 0."""
+    request, build = run.request, run.folder / BUILD
+    rounds = request.sparse.iterations
+    once = replace(run, request=replace(request, sparse=replace(request.sparse, iterations=1)))
+    timed: list[tuple[Stage, FirstSteps]] = []
+
+    def watch(trainer: TaskTrainer, stage: Stage) -> None:
+        timed.append((stage, FirstSteps(trainer)))
+
+    make_trainer(once, watch, **UNSAVED).train()
+    if startup.rank() > 0:
+        return None
+    results = {stage.kind: tree_bytes(stage.result) for stage, _ in timed}
+    trainings = [_training(request, stage, steps, build, results[stage.kind], rounds) for stage, steps in timed]
+    report = RunRecord.open(run.folder).content["results"]["build"]
+    return Rehearsal(
+        read=_read(request),
+        built=_built(run, report),
+        trainings=trainings,
+        build_bytes=tree_bytes(build),
+        # round i of n holds i/n of the entries; the last result is copied
+        result_bytes=round((rounds + 1) / 2 * sum(results.values())) + results[timed[-1][0].kind],
+        keeps_checkpoints=False,
+    )
+
+
+def _training(
+    request: TuningRequest, stage: Stage, steps: FirstSteps, build: Path, result: int, rounds: int
+) -> Training:
+    first, values = steps.result, request.training
+    beside = tree_bytes(build / BASE) - model_bytes(build / BASE)
+    saved = result if first.sparse else first.parameters * first.layout.itemsize + beside
+    checkpoint = checkpoint_bytes(saved, first.parameters, first.trainable, first.layout, sparse=first.sparse)
+    keeps_best = values["load_best_model_at_end"] and stage.kind != "full"
+    saving = Saving(values["save_strategy"], values["save_total_limit"], keeps_best)
+    checkpoints = saving.of(first.steps, first.save_steps, first.epochs)
+    return Training(f"{stage.kind} stage", first, checkpoint, checkpoints, rounds)
+
+
+def _read(request: TuningRequest) -> list[Row]:
+    rows = []
+    for flag, name, sources in ((TRAIN, "train", request.data.train), (DEV, "dev", request.data.dev)):
+        for language, source in sources:
+            examples = len(read_examples(request.task, source, request.data.reading(flag)))
+            rows.append((f"{name}, {language}: {sized(source)}", f"{examples:,} examples", COUNTED))
+    return rows
+
+
+def _built(run: PreparedRun, report: dict[str, int]) -> list[Row]:
+    build, rows = run.folder / BUILD, list[Row]()
+    if (build / TEACHER).is_dir():
+        teacher = AutoConfig.from_pretrained(build / TEACHER)
+        rows.append((f"teacher, {shaped(teacher)}", f"{report['teacher_parameters']:,} parameters", COUNTED))
+    base = AutoConfig.from_pretrained(build / BASE)
+    return [
+        *rows,
+        (f"model to train, {shaped(base)}", f"{report['parameters']:,} parameters", COUNTED),
+        ("its vocabulary", f"{base.vocab_size:,} tokens", COUNTED),
+        ("classes", f"{len(run.labels):,}", COUNTED),
+    ]

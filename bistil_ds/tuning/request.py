@@ -1,0 +1,59 @@
+"""What a run of teacher tuning or phase 2 is asked to do: model, data, entries to train and training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.sparse import SparseArguments
+from bistil_ds.tasks import Task, find_task
+from bistil_ds.training.request import TrainingRequest
+from bistil_ds.tuning.data_request import WORDS, TaskDataRequest, absolute_sources
+from bistil_ds.tuning.tuned_model import TunedModel
+
+
+@dataclass(frozen=True)
+class TuningRequest:
+    """All that a run of teacher tuning or phase 2 is asked to do.
+
+    Args:
+        model: what is trained, and what it learns from.
+        data: task and data.
+        sparse: which entries are trained, and how long.
+        training: the training arguments, run folder and checkpoint to resume among them.
+        published: stages (full, sparse) whose length was not given; the task may limit their steps.
+    """
+
+    model: TunedModel
+    data: TaskDataRequest
+    sparse: SparseArguments
+    training: TrainingRequest
+    published: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        return find_task(self.data.task)
+
+    def as_flags(self) -> dict[str, Any]:
+        """Return the values by flag, for the record, with absolute paths: a record is read from other folders too."""
+        flags = {**self.model.as_flags(), **asdict(self.data)}
+        for flag in ("train", "dev"):
+            flags[f"{flag}_file"] = absolute_sources(flags.pop(flag))
+        for name in WORDS:
+            flags[name] = list(flags[name]) if flags[name] is not None else None
+        for name in (self.model.sfts, *self.model.models):
+            flags[name] = _absolute(flags[name])
+        return {**flags, **asdict(self.sparse), **self.training.values}
+
+
+def _absolute(names: Any) -> Any:
+    """Return the absolute path of a name, or of each name of a list, that exists on this disk."""
+    if not names:
+        return names
+    paths = [str(Path(one).resolve()) if Path(one).exists() else one for one in _as_list(names)]
+    return paths if isinstance(names, list) else paths[0]
+
+
+def _as_list(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]

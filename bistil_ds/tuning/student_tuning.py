@@ -1,0 +1,90 @@
+"""Phase 2: a student learns from its task teacher's attention maps, states and task logits (BiStil, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from bistil_ds.student import load_projections
+from bistil_ds.student.folder import read_layer_map
+from bistil_ds.tasks import Task
+from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
+from bistil_ds.training.licences import gather_licences
+from bistil_ds.training.request import fields_of
+from bistil_ds.training.teacher import place_teacher, teacher_dtype
+from bistil_ds.tuning.arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
+from bistil_ds.tuning.building import BASE, TEACHER, prepare_student
+from bistil_ds.tuning.data_request import TaskDataRequest
+from bistil_ds.tuning.distiller import TaskDistiller, loss_weights
+from bistil_ds.tuning.tuned_model import Built, MakeDistiller, TunedModel
+
+
+@dataclass(frozen=True)
+class StudentTuning(TunedModel):
+    """Phase 2, with the weights and kinds of its losses."""
+
+    script = "task"
+    types = (DistilledStudentArguments, TaskLossArguments)
+    models = ("student", "teacher_model")
+    sfts = "teacher_sft"
+
+    asked: DistilledStudentArguments
+    losses: TaskLossArguments
+
+    @classmethod
+    def of_flags(cls, flags: Mapping[str, Any]) -> Self:
+        asked = DistilledStudentArguments(**fields_of(DistilledStudentArguments, flags))
+        return cls(asked, TaskLossArguments(**fields_of(TaskLossArguments, flags)))
+
+    def as_flags(self) -> dict[str, Any]:
+        return {**asdict(self.asked), **asdict(self.losses)}
+
+    @property
+    def name(self) -> str:
+        return str(self.asked.student)
+
+    @property
+    def teacher(self) -> tuple[str, Sequence[str]]:
+        """Folder or hub id of the teacher, and the SFTs it carries."""
+        return str(self.asked.teacher_model), self.asked.teacher_sft or ()
+
+    def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
+        teacher, sfts = self.teacher
+        models = {self.name: None, teacher: self.asked.teacher_licence}
+        return {**base_metadata(self.name), "licences": gather_licences(models, sfts, data.train, data.data_licence)}
+
+    def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
+        model, sfts = self.teacher
+        return recorded_labels(sfts, model, task, "--teacher_model")
+
+    def check_losses(self, task: Task) -> None:
+        loss_weights(self.losses, task)
+
+    def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
+        model, sfts = self.teacher
+        teacher = load_task_model(model, sfts, task, flag="--teacher_model")
+        report = {"teacher_parameters": teacher.model.num_parameters()}
+        student = prepare_student(folder, self.name, teacher, seed, self.asked.new_head)
+        return student.model, {**report, "parameters": student.model.num_parameters()}
+
+    def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
+        layers, projections = read_layer_map(build / BASE), load_projections(build / BASE)
+        assert layers is not None  # preparation wrote it
+        teachers: list[tuple[PreTrainedModel, nn.Module]] = []  # all stages share one: at ZeRO-3 it is an engine
+
+        def distiller(model: PreTrainedModel, args: TaskTrainingArguments) -> TaskDistiller:
+            if not teachers:
+                teacher = task.load_model(build / TEACHER, labels)
+                config = args.hf_deepspeed_config.config if args.deepspeed else None
+                dtype = teacher_dtype(args.teacher_dtype, args.device)
+                teachers.append((teacher, place_teacher(teacher, args.device, dtype, config)))
+            teacher, placed = teachers[0]
+            moved = [p.to(args.device) for p in projections] if projections is not None else None
+            return TaskDistiller(model, teacher, task, layers, self.losses, moved, run_teacher=placed)
+
+        return distiller

@@ -1,0 +1,54 @@
+"""Teacher tuning: a multilingual model, with its language SFTs applied, learns a task from labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from bistil_ds.tasks import Task
+from bistil_ds.tasks.models import base_metadata
+from bistil_ds.training.licences import gather_licences
+from bistil_ds.training.request import fields_of
+from bistil_ds.tuning.arguments import TunedModelArguments
+from bistil_ds.tuning.building import prepare_base
+from bistil_ds.tuning.data_request import TaskDataRequest
+from bistil_ds.tuning.tuned_model import Built, TunedModel
+
+
+@dataclass(frozen=True)
+class TeacherTuning(TunedModel):
+    """Teacher tuning. The SFT that results is for the model without its language SFTs."""
+
+    script = "teacher"
+    types = (TunedModelArguments,)
+    models = ("model",)
+    sfts = "source_sft"
+
+    asked: TunedModelArguments
+
+    @classmethod
+    def of_flags(cls, flags: Mapping[str, Any]) -> Self:
+        return cls(TunedModelArguments(**fields_of(TunedModelArguments, flags)))
+
+    def as_flags(self) -> dict[str, Any]:
+        return asdict(self.asked)
+
+    @property
+    def name(self) -> str:
+        return str(self.asked.model)
+
+    def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
+        models, sfts = {self.name: self.asked.model_licence}, self.asked.source_sft or ()
+        return {**base_metadata(self.name), "licences": gather_licences(models, sfts, data.train, data.data_licence)}
+
+    def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
+        return task.labels(examples)
+
+    def check_losses(self, task: Task) -> None:
+        """Accept every task: teacher tuning has no loss weights."""
+
+    def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
+        loaded = prepare_base(folder, self.name, self.asked.source_sft or (), task, labels, seed)
+        return loaded.model, {"parameters": loaded.model.num_parameters()}

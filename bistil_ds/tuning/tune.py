@@ -1,0 +1,68 @@
+"""Teacher tuning and phase 2 from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.distributed.run_on_ranks import run_on_ranks
+from bistil_ds.tuning.from_flags import request_of
+from bistil_ds.tuning.preparation import prepare
+from bistil_ds.tuning.run import train
+from bistil_ds.tuning.student_tuning import StudentTuning
+from bistil_ds.tuning.teacher_tuning import TeacherTuning
+from bistil_ds.tuning.tuned_model import TunedModel
+
+
+def tune_teacher(**flags: Any) -> Path:
+    """Tune a multilingual model on a task by lottery-ticket sparse fine-tuning, as `teacher.py` does.
+
+    Example:
+        >>> from bistil_ds import tune_teacher
+        >>> tune_teacher(task="ner", model="mmt")
+        Traceback (most recent call last):
+        bistil_ds.errors.InputError: --train_file --dev_file missing: ...
+
+    Args:
+        flags: the flags of `teacher.py`, by name: `task`, `model`, `train_file` and `dev_file` (lists) are needed.
+
+    Returns:
+        The run folder, which is the SFT's.
+
+    Raises:
+        InputError: a flag, a file, the model or the run to resume cannot be used; raised before training.
+        NonFiniteLossError: training stopped on a loss that is not finite.
+
+    Source: LT-SFT (arXiv 2110.07560).
+    """
+    return _tune(TeacherTuning, flags)
+
+
+def distil_task(**flags: Any) -> Path:
+    """Distil a bilingual student on a task from a task-tuned teacher, sparsely, as `task.py` does.
+
+    Example:
+        >>> from bistil_ds import distil_task
+        >>> distil_task(task="ner", student="runs/en-tr")
+        Traceback (most recent call last):
+        bistil_ds.errors.InputError: --teacher_model --train_file --dev_file missing: ...
+
+    Args:
+        flags: the flags of `task.py`, by name: `task`, `student`, `teacher_model`, `train_file` and `dev_file` (lists)
+            are needed; `teacher_sft` is a list.
+
+    Returns:
+        The run folder, which is the SFT's.
+
+    Raises:
+        InputError: a flag, a file, a model or the run to resume cannot be used; raised before training.
+        NonFiniteLossError: training stopped on a loss that is not finite.
+
+    Source: BiStil (arXiv 2306.01709), section 3.2.
+    """
+    return _tune(StudentTuning, flags)
+
+
+def _tune(kind: type[TunedModel], flags: dict[str, Any]) -> Path:
+    request = request_of(kind, **flags)
+    return run_on_ranks(lambda: prepare(request), train, use_deepspeed=bool(request.training["deepspeed"])).folder

@@ -1,0 +1,70 @@
+"""What teacher tuning and phase 2 each say of the model they train."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from transformers import PreTrainedModel
+
+from bistil_ds.tasks import Task
+from bistil_ds.tuning.arguments import TaskTrainingArguments
+from bistil_ds.tuning.data_request import TaskDataRequest
+from bistil_ds.tuning.distiller import TaskDistiller
+
+Built = tuple[PreTrainedModel, dict[str, Any]]  # the model to train, and what the record keeps
+MakeDistiller = Callable[[PreTrainedModel, TaskTrainingArguments], TaskDistiller | None]
+
+
+@dataclass(frozen=True)
+class TunedModel(ABC):
+    """The model that a run trains on a task, with what it learns from.
+
+    Attributes:
+        script: the script's name, without `.py`.
+        types: dataclasses of the flags that name models, SFTs and losses.
+        models: flags that name models; the first is the one that is trained.
+        sfts: the flag that names SFTs; it may be left out.
+    """
+
+    script: ClassVar[str]
+    types: ClassVar[tuple[type, ...]]
+    models: ClassVar[tuple[str, ...]]
+    sfts: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def of_flags(cls, flags: Mapping[str, Any]) -> Self:
+        """Take the fields out of the flags."""
+
+    @abstractmethod
+    def as_flags(self) -> dict[str, Any]:
+        """Return the values by flag."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Folder or hub id of the model that is trained."""
+
+    @abstractmethod
+    def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
+        """Return what the SFT records of its base: `base_model`, `base_hash`, and `licences` of all it is made from."""
+
+    @abstractmethod
+    def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
+        """Return the classes of the model that is trained, in the order of its outputs."""
+
+    @abstractmethod
+    def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
+        """Write the models to `folder`, the one to train to `folder/base`; return it and what the record keeps."""
+
+    @abstractmethod
+    def check_losses(self, task: Task) -> None:
+        """Raise InputError for loss weights that the task cannot be trained with."""
+
+    def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
+        """Return what makes the loss of a stage from its model and arguments; None means the model's own loss."""
+        return lambda model, args: None
