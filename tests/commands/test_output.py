@@ -42,7 +42,7 @@ def test_phase_1_shows_its_tables_and_one_line_of_progress(
 @pytest.mark.slow
 def test_two_ranks_show_no_more_than_one_unless_asked(flags: list[str], tmp_path: Path) -> None:
     words = [*flags, "--deepspeed", "zero2"]
-    done = run_script("general", *words, "--output_dir", tmp_path / "quiet", ranks=2, cache=tmp_path)
+    done = run_script("general", *words, "--output_dir", tmp_path / "quiet", ranks=2, cache=tmp_path, launcher=True)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
     ours = [line for line in text.splitlines() if not re.search(r"\[(launch|runner|real_accelerator)\.py", line)]

@@ -211,9 +211,9 @@ def test_a_signal_to_one_of_two_ranks_stops_both_and_the_run_goes_on_to_the_same
     stage: str, material: Path, tmp_path: Path
 ) -> None:
     whole, cut = ([*phase_1(material, tmp_path / name, 2, 40), "--deepspeed", stage] for name in ("whole", "cut"))
-    done = general(*whole, ranks=2, cache=material / "cache", timeout=900)
+    done = general(*whole, ranks=2, cache=material / "cache", launcher=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
-    words, environment = command(*cut, ranks=2, cache=material / "cache")
+    words, environment = command(*cut, ranks=2, cache=material / "cache", launcher=True)
     launcher = started(words, environment, tmp_path / "log")
     wait_for(tmp_path / "cut" / "checkpoint-4" / "complete.json", launcher)
     ranks = ranks_of(launcher)
@@ -222,7 +222,7 @@ def test_a_signal_to_one_of_two_ranks_stops_both_and_the_run_goes_on_to_the_same
     assert launcher.wait(120) == 75, (tmp_path / "log").read_text()[-3000:]
     assert "stopped by a signal to another rank at step" in (tmp_path / "log").read_text()
     assert not (tmp_path / "cut" / "model.safetensors").exists()
-    done = general(*cut, ranks=2, cache=material / "cache", timeout=900)
+    done = general(*cut, ranks=2, cache=material / "cache", launcher=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert same(tmp_path / "cut" / "model.safetensors", tmp_path / "whole" / "model.safetensors")
 
@@ -230,7 +230,12 @@ def test_a_signal_to_one_of_two_ranks_stops_both_and_the_run_goes_on_to_the_same
 @pytest.mark.slow
 def test_deepspeeds_launcher_passes_sigterm_on(material: Path, tmp_path: Path) -> None:
     words, environment = command(
-        *phase_1(material, tmp_path / "run", 2, 400), "--deepspeed", "zero2", ranks=2, cache=material / "cache"
+        *phase_1(material, tmp_path / "run", 2, 400),
+        "--deepspeed",
+        "zero2",
+        ranks=2,
+        cache=material / "cache",
+        launcher=True,
     )
     launcher = started(words, environment, tmp_path / "log")
     wait_for(tmp_path / "run" / "checkpoint-4" / "complete.json", launcher)
