@@ -16,7 +16,7 @@ from transformers.integrations import MLflowCallback
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.errors import InputError
 from bistil_ds.training import trackers
-from bistil_ds.training.base_trainer import SealedTrainer
+from bistil_ds.training.base_trainer import BaseTrainer
 from bistil_ds.training.trackers import RunMlflow, RunWandb, check_trackers, keep_in_run_folder, tracked_name
 
 
@@ -132,7 +132,7 @@ def test_two_trainers_of_one_process_keep_apart_and_a_late_validation_finds_its_
         args = TrainingArguments(
             str(folder), max_steps=2, logging_steps=1, report_to=["wandb", "mlflow"], use_cpu=True, disable_tqdm=True
         )
-        trainer = SealedTrainer(Line(), args, train_dataset=rows, eval_dataset=rows)  # type: ignore[arg-type]
+        trainer = BaseTrainer(Line(), args, train_dataset=rows, eval_dataset=rows)  # type: ignore[arg-type]
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         trainer.evaluate()
