@@ -23,6 +23,7 @@ from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import parse_pairs
+from bistil_ds.tasks.registry import NAMES
 from bistil_ds.tasks.sources import parse_sources
 
 DESCRIPTION = "Score models on a task in one language or many, side by side."
@@ -42,7 +43,7 @@ class EvaluationArguments:
         },
     )
     sft: list[str] | None = field(default=None, metadata={"nargs": "+", "help": "Fine-tunings of the one --model."})
-    task: str | None = field(default=None, metadata={"help": "dp, pos, ner, nli, qa, mlm, or a plug-in's."})
+    task: str | None = field(default=None, metadata={"help": f"{NAMES}."})
     test_file: list[str] | None = field(
         default=None,
         metadata={

@@ -13,6 +13,7 @@ from bistil_ds.export.card_languages import read_samples
 from bistil_ds.export.export_model import check_flags, export_model
 from bistil_ds.export.onnx import ONNX_FILE, OnnxMismatchError
 from bistil_ds.runs.folder import run_folder
+from bistil_ds.tasks.registry import NAMES
 
 DESCRIPTION = "Merge a model's sparse fine-tunings and write one plain Hugging Face folder."
 
@@ -27,7 +28,7 @@ class ExportArguments:
     )
     task: str | None = field(
         default=None,
-        metadata={"help": "Where no fine-tuning names its task: dp, pos, ner, nli, qa, mlm, or a plug-in's."},
+        metadata={"help": f"Where no fine-tuning names its task: {NAMES}."},
     )
     output_dir: str | None = field(default=None, metadata={"help": "Default: runs/export-<time>."})
     onnx: bool = field(default=False, metadata={"help": "Write model.onnx too, checked against ONNX Runtime."})

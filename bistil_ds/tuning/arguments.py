@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import TrainingArguments
 
+from bistil_ds.tasks.registry import NAMES
+
 
 @dataclass(frozen=True)
 class TunedModelArguments:
@@ -55,9 +57,7 @@ class TaskDataArguments:
 
     _argument_group_name = "task and data"
 
-    task: str | None = field(
-        default=None, metadata={"help": "dp, pos, ner, nli, qa, mlm, or a plug-in's; default: ner, on the sample."}
-    )
+    task: str | None = field(default=None, metadata={"help": f"{NAMES}; default: ner, on the sample."})
     train_file: list[str] | None = field(
         default=None,
         metadata={
