@@ -1,7 +1,7 @@
-"""Statistics of samples: percentiles, a mean with its interval, ratios within a round, whether two differ.
+"""Compute statistics of samples: percentiles, means and ratios with their intervals, and whether two results differ.
 
-A round is one turn of every subject, and each turn gives a list of samples. Calls of one turn share the state that
-the machine was in, so the intervals count rounds, not calls.
+A round is one turn of every subject, and each turn gives a list of samples. The calls of one turn saw the machine in
+one state, so intervals are computed from one value per round, not from every call.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from scipy.special import stdtrit  # scipy.stats has it too, but takes a second 
 
 from bistil_ds.benchmarking.harness.timing import paired_ratio
 
-Rounds = Sequence[Sequence[float]]
+Rounds = Sequence[Sequence[float]]  # for each round, the samples of one subject
 CONFIDENCE = 0.95
-RESAMPLES = 2000
+RESAMPLES = 2000  # random draws of rounds for the interval of `unpaired_ratio`
 FEWEST_ROUNDS = 6  # fewer give no 95 % interval of a median
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % confidence interval.
+    """Number, percentiles and mean of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % interval.
 
-    One round says nothing of how far rounds differ: both ends are then None.
+    With one round only, both ends are None, because nothing shows how far rounds differ.
     """
 
     count: int
@@ -41,16 +41,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio with its 95 % interval; both ends are None where one value leaves nothing to compute an interval from."""
+    """A median ratio with the interval that `ratio` or `unpaired_ratio` computed; both ends are None without one."""
 
     median: float
     low: float | None = None
     high: float | None = None
 
     def verdict(self, noise: float = 0.0) -> str:
-        """Return `higher` or `lower`; `inside the noise` where the interval, widened by a relative `noise`, holds 1.
+        """Return `inside the noise` if the interval, widened on both sides by a relative `noise`, holds 1.
 
-        A ratio without an interval is `of unknown noise`, unless it is exactly 1.
+        Otherwise return `higher` or `lower`. A ratio without an interval is `of unknown noise`, unless it is exactly 1.
         """
         if self.low is None or self.high is None:
             return "inside the noise" if self.median == 1 else "of unknown noise"
@@ -60,7 +60,7 @@ class Ratio:
 
 
 def summarise(rounds: Rounds) -> Summary:
-    """Summarise all samples; the mean's interval is Student's, over the means of the rounds."""
+    """Summarise all samples; the mean's interval comes from the rounds' means and the t distribution."""
     samples = [sample for one in rounds for sample in one]
     means = [statistics.fmean(one) for one in rounds]
     mean, half = statistics.fmean(samples), None
@@ -72,22 +72,22 @@ def summarise(rounds: Rounds) -> Summary:
 
 
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """Return Student's t for a two-sided interval."""
+    """Return the t distribution's quantile that bounds a two-sided interval."""
     return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def interval_of(rounds: int) -> str:
-    """Return the name, for a table, of the interval that `ratio` returns for so many rounds."""
+    """Return what a table calls the interval that `ratio` computes from this many rounds."""
     if rounds < 2:
         return "no interval"
     return "95 %" if rounds >= FEWEST_ROUNDS else f"range of {rounds}"
 
 
 def ratio(rounds: Rounds, reference: Rounds) -> Ratio:
-    """Return the median, over rounds, of one side's median over the reference's median in the same round.
+    """Divide each round's median by the reference's median of the same round; return the median of these ratios.
 
-    The interval is that of a median by order statistics, which assumes nothing of the distribution. Fewer than six
-    rounds cannot give 95 %; the interval is then their whole range. One round gives no interval.
+    The 95 % interval runs from one of the sorted ratios to another, and assumes nothing of their distribution. Fewer
+    than six rounds cannot give 95 %; the interval is then the ratios' whole range. One round gives no interval.
     """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, reference)]
     if len(ours) < 2:
@@ -98,7 +98,7 @@ def ratio(rounds: Rounds, reference: Rounds) -> Ratio:
 
 
 def median_rank(count: int, confidence: float = CONFIDENCE) -> int:
-    """Return how many of the lowest, and of the highest, of `count` values a median's confidence interval excludes."""
+    """Return how many of `count` sorted values to leave out at each end; the others span the median's interval."""
     tail, rank = 0.0, -1
     while rank + 1 < count:
         tail += math.comb(count, rank + 1) / 2**count
@@ -111,8 +111,8 @@ def median_rank(count: int, confidence: float = CONFIDENCE) -> int:
 def unpaired_ratio(rounds: Rounds, others: Rounds, seed: int = 0) -> Ratio:
     """Return the ratio of the medians of two separate runs; its interval comes from resampling the rounds of both.
 
-    A run of one round cannot be resampled, and the other run's noise alone would be too narrow an interval: then there
-    is none.
+    If either run has one round only, there is no interval: one round cannot be resampled, and an interval from the
+    other run's noise alone would be too narrow.
     """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, others)]
     middle = statistics.median(ours) / statistics.median(theirs)
@@ -129,7 +129,7 @@ def _resampled_median(values: Sequence[float], draw: random.Random) -> float:
 
 
 def is_stable(seconds: Sequence[float], window: int = 3, tolerance: float = 0.05) -> bool:
-    """Return whether the last `window` calls took, in the median, what the `window` before them did."""
+    """Return whether the median of the last `window` calls is within `tolerance` of that of the `window` before."""
     if len(seconds) < 2 * window:
         return False
     last, before = statistics.median(seconds[-window:]), statistics.median(seconds[-2 * window : -window])

@@ -1,4 +1,7 @@
-"""Run one encoder's forward pass: eager, compiled, through ONNX Runtime, or with int8 matrices."""
+"""Run an encoder's forward pass: eager, compiled, through ONNX Runtime, or with int8 matrices.
+
+B sequences, T tokens, D width.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,9 @@ def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
 def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threads: int) -> Runner:
     """Return a function that runs a forward pass of `model` through an engine, with `threads` threads on a CPU.
 
-    Its inputs are `input_ids` and `attention_mask`, int64 [B, T], on the device. Its result holds the last hidden state
-    [B, T, D]: transformers' output object, or a list of arrays from ONNX Runtime.
+    The function takes `input_ids` and `attention_mask`, int64 [B, T], on the device, as one mapping. It returns
+    transformers' output object, or a list of arrays from ONNX Runtime; both hold the last hidden state [B, T, D]. The
+    engine int8 converts `model` itself.
     """
     torch.set_num_threads(threads)
     if engine.startswith("onnx"):
