@@ -14,7 +14,7 @@ define install
 	DS_BUILD_OPS=0 $(1)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 endef
 
-.PHONY: setup demo test test-slow test-gpu test-next lint format bench clean
+.PHONY: setup demo test test-slow test-gpu test-trackers test-next lint format bench clean
 
 setup: $(READY)
 
@@ -28,12 +28,20 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python $(SUITE)
 
-# SIXTH=0 … SIXTH=5 runs one test in six
+# SIXTH=0 … SIXTH=5 runs one test in six; one after the other, because some of them take times
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(if $(SIXTH),--sixth $(SIXTH))
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+# wandb and mlflow lie beside the environment: in it, mlflow would lengthen every start of DeepSpeed by seconds
+test-trackers: TRACKERS = $(CURDIR)/$(VENV)/trackers
+test-trackers: $(READY)
+	$(BIN)/pip install --quiet --upgrade --target $(TRACKERS) --constraint constraints.txt $$($(BIN)/python -c \
+		'import tomllib as t; print(*t.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["trackers"])')
+	PYTHONPATH=$(TRACKERS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_trackers.py \
+		tests/commands/test_trackers.py
 
 # The suite with the newest release of each library that pyproject.toml bounds from above, in a second environment.
 # NEXT="triton datasets" upgrades these alone, to find the one that breaks; TORCH=1 upgrades torch too (gigabytes).
@@ -48,6 +56,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/cffconvert --validate
+	$(if $(wildcard $(BIN)/hadolint),$(BIN)/hadolint Dockerfile,@echo "no hadolint for this machine: Dockerfile not checked")
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -57,4 +67,4 @@ bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py
 
 clean:
-	rm -rf $(VENV) .venv-next build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-next build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

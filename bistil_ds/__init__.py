@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bistil_ds.distillation.distil import distil_general
     from bistil_ds.distillation.trainer import DistillationTrainer
     from bistil_ds.evaluation import evaluate
+    from bistil_ds.export.export_model import export_model
     from bistil_ds.sft.fine_tuning import SparseFineTuning
     from bistil_ds.student import build_student
     from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
@@ -23,6 +24,7 @@ __all__ = [
     "distil_general",
     "distil_task",
     "evaluate",
+    "export_model",
     "trim_vocabulary",
     "tune_teacher",
 ]
@@ -35,6 +37,7 @@ _HOMES = {
     "distil_general": "bistil_ds.distillation.distil",
     "distil_task": "bistil_ds.tuning.tune",
     "evaluate": "bistil_ds.evaluation",
+    "export_model": "bistil_ds.export.export_model",
     "trim_vocabulary": "bistil_ds.vocabulary",
     "tune_teacher": "bistil_ds.tuning.tune",
 }

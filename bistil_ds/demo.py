@@ -1,13 +1,13 @@
-"""`make demo`: run the whole pipeline on the embedded sample, then print a table and draw a picture."""
+"""`bistil-demo`: run the whole pipeline on the embedded sample, then print a table and draw a picture."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from rich.table import Table
 
 from bistil_ds.commands.evaluate import RESULT_FILE
 from bistil_ds.console import cli
-from bistil_ds.distributed.startup import free_port
+from bistil_ds.distributed.startup import choose_accelerator, free_port
+from bistil_ds.runs.folder import run_folder
 from bistil_ds.sample import sample_corpora, sample_mmt
 from bistil_ds.sample.defaults import (
     SAMPLE_LANGUAGES,
@@ -29,8 +30,8 @@ from bistil_ds.sample.defaults import (
 )
 from bistil_ds.sample.tasks import sample_task_file
 
-SCRIPTS = Path(__file__).parents[1] / "launch_scripts"
-DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]  # the command `deepspeed`, which PATH may lack
+# the command `deepspeed`, which PATH may lack, without its own lines
+DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
 NAMES = {
     "teacher": "MMT, teacher",
     "student": "student",
@@ -39,18 +40,22 @@ NAMES = {
 }
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit code: 0, 2 for bad input, 130 after Ctrl-C.
 
     Raises:
-        SystemExit: a script failed; the process then exits with that script's code.
+        SystemExit: a command failed; the process then exits with that command's code.
     """
-    return cli.run(_main)
+    parser = argparse.ArgumentParser(description="Run the whole pipeline on the embedded sample, in about 10 minutes.")
+    parser.add_argument("--output_dir", metavar="FOLDER", help="where the models go; default: runs/demo-<time>")
+    arguments = parser.parse_args(argv)
+    return cli.run(lambda: _main(arguments.output_dir))
 
 
-def _main() -> None:
-    """Run every script as a user does, then print the table and write `demo.png` to the run folder."""
-    folder = Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+def _main(output_dir: str | None) -> None:
+    """Run every command as a user does, then print the table and write `demo.png` to the run folder."""
+    choose_accelerator()  # in the environment, for DeepSpeed's launcher
+    folder = run_folder(output_dir, "demo", None, resumable=False)
     try:
         evaluation = pipeline(folder)
     except subprocess.CalledProcessError as error:
@@ -68,7 +73,7 @@ class Material:
         corpora: language → text file, the source language first.
         task: name of the task.
         task_file: (language of `corpora`, split: train, dev or test) → the task's file.
-        flags: script → its flags, without those that name models and files.
+        flags: command → its flags, without those that name models and files.
     """
 
     mmt: Path
@@ -99,11 +104,11 @@ def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
     """Run phase 1, teacher tuning, phase 2, both baselines and the evaluation; return the content of `evaluation.json`.
 
     Args:
-        folder: where each script's run folder goes.
+        folder: where each command's run folder goes.
         material: default: the embedded sample.
 
     Raises:
-        subprocess.CalledProcessError: a script failed.
+        subprocess.CalledProcessError: a command failed.
     """
     material = material or sample_material()
     source, *_ = languages = list(material.corpora)
@@ -136,12 +141,12 @@ def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
     return found
 
 
-def _run(script: str, output_dir: Path, launcher: list[str] | None = None, **flags: Any) -> None:
+def _run(command: str, output_dir: Path, launcher: list[str] | None = None, **flags: Any) -> None:
     port = ["--master_port", str(free_port())] if launcher else []  # the default is taken where another run is going on
-    words = [*(launcher or [sys.executable]), *port, str(SCRIPTS / f"{script}.py")]
+    words = [sys.executable, *(launcher or ["-m"]), *port, f"bistil_ds.commands.{command}"]
     for name, value in {**flags, "output_dir": output_dir}.items():
         words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    print(f"\n=== {script}: {output_dir.name}", flush=True)
+    print(f"\n=== {command}: {output_dir.name}", flush=True)
     subprocess.run(words, check=True)
 
 

@@ -18,6 +18,23 @@ class NonFiniteLossError(RuntimeError):
     """Error for a batch with a NaN or infinite loss; raised before the update that it would have spoilt."""
 
 
+class Notice(UserWarning):
+    """Warning for something that a user should know and that stops nothing; the commands print it in one line."""
+
+
+class Preempted(SystemExit):
+    """Exit of a run that a signal asked to stop; uncaught, it ends the process with `CODE` and without a traceback.
+
+    It is a SystemExit, as Ctrl-C is no Exception either: code that handles every Exception must let it pass.
+    """
+
+    CODE = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
+    def __init__(self, message: str) -> None:
+        super().__init__(self.CODE)
+        self.message = message
+
+
 @contextmanager
 def blaming(flag: str) -> Iterator[None]:
     """Put the flag that led to it in front of the message of an InputError which the block raises."""

@@ -1,11 +1,13 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the order in which tests run."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
+from scheduling import longest_first, rank_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -13,12 +15,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank_of(item.nodeid))
     sixth = config.getoption("sixth")
     if sixth is None:
         return
     chosen = [item for item in items if crc32(item.nodeid.encode()) % 6 == sixth]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return longest_first(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

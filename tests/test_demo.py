@@ -95,8 +95,8 @@ def test_ctrl_c_ends_it_quietly_and_a_stage_that_fails_with_its_own_code(monkeyp
         monkeypatch.setattr(demo, "pipeline", pipeline)
 
     stop(KeyboardInterrupt())
-    assert demo.main() == 130
+    assert demo.main([]) == 130
     stop(subprocess.CalledProcessError(2, "general"))
     with pytest.raises(SystemExit) as ended:
-        demo.main()
+        demo.main([])
     assert ended.value.code == 2

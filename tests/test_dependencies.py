@@ -10,11 +10,12 @@ from importlib.metadata import packages_distributions
 
 import pytest
 from next_versions import ROOT, bounded, pins
-from our_code import OURS, our_trees
 from packaging.requirements import Requirement
+from reading_code.our_code import OURS, our_trees
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CONVENTIONAL = {"pynvml": "nvidia-ml-py", "zeus": "zeus"}  # distributions of modules that may not be installed
+# distributions of modules that may not be installed
+CONVENTIONAL = {"mlflow": "mlflow-skinny", "pynvml": "nvidia-ml-py", "wandb": "wandb", "zeus": "zeus"}
 COMPARED_WITH = {"liger_kernel"}  # a peer of the benchmarks, which nothing else needs
 BOUNDED = {"accelerate", "datasets", "deepspeed", "huggingface_hub", "tokenizers", "torch", "transformers", "triton"}
 

@@ -2,8 +2,8 @@
 
 No error is raised where a method no longer overrides anything, or where `getattr(…, default)` no longer finds its name.
 So these tests search the code itself, in whatever module it lies, and every find must be in a table of
-`tests/support/upstream.py`. Each failure names the library and its version. `python -m tests.test_upstream` prints what
-we take.
+`tests/support/reading_code/upstream.py`. Each failure names the library and its version.
+`python -m tests.test_upstream` prints what we take.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import pytest
-from our_code import label, overriding, parameters, private_reads, public_names, reads_in, strings
-from upstream import OUR_PRIVATE, OVERRIDDEN, OWN_METHODS, PRIVATE, SILENT, At, ReadIn, SetIn
+from reading_code.our_code import label, overriding, parameters, private_reads, public_names, reads_in, strings
+from reading_code.upstream import OUR_PRIVATE, OVERRIDDEN, OWN_METHODS, PRIVATE, SILENT, At, ReadIn, SetIn
 
 
 def installed(module: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The skeleton of all benchmark commands: flags → plan → record → measure → tables, plots and files."""
+"""Run any benchmark as a command: flags → plan → record → measure → tables, plots and files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bistil_ds.console import cli
 def command_of(name: str) -> Callable[..., int]:
     """Return the `main(argv=None)` of a script in `benchmarks/`; `main` returns the exit code.
 
-    The registry is imported when `main` is called: processes that a benchmark starts import the script again, and must
-    not pay for all the other benchmarks.
+    The registry is imported only when `main` is called: processes that a benchmark starts import the script again, and
+    should not spend time on importing every benchmark.
     """
     return partial(main, name)
 
@@ -24,7 +24,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     """Run the benchmark `name` with the flags in `argv`, else those of the command line.
 
     Returns:
-        0; 1 where the benchmark calls a row a failure; 2 for bad input; 130 after Ctrl-C.
+        0; 1 if the benchmark reports a failure; 2 for bad input; 130 after Ctrl-C.
     """
     failures: list[str] = []
     code = cli.run(lambda: failures.extend(run(name, argv)))
@@ -34,7 +34,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, argv: Sequence[str] | None) -> Sequence[str]:
-    """Measure, record and show; return a line for each failure."""
+    """Measure, record and show the result; return a line for each failure."""
     from bistil_ds.benchmarking.harness.command import parse_flags, show_result
     from bistil_ds.benchmarking.harness.result_file import ResultFile
     from bistil_ds.benchmarking.registry import BENCHMARKS

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from transformers.utils import logging
 
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
@@ -20,10 +18,12 @@ from bistil_ds.evaluation.plan import Plan, check_numbers, prepare
 from bistil_ds.evaluation.report import markdown, print_report
 from bistil_ds.evaluation.result import Evaluation
 from bistil_ds.evaluation.zero_shot import run
+from bistil_ds.runs.files import write_whole
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import parse_pairs
+from bistil_ds.tasks.registry import NAMES
 from bistil_ds.tasks.sources import parse_sources
 
 DESCRIPTION = "Score models on a task in one language or many, side by side."
@@ -43,7 +43,7 @@ class EvaluationArguments:
         },
     )
     sft: list[str] | None = field(default=None, metadata={"nargs": "+", "help": "Fine-tunings of the one --model."})
-    task: str | None = field(default=None, metadata={"help": "dp, pos, ner, nli, qa, mlm, or a plug-in's."})
+    task: str | None = field(default=None, metadata={"help": f"{NAMES}."})
     test_file: list[str] | None = field(
         default=None,
         metadata={
@@ -85,7 +85,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [EvaluationArguments], DESCRIPTION)
-    logging.disable_progress_bar()  # transformers shows a bar for every file it reads
     folder = run_folder(ns.output_dir, "evaluate", None, resumable=False)
     plan = _plan(ns)
     with new_folder(folder, explicit=ns.output_dir is not None) as folder:
@@ -161,9 +160,7 @@ def write(evaluation: Evaluation, record: RunRecord) -> None:
         REPORT_FILE: markdown(evaluation),
     }
     for name, text in texts.items():
-        part = record.path.with_name(f"{name}.part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, record.path.with_name(name))
+        write_whole(record.path.with_name(name), text)
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:
@@ -178,3 +175,7 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
         for model in evaluation.models
     }
     return {"metric": metric, "scores": scores}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from transformers.utils import logging
-
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
-from bistil_ds.export.card_scores import read_scores
-from bistil_ds.export.folder import task_to_export, write_export
-from bistil_ds.export.onnx import ONNX_FILE, require_onnx
-from bistil_ds.runs.folder import new_folder, run_folder
-from bistil_ds.tasks.candidates import ModelChoice, Shelf, examine
+from bistil_ds.export.card_languages import read_samples
+from bistil_ds.export.export_model import check_flags, export_model
+from bistil_ds.export.onnx import ONNX_FILE, OnnxMismatchError
+from bistil_ds.runs.folder import run_folder
+from bistil_ds.tasks.registry import NAMES
 
 DESCRIPTION = "Merge a model's sparse fine-tunings and write one plain Hugging Face folder."
 
@@ -31,12 +28,19 @@ class ExportArguments:
     )
     task: str | None = field(
         default=None,
-        metadata={"help": "Where no fine-tuning names its task: dp, pos, ner, nli, qa, mlm, or a plug-in's."},
+        metadata={"help": f"Where no fine-tuning names its task: {NAMES}."},
     )
     output_dir: str | None = field(default=None, metadata={"help": "Default: runs/export-<time>."})
     onnx: bool = field(default=False, metadata={"help": "Write model.onnx too, checked against ONNX Runtime."})
     licence: str | None = field(
         default=None, metadata={"help": "Licence for the model card, by its hub name, such as cc-by-4.0."}
+    )
+    language_samples: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "Sentences, LANGUAGE=FILE, of which the model card shows how many pieces the model cannot read.",
+        },
     )
     scores: str | None = field(default=None, metadata={"help": "evaluation.json of this model, for the model card."})
 
@@ -53,30 +57,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str]) -> None:
     ns = cli.parse(argv, [ExportArguments], DESCRIPTION)
     startup.choose_accelerator()
-    logging.disable_progress_bar()  # transformers shows a bar for every file it reads and writes
-    folder = run_folder(ns.output_dir, "export", None, resumable=False)
+    run_folder(ns.output_dir, "export", None, resumable=False)
     if ns.model is None and (ns.sft or ns.task or ns.scores):
         raise InputError("--model missing: give it with --sft, or neither for the embedded sample")
-    if ns.licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", ns.licence):
-        raise InputError(f"--licence {ns.licence}: expected a licence's name on the hub, such as cc-by-4.0")
-    if ns.onnx:
-        require_onnx()
+    samples = read_samples(ns.language_samples)
     if ns.model is None:
         from bistil_ds.commands.sample_runs import sample_student_and_sft
+        from bistil_ds.sample import held_out_sentences
         from bistil_ds.sample.defaults import SAMPLE_TASK
 
+        check_flags(ns.licence, ns.onnx)  # before the sample's models are made
         student, sft = sample_student_and_sft(SAMPLE_TASK)
         ns.model, ns.sft = str(student), [str(sft)]
-    sfts = tuple(ns.sft or ())
-    shelf = Shelf(task_to_export(ns.task, sfts))
-    candidate = examine(ModelChoice(ns.model, ns.model, sfts), shelf, None)
-    loaded = shelf.get(candidate.choice)
-    scores = read_scores(ns.scores, candidate.weights_sha256) if ns.scores else None
-    with new_folder(folder, explicit=ns.output_dir is not None) as folder:
-        failure = write_export(folder, loaded, candidate, ns.licence, scores, onnx=ns.onnx, arguments=vars(ns))
+        samples = samples or held_out_sentences()
+    try:
+        folder = export_model(
+            ns.model,
+            ns.sft or (),
+            output_dir=ns.output_dir,
+            task=ns.task,
+            onnx=ns.onnx,
+            licence=ns.licence,
+            scores=ns.scores,
+            samples=samples,
+        )
+    except OnnxMismatchError as error:
+        raise SystemExit(f"error: {error}; the folder holds everything but {ONNX_FILE}") from None
     print(folder)
-    if failure:
-        raise SystemExit(f"error: {failure}; {folder} holds everything but {ONNX_FILE}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from bistil_ds.commands.common_flags import CommonFlags
 from bistil_ds.commands.dry_run import check_made, print_table
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
+from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.data import find_texts
 from bistil_ds.pretraining.dry_run import rehearse
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
@@ -61,6 +62,7 @@ def _main(argv: Sequence[str]) -> None:
         data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in texts.items()}
         parallel = ns.parallel or ns.input_folder is None
         losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
+    write_model_card(folder, list(texts), mmt.LICENCE if ns.input_folder is None else None)
     arguments = {name: getattr(ns, name) for name in PretrainArguments.__dataclass_fields__}
     record = RunRecord(folder, arguments=arguments, seeds={"seed": recipe.seed}, data=data)
     record.update(results={"losses": losses})

@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers.utils import logging
-
 from bistil_ds.commands.common_flags import CommonFlags
 from bistil_ds.commands.dry_run import dry_run
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import NonFiniteLossError
+from bistil_ds.training import preemption
 from bistil_ds.training.estimate.table import Rehearsal
 
 
@@ -39,7 +38,9 @@ class TrainingCommand:
 
 
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
-    """Run the command on `argv` (default: the process's own); return 0, 2 for bad input, 130 after Ctrl-C.
+    """Run the command on `argv` (default: the process's own); return 0, 2 for bad input, 130 after Ctrl-C, or 75.
+
+    75 means that SIGTERM or SIGUSR1 stopped it and a checkpoint was saved, or training had not begun.
 
     Raises:
         SystemExit: training stopped on a non-finite loss; the process then exits with code 1.
@@ -50,12 +51,20 @@ def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
 
 def _run(command: TrainingCommand, words: Sequence[str]) -> None:
     flags = vars(cli.parse(words, [*command.flags, CommonFlags], command.description))
-    logging.disable_progress_bar()  # transformers shows a bar for every file; training has its own
+
+    def prepare() -> Any:
+        with preemption.stop_at_once():
+            return command.prepare(flags)
+
+    def train(prepared: Any) -> None:
+        with preemption.save_first():
+            command.train(prepared)
+
     try:
         if flags["dry_run"]:
             dry_run(command.prepare, command.rehearse, flags)
         else:
-            run_on_ranks(lambda: command.prepare(flags), command.train, use_deepspeed=bool(flags["deepspeed"]))
+            run_on_ranks(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
     except NonFiniteLossError as error:
         raise SystemExit(f"error: {error}") from None
     startup.stop_distributed()

@@ -12,9 +12,11 @@ from typing import Any
 
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.hf_argparser import string_to_bool
 
+from bistil_ds.console import quiet
 from bistil_ds.console.help_page import Formatter, arrange
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Preempted
 
 RANK_0_SECONDS = 60
 
@@ -35,6 +37,8 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     parser.usage = "%(prog)s [recipe.yaml] [--flag value ...]"
     parser.add_argument("-h", "--help", action="store_true", help="show the usual flags and exit")
     parser.add_argument("--help_all", action="store_true", help="show every flag and exit")
+    what = "show what libraries log and warn of, too"
+    parser.add_argument("--verbose", type=string_to_bool, default=False, const=True, nargs="?", help=what)
     if "local_rank" not in TrainingArguments.__dataclass_fields__:  # launchers pass it
         parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     if {"-h", "--help", "--help_all"} & set(argv):
@@ -45,7 +49,11 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
-    return parser.parse_args([*launcher, *argv])
+    ns = parser.parse_args([*launcher, *argv])
+    if not ns.verbose:
+        quiet.hide_libraries()
+    del ns.verbose  # no setting of the run
+    return ns
 
 
 def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
@@ -77,7 +85,16 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Call `main` and return the exit code: 2 for bad input (one line on rank 0), 130 for Ctrl-C, else 0."""
+    """Call `main` and return the exit code: 2 for bad input (one line on rank 0), 130 for Ctrl-C, else 0.
+
+    75 stands for a run that a signal stopped (see `bistil_ds.training.preemption`). What `main` prints has no control
+    characters where it goes to no terminal.
+    """
+    with quiet.plain_output():
+        return _run(main)
+
+
+def _run(main: Callable[[], None]) -> int:
     try:
         main()
     except InputError as error:
@@ -88,6 +105,10 @@ def run(main: Callable[[], None]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Preempted as stop:
+        if _is_rank_0():
+            print(stop.message, file=sys.stderr, flush=True)
+        return Preempted.CODE
     return 0
 
 

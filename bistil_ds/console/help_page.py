@@ -33,7 +33,10 @@ USUAL: dict[str, dict[str, str | None]] = {
     "run": {
         "output_dir": None,
         "dry_run": None,
-        "resume_from_checkpoint": "true: from the newest whole checkpoint of --output_dir; or a folder: one of them.",
+        "resume_from_checkpoint": (
+            "true: from the newest whole checkpoint of --output_dir, or from the start where no run has begun there; "
+            "or a folder: one of its checkpoints. SIGTERM or SIGUSR1 saves one at the next step and exits with code 75."
+        ),
         "eval_steps": None,
         "per_device_eval_batch_size": "Chunks per device in validation.",
         "save_steps": None,
@@ -79,7 +82,7 @@ def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: 
                 _move(ungrouped[name], parser._optionals, group)
     rare = parser.add_argument_group("all other transformers.TrainingArguments")
     for action in list(parser._optionals._group_actions):
-        if action.dest not in ("help", "help_all"):
+        if action.dest not in ("help", "help_all", "verbose"):
             _move(action, parser._optionals, rare)
             action.help = action.help if everything else argparse.SUPPRESS
 

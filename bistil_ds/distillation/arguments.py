@@ -27,6 +27,13 @@ class ModelArguments:
     source_language: str | None = field(default=None, metadata={"help": "Code of the source language, such as en."})
     target_language: str | None = field(default=None, metadata={"help": "Code of the target language, such as tr."})
     text_column: str = field(default="text", metadata={"help": "Column of JSONL files and hub datasets with the text."})
+    teacher_licence: str | None = field(
+        default=None, metadata={"help": "The teacher's licence, such as mit; default: the one its model card states."}
+    )
+    data_licence: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Licence of the text: one for both, or LANGUAGE=LICENCE for each."},
+    )
     source_sft: str | None = field(
         default=None, metadata={"help": "Sparse fine-tuning the teacher carries on source-language batches."}
     )
@@ -109,8 +116,9 @@ class DistillationArguments(TrainingArguments):
     )
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best student, not the last."})
-    report_to: None | str | list[str] = field(  # noqa: RUF036 - the parser takes this order only
-        default="tensorboard", metadata={"help": "Where to log: tensorboard, wandb, none ..."}
+    report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser takes this order only
+        default_factory=lambda: ["tensorboard"],
+        metadata={"help": "Where to log: tensorboard, wandb, mlflow, several of them, or none; default: tensorboard."},
     )
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: batches are ours."})
 

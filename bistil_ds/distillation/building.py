@@ -22,10 +22,13 @@ from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import cannot_load
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
 from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
+from bistil_ds.student.origin import Origin, known_languages, write_origin
+from bistil_ds.training.licences import gather_licences
 from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 
 STUDENT, TEACHER = "student", "teacher"
@@ -33,22 +36,24 @@ SAMPLED_CHUNKS = 16  # chunks of each language; projections are fitted on the te
 
 
 @dataclass
-class Chunks:
+class LanguageChunks:
     """Training and validation chunks of one language."""
 
     train: Dataset
     validation: Dataset
 
 
-def read_chunks(request: DistillationRequest, tokenizer: PreTrainedTokenizerBase, progress: bool) -> dict[str, Chunks]:
+def read_chunks(
+    request: DistillationRequest, tokenizer: PreTrainedTokenizerBase, progress: bool
+) -> dict[str, LanguageChunks]:
     """Return the chunks of both languages, by language code.
 
     Chunks are cached by content, so the ranks that come after rank 0 do not tokenise again.
     """
-    found, workers = {}, request.preprocessing_workers
+    found, packing = {}, request.packing
     for corpus in request.corpora:
-        chunks = text.pack(corpus.read(), tokenizer, request.max_length, num_proc=workers, progress=progress)
-        found[corpus.language] = Chunks(*text.split_validation(chunks, name=corpus.flag))
+        chunks = text.pack(corpus.read(), tokenizer, packing.max_length, num_proc=packing.workers, progress=progress)
+        found[corpus.language] = LanguageChunks(*text.split_validation(chunks, name=corpus.flag))
     return found
 
 
@@ -59,14 +64,16 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
         InputError: either cannot be loaded, weights are missing, or the tokenizer has more tokens than the embeddings.
     """
     try:
-        model, loading = AutoModelForMaskedLM.from_pretrained(
-            name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        model, absent = load_pretrained(
+            AutoModelForMaskedLM, name, flag=flag, dtype=torch.float32, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except InputError:
+        raise
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
         raise cannot_load(flag, name, error) from None
-    if missing := sorted(loading["missing_keys"]):
-        raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {missing[0]}")
+    if absent:
+        raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {min(absent)}")
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes one up where there is no file
         raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json")
     if len(tokenizer) > model.config.vocab_size:
@@ -137,9 +144,25 @@ def _build(request: DistillationRequest, folder: Path, console: Console) -> dict
         save_projections(folder / STUDENT, projections)
     languages = [corpus.language for corpus in request.corpora]
     write_alignment(folder / STUDENT, teacher=request.teacher, languages=languages, layer_map=layers)
+    write_origin(folder / STUDENT, student_origin(request))
     report["student_parameters"] = student.num_parameters()
     report["trimmed_teacher_parameters"] = teacher.num_parameters()
     return report
+
+
+def student_origin(request: DistillationRequest) -> Origin:
+    """Return the licences of teacher, language SFTs, text and the student to start from, and the teacher's languages.
+
+    Raises:
+        InputError: as `gather_licences`.
+    """
+    models: dict[str, str | None] = {request.teacher: request.licences.teacher}
+    if request.plan.student:
+        models[request.plan.student] = None
+    sfts = [corpus.sft for corpus in request.corpora if corpus.sft]
+    texts = [(corpus.language, corpus.file) for corpus in request.corpora]
+    licences = gather_licences(models, sfts, texts, request.licences.data)
+    return Origin(licences, known_languages(request.teacher))
 
 
 def _own_layer_map(plan: StudentPlan) -> list[int] | None:
@@ -150,7 +173,7 @@ def _own_layer_map(plan: StudentPlan) -> list[int] | None:
     return read_layer_map(folder) if folder.is_dir() else None
 
 
-def sample_batches(chunks: dict[str, Chunks]) -> Iterator[dict[str, torch.Tensor]]:
+def sample_batches(chunks: dict[str, LanguageChunks]) -> Iterator[dict[str, torch.Tensor]]:
     """Yield a few chunks of each language as batches of 8, on which the projections are fitted."""
     for part in chunks.values():
         rows = part.train.with_format("torch")[:SAMPLED_CHUNKS]["input_ids"]

@@ -13,6 +13,7 @@ from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.families import check_teacher_config
 from bistil_ds.models.inputs import load_config, longest_input
+from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
@@ -48,6 +49,8 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--mask_probability {flags['mask_probability']}: expected a probability between 0 and 1")
     if flags["layer_map"] is not None:
         parse_layers(flags["layer_map"])
+    check_licence("--teacher_licence", flags["teacher_licence"])
+    parse_data_licence(flags["data_licence"], [str(flags[f"{side}_language"]) for side in ("source", "target")])
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags))
     check_deepspeed(flags)
 
@@ -101,6 +104,6 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
             f"--hidden_reduction_factor {plan.hidden_reduction_factor}: does not divide the teacher's width "
             f"{config.hidden_size}"
         )
-    if request.max_length > (longest := longest_input(config)):
-        raise InputError(f"--max_length {request.max_length}: {name} takes at most {longest} tokens")
+    if request.packing.max_length > (longest := longest_input(config)):
+        raise InputError(f"--max_length {request.packing.max_length}: {name} takes at most {longest} tokens")
     return config

@@ -20,8 +20,8 @@ from bistil_ds.distributed.gathering import gathered
 from bistil_ds.models.families import family_of, layers_of
 from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.training.distiller import BaseDistiller
-from bistil_ds.training.freed_memory import release_unused
-from bistil_ds.training.layer_losses import QueriesKeys, padding_mask, taken
+from bistil_ds.training.heap import trim_heap
+from bistil_ds.training.layer_losses import QueriesKeys, padding_mask, take_queries_keys
 from bistil_ds.training.terms import LayerView, LossTerms
 
 Vocabulary = tuple[Tensor, Tensor, Tensor | None]
@@ -128,9 +128,11 @@ class Distiller(BaseDistiller):
         self.teacher.eval()
         with self.teacher_recorder or nullcontext(), self.teacher_head:
             states = self.run_teacher(**inputs, output_hidden_states=True).hidden_states
-        view = TeacherView([states[i] for i in self.aligned.teacher_states], taken(self.teacher_recorder), *vocabulary)
+        view = TeacherView(
+            [states[i] for i in self.aligned.teacher_states], take_queries_keys(self.teacher_recorder), *vocabulary
+        )
         del states
-        release_unused(view.hidden[0])
+        trim_heap(view.hidden[0])
         return view
 
     def _student_terms(
@@ -150,7 +152,7 @@ class Distiller(BaseDistiller):
             stack.enter_context(self.student_head)
             stack.enter_context(gathered([t for t in view.vocabulary or () if t is not None]))
             output = model(**inputs, output_hidden_states=True)
-        queries_keys = taken(self.student_recorder)
+        queries_keys = take_queries_keys(self.student_recorder)
         student_states = [output.hidden_states[i] for i in self.aligned.student_states]
         if positions is not None:
             named = iter(output.logits)

@@ -50,7 +50,7 @@ def _read(request: DistillationRequest, chunks: dict[str, dict[str, int]]) -> li
     for corpus in request.corpora:
         found = chunks[corpus.language]
         rows.append((f"{corpus.language}: {sized(corpus.file)}", f"{len(corpus.read()):,} texts", COUNTED))
-        rows.append((f"  chunks of {request.max_length} tokens", f"{found['train']:,}", COUNTED))
+        rows.append((f"  chunks of {request.packing.max_length} tokens", f"{found['train']:,}", COUNTED))
         rows.append(("  and for validation", f"{found['validation']:,}", COUNTED))
     return rows
 

@@ -14,7 +14,7 @@ from bistil_ds.distillation.arguments import (
     ModelArguments,
 )
 from bistil_ds.distillation.checks import check_flags, check_materials, parse_layers
-from bistil_ds.distillation.request import Corpus, DistillationRequest, StudentPlan
+from bistil_ds.distillation.request import Corpus, DistillationRequest, Packing, StatedLicences, StudentPlan
 from bistil_ds.distributed.config import find_config
 from bistil_ds.training.request import TrainingRequest, fields_of, with_defaults
 
@@ -48,8 +48,8 @@ def request_of(**flags: Any) -> DistillationRequest:
         StudentPlan(**plan),
         LossArguments(**fields_of(LossArguments, flags)),
         training_of(flags),
-        flags["max_length"],
-        flags["preprocessing_workers"],
+        Packing(flags["max_length"], flags["preprocessing_workers"]),
+        StatedLicences(flags["teacher_licence"], tuple(flags["data_licence"]) if flags["data_licence"] else None),
     )
 
 

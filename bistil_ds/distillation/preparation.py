@@ -16,8 +16,8 @@ from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import new_folder, run_folder
-from bistil_ds.runs.record import RunRecord, begun, check_same_run
+from bistil_ds.runs.folder import is_begun, new_folder, run_folder
+from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.training.request import fields_of
 
 BUILD = "build"
@@ -56,19 +56,20 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     folder = run_folder(request.training["output_dir"], "general", resume)
     checks.check_files(request)
     checks.check_teacher(request)
-    if resume:
+    data = _data_hashes(request)
+    if resume and is_begun(folder):
         _check_resumed(request, folder, teacher_may_move)
         return PreparedRun(request, folder, _checkpoint(request, folder, resume))
     with new_folder(folder, explicit=request.training["output_dir"] is not None) as folder:
         report = build(request, folder / BUILD, Console())
     seeds = {"seed": request.training["seed"]}
-    record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=_data_hashes(request))
+    record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
     record.update(results={"build": report})
     return PreparedRun(request, folder)
 
 
 def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move: bool) -> None:
-    recorded, data = begun(folder)
+    recorded, data = read_start(folder)
     flags = request.as_flags()
     names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
     names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}

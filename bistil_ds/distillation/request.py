@@ -57,6 +57,22 @@ class StudentPlan:
 
 
 @dataclass(frozen=True)
+class Packing:
+    """How the texts are cut: tokens in a chunk, and threads that tokenise."""
+
+    max_length: int
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class StatedLicences:
+    """Licences that the user states: the teacher's, and the texts' as one for both or `LANGUAGE=LICENCE` for each."""
+
+    teacher: str | None = None
+    data: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class DistillationRequest:
     """All that a phase-1 run is asked to do; no default is left to fill in.
 
@@ -66,8 +82,8 @@ class DistillationRequest:
         plan: how the student is made.
         losses: weights and kinds of the losses.
         training: the training arguments, run folder and checkpoint to resume among them.
-        max_length: tokens in a chunk.
-        preprocessing_workers: threads that tokenise.
+        packing: how the texts are cut into chunks.
+        licences: what the user states of licences; default: nothing.
     """
 
     teacher: str
@@ -76,8 +92,8 @@ class DistillationRequest:
     plan: StudentPlan
     losses: LossArguments
     training: TrainingRequest
-    max_length: int
-    preprocessing_workers: int | None = None
+    packing: Packing
+    licences: StatedLicences = StatedLicences()
 
     @property
     def corpora(self) -> tuple[Corpus, Corpus]:
@@ -92,7 +108,9 @@ class DistillationRequest:
         flags |= asdict(self.plan) | {"student": absolute(self.plan.student)}
         if self.plan.layer_map is not None:
             flags["layer_map"] = ",".join(map(str, self.plan.layer_map))
-        flags |= {"max_length": self.max_length, "preprocessing_workers": self.preprocessing_workers}
+        flags |= {"max_length": self.packing.max_length, "preprocessing_workers": self.packing.workers}
+        stated = self.licences.data
+        flags |= {"teacher_licence": self.licences.teacher, "data_licence": list(stated) if stated else None}
         return {**flags, **asdict(self.losses), **self.training.values}
 
 

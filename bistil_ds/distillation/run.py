@@ -10,9 +10,10 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.distillation import building
 from bistil_ds.distillation.preparation import BUILD, PreparedRun
-from bistil_ds.distillation.summary import print_summary
+from bistil_ds.distillation.summary import print_student_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -33,7 +34,7 @@ def train(run: PreparedRun) -> None:
         record = RunRecord.open(folder)
         record.update(results={**results(trainer, folder, folder / BUILD), "peak_memory_bytes": peaks})
         record.finish()
-        print_summary(record.content, folder, Console())
+        print_student_summary(record.content, folder, Console())
 
 
 def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
@@ -48,8 +49,8 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
     deepspeed = universal or request.training["deepspeed"]
     fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.checkpoint, "deepspeed": deepspeed}
     args = request.training.build(**fixed, **changes)
-    student = AutoModelForMaskedLM.from_pretrained(built / building.STUDENT, dtype="float32")
-    teacher = AutoModelForMaskedLM.from_pretrained(built / building.TEACHER, dtype="float32")
+    student, _ = load_pretrained(AutoModelForMaskedLM, built / building.STUDENT, dtype="float32")
+    teacher, _ = load_pretrained(AutoModelForMaskedLM, built / building.TEACHER, dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(built / building.STUDENT)
     chunks = building.read_chunks(request, tokenizer, progress=False)
     layers = read_layer_map(built / building.STUDENT)

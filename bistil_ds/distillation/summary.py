@@ -11,7 +11,7 @@ from rich.table import Table
 from bistil_ds.training.terms import MEASURED, terms_of
 
 
-def print_summary(record: dict[str, Any], folder: Path, console: Console) -> None:
+def print_student_summary(record: dict[str, Any], folder: Path, console: Console) -> None:
     """Print sizes of teacher and student, and each language's validation terms before and after training."""
     results, arguments = record["results"], record["arguments"]
     build = results.get("build", {})

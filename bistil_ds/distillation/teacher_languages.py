@@ -14,9 +14,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
-from bistil_ds.distributed.partitions import free_gathered, full_size, parts, range_held, settle, within
+from bistil_ds.console.progress import progress_bar
+from bistil_ds.distributed.partitions import (
+    entries_between,
+    free_gathered,
+    full_size,
+    parts,
+    range_held,
+    wait_for_writes,
+)
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import ParameterNames
 from bistil_ds.models.weight_files import WeightFolder
@@ -62,7 +69,7 @@ class LanguageSwitch:
         self._tables: dict[str | None, list[_Table]] = {None: []}
         for language, fine_tuning in fine_tunings.items():
             changes = fine_tuning.changes(teacher) if fine_tuning is not None else []
-            progress = tqdm(changes, f"reading the {language} SFT", delay=2, leave=False)
+            progress = progress_bar(changes, f"reading the {language} SFT", delay=2, leave=False)
             self._tables[language] = [_tabulate(change, names, weights) for change in progress]
 
     def switch_to(self, language: str | None) -> None:
@@ -95,7 +102,7 @@ def _tabulate(change: Change, names: ParameterNames, weights: WeightFolder) -> _
         raise InputError(f"{weights.folder}: {stored} has {base.numel()} values, the teacher's has {size}")
     start, stop = range_held(parameter)
     indices_K = torch.arange(base.numel()) if change.indices_K is None else change.indices_K
-    here = within(indices_K, start, stop)
+    here = entries_between(indices_K, start, stop)
     indices_K, base_K = indices_K[here], base[indices_K[here]].float()
     values_K = change.values.reshape(-1)[here].float()
     changed_K = values_K if change.indices_K is None else base_K + values_K
@@ -120,7 +127,7 @@ def _tabulate(change: Change, names: ParameterNames, weights: WeightFolder) -> _
 def _write(table: _Table, values_K: torch.Tensor) -> None:
     for part, first, where in _places(table):
         part[(table.indices_K[where] - first).to(part.device)] = values_K[where].to(part.device)
-        settle(table.parameter, part)
+        wait_for_writes(table.parameter, part)
 
 
 def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
@@ -132,4 +139,4 @@ def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
             free_gathered(table.parameter)
             continue
         whole = first <= table.start and last >= table.stop  # a search would wait for the GPU
-        yield part, first, slice(None) if whole else within(table.indices_K, first, last)
+        yield part, first, slice(None) if whole else entries_between(table.indices_K, first, last)

@@ -14,9 +14,9 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
@@ -36,6 +36,13 @@ from bistil_ds.training.terms import LossTerms
 
 class DistillationTrainer(BaseTrainer):
     """Trainer of phase 1: distils `teacher` into `model` on text of two languages.
+
+    Example:
+        >>> from bistil_ds import DistillationTrainer
+        >>> trainer = DistillationTrainer(student, teacher, args, layer_map=[1, 3], train_dataset={"en": en, "tr": tr})
+        >>> batch = {"input_ids": torch.tensor(en["input_ids"])}
+        >>> trainer.terms(student, batch, "en").scalars()["hidden_0"].item()  # embeddings are copies
+        0.0
 
     `train` runs `args.max_steps` optimiser steps on `batches`, and `save_model` writes the student. Each log line holds
     the mean of every loss term by language, tokens/s, model FLOPs utilisation, memory in GiB and, where there is an
@@ -254,7 +261,8 @@ class DistillationTrainer(BaseTrainer):
         size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size
         starts = list(range(0, len(dataset), size))
         rounds = -(-len(starts) // ranks)
-        bar = tqdm(range(rounds), f"validating {language}", leave=False, disable=self.args.disable_tqdm or rank > 0)
+        show = rank == 0 and not self.args.disable_tqdm
+        bar = progress_bar(range(rounds), f"validating {language}", show=show, leave=False)
         chunks = BilingualChunks(dataset, [])
         for turn in bar:
             mine = turn * ranks + rank

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json
 
 
 def find_config(name: str) -> Path:
@@ -39,13 +39,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is not a JSON object.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"--deepspeed {path}: not a DeepSpeed JSON file: {error}") from None
-    if not isinstance(config, dict):
-        raise InputError(f"--deepspeed {path}: expected a JSON object, found a {type(config).__name__}")
-    return config
+    return read_json(path, "give a DeepSpeed file", flag="--deepspeed")
 
 
 def check_deepspeed(flags: Mapping[str, Any]) -> None:

@@ -70,14 +70,14 @@ def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
     return found
 
 
-def within(indices_K: torch.Tensor, first: int, last: int) -> slice:
+def entries_between(indices_K: torch.Tensor, first: int, last: int) -> slice:
     """Return the slice of `indices_K` (ascending) that holds the indices from `first` up to, not including, `last`."""
     bounds = torch.tensor([first, last], device=indices_K.device, dtype=indices_K.dtype)
     low, high = torch.searchsorted(indices_K, bounds).tolist()
     return slice(low, high)
 
 
-def settle(parameter: torch.Tensor, part: torch.Tensor) -> None:
+def wait_for_writes(parameter: torch.Tensor, part: torch.Tensor) -> None:
     """Wait for writes into `part` where DeepSpeed would not, because it gathers on a stream of its own."""
     if is_partitioned(parameter) and part.is_cuda:
         torch.cuda.current_stream(part.device).synchronize()
@@ -86,9 +86,9 @@ def settle(parameter: torch.Tensor, part: torch.Tensor) -> None:
 def write_entries(parameter: torch.Tensor, indices_K: torch.Tensor, values_K: torch.Tensor) -> None:
     """Write `values_K` (cast to the parameter's dtype) at flat `indices_K` (ascending), as far as they lie here."""
     for part, first in parts(parameter):
-        here = within(indices_K, first, first + part.numel()) if is_partitioned(parameter) else slice(None)
+        here = entries_between(indices_K, first, first + part.numel()) if is_partitioned(parameter) else slice(None)
         part[(indices_K[here].long() - first).to(part.device)] = values_K[here].to(part)
-        settle(parameter, part)
+        wait_for_writes(parameter, part)
 
 
 def write_whole(parameter: torch.Tensor, value: torch.Tensor) -> None:
@@ -97,4 +97,4 @@ def write_whole(parameter: torch.Tensor, value: torch.Tensor) -> None:
     for part, first in parts(parameter):
         here = flat[first : first + part.numel()]
         part[: len(here)].copy_(here)
-        settle(parameter, part)
+        wait_for_writes(parameter, part)

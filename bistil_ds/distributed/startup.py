@@ -61,6 +61,8 @@ def _prepare_cpu(use_deepspeed: bool) -> None:
 
         # DeepSpeed compiles its shared-memory collectives with g++ for a minute; gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # As its launcher does; without it DeepSpeed starts numactl for every gradient that ZeRO-3 reduces.
+        os.environ.setdefault("LOCAL_SIZE", str(local))
 
 
 def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minutes=30)) -> None:

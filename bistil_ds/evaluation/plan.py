@@ -10,7 +10,7 @@ from typing import Any
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.training_text import recorded_train_files, share_seen, text_keys
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.tasks.candidates import Candidate, ModelChoice, Shelf, examine
+from bistil_ds.tasks.candidates import Candidate, ModelCache, ModelChoice, examine
 from bistil_ds.tasks.data import read_examples
 from bistil_ds.tasks.task import ReadOptions, Task
 
@@ -52,7 +52,7 @@ class Plan:
     test_sets: tuple[HeldOut, ...]
     reference: str | None
     train_files: tuple[str, ...]
-    shelf: Shelf = field(repr=False)
+    shelf: ModelCache = field(repr=False)
     unread: tuple[str, ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ def prepare(
     columns, label_map = columns or {}, label_map or {}
     options = ReadOptions("--test_file", columns, label_map)
     examples = {language: read_examples(task, source, options, True) for language, source in test_files.items()}
-    shelf = Shelf(task)
+    shelf = ModelCache(task)
     candidates = []
     for choice in reversed(models):  # leaves the first model loaded, which is the first one to run
         candidates.append(examine(choice, shelf, max_length))

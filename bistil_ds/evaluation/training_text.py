@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.runs.files import read_json
 from bistil_ds.runs.record import RECORD_FILE
 from bistil_ds.tasks.candidates import ModelChoice
 from bistil_ds.tasks.data import parse_pairs, read_examples
@@ -25,11 +25,11 @@ def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tupl
         for folder in (model.folder, *model.sfts):
             record = Path(folder) / RECORD_FILE
             try:
-                arguments = json.loads(record.read_text(encoding="utf-8"))["arguments"]
+                arguments = read_json(record, "it names no files", keys=("arguments",))["arguments"]
                 words = arguments["train_file"] if arguments["task"] == task.name else []
                 files = [file for _, file in parse_sources(words, "--train_file")]
                 columns, label_map = (parse_pairs(arguments.get(name), name) for name in ("columns", "label_map"))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError):  # InputError is a ValueError
                 continue
             options = ReadOptions(str(record), columns, label_map)
             found |= {file: options for file in files if Path(file).is_file() and file not in found}

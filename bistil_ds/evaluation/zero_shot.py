@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.plan import HeldOut, Plan, check_numbers, prepare
 from bistil_ds.evaluation.result import Cell, Evaluation
@@ -42,6 +42,13 @@ def evaluate(
 ) -> Evaluation:
     """Score every model in every language, with confidence intervals of scores and of differences to a reference.
 
+    Example:
+        >>> from bistil_ds import evaluate
+        >>> files = {"en": "en.txt", "tr": "tr.txt"}
+        >>> result = evaluate({"old": "tagger", "new": "tagger"}, files, "ner", progress=False)
+        >>> result.difference("f1", "new", "tr")  # of the same tagger, so that the paired interval has no width
+        Estimate(value=0.0, low=0.0, high=0.0)
+
     Args:
         models: name → folder or hub id, or [folder, SFT, SFT ...] with the fine-tunings to apply in order.
         test_files: language → file or hub data set.
@@ -57,7 +64,7 @@ def evaluate(
         progress: show a bar.
 
     Returns:
-        The finished evaluation.
+        The finished evaluation: scores as shares between 0 and 1, 95 % intervals, and examples a second.
 
     Raises:
         InputError: an argument, file or model cannot be used; raised before any model runs.
@@ -100,7 +107,7 @@ def run(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluation = Evaluation(plan, str(device), batch_size, resamples, seed)
     total = len(plan.models) * sum(len(held.examples) for held in plan.test_sets)
-    with tqdm(total=total, unit="example", disable=not progress) as bar:
+    with progress_bar(total=total, unit="example", show=progress) as bar:
         for candidate in plan.models:
             loaded = plan.shelf.get(candidate.choice)
             loaded.model.to(device)

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
+from huggingface_hub import ModelCard
 
-from bistil_ds.export.card_facts import CardFacts, Run, SftFacts, public_name
-from bistil_ds.export.card_scores import DataFile, Score
+from bistil_ds.export.card_facts import CardFacts, Run, SftFacts
+from bistil_ds.export.card_languages import languages_section
+from bistil_ds.export.card_metadata import card_metadata
 from bistil_ds.export.onnx import ONNX_FILE
+from bistil_ds.models.licences import UNKNOWN, non_commercial, public_name
 from bistil_ds.training.terms import terms_of
-
-UNKNOWN = "unknown"
-PIPELINES = {
-    "TokenClassification": "token-classification",
-    "SequenceClassification": "text-classification",
-    "QuestionAnswering": "question-answering",
-    "MaskedLM": "fill-mask",
-}
 
 PARSER_SUFFIX = "DependencyParsing"
 PHASE_1 = (
@@ -36,11 +30,11 @@ TUNING = (
 )
 
 
-def model_card(facts: CardFacts) -> str:
-    """Return the text of the whole file."""
-    parts = [front_matter(facts), f"# {facts.title}", _summary(facts), _usage(facts), _method(facts), _data(facts)]
-    parts += [_scores(facts), _limitations(facts), _licence(facts)]
-    return "\n\n".join(parts) + "\n"
+def model_card(facts: CardFacts) -> ModelCard:
+    """Return the whole card; `str` of it is the file's text."""
+    parts = [f"---\n{card_metadata(facts).to_yaml()}\n---", f"# {facts.title}", _summary(facts), _usage(facts)]
+    parts += [_method(facts), _data(facts), _scores(facts), languages_section(facts), _limitations(facts)]
+    return ModelCard("\n\n".join(part for part in (*parts, _licence(facts)) if part) + "\n")
 
 
 def _summary(facts: CardFacts) -> str:
@@ -172,10 +166,6 @@ def _scores(facts: CardFacts) -> str:
 
 def _limitations(facts: CardFacts) -> str:
     points = []
-    if facts.base.vocabulary:
-        points.append(
-            "The vocabulary was trimmed to text of the two languages: other languages are cut into more pieces."
-        )
     trained = [
         code
         for sft in facts.sfts
@@ -193,39 +183,13 @@ def _limitations(facts: CardFacts) -> str:
 
 
 def _licence(facts: CardFacts) -> str:
-    said = [f"`{sft.name}` says {sft.metadata['licence']}" for sft in facts.sfts if sft.metadata.get("licence")]
-    known = f" Of its parts, {', '.join(said)}." if said else ""
-    return f"## Licence\n\n{facts.licence or UNKNOWN.capitalize()}.{known}"
+    rows = ["| made from | licence |", "|---|---|"]
+    rows += [f"| `{part}` | {licence} |" for part, licence in facts.licences.items()]
+    return "\n".join(["## Licence", "", f"{facts.licence or UNKNOWN.capitalize()}.{_commercial_use(facts)}", "", *rows])
 
 
-def front_matter(facts: CardFacts) -> str:
-    """Return the YAML between its `---` lines; unknown keys are left out, except `license`."""
-    head: dict[str, Any] = {}
-    if codes := facts.languages:
-        head["language"] = codes
-    head["license"] = facts.licence or UNKNOWN
-    head["library_name"] = "transformers"
-    if facts.head in PIPELINES:
-        head["pipeline_tag"] = PIPELINES[facts.head]
-    if facts.base.hub_id:
-        head["base_model"] = facts.base.hub_id
-    head["tags"] = ["bistil", *(["sparse-fine-tuning"] if any(sft.sparse for sft in facts.sfts) else []), facts.task]
-    if facts.scores:
-        head["metrics"] = list(dict.fromkeys(score.metric for score in facts.scores))
-        head["model-index"] = [{"name": facts.title, "results": _results(facts, facts.scores)}]
-    text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{text}---"
-
-
-def _results(facts: CardFacts, scores: Sequence[Score]) -> list[dict[str, Any]]:
-    found: dict[tuple[str, DataFile], dict[str, Any]] = {}
-    for score in scores:
-        name = score.test_set[0]
-        result = {
-            "task": {"type": PIPELINES.get(facts.head, facts.task), "name": facts.task},
-            "dataset": {"type": name, "name": f"{name} ({score.language})"},
-            "metrics": [],
-        }
-        metric = {"type": score.metric, "value": round(score.value, 6), "name": score.metric}
-        found.setdefault((score.language, score.test_set), result)["metrics"].append(metric)
-    return list(found.values())
+def _commercial_use(facts: CardFacts) -> str:
+    """Return a sentence that names every part whose licence forbids commercial use; "" where none is known to."""
+    parts = {**({"this model": facts.licence} if facts.licence else {}), **facts.licences}
+    said = ", ".join(f"`{part}` ({licence})" for part, licence in non_commercial(parts).items())
+    return f" Not for commercial use, by the licence of {said}." if said else ""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bistil_ds.export.card_scores import DataFile, Score, data_file, read_json
 from bistil_ds.export.onnx import OnnxCheck
+from bistil_ds.models.licences import UNKNOWN, merge_licences, public_name
 from bistil_ds.runs.record import RECORD_FILE
 from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.sft.metadata import licences_of
 from bistil_ds.student.folder import ALIGNMENT, KEPT_IDS
+from bistil_ds.student.origin import model_licences, read_origin
+from bistil_ds.vocabulary.coverage import Coverage
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class BaseFacts:
         layer_map: the teacher layer (from 0) of each layer; None if unknown.
         vocabulary: number of tokens of teacher and student; None if the vocabulary was not trimmed.
         run: the training run that left the folder.
+        licences: what it is made from → licence, or `unknown`.
+        teacher_languages: codes of the languages that a student's teacher knows; empty if unknown.
     """
 
     name: str
@@ -46,6 +52,8 @@ class BaseFacts:
     layer_map: tuple[int, ...] | None
     vocabulary: tuple[int, int] | None
     run: Run
+    licences: Mapping[str, str]
+    teacher_languages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ class CardFacts:
         licence: the licence that the user gave; None if unknown.
         scores: None if no evaluation was given.
         onnx: None if there is no ONNX file.
+        coverage: language → how the exported tokenizer cuts sample sentences of it.
     """
 
     title: str
@@ -88,6 +97,7 @@ class CardFacts:
     licence: str | None
     scores: Sequence[Score] | None
     onnx: OnnxCheck | None
+    coverage: Mapping[str, Coverage] = field(default_factory=dict)
 
     @property
     def head(self) -> str:
@@ -100,6 +110,11 @@ class CardFacts:
         said = [*self.base.languages, *(code for sft in self.sfts for code in sft.metadata.get("languages") or ())]
         return list(dict.fromkeys(said))
 
+    @property
+    def licences(self) -> dict[str, str]:
+        """Return the licence of everything that base and fine-tunings are made from."""
+        return merge_licences(self.base.licences, *(licences_of(sft.name, sft.metadata) for sft in self.sfts))
+
 
 def base_facts(source: str) -> BaseFacts:
     """Read the facts of a model folder, which need not hold files of ours, or of a hub id."""
@@ -111,15 +126,20 @@ def base_facts(source: str) -> BaseFacts:
         hub_id = recorded if recorded and recorded.count("/") <= 1 and not Path(recorded).is_absolute() else None
     else:
         hub_id = None if folder.exists() else source
+    named = (hub_id or public_name(str(teacher))) if aligned else None
+    origin = read_origin(folder)
+    older = {f"model {named}": UNKNOWN} if aligned and origin is None else None  # left by version 0.1
     vocabulary = (int(kept["base_vocab_size"]), len(kept["kept_ids"])) if kept else None
     return BaseFacts(
         public_name(source),
         hub_id,
-        (hub_id or public_name(str(teacher))) if aligned else None,
+        named,
         tuple(aligned.get("languages") or ()),
         tuple(aligned["layer_map"]) if aligned.get("layer_map") else None,
         vocabulary,
         run,
+        older or model_licences(source),
+        tuple(origin.teacher_languages) if origin else (),
     )
 
 
@@ -129,15 +149,6 @@ def sft_facts(source: str) -> SftFacts:
     entries = sum(len(diff.indices_K) for diff in sft.sparse.values())
     replaced = sum(tensor.numel() for tensor in sft.dense.values())
     return SftFacts(public_name(source), entries, replaced, sft.metadata, _run(source))
-
-
-def public_name(source: str) -> str:
-    """Return a hub id unchanged, but only the last part of a path, since a card is read on other machines."""
-    return source if _is_hub_id(source) else Path(source).resolve().name
-
-
-def _is_hub_id(source: str) -> bool:
-    return not Path(source).exists() and not Path(source).is_absolute() and source.count("/") <= 1
 
 
 def _run(source: str) -> Run:

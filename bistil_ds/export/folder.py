@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.export.card_scores import Score
 from bistil_ds.export.onnx import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
 from bistil_ds.models.inputs import longest_input
+from bistil_ds.models.model_card import CARD_FILE
 from bistil_ds.runs.folder import UNFINISHED
 from bistil_ds.runs.record import RECORD_FILE, RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -22,8 +23,7 @@ from bistil_ds.sft.metadata import LANGUAGE_TASK
 from bistil_ds.tasks import Task, find_task
 from bistil_ds.tasks.candidates import TRAINED_LENGTH, Candidate
 from bistil_ds.tasks.models import LoadedTaskModel
-
-CARD_FILE = "README.md"
+from bistil_ds.vocabulary.coverage import measure_coverage
 
 
 def task_to_export(name: str | None, sfts: Sequence[str]) -> Task:
@@ -50,10 +50,12 @@ def write_export(
     *,
     onnx: bool,
     arguments: dict[str, Any],
+    samples: Mapping[str, Sequence[str]],
 ) -> OnnxMismatchError | None:
     """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
 
-    All files are written into a subfolder, which an interruption removes, and are then moved, `run.json` last.
+    The card says how the tokenizer cuts `samples`, language → sentences. All files are written into a subfolder, which
+    an interruption removes, and are then moved, `run.json` last.
 
     Returns:
         The error because of which `model.onnx` is missing although it was asked for, or None.
@@ -77,6 +79,7 @@ def write_export(
                 print(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
             except OnnxMismatchError as error:
                 failure = error
+        coverage = {language: measure_coverage(texts, tokenizer) for language, texts in samples.items()}
         facts = CardFacts(
             folder.resolve().name,
             type(model).__name__,
@@ -89,10 +92,12 @@ def write_export(
             licence,
             scores,
             check,
+            coverage,
         )
-        (part / CARD_FILE).write_text(model_card(facts), encoding="utf-8")
+        model_card(facts).save(part / CARD_FILE)
         merged = {"weights_sha256": candidate.weights_sha256, "parameters": candidate.parameters}
         record.update(results={**merged, "onnx": None if check is None else vars(check)})
+        record.update(results={"samples": {language: vars(found) for language, found in coverage.items()}})
         record.finish()
         for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # moves the record last
             os.replace(path, folder / path.name)

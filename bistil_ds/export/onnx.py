@@ -6,12 +6,7 @@ Shapes: B rows, T tokens, W words.
 from __future__ import annotations
 
 import inspect
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +14,17 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import longest_input, padding_id
+from bistil_ds.models.onnx_file import missing_packages, write_onnx
 
 ONNX_FILE = "model.onnx"
 TOLERANCE = 1e-4  # relative, in the max norm
 DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, for scores equal within rounding
 IMPOSSIBLE = -1e4  # the score of a choice that cannot be made
-LARGEST_FILE = 1_900_000_000  # bytes; protobuf is limited to 2 GiB, so larger weights go into a file of their own
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 class OnnxMismatchError(Exception):
@@ -54,7 +48,7 @@ class OnnxCheck:
 
 def require_onnx() -> None:
     """Raise InputError if a package that the export needs is not installed."""
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+    if missing := missing_packages():
         raise InputError(f"--onnx: {', '.join(missing)} not installed; pip install 'bistil-ds[onnx]'")
 
 
@@ -71,24 +65,10 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
         OnnxMismatchError: the outputs differ by more than `TOLERANCE`; the file is deleted then, as on any error.
     """
     names = _inputs(model, tokenizer)
-    example = random_batch(model, names, rows=2, length=9, seed=0)
-    with torch.no_grad():
-        outputs = list(model(**example))
-    batch, length, words = (torch.export.Dim(name) for name in ("batch", "length", "words"))
     file, data = folder / ONNX_FILE, folder / f"{ONNX_FILE}.data"
     try:
-        with _quiet(), Console(stderr=True).status(f"writing {ONNX_FILE}"):
-            torch.onnx.export(
-                model,
-                kwargs=example,
-                f=str(file),
-                dynamo=True,
-                input_names=names,
-                output_names=outputs,
-                dynamic_shapes={name: {0: batch, 1: words if name == "word_positions" else length} for name in names},
-                external_data=sum(p.numel() * p.element_size() for p in model.parameters()) > LARGEST_FILE,
-                verbose=False,
-            )
+        with Console(stderr=True).status(f"writing {ONNX_FILE}"):
+            write_onnx(model, file, random_batch(model, names, rows=2, length=9, seed=0))
         return check_onnx(file, model, names)
     except BaseException:
         for path in (file, data):
@@ -107,7 +87,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     shapes = [(1, 3), (2, 8), (5, 17), (2, longest_input(model.config))]
     worst = (0.0, 0.0)
-    for seed, (rows, length) in enumerate(tqdm(shapes, "checking model.onnx", leave=False)):
+    for seed, (rows, length) in enumerate(progress_bar(shapes, "checking model.onnx", leave=False)):
         batch = random_batch(model, names, rows, length, seed)
         with torch.no_grad():
             expected = model(**batch)
@@ -157,17 +137,3 @@ def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> 
         return float("inf"), float("inf")
     absolute = float(np.abs(found - expected)[possible].max())
     return absolute, absolute / float(np.abs(expected[possible]).max())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the exporter's warnings, which are about packages that we do not use."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

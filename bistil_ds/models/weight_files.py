@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from tqdm.auto import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.models.parameters import saved_parameters
+from bistil_ds.runs.files import read_json
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -42,11 +42,10 @@ class WeightFolder:
         index = self.folder / INDEX_FILE
         if not index.is_file():
             raise InputError(f"no {SINGLE_FILE} in {self.folder}: give a model folder written by save_pretrained")
-        try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
-            raise InputError(f"{index} is not a safetensors index ({error!r}): fetch it again") from error
-        return [self.folder / name for name in sorted(names)]
+        shards = read_json(index, "fetch it again", keys=("weight_map",))["weight_map"]
+        if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+            raise InputError(f"{index}: its weight_map does not map weights to files; fetch it again")
+        return [self.folder / name for name in sorted(set(shards.values()))]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._file_of)
@@ -72,7 +71,8 @@ def hash_weights(source: str | Path | torch.nn.Module) -> str:
         pairs = sorted((name, parameter.detach()) for name, parameter in saved_parameters(source).items())
     else:
         weights = WeightFolder(source)
-        pairs = ((name, weights[name]) for name in tqdm(sorted(weights), "hashing weights", delay=2, leave=False))
+        names = progress_bar(sorted(weights), "hashing weights", delay=2, leave=False)
+        pairs = ((name, weights[name]) for name in names)
     sha = hashlib.sha256()
     for name, tensor in pairs:
         sha.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())

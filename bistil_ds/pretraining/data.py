@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from bistil_ds.errors import InputError
+from bistil_ds.text.cutting import cut
 
 
 def read_lines(path: Path) -> list[str]:
@@ -49,8 +50,7 @@ def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
 
     Tokens that do not fill a last chunk are dropped.
     """
-    flat = np.fromiter((token for ids in token_ids for token in ids), dtype=np.int32)
-    return flat[: len(flat) // length * length].reshape(-1, length)
+    return np.concatenate([np.empty((0, length), np.int32), *cut(token_ids, length)])
 
 
 def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tuple[str, str]]:
@@ -64,7 +64,7 @@ def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tupl
     return pairs
 
 
-class Chunks(Dataset[np.ndarray]):
+class TokenChunks(Dataset[np.ndarray]):
     """The chunks of a whole run, in order.
 
     The corpus of each chunk is drawn by share, and each corpus repeats under fresh shuffles.

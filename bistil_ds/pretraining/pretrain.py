@@ -29,7 +29,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.head import HeadTap
-from bistil_ds.pretraining.data import Chunks, chunk, pair_lines, read_lines
+from bistil_ds.pretraining.data import TokenChunks, chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.unigram import train_unigram_tokenizer
 from bistil_ds.text.masking import mask_tokens
@@ -143,7 +143,7 @@ def pretrain(
         raise InputError(f"--length {recipe.length}: give 2 to --max_positions {recipe.max_positions}")
     pieces = _tokenizer(lines, recipe, tokenizer)
     corpora, shares = _corpora(lines, pieces, recipe, parallel)
-    data = Chunks(corpora, shares, recipe.steps * recipe.batch_size, recipe.seed)
+    data = TokenChunks(corpora, shares, recipe.steps * recipe.batch_size, recipe.seed)
     with torch.random.fork_rng(), tempfile.TemporaryDirectory() as scratch:
         torch.manual_seed(recipe.seed)
         model = AutoModelForMaskedLM.from_config(_model_config(recipe, pieces, config))

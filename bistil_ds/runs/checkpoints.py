@@ -17,24 +17,25 @@ from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.files import part_of, read_json, write_whole
 
 SEAL = "complete.json"
+NEWEST = ("true", "last")  # words for the newest whole checkpoint
 
 
 def seal(folder: Path, world_size: int) -> None:
     """Write the seal: the world size and the SHA-256 of every file in `folder`."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / SEAL)
+    ours = (folder / SEAL, part_of(folder / SEAL))  # a killed process may have left the second
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p not in ours)
     files = {str(p.relative_to(folder)): file_hash(p) for p in paths}
-    partial = folder / f"{SEAL}.partial"
-    partial.write_text(json.dumps({"world_size": world_size, "files": files}, indent=1))
-    os.replace(partial, folder / SEAL)
+    write_whole(folder / SEAL, json.dumps({"world_size": world_size, "files": files}, indent=1))
 
 
 def broken(folder: Path) -> str | None:
     """Return in words why a checkpoint cannot be used, or None when it is whole."""
     try:
-        files = json.loads((folder / SEAL).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        files = _sealed(folder)["files"]
+    except InputError:
         return f"{folder}: no {SEAL}, so the checkpoint was not written to its end"
     for name, digest in files.items():
         path = folder / name
@@ -43,6 +44,11 @@ def broken(folder: Path) -> str | None:
         if file_hash(path) != digest:
             return f"{path}: not the bytes this run wrote"
     return None
+
+
+def _sealed(folder: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint's seal; raise InputError where there is none."""
+    return read_json(folder / SEAL, "resume from a whole checkpoint", keys=("world_size", "files"))
 
 
 def steps_of(folder: Path) -> int:
@@ -65,7 +71,7 @@ def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
     Raises:
         InputError: the folder is not one of this run's checkpoints, or not whole.
     """
-    if wanted.lower() in ("true", "last"):
+    if wanted.lower() in NEWEST:
         return next((folder for folder in reversed(all_checkpoints(output_dir)) if broken(folder) is None), None)
     folder = Path(wanted).expanduser()
     if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():
@@ -88,15 +94,14 @@ def prune(output_dir: Path, keep: int, best: str | None) -> None:
 
 def world_size_of(checkpoint: Path) -> int:
     """Return the number of ranks that wrote a sealed checkpoint."""
-    return int(json.loads((checkpoint / SEAL).read_text())["world_size"])
+    return int(_sealed(checkpoint)["world_size"])
 
 
 def to_universal(checkpoint: Path) -> None:
     """Add DeepSpeed's universal form to a checkpoint, so that another number of ranks can resume from it."""
     tag = (checkpoint / "latest").read_text().strip()
     universal, partial = checkpoint / f"{tag}_universal", checkpoint / f"{tag}_partial"
-    sealed = json.loads((checkpoint / SEAL).read_text())["files"]
-    if any(name.startswith(f"{universal.name}/") for name in sealed):
+    if any(name.startswith(f"{universal.name}/") for name in _sealed(checkpoint)["files"]):
         return
     for left in (universal, partial):  # left by a conversion that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -120,6 +125,9 @@ def universal_config(
     """
     if not deepspeed or not checkpoint or world_size_of(Path(checkpoint)) == ranks:
         return None
-    config = copy.deepcopy(deepspeed) if isinstance(deepspeed, dict) else json.loads(Path(deepspeed).read_text())
+    if isinstance(deepspeed, dict):
+        config = copy.deepcopy(deepspeed)
+    else:
+        config = read_json(Path(deepspeed), "give a DeepSpeed file", flag="--deepspeed")
     config.setdefault("checkpoint", {})["load_universal"] = True
-    return dict(config)
+    return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -11,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.checkpoints import NEWEST
+from bistil_ds.runs.record import RECORD_FILE
 
 UNFINISHED = ".build-"  # prefix of the folder of a preparation that has not ended
+STAGE = re.compile(r"stage-\d+-\w+")  # the folder of a stage, inside that of its run
 
 
 def run_folder(output_dir: str | None, script: str, resume: str | None, *, resumable: bool = True) -> Path:
@@ -22,8 +26,8 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
         resumable: False where the script has no --resume_from_checkpoint to suggest.
 
     Raises:
-        InputError: there is no run to resume, `output_dir` is a file, or it is not empty and its run is not being
-            resumed.
+        InputError: a checkpoint is given and there is no run, `output_dir` is a file, or it is not empty and its run
+            is not being resumed. With `true` or `last` as `resume`, the run may begin in an empty folder.
     """
     if output_dir is None:
         if resume:
@@ -32,13 +36,24 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
     folder = Path(output_dir).expanduser()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output_dir {folder}: is a file; give a folder")
-    is_run = (folder / "run.json").is_file()
-    if resume and not is_run:
+    is_run = is_begun(folder)
+    is_empty = not folder.is_dir() or all(path.name.startswith(UNFINISHED) for path in folder.iterdir())
+    if resume and not is_run and not (is_empty and resume.lower() in NEWEST):
         raise InputError(f"--output_dir {folder}: holds no run to resume (no run.json)")
-    if not resume and folder.is_dir() and any(not path.name.startswith(UNFINISHED) for path in folder.iterdir()):
+    if not resume and not is_empty:
         hint = "add --resume_from_checkpoint true or " if is_run and resumable else ""
         raise InputError(f"--output_dir {folder}: is not empty; {hint}choose another folder")
     return folder
+
+
+def run_of(folder: Path) -> Path:
+    """Return the folder of the run that `folder` belongs to: itself, or its parent if it is a stage's."""
+    return folder.parent if STAGE.fullmatch(folder.name) else folder
+
+
+def is_begun(folder: Path) -> bool:
+    """Return whether a run has begun in `folder`, so that it can be resumed."""
+    return (folder / RECORD_FILE).is_file()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ The file is kept up to date while the run goes.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import psutil
 import torch
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json, write_whole
 
 RECORD_FILE = "run.json"
 PACKAGES = (
@@ -42,17 +42,14 @@ PACKAGES = (
 )
 
 
-def begun(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_start(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments and the data of the run to be resumed in `folder`.
 
     Raises:
-        InputError: its record is damaged.
+        InputError: its record is missing or damaged.
     """
-    try:
-        record = RunRecord.open(folder).content
-        return record["arguments"], record["data"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{Path(folder) / RECORD_FILE}: damaged; the run cannot be resumed") from None
+    record = RunRecord.open(folder).content
+    return record["arguments"], record["data"]
 
 
 class RunRecord:
@@ -93,10 +90,14 @@ class RunRecord:
 
     @classmethod
     def open(cls, folder: str | Path) -> RunRecord:
-        """Open the record of an earlier start of the same run, to add to it."""
+        """Open the record of an earlier start of the same run, to add to it.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
         record = cls.__new__(cls)
         record.path = Path(folder) / RECORD_FILE
-        record.content = json.loads(record.path.read_text(encoding="utf-8"))
+        record.content = read_json(record.path, "the run cannot be resumed", keys=("arguments", "data", "results"))
         return record
 
     def update(self, *, results: Mapping[str, Any]) -> None:
@@ -110,9 +111,7 @@ class RunRecord:
         self._write()
 
     def _write(self) -> None:
-        part = self.path.with_name(f"{RECORD_FILE}.part")
-        part.write_text(json.dumps(self.content, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-        os.replace(part, self.path)
+        write_whole(self.path, json.dumps(self.content, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def versions() -> dict[str, str | None]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from bistil_ds.models.loading import load_pretrained
+from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.sample.cached import cached
@@ -15,6 +17,7 @@ from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
 from bistil_ds.sample.text import write_text
 
 RECIPE = Recipe()
+LICENCE = "apache-2.0"  # ours, as our code makes the sample's text and model
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
 CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # the seed of the first language; each next one adds 1
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
@@ -50,7 +53,7 @@ def held_out_sentences() -> dict[str, list[str]]:
 
 def held_out_accuracy(model_folder: str | Path) -> dict[str, dict[str, float]]:
     """Return language → `masked_accuracy` of a saved model on sentences that no part of the sample trains on."""
-    model = AutoModelForMaskedLM.from_pretrained(model_folder)
+    model, _ = load_pretrained(AutoModelForMaskedLM, model_folder)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     return {language: masked_accuracy(model, tokenizer, lines) for language, lines in held_out_sentences().items()}
 
@@ -59,6 +62,7 @@ def _make_mmt(folder: Path, progress: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         texts = write_text(scratch, PRETRAINING_SENTENCES, PRETRAINING_SEED)
         pretrain(texts, folder, RECIPE, parallel=True, progress=progress)
+    write_model_card(folder, LANGUAGES, LICENCE)
     (folder / "accuracy.json").write_text(json.dumps(held_out_accuracy(folder), indent=1) + "\n", encoding="utf-8")
 
 

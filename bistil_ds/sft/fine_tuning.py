@@ -32,11 +32,22 @@ from bistil_ds.sft.stack import Layer, put_on, replace, tokens_on
 class SparseFineTuning:
     """Sparse fine-tuning: differences for a base model, whole tensors for heads that it lacks, and metadata.
 
+    Example:
+        >>> from bistil_ds import SparseFineTuning
+        >>> sft = SparseFineTuning.between(model, tuned_model, name="task")
+        >>> sft.apply(model)  # model now computes what tuned_model does
+        >>> sft.revert(model)  # and now what it did before, to the bit
+
     Attributes:
         name: what messages call it: the folder or hub id from which it was loaded.
         sparse: parameter name → `SparseDiff`.
         dense: parameter name → the whole tensor, which replaces the model's.
         metadata: JSON; the keys of `SftMetadata` where known.
+
+    Raises:
+        InputError: from its methods, for a file, a model or another SFT that does not fit; each names the parameter.
+
+    Source: LT-SFT (arXiv 2110.07560); BiStil (arXiv 2306.01709), section 2.
     """
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.files import read_json, replace_when_written
 
 TENSORS_FILE, HEADER_FILE = "sft.safetensors", "sft.json"
 FORMAT = "bistil_ds sparse fine-tuning, version 1"
@@ -36,18 +36,16 @@ def write_folder(
     tensors = {f"dense/{name}": tensor.contiguous().clone() for name, tensor in dense.items()}
     for name, (_, indices, values) in sparse.items():
         tensors |= {f"indices/{name}": indices.contiguous(), f"values/{name}": values.contiguous()}
-    part = target / f"{TENSORS_FILE}.part"
-    save_file(tensors, part)
-    header = {
-        "format": FORMAT,
-        "metadata": metadata,
-        "shapes": {name: list(shape) for name, (shape, _, _) in sparse.items()},
-        "tensors_sha256": file_hash(part),
-    }
-    header_part = target / f"{HEADER_FILE}.part"
-    header_part.write_text(json.dumps(header, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, target / TENSORS_FILE)
-    os.replace(header_part, target / HEADER_FILE)
+    # The inner block ends first, so the tensors are moved before the header.
+    with replace_when_written(target / HEADER_FILE) as header_part, replace_when_written(target / TENSORS_FILE) as part:
+        save_file(tensors, part)
+        header = {
+            "format": FORMAT,
+            "metadata": metadata,
+            "shapes": {name: list(shape) for name, (shape, _, _) in sparse.items()},
+            "tensors_sha256": file_hash(part),
+        }
+        header_part.write_text(json.dumps(header, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor], dict[str, Any]]:
@@ -57,10 +55,10 @@ def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor
         InputError: a file is missing or damaged, or the two do not belong together.
     """
     path = folder / TENSORS_FILE
+    header = read_json(folder / HEADER_FILE, "save or fetch the SFT again", keys=("format",))
+    if header["format"] != FORMAT:
+        raise InputError(f"{folder / HEADER_FILE}: format {header['format']!r}, this version reads {FORMAT!r}")
     try:
-        header = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
-        if header["format"] != FORMAT:
-            raise InputError(f"{folder / HEADER_FILE}: format {header['format']!r}, this version reads {FORMAT!r}")
         if header["tensors_sha256"] != file_hash(path):
             raise InputError(f"{path} is not the file {HEADER_FILE} describes: save or fetch the SFT again")
         tensors = load_file(path)
@@ -81,7 +79,6 @@ def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor
         TypeError,
         AttributeError,
         OverflowError,
-        RecursionError,
         SafetensorError,
     ) as error:
         raise InputError(f"{folder} is not a readable SFT folder ({error!r}): save or fetch it again") from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.licences import UNKNOWN, merge_licences, public_name
 
 
 class SftMetadata(TypedDict, total=False):
@@ -20,6 +21,7 @@ class SftMetadata(TypedDict, total=False):
         density: moved entries as a share of the base model's maskable ones.
         max_length: longest input in tokens, as trained.
         licence: SPDX identifier or expression.
+        licences: part that it is made from, such as `model org/name` or `data en: train.txt` → licence or `unknown`.
     """
 
     base_model: str
@@ -30,10 +32,12 @@ class SftMetadata(TypedDict, total=False):
     density: float
     max_length: int
     licence: str
+    licences: dict[str, str]
 
 
 LANGUAGE_TASK = "mlm"
 _TASK_KEYS = ("task", "labels", "max_length")
+MANY: dict[tuple[type, ...], str] = {(list,): "a list of strings", (dict,): "names with strings"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "base_model": (str,),
     "base_hash": (str,),
@@ -43,6 +47,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "density": (float, int),
     "max_length": (int,),
     "licence": (str,),
+    "licences": (dict,),
 }
 
 
@@ -50,9 +55,10 @@ def check_metadata(name: str, metadata: Mapping[str, Any]) -> None:
     """Raise InputError for a known key with a value of another type; None stands for unknown."""
     for key, types in _TYPES.items():
         value = metadata.get(key)
-        strings = not isinstance(value, list) or all(isinstance(item, str) for item in value)
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        strings = all(isinstance(item, str) for item in items)
         if value is not None and (not isinstance(value, types) or isinstance(value, bool) or not strings):
-            wanted = "a list of strings" if types == (list,) else " or ".join(t.__name__ for t in types)
+            wanted = MANY.get(types) or " or ".join(t.__name__ for t in types)
             raise InputError(f"SFT {name}: {key} in its header is {value!r}, expected {wanted}; save or fetch it again")
 
 
@@ -67,8 +73,8 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
     """Return the header of the sum of two SFTs.
 
     The base must be the same where both know theirs. Languages add up. The task, its labels and its length come from
-    the one that is no language SFT. Differing licences become one SPDX expression. `density` is dropped, because it
-    described one training.
+    the one that is no language SFT. Differing licences become one SPDX expression, and the parts of both are listed.
+    `density` is dropped, because it described one training.
 
     Raises:
         InputError: the two were made for different base models or tasks.
@@ -96,7 +102,14 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
     merged["languages"] = list(dict.fromkeys([*(one.get("languages") or []), *(other.get("languages") or [])]))
     licences = dict.fromkeys(meta["licence"] for meta in (one, other) if meta.get("licence"))
     merged["licence"] = " AND ".join(licences)
-    return {key: value for key, value in merged.items() if value not in (None, [], "")}
+    merged["licences"] = merge_licences(*(meta.get("licences") or {} for meta in (one, other)))
+    return {key: value for key, value in merged.items() if value not in (None, [], {}, "")}
+
+
+def licences_of(name: str, metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return part → licence of the SFT called `name`: its parts', and its own if it states one or knows no parts."""
+    parts, own = metadata.get("licences") or {}, metadata.get("licence")
+    return {**parts, f"fine-tuning {public_name(name)}": own or UNKNOWN} if own or not parts else dict(parts)
 
 
 def without_density(metadata: Mapping[str, Any], *, keep_task: bool) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import replace_when_written
 
 PUBLISHED_FILE = "pytorch_diff.bin"
 
@@ -29,9 +29,8 @@ def write_published(file: Path, diffs: Mapping[str, RowMajor], dense: Mapping[st
         "abs": {name: tensor.detach().cpu().clone() for name, tensor in dense.items()},
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    torch.save(content, part)
-    os.replace(part, file)
+    with replace_when_written(file) as part:
+        torch.save(content, part)
 
 
 def _column_major(shape: tuple[int, ...], flat_K: np.ndarray, values_K: torch.Tensor) -> dict[str, Any]:

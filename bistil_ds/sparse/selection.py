@@ -13,8 +13,8 @@ import torch
 from bistil_kernels import top_k_delta
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.distributed.gathering import share_fp32
 from bistil_ds.distributed.partitions import full_size, is_partitioned
 from bistil_ds.distributed.startup import add_over_ranks, from_every_rank, rank, world_size
@@ -44,7 +44,7 @@ def moved_most(
     parameters = maskable_parameters(model)
     _check(parameters, k)
     base, kept = BaseWeights(model, base_folder), kept or {}
-    bar = tqdm(parameters.items(), "comparing with the start", delay=2, leave=False)
+    bar = progress_bar(parameters.items(), "comparing with the start", delay=2, leave=False)
     pairs, firsts = [], []
     for name, parameter in bar:
         after, first = share_fp32(parameter)

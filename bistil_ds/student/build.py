@@ -37,7 +37,12 @@ def build_student(
     sample_batches: Iterable[Mapping[str, Tensor]] | None = None,
     progress: bool = True,
 ) -> Built:
-    """Build a student of the teacher's kind with every k-th of its layers and no dropout (BiStil, section 3.1).
+    """Build a student of the teacher's kind with every k-th of its layers and no dropout.
+
+    Example:
+        >>> from bistil_ds import build_student
+        >>> build_student(teacher, layer_reduction_factor=2).layer_map  # a teacher of four layers
+        [1, 3]
 
     At equal width, embeddings, the chosen layers and the head are exact copies. With a `hidden_reduction_factor` f, the
     hidden, head and intermediate widths are divided by f, the number of heads stays, and every matrix starts from the
@@ -50,10 +55,16 @@ def build_student(
         layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`.
         layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it replaces k.
         sample_batches: text to fit on for f > 1, as dicts with `input_ids` [B, T] and, where there is padding,
-            `attention_mask` [B, T].
+            `attention_mask` [B, T], both int64.
+        progress: show a bar while projections are fitted.
+
+    Returns:
+        The student, its layer map, and the projections of the teacher's states where the student is narrower.
 
     Raises:
         InputError: the model type, a factor, the layer map or the sample cannot be used.
+
+    Source: BiStil (arXiv 2306.01709), section 3.1.
     """
     layers = choose_layers(len(layers_of(teacher)), layer_reduction_factor, layer_map)
     config = student_config(teacher, len(layers))

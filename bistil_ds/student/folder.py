@@ -1,6 +1,6 @@
-"""The files of ours beside a student's weights: kept ids, alignment with the teacher, projections.
+"""The files of ours beside a student's weights: kept ids, alignment with the teacher, projections, origin.
 
-None of them is needed to load the student; phase 2 and SFT restriction read them.
+None of them is needed to load the student; phase 2, SFT restriction and export read them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json
 from bistil_ds.student.projections import FILE as PROJECTIONS
 from bistil_ds.vocabulary.kept_ids import FILE_NAME as KEPT_IDS
 from bistil_ds.vocabulary.kept_ids import Ids, load_kept_ids
 
 ALIGNMENT = "distillation.json"
-OURS = (KEPT_IDS, ALIGNMENT, PROJECTIONS)
+ORIGIN = "origin.json"  # see origin.py
+OURS = (KEPT_IDS, ALIGNMENT, PROJECTIONS, ORIGIN)
 
 
 def write_alignment(folder: Path, *, teacher: str, languages: Sequence[str], layer_map: Sequence[int]) -> None:
@@ -33,15 +35,16 @@ def read_layer_map(folder: Path) -> list[int] | None:
     path = folder / ALIGNMENT
     if not path.is_file():
         return None
+    layers = read_json(path, "build the student again", keys=("layer_map",))["layer_map"]
     try:
-        return [int(layer) for layer in json.loads(path.read_text(encoding="utf-8"))["layer_map"]]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f'{path}: expected JSON with a "layer_map"; build the student again') from None
+        return [int(layer) for layer in layers]
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: its layer_map does not list layers; build the student again") from None
 
 
 def base_vocab_size(folder: Path) -> int:
     """Return the number of rows that the teacher's embeddings had before trimming."""
-    return int(json.loads((folder / KEPT_IDS).read_text(encoding="utf-8"))["base_vocab_size"])
+    return int(read_json(folder / KEPT_IDS, "build the student again", keys=("base_vocab_size",))["base_vocab_size"])
 
 
 def kept_ids_of(student: str, teacher_vocab_size: int) -> Ids | None:

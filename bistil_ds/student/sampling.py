@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 
 
@@ -75,7 +75,7 @@ def sample_teacher(
     teacher.eval()
     handles = [keep_inputs_of(name) for name in norms]
     try:
-        for batch in tqdm(batches, desc="sampling teacher states", disable=not progress):
+        for batch in progress_bar(batches, "sampling teacher states", show=progress):
             ids_BT = batch["input_ids"].to(teacher.device)
             mask_BT = batch.get("attention_mask", torch.ones_like(ids_BT)).to(teacher.device)
             masks_BT.append(mask_BT.bool())

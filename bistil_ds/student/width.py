@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PretrainedConfig, PreTrainedModel
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.student.narrowing import Narrowing
@@ -73,7 +73,7 @@ def reduce_width(
     projections = fit_projections((teacher_state(index) for index in aligned), config.hidden_size)
     narrowing = Narrowing(teacher, config, sample)
     stream_ns = narrowing.embeddings(projections[0])
-    for i, layer in enumerate(tqdm(layer_map, desc="fitting student layers", disable=not progress)):
+    for i, layer in enumerate(progress_bar(layer_map, "fitting student layers", show=progress)):
         stream_ns = narrowing.attention(i, layer, stream_ns, teacher_state(layer), projections[i])
         stream_ns = narrowing.feed_forward(i, layer, stream_ns, projections[i], projections[i + 1])
     narrowing.head(stream_ns, teacher_state(aligned[-1]))

@@ -42,7 +42,7 @@ class Candidate:
     weights_sha256: str
 
 
-class Shelf:
+class ModelCache:
     """A holder of the model that was loaded last for one task; several models may not fit into memory."""
 
     def __init__(self, task: Task) -> None:
@@ -58,7 +58,7 @@ class Shelf:
         return self._loaded
 
 
-def examine(choice: ModelChoice, shelf: Shelf, max_length: int | None) -> Candidate:
+def examine(choice: ModelChoice, shelf: ModelCache, max_length: int | None) -> Candidate:
     """Load the model and check that its head was trained for the task.
 
     Args:

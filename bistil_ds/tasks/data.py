@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 
@@ -31,7 +31,7 @@ def read_examples(task: Task, source: str, options: ReadOptions, progress: bool 
     Raises:
         InputError: the source cannot be read, does not follow its format, or holds no example.
     """
-    bar = tqdm(task.read(source, options), f"reading {Path(source).name}", disable=not progress, leave=False, delay=2)
+    bar = progress_bar(task.read(source, options), f"reading {Path(source).name}", show=progress, leave=False, delay=2)
     examples = list(bar)
     if not examples:
         raise InputError(f"{options.flag} {source}: holds no examples for {task.name}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from bistil_ds.distributed.gathering import gathered
-from bistil_ds.errors import InputError
 from bistil_ds.models.families import CLASSIFIER
 from bistil_ds.models.inputs import without_dropout
+from bistil_ds.models.loading import load_pretrained
 
 
 def load_classifier(
@@ -44,30 +42,17 @@ def load_classifier(
         kwargs: go to `from_pretrained`.
 
     Raises:
-        InputError: the folder lacks weights of the encoder that its configuration describes.
+        InputError: the folder's weights are not those of the encoder that its configuration describes.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     same_labels = [config.id2label[i] for i in sorted(config.id2label)] == list(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
     without_dropout(config)
-    with no_load_report():
-        model, info = kind.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # a head for other labels is replaced below
-            output_loading_info=True,
-            **kwargs,
-        )
-    pooler = f"{model.base_model_prefix}.pooler."
-    lost = {name for name in info["missing_keys"] if name.partition(".")[0] not in heads}
-    kept = same_labels and len(lost) == len(info["missing_keys"])
-    if encoder := sorted(name for name in lost if not name.startswith(pooler)):
-        raise InputError(
-            f"{folder}: has no weights for {encoder[0]} ({len(encoder)} such); give a whole model's folder"
-        )
-    if lost:
+    model, absent = load_pretrained(kind, folder, config=config, dtype=torch.float32, **kwargs)
+    of_head = {name for name in absent if name.partition(".")[0] in heads}
+    kept = same_labels and not of_head
+    if absent - of_head:
         _start(model.base_model.pooler.dense, nn.init.eye_)
     if not kept:
         start = start or partial(nn.init.normal_, std=config.initializer_range)
@@ -76,21 +61,6 @@ def load_classifier(
                 _start(layer, start)
     result: PreTrainedModel = model
     return result
-
-
-@contextmanager
-def no_load_report() -> Iterator[None]:
-    """Suppress the table in which transformers lists unused and new weights; here both are intended."""
-
-    def wanted(record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
-
-    logger = logging.getLogger("transformers.modeling_utils")
-    logger.addFilter(wanted)
-    try:
-        yield
-    finally:
-        logger.removeFilter(wanted)
 
 
 @torch.no_grad()

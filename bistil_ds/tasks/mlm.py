@@ -12,21 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.distributed.startup import rank
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import IGNORED
 from bistil_ds.models.inputs import without_dropout
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.masked_head import MaskedHead
 from bistil_ds.tasks.examples import Text
-from bistil_ds.tasks.heads import no_load_report
 from bistil_ds.tasks.labels import refuse_label_map
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.readers import read_texts
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
+from bistil_ds.text.cutting import cut
 from bistil_ds.text.masking import mask_tokens
 
 PROBABILITY = 0.15
@@ -98,16 +99,13 @@ class MaskedLanguageModelling(Task):
         When its forward is given labels, it returns the logits [N, V] of the masked tokens only.
 
         Raises:
-            InputError: the folder lacks weights of a masked language model.
+            InputError: the folder's weights are not those of a masked language model of its configuration.
         """
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         without_dropout(config)
-        with no_load_report():
-            model, info = AutoModelForMaskedLM.from_pretrained(
-                folder, config=config, dtype=torch.float32, output_loading_info=True, **kwargs
-            )
-        if info["missing_keys"]:
-            raise InputError(f"{folder}: is no masked language model (no {min(info['missing_keys'])}); give one")
+        model, absent = load_pretrained(AutoModelForMaskedLM, folder, config=config, dtype=torch.float32, **kwargs)
+        if absent:
+            raise InputError(f"{folder}: is no masked language model (no {min(absent)}); give one")
         MaskedHead(model)
         result: PreTrainedModel = model
         return result
@@ -157,19 +155,21 @@ def _chunks(
     examples: Sequence[Text], tokenizer: PreTrainedTokenizerBase, length: int
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield chunks of `length` token ids, each after the index of the text it begins in; the last may be shorter."""
-    ids: list[int] = []
-    begins: list[tuple[int, int]] = []  # for each text: (position of its first token in `ids`, index of the text)
-    starts = range(0, len(examples), TEXTS_AT_ONCE)
-    for start in tqdm(starts, "tokenising", unit_scale=TEXTS_AT_ONCE, leave=False, delay=2, disable=rank() > 0):
-        texts = [example.text for example in examples[start : start + TEXTS_AT_ONCE]]
-        for index, one in enumerate(tokenizer(texts, verbose=False)["input_ids"], start):
-            begins.append((len(ids), index))
-            ids += one
-    at = 0
-    for position in range(0, len(ids), length):
-        while at + 1 < len(begins) and begins[at + 1][0] <= position:
-            at += 1
-        yield begins[at][1], ids[position : position + length]
+    sizes_N: list[int] = []  # tokens of each text
+
+    def tokenised() -> Iterator[list[int]]:
+        starts = range(0, len(examples), TEXTS_AT_ONCE)
+        first = rank() == 0
+        for start in progress_bar(starts, "tokenising", unit_scale=TEXTS_AT_ONCE, leave=False, delay=2, show=first):
+            texts = [example.text for example in examples[start : start + TEXTS_AT_ONCE]]
+            for ids in tokenizer(texts, verbose=False)["input_ids"]:
+                sizes_N.append(len(ids))
+                yield ids
+
+    chunks = [ids_T for ids_NT in cut(tokenised(), length, keep_rest=True) for ids_T in ids_NT]
+    ends_N = np.cumsum(sizes_N)
+    for number, ids_T in enumerate(chunks):
+        yield int(np.searchsorted(ends_N, number * length, side="right")), ids_T.tolist()
 
 
 def _mask(input_ids_BT: Tensor, rows: Sequence[Row], seed: int) -> tuple[Tensor, Tensor]:

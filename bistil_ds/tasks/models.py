@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.hub_folder import local_folder
 from bistil_ds.models.inputs import cannot_load, load_config
 from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
@@ -63,7 +63,7 @@ def load_task_model(
         if labels is None:
             labels = _labels(fine_tunings, folder, task, flag)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = task.load_model(folder, labels, trust_remote_code=False)
+        model = _load_model(task, folder, labels, flag)
     except InputError:
         raise
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common error type
@@ -72,6 +72,13 @@ def load_task_model(
     for sft in fine_tunings:
         sft.apply(model, check_base=local_folder(folder, "model", WEIGHT_FILES))
     return LoadedTaskModel(model.eval(), tokenizer, task, tuple(labels))
+
+
+def _load_model(task: Task, folder: str, labels: Sequence[str], flag: str) -> PreTrainedModel:
+    try:
+        return task.load_model(folder, labels, trust_remote_code=False)
+    except InputError as error:  # it names the folder
+        raise InputError(f"{flag} {error}") from None
 
 
 def warn_of_overwritten(fine_tunings: Sequence[SparseFineTuning]) -> None:
@@ -84,7 +91,9 @@ def warn_of_overwritten(fine_tunings: Sequence[SparseFineTuning]) -> None:
         for before in fine_tunings[:place]:
             if lost := later.dense.keys() & before.sparse.keys():
                 warnings.warn(
-                    f"SFT {later.name} replaces {len(lost)} tensors that SFT {before.name} changes", stacklevel=3
+                    f"SFT {later.name} replaces {len(lost)} tensors that SFT {before.name} changes",
+                    Notice,
+                    stacklevel=3,
                 )
 
 

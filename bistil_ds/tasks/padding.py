@@ -9,14 +9,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from bistil_ds.tasks.task import Row
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:
     """Return int64 [B, T], in which each sequence is filled up with `value`."""
-    length = max(map(len, sequences))
-    return torch.tensor([[*sequence, *[value] * (length - len(sequence))] for sequence in sequences], dtype=torch.int64)
+    tensors = [torch.tensor(sequence, dtype=torch.int64) for sequence in sequences]
+    return pad_sequence(tensors, batch_first=True, padding_value=value)
 
 
 def pad_inputs(rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:

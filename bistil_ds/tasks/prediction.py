@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.distributed.startup import from_every_rank
 from bistil_ds.tasks.data import TaskData
 
@@ -42,7 +42,7 @@ def predict(
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     found: dict[int, Any] = {}
     turns = range(-(-len(batches) // world_size))
-    for turn in tqdm(turns, progress, leave=False, disable=progress is None or rank > 0, unit="batch"):
+    for turn in progress_bar(turns, progress, leave=False, show=progress is not None and rank == 0, unit="batch"):
         mine = turn * world_size + rank
         indices = batches[min(mine, len(batches) - 1)]
         batch = {k: v.to(device) for k, v in task.collate([rows[i] for i in indices], pad_token_id).items()}

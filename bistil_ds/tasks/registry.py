@@ -17,6 +17,7 @@ OURS = {
     "qa": "bistil_ds.tasks.qa.qa:QuestionAnswering",
     "mlm": "bistil_ds.tasks.mlm:MaskedLanguageModelling",
 }
+NAMES = f"{', '.join(OURS)}, or a plug-in's"  # for help texts
 
 
 def task_names() -> list[str]:

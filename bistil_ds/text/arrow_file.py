@@ -10,20 +10,24 @@ from datasets.table import MemoryMappedTable
 from filelock import FileLock
 
 from bistil_ds.runs.cache import cache_folder
+from bistil_ds.runs.files import replace_when_written
 
 
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
     """Return the memory-mapped data set stored under `key`; write it from the batches of `write()` if it is not there.
 
-    One process writes while other processes on the machine wait. A killed writer leaves only a `.partial` file, which
-    is never read and which the next writer replaces. `key` is the fingerprint of the data set.
+    One process writes while other processes on the machine wait. A killed writer leaves only a `.part` file, which is
+    never read and which the next writer replaces. `key` is the fingerprint of the data set.
     """
     folder = cache_folder("corpora")
-    whole, partial = folder / f"{key}.arrow", folder / f"{key}.partial"
+    whole = folder / f"{key}.arrow"
     with FileLock(folder / f"{key}.lock"):
         if not whole.exists():
-            with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, features.arrow_schema) as writer:
+            with (
+                replace_when_written(whole) as part,
+                pa.OSFile(str(part), "wb") as file,
+                pa.ipc.new_stream(file, features.arrow_schema) as writer,
+            ):
                 for batch in write():
                     writer.write_batch(batch)
-            partial.replace(whole)
     return Dataset(MemoryMappedTable.from_file(str(whole)), fingerprint=key)

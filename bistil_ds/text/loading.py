@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 from datasets import Dataset, Features, Value, load_dataset
-from tqdm import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.text.arrow_file import cached_dataset
@@ -62,7 +62,7 @@ def _key(path: Path, text_column: str, name: str) -> str:
 def _batches(texts: Iterator[str], path: Path) -> Iterator[pa.RecordBatch]:
     batch: list[str] = []
     characters = 0
-    for text in tqdm(texts, desc=f"reading {path.name}", unit=" texts", unit_scale=True, delay=1):
+    for text in progress_bar(texts, f"reading {path.name}", unit=" texts", unit_scale=True, delay=1):
         batch.append(text)
         characters += len(text)
         if len(batch) == BATCH_TEXTS or characters > BATCH_CHARACTERS:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, List, Value
 from tokenizers import Tokenizer
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 from bistil_ds.text.arrow_file import cached_dataset
+from bistil_ds.text.cutting import cut
 
 RECIPE = "chunks-1"  # change when the same texts would be packed differently
 TEXTS_AT_ONCE = 1000
@@ -63,8 +64,8 @@ def pack(
 
     def write() -> Iterator[pa.RecordBatch]:
         streams = _token_batches(texts, Tokenizer.from_str(definition), num_proc or os.cpu_count() or 1)
-        with tqdm(total=len(texts), desc="tokenising", unit=" texts", unit_scale=True, disable=not progress) as bar:
-            for chunks_NT in _chunks(streams, length, bar):
+        with progress_bar(what="tokenising", total=len(texts), unit=" texts", unit_scale=True, show=progress) as bar:
+            for chunks_NT in cut(_counted(streams, bar.update), length, at_once=TOKENS_WRITTEN):
                 values = pa.FixedSizeListArray.from_arrays(pa.array(chunks_NT.reshape(-1)), length)
                 yield pa.record_batch([values], schema=features.arrow_schema)
 
@@ -94,18 +95,8 @@ def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterat
         pool.shutdown(cancel_futures=True)
 
 
-def _chunks(streams: Iterator[tuple[int, np.ndarray]], length: int, bar: tqdm) -> Iterator[np.ndarray]:
-    """Yield chunks [N, T] of the concatenated streams; tokens after the last whole chunk go into the next array."""
-    waiting: list[np.ndarray] = []
-    tokens = 0
+def _counted(streams: Iterator[tuple[int, np.ndarray]], advance: Callable[[int], object]) -> Iterator[np.ndarray]:
+    """Yield the token ids of each batch of texts, and call `advance` with its number of texts."""
     for count, ids in streams:
-        waiting.append(ids)
-        tokens += len(ids)
-        bar.update(count)
-        if tokens >= max(TOKENS_WRITTEN, length):
-            joined = np.concatenate(waiting)
-            whole = tokens // length * length
-            yield joined[:whole].reshape(-1, length)
-            waiting, tokens = [joined[whole:]], tokens - whole
-    if tokens >= length:
-        yield np.concatenate(waiting)[: tokens // length * length].reshape(-1, length)
+        advance(count)
+        yield ids

@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
-from tqdm import tqdm
 
+from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
 
 
@@ -45,7 +45,7 @@ def _hashes(chunks: Dataset) -> np.ndarray:
     hashes_N = np.empty(len(chunks), np.uint64)
     position = 0
     tables = chunks.select_columns("input_ids").with_format("arrow").iter(batch_size=1000)
-    with tqdm(total=len(chunks), desc="splitting", unit=" chunks", unit_scale=True, delay=2) as bar:
+    with progress_bar(what="splitting", total=len(chunks), unit=" chunks", unit_scale=True, delay=2) as bar:
         for table in tables:
             for ids in table["input_ids"].combine_chunks().cast(pa.list_(pa.int32())).to_numpy(zero_copy_only=False):
                 digest = hashlib.blake2b(ids.tobytes(), digest_size=8).digest()

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers.integrations import get_reporting_integration_callbacks
 
 from bistil_ds.errors import InputError
 from bistil_ds.training.request import TrainingRequest
+from bistil_ds.training.trackers import check_trackers
 
 AT_LEAST_1 = (
     "max_length",
@@ -38,7 +38,7 @@ def check_training_arguments(training: TrainingRequest) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the warnings come again when the run starts
             args = unplaced(**{**training.values, "deepspeed": None})
-            get_reporting_integration_callbacks(args.report_to)
+            check_trackers(args.report_to)
     except (ValueError, OSError, ImportError) as error:
         raise InputError(f"the flags do not go together: {error}") from None
 

@@ -20,14 +20,16 @@ from transformers.training_args import ParallelMode
 from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
-from bistil_ds.errors import InputError, NonFiniteLossError
+from bistil_ds.errors import InputError, NonFiniteLossError, Preempted
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 from bistil_ds.training.energy import energy_counter
 from bistil_ds.training.meter import TermMeter
+from bistil_ds.training.preemption import Preemption, close_displays
 from bistil_ds.training.progress import ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
+from bistil_ds.training.trackers import keep_in_run_folder
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class BaseTrainer(Trainer):
             args.ddp_find_unused_parameters = False  # parameters that no loss reaches are frozen
         super().__init__(model=model, args=args, **kwargs)
         self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
+        keep_in_run_folder(self)  # what wandb and mlflow write
         self.keep_files = list(keep_files)
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
@@ -82,6 +85,7 @@ class BaseTrainer(Trainer):
             self.add_callback(WriteDeltas(self.deltas))
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ShortProgress)
+        self.add_callback(Preemption())
 
     # One step
 
@@ -161,13 +165,18 @@ class BaseTrainer(Trainer):
 
         Raises:
             InputError: the folder is not one of this run's checkpoints, or not whole.
+            Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
         """
         self._micro_step = (-1, 0)
         if resume_from_checkpoint:
             folder = Path(str(self.args.output_dir))
             found = checkpoints.find_checkpoint(folder, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        except Preempted:
+            close_displays(self)
+            raise
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         if self.deltas is None:

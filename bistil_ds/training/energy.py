@@ -1,13 +1,17 @@
-"""Energy counters of this machine: NVIDIA's for each visible GPU, RAPL's for each CPU package and its memory.
+"""Energy counters of this machine: one for each visible GPU, and RAPL's for each CPU package and its memory.
 
-Where there is no counter there is no number: nothing here estimates.
+Where the package zeus is installed, it reads them all; elsewhere we read NVIDIA's and RAPL's ourselves. Where there is
+no counter there is no number: nothing here estimates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -60,14 +64,54 @@ class Counter:
 
 def energy_counter() -> Counter | None:
     """Return a counter over all sources of this machine; None where there are none (`energy_unavailable` says why)."""
-    sources = gpu_sources()[0] + rapl_sources()[0]
+    sources = zeus_sources()[0] if zeus_is_installed() else gpu_sources()[0] + rapl_sources()[0]
     return Counter(sources) if sources else None
 
 
 def energy_unavailable() -> str | None:
     """Return, in one line, why this machine has no energy counter; None where it has one."""
+    if zeus_is_installed():
+        sources, reason = zeus_sources()
+        return None if sources else f"unavailable: zeus: {reason}"
     (gpus, no_gpu), (packages, no_rapl) = gpu_sources(), rapl_sources()
     return None if gpus or packages else f"unavailable: {no_gpu}; {no_rapl}"
+
+
+def zeus_is_installed() -> bool:
+    """Return whether zeus can read the counters in our place."""
+    return find_spec("zeus") is not None
+
+
+def zeus_sources() -> tuple[list[Source], str | None]:
+    """Return a source (it counts millijoules) for all that zeus reads; else no source and the reasons.
+
+    Of the GPUs, these are the ones that this process may use. zeus itself follows a RAPL counter that wraps around, by
+    a process of its own.
+    """
+    import torch
+    from zeus.device import get_cpus, get_gpus
+
+    sources: list[Source] = []
+    reasons = []
+    try:
+        if torch.cuda.is_available():
+            count = get_gpus().get_total_energy_consumption
+            sources += [Source(f"GPU {i}", partial(count, i), 1e-3) for i in range(torch.cuda.device_count())]
+    except Exception as error:  # zeus raises a different error for every kind of missing device
+        reasons.append(" ".join(str(error).split()))
+    try:
+        cpus = get_cpus()
+        for index, cpu in enumerate(cpus.cpus):
+            parts = ["package"] + ["dram"] * cpu.supports_get_dram_energy_consumption()
+            sources += [Source(f"{part}-{index}", _zeus_reader(cpu, part), 1e-3) for part in parts]
+    except Exception as error:
+        reasons.append(" ".join(str(error).split()))
+    return sources, None if sources else "; ".join(reasons) or "no counter"
+
+
+def _zeus_reader(cpu: Any, part: str) -> Callable[[], int]:
+    name = "cpu_mj" if part == "package" else "dram_mj"
+    return lambda: round(getattr(cpu.get_total_energy_consumption(), name))
 
 
 def gpu_sources() -> tuple[list[Source], str | None]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
-from bistil_ds.training.freed_memory import release_unused
+from bistil_ds.training.heap import trim_heap
 
 QueriesKeys = tuple[Tensor, Tensor]
 
@@ -72,7 +72,7 @@ def hidden_terms(
     while student:  # pair by pair, so that each teacher state is freed after its pair
         projection = [left.pop(0)] if left else None
         values.append(hidden_state_loss([student.pop(0)], [teacher.pop(0)], mask_BT, projection, upstream=upstream))
-    release_unused(first)
+    trim_heap(first)
     return torch.cat(values)
 
 
@@ -107,11 +107,11 @@ def attention_terms(
     values, first = [], student[0][0]
     while student:  # pair by pair, so that each pair's teacher tensors are freed after it
         values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **how))
-    release_unused(first)
+    trim_heap(first)
     return torch.cat(values)
 
 
-def taken(recorder: AttentionRecorder | None) -> list[QueriesKeys]:
+def take_queries_keys(recorder: AttentionRecorder | None) -> list[QueriesKeys]:
     """Return the queries and keys that the recorder holds, and clear it; an empty list where there is no recorder."""
     if recorder is None:
         return []

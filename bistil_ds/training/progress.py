@@ -1,17 +1,27 @@
-"""Callbacks of both phases: a progress bar whose lines fit a terminal, and validation and saving at the last step."""
+"""Callbacks of both phases: a progress bar that shows the latest losses, and validation and saving at the last step."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-SHOWN = ("loss", "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+SHOWN = ("loss", "eval_loss", "tokens_per_second")
 
 
 class ShortProgress(ProgressCallback):
-    """The progress bar of `transformers`, which here prints only a few of the logged values (`SHOWN`)."""
+    """The progress bar of `transformers`, which here shows the latest of a few logged values (`SHOWN`) in its line."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        self._latest: dict[str, float] = {}
+        if self.training_bar is not None:
+            folder = Path(str(args.output_dir)).name
+            self.training_bar.set_description(folder if folder.startswith("stage-") else "training")
 
     def on_log(
         self,
@@ -23,9 +33,9 @@ class ShortProgress(ProgressCallback):
     ) -> None:
         if not state.is_world_process_zero or self.training_bar is None or not logs:
             return
-        shown = [f"{name} {logs[name]:.4g}" for name in SHOWN if isinstance(logs.get(name), (int, float))]
-        if shown:
-            self.training_bar.write(f"step {state.global_step:>7}  " + "  ".join(shown))
+        self._latest |= {name: logs[name] for name in SHOWN if isinstance(logs.get(name), (int, float))}
+        texts = [f"{name.replace('_per_', '/')} {self._latest[name]:.4g}" for name in SHOWN if name in self._latest]
+        self.training_bar.set_postfix_str(", ".join(texts))
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Do nothing: validation draws its own bar."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import TrainingArguments
 
+from bistil_ds.tasks.registry import NAMES
+
 
 @dataclass(frozen=True)
 class TunedModelArguments:
@@ -15,6 +17,9 @@ class TunedModelArguments:
     _argument_group_name = "model (none of --model and the files: the embedded sample)"
 
     model: str | None = field(default=None, metadata={"help": "Folder or hub id of the multilingual model to tune."})
+    model_licence: str | None = field(
+        default=None, metadata={"help": "The model's licence, such as mit; default: the one its model card states."}
+    )
     source_sft: list[str] | None = field(
         default=None,
         metadata={"nargs": "+", "help": "Sparse fine-tuning(s) it carries while it is tuned: its source language."},
@@ -30,6 +35,9 @@ class DistilledStudentArguments:
     student: str | None = field(default=None, metadata={"help": "Folder of the bilingual student phase 1 left."})
     teacher_model: str | None = field(
         default=None, metadata={"help": "Folder or hub id of the multilingual model the student was distilled from."}
+    )
+    teacher_licence: str | None = field(
+        default=None, metadata={"help": "Its licence, such as mit; default: the one its model card states."}
     )
     teacher_sft: list[str] | None = field(
         default=None,
@@ -49,9 +57,7 @@ class TaskDataArguments:
 
     _argument_group_name = "task and data"
 
-    task: str | None = field(
-        default=None, metadata={"help": "dp, pos, ner, nli, qa, mlm, or a plug-in's; default: ner, on the sample."}
-    )
+    task: str | None = field(default=None, metadata={"help": f"{NAMES}; default: ner, on the sample."})
     train_file: list[str] | None = field(
         default=None,
         metadata={
@@ -61,6 +67,10 @@ class TaskDataArguments:
     )
     dev_file: list[str] | None = field(
         default=None, metadata={"nargs": "+", "help": "Data the best checkpoint is picked on, in the same forms."}
+    )
+    data_licence: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Licence of the training data: one for all, or LANGUAGE=LICENCE for each."},
     )
     columns: list[str] | None = field(
         default=None,
@@ -116,8 +126,9 @@ class TaskTrainingArguments(TrainingArguments):
     save_strategy: str = field(default="epoch", metadata={"help": "no, steps or epoch; as eval_strategy."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best model, not the last."})
-    report_to: None | str | list[str] = field(  # noqa: RUF036 - the parser takes this order only
-        default="tensorboard", metadata={"help": "Where to log: tensorboard, wandb, none ..."}
+    report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser takes this order only
+        default_factory=lambda: ["tensorboard"],
+        metadata={"help": "Where to log: tensorboard, wandb, mlflow, several of them, or none; default: tensorboard."},
     )
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: rows are the task's."})
 

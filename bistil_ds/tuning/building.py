@@ -62,7 +62,7 @@ def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: 
     return loaded
 
 
-def head_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
+def named_head_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
     """Return name → parameter for all parameters outside the base model."""
     base = {id(parameter) for parameter in model.base_model.parameters()}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in base}
@@ -70,7 +70,7 @@ def head_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
 
 def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
     """Copy the teacher's task head into the student; where names or shapes differ, as at another width, do nothing."""
-    theirs, ours = head_parameters(teacher), head_parameters(student)
+    theirs, ours = named_head_parameters(teacher), named_head_parameters(student)
     if {name: p.shape for name, p in theirs.items()} == {name: p.shape for name, p in ours.items()}:
         for name, parameter in ours.items():
             parameter.data.copy_(theirs[name].data)

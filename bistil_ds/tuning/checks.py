@@ -11,6 +11,7 @@ from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import is_encoder, load_config, longest_input
+from bistil_ds.models.licences import check_licence
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.tasks import Task
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
@@ -78,6 +79,8 @@ def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) ->
     for name in NO_EFFECT:
         if flags[name] != plain[name].default:
             raise InputError(f"--{name}: has no effect: a task has its own loss and metric; leave it out")
+    for flag in ("model_licence", "teacher_licence"):  # each command has one of them
+        check_licence(f"--{flag}", flags.get(flag))
     check_training_arguments(TrainingRequest.of_flags(TaskTrainingArguments, flags))
     check_deepspeed(flags)
     sparse = SparseArguments(**fields_of(SparseArguments, flags))

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from bistil_ds.errors import InputError
 from bistil_ds.tasks import Task
 from bistil_ds.training.distiller import BaseDistiller, parse_weights
-from bistil_ds.training.freed_memory import release_unused
-from bistil_ds.training.layer_losses import padding_mask, taken
+from bistil_ds.training.heap import trim_heap
+from bistil_ds.training.layer_losses import padding_mask, take_queries_keys
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import LayerView, LossTerms
 from bistil_ds.tuning.arguments import TaskLossArguments
@@ -88,7 +88,7 @@ class TaskDistiller(BaseDistiller):
         teacher_states = [seen.hidden_states[i] for i in self.aligned.teacher_states]
         teacher_logits = self.task.distilled_logits(seen, batch)
         del seen
-        release_unused(teacher_states[0])
+        trim_heap(teacher_states[0])
         with self.student_recorder or nullcontext():
             output = model(**batch, output_hidden_states=True)
         terms = LossTerms()
@@ -103,7 +103,7 @@ class TaskDistiller(BaseDistiller):
         if self.uses("label"):
             terms.values["label"] = output.loss.float()
         states = [output.hidden_states[i] for i in self.aligned.student_states]
-        maps = taken(self.student_recorder), taken(self.teacher_recorder)
+        maps = take_queries_keys(self.student_recorder), take_queries_keys(self.teacher_recorder)
         layers = LayerView(states, teacher_states, *maps, mask_BT, self.projections, self.losses)
         self.add_layer_losses(terms, layers, weights)
         terms.add_up(weights)

@@ -12,7 +12,8 @@ from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.training.request import TrainingRequest, fields_of, with_defaults
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.checks import check_flags, published_defaults
-from bistil_ds.tuning.request import TaskDataRequest, TuningRequest
+from bistil_ds.tuning.data_request import WORDS, TaskDataRequest
+from bistil_ds.tuning.request import TuningRequest
 from bistil_ds.tuning.tuned_model import TunedModel
 
 
@@ -39,7 +40,7 @@ def request_of(kind: type[TunedModel], **flags: Any) -> TuningRequest:
     flags, published = published_defaults(flags, task)
     check_flags(kind, flags, task)
     data = fields_of(TaskDataRequest, flags)
-    data |= {name: tuple(data[name]) for name in ("columns", "label_map") if data[name] is not None}
+    data |= {name: tuple(data[name]) for name in WORDS if data[name] is not None}
     data |= {part: tuple(parse_sources(flags[f"{part}_file"], f"--{part}_file")) for part in ("train", "dev")}
     training = TrainingRequest.of_flags(TaskTrainingArguments, flags)
     if training["deepspeed"]:

@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 class LotteryTicketTrainer:
     """Lottery-ticket sparse fine-tuning: trains K entries of a model, chosen by a full stage, and its head.
 
+    Example:
+        >>> from bistil_ds import LotteryTicketTrainer
+        >>> tuning = LotteryTicketTrainer(load_model, make_trainer, args, SparseArguments(density=0.08), "mmt")
+        >>> [stage.kind for stage in tuning.stages]
+        ['full', 'sparse']
+
     `train` runs the stages and returns the SFT. By default there are two: the full stage trains everything maskable and
     the head, and the K entries with the largest |θ1 − θ0| are chosen; the sparse stage trains those K, and the head,
     from the start. `sparse` may ask for several iterations of both, for random entries, or for one dense stage.

@@ -9,8 +9,8 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.folder import new_folder, run_folder, whole_or_nothing
-from bistil_ds.runs.record import RunRecord, begun, check_same_run
+from bistil_ds.runs.folder import is_begun, new_folder, run_folder, whole_or_nothing
+from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.training.request import fields_of
 from bistil_ds.tuning.arguments import TaskDataArguments
@@ -63,8 +63,9 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     labels = model.labels(task, examples)
     task.check_labels(examples, labels, "--train_file")
     check_development_files(request.data, task, labels)
-    base = model.metadata()
-    if resume:
+    base = model.metadata(request.data)
+    data = data_hashes(request.data)
+    if resume and is_begun(folder):
         _check_resumed(request, base, folder, materials_may_move)
         return PreparedRun(request, folder, labels, base, resume)
     explicit = training["output_dir"] is not None
@@ -74,13 +75,13 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         tokenizer = AutoTokenizer.from_pretrained(build / BASE)
         task.features(examples[:1], tokenizer, labels, longest, training=True)  # refuses too short a length
     seeds = {"seed": training["seed"]}
-    record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data_hashes(request.data))
+    record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
     record.update(results={"build": {**report, **base}})
     return PreparedRun(request, folder, labels, base)
 
 
 def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, materials_may_move: bool) -> None:
-    recorded, data = begun(folder)
+    recorded, data = read_start(folder)
     flags, model = request.as_flags(), request.model
     kinds = (*model.types, TaskDataArguments, SparseArguments)
     names = {name for kind in kinds for name in fields_of(kind, flags)} | {"learning_rate", "seed"}

@@ -12,13 +12,13 @@ from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, Traine
 from bistil_ds.distributed import startup
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.training.speed import peak_memory
-from bistil_ds.tuning.building import BASE, head_parameters
+from bistil_ds.tuning.building import BASE, named_head_parameters
 from bistil_ds.tuning.checks import limit_steps
 from bistil_ds.tuning.data import development_sets, languages_of, training_rows
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 from bistil_ds.tuning.preparation import BUILD, PreparedRun
 from bistil_ds.tuning.stage import Stage
-from bistil_ds.tuning.summary import print_summary
+from bistil_ds.tuning.summary import print_stages
 from bistil_ds.tuning.trainer import TaskTrainer
 
 
@@ -33,7 +33,7 @@ def train(run: PreparedRun) -> None:
         record = RunRecord.open(folder)
         record.update(results={"peak_memory_bytes": peaks})
         record.finish()
-        print_summary(record.content, folder, Console())
+        print_stages(record.content, folder, Console())
 
 
 def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], **changes: Any) -> LotteryTicketTrainer:
@@ -54,7 +54,7 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
     def load_model() -> PreTrainedModel:
         model = task.load_model(build / BASE, labels)
         if not task.trains_head:
-            for parameter in head_parameters(model).values():
+            for parameter in named_head_parameters(model).values():
                 parameter.requires_grad_(False)
         return model
 
@@ -65,7 +65,8 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
         return trainer
 
     best = {"metric_for_best_model": f"eval_{task.metric}", "greater_is_better": True}
-    args = request.training.build(output_dir=str(run.folder), **best, **changes)
+    fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.resume, **best}
+    args = request.training.build(**fixed, **changes)
     return LotteryTicketTrainer(
         load_model,
         stage_trainer,

@@ -14,10 +14,12 @@ from bistil_ds.student import load_projections
 from bistil_ds.student.folder import read_layer_map
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
+from bistil_ds.training.licences import gather_licences
 from bistil_ds.training.request import fields_of
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.tuning.arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
 from bistil_ds.tuning.building import BASE, TEACHER, prepare_student
+from bistil_ds.tuning.data_request import TaskDataRequest
 from bistil_ds.tuning.distiller import TaskDistiller, loss_weights
 from bistil_ds.tuning.tuned_model import Built, MakeDistiller, TunedModel
 
@@ -51,8 +53,10 @@ class StudentTuning(TunedModel):
         """Folder or hub id of the teacher, and the SFTs it carries."""
         return str(self.asked.teacher_model), self.asked.teacher_sft or ()
 
-    def metadata(self) -> dict[str, Any]:
-        return base_metadata(self.name)
+    def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
+        teacher, sfts = self.teacher
+        models = {self.name: None, teacher: self.asked.teacher_licence}
+        return {**base_metadata(self.name), "licences": gather_licences(models, sfts, data.train, data.data_licence)}
 
     def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
         model, sfts = self.teacher

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 
-def print_summary(record: dict[str, Any], folder: Path, console: Console) -> None:
+def print_stages(record: dict[str, Any], folder: Path, console: Console) -> None:
     """Print each stage's validation metrics, and where fine-tuning and log are."""
     results = record["results"]
     table = Table(title=f"{record['arguments']['task']}: validation", title_justify="left")

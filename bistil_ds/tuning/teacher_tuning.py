@@ -9,9 +9,11 @@ from typing import Any, Self
 
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata
+from bistil_ds.training.licences import gather_licences
 from bistil_ds.training.request import fields_of
 from bistil_ds.tuning.arguments import TunedModelArguments
 from bistil_ds.tuning.building import prepare_base
+from bistil_ds.tuning.data_request import TaskDataRequest
 from bistil_ds.tuning.tuned_model import Built, TunedModel
 
 
@@ -37,8 +39,9 @@ class TeacherTuning(TunedModel):
     def name(self) -> str:
         return str(self.asked.model)
 
-    def metadata(self) -> dict[str, Any]:
-        return base_metadata(self.name)
+    def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
+        models, sfts = {self.name: self.asked.model_licence}, self.asked.source_sft or ()
+        return {**base_metadata(self.name), "licences": gather_licences(models, sfts, data.train, data.data_licence)}
 
     def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
         return task.labels(examples)

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from bistil_ds.tasks import Task
 from bistil_ds.tuning.arguments import TaskTrainingArguments
+from bistil_ds.tuning.data_request import TaskDataRequest
 from bistil_ds.tuning.distiller import TaskDistiller
 
 Built = tuple[PreTrainedModel, dict[str, Any]]  # the model to train, and what the record keeps
@@ -49,8 +50,8 @@ class TunedModel(ABC):
         """Folder or hub id of the model that is trained."""
 
     @abstractmethod
-    def metadata(self) -> dict[str, Any]:
-        """Return what the SFT records of its base: `base_model` and `base_hash`."""
+    def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
+        """Return what the SFT records of its base: `base_model`, `base_hash`, and `licences` of all it is made from."""
 
     @abstractmethod
     def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
+
+from bistil_ds.console.progress import progress_bar
 
 BATCH_TEXTS = 4000
 
@@ -26,7 +27,7 @@ def count_tokens(
     backend.no_truncation()
     backend.no_padding()
     counts_V = np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64)
-    with tqdm(total=len(texts), desc=f"counting tokens, {name}", unit=" texts", disable=not progress) as bar:
+    with progress_bar(what=f"counting tokens, {name}", total=len(texts), unit=" texts", show=progress) as bar:
         for batch in texts.select_columns("text").iter(BATCH_TEXTS):
             encodings = backend.encode_batch_fast(batch["text"], add_special_tokens=False)
             ids = np.array([i for encoding in encodings for i in encoding.ids], np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json
 
 Ids = npt.NDArray[np.int64]
 FILE_NAME = "kept_ids.json"
@@ -28,19 +29,11 @@ def load_kept_ids(folder: str | Path) -> Ids:
         InputError: the file is missing or broken.
     """
     path = Path(folder) / FILE_NAME
+    content = read_json(path, "give a student's folder, or build it again", keys=("base_vocab_size", "kept_ids"))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         kept_ids = np.asarray(content["kept_ids"])
-        base_vocab_size = int(content["base_vocab_size"])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; name the folder of a student that this package trimmed") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f'{path}: expected JSON with "base_vocab_size" and "kept_ids"; build the student again'
-        ) from None
-    try:
-        check_kept_ids(kept_ids, base_vocab_size)
-    except ValueError as error:
+        check_kept_ids(kept_ids, int(content["base_vocab_size"]))
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}; build the student again") from None
     return kept_ids
 

@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.vocabulary.coverage import fertility, unknown_share
 from bistil_ds.vocabulary.kept_ids import Ids
 
 
@@ -89,21 +90,13 @@ def compare_segmentation(
     """Segment `texts` with a tokenizer and its trimmed copy. A share of an empty set is 0."""
     old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-    words = sum(len(text.split()) for text in texts)
     same = sum(np.array_equal(old_ids, kept_ids[new_ids]) for old_ids, new_ids in zip(old, new, strict=True) if new_ids)
     same += sum(not old_ids and not new_ids for old_ids, new_ids in zip(old, new, strict=True))
-
-    def fertility(ids: list[list[int]]) -> float:
-        return sum(map(len, ids)) / max(words, 1)
-
-    def unknown(ids: list[list[int]], unk: int | None) -> float:
-        return sum(text.count(unk) for text in ids) / max(sum(map(len, ids)), 1) if unk is not None else 0.0
-
     return Segmentation(
         texts=len(texts),
-        fertility_before=fertility(old),
-        fertility_after=fertility(new),
-        unknown_before=unknown(old, before.unk_token_id),
-        unknown_after=unknown(new, after.unk_token_id),
+        fertility_before=fertility(old, texts),
+        fertility_after=fertility(new, texts),
+        unknown_before=unknown_share(old, before.unk_token_id),
+        unknown_after=unknown_share(new, after.unk_token_id),
         unchanged=same / max(len(texts), 1),
     )

@@ -44,11 +44,30 @@ def trim_vocabulary(
 ) -> Trimmed:
     """Keep the tokens that occur often enough in either corpus (datasets with a "text" column), and drop the rest.
 
-    See `select_ids` for `threshold` and `vocab_size`. On text whose pieces are all kept, hidden states are the same
-    bits as before.
+    Example:
+        >>> from bistil_ds import trim_vocabulary
+        >>> trimmed = trim_vocabulary(teacher, tokenizer, source_texts, target_texts, vocab_size=60, progress=False)
+        >>> trimmed.model.get_input_embeddings().num_embeddings, len(trimmed.tokenizer)
+        (60, 60)
+
+    On text whose pieces are all kept, hidden states are the same bits as before.
+
+    Args:
+        model: a masked language model; its embeddings and head are cut in place.
+        tokenizer: its tokenizer, WordPiece or unigram; it is not changed.
+        source_texts, target_texts: data sets with a column "text" (string).
+        threshold: keep a token whose share of all tokens is at least this in either corpus. Special and added tokens
+            are always kept.
+        vocab_size: keep this many tokens, the most probable ones, in place of a threshold.
+        progress: show a bar while texts are counted.
+
+    Returns:
+        The model, a trimmed tokenizer, int64 kept ids (new id → old id), and a report of sizes and segmentation.
 
     Raises:
-        InputError: as for `select_ids`, `trim_tokenizer` and `trim_model`.
+        InputError: the tokenizer's or the model's kind is not supported, or `threshold` or `vocab_size` cannot be used.
+
+    Source: BiStil (arXiv 2306.01709), section 3.1.
     """
     kept_ids = select_ids(
         count_tokens(source_texts, tokenizer, name="source", progress=progress),

@@ -1,7 +1,8 @@
-"""Compile every launch configuration ahead of time, for sm_80 and sm_90: no GPU is needed.
+"""Compile the launch configurations ahead of time, for sm_80 and sm_90: no GPU is needed.
 
 `python -m bistil_kernels.compile attention_map` prints the rows of one operation's resource table as JSON: registers,
-stack and shared memory of each kernel. `--every_form` adds forms that share a launch configuration with another one.
+stack and shared memory of each kernel. `--every_form` adds the other forms of each launch configuration,
+and the other row lengths.
 """
 
 from __future__ import annotations

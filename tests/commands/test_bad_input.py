@@ -146,6 +146,8 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "a weight in words": ({"--mlm_weight": "some"}, ["--mlm_weight some", "FROM:TO"]),
     "no temperature": ({"--temperature": "0"}, ["--temperature 0.0", "above 0"]),
     "everything masked": ({"--mask_probability": "1"}, ["--mask_probability 1.0", "between 0 and 1"]),
+    "a licence in words": ({"--teacher_licence": "MIT License"}, ["--teacher_licence MIT License", "cc-by-4.0"]),
+    "a licence of other text": ({"--data_licence": "cc=mit"}, ["--data_licence cc=mit", "only of aa, bb"]),
     "no batch": ({"--per_device_train_batch_size": "0"}, ["--per_device_train_batch_size 0", "at least 1"]),
     "no steps": ({"--max_steps": "0"}, ["--max_steps 0", "at least 1"]),
     "a negative learning rate": ({"--learning_rate": "-1e-4"}, ["--learning_rate -0.0001", "above 0"]),
@@ -178,11 +180,18 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "an output folder of a run": ({"--output_dir": "earlier run"}, ["earlier run", "--resume_from_checkpoint true"]),
     "a file for the output": ({"--output_dir": "aa.txt"}, ["--output_dir aa.txt", "is a file"]),
     "an output below a file": ({"--output_dir": "aa.txt/run"}, ["--output_dir aa.txt/run", "another folder"]),
-    "no run to resume": ({"--resume_from_checkpoint": "true"}, ["--output_dir runs/new", "no run to resume"]),
+    "no run to resume": (
+        {"--resume_from_checkpoint": "runs/new/checkpoint-4"},
+        ["--output_dir runs/new", "no run to resume"],
+    ),
+    "a folder that is no run": (
+        {"--resume_from_checkpoint": "true", "--output_dir": "full"},
+        ["--output_dir full", "no run to resume"],
+    ),
     "resuming nowhere": ({"--resume_from_checkpoint": "true", "--output_dir": None}, ["needs --output_dir"]),
     "resuming a damaged record": (
         {"--resume_from_checkpoint": "true", "--output_dir": "earlier run"},
-        ["earlier run", "run.json", "damaged"],
+        ["earlier run", "run.json", "cannot be resumed"],
     ),
 }
 
@@ -202,8 +211,8 @@ def refused(argv: list[str], capture: Capture, folder: Path) -> str:
     code = main(argv)
     error = capture.readouterr().err
     assert code == 2
-    # progress bars may come before the error
-    lines = [line for line in error.splitlines() if line.strip() and "%|" not in line]
+    # notes of what was found and the lines of long bars may come before the error
+    lines = [line for line in error.splitlines() if not line.startswith("note: ") and "it/s]" not in line]
     assert len(lines) == 1, error
     assert lines[0].startswith("error: ")
     assert snapshot(folder) == before
@@ -251,7 +260,7 @@ def test_two_ranks_print_the_line_once(material: Path, tmp_path: Path) -> None:
     changes = {name: str(material / GOOD[name]) for name in ("--teacher_model", "--source_file", "--output_dir")}
     before = snapshot(material)
     words = flags({**changes, "--target_file": str(material / "latin1.txt")})
-    done = general(*words, ranks=2, cache=tmp_path, timeout=120)
+    done = general(*words, ranks=2, cache=tmp_path, timeout=120, launcher=True)
     assert done.returncode == 2
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1, done.stderr
     assert "latin1.txt, line 3 is not UTF-8" in done.stderr
@@ -261,7 +270,7 @@ def test_two_ranks_print_the_line_once(material: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_say_which_flag_is_unknown(material: Path, tmp_path: Path) -> None:
-    done = general(*flags({"--layers": "2"}), ranks=2, cache=tmp_path, timeout=120)
+    done = general(*flags({"--layers": "2"}), ranks=2, cache=tmp_path, timeout=120, launcher=True)
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == [
         "error: unrecognized arguments: --layers=2 (see --help)"

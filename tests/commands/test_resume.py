@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import tiny
-from launch import command, general, history
+from launch import command, general, history, several_runs
 from safetensors.torch import load_file
+
+from bistil_ds.commands.general import main
 
 STEPS = 12
 
@@ -50,51 +52,63 @@ def killed_after_step_8(cache: Path, out: Path, run: list[object], ranks: int = 
 
 
 @pytest.fixture(scope="module")
-def whole(material: Path) -> Path:
-    out = material / "whole"
-    done = general(*flags(material, out, "zero2"), cache=material / "cache")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out
+def whole(material: Path) -> dict[float, Path]:
+    """Run phase 1 to its end with either weight of the masked-token loss; return the folders."""
+    folders = {mlm: material / f"whole-{mlm}" for mlm in (0.1, 0)}
+    several_runs([flags(material, out, "zero2", mlm=mlm) for mlm, out in folders.items()], cache=material / "cache")
+    return folders
 
 
-def test_a_killed_run_resumes_to_the_same_bits(material: Path, whole: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bits(material: Path, whole: dict[float, Path]) -> None:
     out = material / "killed"
     killed_after_step_8(material / "cache", out, flags(material, out, "zero2"))
     (out / "checkpoint-12").mkdir(exist_ok=True)  # a run that is killed while it writes leaves such a folder
     (out / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
     done = general(*flags(material, out, "zero2"), "--resume_from_checkpoint", "true", cache=material / "cache")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert history(out, "loss") == history(whole, "loss")
-    ours, theirs = load_file(out / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert history(out, "loss") == history(whole[0.1], "loss")
+    ours, theirs = load_file(out / "model.safetensors"), load_file(whole[0.1] / "model.safetensors")
     assert ours.keys() == theirs.keys()
     assert all(ours[name].equal(theirs[name]) for name in ours)
 
 
-def test_two_ranks_resume_as_one(material: Path) -> None:
-    one, two = material / "one", material / "two"
-    done = general(*flags(material, one, "zero2", mlm=0), cache=material / "cache")
-    assert done.returncode == 0, done.stderr[-3000:]
-    killed_after_step_8(material / "cache", two, flags(material, two, "zero2", ranks=2, mlm=0), ranks=2)
-    words = [*flags(material, two, "zero2", mlm=0), "--resume_from_checkpoint", "true"]
+def test_two_ranks_resume_as_one(material: Path, whole: dict[float, Path]) -> None:
+    out = material / "two"
+    killed_after_step_8(material / "cache", out, flags(material, out, "zero2", ranks=2, mlm=0), ranks=2)
+    words = [*flags(material, out, "zero2", mlm=0), "--resume_from_checkpoint", "true"]
     done = general(*words, cache=material / "cache")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert history(two, "loss") == pytest.approx(history(one, "loss"), rel=1e-5)
+    assert history(out, "loss") == pytest.approx(history(whole[0], "loss"), rel=1e-5)
 
 
-def test_a_tampered_checkpoint_is_not_opened(material: Path, whole: Path, tmp_path: Path) -> None:
+def refused(
+    words: list[object], cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> str:
+    """Run the command in this process, check that it ends before training, and return what it wrote to stderr."""
+    monkeypatch.setenv("BISTIL_CACHE", str(cache))
+    assert main([str(word) for word in words]) == 2
+    error = capfd.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+def test_a_tampered_checkpoint_is_not_opened(
+    material: Path,
+    whole: dict[float, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     out = tmp_path / "copy"
-    shutil.copytree(whole, out)
+    shutil.copytree(whole[0.1], out)
     scheduler = next((out / "checkpoint-8").rglob("*optim_states.pt"))
     scheduler.write_bytes(scheduler.read_bytes()[:-1] + b"x")
     words = [*flags(material, out, "zero2"), "--resume_from_checkpoint", out / "checkpoint-8"]
-    done = general(*words, cache=material / "cache")
-    assert done.returncode == 2
-    assert "not the bytes this run wrote" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "not the bytes this run wrote" in refused(words, material / "cache", monkeypatch, capfd)
 
 
-def test_resuming_with_another_setting_is_refused(material: Path, whole: Path) -> None:
-    words = [*flags(material, whole, "zero2"), "--resume_from_checkpoint", "true", "--mlm_weight", "0.5"]
-    done = general(*words, cache=material / "cache")
-    assert done.returncode == 2
-    assert "--mlm_weight 0.5: the run in" in done.stderr
+def test_resuming_with_another_setting_is_refused(
+    material: Path, whole: dict[float, Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [*flags(material, whole[0.1], "zero2"), "--resume_from_checkpoint", "true", "--mlm_weight", "0.5"]
+    assert "--mlm_weight 0.5: the run in" in refused(words, material / "cache", monkeypatch, capfd)

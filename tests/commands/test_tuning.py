@@ -68,6 +68,7 @@ def test_a_teacher_is_an_sft_that_says_what_it_is_for(material: Path) -> None:
     assert sft.metadata["task"] == "ner"
     assert sft.metadata["labels"] == ["O", "B-PER", "I-PER"]
     assert sft.metadata["languages"] == ["aa"]
+    assert sft.metadata["licences"] == {"model mmt": "unknown", "data aa: train.txt": "unknown"}
     assert Path(sft.metadata["base_model"]) == material / "mmt"
     model = AutoModelForMaskedLM.from_pretrained(material / "mmt")
     moved = sum(len(diff.indices_K) for diff in sft.sparse.values())
@@ -89,7 +90,10 @@ def test_folders_that_are_no_language_codes_are_no_languages() -> None:
 
 
 def test_phase_2_leaves_an_sft_for_the_student(material: Path, tmp_path: Path) -> None:
-    assert task.main(flags(material, tmp_path / "sft")) == 0
+    licences = {"teacher_licence": "mit", "data_licence": "aa=cc-by-nc-4.0"}
+    assert task.main(flags(material, tmp_path / "sft", **licences)) == 0
+    parts = {"model student": "unknown", "model mmt": "mit", "data aa: train.txt": "cc-by-nc-4.0"}
+    assert SparseFineTuning.load(tmp_path / "sft").metadata["licences"] == parts
     loaded = load_task_model(str(material / "student"), [str(tmp_path / "sft")])
     assert loaded.task.name == "ner"
     assert loaded.labels == ("O", "B-PER", "I-PER")
@@ -155,7 +159,7 @@ def test_validation_before_training_is_of_no_checkpoint(material: Path, tmp_path
 
 def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(material: Path, tmp_path: Path) -> None:
     more = {"deepspeed": "zero3", "per_device_train_batch_size": "2"}
-    done = run_script("task", *flags(material, tmp_path / "two", **more), ranks=2, cache=tmp_path)
+    done = run_script("task", *flags(material, tmp_path / "two", **more), ranks=2, cache=tmp_path, launcher=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert task.main(flags(material, tmp_path / "one")) == 0
     one, two = (SparseFineTuning.load(tmp_path / name) for name in ("one", "two"))

@@ -13,7 +13,7 @@ import bistil_ds
 from bistil_ds.commands.general import COMMAND, main
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
-from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.runs.folder import is_begun, new_folder, run_folder
 from bistil_ds.tuning.arguments import TaskDataArguments
 
 REPOSITORY = Path(__file__).parents[2]
@@ -135,6 +135,16 @@ def test_what_a_killed_preparation_left_does_not_block_the_folder(tmp_path: Path
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("resume", ["true", "last"])
+def test_resuming_where_no_run_has_begun_may_start_one(tmp_path: Path, resume: str) -> None:
+    for folder in (tmp_path, tmp_path / "not there"):
+        assert run_folder(str(folder), "general", resume) == folder
+        assert not is_begun(folder)
+    (tmp_path / "notes.txt").write_text("not a run")
+    with pytest.raises(InputError, match="holds no run to resume"):
+        run_folder(str(tmp_path), "general", resume)
+
+
 def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, bistil_ds; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -142,7 +152,8 @@ def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
 
 def test_the_public_names_are_there() -> None:
     names = {"DistillationTrainer", "LotteryTicketTrainer", "SparseFineTuning"}
-    names |= {"build_student", "evaluate", "trim_vocabulary"}
+    names |= {"build_student", "evaluate", "trim_vocabulary", "distil_general", "distil_task", "tune_teacher"}
+    names |= {"export_model"}
     assert {getattr(bistil_ds, name).__name__ for name in bistil_ds.__all__} == names
     with pytest.raises(AttributeError, match="no_such_name"):
         bistil_ds.no_such_name  # noqa: B018

@@ -18,6 +18,7 @@ from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.errors import InputError
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import base_vocab_size, read_layer_map
+from bistil_ds.student.origin import Origin, read_origin
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,21 @@ def test_teacher_and_student_load_with_transformers_alone(material: Path, tmp_pa
     assert torch.equal(
         student.roberta.encoder.layer[0].output.dense.weight, teacher.roberta.encoder.layer[1].output.dense.weight
     )
+
+
+def test_the_student_says_the_licences_of_its_parts_and_the_languages_of_its_teacher(
+    material: Path, tmp_path: Path
+) -> None:
+    teacher = shutil.copytree(material / "teacher", tmp_path / "mmt")
+    (teacher / "README.md").write_text("---\nlicense: mit\nlanguage: [aa, bb, sw]\n---\n")
+    built(material, tmp_path, teacher_model=str(teacher), data_licence=["bb=cc-by-nc-4.0"])
+    parts = {"model mmt": "mit", "data aa: aa.txt": "unknown", "data bb: bb.txt": "cc-by-nc-4.0"}
+    student = tmp_path / "build" / "student"
+    assert read_origin(student) == Origin(parts, ["aa", "bb", "sw"])
+    (tmp_path / "again").mkdir()
+    built(material, tmp_path / "again", student=str(student), teacher_licence="apache-2.0")
+    again = read_origin(tmp_path / "again" / "build" / "student")
+    assert again == Origin({"model teacher": "apache-2.0", **parts}, [])
 
 
 def test_the_report_can_be_recorded(material: Path, tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from launch import PROGRAMS, python_path
+from launch import PROGRAMS, python_path, start_ranks
 from transformers import BertConfig, BertForMaskedLM, XLMRobertaForMaskedLM
 
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
@@ -153,7 +152,8 @@ def test_zero3_partitions_answer_as_the_whole_model_does(folder: Path, ranks: in
     script = PROGRAMS / "language_switch_zero3.py"
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = python_path()
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    done = subprocess.run([*launch, str(script), str(folder)], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*start_ranks(ranks), str(script), str(folder)], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("every answer is the same") == ranks

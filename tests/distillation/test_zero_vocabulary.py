@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from launch import PROGRAMS, command, general, history, python_path
+from launch import PROGRAMS, command, history, python_path, several_runs
 
 STEPS = 4
 TERMS = [
@@ -27,44 +27,46 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(material: Path, config: str | None, ranks: int) -> Path:
-    out = material / f"{config}-{ranks}"
-    flags: list[object] = [
-        "--teacher_model",
-        material / "teacher",
-        "--source_language",
-        "aa",
-        "--target_language",
-        "bb",
-    ]
+def run(material: Path, *configs: str | None, ranks: int) -> list[Path]:
+    """Run phase 1 with each of `configs`, None for a run without DeepSpeed; return the folders that they leave."""
+    flags: list[object] = ["--teacher_model", material / "teacher"]
+    flags += ["--source_language", "aa", "--target_language", "bb"]
     flags += ["--source_file", material / "aa.txt", "--target_file", material / "bb.txt", "--max_length", 32]
     flags += ["--per_device_train_batch_size", 8 // ranks, "--per_device_eval_batch_size", 2, "--max_steps", STEPS]
     flags += ["--logging_steps", 1, "--logit_weight", 1, "--mlm_weight", 0.5, "--learning_rate", 1e-3]
-    flags += ["--output_dir", out, *(["--deepspeed", config] if config else [])]
-    done = general(*flags, ranks=ranks, cache=material / "cache")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return out
+    folders = [material / f"{config}-{ranks}" for config in configs]
+    several_runs(
+        [[*flags, "--output_dir", out, *(["--deepspeed", c] if c else [])] for c, out in zip(configs, folders)],
+        ranks,
+        cache=material / "cache",
+    )
+    return folders
 
 
 @pytest.fixture(scope="module")
-def plain(material: Path) -> Path:
-    """Run phase 1 by plain python without DeepSpeed, on one rank."""
-    return run(material, None, 1)
+def one_rank(material: Path) -> list[Path]:
+    return run(material, None, "zero3", ranks=1)
+
+
+@pytest.fixture(scope="module")
+def plain(one_rank: list[Path]) -> Path:
+    """Return the folder of a run by plain python without DeepSpeed, on one rank."""
+    return one_rank[0]
 
 
 @pytest.fixture(scope="module")
 def two_ranks(material: Path) -> Path:
-    return run(material, "zero3", 2)
+    return run(material, "zero3", ranks=2)[0]
 
 
 def assert_same(folder: Path, other: Path, key: str, tolerance: float = 1e-5) -> None:
     assert history(folder, key) == pytest.approx(history(other, key), rel=tolerance), key
 
 
-def test_zero_3_trains_and_validates_as_plain_python_does(material: Path, plain: Path) -> None:
-    folder = run(material, "zero3", 1)
+def test_zero_3_trains_and_validates_as_plain_python_does(one_rank: list[Path]) -> None:
+    plain, zero3 = one_rank
     for key in ("loss", *TERMS):
-        assert_same(folder, plain, key)
+        assert_same(zero3, plain, key)
 
 
 def test_two_ranks_mask_the_same_tokens_as_one(plain: Path, two_ranks: Path) -> None:
@@ -78,7 +80,7 @@ def test_two_ranks_mask_the_same_tokens_as_one(plain: Path, two_ranks: Path) -> 
 
 @pytest.mark.slow
 def test_zero_3_on_two_ranks_trains_as_ddp_does(material: Path, two_ranks: Path) -> None:
-    folder = run(material, None, 2)
+    (folder,) = run(material, None, ranks=2)
     for key in ("loss", *TERMS):
         assert_same(two_ranks, folder, key)
 

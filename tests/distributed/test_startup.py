@@ -46,7 +46,7 @@ def test_a_wrong_path_is_no_shipped_file(name: str, tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_files_agree_with_any_flags(name: str) -> None:
-    check_deepspeed(arguments("--deepspeed", name, "--learning_rate", "1", "--bf16", "--max_grad_norm", "9"))
+    check_deepspeed(vars(arguments("--deepspeed", name, "--learning_rate", "1", "--bf16", "--max_grad_norm", "9")))
 
 
 AGREEING: list[dict[str, Any]] = [
@@ -80,7 +80,7 @@ def written(folder: Path, config: dict[str, Any]) -> str:
 @pytest.mark.parametrize("config", AGREEING)
 def test_a_file_may_repeat_the_flags(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
-    check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
+    check_deepspeed(vars(arguments("--deepspeed", written(tmp_path, config))))
 
 
 @pytest.mark.parametrize(("config", "message"), CONTRADICTING)
@@ -89,7 +89,7 @@ def test_a_contradiction_names_both_sides(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(InputError, match=message):
-        check_deepspeed(arguments("--deepspeed", written(tmp_path, config)))
+        check_deepspeed(vars(arguments("--deepspeed", written(tmp_path, config))))
 
 
 def test_ranks_that_torchrun_starts_join_through_its_store() -> None:

@@ -6,8 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from bistil_ds.evaluation.bootstrap import Bootstrap, resampled_totals
+from bistil_ds.evaluation.bootstrap import Bootstrap, Metrics, resampled_totals
 
 
 def accuracy(totals: np.ndarray) -> dict[str, float]:
@@ -66,6 +67,24 @@ def test_the_interval_of_an_f1_is_that_of_all_possible_resamples() -> None:
     assert above <= 0.028
     assert np.mean(np.array(every) <= found.low) >= 0.022
     assert np.mean(np.array(every) >= found.high) >= 0.022
+
+
+@pytest.mark.parametrize("metric", [f1, accuracy])
+def test_intervals_are_those_of_scipys_percentile_bootstrap(metric: Metrics) -> None:
+    draw = np.random.default_rng(7)
+    counts_NC = draw.integers((0, 1, 1), (4, 5, 5), (60, 3)).astype(float)
+
+    def statistic(index: np.ndarray, axis: int) -> np.ndarray:
+        totals_RC = counts_NC[index.astype(int)].sum(axis if axis >= 0 else index.ndim + axis)
+        values = [next(iter(metric(total).values())) for total in totals_RC.reshape(-1, 3)]
+        return np.reshape(values, totals_RC.shape[:-1])
+
+    known = stats.bootstrap((np.arange(60),), statistic, n_resamples=6000, method="percentile", rng=draw, batch=500)
+    name = next(iter(metric(counts_NC.sum(0))))
+    found = Bootstrap({"m": {"xx": counts_NC}}, metric, resamples=6000).score(name, "m", "xx")
+    half = width(found) / 2
+    assert found.low == pytest.approx(known.confidence_interval.low, abs=0.08 * half)
+    assert found.high == pytest.approx(known.confidence_interval.high, abs=0.08 * half)
 
 
 def test_pairing_makes_the_interval_of_a_difference_narrower() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from export_folders import LABELS, write_student, write_task_sft
+from huggingface_hub import ModelCard
 
 from bistil_ds.commands.export import main
 from bistil_ds.errors import InputError
-from bistil_ds.export.card import model_card
+from bistil_ds.export import card as cards
 from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.export.card_scores import read_scores
 from bistil_ds.export.onnx import OnnxCheck
@@ -50,9 +50,13 @@ def facts(student: Path | str, sfts: list[Path], **changed: Any) -> CardFacts:
     return CardFacts(**{**known, **changed})
 
 
+def model_card(facts: CardFacts) -> str:
+    return str(cards.model_card(facts))
+
+
 def header(card: str) -> dict[str, Any]:
-    assert card.startswith("---\n")
-    content: dict[str, Any] = yaml.safe_load(card.split("---\n")[1])
+    """Return the metadata as the hub's library reads it."""
+    content: dict[str, Any] = ModelCard(card).data.to_dict()
     return content
 
 
@@ -131,7 +135,8 @@ def test_the_card_tells_method_data_and_arguments(student: Path, sft: Path) -> N
         "| `en-ha` | target: x/ha | unknown |",
         f"| `ner-sft` | en: train.txt | `{'cd' * 32}` |",
         "No labelled text in ha was used",
-        "`ner-sft` says cc-by-4.0",
+        "| `fine-tuning ner-sft` | cc-by-4.0 |",
+        "| `model some/mmt` | unknown |",
     ):
         assert said in card
     assert "/home/me" not in card  # cards are public
@@ -215,6 +220,16 @@ def test_scores_stand_in_the_table_and_in_the_model_index(student: Path, sft: Pa
     first = index["results"][0]
     assert first["task"] == {"type": "token-classification", "name": "ner"}
     assert first["metrics"][0] == {"type": "f1", "value": 0.625, "name": "f1"}
+
+
+def test_test_files_of_one_name_keep_entries_of_their_own(student: Path, sft: Path, tmp_path: Path) -> None:
+    file = evaluation(tmp_path)
+    content = json.loads(file.read_text())
+    content["test_sets"]["en"] |= {"source": "/data/en/test.txt", "sha256": "34" * 32}
+    file.write_text(json.dumps(content))
+    card = ModelCard(model_card(facts(student, [sft], scores=read_scores(str(file), HASH))))
+    found = [(one.dataset_config, one.metric_type, one.metric_value) for one in card.data.eval_results or ()]
+    assert found == [("ha", "f1", 0.625), ("ha", "precision", 0.6), ("en", "f1", 0.5), ("en", "precision", 0.6)]
 
 
 def test_scores_of_other_weights_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Test that every launch configuration compiles for sm_80 and sm_90, fits, and moves 16 bytes at a time if it can."""
+"""Test that the launch configurations compile for sm_80 and sm_90, fit, and move 16 bytes at a time if they can."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_width(one: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_configuration_compiles_and_fits(operation: str) -> None:
+def test_configurations_compile_and_fit(operation: str) -> None:
     check(operation, rows(operation))
 
 

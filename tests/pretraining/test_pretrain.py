@@ -13,6 +13,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.commands.pretrain import main
 from bistil_ds.errors import InputError
+from bistil_ds.models.model_card import CardMetadata, read_model_card
 from bistil_ds.pretraining.data import chunk, pair_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
@@ -123,6 +124,7 @@ def test_the_cached_model_is_made_once_and_a_failed_making_leaves_nothing(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     folder = mmt.sample_mmt(progress=False)
     assert set((folder / "accuracy.json").read_text().split('"')) >= {"en", "tr", "sw", "accuracy", "most_frequent"}
+    assert read_model_card(str(folder)) == CardMetadata("apache-2.0", ("en", "tr", "sw"))
     made = (folder / "model.safetensors").stat().st_mtime_ns
     assert mmt.sample_mmt(progress=False) == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == made

@@ -25,12 +25,19 @@ def test_a_sealed_checkpoint_is_whole_and_knows_its_ranks(tmp_path: Path) -> Non
     folder = checkpoint(tmp_path, 5)
     assert checkpoints.broken(folder) is None
     assert checkpoints.world_size_of(folder) == 2
-    assert not list(folder.glob("*.partial"))
+    assert not list(folder.glob("*.part"))
 
 
 def test_every_file_is_in_the_seal(tmp_path: Path) -> None:
     files = json.loads((checkpoint(tmp_path, 5) / checkpoints.SEAL).read_text())["files"]
     assert set(files) == {"model.safetensors", "global_step/optim_states.pt"}
+
+
+def test_half_a_seal_that_a_killed_process_left_is_not_sealed(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, 5, whole=False)
+    (folder / f"{checkpoints.SEAL}.part").write_text("{")
+    checkpoints.seal(folder, world_size=2)
+    assert checkpoints.broken(folder) is None
 
 
 def test_without_a_seal_it_was_not_written_to_its_end(tmp_path: Path) -> None:

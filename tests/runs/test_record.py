@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bistil_ds.runs import record
+from bistil_ds.runs import files, record
 from bistil_ds.runs.record import RunRecord, git_state
 
 
@@ -45,7 +45,7 @@ def test_a_write_that_fails_leaves_the_last_record(tmp_path: Path, monkeypatch: 
     def full_disk(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(record.os, "replace", full_disk)
+    monkeypatch.setattr(files.os, "replace", full_disk)
     with pytest.raises(OSError, match="no space"):
         written.update(results={"loss": 0.5})
     assert read(tmp_path)["results"] == {"loss": 1.0}

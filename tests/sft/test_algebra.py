@@ -132,6 +132,14 @@ def test_the_header_of_a_sum_says_what_both_say(model: XLMRobertaForMaskedLM) ->
     assert (SparseFineTuning("published", {}) + two).metadata["base_hash"] == "a" * 64
 
 
+def test_a_sum_lists_the_licences_of_the_parts_of_both(model: XLMRobertaForMaskedLM) -> None:
+    one = language(model, 1, licences={"model org/mmt": "unknown", "data ha: ha.txt": "cc0-1.0"})
+    two = task(model, licences={"model org/mmt": "mit", "data en: train.txt": "cc-by-nc-4.0"})
+    expected = {"model org/mmt": "mit", "data ha: ha.txt": "cc0-1.0", "data en: train.txt": "cc-by-nc-4.0"}
+    assert (one + two).metadata["licences"] == expected
+    assert (two + one).metadata["licences"] == expected
+
+
 @pytest.mark.parametrize("made_for", [None, "mlm", "dp"])
 def test_an_sft_of_the_task_a_language_or_unknown_is_accepted_for_a_task(made_for: str | None) -> None:
     SparseFineTuning("x", {}, metadata={"task": made_for}).check_task("dp")

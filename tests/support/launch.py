@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,59 @@ REPOSITORY = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-def general(*flags: object, ranks: int = 1, cache: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run `launch_scripts/general.py` with `flags`, by plain python or, for `ranks` > 1, by the deepspeed launcher."""
-    return run_script("general", *flags, ranks=ranks, cache=cache, timeout=timeout)
+def general(*flags: object, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run `launch_scripts/general.py` with `flags`; `more` are the keywords of `run_script`."""
+    return run_script("general", *flags, **more)
 
 
 def run_script(
-    script: str, *flags: object, ranks: int = 1, cache: Path, timeout: float = 300
+    script: str, *flags: object, ranks: int = 1, cache: Path, timeout: float = 300, launcher: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a launch script with `flags`, by plain python or, for `ranks` > 1, by the deepspeed launcher."""
-    words, environment = command(*flags, ranks=ranks, cache=cache, script=script)
+    """Run a launch script with `flags` and return what it printed; the other keywords are those of `command`."""
+    words, environment = command(*flags, ranks=ranks, cache=cache, script=script, launcher=launcher)
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
 
 
-def command(*flags: object, ranks: int = 1, cache: Path, script: str = "general") -> tuple[list[str], dict[str, str]]:
-    """Return the words and the environment with which a script is run."""
-    given = [str(REPOSITORY / "launch_scripts" / f"{script}.py"), *map(str, flags)]
+def several_runs(runs: Sequence[Sequence[object]], ranks: int = 1, *, cache: Path) -> None:
+    """Run `general.py` once for each list of flags, one after the other in one process for each rank.
+
+    The first run is as by plain `python`. Once one is by DeepSpeed, those after it have the variables of a rank.
+    """
+    flags = json.dumps([[str(word) for word in run] for run in runs])
+    words, environment = command(ranks=ranks, cache=cache, program=[PROGRAMS / "several_runs.py", flags])
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, env=environment, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def command(
+    *flags: object,
+    ranks: int = 1,
+    cache: Path,
+    script: str = "general",
+    launcher: bool = False,
+    program: Sequence[object] = (),
+) -> tuple[list[str], dict[str, str]]:
+    """Return the words and the environment that run a launch script, or `program` in its place, with `flags`.
+
+    More than one rank starts by DeepSpeed's launcher if `launcher`, else by `start_ranks.py`, which is faster.
+    """
+    given = [str(word) for word in (*(program or [REPOSITORY / "launch_scripts" / f"{script}.py"]), *flags)]
     words = [sys.executable, *given]
-    if ranks > 1:
-        launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
-        words = [*launcher, "--master_port", str(free_port()), *given]
+    if ranks > 1 and launcher:
+        start = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
+        words = [*start, "--master_port", str(free_port()), *given]
+    elif ranks > 1:
+        words = [*start_ranks(ranks), *given]
     environment = {**os.environ, "BISTIL_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         environment.pop(name, None)
     return words, environment
+
+
+def start_ranks(ranks: int) -> list[str]:
+    """Return the words that start a Python program, whose words follow, once for each rank."""
+    return [sys.executable, str(PROGRAMS / "start_ranks.py"), str(ranks), str(free_port())]
 
 
 def history(folder: Path, key: str) -> list[float]:

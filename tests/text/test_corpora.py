@@ -274,21 +274,21 @@ from transformers import AutoTokenizer
 from bistil_ds.text import load_texts, pack, packing
 texts = load_texts({str(path)!r})
 packing.TEXTS_AT_ONCE, packing.TOKENS_WRITTEN = 10, 10
-whole = packing._chunks
-def cut(*arguments):
-    for n, chunks in enumerate(whole(*arguments)):
+whole = packing.cut
+def cut(*arguments, **more):
+    for n, chunks in enumerate(whole(*arguments, **more)):
         if n == 3:
             os._exit(9)
         yield chunks
-packing._chunks = cut
+packing.cut = cut
 pack(texts, AutoTokenizer.from_pretrained({str(tokenizer_folder)!r}), 4, progress=False)
 """
     killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"HF_HUB_OFFLINE": "1"})
     assert killed.returncode == 9
-    assert list(cache.glob("chunks-*.partial"))
+    assert list(cache.glob("chunks-*.arrow.part"))
     chunks = pack(load_texts(path), PreTrainedTokenizerFast.from_pretrained(tokenizer_folder), 4, progress=False)
     assert len(chunks) == 50 * 10 // 4
-    assert not list(cache.glob("*.partial"))
+    assert not list(cache.glob("*.part"))
 
 
 def test_texts_longer_than_the_model_are_packed_without_a_warning(

@@ -6,8 +6,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from zeus.device.cpu.rapl import rapl_is_available
 
+from bistil_ds.training import energy
 from bistil_ds.training.energy import Counter, Source, energy_counter, energy_unavailable, rapl_sources
+
+
+@pytest.fixture
+def without_zeus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "zeus_is_installed", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def with_zeus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let zeus read the RAPL files in `tmp_path`, without the process by which it follows counters that wrap."""
+    rapl_is_available.cache_clear()
+    monkeypatch.setattr("zeus.device.cpu.rapl.RAPL_DIR", str(tmp_path))
+    monkeypatch.setattr("zeus.device.cpu._cpus", None)
+    monkeypatch.setattr("zeus.device.cpu.rapl.RaplWraparoundTracker.__init__", lambda *_: None)
+    monkeypatch.setattr("zeus.device.cpu.rapl.RaplWraparoundTracker.get_num_wraparounds", lambda _: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 def add_domain(powercap: Path, folder: str, name: str, microjoules: int, wraps_at: int = 999_999) -> Path:
@@ -66,18 +85,39 @@ def test_an_unreadable_counter_gives_a_reason_not_a_number(tmp_path: Path) -> No
     assert rapl_sources(tmp_path / "absent") == ([], "no RAPL counter")
 
 
+@pytest.mark.usefixtures("without_zeus")
 def test_a_machine_without_counters_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
     assert energy_counter() is None
     assert energy_unavailable() == "unavailable: no NVIDIA GPU; no RAPL counter"
 
 
+@pytest.mark.usefixtures("without_zeus")
 def test_one_kind_of_counter_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     add_domain(tmp_path, "intel-rapl:0", "package-0", 1)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
     counter = energy_counter()
     assert counter is not None
     assert counter.joules() == 0
     assert energy_unavailable() is None
+
+
+@pytest.mark.usefixtures("with_zeus")
+def test_where_zeus_is_installed_it_is_the_only_reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = add_domain(tmp_path, "intel-rapl:0", "package-0", 1000)
+    memory = add_domain(package.parent, "intel-rapl:0:0", "dram", 2000)
+    for reader in ("gpu_sources", "rapl_sources"):
+        monkeypatch.delattr(energy, reader)  # ours are not even asked
+    counter = energy_counter()
+    assert counter is not None
+    assert counter.measures == "package-0, dram-0"
+    package.write_text("401000")
+    memory.write_text("102000")
+    assert counter.joules() == pytest.approx(0.5)
+    assert energy_unavailable() is None
+
+
+@pytest.mark.usefixtures("with_zeus")
+def test_where_zeus_finds_nothing_it_says_so(tmp_path: Path) -> None:
+    assert energy_counter() is None
+    assert energy_unavailable() == "unavailable: zeus: no counter"

@@ -97,8 +97,17 @@ def _one_step(measured: SpeedMeter) -> dict[str, float]:
     return measured.drain(1)
 
 
-def test_the_ceiling_is_the_rate_of_the_quickest_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter([0.4, 0.25, *[0.5] * 18])
-    ends = (moment for each in seconds for moment in (0.0, each))
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(ends))
-    assert matmul_rate(CPU, torch.float32) == pytest.approx(2 * 1024**3 / 0.25)
+@pytest.mark.parametrize("seconds", [[0.04, 0.025, *[0.05] * 18], [2.5, 2.0]], ids=["quick", "slow"])
+def test_the_ceiling_is_the_rate_of_the_quickest_product(seconds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = [moment for each in seconds for moment in (0.0, each)]
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: ends.pop(0))
+    assert matmul_rate(CPU, torch.float32) == pytest.approx(2 * 1024**3 / min(seconds))
+    assert not ends
+
+
+def test_the_ceiling_is_measured_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = iter([3.0, 4.0])
+    monkeypatch.setattr(speed, "matmul_rate", lambda *given: next(rates))
+    speed.ceiling_of.cache_clear()
+    assert [meter().ceiling for _ in range(2)] == [3.0, 3.0]
+    speed.ceiling_of.cache_clear()

@@ -74,7 +74,7 @@ def test_a_non_finite_loss_names_step_micro_step_and_batch(base: Path, tmp_path:
     # the examples named in the error are those of the batch
     assert torch.equal(again["input_ids"], seen[3]["input_ids"])
     message = str(error.value)
-    assert "step 2, its micro-step 2, epoch 0.500, rank 0" in message
+    assert "step 2, micro-step 4, rank 0, epoch 0.500" in message
     assert f"input_ids {list(seen[3]['input_ids'].shape)}, examples {examples}" in message
     assert "'loss': nan" in message
 

@@ -6,17 +6,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sparse_material as material
 import torch
-from launch import PROGRAMS, python_path
+from launch import PROGRAMS, python_path, start_ranks
 from safetensors.torch import load_file
 
-from bistil_ds.distributed.startup import free_port
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.maskable import maskable_parameters
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
@@ -31,17 +29,10 @@ def zero(base: Path, folder: Path, ranks: int, runs: list[dict[str, Any]]) -> No
     for run in runs:
         batch = {"per_device_train_batch_size": 4 // ranks}
         run["arguments"] = {**batch, **ACCUMULATE, **ADAM, **run.get("arguments", {})}
-    port, processes = free_port(), []
-    for rank in range(ranks):
-        environment = {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
-        environment |= {"LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        environment["PYTHONPATH"] = python_path()
-        words = [sys.executable, str(PROGRAMS / "sparse_zero.py"), str(base), str(folder), json.dumps(runs)]
-        log = (folder / f"log-{ranks}-{rank}").open("w")
-        processes.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
-    codes = [process.wait(850) for process in processes]
-    assert not any(codes), "".join((folder / f"log-{ranks}-{rank}").read_text()[-2500:] for rank in range(ranks))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": python_path()}
+    words = [*start_ranks(ranks), str(PROGRAMS / "sparse_zero.py"), str(base), str(folder), json.dumps(runs)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=850, check=False)
+    assert done.returncode == 0, done.stdout[-2500:] + done.stderr[-5000:]
 
 
 def plain(base: Path, folder: Path, mlm: bool = False, sparse: dict[str, Any] | None = None, **more: Any) -> Any:

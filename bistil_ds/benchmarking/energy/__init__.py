@@ -1,1 +1,1 @@
-"""Energy of models side by side, and of a whole command."""
+"""Measure the energy of models side by side, or of a whole command."""

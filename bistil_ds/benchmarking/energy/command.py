@@ -12,12 +12,13 @@ from bistil_ds.errors import InputError
 
 
 def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str, Any]:
-    """Run a command and return its row: joules, gross and (unless estimated) without the idle power before it.
+    """Measure the idle power, then run a command, and return the command's row: its seconds, joules and net joules.
 
-    Ctrl-C reaches the command too. The command is then waited for, and what it used until then is kept.
+    Net joules leave out the idle power; they are None where the meter only estimates. On Ctrl-C, which the command
+    receives too, wait until it has ended and return its row all the same.
 
     Raises:
-        InputError: the command cannot be started, or fails.
+        InputError: the command cannot be started, or ends without Ctrl-C in an exit code other than 0.
     """
     idle = one_window(meter, None, idle_seconds)
     meter.begin()
@@ -40,7 +41,7 @@ def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str
 
 
 def _run(command: str) -> tuple[int, bool]:
-    """Return the command's exit code, and whether Ctrl-C ended it."""
+    """Run the command and return its exit code, and whether Ctrl-C was pressed meanwhile."""
     try:
         process = subprocess.Popen(shlex.split(command))
     except (OSError, ValueError, IndexError) as error:

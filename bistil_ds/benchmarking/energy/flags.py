@@ -1,7 +1,8 @@
-"""The flags of the energy benchmark, and the run they ask for.
+"""Define the flags of the energy benchmark, and plan its run.
 
-Where this machine has no energy counter the result is "unavailable" and says why; --estimate_watts gives an estimate
-instead, labelled as one. --command measures a whole command, such as a training run.
+Without an energy counter that can be read, the record says "unavailable" and why. With --estimate_watts nothing is
+read: joules are that power times the time, and are labelled as an estimate. --command measures a whole command, such
+as a training run, instead of models.
 """
 
 from __future__ import annotations

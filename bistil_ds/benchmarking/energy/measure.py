@@ -1,4 +1,8 @@
-"""Measure the energy of models side by side, in windows of steady running in random order and windows of idling."""
+"""Measure the energy of models side by side, in rounds.
+
+In each round every model runs alone for one window of time, and during one more window all of them wait. The order of
+these windows is random.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +22,18 @@ from bistil_ds.benchmarking.harness.samples import ratio
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.subject import InputCase, Subject
 
-UPDATES = 100  # fewest movements of a window's slowest counter: one more or less is then a hundredth
-MOST_STRETCHES = 6  # most stretches of `seconds` in a window whose counter moves slowly
+UPDATES = 100  # the slowest counter should change this often in a window: one change more or less is then ≤ 1 %
+MOST_STRETCHES = 6  # a window whose counter changes less often is extended, at most to this many times its length
 IDLE = "idle"
 
 
 def measure(
     plan: MeasurementPlan, meter: Meter, rounds: int, content: dict[str, Any], tell: Tell, save: Callable[[], None]
 ) -> None:
-    """Add a row for each model to a record's content, saving after each round.
+    """Load and warm up every model of `plan`, measure them in rounds, and save the record after each round.
 
-    Every model of `plan` is loaded and warmed up first. Each round then has a window of `plan.seconds` for each model,
-    and one in which all of them wait.
+    The record's content gets a row for each model and the list of idle windows. A window lasts `plan.seconds`; where a
+    counter changes seldom, up to MOST_STRETCHES times as long.
     """
     (case,) = plan.cases
     draw = random.Random(plan.seed)
@@ -51,7 +55,11 @@ def measure(
 
 
 def one_window(meter: Meter, process: InOwnProcess | None, seconds: float) -> dict[str, Any]:
-    """Measure a window of `seconds`, longer where the counter moved too seldom; without a process, idle."""
+    """Let the model in `process` run, or wait if there is no process, and return the joules used in that window.
+
+    The window lasts `seconds`. Where the meter sees that a counter has changed less than UPDATES times, the window is
+    extended, to at most MOST_STRETCHES times `seconds`.
+    """
     before, calls, needed = machine_state(), 0, UPDATES if not meter.is_estimate else 0
     parts: list[Window] = []
     for _ in range(MOST_STRETCHES):
@@ -76,16 +84,17 @@ def one_window(meter: Meter, process: InOwnProcess | None, seconds: float) -> di
 
 
 def temperatures(state: Mapping[str, Any]) -> list[float | None]:
-    """Return the temperature of the processor, then of each GPU, in °C."""
+    """Return the temperature of the CPU, then of each GPU, in °C; None where it cannot be read."""
     return [state["cpu_temperature"], *(gpu["temperature"] for gpu in state["gpus"] or [])]
 
 
 def rows_of(
     plan: MeasurementPlan, case: InputCase, windows: Mapping[str, Sequence[Mapping[str, Any]]], is_estimate: bool
 ) -> list[dict[str, Any]]:
-    """Return a row for each model: joules a sentence, gross and without the idle power, and ratio to the reference.
+    """Return a row for each model: joules per sentence, gross and net (without the idle power), and their ratio.
 
-    An estimate has gross joules only. There is no ratio where a window of the reference is not above idle.
+    The ratio is that of the net joules to the reference's. It is absent where the reference's are not above 0 in every
+    window. An estimate has no net joules; its ratio is that of the gross ones.
     """
     idle = fmean(watts(window) for window in windows[IDLE])
     gross, net = [
@@ -114,7 +123,7 @@ def rows_of(
 
 
 def watts(window: Mapping[str, Any]) -> float:
-    """Return the mean power of a window."""
+    """Return the mean power of a window, in watts."""
     return _joules(window) / float(window["seconds"])
 
 

@@ -1,6 +1,7 @@
-"""Meters of the joules of a stretch of time: zeus where it is installed, else our own reading of the counters.
+"""Measure the joules used in a window of time.
 
-Only `EstimatingMeter` estimates.
+Where zeus is installed, zeus reads the counters; otherwise we read them ourselves. Only `EstimatingMeter` measures
+nothing.
 """
 
 from __future__ import annotations
@@ -8,23 +9,23 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
 
-from bistil_ds.training.energy import Counter, energy_counter, energy_unavailable
+from bistil_ds.training.energy import Counter, energy_counter, energy_unavailable, zeus_is_installed
 
-POLL_SECONDS = 0.02  # short enough to see 100 updates in two seconds, and hardly any work
+POLL_SECONDS = 0.02  # short enough to see a counter change 100 times in two seconds, long enough to cost little
 
 
 @dataclass(frozen=True)
 class Window:
-    """Energy used between `begin` and `end`.
+    """Energy used between a meter's `begin` and `end`.
 
     Attributes:
-        joules: joules of each part measured, such as "GPU 0", "package-0", "dram-0".
-        updates: how often the slowest of the counters moved; None where that cannot be seen.
+        seconds: the time between them.
+        joules: joules by device, such as "GPU 0", "package-0" (a CPU) and "dram-0"; of an estimate, "estimate" alone.
+        updates: how often the counter that changed least has changed; None where the meter cannot tell.
     """
 
     seconds: float
@@ -33,7 +34,7 @@ class Window:
 
     @property
     def total(self) -> float:
-        """Return the joules of all parts."""
+        """Return the joules of all devices together."""
         return sum(self.joules.values())
 
 
@@ -41,8 +42,8 @@ class Meter(Protocol):
     """Meter of one window at a time.
 
     Attributes:
-        name: what it reads, for the record.
-        is_estimate: whether it computes from a constant and reads nothing.
+        name: says in the record what the joules come from.
+        is_estimate: whether the joules are a given power times the time, and nothing is read.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Meter(Protocol):
 
 
 class CounterMeter:
-    """Meter that reads counters all through the window, so that it misses no counter that wraps around."""
+    """Meter that reads hardware counters every POLL_SECONDS, so that none wraps twice between two readings."""
 
     is_estimate = False
 
@@ -64,7 +65,7 @@ class CounterMeter:
         self.counter, self.name = counter, f"counters: {counter.measures}"
 
     def begin(self) -> None:
-        """Start a thread that reads the counters."""
+        """Read the counters, and start a thread that goes on reading them."""
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._before, self._updates = self._joules(), [source.updates for source in self.counter.sources]
@@ -72,7 +73,7 @@ class CounterMeter:
         self._reader.start()
 
     def end(self) -> Window:
-        """Stop reading and return the window."""
+        """Stop the thread, read the counters once more and return the window."""
         self._stop.set()
         self._reader.join()
         after, seconds = self._joules(), time.perf_counter() - self._started
@@ -97,11 +98,11 @@ class ZeusMeter:
         self._monitor = monitor
 
     def begin(self) -> None:
-        """Open zeus' window."""
+        """Open a window of zeus."""
         self._monitor.begin_window("bistil_ds")
 
     def end(self) -> Window:
-        """Close zeus' window and return ours."""
+        """Close zeus' window and return its joules as a `Window`."""
         found = self._monitor.end_window("bistil_ds")
         joules: dict[str, float] = {}
         for part, label in (("gpu_energy", "GPU"), ("cpu_energy", "package"), ("dram_energy", "dram")):
@@ -110,7 +111,7 @@ class ZeusMeter:
 
 
 class EstimatingMeter:
-    """Meter that multiplies a given power by the time: it measures nothing."""
+    """Meter that measures nothing: it multiplies a given power in watts by the time."""
 
     is_estimate = True
 
@@ -126,19 +127,22 @@ class EstimatingMeter:
 
 
 def find_meter() -> Meter | str:
-    """Return the meter of this machine, or a line that says why there is none and begins with "unavailable"."""
-    reason = energy_unavailable()
-    if find_spec("zeus") is not None:
+    """Return a meter of this machine's counters; without one, a line that begins with "unavailable" and says why."""
+    if zeus_is_installed():
         try:
             return _zeus()
         except Exception as error:  # zeus raises a different error for every kind of missing device
-            reason = f"{reason}; zeus: {error}" if reason else None
+            return f"unavailable: zeus: {error}"
     counter = energy_counter()
-    return CounterMeter(counter) if counter else str(reason)
+    return CounterMeter(counter) if counter else str(energy_unavailable())
 
 
 def _zeus() -> ZeusMeter:
-    """Return a meter of this process's GPUs and all CPUs; raise zeus' error, or RuntimeError, where none is counted."""
+    """Return a meter of all CPUs and of the GPUs that this process may use, after trying it once.
+
+    Raises:
+        RuntimeError: zeus counts no device. Errors of zeus pass through.
+    """
     from zeus.monitor import ZeusMonitor
 
     meter = ZeusMeter(ZeusMonitor(gpu_indices=list(range(torch.cuda.device_count()))))

@@ -1,4 +1,4 @@
-"""Tables and a plot of an energy record."""
+"""Show an energy record as tables and a plot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bistil_ds.console.grid import Grid
 
 
 def energy_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return tables of joules and ratios, of models and of commands, or of the reason why nothing could be read."""
+    """Return a table of models' joules and ratios, of a command's joules, or of the reason why there are none."""
     rows = content["rows"]
     missing = [row for row in rows if "unavailable" in row]
     models = [row for row in rows if "windows" in row]
@@ -35,7 +35,7 @@ def energy_grids(content: Mapping[str, Any]) -> list[Grid]:
 
 
 def energy_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """Return a plot of the energy a sentence over the reference's; none where no ratio is known."""
+    """Return a plot of each model's joules per sentence relative to its reference's; no plot without a ratio."""
     rows = [
         row for row in content["rows"] if row.get("ratio") and not row["control"] and row["model"] != row["reference"]
     ]

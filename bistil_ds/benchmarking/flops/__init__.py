@@ -1,1 +1,1 @@
-"""Operations of models, counted on shapes without weights."""
+"""Count the operations of models from their shapes, without weights."""

@@ -19,7 +19,10 @@ META = torch.device("meta")
 
 
 def model_row(name: str, names: list[str], batch: int, length: int) -> dict[str, Any]:
-    """Return a model's row: operations of its encoder's forward pass, and of a phase-1 step where that is counted."""
+    """Return a model's row: operations of its encoder's forward pass and, where it has one, of a phase-1 step.
+
+    It has one where `step_flops` can count it for this model with its reference as teacher.
+    """
     model, reference = shape_of(name), reference_of(name, names)
     row: dict[str, Any] = {"model": label_of(name), "reference": label_of(reference)}
     row |= {"batch": batch, "length": length, "forward": forward_flops(model, batch, length)}
@@ -36,7 +39,7 @@ def shape_of(name: str) -> PreTrainedModel:
 
 
 def forward_flops(model: PreTrainedModel, batch: int, length: int) -> dict[str, int]:
-    """Return the operations of the encoder's forward pass: `total`, and those of each of its direct submodules."""
+    """Return the operations of the encoder's forward pass: `total`, and for each direct submodule that has any."""
     encoder = model.base_model
     with flop_counter() as counter, torch.no_grad():
         encoder(**_inputs(model, batch, length))
@@ -46,10 +49,10 @@ def forward_flops(model: PreTrainedModel, batch: int, length: int) -> dict[str, 
 
 
 def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, length: int) -> dict[str, int] | None:
-    """Return the operations of a phase-1 step without losses (`floor`) and with ours (`ours`).
+    """Return the operations of a phase-1 step: `ours` with our losses, `floor` without any distillation loss.
 
-    None where kind or width of the two models differ, or where the student's layers do not divide the teacher's or are
-    as many.
+    Both include the teacher's forward pass and the student's forward and backward. The result is None unless the models
+    have the same type and width and the teacher has 2, 3, 4 … times as many layers as the student.
     """
     layers = teacher.config.num_hidden_layers, student.config.num_hidden_layers
     if teacher.config.model_type != student.config.model_type or layers[0] % layers[1]:
@@ -69,7 +72,10 @@ def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, l
 
 
 def flops_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return tables of operations a sentence, over the reference's, and of the losses' share in a phase-1 step."""
+    """Return a table of operations per sentence and token, their ratio to the reference's, and the losses' share.
+
+    The share is that of our losses in a phase-1 step.
+    """
     rows = {row["model"]: row for row in content["rows"]}
     grids = []
     for batch, length in dict.fromkeys((row["batch"], row["length"]) for row in rows.values()):
@@ -98,5 +104,5 @@ def _children(encoder: nn.Module, counts: Mapping[str, Any]) -> list[str]:
 
 
 def flop_counter() -> FlopCounterMode:
-    """Return a counter that knows our kernels; nothing is registered outside it."""
+    """Return a counter that knows the formulas of our kernels too; torch's global formulas stay as they are."""
     return FlopCounterMode(display=False, custom_mapping=formulas())

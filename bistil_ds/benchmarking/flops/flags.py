@@ -1,4 +1,4 @@
-"""The flags of the operations benchmark, and the run they ask for: counting on models without weights, in seconds."""
+"""Define the flags of the operations benchmark, and plan its run, which needs no weights and takes seconds."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Trimming, building and one training step at the size of XLM-R-base and mBERT."""
+"""Measure trimming, building and one training step at the size of XLM-R-base and mBERT."""

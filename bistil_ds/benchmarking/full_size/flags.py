@@ -1,7 +1,8 @@
-"""The flags of the full-size benchmark, the run they ask for, and its table.
+"""Define the flags of the full-size benchmark, plan its run, and show its record as a table.
 
-The teacher has the real configuration and random weights; its vocabulary, of full size, and both corpora are
-generated. A stage's peak memory includes the libraries (row "imports"), loading the models and writing the result.
+The teacher has the real model's configuration and random weights. Its vocabulary, of the real one's size, and two
+corpora are generated. A stage's peak memory includes loading its models, writing its result, and the libraries, whose
+share the row "imports" shows.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def plan(flags: Flags) -> Job:
 
 
 def full_size_grids(content: Content) -> list[Grid]:
-    """Return a table with a line for each model and stage."""
+    """Return a table of seconds and peak memory, with a line for each model and stage."""
     grid = Grid("Full size without weights", ["model, stage", "seconds", "peak memory, GB"])
     for row in content["rows"]:
         cells = [f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}"]
@@ -57,7 +58,7 @@ def full_size_grids(content: Content) -> list[Grid]:
 
 
 def full_size_values(content: Content) -> Values:
-    """Return the seconds and the peak memory of each stage."""
+    """Return the seconds and the peak memory, in GB, of each stage."""
     found: Values = {}
     for row in content["rows"]:
         found[row["model"], f"{row['stage']}, s"] = [[row["seconds"]]], 0.0

@@ -29,7 +29,10 @@ ALPHABETS = (
 
 
 def make_pieces(count: int, prefix: str, suffix: str) -> list[str]:
-    """Return `count` pieces: the letters of each script, then 2 to 8 of them; half start a word, half continue one."""
+    """Return the `count` pieces of a vocabulary: each script's letters, then random strings of 2 to 8 letters.
+
+    Pieces that start a word begin with `prefix`, pieces that continue one with `suffix`. About half are of each kind.
+    """
     draw = random.Random(0)
     pieces = dict.fromkeys(mark + letter for alphabet in ALPHABETS for letter in alphabet for mark in (prefix, suffix))
     while len(pieces) < count:
@@ -40,9 +43,10 @@ def make_pieces(count: int, prefix: str, suffix: str) -> list[str]:
 
 
 def make_corpus(path: Path, alphabet: str, starts: list[str], lines: int) -> None:
-    """Write `lines` lines of 20 words from one script's pieces, drawn with a skewed distribution.
+    """Write `lines` lines of 20 words, using those of the pieces `starts` whose letters are all in `alphabet`.
 
-    The first pieces are the most frequent. A tenth of the words are two pieces joined.
+    A piece is the more frequent, the earlier it stands in `starts`. In each line 18 words are one piece and two are two
+    pieces joined.
     """
     draw = random.Random(alphabet)
     words = [word for word in starts if set(word) <= set(alphabet)]
@@ -54,7 +58,7 @@ def make_corpus(path: Path, alphabet: str, starts: list[str], lines: int) -> Non
 
 
 def prepare(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Write model, tokenizer and corpora below `folder`; return the number of vocabulary rows."""
+    """Write model, tokenizer and corpora below `folder`; return the size of the vocabulary as `rows`."""
     torch.manual_seed(0)
     small = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 128}
     shape = small if quick else {}

@@ -1,4 +1,7 @@
-"""The stages of building a student at full size; each runs in a process of its own and so has its own peak memory."""
+"""Define the stages of this benchmark: prepare, imports, trim, build, step.
+
+Each stage runs in a process of its own, so that its peak memory is not hidden by another's.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,22 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from bistil_ds.benchmarking.full_size.material import prepare
 from bistil_ds.benchmarking.harness.peak_memory import resident_peak
 from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student import build_student
 from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
 
 
 def imports(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Do nothing: the row shows what the libraries alone need."""
+    """Do nothing: this row shows the memory that the imported libraries take."""
     return {}
 
 
 def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Load teacher and corpora, trim the vocabulary and save; return the report and the seconds of trimming."""
+    """Load teacher and corpora, trim the vocabulary and save; return the report and the seconds of trimming alone."""
     from datasets import load_dataset  # slow to import, and needed by this stage only
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
-    model = AutoModelForMaskedLM.from_pretrained(folder / "teacher")
+    model, _ = load_pretrained(AutoModelForMaskedLM, folder / "teacher")
     texts = [
         load_dataset("text", data_files=str(folder / f"{language}.txt"), split="train", cache_dir=str(folder / "cache"))
         for language in ("source", "target")
@@ -43,16 +47,19 @@ def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def build(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Load the trimmed teacher, build a student of every second layer and save it; return its parameter count."""
-    built = build_student(AutoModelForMaskedLM.from_pretrained(folder / "trimmed"), layer_reduction_factor=2)
+    """Load the trimmed teacher, build and save a student of every second layer; return its number of parameters."""
+    built = build_student(load_pretrained(AutoModelForMaskedLM, folder / "trimmed")[0], layer_reduction_factor=2)
     built.student.save_pretrained(folder / "student")
     (folder / "layer_map.json").write_text(json.dumps(built.layer_map))
     return {"parameters": sum(p.numel() for p in built.student.parameters())}
 
 
 def step(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Load both models and run one phase-1 step in fp32: forward, backward, AdamW; 8 × 256 tokens (quick: 2 × 64)."""
-    teacher, student = (AutoModelForMaskedLM.from_pretrained(folder / each) for each in ("trimmed", "student"))
+    """Load both models and run one phase-1 step in fp32; return its loss and seconds.
+
+    The step is forward, backward and AdamW on 8 sequences of 256 tokens (quick: 2 of 64).
+    """
+    teacher, student = (load_pretrained(AutoModelForMaskedLM, folder / each)[0] for each in ("trimmed", "student"))
     distiller = Distiller(student, teacher, json.loads((folder / "layer_map.json").read_text()))
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
     torch.manual_seed(0)
@@ -71,7 +78,7 @@ STAGES: dict[str, Callable[[str, Path, bool], dict[str, Any]]] = {
 
 
 def run_stage(stage: str, name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Run a stage; add its seconds and the peak memory of this process, which must run nothing else."""
+    """Run a stage; return its result, its seconds and the peak memory of this process, which must run nothing else."""
     start = time.perf_counter()
     result = STAGES[stage](name, folder, quick)
     return {**result, "seconds": time.perf_counter() - start, "peak_bytes": resident_peak()}

@@ -1,1 +1,1 @@
-"""What all benchmarks share: flags, record, clock, statistics, tables, plots and measurement processes."""
+"""Hold what all benchmarks share: flags, record, clock, statistics, plots and the processes that measure."""

@@ -1,4 +1,4 @@
-"""The two types that describe a benchmark: its entry in the registry, and one run of it."""
+"""Define the two types that describe a benchmark: its entry in the registry, and one run of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from bistil_ds.console.grid import Grid
 
 Content = Mapping[str, Any]  # the content of a record
 Tell = Callable[[float, str], object]  # called with the share that is done, 0 to 1, and what is being done
-Values = dict[tuple[str, str], tuple[Rounds, float]]  # (model, case) → samples, |ratio − 1| of one model run twice
+# (model, case) → samples by round, and the noise: |ratio − 1| of one model that ran twice, 0 where none did
+Values = dict[tuple[str, str], tuple[Rounds, float]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Job:
 
     Attributes:
         device: the device that is measured; the record and its file name state it.
-        measure: adds rows to the record's content; it may save the record at any time.
+        measure: fills in the rows of the record's content; it may save the record at any time.
         seeds: name → seed, for the record.
         announcement: a line to print before the run starts.
         bar: whether a progress bar is shown; a run that starts other commands leaves the terminal to them.
@@ -68,5 +69,8 @@ class Benchmark:
 
 
 def parts_of(tell: Tell, count: int) -> list[Tell]:
-    """Split `tell` into `count` equal parts; each part is called with its own share, 0 to 1."""
+    """Return one callback for each of `count` equal parts of a run.
+
+    Each is called with the share of its part that is done, 0 to 1, and passes the share of the whole to `tell`.
+    """
     return [lambda done, what, part=part: tell((part + done) / count, what) for part in range(count)]  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A time budget that cases share."""
+"""Divide a run's time among its cases."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 
 class Budget:
-    """Measuring time that is shared out by weight. What one case leaves over goes to the others."""
+    """Time for measuring, divided among cases by weight. Time that one case leaves over goes to the later ones."""
 
     def __init__(self, seconds: float, weights: Sequence[float]) -> None:
         self.stop = time.perf_counter() + seconds
         self.whole = self.left = sum(weights)
 
-    def share(self, weight: float) -> float:
-        """Return the seconds for a case of this weight."""
+    def allot(self, weight: float) -> float:
+        """Return the seconds that the next case, of this weight, may take."""
         return max(0.0, self.stop - time.perf_counter()) * weight / self.left
 
     def spend(self, weight: float) -> None:
-        """Note that a case of this weight is done."""
+        """Count a case of this weight as done."""
         self.left -= weight
 
     def done(self, part: float = 0.0) -> float:
-        """Return the share of the whole weight that is done, 0 to 1, with `part` counted as done too."""
+        """Return the weight of the cases that are done, plus `part`, as a share of all cases' weight, 0 to 1."""
         return 1 - (self.left - part) / self.whole

@@ -1,4 +1,4 @@
-"""What the benchmark commands share: reading flags, a progress bar, showing the result however the run ends."""
+"""Read a benchmark command's flags, show its progress, and show its result however the run ends."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bistil_ds.benchmarking.harness.benchmark import Benchmark, Tell
 from bistil_ds.benchmarking.harness.plots import as_svg
 from bistil_ds.benchmarking.harness.result_file import ResultFile
 from bistil_ds.console import cli
+from bistil_ds.console.progress import share_bar
 from bistil_ds.errors import InputError
 
 Flags = TypeVar("Flags")
-PLAIN_WIDTH = 110  # columns of output that goes to a file
+PLAIN_WIDTH = 110  # characters in a line where output goes to a file
 
 
 def parse_flags(argv: Sequence[str] | None, kind: type[Flags], description: str) -> Flags:
-    """Read the flags as an instance of the dataclass `kind`."""
+    """Return the flags in `argv`, else those of the command line, as an instance of the dataclass `kind`."""
     ns = cli.parse(sys.argv[1:] if argv is None else argv, [kind], description)
     return kind(**{each.name: getattr(ns, each.name) for each in fields(kind)})  # type: ignore[arg-type]
 
@@ -52,13 +52,13 @@ def choose_device(name: str | None) -> torch.device:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # a torch built without CUDA raises AssertionError
         raise InputError(f"--device {name}: cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from None
-    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # on others the clock would not wait for the end
+    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # `time_call` cannot wait for others
         raise InputError(f"--device {name}: cannot be timed; give cpu or cuda")
     return device
 
 
 def open_console() -> Console:
-    """Open a console on the terminal, or one that is wide enough for tables where output goes to a file."""
+    """Return a console for standard output: as wide as the terminal, or PLAIN_WIDTH where there is none."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
 
@@ -67,24 +67,13 @@ def open_console() -> Console:
 def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> Iterator[Tell]:
     """Show a progress bar, and yield the callback that moves it: (share done, what is being done).
 
-    However the run ends, Ctrl-C included, close the record, print its rows as tables and write the files beside it.
+    However the run ends, Ctrl-C included, close the record and print its rows as tables. If the record was saved, write
+    its pictures and other files beside it.
     """
     terminal = open_console()
-    columns = (
-        BarColumn(20),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
     try:
-        with result:
-            if bar:
-                with Progress(*columns, console=terminal) as progress:
-                    task = progress.add_task("", total=1.0)
-                    yield lambda done, what: progress.update(task, completed=done, description=what)
-                    progress.update(task, completed=1.0, description="")
-            else:
-                yield lambda done, what: None
+        with result, share_bar(show=bar) as tell:
+            yield tell
     finally:
         for grid in benchmark.tables(result.content) if result.content["rows"] else ():
             terminal.print(grid.rich())

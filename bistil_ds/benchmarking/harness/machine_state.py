@@ -1,4 +1,4 @@
-"""The state of the machine: clocks, driver, temperatures, load and threads, each where it can be read."""
+"""Read the state of the machine: clocks, driver, temperatures, load and threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import torch
 
 
 def machine_state() -> dict[str, Any]:
-    """Return the state now: clocks in MHz, temperatures in °C, memory in bytes; None where it cannot be read."""
+    """Return the state now: load averages, free memory in bytes, clocks in MHz, temperatures in °C, state of the GPUs.
+
+    What cannot be read of clocks, temperatures and GPUs is None.
+    """
     return {
         "cpu_mhz": _cpu_clocks(),
         "load_average": list(os.getloadavg()),
@@ -26,7 +29,7 @@ def all_threads() -> int:
 
 
 def thread_counts() -> dict[str, Any]:
-    """Return the number of torch's threads, and the environment variables that decide it."""
+    """Return the number of torch's threads, and the environment variables that can set it (None if unset)."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     return {"torch": torch.get_num_threads(), **{name: os.environ.get(name) for name in names}}
 
@@ -39,7 +42,7 @@ def _cpu_clocks() -> list[float] | None:
 
 
 def _cpu_temperature() -> float | None:
-    """Return the temperature of the hottest processor sensor, in °C."""
+    """Return the temperature of the hottest CPU sensor, in °C; None without one."""
     try:
         sensors = psutil.sensors_temperatures()
     except (AttributeError, OSError):
@@ -49,7 +52,7 @@ def _cpu_temperature() -> float | None:
 
 
 def _gpus() -> list[dict[str, Any]] | None:
-    """Return driver, clocks, temperature and power of each GPU of the machine; None without NVML or a GPU."""
+    """Return driver, clocks, temperature, power and persistence mode of each GPU; None without a GPU or NVML."""
     if not torch.cuda.is_available():
         return None
     try:
@@ -58,7 +61,7 @@ def _gpus() -> list[dict[str, Any]] | None:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         driver = pynvml.nvmlSystemGetDriverVersion()
-    except Exception:  # a missing package and a missing library raise different errors
+    except Exception:  # a missing pynvml and a missing NVML raise different errors
         return None
     return [{"driver": driver, **_gpu(handle)} for handle in handles]
 

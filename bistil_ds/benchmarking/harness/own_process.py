@@ -19,10 +19,10 @@ PRELOADED = ["torch", "transformers", "bistil_ds.benchmarking.models.subject"]
 
 
 def fresh_processes() -> ForkServerContext | SpawnContext:
-    """Return the context that starts processes whose memory holds nothing of this one's.
+    """Return the multiprocessing context that starts processes without a copy of this process's memory.
 
-    Its fork server has imported the libraries and done nothing else, so a process starts quickly. Without a fork
-    server on this platform, processes are spawned.
+    They are forked from a server that has imported PRELOADED and done nothing else, so they start quickly. Platforms
+    without a fork server spawn them.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -32,7 +32,7 @@ def fresh_processes() -> ForkServerContext | SpawnContext:
 
 
 class RemoteError(RuntimeError):
-    """Failure in another process: of making its object, or of a method. The text is the error there."""
+    """Failure of another process: its object could not be made, a method raised the error in the text, or it ended."""
 
 
 @contextmanager
@@ -45,9 +45,12 @@ def blame_flag(flag: str) -> Iterator[None]:
 
 
 class InOwnProcess:
-    """The object `make(*arguments)` in a fresh process; `make` and the arguments must pickle.
+    """A fresh process that holds the object `make(*arguments)`; `make` and the arguments must pickle.
 
-    Ctrl-C interrupts this process only, which decides what becomes of the others.
+    Ctrl-C interrupts the calling process only; the fresh one runs until the caller closes it.
+
+    Raises:
+        RemoteError: the object cannot be made.
     """
 
     def __init__(self, make: Callable[..., object], *arguments: object) -> None:
@@ -60,7 +63,7 @@ class InOwnProcess:
         self._receive()
 
     def call(self, method: str, *arguments: object) -> Any:
-        """Call a method of the object in its process and return the result; raise RemoteError where it fails."""
+        """Call a method of the object in its process and return the result; raise RemoteError if the method fails."""
         self._idle = False
         return self._receive((method, arguments))
 
@@ -69,7 +72,7 @@ class InOwnProcess:
             if question is not None:
                 self._pipe.send(question)
             error, value = self._pipe.recv()
-        except (EOFError, OSError):  # the other end of the pipe is gone
+        except (EOFError, OSError):  # the process has ended
             self._process.join()
             raise RemoteError(f"the process ended by itself (exit code {self._process.exitcode})") from None
         self._idle = True
@@ -78,7 +81,7 @@ class InOwnProcess:
         return value
 
     def close(self) -> None:
-        """End the process: by itself within CLOSING_SECONDS where it is idle, else at once."""
+        """End the process. An idle one has CLOSING_SECONDS to end by itself; a busy one is terminated at once."""
         self._pipe.close()
         self._process.join(CLOSING_SECONDS if self._idle else 0)
         self._process.terminate()
@@ -94,7 +97,7 @@ class InOwnProcess:
 
 
 def run_in_own_process(function: Callable[..., Any], *arguments: object) -> Any:
-    """Return `function(*arguments)`, called in a fresh process; function, arguments and result must pickle."""
+    """Return the result of `function(*arguments)` in a fresh process; function, arguments and result must pickle."""
     with InOwnProcess(_Caller) as process:
         return process.call("run", function, arguments)
 
@@ -116,7 +119,7 @@ def _serve(pipe: Connection, make: Callable[..., object], arguments: tuple[objec
                 pipe.send((None, getattr(served, method)(*arguments)))
             except Exception as error:
                 pipe.send((_line(error), None))
-    except EOFError:  # the other side is gone
+    except EOFError:  # the caller has closed the pipe
         return
     except Exception as error:
         pipe.send((_line(error), None))

@@ -15,13 +15,14 @@ from bistil_ds.benchmarking.harness.own_process import run_in_own_process
 
 @dataclass
 class Peak:
-    """Memory in bytes, resident on CPU and allocated on CUDA, and the seconds that `build` took.
+    """Memory of a process in bytes: resident on a CPU, allocated by PyTorch on a GPU.
 
     Attributes:
-        empty: with the libraries alone; 0 on CUDA.
-        baseline: with everything built.
+        empty: before `build` ran, with the libraries alone; 0 on a GPU.
+        baseline: after `build`, before the first step.
         peak: the most while the steps ran.
-        reserved: on CUDA, the most that its allocator held; None on CPU.
+        build_seconds: how long `build` took.
+        reserved: the most that the GPU's caching allocator held; None on a CPU.
     """
 
     empty: int
@@ -32,10 +33,10 @@ class Peak:
 
 
 def peak_in_own_process(build: Callable[..., Callable[[], object]], *arguments: object, steps: int = 2) -> Peak:
-    """Return the peak of `steps` calls of what `build(*arguments)` returns; `build` must be importable.
+    """Return the peak memory of a step, the function that `build(*arguments)` returns, over `steps` calls of it.
 
-    They run in a fresh process, because memory that a process once held is not always given back and would hide the
-    next peak.
+    All of this runs in a fresh process, because a process does not always give memory back, which would hide the next
+    peak. `build` and its arguments must pickle.
     """
     found: Peak = run_in_own_process(_measure, build, arguments, steps, torch.get_num_threads())
     return found
@@ -49,7 +50,7 @@ def _measure(
 
 
 def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
-    """Return the peak of `steps` calls of what `build()` returns, in this process."""
+    """Return the peak memory, in this process, of `steps` calls of the function that `build()` returns."""
     empty = psutil.Process().memory_info().rss
     started = time.perf_counter()
     step = build()
@@ -71,7 +72,7 @@ def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
 
 
 def _forget_resident_peak() -> None:
-    """Reset the high-water mark so that it does not include building; where the system forbids this, it stays."""
+    """Reset the peak that Linux keeps, so that building does not count; where the system forbids this, it counts."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -79,7 +80,7 @@ def _forget_resident_peak() -> None:
 
 
 def resident_peak() -> int:
-    """Return the most bytes resident in this process alone; `ru_maxrss` would hold the parent's after a spawn."""
+    """Return the most bytes resident in this process so far; after a spawn, `ru_maxrss` would include the parent's."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -1,11 +1,11 @@
-"""Draw results as SVG: bars of ratios with their intervals, points, and lines over the length."""
+"""Draw results as SVG: bars of ratios with their intervals, named points, and lines."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # 
 
 @dataclass
 class Bars:
-    """Bars with an interval: series → name → (value, low, high)."""
+    """Horizontal bars with whiskers: series → name → (value, low end, high end); `label` is the x axis'."""
 
     title: str
     label: str
@@ -46,7 +46,7 @@ Plot = Bars | Points | Lines
 
 
 def as_svg(plot: Plot) -> str:
-    """Return the plot as an `<svg>` element whose text stays text; it can stand in a page or alone in a file."""
+    """Return the plot as an `<svg>` element, for a page or a file of its own; its letters are text, not outlines."""
     import matplotlib
 
     figure = _figure(_height(plot))
@@ -123,10 +123,15 @@ def _legend(axes, entries: int) -> None:  # type: ignore[no-untyped-def]
         axes.figure.legend(fontsize=8, frameon=False, loc="outside lower left", ncols=2)
 
 
-def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Bars:
-    """Return bars of ratios; `found` maps series → name → `median`, `low` and `high` of a ratio."""
-    series = {
-        name: {each: (one["median"], one["low"], one["high"]) for each, one in ratios.items()}
-        for name, ratios in found.items()
-    }
+def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Bars:
+    """Return bars of ratios; `found` holds, by series and name, the `median`, `low` and `high` of a ratio.
+
+    A ratio without an interval, where `low` and `high` are None, gets a bar without a whisker.
+    """
+    series = {name: {each: _bar(one) for each, one in ratios.items()} for name, ratios in found.items()}
     return Bars(title, label, series)
+
+
+def _bar(ratio: Mapping[str, Any]) -> tuple[float, float, float]:
+    middle = ratio["median"]
+    return (middle, middle, middle) if ratio["low"] is None else (middle, ratio["low"], ratio["high"])

@@ -18,10 +18,11 @@ from bistil_ds.distributed import startup
 def on_ranks(count: int, threads: int, function: Callable[..., Any], *arguments: object) -> list[Any]:
     """Run `function(*arguments)` on `count` ranks at once, with `threads` threads each; return the results by rank.
 
-    Function, arguments and results must pickle. DeepSpeed is ready on every rank.
+    Function, arguments and results must pickle. On every rank the process group has been joined and DeepSpeed can be
+    used.
 
     Raises:
-        RemoteError: the function failed on a rank.
+        RemoteError: a rank could not start, or the function failed on it.
     """
     port = startup.free_port()
     with ExitStack() as stack, ThreadPoolExecutor(count) as together:
@@ -34,12 +35,12 @@ class _Rank:
         torch.set_num_threads(threads)
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # else start-up would divide the threads by the ranks once more
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # else `prepare_environment` would divide `threads` by the ranks
         startup.choose_accelerator()
-        warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed's calls of torch raise one at every step
+        warnings.simplefilter("ignore", FutureWarning)  # DeepSpeed causes one at every step
 
     def run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
-        """Join the other ranks, call the function, leave them and return its result."""
+        """Join the process group, call the function, leave the group and return the function's result."""
         startup.prepare_environment(use_deepspeed=True)
         startup.start_distributed(use_deepspeed=True)
         found = function(*arguments)

@@ -1,12 +1,11 @@
-"""The record that a benchmark leaves: what was measured, on what, with which arguments, and every raw sample.
+"""Write and read the record of a benchmark: what was measured, on what, with which arguments, and every raw sample.
 
-The file is complete after every `save`, so an interrupted run keeps what it had.
+The file is complete after every `save`, so an interrupted run keeps what it had saved.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import sys
@@ -23,16 +22,20 @@ import bistil_ds
 from bistil_ds.benchmarking.harness.machine_state import machine_state, thread_counts
 from bistil_ds.benchmarking.harness.old_records import renew
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json, write_whole
 from bistil_ds.runs.record import git_state, hardware, versions
 
 REPOSITORY = Path(__file__).parents[3]
-RESULTS = (REPOSITORY if (REPOSITORY / "benchmarks").is_dir() else Path()) / "benchmarks" / "results"  # of a clone
-DIGITS = 6  # significant digits of a number in the record; no measurement is more exact
-NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")
+# in a clone of the repository, else below the current folder
+RESULTS = (REPOSITORY if (REPOSITORY / "benchmarks").is_dir() else Path()) / "benchmarks" / "results"
+DIGITS = 6  # significant digits of a float in the record; no measurement is more exact
+NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers, which the record puts on one line
 
 
 class ResultFile:
-    """The record `<benchmark>-<device>-<machine>-<time>.json`; used in a `with`, it notes how the run ended.
+    """The record `<benchmark>[-quick]-<device>-<machine>-<time>.json`.
+
+    The end of a `with` saves it (see `__exit__`) and notes whether an exception ended the run.
 
     Args:
         folder: where the record goes; it is made when missing.
@@ -45,8 +48,8 @@ class ResultFile:
         InputError: the folder cannot be made or written to; this is known before anything is measured.
 
     Attributes:
-        content: everything in the file. A benchmark adds to `content["rows"]`, one flat mapping for each measurement,
-            and may add other keys.
+        content: everything in the file. A benchmark fills `content["rows"]`, one mapping for each measurement, and may
+            add other keys.
     """
 
     def __init__(
@@ -85,13 +88,11 @@ class ResultFile:
         Raises:
             InputError: the folder cannot be written to.
         """
-        part = self.path.with_name(f"{self.path.name}.part")
         text = json.dumps(_rounded(self.content), indent=1, ensure_ascii=False, default=str)
         text = NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(text + "\n", encoding="utf-8")
-            os.replace(part, self.path)
+            write_whole(self.path, text + "\n")
         except OSError as error:
             raise _not_writable(self.path.parent, error) from None
 
@@ -101,7 +102,7 @@ class ResultFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Save the record if it has rows or the run ended well; let an exception pass."""
+        """Save the record if it has rows or the run ended without an exception; exceptions pass through."""
         self.content["machine_after"] = machine_state()
         self.content["interrupted"] = kind is not None
         if kind is None or self.content["rows"]:
@@ -121,18 +122,12 @@ def _not_writable(folder: Path, error: OSError) -> InputError:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Read the content of a record; one of an earlier shape is converted to today's.
+    """Return the content of a record, converted to today's format if it is older.
 
     Raises:
         InputError: the file cannot be read, or is no record of ours.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); give a result file of a benchmark") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); give a result file of a benchmark") from None
-    record = renew(content) if isinstance(content, dict) else None
+    record = renew(read_json(path, "give a result file of a benchmark"))
     if record is None:
         raise InputError(f"{path}: has no `benchmark` and `rows`; give a result file of a benchmark")
     return record

@@ -1,7 +1,7 @@
-"""Statistics of samples: percentiles, a mean with its interval, ratios within a round, whether two differ.
+"""Compute statistics of samples: percentiles, means and ratios with their intervals, and whether two results differ.
 
-A round is one turn of every subject, and each turn gives a list of samples. Calls of one turn share the state that
-the machine was in, so the intervals count rounds, not calls.
+A round is one turn of every subject, and each turn gives a list of samples. The calls of one turn saw the machine in
+one state, so intervals are computed from one value per round, not from every call.
 """
 
 from __future__ import annotations
@@ -12,93 +12,93 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.special import stdtrit  # scipy.stats has it too, but takes a second to import in every measured process
+
 from bistil_ds.benchmarking.harness.timing import paired_ratio
 
-Rounds = Sequence[Sequence[float]]
+Rounds = Sequence[Sequence[float]]  # for each round, the samples of one subject
 CONFIDENCE = 0.95
-RESAMPLES = 2000
+RESAMPLES = 2000  # random draws of rounds for the interval of `unpaired_ratio`
 FEWEST_ROUNDS = 6  # fewer give no 95 % interval of a median
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % confidence interval."""
+    """Number, percentiles and mean of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % interval.
+
+    With one round only, both ends are None, because nothing shows how far rounds differ.
+    """
 
     count: int
     p50: float
     p90: float
     p99: float
     mean: float
-    mean_low: float
-    mean_high: float
+    mean_low: float | None
+    mean_high: float | None
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio with its 95 % interval."""
+    """A median ratio with the interval that `ratio` or `unpaired_ratio` computed; both ends are None without one."""
 
     median: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
     def verdict(self, noise: float = 0.0) -> str:
-        """Return `higher` or `lower`; `inside the noise` where the interval, widened by a relative `noise`, holds 1."""
+        """Return `inside the noise` if the interval, widened on both sides by a relative `noise`, holds 1.
+
+        Otherwise return `higher` or `lower`. A ratio without an interval is `of unknown noise`, unless it is exactly 1.
+        """
+        if self.low is None or self.high is None:
+            return "inside the noise" if self.median == 1 else "of unknown noise"
         if self.low > 1 + noise:
             return "higher"
         return "lower" if self.high < 1 / (1 + noise) else "inside the noise"
 
 
-def percentile(samples: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of the samples lie, interpolated linearly between neighbours."""
-    ordered = sorted(samples)
-    position = share * (len(ordered) - 1)
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
-
-
 def summarise(rounds: Rounds) -> Summary:
-    """Summarise all samples; the mean's interval is Student's, over the means of the rounds."""
+    """Summarise all samples; the mean's interval comes from the rounds' means and the t distribution."""
     samples = [sample for one in rounds for sample in one]
     means = [statistics.fmean(one) for one in rounds]
-    mean, half = statistics.fmean(samples), 0.0
+    mean, half = statistics.fmean(samples), None
     if len(means) > 1:
         half = t_quantile(len(means) - 1) * statistics.stdev(means) / math.sqrt(len(means))
-    p50, p90, p99 = (percentile(samples, share) for share in (0.5, 0.9, 0.99))
-    return Summary(len(samples), p50, p90, p99, mean, mean - half, mean + half)
+    p50, p90, p99 = np.quantile(samples, (0.5, 0.9, 0.99)).tolist()
+    ends = (None, None) if half is None else (mean - half, mean + half)
+    return Summary(len(samples), p50, p90, p99, mean, *ends)
 
 
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """Return Student's t for a two-sided interval, by Fisher's expansion; within 1 % from two degrees of freedom."""
-    z = statistics.NormalDist().inv_cdf(0.5 + confidence / 2)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / degrees ** (i + 1) for i, term in enumerate(terms))
+    """Return the t distribution's quantile that bounds a two-sided interval."""
+    return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def interval_of(rounds: int) -> str:
-    """Return the name, for a table, of the interval that `ratio` returns for so many rounds."""
+    """Return what a table calls the interval that `ratio` computes from this many rounds."""
+    if rounds < 2:
+        return "no interval"
     return "95 %" if rounds >= FEWEST_ROUNDS else f"range of {rounds}"
 
 
 def ratio(rounds: Rounds, reference: Rounds) -> Ratio:
-    """Return the median, over rounds, of one side's median over the reference's median in the same round.
+    """Divide each round's median by the reference's median of the same round; return the median of these ratios.
 
-    The interval is that of a median by order statistics, which assumes nothing of the distribution. Fewer than six
-    rounds cannot give 95 %; the interval is then their whole range.
+    The 95 % interval runs from one of the sorted ratios to another, and assumes nothing of their distribution. Fewer
+    than six rounds cannot give 95 %; the interval is then the ratios' whole range. One round gives no interval.
     """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, reference)]
+    if len(ours) < 2:
+        return Ratio(paired_ratio(ours, theirs))
     ratios = sorted(a / b for a, b in zip(ours, theirs))
     rank = median_rank(len(ratios))
     return Ratio(paired_ratio(ours, theirs), ratios[rank], ratios[-1 - rank])
 
 
 def median_rank(count: int, confidence: float = CONFIDENCE) -> int:
-    """Return how many of the lowest, and of the highest, of `count` values a median's confidence interval excludes."""
+    """Return how many of `count` sorted values to leave out at each end; the others span the median's interval."""
     tail, rank = 0.0, -1
     while rank + 1 < count:
         tail += math.comb(count, rank + 1) / 2**count
@@ -109,13 +109,19 @@ def median_rank(count: int, confidence: float = CONFIDENCE) -> int:
 
 
 def unpaired_ratio(rounds: Rounds, others: Rounds, seed: int = 0) -> Ratio:
-    """Return the ratio of the medians of two separate runs; its interval comes from resampling the rounds of both."""
-    draw = random.Random(seed)
+    """Return the ratio of the medians of two separate runs; its interval comes from resampling the rounds of both.
+
+    If either run has one round only, there is no interval: one round cannot be resampled, and an interval from the
+    other run's noise alone would be too narrow.
+    """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, others)]
+    middle = statistics.median(ours) / statistics.median(theirs)
+    if min(len(ours), len(theirs)) < 2:
+        return Ratio(middle)
+    draw = random.Random(seed)
     drawn = [_resampled_median(ours, draw) / _resampled_median(theirs, draw) for _ in range(RESAMPLES)]
     tail = (1 - CONFIDENCE) / 2
-    middle = statistics.median(ours) / statistics.median(theirs)
-    return Ratio(middle, percentile(drawn, tail), percentile(drawn, 1 - tail))
+    return Ratio(middle, *np.quantile(drawn, (tail, 1 - tail)).tolist())
 
 
 def _resampled_median(values: Sequence[float], draw: random.Random) -> float:
@@ -123,7 +129,7 @@ def _resampled_median(values: Sequence[float], draw: random.Random) -> float:
 
 
 def is_stable(seconds: Sequence[float], window: int = 3, tolerance: float = 0.05) -> bool:
-    """Return whether the last `window` calls took, in the median, what the `window` before them did."""
+    """Return whether the median of the last `window` calls is within `tolerance` of that of the `window` before."""
     if len(seconds) < 2 * window:
         return False
     last, before = statistics.median(seconds[-window:]), statistics.median(seconds[-2 * window : -window])

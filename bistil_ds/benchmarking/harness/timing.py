@@ -1,4 +1,4 @@
-"""Time several ways of doing one thing in turns, so that a busy machine disturbs all alike."""
+"""Time several ways of doing one thing in turns, so that a busy machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @dataclass
 class Way:
-    """One way of doing it: `step` is timed; `prepare`, which runs before it, is not."""
+    """One way of doing a thing: `step` is timed; `prepare`, which runs before every step, is not."""
 
     step: Callable[[], object]
     prepare: Callable[[], object] = lambda: None
@@ -25,9 +25,10 @@ def time_in_turns(
     on_step: Callable[[], object] = lambda: None,
     clock: Callable[[Callable[[], object], torch.device], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Return the seconds of each way in each round, by `clock` or else by `time_call`; the first round does not count.
+    """Return the seconds of each way in each of `rounds` rounds, by `clock` or else `time_call`.
 
-    Every round runs every way once. Each round begins with the next way, so that none always follows the same one.
+    Every round runs every way once. One more round comes first and is not counted. Each round begins with another way
+    than the round before, so that no way always follows the same one.
     """
     clock = clock or time_call
     names = list(ways)
@@ -44,10 +45,13 @@ def time_in_turns(
 
 
 def time_call(step: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds of one call, with an empty queue before and after: wall time, on CUDA between two events."""
+    """Return the seconds of one call: on CUDA the time between two events, elsewhere wall time.
+
+    On CUDA the device's queue is empty before and after.
+    """
     if device.type == "cuda":
         before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        stream = torch.cuda.current_stream(device)  # of this device, which need not be the current one
+        stream = torch.cuda.current_stream(device)  # `device` need not be the current one
         torch.cuda.synchronize(device)
         before.record(stream)
         step()
@@ -60,5 +64,5 @@ def time_call(step: Callable[[], object], device: torch.device) -> float:
 
 
 def paired_ratio(samples: Sequence[float], reference: Sequence[float]) -> float:
-    """Return the median over rounds of a way's time over the reference's in the same round."""
+    """Divide each round's sample by the reference's of the same round; return the median of these ratios."""
     return statistics.median(a / b for a, b in zip(samples, reference))

@@ -22,6 +22,7 @@ from bistil_ds.benchmarking.harness.command import explain, require_at_least_1
 from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.benchmarking.harness.samples import ratio
 from bistil_ds.benchmarking.harness.timing import Way, time_in_turns
+from bistil_ds.benchmarking.models.rows import ratio_text
 from bistil_ds.console.grid import Grid
 
 STATES, MAPS = 7, 6  # pairs of mBERT and its student at layer reduction factor 2
@@ -121,5 +122,4 @@ def upstream_grids(content: Content) -> list[Grid]:
 
 
 def _ratio(above: Sequence[float], below: Sequence[float]) -> str:
-    found = ratio([[x] for x in above], [[x] for x in below])
-    return f"{found.median:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return ratio_text(vars(ratio([[x] for x in above], [[x] for x in below])))

@@ -1,1 +1,1 @@
-"""Latency of models side by side."""
+"""Measure the latency of models side by side."""

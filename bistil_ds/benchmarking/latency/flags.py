@@ -1,7 +1,7 @@
-"""The flags of the latency benchmark, and the run they ask for.
+"""Define the flags of the latency benchmark, and plan its run.
 
-Without --model it measures XLM-R-base and mBERT, their students (every second or third layer; 30k and 60k tokens),
-DistilmBERT and multilingual MiniLM, by shape, with random weights.
+Without --model and --quick it measures XLM-R-base and mBERT, their students (every second or third layer; a vocabulary
+of 30k or 60k tokens), DistilmBERT and two multilingual MiniLMs. Of these it needs the shape only; weights are random.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bistil_ds.text.text_files import read_texts
 
 INPUTS = {"small": ([1, 8], [128]), "full": ([1, 8, 32], [32, 128, 512])}
 DTYPES = ("float32", "bfloat16", "float16")
-TEXT_BATCHES = 50
+TEXT_BATCHES = 50  # most batches that are read from --text_file
 
 
 @dataclass
@@ -84,7 +84,7 @@ def plan_of(flags: Flags) -> MeasurementPlan:
 
 
 def sentences(path: Path, batch: int) -> list[list[str]]:
-    """Return the file's first texts in batches; raise InputError where it has none."""
+    """Return the file's first texts, at most TEXT_BATCHES batches of `batch`; raise InputError where it has none."""
     texts = list(islice(read_texts(path, "text", "--text_file"), TEXT_BATCHES * batch))
     if not texts:
         raise InputError(f"--text_file {path}: holds no text")
@@ -92,7 +92,7 @@ def sentences(path: Path, batch: int) -> list[list[str]]:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags and estimate how long the run takes."""
+    """Check the flags, plan the run and estimate how long it takes."""
     wanted = plan_of(flags)
     cases = len(wanted.settings) * len(wanted.cases)
     slow_start = {engine for engine, _ in wanted.settings} - {"eager", "int8"}

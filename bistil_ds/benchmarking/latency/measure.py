@@ -1,7 +1,7 @@
 """Measure the latency of models side by side: each in a process of its own, taking turns in random order.
 
-A machine that slows down slows down all of them, so ratios are taken within a round. One model runs twice, under a
-second name: how far that ratio is from 1 is the noise of the run.
+A machine that slows down slows down all of them, so ratios are taken within a round. One model has two processes; how
+far their ratio is from 1 is the noise of the run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.rows import case_text
 from bistil_ds.benchmarking.models.subject import InputCase, Subject
 
-TURN_SECONDS = 0.1  # a turn lasts about this long, if MOST_CALLS suffice, so that starting it weighs little
-MOST_CALLS, MOST_ROUNDS = 20, 200
+TURN_SECONDS = 0.1  # a turn lasts about this long, so that starting it weighs little
+MOST_CALLS, MOST_ROUNDS = 20, 200  # most calls of a turn, most rounds of a case
 
 
 def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Callable[[], None]) -> None:
-    """Add `plan`'s measurements to a record's content, saving it after each case.
+    """Measure every case of `plan`, add its rows to a record's content, and save the record after each case.
+
+    An engine or a case that cannot run gets one row that says why.
 
     Args:
         tell: is called with the share done (0 to 1) and what is being done.
@@ -51,7 +53,7 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
                     running, draw, partial(tell, budget.done()), f"{engine} {dtype}, {case_text(asdict(case))}"
                 )
                 try:
-                    turns.take(case, budget.share(weight(case)), plan.fewest_rounds)
+                    turns.take(case, budget.allot(weight(case)), plan.fewest_rounds)
                 except RemoteError as error:  # such as a failed export, or too little memory
                     content["rows"].append({**setting, **asdict(case), "unavailable": str(error)})
                 finally:
@@ -61,7 +63,7 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
 
 
 def weight(case: InputCase) -> float:
-    """Return a case's weight in the time budget: its tokens over its threads."""
+    """Return a case's weight in the time budget: a batch's tokens divided by its threads, with 32 tokens for a text."""
     return case.batch * (case.length or 32) / case.threads
 
 
@@ -90,7 +92,7 @@ def _tokenised(plan: MeasurementPlan, running: Mapping[str, InOwnProcess]) -> di
 
 @dataclass
 class Turns:
-    """Rounds of one case: in each, every model has its turn, in random order.
+    """Rounds of one case. In a round every model has one turn, in random order.
 
     Attributes:
         rounds: for each model, the seconds of each call, by turn.
@@ -105,7 +107,10 @@ class Turns:
     warm_up: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def take(self, case: InputCase, seconds: float, fewest: int) -> None:
-        """Warm up, then run rounds until another one would pass `seconds`, but at least `fewest`."""
+        """Warm up, then run at least `fewest` rounds, and more until another could pass `seconds`.
+
+        The seconds include the warm-up. There are never more than MOST_ROUNDS rounds.
+        """
         stop, slowest = time.perf_counter() + seconds, 0.0
         for label, process in self.running.items():
             self.tell(f"{self.title}: warming up {label}")
@@ -134,7 +139,10 @@ def turn_size(seconds: float) -> tuple[int, int]:
 def rows_of(
     plan: MeasurementPlan, where: Mapping[str, Any], turns: Turns, tokenised: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return each model's row: raw seconds by round, their summary, ratio to its reference; whole rounds only."""
+    """Return a row for each model: each call's seconds by round, their summary, and the ratio to the reference.
+
+    Only rounds that every model finished count; without one there are no rows.
+    """
     rounds = turns.rounds
     whole = min((len(each) for each in rounds.values()), default=0)
     if not whole:

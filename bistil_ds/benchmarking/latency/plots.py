@@ -1,4 +1,4 @@
-"""Plots of a latency record."""
+"""Plot a latency record."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ USUAL_LENGTH = 128
 
 
 def latency_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """Return plots for each engine, dtype and number of threads.
+    """Return plots of each model's time divided by its reference's.
 
-    They show time over the reference's, and that by length if several were measured.
+    Each engine, dtype and number of threads gets one plot at a single length and, if several lengths were measured, one
+    by length for each batch size.
     """
     rows = [row for row in content["rows"] if "ratio" in row and not row["control"]]
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
@@ -24,7 +25,7 @@ def latency_plots(content: Mapping[str, Any]) -> list[Plot]:
 
 
 def _relative(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """Plot the ratios at one length, with a series for each batch size."""
+    """Plot the ratios at one length (USUAL_LENGTH if it was measured), with a series for each batch size."""
     lengths = {row["length"] for row in rows}
     length = USUAL_LENGTH if USUAL_LENGTH in lengths else next(iter(lengths))
     ratios: dict[str, dict[str, Any]] = {}
@@ -32,7 +33,7 @@ def _relative(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
         if row["length"] == length and row["model"] != row["reference"]:
             ratios.setdefault(case_text(row), {})[row["model"]] = row["ratio"]
     title = f"Latency, {rows[0]['engine']} {rows[0]['dtype']}"
-    if len(ratios) == 1:  # one series gets no legend
+    if len(ratios) == 1:  # a single series gets no legend
         title += f", {next(iter(ratios))}"
     return [relative_bars(title, "time over its reference's (1)", ratios)] if ratios else []
 

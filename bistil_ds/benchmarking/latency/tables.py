@@ -1,4 +1,4 @@
-"""Tables of a latency record: one for each input and way of running."""
+"""Show a latency record as tables: one for each engine, dtype, input and number of threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from bistil_ds.console.grid import Grid
 
 
 def latency_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return tables of milliseconds a forward pass, tokens a second, and the ratio to the reference with interval."""
+    """Return tables of milliseconds per forward pass, tokens per second, and ratios to the reference.
+
+    What could not be measured gets a table with the reason.
+    """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     grids = []
     for row in content["rows"]:
@@ -39,7 +42,7 @@ def _grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, i
         found = row["summary"]
         cells = [row["model"], f"{models[row['model']]['parameters'] / 1e6:.0f}"]
         cells += [milliseconds(found[name]) for name in ("p50", "p90", "p99")]
-        cells.append(f"{milliseconds(found['mean'])} ±{milliseconds(found['mean_high'] - found['mean'])}")
+        cells.append(milliseconds(found["mean"]) + _interval(row))
         cells.append(f"{tokens(row) / found['mean']:,.0f}")
         cells.append(ratio_text(row["ratio"]) if row["reference"] != row["model"] else "1")
         if text:
@@ -47,6 +50,13 @@ def _grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, i
         grid.rows.append(cells)
     grid.note = _note(rows) + busy
     return grid
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """Return the half-width of the mean's interval as text; ignore the interval that old records of one round hold."""
+    if len(row["seconds"]) < 2:
+        return ", no interval"
+    return f" ±{milliseconds(row['summary']['mean_high'] - row['summary']['mean'])}"
 
 
 def _note(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -61,7 +71,7 @@ def _note(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def tokens(row: Mapping[str, Any]) -> float:
-    """Return the mean number of real tokens in a call; with text, each round takes the next batch."""
+    """Return the mean number of real tokens in a call; where the input is text, each round takes its next batch."""
     if row["length"]:
         return float(row["batch"] * row["length"])
     batches = row["tokenisation"]["tokens"]
@@ -69,7 +79,7 @@ def tokens(row: Mapping[str, Any]) -> float:
 
 
 def latency_values(content: Content) -> Values:
-    """Return seconds, and times over the reference's of the same round, which a slower machine does not change."""
+    """Return each model's seconds, and their ratio to the reference's, which a slower machine does not change."""
     found: Values = {}
     cases = {(row["model"], _case(row)): row["seconds"] for row in content["rows"] if "seconds" in row}
     noises = noise(content)

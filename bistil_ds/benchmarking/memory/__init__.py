@@ -1,1 +1,1 @@
-"""Memory and size of models."""
+"""Measure the memory and the size of models."""

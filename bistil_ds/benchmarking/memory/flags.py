@@ -1,4 +1,4 @@
-"""The flags of the memory benchmark, and the run they ask for."""
+"""Define the flags of the memory benchmark, and plan its run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags and plan the run. Models are measured one at a time."""
+    """Check the flags and plan the run, which measures one model at a time."""
     require_at_least_1(flags, "batch", "length")
     models = flags.model or default_names()
     if flags.quick:

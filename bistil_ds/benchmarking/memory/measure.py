@@ -1,6 +1,6 @@
-"""Measure what one model takes: parameters, folder, load time, and memory at inference and at a training step.
+"""Measure what a model takes: parameters, size of its folder, load time, and memory at inference and in training.
 
-Every stage runs in a process of its own; memory is counted beyond what the libraries alone take there.
+Inference and a training step each run in a process of their own. Resident memory is counted without the libraries.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, referen
 from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
 
 STAGES = ("inference", "training")
-BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # fp32: weight; weight, gradient and AdamW's two moments
+BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # fp32; in training gradient and AdamW's two moments too
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a model is measured on: sequences in a batch, random tokens in each, dtype of the weights, device."""
+    """Input and setting of a measurement: sequences in a batch, tokens in each, dtype of the weights, device."""
 
     batch: int
     length: int
@@ -38,7 +38,7 @@ class Input:
 
 
 def measure(models: Sequence[str], given: Input, content: dict[str, Any], tell: Tell, save: Callable[[], None]) -> None:
-    """Add a row for each model to a record's content, saving it after each."""
+    """Measure each model, add its row to a record's content, and save the record after each row."""
     for number, name in enumerate(models):
 
         def part(done: int, what: str, number: int = number, name: str = name) -> None:
@@ -50,7 +50,11 @@ def measure(models: Sequence[str], given: Input, content: dict[str, Any], tell: 
 
 
 def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> dict[str, Any]:
-    """Measure one model and return its row; a stage that could not be measured has `unavailable` with the reason."""
+    """Measure one model and return its row; a stage that could not be measured has `unavailable` with the reason.
+
+    Raises:
+        InputError: the model cannot be loaded.
+    """
     with tempfile.TemporaryDirectory() as work:
         tell(0, "saving")
         with blame_flag(f"--model {name}"):
@@ -74,7 +78,10 @@ def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> di
 
 
 def stage_bytes(peak: Peak) -> dict[str, int | None]:
-    """Return the bytes beyond the libraries': with the model loaded, and at most while it ran; and those reserved."""
+    """Return a stage's bytes: `loaded`, before it ran; `peak`, while it ran; `reserved`, by the GPU's allocator.
+
+    `loaded` and `peak` leave out the libraries. `reserved` is None on a CPU.
+    """
     return {"loaded": peak.baseline - peak.empty, "peak": peak.peak - peak.empty, "reserved": peak.reserved}
 
 
@@ -84,7 +91,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def _save(name: str, folder: str, dtype: str) -> dict[str, int]:
-    """Count the parameters, and write the encoder where it has no folder of its own."""
+    """Return the numbers of parameters, and write the encoder to `folder` unless `name` is a folder already."""
     _quiet()
     model = load_encoder(name, getattr(torch, dtype))
     if not Path(name).is_dir():
@@ -101,7 +108,7 @@ def _inference(folder: str, given: Input) -> Callable[[], object]:
 
 
 def _training(folder: str, given: Input) -> Callable[[], object]:
-    """Build a step of forward, backward and AdamW over all parameters; the loss is a plain mean of squares."""
+    """Return a step of forward, backward and AdamW; its loss is the mean square of the last hidden state."""
     device = _ready(given)
     model = _touch_weights(load_encoder(folder, getattr(torch, given.dtype)).to(device)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -116,7 +123,7 @@ def _training(folder: str, given: Input) -> Callable[[], object]:
 
 
 def _touch_weights(model: PreTrainedModel) -> PreTrainedModel:
-    """Read every weight once: files are mapped, and what was never read is not in memory yet."""
+    """Read every weight once: weight files are memory-mapped, so weights that nobody read are not resident yet."""
     for tensor in model.state_dict().values():
         tensor.sum()
     return model
@@ -126,7 +133,7 @@ BUILDERS = {"inference": _inference, "training": _training}
 
 
 def _ready(given: Input) -> torch.device:
-    """Return the device, and make it the current one, as its memory is what is counted."""
+    """Return the device; make a GPU the current one, because the memory of the current GPU is counted."""
     _quiet()
     device = torch.device(given.device)
     if device.type == "cuda":

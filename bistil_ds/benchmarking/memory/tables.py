@@ -1,4 +1,4 @@
-"""A table and a plot of a memory record."""
+"""Show a memory record as a table and a plot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STAGES = {"inference": "inference", "training": "training step"}
 
 
 def memory_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return a table of sizes in millions and MiB, with their ratio to the reference's in brackets."""
+    """Return a table of parameters, load time and MiB; MiB have their ratio to the reference's in brackets."""
     given = content["arguments"]
     where = f"batch {given['batch']}, length {given['length']}, {given['dtype']}, {content['device']}"
     columns = [
@@ -51,7 +51,7 @@ def memory_grids(content: Mapping[str, Any]) -> list[Grid]:
 
 
 def memory_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """Return a plot of peak memory and parameters over the reference's; none without a model that has one."""
+    """Return a plot of parameters and peak memory divided by the reference's; no plot of references alone."""
     rows = {row["model"]: row for row in content["rows"]}
     bars = Bars("Memory", "over its reference's (1)")
     for name, row in rows.items():

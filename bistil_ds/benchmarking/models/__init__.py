@@ -1,1 +1,1 @@
-"""The models that are compared, and one of them under measurement."""
+"""Name, load and run the models that benchmarks compare."""

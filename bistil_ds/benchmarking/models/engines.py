@@ -1,21 +1,24 @@
-"""Run one encoder's forward pass: eager, compiled, through ONNX Runtime, or with int8 matrices."""
+"""Run an encoder's forward pass: eager, compiled, through ONNX Runtime, or with int8 matrices.
+
+B sequences, T tokens, D width.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from bistil_ds.models.onnx_file import missing_packages, write_onnx
+
 Inputs = dict[str, Tensor]
 Runner = Callable[[Inputs], object]
 ENGINES = ("eager", "compile", "int8", "onnx", "onnx-int8")
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
@@ -28,7 +31,7 @@ def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
         if device.type != "cpu":
             return "torch's dynamic int8 matrices run on CPU only"
         return None if torch.backends.quantized.supported_engines else "this torch has no quantized engine"
-    if missing := [package for package in ONNX_PACKAGES if find_spec(package) is None]:
+    if missing := missing_packages():
         return f"not installed: {', '.join(missing)}"
     import onnxruntime
 
@@ -39,8 +42,9 @@ def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
 def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threads: int) -> Runner:
     """Return a function that runs a forward pass of `model` through an engine, with `threads` threads on a CPU.
 
-    Its inputs are `input_ids` and `attention_mask`, int64 [B, T], on the device. Its result holds the last hidden state
-    [B, T, D]: transformers' output object, or a list of arrays from ONNX Runtime.
+    The function takes `input_ids` and `attention_mask`, int64 [B, T], on the device, as one mapping. It returns
+    transformers' output object, or a list of arrays from ONNX Runtime; both hold the last hidden state [B, T, D]. The
+    engine int8 converts `model` itself.
     """
     torch.set_num_threads(threads)
     if engine.startswith("onnx"):
@@ -76,7 +80,8 @@ def _onnx_runner(model: PreTrainedModel, device: torch.device, threads: int, int
     options.log_severity_level = 3
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        _export(model, path)
+        names = ("input_ids", "attention_mask")
+        write_onnx(model, path, {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names})
         if int8:
             quantize_dynamic(path, path := path.with_name("int8.onnx"))
         session = onnxruntime.InferenceSession(str(path), options, providers=[_provider(device)])
@@ -85,23 +90,3 @@ def _onnx_runner(model: PreTrainedModel, device: torch.device, threads: int, int
         return session.run(None, {name: tensor.cpu().numpy() for name, tensor in inputs.items()})
 
     return run
-
-
-def _export(model: PreTrainedModel, path: Path) -> None:
-    """Export to ONNX with any number of sequences and any number of tokens up to 512."""
-    names = ["input_ids", "attention_mask"]
-    example = {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names}
-    free = {0: torch.export.Dim("B"), 1: torch.export.Dim("T", max=512)}
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            (),
-            str(path),
-            kwargs=example,
-            input_names=names,
-            output_names=["hidden"],
-            dynamic_shapes=dict.fromkeys(names, free),
-            dynamo=True,
-            verbose=False,
-        )

@@ -1,4 +1,4 @@
-"""The plan of a measurement: which models, on what input, and what each is compared with."""
+"""Plan a measurement: which models, on what input, and what each is compared with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bistil_ds.benchmarking.harness.samples import FEWEST_ROUNDS
 from bistil_ds.benchmarking.models.shapes import label_of, reference_of
 from bistil_ds.benchmarking.models.subject import InputCase
 
-AGAIN = " (again)"  # the control: one model runs twice, and how far that ratio is from 1 is the noise of the run
+AGAIN = " (again)"  # ends the label of the control: a model's second process, whose ratio to the first shows the noise
 
 
 @dataclass
@@ -20,13 +20,13 @@ class MeasurementPlan:
 
     Attributes:
         models: names of ours, folders or hub ids.
-        settings: (engine, dtype) pairs.
-        cases: inputs and threads.
-        seconds: of latency, the time for everything together, starting the models included; each case gets its share of
-            what is left. Of energy, the time of one window.
-        fewest_rounds: rounds that are measured even where the time does not suffice.
+        settings: tuples of engine and dtype; energy uses the first only.
+        cases: inputs and threads; energy has one.
+        seconds: for latency, the time of the whole run, starting the models included; for energy, of one window.
+        fewest_rounds: for latency, rounds that are measured even if that takes longer.
         text: batches of sentences instead of random tokens; cases then have no length.
-        max_length: tokens that a sentence is cut at.
+        max_length: longer sentences of `text` are cut to this many tokens.
+        seed: decides the order in which models take turns.
     """
 
     models: Sequence[str]
@@ -40,13 +40,13 @@ class MeasurementPlan:
     seed: int = 0
 
     def names(self) -> dict[str, str]:
-        """Return label → name of everything that runs: each model, and the control."""
+        """Return label → name of all that runs: each model, and as control the second model, or the only one, again."""
         found = {label_of(name): name for name in self.models}
         control = self.models[min(1, len(self.models) - 1)]
         return {**found, label_of(control) + AGAIN: control}
 
     def reference(self, label: str) -> str:
-        """Return the label of the model that `label` is compared with; for the control, of the same model."""
+        """Return the label of the model that `label` is compared with; the control is compared with its own model."""
         if label.endswith(AGAIN):
             return label.removesuffix(AGAIN)
         return label_of(reference_of(self.names()[label], self.models))

@@ -1,12 +1,12 @@
-"""Rows of models measured side by side: what makes two of them one case, and the words of cells and notes."""
+"""Read rows of models measured side by side: which belong to one case, and their text in cells and notes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-BUSY = 0.5  # load for each processor, above which other programs disturb
-SAME = ("engine", "dtype", "batch", "length", "threads")
+BUSY = 0.5  # load average per processor from which other programs disturb
+SAME = ("engine", "dtype", "batch", "length", "threads")  # equal in all rows of one case
 
 
 def case_text(row: Mapping[str, Any]) -> str:
@@ -16,7 +16,7 @@ def case_text(row: Mapping[str, Any]) -> str:
 
 
 def busy_note(content: Mapping[str, Any]) -> str:
-    """Return a warning where other programs kept the processors busy before the run, else nothing."""
+    """Return a warning if other programs kept the processors busy before the run, else an empty string."""
     before = content.get("machine_before")  # old records lack it
     if not before:
         return ""
@@ -27,21 +27,23 @@ def busy_note(content: Mapping[str, Any]) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return milliseconds as text, with three digits."""
+    """Return milliseconds as text: three significant digits, or whole milliseconds from 100 on."""
     return f"{1e3 * seconds:.0f}" if seconds >= 0.1 else f"{1e3 * seconds:.3g}"
 
 
-def ratio_text(ratio: Mapping[str, float]) -> str:
-    """Return a ratio as text, such as `0.510 (0.500 to 0.520)`."""
+def ratio_text(ratio: Mapping[str, Any]) -> str:
+    """Return a ratio as text, such as `0.510 (0.500 to 0.520)`, or `0.510, no interval`."""
+    if ratio["low"] is None:
+        return f"{ratio['median']:.3f}, no interval"
     return f"{ratio['median']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
 
 
 def case_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what rows that may be compared have in common: engine, dtype, input and threads."""
+    """Return a row's case: its engine, dtype, input and threads. Only rows of one case may be compared."""
     return tuple(row.get(name) for name in SAME)
 
 
 def noise(content: Mapping[str, Any]) -> dict[tuple[Any, ...], float]:
-    """Return, for each case, how far from 1 the ratio of the same model run twice is."""
+    """Return, for each case, how far the control's ratio (one model that ran twice) is from 1."""
     controls = [row for row in content["rows"] if row.get("control") and "ratio" in row]
     return {case_of(row): abs(row["ratio"]["median"] - 1) for row in controls}

@@ -1,7 +1,8 @@
-"""The models that are compared: MMTs and their students by shape alone, and any folder or hub id.
+"""Name and load the models that are compared: shapes of ours, model folders and hub ids.
 
-Time, memory and energy depend on a model's shape and its input, not on the values of its weights. Weights are
-therefore drawn at random, and nothing is downloaded.
+Our shapes are massively multilingual Transformers (MMTs), their students and other small models. Time, memory and
+energy depend on a model's shape and its input, not on the values of its weights. Our shapes therefore have random
+weights, and nothing is downloaded for them.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import cannot_load, longest_input
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student.layers import choose_layers
 
 XLMR, MBERT = "XLM-R-base", "mBERT"
-FACTORS, VOCABULARIES = (2, 3), (30_000, 60_000)
+FACTORS, VOCABULARIES = (2, 3), (30_000, 60_000)  # of students: layer reduction factors, tokens in a vocabulary
 MMTS = (XLMR, MBERT)
 LARGE = ("XLM-R-large", "XLM-R-XL", "XLM-R-XXL")
 OTHERS = {"DistilmBERT": MBERT, "mMiniLM-L12-H384": XLMR, "mMiniLM-L6-H384": XLMR}
@@ -42,20 +44,20 @@ def student_name(mmt: str, factor: int, vocabulary: int) -> str:
 
 
 def students_of(mmt: str) -> list[str]:
-    """Return the names of an MMT's students, the largest first."""
+    """Return the names of an MMT's students: most layers first, then the larger vocabulary."""
     return [student_name(mmt, k, vocabulary) for k in FACTORS for vocabulary in reversed(VOCABULARIES)]
 
 
 def default_names() -> list[str]:
-    """Return the names of all models that are compared by default, each MMT before its students."""
+    """Return the names of the models that are compared by default: each MMT and its students, then the others."""
     return [name for mmt in MMTS for name in (mmt, *students_of(mmt))] + list(OTHERS)
 
 
 def config_of(name: str) -> PretrainedConfig:
-    """Return the configuration of a name of ours, a folder or a hub id.
+    """Return the configuration of the model that is a shape of ours, a folder or a hub id.
 
     Raises:
-        InputError: the name is none of these.
+        InputError: the name is none of these, or its configuration cannot be loaded.
     """
     if (ours := _our_config(name)) is not None:
         return ours
@@ -66,7 +68,10 @@ def config_of(name: str) -> PretrainedConfig:
 
 
 def check_models(names: Sequence[str], length: int, *, tokenizers: bool = False) -> None:
-    """Raise InputError unless each model exists once, takes `length` tokens and, with `tokenizers`, has a tokenizer."""
+    """Raise InputError unless all models exist, take `length` tokens and have different labels.
+
+    With `tokenizers`, also raise it for a shape of ours, which has none.
+    """
     for name in names:
         if length > (longest := longest_input(config_of(name))):
             raise InputError(f"--model {name}: takes at most {longest} tokens, and {length} are to be measured")
@@ -84,7 +89,10 @@ def is_ours(name: str) -> bool:
 
 
 def reference_of(name: str, names: Sequence[str]) -> str:
-    """Return what a model is compared with: its MMT where that is among `names`, else the first of them."""
+    """Return the name of the model that `name` is compared with: its MMT if that is in `names`, else the first there.
+
+    An MMT is its own reference.
+    """
     mmt = OTHERS.get(name) or next(
         (each for each in (*MMTS, *LARGE) if name == each or name.startswith(f"{each} k")), ""
     )
@@ -92,19 +100,19 @@ def reference_of(name: str, names: Sequence[str]) -> str:
 
 
 def load_encoder(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Load the encoder alone, as tasks use it, without pooler and vocabulary head; in eval mode, without dropout."""
+    """Load the encoder, without pooler and vocabulary head, in eval mode; a shape of ours gets random weights."""
     if (config := _our_config(name)) is not None:
         torch.manual_seed(0)
         model = AutoModel.from_config(config, dtype=dtype)
     else:
-        model = AutoModel.from_pretrained(name, dtype=dtype, trust_remote_code=False)
+        model, _ = load_pretrained(AutoModel, name, flag="--model", dtype=dtype, trust_remote_code=False)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model.eval()
 
 
 def label_of(name: str) -> str:
-    """Return what to call a model in a table: a folder goes by its last part."""
+    """Return what tables call a model: the last component of a folder's path, else its name."""
     return Path(name).name if Path(name).is_dir() else name
 
 
@@ -112,7 +120,7 @@ def _our_config(name: str) -> PretrainedConfig | None:
     for mmt in (*MMTS, *LARGE):
         if name == mmt:
             return _mmt_config(mmt)
-        for factor in (1, *FACTORS):  # 1: the MMT itself, trimmed
+        for factor in (1, *FACTORS):  # 1: all layers, with a trimmed vocabulary
             for vocabulary in VOCABULARIES:
                 if name == student_name(mmt, factor, vocabulary):
                     return _student_config(_mmt_config(mmt), factor, vocabulary)

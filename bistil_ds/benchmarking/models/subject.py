@@ -1,4 +1,4 @@
-"""One subject of a benchmark, with its inputs and its threads; it lives in a process of its own.
+"""Prepare and run one model under measurement (a subject); benchmarks start each in a process of its own.
 
 B sequences, T tokens.
 """
@@ -19,16 +19,16 @@ from bistil_ds.benchmarking.harness.timing import time_call
 from bistil_ds.benchmarking.models.engines import Inputs, make_runner
 from bistil_ds.benchmarking.models.shapes import load_encoder
 
-FIRST_ORDINARY_ID = 5  # special tokens have the ids below
-WARM_UP_SECONDS = 4.0
-WARM_UP_CALLS = 50
-LONG_CALL = 0.5  # seconds; a moment's disturbance weighs little in such a call
-SHAPES = 3  # after so many, a compiler that meets new shapes has made a program for all
+FIRST_ORDINARY_ID = 5  # least id of a random token; XLM-R's padding id, 1, would change the positions
+WARM_UP_SECONDS = 4.0  # after this long no warm-up call starts; the first call is not counted
+WARM_UP_CALLS = 50  # most calls of a warm-up
+LONG_CALL = 0.5  # seconds; longer calls need a shorter warm-up, because a brief disturbance weighs little in them
+SHAPES = 3  # batches of text that warm up; torch.compile then has a program for every length
 
 
 @dataclass(frozen=True)
 class InputCase:
-    """The input: sequences in a batch, tokens in each (None: the text's own lengths), and CPU threads."""
+    """Input and threads: sequences in a batch, tokens in each (None: the lengths of the text), and CPU threads."""
 
     batch: int
     length: int | None
@@ -36,7 +36,7 @@ class InputCase:
 
 
 class Subject:
-    """A model that can be asked to run. Its inputs are random tokens, every one real, unless it is given text."""
+    """A loaded model and its input: random tokens without padding, or the sentences given to `use_text`."""
 
     def __init__(self, name: str, engine: str, dtype: str, device: str) -> None:
         logging.set_verbosity_error()
@@ -48,11 +48,11 @@ class Subject:
         self.batches: list[Inputs] = []
 
     def describe(self) -> dict[str, int]:
-        """Return the counts of all parameters, of those of the embeddings and of those of the layers."""
+        """Return how many parameters there are in all, in the embeddings and in the layers."""
         return self.parameters
 
     def use_text(self, batches: Sequence[Sequence[str]], max_length: int) -> dict[str, Any]:
-        """Use batches of sentences as inputs from now on; return seconds of tokenising and real tokens of each."""
+        """Use batches of sentences as inputs from now on; return each batch's seconds of tokenising and real tokens."""
         tokenizer = AutoTokenizer.from_pretrained(self.name)
         seconds, self.batches = [], []
         for texts in batches:
@@ -63,17 +63,18 @@ class Subject:
         return {"seconds": seconds, "tokens": [int(one["attention_mask"].sum()) for one in self.batches]}
 
     def prepare(self, case: InputCase) -> dict[str, Any]:
-        """Set up for `case` and run until calls take a steady time.
+        """Set threads and input as `case` says, then run until calls take a steady time or a warm-up limit is reached.
 
         Returns:
-            `calls`, their number; `stable`, whether they are steady; `seconds` of the fastest of the last three.
+            `calls`, how many calls were timed; `stable`, whether their time became steady; `seconds`, that of the
+            fastest of the last three.
         """
         if case.threads != self.threads:
             self.run = make_runner(self.model, self.engine, self.device, case.threads)
             self.threads = case.threads
         if case.length is not None:
             self.batches = [random_inputs(self.model.config.vocab_size, case.batch, case.length, self.device)]
-        for other in self.batches[1:SHAPES]:  # of other lengths, which a compiler compiles anew
+        for other in self.batches[1:SHAPES]:  # other lengths, which may compile again
             self.run(other)
         seconds = [self._timed(0)]  # may compile, so it does not count against the time allowed
         started = time.perf_counter()
@@ -84,13 +85,13 @@ class Subject:
         return {"calls": len(seconds), "stable": is_steady(seconds), "seconds": min(seconds[-3:])}
 
     def turn(self, calls: int, untimed: int, batch: int = 0) -> list[float]:
-        """Return the seconds of each of `calls` calls on one batch; `untimed` calls first fill the caches."""
+        """Run `untimed` calls to fill the caches; return the seconds of each of `calls` more, all on one batch."""
         for _ in range(untimed):
             self._timed(batch)
         return [self._timed(batch) for _ in range(calls)]
 
     def run_for(self, seconds: float) -> int:
-        """Run without a pause until `seconds` have passed; return the number of calls."""
+        """Run call after call until `seconds` have passed; return the number of calls."""
         calls, stop = 0, time.perf_counter() + seconds
         while time.perf_counter() < stop:
             self._timed(calls)
@@ -103,19 +104,22 @@ class Subject:
 
 
 def is_steady(seconds: Sequence[float]) -> bool:
-    """Return whether the last three calls took what the three before did; where calls are long, one and one."""
+    """Return whether the last three calls took as long as the three before them.
+
+    If the last call was longer than LONG_CALL, it is enough that it took as long as the one before.
+    """
     return is_stable(seconds) or (seconds[-1] > LONG_CALL and is_stable(seconds, window=1))
 
 
 def random_inputs(vocabulary: int, batch: int, length: int, device: torch.device) -> Inputs:
-    """Return `input_ids` and `attention_mask`, int64 [B, T]; the tokens are the same at every call."""
+    """Return random `input_ids` and an `attention_mask` of ones, int64 [B, T]; the ids are the same at every call."""
     generator = torch.Generator().manual_seed(0)
     ids_BT = torch.randint(FIRST_ORDINARY_ID, vocabulary - 1, (batch, length), generator=generator)
     return {"input_ids": ids_BT.to(device), "attention_mask": torch.ones_like(ids_BT).to(device)}
 
 
 def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
-    """Count all parameters, those of embeddings (words, positions, types and their norm) and those of layers."""
+    """Count all parameters, those of the embeddings (words, positions, types and their norm), and the rest."""
     total = sum(p.numel() for p in model.parameters())
     found = getattr(model, "embeddings", None)
     tables = [found] if found is not None else [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]

@@ -18,8 +18,8 @@ def compare(first: Content, second: Content) -> Grid:
     """Return a table of the second record over the first, for everything that both measured; less is better.
 
     The interval is resampled from the rounds of both records. The verdict widens it by the noise of that case: how far
-    the ratio of the same model run twice is from 1, the larger of both records. Where both have one value only, the
-    noise is unknown, and the table says so.
+    the ratio of the same model run twice is from 1, the larger of both records. Where a record has one value only, its
+    noise is unknown; the table then shows no interval.
 
     Raises:
         InputError: they are of different benchmarks, of one that is not compared, or have nothing in common.
@@ -42,10 +42,7 @@ def compare(first: Content, second: Content) -> Grid:
         (a, noise_a), (b, noise_b) = ours[model, case], theirs[model, case]
         spreads.append(max(noise_a, noise_b))
         ratio = unpaired_ratio(b, a)
-        single = max(len(a), len(b)) == 1
-        shown = f"{ratio.median:.3f}" if single else ratio_text(vars(ratio))
-        verdict = "one value each: noise unknown" if single and ratio.median != 1 else ratio.verdict(spreads[-1])
-        grid.rows.append([model, case, _middle(a), _middle(b), shown, verdict])
+        grid.rows.append([model, case, _middle(a), _middle(b), ratio_text(vars(ratio)), ratio.verdict(spreads[-1])])
     notes = [f"widened by up to {100 * max(spreads):.1f} %, the same model twice"] if any(spreads) else []
     notes += [f"{name} differ" for name in SAME if first.get(name) != second.get(name)]
     notes += [f"{which}{note}" for which, each in (("first", first), ("second", second)) if (note := busy_note(each))]

@@ -26,6 +26,7 @@ from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
 from bistil_ds.benchmarking.training_step.zero import compare_under_zero
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import cannot_load
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student import build_student
 from bistil_ds.text.text_files import read_texts
 
@@ -123,8 +124,13 @@ def real_pair(flags: Flags, device: torch.device) -> Pair | None:
     if not text:
         raise InputError(f"--text_file {flags.text_file}: holds no text")
     try:
-        teacher = AutoModelForMaskedLM.from_pretrained(flags.teacher_model, trust_remote_code=False).to(device)
+        teacher, _ = load_pretrained(
+            AutoModelForMaskedLM, flags.teacher_model, flag="--teacher_model", trust_remote_code=False
+        )
+        teacher.to(device)
         tokenizer = AutoTokenizer.from_pretrained(flags.teacher_model, trust_remote_code=False)
+    except InputError:
+        raise
     except Exception as error:  # transformers, the hub and json share no error class
         raise cannot_load("--teacher_model", flags.teacher_model, error) from None
     inputs = tokenizer(text, truncation=True, max_length=128, padding=True, return_tensors="pt").to(device)

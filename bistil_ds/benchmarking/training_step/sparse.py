@@ -15,6 +15,7 @@ from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values
 from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
 from bistil_ds.benchmarking.harness.samples import ratio
 from bistil_ds.benchmarking.harness.timing import Way, time_in_turns
+from bistil_ds.benchmarking.models.rows import ratio_text
 from bistil_ds.console.grid import Grid
 from bistil_ds.sparse import attach, maskable_count, random_entries
 from bistil_ds.sparse.maskable import entries_to_train
@@ -131,7 +132,7 @@ def sparse_grids(content: Content) -> list[Grid]:
     for row in rows:
         cells = [f"{row[key] / MiB:.1f} ({row[key] / rows[0][key]:.3f})" for key in ("peak_bytes", "state_bytes")]
         reduced = f"{row['reduced_bytes'] / MiB:.1f} ({row['reduced_bytes'] / rows[0]['reduced_bytes']:.3f})"
-        speed = [f"{median(row['seconds']):.3f}", f"{row['median']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"]
+        speed = [f"{median(row['seconds']):.3f}", ratio_text(row)]
         name = row["way"] if row["way"] == DENSE else f"{100 * float(row['way']):g} %"
         grid.rows.append([name, *speed, *cells, reduced])
     grid.note = (

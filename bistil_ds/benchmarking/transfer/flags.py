@@ -7,7 +7,6 @@ Without --mmt and --data it runs on the embedded sample.
 
 from __future__ import annotations
 
-import json
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from bistil_ds.benchmarking.harness.result_file import ResultFile
 from bistil_ds.benchmarking.transfer.on_sample import SAMPLE_SETTINGS, link_sample
 from bistil_ds.benchmarking.transfer.pipeline import MODELS, Transfer
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json
 from bistil_ds.sample import sample_mmt
 
 SETTINGS = Path(__file__).with_name("settings.yaml")
@@ -73,7 +73,7 @@ def plan(flags: Flags) -> Job:
         try:
             for task, language in pairs:
                 found = steps.evaluate(task, language, flags.models) / "evaluation.json"
-                evaluation = json.loads(found.read_text(encoding="utf-8"))
+                evaluation = read_json(found, f"remove {found.parent}")
                 result.content["rows"].append({"target": language, **evaluation})
                 result.save()
         except subprocess.CalledProcessError as error:  # the command has printed why

@@ -16,6 +16,7 @@ from typing import Any
 
 from bistil_ds.benchmarking.harness.result_file import REPOSITORY
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json, write_whole
 
 SCRIPTS = (REPOSITORY if (REPOSITORY / "launch_scripts").is_dir() else Path()) / "launch_scripts"  # of a clone
 MODELS = ("k2", "k3", "dense", "unphased", "scratch")
@@ -38,7 +39,7 @@ class Transfer:
         for flag, value in {**flags, "output_dir": folder}.items():
             words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
         record, command = folder / "run.json", self.folder / f"{name}.command.json"
-        begun = json.loads(record.read_text()) if record.is_file() else None
+        begun = read_json(record, f"remove {folder}", keys=("finished",)) if record.is_file() else None
         same = not command.is_file() or json.loads(command.read_text()) == words[1:]
         if begun and begun["finished"] and same:
             return folder
@@ -50,7 +51,7 @@ class Transfer:
             )
         print(f"=== {name}", flush=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        command.write_text(json.dumps(words[1:]))
+        write_whole(command, json.dumps(words[1:]))
         resume = ["--resume_from_checkpoint", "true"] if begun and script in ("general", "teacher", "task") else []
         subprocess.run([*words, *resume], check=True)
         return folder

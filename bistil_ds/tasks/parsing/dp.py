@@ -21,7 +21,7 @@ from bistil_ds.tasks.heads import load_classifier
 from bistil_ds.tasks.labels import check_known
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.parsing.biaffine import start_weight
-from bistil_ds.tasks.parsing.parser import HEADS, BiaffineParser
+from bistil_ds.tasks.parsing.parser import PARSER_MODULES, BiaffineParser
 from bistil_ds.tasks.parsing.trees import best_tree
 from bistil_ds.tasks.readers.conllu import read_trees
 from bistil_ds.tasks.task import ReadOptions, Row, Task
@@ -80,7 +80,7 @@ class DependencyParsing(Task):
         return rows
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
-        return load_classifier(BiaffineParser, folder, labels, heads=HEADS, start=start_weight, **kwargs)
+        return load_classifier(BiaffineParser, folder, labels, heads=PARSER_MODULES, start=start_weight, **kwargs)
 
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
         batch = pad_inputs(rows, pad_token_id)

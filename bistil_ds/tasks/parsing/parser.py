@@ -29,7 +29,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks.parsing.biaffine import ArcScorer, GlorotLinear, RelationScorer, start_weight
 
-HEADS = ("arc_scorer", "relation_scorer")
+PARSER_MODULES = ("arc_scorer", "relation_scorer")
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "token", "trust_remote_code")
 NO_HEAD = -1e4  # score of a position that cannot be a word's head: padding, and the word itself
 

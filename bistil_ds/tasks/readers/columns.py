@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.task import ReadOptions
 
 OtherNames = Mapping[str, tuple[str, ...]]
@@ -33,7 +33,7 @@ def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions,
         if len(present) > 1:
             raise InputError(f"{where}: {' and '.join(present)} both there; say which with --columns {ours}=NAME")
         if not present:
-            there = ", ".join(shown(name) for name in found[:10]) or "none"
+            there = ", ".join(quote(name) for name in found[:10]) or "none"
             expected = " or ".join(candidates)
             raise InputError(f"{where}: no column {expected} (it has {there}); name it with --columns {ours}=NAME")
         if found.count(present[0]) > 1:

@@ -12,7 +12,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, TaggedSentence, Tree
 from bistil_ds.tasks.readers.conllu_words import Words, words_of_block
 from bistil_ds.tasks.readers.hub import hub_rows, strings
-from bistil_ds.tasks.readers.lines import at_least_one, sentences, shown
+from bistil_ds.tasks.readers.lines import at_least_one, quote, sentences
 from bistil_ds.tasks.readers.tree_check import check_tree, universal_relation
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
@@ -90,7 +90,7 @@ def _check_upos(words: Words, tags: list[str], *, or_none: bool) -> None:
     for index, tag in enumerate(tags):
         if tag not in UPOS and not (or_none and tag == "_"):
             allowed = "one of the 17 universal tags" + (" or _" if or_none else "; rename it with --label_map")
-            raise InputError(f"{words.where(index)}: UPOS is {shown(tag)}; expected {allowed}")
+            raise InputError(f"{words.where(index)}: UPOS is {quote(tag)}; expected {allowed}")
 
 
 def _head(words: Words, index: int) -> int:
@@ -99,11 +99,11 @@ def _head(words: Words, index: int) -> int:
         return int(head)
     if head == "_":
         raise InputError(f"{words.where(index)}: HEAD is _, so the word is in no tree; parsing needs annotated trees")
-    raise InputError(f"{words.where(index)}: HEAD is {shown(head)}; expected the number of a word, or 0 at the root")
+    raise InputError(f"{words.where(index)}: HEAD is {quote(head)}; expected the number of a word, or 0 at the root")
 
 
 def _relation(words: Words, index: int, options: ReadOptions) -> str:
     relation = universal_relation(words.relations[index])
     if relation in ("", "_") or relation.split() != [relation]:
-        raise InputError(f"{words.where(index)}: DEPREL is {shown(words.relations[index])}; expected a relation")
+        raise InputError(f"{words.where(index)}: DEPREL is {quote(words.relations[index])}; expected a relation")
     return options.label_map.get(relation, relation)

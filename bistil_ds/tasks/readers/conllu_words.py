@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
-from bistil_ds.tasks.readers.lines import Block, shown
+from bistil_ds.tasks.readers.lines import Block, quote
 
 FIELDS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 MULTIWORD = re.compile(r"([1-9][0-9]{0,4})-([1-9][0-9]{0,4})")
@@ -60,7 +60,7 @@ def words_of_block(block: Block, file: str, flag: str) -> Words:
             continue
         form = columns[1]
         if form != form.strip():
-            raise InputError(f"{name}, line {number}: FORM {shown(form)} begins or ends with a space")
+            raise InputError(f"{name}, line {number}: FORM {quote(form)} begins or ends with a space")
         forms.append(form)
         upos.append(columns[3])
         heads.append(columns[6])
@@ -102,7 +102,7 @@ class _Numbering:
         elif found == "1":
             return f"ID is 1 again; expected {expected}, or an empty line before a new sentence"
         else:
-            return f"ID is {shown(found)}; expected {expected}"
+            return f"ID is {quote(found)}; expected {expected}"
         if columns[6:8] != ["_", "_"]:
             return f"ID is {found}, not a word's, but HEAD and DEPREL are not _"
         return None
@@ -114,5 +114,5 @@ def _wrong_columns(line: str, columns: list[str]) -> str:
     if line.startswith("#"):
         return "a comment inside a sentence; comments stand before its words, an empty line after them"
     if len(columns) != len(FIELDS):
-        return f"{len(columns)} tab-separated columns; CoNLL-U has {len(FIELDS)} ({shown(line)})"
+        return f"{len(columns)} tab-separated columns; CoNLL-U has {len(FIELDS)} ({quote(line)})"
     return f"{FIELDS[columns.index('')]} is empty; CoNLL-U writes _ for nothing"

@@ -10,7 +10,7 @@ from datasets import ClassLabel, load_dataset
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.readers.columns import OtherNames, find_columns
-from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.checks import hub_error
 from bistil_ds.text.specification import HubDataset
@@ -60,5 +60,5 @@ def strings(value: Any, column: str, where: str) -> list[str]:
         InputError: the value is not a list of strings.
     """
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError(f"{where}: column {column} is {shown(value)}; expected a list of strings")
+        raise InputError(f"{where}: column {column} is {quote(value)}; expected a list of strings")
     return value

@@ -13,7 +13,7 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, TaggedSentence
 from bistil_ds.tasks.readers.hub import hub_rows, strings
-from bistil_ds.tasks.readers.lines import at_least_one, sentences, shown
+from bistil_ds.tasks.readers.lines import at_least_one, quote, sentences
 from bistil_ds.tasks.readers.tag_map import TagMap
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
@@ -92,14 +92,14 @@ class _Columns:
         if line.isspace():
             raise InputError(f"{where}: only spaces; leave the line between two sentences empty")
         if len(columns) < 2:
-            raise InputError(f"{where}: {shown(line)} is one column; expected a token, a tab or space, and its tag")
+            raise InputError(f"{where}: {quote(line)} is one column; expected a token, a tab or space, and its tag")
         if len(columns) != self.count:
             raise InputError(
-                f"{where}: {len(columns)} columns parted by {self.named}s ({shown(line)}); "
+                f"{where}: {len(columns)} columns parted by {self.named}s ({quote(line)}); "
                 f"line {self.number} has {self.count}"
             )
         if "" in columns or (self.separator == " " and "\t" in line):
             raise InputError(
-                f"{where}: an empty column, or tabs and spaces mixed ({shown(line)}); part all columns alike"
+                f"{where}: an empty column, or tabs and spaces mixed ({quote(line)}); part all columns alike"
             )
         return columns

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.readers.lines import quote
 
 
 class _KeyTwiceError(ValueError):
@@ -40,10 +40,10 @@ def text_at(value: dict[str, Any], key: str, where: str) -> str:
         InputError: the key is missing, or its value is not a string, is blank, or holds half of a surrogate pair.
     """
     if key not in value:
-        raise InputError(f"{where}: no key {shown(key)} (it has {', '.join(map(shown, list(value)[:10])) or 'none'})")
+        raise InputError(f"{where}: no key {quote(key)} (it has {', '.join(map(quote, list(value)[:10])) or 'none'})")
     text = value[key]
     if not isinstance(text, str):
-        raise InputError(f"{where}: {key} is {shown(text)}; expected a string")
+        raise InputError(f"{where}: {key} is {quote(text)}; expected a string")
     if not text.strip():
         raise InputError(f"{where}: {key} is empty; expected text")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
@@ -56,7 +56,7 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _KeyTwiceError(f"the key {shown(twice)} stands twice in one object")
+        raise _KeyTwiceError(f"the key {quote(twice)} stands twice in one object")
     return value
 
 

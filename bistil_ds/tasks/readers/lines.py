@@ -16,7 +16,7 @@ Example = TypeVar("Example")
 Block = list[tuple[int, str]]
 
 
-def shown(found: object) -> str:
+def quote(found: object) -> str:
     """Return a value in one short line, for a message."""
     if isinstance(found, str):
         return repr(found) if len(found) <= SHOWN_CHARACTERS else repr(found[:SHOWN_CHARACTERS])[:-1] + "…"

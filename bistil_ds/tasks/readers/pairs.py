@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.examples import SentencePair
 from bistil_ds.tasks.readers.hub import NO_LABEL
 from bistil_ds.tasks.readers.json_values import text_at
-from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
 
@@ -41,17 +41,15 @@ def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
     if not pairs:
         raise InputError(f"{options.flag}: {source} has no pair with a label; all {unlabelled} have {NO_LABEL!r}")
     if unlabelled:
-        logging.getLogger(__name__).warning(
-            "%s: %s: left out %d of %d pairs, which have no gold label (%r)",
-            *(options.flag, source, unlabelled, pairs + unlabelled, NO_LABEL),
-        )
+        counted = f"left out {unlabelled} of {pairs + unlabelled} pairs, which have no gold label ({NO_LABEL!r})"
+        warnings.warn(f"{options.flag}: {source}: {counted}", Notice, stacklevel=2)
 
 
 def _label(found: Any, options: ReadOptions, where: str) -> str:
     if isinstance(found, bool) or not isinstance(found, str | int):
-        raise InputError(f"{where}: label is {shown(found)}; expected one of {', '.join(LABELS)}")
+        raise InputError(f"{where}: label is {quote(found)}; expected one of {', '.join(LABELS)}")
     label = options.label_map.get(str(found), str(found))
     if label not in LABELS and label != NO_LABEL:
-        hint = f"name it with --label_map {shown(str(found))[1:-1]}=NAME" if str(found) else "every pair has one"
-        raise InputError(f"{where}: label is {shown(label)}; expected one of {', '.join(LABELS)}; {hint}")
+        hint = f"name it with --label_map {quote(str(found))[1:-1]}=NAME" if str(found) else "every pair has one"
+        raise InputError(f"{where}: label is {quote(label)}; expected one of {', '.join(LABELS)}; {hint}")
     return label

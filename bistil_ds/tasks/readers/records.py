@@ -11,7 +11,7 @@ from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.readers.columns import OtherNames, find_columns
 from bistil_ds.tasks.readers.hub import hub_rows
 from bistil_ds.tasks.readers.json_values import parse_json
-from bistil_ds.tasks.readers.lines import at_least_one, lines, shown
+from bistil_ds.tasks.readers.lines import at_least_one, lines, quote
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 from bistil_ds.text.text_files import is_jsonl
@@ -50,7 +50,7 @@ def _tsv(path: Path, options: ReadOptions, wanted: OtherNames) -> Iterator[Recor
         elif line:
             if len(cells) != len(header):
                 raise InputError(
-                    f"{where}: {len(cells)} tab-separated columns ({shown(line)}); the header has {len(header)}"
+                    f"{where}: {len(cells)} tab-separated columns ({quote(line)}); the header has {len(header)}"
                 )
             yield Place(str(path), number), where, {ours: cells[index] for ours, index in position.items()}
 
@@ -70,7 +70,7 @@ def _jsonl(path: Path, options: ReadOptions, wanted: OtherNames) -> Iterator[Rec
         where = f"{options.flag}: {path}, line {number}"
         value = parse_json(line, where)
         if not isinstance(value, dict):
-            raise InputError(f"{where}: {shown(line)} is no object; expected one a line with {', '.join(wanted)}")
+            raise InputError(f"{where}: {quote(line)} is no object; expected one a line with {', '.join(wanted)}")
         columns = columns or find_columns(wanted, list(value), options, where)
         for theirs in columns.values():
             if theirs not in value:

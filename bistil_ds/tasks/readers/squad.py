@@ -13,7 +13,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, Question
 from bistil_ds.tasks.readers.hub import hub_rows
 from bistil_ds.tasks.readers.json_values import parse_json, text_at
-from bistil_ds.tasks.readers.lines import at_least_one, shown
+from bistil_ds.tasks.readers.lines import at_least_one, quote
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 from bistil_ds.text.text_files import opened
@@ -35,7 +35,7 @@ def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
     message = f"{options.flag}: {source} has no questions; expected SQuAD: data, each with paragraphs, each with qas"
     for where, question in at_least_one(_questions(source, options), message):
         if question.id in seen:
-            raise InputError(f"{where}: id {shown(question.id)} is another question's too; every question has its own")
+            raise InputError(f"{where}: id {quote(question.id)} is another question's too; every question has its own")
         seen.add(question.id)
         yield question
 
@@ -78,11 +78,11 @@ def _items(holder: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, d
     separator = ": " if key == "data" else "."
     values = holder.get(key)
     if not isinstance(values, list):
-        found = f"is {shown(values)}" if key in holder else "is missing"
+        found = f"is {quote(values)}" if key in holder else "is missing"
         raise InputError(f"{path}{separator}{key} {found}; SQuAD has a list here")
     for index, value in enumerate(values):
         if not isinstance(value, dict):
-            raise InputError(f"{path}{separator}{key}[{index}] is {shown(value)}; SQuAD has an object here")
+            raise InputError(f"{path}{separator}{key}[{index}] is {quote(value)}; SQuAD has an object here")
         yield f"{path}{separator}{key}[{index}]", value
 
 
@@ -90,7 +90,7 @@ def _answers_of(question: dict[str, Any], where: str) -> Any:
     """Return the answers of a question; refuse them if they contradict `is_impossible`."""
     impossible = question.get("is_impossible", False)
     if not isinstance(impossible, bool):
-        raise InputError(f"{where}: is_impossible is {shown(impossible)}; expected true or false")
+        raise InputError(f"{where}: is_impossible is {quote(impossible)}; expected true or false")
     answers = question.get("answers")
     if answers == [] and not impossible:
         raise InputError(f"{where}: no answers; expected some, or is_impossible (SQuAD 2.0)")
@@ -111,21 +111,21 @@ def _unzipped(answers: Any) -> Any:
 
 def _question(found: dict[str, Any], context: str, answers: Any, place: Place, where: str) -> Question:
     name = text_at(found, "id", where)
-    where = f"{where} (id {shown(name)})"
+    where = f"{where} (id {quote(name)})"
     if not isinstance(answers, list):
-        raise InputError(f"{where}: answers is {shown(answers)}; expected a list of text and answer_start")
+        raise InputError(f"{where}: answers is {quote(answers)}; expected a list of text and answer_start")
     checked = tuple(_answer(answer, context, f"{where}.answers[{index}]") for index, answer in enumerate(answers))
     return Question(name, text_at(found, "question", where), context, checked, place)
 
 
 def _answer(answer: Any, context: str, where: str) -> tuple[str, int]:
     if not isinstance(answer, dict):
-        raise InputError(f"{where} is {shown(answer)}; expected an object with text and answer_start")
+        raise InputError(f"{where} is {quote(answer)}; expected an object with text and answer_start")
     text, start = text_at(answer, "text", where), answer.get("answer_start")
     if isinstance(start, bool) or not isinstance(start, int):
-        raise InputError(f"{where}: answer_start is {shown(start)}; expected the number of a character of the context")
+        raise InputError(f"{where}: answer_start is {quote(start)}; expected the number of a character of the context")
     if start < 0 or not context.startswith(text, start):
         there = context.find(text)
         hint = "it is nowhere in the context" if there < 0 else f"it first stands at {there}"
-        raise InputError(f"{where}: {shown(text)} is not in the context at character {start}; {hint}")
+        raise InputError(f"{where}: {quote(text)} is not in the context at character {start}; {hint}")
     return text, start

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.readers.lines import quote
 
 
 class TagMap:
@@ -46,13 +46,13 @@ class TagMap:
             new = self._renamed(tag)
             if not _is_tag(new):
                 raise InputError(
-                    f"{where(index)}: tag {shown(tag)}; expected O, B-TYPE or I-TYPE (IOB2), or a --label_map for it"
+                    f"{where(index)}: tag {quote(tag)}; expected O, B-TYPE or I-TYPE (IOB2), or a --label_map for it"
                 )
             if new[0] == "I" and (new[2:] != new_before[2:] or self._is_other(tag, before)):
                 renamed = "" if (tag, before) == (new, new_before) else f" (renamed: {new} after {new_before})"
-                follows = f"follows {shown(before)}" if index else "begins the sentence"
+                follows = f"follows {quote(before)}" if index else "begins the sentence"
                 raise InputError(
-                    f"{where(index)}: tag {shown(tag)} {follows}{renamed}; "
+                    f"{where(index)}: tag {quote(tag)} {follows}{renamed}; "
                     f"in IOB2 I-TYPE follows B-TYPE or I-TYPE, so an entity begins with B-"
                 )
             new_tags.append(new)

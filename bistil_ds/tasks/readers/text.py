@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, Text
 from bistil_ds.tasks.readers.json_values import text_at
-from bistil_ds.tasks.readers.lines import at_least_one, shown
+from bistil_ds.tasks.readers.lines import at_least_one, quote
 from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
@@ -32,7 +32,7 @@ def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
     if isinstance(corpus, HubDataset) or is_jsonl(corpus):
         for place, where, record in records(source, options, {"text": ()}):
             if not isinstance(record["text"], str):
-                raise InputError(f"{where}: text is {shown(record['text'])}; expected a string")
+                raise InputError(f"{where}: text is {quote(record['text'])}; expected a string")
             if record["text"].strip():
                 yield Text(text_at(record, "text", where), place)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.readers.lines import shown
+from bistil_ds.tasks.readers.lines import quote
 
 
 def universal_relation(relation: str) -> str:
@@ -35,7 +35,7 @@ def check_tree(heads: Sequence[int], relations: Sequence[str], where: Callable[[
         if head == index + 1:
             raise InputError(f"{where(index)}: HEAD {head} is the word itself; expected another word, or 0 at the root")
         if (head == 0) != (relation == "root"):
-            raise InputError(f"{where(index)}: HEAD {head} with relation {shown(relation)}; root goes with HEAD 0 only")
+            raise InputError(f"{where(index)}: HEAD {head} with relation {quote(relation)}; root goes with HEAD 0 only")
         if head == 0:
             roots.append(index)
     if not roots:

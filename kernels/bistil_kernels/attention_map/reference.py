@@ -30,6 +30,11 @@ def attention_map_loss(
 ) -> Tensor:
     """Compare attention maps, softmax(q kᵀ / √d), of a student and its teacher; return one mean for each pair.
 
+    Example:
+        >>> even, sharp = torch.zeros(1, 1, 2, 2), 9 * torch.eye(2).view(1, 1, 2, 2)
+        >>> attention_map_loss([(even, even)], [(sharp, sharp)], mask=None)  # weights of 1/2 against weights of 0 and 1
+        tensor([0.2500])
+
     Args:
         student_qk: P tuples (queries, keys), each [B, H, T, d], floating point, any strides.
         teacher_qk: P tuples (queries, keys), each [B, H, T, d']; they get no gradient.
@@ -55,6 +60,8 @@ def attention_map_loss(
     and dk, the queries and keys of one sequence (or of several short ones, 2¹⁸ elements of each), and a few blocks.
     Elements moved: 6·B·H·T·d, and 4·B·H·T·d more in backward unless its gradient is `upstream` (fp16 excepted). Under
     autocast too, products are computed in fp32.
+
+    Source: BiStil (arXiv 2306.01709), section 3.1.
     """
     _check(student_qk, teacher_qk, mask, kind)
     if not upstream:

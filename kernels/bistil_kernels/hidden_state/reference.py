@@ -26,6 +26,11 @@ def hidden_state_loss(
 ) -> Tensor:
     """Compare aligned hidden states of a student and its teacher; return one mean for each pair.
 
+    Example:
+        >>> state = torch.ones(1, 2, 4)
+        >>> hidden_state_loss([state, state], [state, state - 3], mask=None)
+        tensor([0., 9.])
+
     Args:
         student: P states [B, T, Ds], floating point.
         teacher: P states [B, T, Dt]; Dt = Ds unless there are projections. They get no gradient.
@@ -45,6 +50,8 @@ def hidden_state_loss(
     The gradient is computed together with the value, so nothing of the teacher is kept for backward. With n = B·T and
     e bytes an element, 3·P·n·D·e bytes are moved. Backward moves 2·P·n·D·e more to apply its gradient, but does not
     where that gradient is `upstream` (fp16 excepted). On CUDA, Triton kernels serve all pairs in one launch.
+
+    Source: BiStil (arXiv 2306.01709), section 3.1.
     """
     _check(student, teacher, mask, projections, kind)
     if not upstream:

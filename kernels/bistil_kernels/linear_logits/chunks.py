@@ -34,7 +34,7 @@ def part(x: Tensor, rows: slice, columns: int | None = None) -> Tensor:
     return x if columns is None or columns == x.shape[1] else x[:, :columns]
 
 
-class Chunks:
+class VocabularyChunks:
     """Logits of the positions that count, computed and processed a chunk at a time, always in the same memory."""
 
     def __init__(

@@ -12,12 +12,12 @@ DTYPES = ("bf16", "fp16", "fp32")
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
     """Return the resource table: each kernel over chunks of logits, with and without biases and labels.
 
-    `every_form` changes nothing here.
+    Without `every_form` it has all dtypes with labels, which need most, and bf16 alone without.
     """
-    return [one for capability in CAPABILITIES for one in _of_chunks(capability)]
+    return [one for capability in CAPABILITIES for one in _of_chunks(capability, every_form)]
 
 
-def _of_chunks(capability: int) -> list[dict[str, Any]]:
+def _of_chunks(capability: int, every_form: bool) -> list[dict[str, Any]]:
     """Compile all forms for logits in fp32, the dtype of every chunk."""
     from bistil_kernels.linear_logits import chunk_kernels as kernels
     from bistil_kernels.linear_logits import chunks as module
@@ -27,7 +27,8 @@ def _of_chunks(capability: int) -> list[dict[str, Any]]:
     sizes |= dict.fromkeys(("temperature", "inverse_temperature"), "fp32")
     chunk = dict.fromkeys(("student", "teacher", "state"), "*fp32") | sizes
     for hard in (False, True):
-        for dtype, biased in [*((x, True) for x in DTYPES), ("bf16", False), ("fp16", False)]:
+        forms = [*((x, True) for x in DTYPES), ("bf16", False), ("fp16", False)]
+        for dtype, biased in forms if every_form else forms[:3] if hard else [("bf16", False)]:
             types, constants = dict(chunk), {"HARD": hard}
             for name, kind in (("student_bias", f"*{dtype}"), ("teacher_bias", f"*{dtype}"), ("labels", "*i64")):
                 if hard if name == "labels" else biased:

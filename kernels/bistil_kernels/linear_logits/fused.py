@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels.linear_logits.chunks import Chunks, part
+from bistil_kernels.linear_logits.chunks import VocabularyChunks, part
 from bistil_kernels.linear_logits.products import add_product
 from bistil_kernels.runtime.pairs import device_of
 from bistil_kernels.runtime.precision import ieee_products, kept_dtype, without_autocast
@@ -103,7 +103,7 @@ def _value_and_gradients(
         return value, ones, [x.zero_() for x in gradients]
     student, teacher = [hidden, weight, bias], [teacher_hidden, teacher_weight, teacher_bias]
     with device_of(hidden), without_autocast(hidden.device), ieee_products():
-        chunks = Chunks(student, teacher, temperature, labels, alpha_ce)
+        chunks = VocabularyChunks(student, teacher, temperature, labels, alpha_ce)
         for c in chunks.columns:
             for r in chunks.rows:
                 chunks.accumulate(r, c)
@@ -116,7 +116,9 @@ def _value_and_gradients(
     return value, ones, gradients
 
 
-def _differentiate(chunks: Chunks, counting: Tensor | None, wanted: list[bool], gradients: list[Tensor]) -> None:
+def _differentiate(
+    chunks: VocabularyChunks, counting: Tensor | None, wanted: list[bool], gradients: list[Tensor]
+) -> None:
     """Fill the wanted gradients, for an upstream gradient of 1."""
     d_hidden, d_weight, d_bias = gradients
     hidden, weight, of_mean = chunks.hidden, chunks.weight, 1.0 / chunks.n

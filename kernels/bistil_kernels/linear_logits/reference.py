@@ -31,6 +31,11 @@ def linear_distillation_kl(
 ) -> Tensor:
     """Return KL(teacher ‖ student) of softmax((hidden @ weightᵀ + bias) / temperature), plus a cross-entropy.
 
+    Example:
+        >>> hidden, weight = torch.ones(3, 4), torch.rand(7, 4)
+        >>> linear_distillation_kl(hidden, weight, hidden / 2, weight * 2)  # the logits are the same
+        tensor(0.)
+
     The cross-entropy is the student's with `labels`, at temperature 1, times `alpha_ce`. Both are means over the
     positions whose label is not `ignore_index`.
 
@@ -42,6 +47,8 @@ def linear_distillation_kl(
         student_bias, teacher_bias: [V].
         temperature: positive; there is no factor temperature².
         labels: int64 [N]; None means that every position counts (then `alpha_ce` must be 0).
+        alpha_ce: weight of the cross-entropy.
+        ignore_index: the label of positions that do not count.
 
     Returns:
         fp32 scalar (float64 for float64 students); 0 if no position counts.
@@ -57,6 +64,8 @@ def linear_distillation_kl(
     the value, so the weights are needed in forward only; ZeRO-3 gathers them only there. Memory beyond inputs: the
     returned gradients and a few chunks. For fp16 those gradients exist in fp32 too; off CUDA, for bf16 and fp16, so do
     both weights and the weight's gradient. Under autocast, products are of its dtype.
+
+    Source: BiStil (arXiv 2306.01709), section 3.2, for the divergence.
     """
     N, V = student_hidden.shape[0], student_weight.shape[0]
     expected = {

@@ -21,6 +21,11 @@ def distillation_kl(
 ) -> Tensor:
     """Return KL(teacher ‖ student) of softmax(logits / temperature), averaged over valid positions.
 
+    Example:
+        >>> undecided, sure = torch.zeros(1, 2), torch.tensor([[0.0, 60.0]])
+        >>> distillation_kl(undecided, sure)  # log 2
+        tensor(0.6931)
+
     There is no factor temperature².
 
     Args:
@@ -38,6 +43,8 @@ def distillation_kl(
     With e bytes an element, 3·N·V·e to 5·N·V·e bytes are moved on CUDA, and beyond 8192 entries there is no [N, V]
     buffer (`logits.fused` explains this). Elsewhere rows are processed in chunks, and the gradient is computed together
     with the value: 3·N·V·e bytes are moved, and the gradient, if the student needs one, is the only [N, V] buffer.
+
+    Source: BiStil (arXiv 2306.01709), section 3.2.
     """
     if student_logits.dim() != 2 or student_logits.shape != teacher_logits.shape:
         shapes = f"{list(student_logits.shape)} and {list(teacher_logits.shape)}"

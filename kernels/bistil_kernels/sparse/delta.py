@@ -10,11 +10,22 @@ from bistil_kernels.sparse.types import SparseDelta
 
 
 def write_deltas(deltas: Sequence[SparseDelta]) -> None:
-    """Write start + delta to every weight at its positions.
+    """Write start + delta to every weight at its positions, in place; the sum is rounded once to the weight's dtype.
 
-    Call this after each step of an optimizer on the deltas that is not `SparseAdamW`. On CUDA one launch serves all
-    deltas of a device and combination of dtypes. Bytes moved, e an element: 4 K of delta, e·K of start, 4 K of indices,
-    and the touched sectors of the weights.
+    Example:
+        >>> delta = SparseDelta.of(torch.ones(3), torch.tensor([1]))
+        >>> delta.delta_K.data += 0.5
+        >>> write_deltas([delta])
+        >>> delta.weight
+        tensor([1.0000, 1.5000, 1.0000])
+
+    Call this after each step of an optimizer on the deltas that is not `SparseAdamW`.
+
+    Args:
+        deltas: any number, of any floating dtypes and devices.
+
+    On CUDA one launch serves all deltas of a device and combination of dtypes. Bytes moved, e an element: 4 K of delta,
+    e·K of start, 4 K of indices, and the touched sectors of the weights. Source: LT-SFT (arXiv 2110.07560).
     """
     if is_served(deltas):
         from bistil_kernels.sparse.adamw import fused
@@ -32,5 +43,18 @@ def is_served(deltas: Sequence[SparseDelta]) -> bool:
 
 
 def restore_starts(deltas: Sequence[SparseDelta]) -> None:
-    """Restore each weight's starting values, to the bit; the deltas stay as they are."""
+    """Restore each weight's starting values in place, to the bit; the deltas stay as they are.
+
+    Example:
+        >>> delta = SparseDelta.of(torch.ones(3), torch.tensor([1]))
+        >>> delta.weight[1] = 7
+        >>> restore_starts([delta])
+        >>> delta.weight
+        tensor([1., 1., 1.])
+
+    Args:
+        deltas: any number, of any floating dtypes and devices. Positions that they do not hold are not written.
+
+    Bytes moved: those of `swap_in`.
+    """
     swap_in([x.weight for x in deltas], [x.indices_K for x in deltas], [x.start_K for x in deltas])

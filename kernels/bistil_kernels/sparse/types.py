@@ -23,12 +23,22 @@ def index_dtype(size: int) -> torch.dtype:
 class SparseDelta:
     """Weight that differs from its start at K positions only, where it holds start + delta, rounded once.
 
+    Example:
+        >>> delta = SparseDelta.of(torch.ones(2, 3), torch.tensor([0, 4]))
+        >>> delta.start_K, delta.delta_K.detach()
+        (tensor([1., 1.]), tensor([0., 0.]))
+
     Attributes:
         weight: the model's weight, any shape and floating dtype; only K positions of it are ever written. A tied weight
             is one weight, so one delta serves all its uses.
         indices_K: int32 [K] (int64 from 2³¹ entries on), flat row-major, strictly ascending.
         start_K: [K] in the weight's dtype, the values of the weight when the delta was made.
         delta_K: fp32 parameter [K], 0 at first.
+
+    Raises:
+        ValueError: from `of`, for indices or a weight that cannot be used.
+
+    Source: LT-SFT (arXiv 2110.07560).
     """
 
     weight: Tensor

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from bistil_ds.benchmarking.harness.samples import (
     Ratio,
     interval_of,
     is_stable,
     median_rank,
-    percentile,
     ratio,
     summarise,
     t_quantile,
@@ -32,17 +33,23 @@ def drifting(draw: random.Random, rounds: int = 30) -> list[float]:
 
 
 def test_percentiles_interpolate_between_neighbours() -> None:
-    samples = [float(i) for i in range(1, 102)]
-    assert percentile(samples, 0.5) == 51
-    assert percentile(samples, 0.9) == 91
-    assert percentile(samples, 0.99) == 100
-    assert percentile([1.0, 2.0], 0.9) == pytest.approx(1.9)
-    assert percentile([7.0], 0.99) == 7
+    found = summarise([[float(i)] for i in range(1, 102)])
+    assert (found.p50, found.p90, found.p99) == (51, 91, 100)
+    assert summarise([[1.0], [2.0]]).p90 == pytest.approx(1.9)
+    assert summarise([[7.0]]).p99 == 7
 
 
-@pytest.mark.parametrize(("degrees", "known"), [(2, 4.303), (4, 2.776), (9, 2.262), (29, 2.045), (1000, 1.962)])
+@pytest.mark.parametrize(("degrees", "known"), [(1, 12.706), (2, 4.303), (4, 2.776), (9, 2.262), (1000, 1.962)])
 def test_t_quantiles_are_those_of_the_tables(degrees: int, known: float) -> None:
-    assert t_quantile(degrees) == pytest.approx(known, rel=0.01)
+    assert t_quantile(degrees) == pytest.approx(known, abs=0.0005)
+
+
+@pytest.mark.parametrize("rounds", [2, 3, 9])
+def test_the_interval_of_the_mean_is_that_of_scipy(rounds: int) -> None:
+    samples = np.random.default_rng(rounds).lognormal(size=rounds)
+    known = stats.ttest_1samp(samples, 0).confidence_interval(0.95)
+    found = summarise([[float(sample)] for sample in samples])
+    assert (found.mean_low, found.mean_high) == pytest.approx((known.low, known.high))
 
 
 def test_the_interval_of_the_mean_counts_rounds_and_not_calls() -> None:
@@ -54,6 +61,17 @@ def test_the_interval_of_the_mean_counts_rounds_and_not_calls() -> None:
     assert (once.count, thrice.count) == (3, 9)
 
 
+def test_one_value_has_no_interval() -> None:
+    assert summarise([[1.0, 2.0]]).mean_low is None
+    assert summarise([[1.0, 2.0]]).mean_high is None
+    assert ratio([[1.0, 3.0]], [[4.0]]) == Ratio(0.5, None, None)
+    many = [[1.0 + i / 10] for i in range(8)]
+    assert unpaired_ratio([[2.7]], many) == Ratio(2.0, None, None)
+    assert unpaired_ratio(many, [[2.7]]) == Ratio(0.5, None, None)
+    assert (Ratio(2.0).verdict(), Ratio(1.0).verdict()) == ("of unknown noise", "inside the noise")
+    assert interval_of(1) == "no interval"
+
+
 def test_the_interval_of_the_mean_holds_the_mean_nineteen_times_in_twenty() -> None:
     draw = random.Random(1)
     found = [summarise([[draw.gauss(10, 1)] for _ in range(8)]) for _ in range(1000)]
@@ -63,6 +81,7 @@ def test_the_interval_of_the_mean_holds_the_mean_nineteen_times_in_twenty() -> N
 @pytest.mark.parametrize(("count", "left_out"), [(3, 0), (5, 0), (6, 0), (9, 1), (20, 5), (100, 39)])
 def test_order_statistics_of_a_median_are_those_of_the_binomial(count: int, left_out: int) -> None:
     assert median_rank(count) == left_out
+    assert max(0, sum(stats.binom.cdf(rank, count, 0.5) <= 0.025 for rank in range(count)) - 1) == left_out
 
 
 def test_fewer_rounds_than_six_are_called_a_range() -> None:

@@ -157,6 +157,16 @@ def test_tables_and_pictures_name_every_model_and_the_noise(pretended: Measureme
     assert "(again)" not in picture
 
 
+def test_a_run_of_one_round_is_shown_without_intervals(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    pretended.seconds, pretended.fewest_rounds = 0.0, 1
+    content = recorded(pretended, tmp_path).content
+    (grid,) = latency_grids(content)
+    place = grid.columns.index("mean, 95 %")
+    assert all(row[place].endswith(", no interval") for row in grid.rows)
+    assert [row[-1].partition(", ")[2] for row in grid.rows] == ["", "no interval"]
+    assert all(as_svg(plot) for plot in latency_plots(content))
+
+
 def test_text_counts_the_tokens_of_the_batches_that_were_run(pretended: MeasurementPlan, tmp_path: Path) -> None:
     row = recorded(pretended, tmp_path).content["rows"][0]
     tokenised = {"tokens": [10, 20, 30, 1000], "seconds": [1.0] * 4}

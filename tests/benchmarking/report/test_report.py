@@ -200,11 +200,22 @@ def test_single_values_are_not_called_noise_or_change() -> None:
         return {"benchmark": "memory", "rows": [{"model": "a", **stages}], "arguments": given, **machine}
 
     ((*_, ratio, verdict),) = compare(memory(100), memory(90)).rows
-    assert (ratio, verdict) == ("0.900", "one value each: noise unknown")
+    assert (ratio, verdict) == ("0.900, no interval", "of unknown noise")
     assert "first; the machine was busy" in compare(memory(100), memory(90)).note
     assert compare(memory(100), memory(100)).rows[0][-1] == "inside the noise"
     with pytest.raises(InputError, match="no model and case in common"):
         compare(memory(100), memory(50, "bfloat16"))
+
+
+def test_one_value_beside_many_gives_no_interval(tmp_path: Path) -> None:
+    many = json.loads(latency_result(tmp_path, "20260101-000000").read_text())
+    single = json.loads(latency_result(tmp_path, "20260102-000000", slower=2).read_text())
+    for row in single["rows"]:
+        row["seconds"] = row["seconds"][:1]
+    for first, second in ((many, single), (single, many)):
+        rows = [row for row in compare(first, second).rows if row[0] == "mBERT"]
+        assert all(row[-2].endswith(", no interval") and row[-1] == "of unknown noise" for row in rows)
+        assert rows
 
 
 @pytest.mark.parametrize(

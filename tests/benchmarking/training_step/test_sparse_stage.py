@@ -39,7 +39,7 @@ def test_the_table_has_the_share_of_dense_training() -> None:
     ]
     content = {"rows": rows, "arguments": asdict(SHAPE), "device": "cpu"}
     (grid,) = sparse_grids(content)
-    assert grid.rows[1] == ["10 %", "2.000", "0.100 [0.000, 1.000]", *["10.0 (0.100)"] * 3]
+    assert grid.rows[1] == ["10 %", "2.000", "0.100 (0.000 to 1.000)", *["10.0 (0.100)"] * 3]
     assert sparse_values(content)["0.1", "batch 2, length 8, s"] == ([[1.0], [3.0], [2.0]], 0.0)
 
 

@@ -19,6 +19,7 @@ from kernel_cases.attention_map import (  # noqa: F401
 )
 from kernel_cases.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
 from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
+from kernel_cases.spread import spread
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -58,40 +59,33 @@ def check(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool = 
     )
 
 
-@pytest.mark.parametrize("kind", ["mse", "kl"])
-@pytest.mark.parametrize("mask_name", MASKS)
-@pytest.mark.parametrize("mask_queries", [True, False])
-@pytest.mark.parametrize("dtype", ALLOWANCE)
+@pytest.mark.parametrize(
+    ("kind", "mask_name", "mask_queries", "dtype"), spread(["mse", "kl"], MASKS, [True, False], [*ALLOWANCE])
+)
 def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_queries: bool, dtype: torch.dtype) -> None:
     H = 2 if dtype == torch.bfloat16 else 1  # one head only where possible, since the interpreter is slow
     check(queries_keys(2, H, 7, 4, 6, dtype), draw_mask(mask_name, 2, 7), kind, mask_queries)
 
 
 @pytest.mark.usefixtures("small_tiles")
-@pytest.mark.parametrize("kind", ["mse", "kl"])
 @pytest.mark.parametrize(
-    ("dtype", "mask_name", "length"),
-    [
-        pytest.param(
-            dtype, mask_name, length, marks=[] if (mask_name == "none given") == is_whole else pytest.mark.slow
-        )
-        for dtype in ALLOWANCE
-        for mask_name in ("none given", "right padding")
-        for length, is_whole in ((37, False), (32, True))  # the last tile is cut, or all are whole
-    ],
+    ("kind", "dtype", "mask_name", "length"),
+    spread(["mse", "kl"], [*ALLOWANCE], ["none given", "right padding"], {"the last tile cut": 37, "whole tiles": 32}),
 )
 def test_is_as_exact_over_several_tiles(kind: str, dtype: torch.dtype, mask_name: str, length: int) -> None:
-    check(queries_keys(2, 1, length, 20, 9, dtype), draw_mask(mask_name, 2, length), kind)
+    B = 2 if length == 32 else 1  # the interpreter takes seconds for a map of nine tiles
+    check(queries_keys(B, 1, length, 20, 9, dtype), draw_mask(mask_name, B, length), kind)
 
 
 @pytest.mark.usefixtures("small_tiles")
-@pytest.mark.parametrize("mask_name", [name for name in MASKS if name != "none given"])
-@pytest.mark.parametrize("mask_queries", [True, False])
+@pytest.mark.parametrize(
+    ("mask_name", "mask_queries"), spread([name for name in MASKS if name != "none given"], [True, False], every=2)
+)
 def test_is_as_exact_where_whole_tiles_are_padding(mask_name: str, mask_queries: bool) -> None:
-    mask = draw_mask(mask_name, 3, 70)
+    mask = draw_mask(mask_name, 2, 36)
     assert mask is not None
-    mask[0, 20:] = False
-    check(queries_keys(3, 1, 70, 8, 8, torch.float32), mask, "mse", mask_queries)
+    mask[0, 14:] = False  # the second and the third tile
+    check(queries_keys(2, 1, 36, 8, 8, torch.float32), mask, "mse", mask_queries)
 
 
 @pytest.mark.usefixtures("small_tiles")

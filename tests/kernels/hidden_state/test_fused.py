@@ -19,6 +19,7 @@ from kernel_cases.hidden_state import (  # noqa: F401
     test_padding_may_hold_garbage,
 )
 from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
+from kernel_cases.spread import spread
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -56,10 +57,9 @@ def check(x: list[Tensor], mask: Tensor | None, kind: str, projections: list[Ten
     )
 
 
-@pytest.mark.parametrize("kind", ["mse", "cosine"])
-@pytest.mark.parametrize("mask_name", MASKS)
-@pytest.mark.parametrize("dtype", ALLOWANCE)
-@pytest.mark.parametrize("projected", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "mask_name", "dtype", "projected"), spread(["mse", "cosine"], MASKS, [*ALLOWANCE], [False, True])
+)
 def test_is_as_exact_as_torchs_own_loss(kind: str, mask_name: str, dtype: torch.dtype, projected: bool) -> None:
     Dt = 9 if projected else 5
     projections = [torch.randn(Dt, 5) / 3 for _ in range(P)] if projected else None

@@ -9,11 +9,11 @@ import torch
 from bistil_kernels import linear_distillation_kl
 from bistil_kernels.linear_logits import chunk_shape
 from bistil_kernels.linear_logits import chunks as module
-from kernel_cases.linear_logits import (  # noqa: F401
-    test_a_frozen_head_gets_no_gradient,
-    test_linear_kl_is_as_exact_as_making_the_logits,
-)
+from kernel_cases import linear_logits as cases
+from kernel_cases.exactness import ALLOWANCE
+from kernel_cases.linear_logits import test_a_frozen_head_gets_no_gradient  # noqa: F401
 from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
+from kernel_cases.spread import spread
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -38,6 +38,15 @@ def _new_memory_holds_nan() -> Iterator[None]:
 
 def draw(*shapes: tuple[int, ...]) -> list[Tensor]:
     return [torch.randn(shape) for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    ("labels", "alpha_ce", "biased", "dtype"), spread(cases.LABELS, [0.0, 0.5], [False, True], [*ALLOWANCE])
+)
+def test_linear_kl_is_as_exact_as_making_the_logits(
+    labels: Tensor | None, alpha_ce: float, biased: bool, dtype: torch.dtype
+) -> None:
+    cases.test_linear_kl_is_as_exact_as_making_the_logits(labels, alpha_ce, biased, dtype)
 
 
 def test_no_tensor_of_all_logits_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
+import conllu
 import pytest
 from reading import read_all, refusal, write
+from task_files import make_conllu
 
 from bistil_ds.tasks.examples import Place, TaggedSentence, Tree
 from bistil_ds.tasks.readers import read_trees, read_upos
@@ -56,6 +59,19 @@ def test_harmless_differences_of_files_make_no_difference(tmp_path: Path, change
     plain = read_all(read_trees, write(tmp_path / "a.conllu", text))
     changed = read_all(read_trees, write(tmp_path / "b.conllu", change(text)))  # type: ignore[operator]
     assert [(t.words, t.heads, t.relations) for t in changed] == [(t.words, t.heads, t.relations) for t in plain]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_words_tags_and_trees_are_those_that_the_package_conllu_reads(tmp_path: Path, seed: int) -> None:
+    text = f"{FIRST}\n{SECOND}\n" + make_conllu(Random(seed))
+    path = write(tmp_path / "a.conllu", text)
+    expected = []
+    for sentence in conllu.parse(text):
+        words = sentence.filter(id=lambda number: isinstance(number, int))
+        forms, upos, heads = ([word[name] for word in words] for name in ("form", "upos", "head"))
+        expected.append((forms, upos, heads, [word["deprel"].partition(":")[0] for word in words]))
+    assert [tuple(map(list, (t.words, t.upos, t.heads, t.relations))) for t in read_all(read_trees, path)] == expected
+    assert [(list(t.words), list(t.tags)) for t in read_all(read_upos, path)] == [each[:2] for each in expected]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import pytest
 from reading import read_all, refusal, write
 
+from bistil_ds.errors import Notice
 from bistil_ds.tasks.examples import Place, SentencePair
 from bistil_ds.tasks.readers import read_pairs
 
@@ -40,11 +40,10 @@ def test_labels_are_renamed_numbers_included(tmp_path: Path) -> None:
     assert [pair.label for pair in read_all(read_pairs, jsonl, label_map=label_map)] == ["entailment"]
 
 
-def test_pairs_without_gold_label_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pairs_without_gold_label_are_left_out_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", HEADER + "A\tB\t-\nA\tC\tneutral\n")
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(Notice, match=r"left out 1 of 2 pairs, which have no gold label \('-'\)"):
         assert [pair.hypothesis for pair in read_all(read_pairs, path)] == ["C"]
-    assert "left out 1 of 2 pairs, which have no gold label ('-')" in caplog.text
     assert "no pair with a label; all 1" in refusal(read_pairs, write(tmp_path / "b.tsv", HEADER + "A\tB\t-\n"))
 
 

@@ -18,6 +18,13 @@ from bistil_kernels.sparse.types import SparseDelta
 class SparseAdamW(torch.optim.Optimizer):
     """AdamW on `SparseDelta`s: one step updates K deltas, their moments, and the weight at those K positions.
 
+    Example:
+        >>> delta = SparseDelta.of(torch.zeros(3, requires_grad=True), torch.tensor([1]))
+        >>> delta.weight.grad = torch.ones(3)
+        >>> SparseAdamW([delta], lr=0.5).step()  # only position 1 of the weight is written
+        >>> delta.weight.detach()
+        tensor([ 0.0000, -0.5000,  0.0000])
+
     Moments, bias corrections and update are those of torch's AdamW on the delta. So decoupled weight decay shrinks the
     *delta*: it pulls a weight towards its starting point (the pretrained value), not towards 0.
 
@@ -42,6 +49,8 @@ class SparseAdamW(torch.optim.Optimizer):
     for a random mask of density ρ. For n entries and ρ = 8 % these are 6.5 n bytes in fp32 and 5.4 n in bf16, where
     dense AdamW moves 28 n and 22 n (moments in fp32, parameters and gradients in bf16). Indices as a bitmask (n/8 bytes
     instead of 4 K) are smaller above ρ = 3.1 %, but at 8 % save only 3 to 4 % of these bytes, so they are not used.
+
+    Source: LT-SFT (arXiv 2110.07560), which masks the gradients of a dense optimizer.
     """
 
     def __init__(

@@ -22,6 +22,11 @@ def gather_at(dense_grad: Sequence[Tensor], indices: Sequence[Tensor]) -> list[T
 def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
     """Return the entries of `dense_grad` at `indices`.
 
+    Example:
+        >>> gradient = torch.arange(6.0).view(2, 3)
+        >>> gather_at(gradient, torch.tensor([1, 5]))
+        tensor([1., 5.])
+
     Args:
         dense_grad: a tensor of any shape and dtype, or a sequence of tensors, which one launch serves on CUDA (one for
             each device, element size and index dtype).
@@ -55,6 +60,11 @@ def swap_in(
     weight: Tensor | Sequence[Tensor], indices: Tensor | Sequence[Tensor], values: Tensor | Sequence[Tensor]
 ) -> Tensor | list[Tensor]:
     """Write `values` at `indices` of `weight`, in place, and return the old values.
+
+    Example:
+        >>> weight = torch.arange(4.0).view(2, 2)
+        >>> swap_in(weight, torch.tensor([0, 3]), torch.tensor([8.0, 9.0])), weight
+        (tensor([0., 3.]), tensor([[8., 1.], [2., 9.]]))
 
     Bits are moved, never computed with, so `swap_in(weight, indices, old)` is the exact inverse, for NaN and −0 too.
 

@@ -28,6 +28,11 @@ def top_k_delta(
 ) -> list[Tensor]:
     """Return the indices of the `k` largest |θ1 − θ0| over all pairs, exactly.
 
+    Example:
+        >>> start, moved = torch.zeros(4), torch.tensor([0.1, -3.0, 0.0, 2.0])
+        >>> top_k_delta([(moved, start)], k=2)
+        [tensor([1, 3], dtype=torch.int32)]
+
     Differences are computed in fp32. Among equal ones, the earlier pair is chosen first, then the lower flat index. If
     there are fewer than `k` entries, all are chosen.
 
@@ -49,6 +54,8 @@ def top_k_delta(
     This is a radix select: four histograms, one pass that counts entries equal to the threshold, and one that collects.
     So every entry is read six times, and nothing is concatenated or sorted. Memory beyond the result is a few chunks
     (on CUDA a few int64 for every 4096 entries, and the histograms). The host waits for the device.
+
+    Source: LT-SFT (arXiv 2110.07560), section 2.
     """
     _check(pairs, k)
     if not pairs:

@@ -35,6 +35,11 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
     "torch Sampler": {"__iter__": "self"},
     "torch TorchDispatchMode": {"__torch_dispatch__": "self, func, types, args=…, kwargs=None"},
     "transformers HfArgumentParser": {"error": "self, message"},
+    "transformers MLflowCallback": {
+        "on_log": "self, args, state, control, logs, model=None, **kwargs",
+        "on_train_end": CALLBACK,
+        "setup": "self, args, state, model",
+    },
     "transformers PreTrainedModel": {
         "_init_weights": "self, module",
         "forward": "self, *input",
@@ -45,6 +50,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "on_log": "self, args, state, control, logs=None, **kwargs",
         "on_predict": CALLBACK,
         "on_prediction_step": "self, args, state, control, eval_dataloader=None, **kwargs",
+        "on_train_begin": CALLBACK,
     },
     "transformers Trainer": {
         "_get_train_sampler": "self, train_dataset=None",
@@ -65,11 +71,13 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
     },
     "transformers TrainerCallback": {
         "on_optimizer_step": CALLBACK,
+        "on_save": CALLBACK,
         "on_step_end": CALLBACK,
         "on_train_begin": CALLBACK,
         "on_train_end": CALLBACK,
     },
     "transformers TrainingArguments": {"__post_init__": "self"},
+    "transformers WandbCallback": {"setup": "self, args, state, model, **kwargs"},
 }
 
 # Methods of our subclasses that override nothing, so that only we call them.
@@ -78,11 +86,13 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch Optimizer": {"_launch", "_update"},
     "torch Sampler": {"_shuffle", "language_of", "rows_of"},
     "torch TorchDispatchMode": {"total"},
+    "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
         *("_barrier", "_collate", "_copy_kept_files", "_count", "_evaluate_language", "_evaluation_model", "_loader"),
         *("_masked", "_micro_steps", "batch_loss", "batches", "log_name", "log_validation", "on_saved"),
         *("restart_speed", "terms"),
     },
+    "transformers WandbCallback": {"_begin"},
 }
 
 

@@ -20,7 +20,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
     return trim
 
 
-def release_unused(state: Tensor) -> None:
+def trim_heap(state: Tensor) -> None:
     """Return the heap's free pages to the system after work on tensors as large as `state`.
 
     On a GPU or without glibc, do nothing. Small batches keep their pages: to ask for them again costs a few per cent of

@@ -1,0 +1,104 @@
+"""Output for pipes and log files: whole lines without control characters, and a progress bar's line only now and then.
+
+A progress bar overwrites its line many times a second by means of a carriage return. A file would keep every version.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+FIRST_SECONDS = 30.0  # the pause between two lines of a bar, at first
+SHARE = 0.02  # the pause grows to this share of the time so far, so that a day's log stays short
+
+CURSOR_UP = "\x1b[A"
+SHORT = "[00:00<"  # what tqdm writes in the first second
+
+_PARTS = re.compile(r"\r\n|[\r\n]|[^\r\n]+")
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_DRAWING = re.compile(r"(\d%)\|[^|]*\|")  # the part of tqdm's line that draws the bar
+
+
+class PlainStream:
+    """Text stream in front of another one that is no terminal; it passes on complete lines and flushes each.
+
+    Text that a carriage return overwrites is passed on as a line of its own if the last such line is long enough ago.
+
+    Args:
+        stream: where lines go; everything but writing is done by it.
+        clock: the time in seconds.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream, clock
+        self._start = self._last = clock()
+        self._text = ""  # what was written since the last line end or carriage return
+        self._overwrites = False  # whether it was written together with a carriage return, as bars do
+        self._ended = ""  # the line of a bar that seems to have ended; a bar above another is redrawn so, too
+        self._after_bar = False  # whether the last thing written was a bar's line, which has no line end of its own
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        for part in _PARTS.findall(text):
+            if part == "\r":
+                self._end_bar()
+                self._overwrites = True
+            elif part in ("\n", "\r\n"):
+                self._end_line()
+            else:
+                if self._overwrites and self._text:  # follows a bar's line without a carriage return
+                    self._end_bar()
+                self._text += part if plain(part) else ""
+                self._ended = "" if CURSOR_UP in part else self._ended  # to the bar above, which goes on
+        if not self._text:
+            self._overwrites = False
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def finish(self) -> None:
+        """Pass on what has no line end yet."""
+        self._emit(self._text)
+        self._text, self._overwrites = "", False
+
+    def _end_line(self) -> None:
+        text, is_bar = self._text, self._overwrites
+        if is_bar and (("%|" in text and "100%|" not in text) or SHORT in text):
+            self._end_bar()  # another bar is drawn on the next line, or this one took less than a second
+        elif is_bar:
+            self._emit("")  # the bar before
+            self._text, self._overwrites, self._after_bar, self._ended = "", False, True, text
+        elif text or not self._after_bar:  # else the cursor moves from one bar to the next
+            self._text, self._after_bar = "", False
+            self._emit(text + "\n")
+
+    def _end_bar(self) -> None:
+        """Drop the text, or pass it on where it is time for a bar's line."""
+        text, now = self._text, self._clock()
+        self._text, self._overwrites, self._after_bar = "", False, True
+        if text.strip() and SHORT not in text and now - self._last >= max(FIRST_SECONDS, SHARE * (now - self._start)):
+            self._last = now
+            self._emit(text)
+
+    def _emit(self, text: str) -> None:
+        """Pass on the line of a bar that has ended, and then `text`."""
+        for line in (self._ended, text):
+            if line:
+                self._stream.write(_DRAWING.sub(r"\1", plain(line)).rstrip() + "\n")
+        self._ended = ""
+        self._stream.flush()
+
+
+def plain(text: str) -> str:
+    """Return text without escape sequences and control characters, other than tabs and line ends."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text))

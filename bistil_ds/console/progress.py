@@ -1,0 +1,36 @@
+"""The one kind of progress bar: a line of tqdm on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress_bar(
+    things: Iterable[Any] | None = None, what: str | None = None, *, show: bool = True, **more: Any
+) -> tqdm:
+    """Return a bar over `things`, or one to `update` by hand where there are none.
+
+    Args:
+        what: what is being done, in front of the bar.
+        show: False draws nothing; iterating works all the same.
+        more: further arguments of `tqdm.tqdm`, such as `total`, `unit`, `leave` and `delay` (seconds until it appears).
+    """
+    return tqdm(things, desc=what, disable=not show, dynamic_ncols=True, **more)
+
+
+@contextmanager
+def share_bar(*, show: bool = True) -> Iterator[Callable[[float, str], object]]:
+    """Show a bar of shares, and yield the callback that moves it: (share done from 0 to 1, what is being done)."""
+    with progress_bar(total=100, unit="%", show=show) as bar:
+
+        def move(done: float, what: str) -> None:
+            bar.set_description_str(what, refresh=False)
+            bar.update(round(100 * done) - bar.n)
+            bar.refresh()
+
+        yield move
+        move(1.0, "")

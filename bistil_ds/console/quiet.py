@@ -1,0 +1,94 @@
+"""What a command lets through to the user: its own lines and errors, and only with `--verbose` what libraries say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from bistil_ds.console.plain_stream import PlainStream
+from bistil_ds.errors import Notice
+
+_running: ExitStack | None = None  # undoes, at the end of the command that runs, what it changed
+
+
+@contextmanager
+def plain_output() -> Iterator[None]:
+    """Keep control characters out of standard output and error where they are no terminal, while the block runs."""
+    global _running
+    with ExitStack() as stack:
+        for name in ("stdout", "stderr"):
+            stack.enter_context(_plain(name))
+        before, _running = _running, stack
+        try:
+            yield
+        finally:
+            _running = before
+
+
+def hide_libraries() -> None:
+    """Hide log lines below errors, warnings and bars of libraries until the block of `plain_output` ends.
+
+    A `Notice` is shown, once, as a line on rank 0. Outside of such a block, do nothing.
+    """
+    if _running is not None:
+        _running.enter_context(_hidden())
+
+
+@contextmanager
+def _plain(name: str) -> Iterator[None]:
+    stream = getattr(sys, name)
+    if stream is None or stream.isatty():
+        yield
+        return
+    wrapped = PlainStream(stream)
+    setattr(sys, name, wrapped)
+    try:
+        yield
+    finally:
+        wrapped.finish()
+        setattr(sys, name, stream)
+
+
+@contextmanager
+def _hidden() -> Iterator[None]:
+    from datasets.utils import logging as datasets_bars  # slow to import, and --help needs neither
+    from transformers.utils import logging as transformers_bars
+
+    disabled = logging.root.manager.disable
+    bars = [
+        (transformers_bars.is_progress_bar_enabled, transformers_bars.enable_progress_bar),
+        (datasets_bars.is_progress_bar_enabled, datasets_bars.enable_progress_bar),
+    ]
+    shown = [enable for is_enabled, enable in bars if is_enabled()]
+    transformers_bars.disable_progress_bar()
+    datasets_bars.disable_progress_bar()
+    logging.disable(logging.WARNING)  # for every logger, those that libraries have yet to make included
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", Notice)
+        warnings.filterwarnings("always", "bistil_kernels: ")  # it stands below us and cannot import Notice
+        warnings.showwarning = _NoticePrinter()
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+            for enable in shown:
+                enable()
+
+
+class _NoticePrinter:
+    """Replacement of `warnings.showwarning` that prints each text once, in one line, on rank 0."""
+
+    def __init__(self) -> None:
+        self._printed: set[str] = set()
+
+    def __call__(self, message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in self._printed and int(os.environ.get("RANK", "0")) == 0:
+            print(f"note: {text}", file=sys.stderr, flush=True)
+        self._printed.add(text)

@@ -1,0 +1,75 @@
+"""Merge a model and its fine-tunings into one folder that transformers loads with nothing of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.export.card_scores import read_scores
+from bistil_ds.export.folder import task_to_export, write_export
+from bistil_ds.export.onnx import require_onnx
+from bistil_ds.models.licences import check_licence
+from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
+
+
+def export_model(
+    model: str | Path,
+    sfts: Sequence[str | Path] = (),
+    *,
+    output_dir: str | Path | None = None,
+    task: str | None = None,
+    onnx: bool = False,
+    licence: str | None = None,
+    scores: str | Path | None = None,
+    samples: Mapping[str, Sequence[str]] | None = None,
+) -> Path:
+    """Merge sparse fine-tunings into a model and write one plain Hugging Face folder, as `export.py` does.
+
+    Example:
+        >>> from bistil_ds import export_model
+        >>> export_model("runs/en-tr", licence="CC BY 4.0")
+        Traceback (most recent call last):
+        bistil_ds.errors.InputError: --licence CC BY 4.0: expected ...
+
+    Args:
+        model: folder or hub id of a model.
+        sfts: fine-tunings to merge, in order; the last brings the task head.
+        output_dir: the folder to write; it must be new or empty. Default: `runs/export-<time>`.
+        task: the task's name, where no fine-tuning names its task.
+        onnx: write `model.onnx` too, checked against ONNX Runtime.
+        licence: licence for the model card, by its name on the hub.
+        scores: `evaluation.json` of this very model, for the card.
+        samples: language → sentences; the card says how many of their pieces the model cannot read.
+
+    Returns:
+        The folder: weights, tokenizer, `README.md` (the model card), `run.json`.
+
+    Raises:
+        InputError: an argument, a file or a model cannot be used; raised before anything is written.
+        OnnxMismatchError: ONNX Runtime computes something else than the model; the folder holds all but `model.onnx`.
+    """
+    named, out = [str(sft) for sft in sfts], str(output_dir) if output_dir is not None else None
+    flags: dict[str, Any] = {"model": str(model), "sft": named or None, "task": task, "onnx": onnx, "licence": licence}
+    flags |= {"output_dir": out, "scores": str(scores) if scores else None}
+    folder = run_folder(out, "export", None, resumable=False)
+    check_flags(licence, onnx)
+    models = ModelCache(task_to_export(task, named))
+    candidate = examine(ModelChoice(str(model), str(model), tuple(named)), models, None)
+    loaded = models.get(candidate.choice)
+    merged = read_scores(str(scores), candidate.weights_sha256) if scores else None
+    with new_folder(folder, explicit=out is not None) as folder:
+        failure = write_export(
+            folder, loaded, candidate, licence, merged, onnx=onnx, arguments=flags, samples=samples or {}
+        )
+    if failure:
+        raise failure
+    return folder
+
+
+def check_flags(licence: str | None, onnx: bool) -> None:
+    """Raise InputError for a licence that the hub cannot know, or where ONNX is asked for and not installed."""
+    check_licence("--licence", licence)
+    if onnx:
+        require_onnx()

@@ -1,0 +1,83 @@
+"""Licences of the parts that a model is made from: models, fine-tunings and data, each under the licence it states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bistil_ds.errors import InputError
+
+UNKNOWN = "unknown"  # the hub's own name for a licence that nobody stated
+LICENCE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+NON_COMMERCIAL = re.compile(r"(?<![a-z0-9])(nc|non-?commercial|research)(?![a-z0-9])", re.IGNORECASE)
+ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")  # their names do not say it
+
+
+def public_name(source: str) -> str:
+    """Return a hub id unchanged, but only the last part of a path, since licences and cards are read elsewhere."""
+    return source if is_hub_id(source) else Path(source).resolve().name
+
+
+def is_hub_id(source: str) -> bool:
+    """Return whether `source` has the form of a hub id and is not a path on this machine."""
+    return not Path(source).exists() and not Path(source).is_absolute() and source.count("/") <= 1
+
+
+def check_licence(flag: str, licence: str | None) -> None:
+    """Raise InputError, naming the flag, for a licence that is not a short name; None passes."""
+    if licence is not None and not LICENCE_NAME.fullmatch(licence):
+        raise InputError(f"{flag} {licence}: expected a licence's name on the hub, such as cc-by-4.0")
+
+
+def parse_data_licence(words: Sequence[str] | None, languages: Sequence[str]) -> dict[str, str]:
+    """Return language → licence for the words of `--data_licence`: one licence for all, or `LANGUAGE=LICENCE`.
+
+    Languages that no word covers are left out.
+
+    Raises:
+        InputError: a word is no licence, or names a language whose data was not given.
+    """
+    for_all: dict[str, str] = {}
+    for_one: dict[str, str] = {}
+    for word in words or ():
+        language, equals, licence = word.rpartition("=")
+        check_licence("--data_licence", licence)
+        if equals and language not in languages:
+            raise InputError(f"--data_licence {word}: no data of {language} is given, only of {', '.join(languages)}")
+        if equals:
+            for_one[language] = licence
+        else:
+            for_all = dict.fromkeys(languages, licence)
+    return {**for_all, **for_one}
+
+
+def data_licences(sources: Sequence[tuple[str, str]], words: Sequence[str] | None) -> dict[str, str]:
+    """Return part → licence for data files.
+
+    Args:
+        sources: (language, file or hub data set) of each.
+        words: the value of `--data_licence`.
+    """
+    licences = parse_data_licence(words, [language for language, _ in sources])
+    return {f"data {language}: {public_name(source)}": licences.get(language, UNKNOWN) for language, source in sources}
+
+
+def merge_licences(*all_parts: Mapping[str, str]) -> dict[str, str]:
+    """Return the parts of all, each once; a licence that only one of them knows wins, and two become `A AND B`."""
+    merged: dict[str, str] = {}
+    for parts in all_parts:
+        for part, licence in parts.items():
+            known = [one for one in (merged.get(part), licence) if one not in (None, UNKNOWN)]
+            merged[part] = " AND ".join(dict.fromkeys(str(one) for one in known)) or UNKNOWN
+    return merged
+
+
+def non_commercial(licences: Mapping[str, str]) -> dict[str, str]:
+    """Return those parts whose licence forbids commercial use, as far as its name tells."""
+    return {part: licence for part, licence in licences.items() if _forbids_commerce(licence)}
+
+
+def _forbids_commerce(licence: str) -> bool:
+    names = licence.lower().split(" and ")
+    return bool(NON_COMMERCIAL.search(licence)) or any(name in ALSO_NON_COMMERCIAL for name in names)

@@ -1,0 +1,91 @@
+"""Load a pretrained model and check that its encoder is whole: no weight missing, left over or of another shape.
+
+transformers initialises what a folder lacks, drops what it cannot place, and says so in a table. Here both are errors
+where the encoder is concerned. Heads and poolers may differ, since tasks bring their own; a `Notice` says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from bistil_ds.errors import InputError, Notice
+
+POOLER = "pooler"
+
+
+def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
+    """Load the model in `folder` and refuse one whose encoder is not the one that its configuration describes.
+
+    Args:
+        kind: `AutoModelForMaskedLM` or another class with its `from_pretrained`.
+        folder: a model folder or hub id.
+        flag: the flag that named it, for messages.
+        kwargs: go to `from_pretrained`.
+
+    Returns:
+        The model, and the names of its weights that the folder lacks or has in another shape. They are initialised, and
+        all of them belong to heads or poolers.
+
+    Raises:
+        InputError: a weight of the encoder is missing, left over or of another shape; the message names it.
+    """
+    with no_load_report():
+        model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    place = f"{flag} {folder}".strip()
+    missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
+    shapes = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
+    for names, what in (
+        (missing, "lacks the encoder's weight {}; give a whole model's folder"),
+        (left_over, "holds the weight {} that an encoder of its config.json does not have; correct config.json"),
+        (set(shapes), "holds the weight {} in another shape than its config.json says; correct config.json"),
+    ):
+        if wrong := sorted(name for name in names if in_encoder(model, name)):
+            size = " of shape {}, not {},".format(*shapes[wrong[0]]) if names == set(shapes) else ""
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise InputError(f"{place}: {what.format(wrong[0] + size + more)}")
+    absent = missing | set(shapes)
+    if said := _differences(model, absent, left_over):
+        warnings.warn(f"{place}: {said}", Notice, stacklevel=2)
+    return model, absent
+
+
+def in_encoder(model: PreTrainedModel, name: str) -> bool:
+    """Return whether a weight belongs to the model's encoder: neither to a head nor to a pooler.
+
+    `name` may be spelled as in the whole model or as in the encoder alone.
+    """
+    prefix = f"{model.base_model_prefix}."
+    first = name.removeprefix(prefix).partition(".")[0]
+    return first != POOLER and (name.startswith(prefix) or first in dict(model.base_model.named_children()))
+
+
+def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Iterable[str]) -> str:
+    """Say in one line which heads and poolers a folder lacks, and which of its own are not used."""
+    prefix = f"{model.base_model_prefix}."
+    lacks, unused = (
+        ", ".join(sorted({name.removeprefix(prefix).partition(".")[0] for name in names}))
+        for names in (absent, left_over)
+    )
+    return "; ".join([f"has no {lacks}"] * bool(lacks) + [f"its {unused} is not used"] * bool(unused))
+
+
+@contextmanager
+def no_load_report() -> Iterator[None]:
+    """Suppress the table in which transformers lists what a folder lacks and what it could not place."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)

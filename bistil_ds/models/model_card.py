@@ -1,0 +1,69 @@
+"""Read licence and languages from the metadata of a model's card, in a folder or on the hub; write a short card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData, hf_hub_download, metadata_load
+
+CARD_FILE = "README.md"
+LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-\w+)*")
+LONGEST_LICENCE = 80  # characters
+
+
+@dataclass(frozen=True)
+class CardMetadata:
+    """What a card states: `licence` is None and `languages` (codes) is empty where it states nothing."""
+
+    licence: str | None = None
+    languages: tuple[str, ...] = ()
+
+
+def read_model_card(source: str) -> CardMetadata:
+    """Return what the card of a model folder or hub id states; a card that cannot be had or read states nothing."""
+    folder = Path(source).expanduser()
+    try:
+        card = folder / CARD_FILE if folder.is_dir() else Path(hf_hub_download(source, CARD_FILE))
+        metadata: Any = metadata_load(card)
+    except Exception:  # errors of the hub, its HTTP client and YAML have no common class
+        return CardMetadata()
+    return CardMetadata(_licence(metadata), _languages(metadata)) if isinstance(metadata, dict) else CardMetadata()
+
+
+def write_model_card(folder: Path, languages: Sequence[str], licence: str | None = None) -> None:
+    """Write the card of a masked language model that was trained here; what is not a language code is left out."""
+    codes = [language for language in languages if LANGUAGE_CODE.fullmatch(language)]
+    metadata = ModelCardData(
+        language=codes or None, license=licence, library_name="transformers", pipeline_tag="fill-mask", tags=["bistil"]
+    )
+    text = "# A small masked language model\n\nTrained from random weights by bistil_ds.\n"
+    ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{text}").save(folder / CARD_FILE)
+
+
+def _licence(metadata: dict[str, Any]) -> str | None:
+    stated = metadata.get("license")
+    named = metadata.get("license_name") if stated == "other" else None  # a licence of its own, such as a community's
+    names = [_one_line(str(name)) for name in _as_list(named or stated)]
+    known = [name for name in names if name and name.lower() not in ("unknown", "none")]
+    return " AND ".join(dict.fromkeys(known)) or None
+
+
+def _languages(metadata: dict[str, Any]) -> tuple[str, ...]:
+    words = ["no" if word is False else word for word in _as_list(metadata.get("language"))]  # YAML reads no as False
+    codes = [word.lower().replace("_", "-") for word in words if isinstance(word, str)]
+    return tuple(dict.fromkeys(code for code in codes if LANGUAGE_CODE.fullmatch(code)))
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _one_line(text: str) -> str:
+    """Drop what could break out of a cell of a Markdown table; the card was written by others."""
+    return " ".join(re.sub(r"[^\w.+,:()/ -]", " ", text).split())[:LONGEST_LICENCE]

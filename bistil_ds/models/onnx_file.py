@@ -1,0 +1,63 @@
+"""Write a model as an ONNX file that takes any number of rows and any length; exports and benchmarks share it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+LARGEST_FILE = 1_900_000_000  # bytes; protobuf is limited to 2 GiB, so larger weights go into a file of their own
+
+
+def missing_packages() -> list[str]:
+    """Return the packages that writing and running an ONNX file needs and that are not installed."""
+    return [name for name in PACKAGES if find_spec(name) is None]
+
+
+def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]) -> None:
+    """Write `model` to `file`, and weights of more than `LARGEST_FILE` bytes to `<file>.data` beside it.
+
+    The file's inputs have the names of the example, and its outputs those of the model's output object. All inputs have
+    a free number of rows and one common free length, but `word_positions`, which has a free length of its own.
+
+    Args:
+        model: in evaluation mode.
+        example: name → int64 [rows, tokens], on the model's device; both sizes at least 2, else they would be fixed.
+    """
+    with torch.no_grad():
+        outputs = list(model(**example))
+    rows, length, words = (torch.export.Dim(name) for name in ("batch", "length", "words"))
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            model,
+            kwargs=dict(example),
+            f=str(file),
+            dynamo=True,
+            input_names=list(example),
+            output_names=outputs,
+            dynamic_shapes={name: {0: rows, 1: words if name == "word_positions" else length} for name in example},
+            external_data=sum(p.numel() * p.element_size() for p in model.parameters()) > LARGEST_FILE,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress the exporter's warnings, which are about packages that we do not use."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,67 @@
+"""Write a file whole or not at all, and read JSON or say in one line why it cannot be read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.errors import InputError
+
+
+def part_of(path: Path) -> Path:
+    """Return the path beside `path` that holds its content until it is whole."""
+    return path.with_name(f"{path.name}.part")
+
+
+@contextmanager
+def replace_when_written(path: Path) -> Iterator[Path]:
+    """Yield a path to write the file to; when the block ends well, move the file to `path` in one step.
+
+    So a reader finds the earlier file or the new one, never half of one. When the block fails, the half is removed; a
+    killed process leaves it behind, and the next writer replaces it. Only one process may write `path` at a time.
+    """
+    part = part_of(path)
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, in place of an earlier one, in one step."""
+    with replace_when_written(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, advice: str, *, keys: Sequence[str] = (), flag: str = "") -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Args:
+        advice: what the user can do about a file that cannot be used; the end of the message.
+        keys: names that the object must have.
+        flag: the flag that named the file; the start of the message.
+
+    Raises:
+        InputError: the file is missing, cannot be read, is not JSON, holds something else than an object, or lacks one
+            of the keys.
+    """
+    where = f"{flag} {path}".strip()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{where}: no such file; {advice}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: cannot be read ({error}); {advice}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON ({error}); {advice}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: expected a JSON object, found a {type(content).__name__}; {advice}")
+    if missing := [key for key in keys if key not in content]:
+        raise InputError(f'{where}: has no "{missing[0]}"; {advice}')
+    return content

@@ -1,0 +1,76 @@
+"""The file `origin.json` beside a student's weights: licences of what it is made from, and its teacher's languages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bistil_ds.errors import InputError
+from bistil_ds.models.licences import UNKNOWN, public_name
+from bistil_ds.models.model_card import read_model_card
+from bistil_ds.runs.files import read_json
+from bistil_ds.student.folder import ALIGNMENT, ORIGIN
+
+ADVICE = "correct it, or delete it"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a student is made from.
+
+    Attributes:
+        licences: part, such as `model org/name` or `data tr: tr.txt` → licence, or `unknown`.
+        teacher_languages: codes of the languages that the teacher knows; empty if its card states none.
+    """
+
+    licences: Mapping[str, str]
+    teacher_languages: Sequence[str]
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Write `origin.json` into an existing student folder."""
+    content = {"licences": dict(origin.licences), "teacher_languages": list(origin.teacher_languages)}
+    (folder / ORIGIN).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """Read a student's `origin.json`; None for a folder without one, as students of version 0.1 are.
+
+    Raises:
+        InputError: the file is broken.
+    """
+    path = folder / ORIGIN
+    if not path.is_file():
+        return None
+    content = read_json(path, ADVICE, keys=("licences", "teacher_languages"))
+    try:
+        licences = {str(part): str(licence) for part, licence in content["licences"].items()}
+        return Origin(licences, [str(code) for code in content["teacher_languages"]])
+    except (TypeError, AttributeError):
+        raise InputError(f"{path}: expected names with licences, and a list of languages; {ADVICE}") from None
+
+
+def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
+    """Return part → licence of a model: those of a student's origin, else one, of the model as a whole.
+
+    Args:
+        model: folder or hub id.
+        licence: the licence that the user stated; by default the one on the model's card.
+
+    Raises:
+        InputError: the student's `origin.json` is broken.
+    """
+    if licence is None and (origin := read_origin(Path(model))):
+        return dict(origin.licences)
+    return {f"model {public_name(model)}": licence or read_model_card(model).licence or UNKNOWN}
+
+
+def known_languages(model: str) -> tuple[str, ...]:
+    """Return the codes of the languages a model knows: a student's own, else those on its card; empty if unknown."""
+    try:
+        aligned = json.loads((Path(model) / ALIGNMENT).read_text(encoding="utf-8"))
+        return tuple(str(code) for code in aligned["languages"])
+    except (OSError, ValueError, KeyError, TypeError):  # no student of ours
+        return read_model_card(model).languages

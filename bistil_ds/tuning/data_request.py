@@ -1,0 +1,45 @@
+"""The task and the data of a run of teacher tuning or phase 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bistil_ds.tasks import ReadOptions
+from bistil_ds.tasks.data import parse_pairs
+
+WORDS = ("columns", "label_map", "data_licence")  # fields that are words of their flags
+
+Sources = tuple[tuple[str, str], ...]  # (language, file or hub id) each
+
+
+@dataclass(frozen=True)
+class TaskDataRequest:
+    """Task and data.
+
+    Args:
+        task: the task's name.
+        train, dev: training and validation sources.
+        max_length: longest input in tokens; None until the model is known, which may take fewer than the task asks for.
+        upsample: repeat smaller training files to the size of the largest.
+        columns, label_map: `OURS=THEIRS` words, as the flags have them.
+        data_licence: a licence for all training data, or `LANGUAGE=LICENCE` for each.
+    """
+
+    task: str
+    train: Sources
+    dev: Sources
+    max_length: int | None = None
+    upsample: bool = True
+    columns: tuple[str, ...] | None = None
+    label_map: tuple[str, ...] | None = None
+    data_licence: tuple[str, ...] | None = None
+
+    def reading(self, flag: str) -> ReadOptions:
+        """Return how the files of `flag` (`--train_file` or `--dev_file`) are read."""
+        return ReadOptions(flag, parse_pairs(self.columns, "--columns"), parse_pairs(self.label_map, "--label_map"))
+
+
+def absolute_sources(sources: Sources) -> list[str]:
+    """Return each source as `LANGUAGE=FILE`, with an absolute path."""
+    return [f"{language}={Path(p).resolve() if Path(p).is_file() else p}" for language, p in sources]
