@@ -1,7 +1,7 @@
 """Distillation losses and sparse updates: Triton kernels on CUDA tensors, plain PyTorch elsewhere.
 
 The package works without the rest of this project: it needs torch, and Triton for its kernels.
-Masks are True on real tokens. Gradients go to student inputs only. A mean over nothing real is 0, never NaN.
+Masks are True on real tokens. Gradients go to student inputs only. A mean over no real token is 0, never NaN.
 """
 
 from bistil_kernels.attention_map.reference import attention_map_loss

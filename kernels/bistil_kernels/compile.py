@@ -27,14 +27,15 @@ OPERATIONS = (
     "sparse.entries",
     "sparse.top_k",
 )
-SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}  # bytes a program may use; sm_86 and sm_89 run sm_80's code
+# bytes of shared memory a program; 99 KiB is the limit of sm_86 and sm_89, which run sm_80's code
+SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}
 MOST_REGISTERS = 255
 
 
 def rows(operation: str, every_form: bool = False) -> list[dict[str, Any]]:
-    """Compile one of `OPERATIONS` and return its resource table.
+    """Compile one of `OPERATIONS` and return the rows of its resource table.
 
-    This runs in a process of its own, so that Triton compiles even where this process interprets.
+    Compilation runs in a process of its own, so that Triton compiles even where this process uses the interpreter.
 
     Raises:
         RuntimeError: compilation failed; the message is the end of its stderr.
@@ -51,7 +52,7 @@ def rows(operation: str, every_form: bool = False) -> list[dict[str, Any]]:
 
 
 def faults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a message for each limit that a row exceeds: spills, stack, registers, shared memory of its target."""
+    """Return a message for each limit that a row exceeds: on spills, stack, registers or shared memory."""
     found = []
     for one in rows:
         limits = {"spills": 0, "stack_bytes": 0, "registers": MOST_REGISTERS}

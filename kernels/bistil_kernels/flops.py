@@ -34,7 +34,7 @@ OPERATORS: Mapping[str, Mapping[str, Callable[..., int]]] = {
 
 
 def formulas() -> dict[Any, Callable[..., int]]:
-    """Map each operator of `bistil_kernels` to its formula; import the modules that define them, and so Triton.
+    """Return operator → formula, for each operator of `bistil_kernels`; this imports their modules, and so Triton.
 
     The mapping is empty where Triton is not installed, because there are no operators then.
     """

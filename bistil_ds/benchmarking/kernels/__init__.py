@@ -1,1 +1,1 @@
-"""Every kernel beside plain PyTorch, and the resources of its machine code."""
+"""Benchmarks of the kernels: time and memory beside plain PyTorch, and what their machine code needs."""

@@ -1,4 +1,4 @@
-"""One kernel at one size: what is run, what it must move and compute, and what it should reach."""
+"""Types that describe a case, one kernel at one size: the ways to compute it, its bytes and operations, its aims."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ OURS, EAGER, COMPILED, LIGER, FUSED_ADAMW = "ours", "eager", "compiled", "liger"
 
 @dataclass
 class KernelCall:
-    """One way of computing a case: `run` returns a loss, or the results of an update.
+    """One way of computing a case, such as ours or eager PyTorch's.
 
-    A call of a loss is a forward and a backward pass: it returns the loss and its gradients at `leaves`.
+    `run` returns a loss as one tensor, or the results of an update as a sequence. For a loss, a call of this object
+    runs forward and backward, and `leaves` are the tensors that get gradients.
     """
 
     run: Callable[[], Tensor | Sequence[Tensor]]
     leaves: Sequence[Tensor] = ()
 
     def __call__(self) -> list[Tensor]:
-        """Return the loss, detached, and its gradients, or the results of the update."""
+        """Return a list: the detached loss and its gradients at `leaves`, or the results of the update."""
         found = self.run()
         if isinstance(found, Tensor):
             return [found.detach(), *torch.autograd.grad(found, self.leaves)]
@@ -31,10 +32,10 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a case should reach on an H200: at least `bound`, or less than it where `below`.
+    """A ratio that a case should reach on an H200: at least `bound`, or, with `below`, less than `bound`.
 
-    `of` is "copy_bandwidth" or "roofline" (our share of it), "memory" (our peak over eager's), or the name of another
-    way (its time over ours).
+    `of` names the ratio: "copy_bandwidth" or "roofline" (which share of that our way reaches), "memory" (our peak over
+    eager's), or the name of another way (the time of that way over ours).
     """
 
     of: str
@@ -42,7 +43,7 @@ class Aim:
     below: bool = False
 
     def verdict(self, value: float | None) -> str:
-        """Return in words what is aimed at, what was measured, and whether it is met."""
+        """Return a text such as `liger >= 1: 1.2, met`: the aim, the measured value, and whether it meets the aim."""
         wanted = f"{self.of} {'<' if self.below else '>='} {self.bound:g}"
         if value is None:
             return f"{wanted}: not measured"
@@ -55,13 +56,14 @@ class KernelCase:
     """One kernel at one size.
 
     Attributes:
-        kernel: name of the public function, and its kind.
-        build: makes the tensors on the device and every way of using them; a text in place of a way says why there is
-            none.
-        bytes_moved: bytes that ours reads and writes, forward and backward; None where they are not counted.
-        bytes_model: formula of these bytes.
-        operations: operations of ours, two for each multiply-add.
-        compared: whether every way but fused AdamW must return the same tensors as ours in a first call.
+        kernel: name of the public function and, where it has kinds, of the kind.
+        build: draws the tensors on the device and returns name of a way → call; a text in place of a call says why
+            that way is missing.
+        bytes_moved: bytes that our way reads and writes, forward and backward; None where they are not counted.
+        bytes_model: formula of `bytes_moved`.
+        operations: operations of our way's matrix products, two for each multiply-add.
+        compared: whether the first call of each other way, fused AdamW excepted, must return the tensors that ours
+            returns, within a tolerance.
         compiles: whether `torch.compile` of the eager way is measured where the user asks for it.
     """
 

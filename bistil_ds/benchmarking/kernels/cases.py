@@ -10,7 +10,7 @@ from bistil_ds.benchmarking.kernels.case import KernelCase
 from bistil_ds.benchmarking.kernels.losses import attention_map, hidden_state, linear_kl, logits_kl
 from bistil_ds.benchmarking.kernels.updates import MBERT, SMALL, Shapes, adamw, gathering, selecting, swapping
 
-BATCHES = ((8, 256), (32, 256), (64, 512))
+BATCHES = ((8, 256), (32, 256), (64, 512))  # sequences, tokens
 CPU_BATCHES = ((2, 64), (2, 128), (4, 256))
 CPU_VOCABULARY = 8_000
 WIDTHS = (768, 1024)
@@ -20,7 +20,7 @@ MASKED = 0.15  # the share of positions that masked language modelling predicts
 
 
 def cases(device: torch.device, quick: bool) -> list[KernelCase]:
-    """Return the cases in the order of their measurement: few on a CPU or with `quick`, and small on a CPU."""
+    """Return the cases in the order in which they are measured: few with `quick`, few and small on a CPU."""
     if device.type == "cuda":
         return list(_few(device, torch.bfloat16, [BATCHES[0]], MBERT) if quick else _all(device))
     return list(_few(device, torch.float32, CPU_BATCHES[: 1 if quick else None], SMALL))

@@ -1,4 +1,4 @@
-"""Time steps on a device without disturbances, and measure the device's own rates for comparison."""
+"""Time steps on a device, and measure its copy bandwidth and matrix-product rate for comparison."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 
 from bistil_ds.benchmarking.harness.timing import time_call
 
-SLEEP_CYCLES_A_SECOND = 2e9  # about a GPU's clock; a rough value does, as the queue need only be held long enough
+SLEEP_CYCLES_A_SECOND = 2e9  # about a GPU's clock; a rough value does, as the sleep need only outlast the launches
 LONGEST_SLEEP = 0.05  # seconds
 Clock = Callable[[Callable[[], object], torch.device], float]
 
 
 class EventClock:
-    """Clock of the seconds between two CUDA events around a call, with none of its inputs in the L2 cache.
+    """Clock that empties the L2 cache and then returns the seconds between two CUDA events around a call.
 
-    Without `queue_full` the queue is empty, and the time that the host needs to launch counts. With it the device is
-    kept busy until everything is launched, so that only the device's time counts; a call that waits for the device by
-    itself still shows its wait. The cache is emptied by reading, because data written into it would be written back to
-    memory during the call.
+    Without `queue_full` the device is idle before the call, so the host's time to launch kernels counts. With it the
+    device first sleeps, for LONGEST_SLEEP at most, while the host launches, so that only the device's time counts; if
+    the call itself waits for the device, that wait still counts. An extra call beforehand shows how long to sleep. The
+    cache is emptied by reading a large buffer: written data would go back to memory during the call.
     """
 
     def __init__(self, device: torch.device, queue_full: bool) -> None:
@@ -51,21 +51,24 @@ class EventClock:
 
 
 def clocks(device: torch.device) -> tuple[Clock, Clock]:
-    """Return two clocks: of time as a caller meets it, and of the device's alone. On a CPU both are plain wall time."""
+    """Return two clocks: the first counts the host's launches too, the second the device's time alone.
+
+    On a CPU both are `time_call`, which takes wall time.
+    """
     if device.type == "cuda":
         return EventClock(device, queue_full=False), EventClock(device, queue_full=True)
     return time_call, time_call
 
 
 def copy_bandwidth(device: torch.device, clock: Clock) -> float:
-    """Measure the bytes a second, read and written, of copying one large buffer into another."""
+    """Measure how many bytes a second are read and written, added up, while one large buffer is copied to another."""
     size = 2**30 if device.type == "cuda" else 2**27
     source, target = (torch.ones(size, dtype=torch.uint8, device=device) for _ in range(2))
     return 2 * size / _median(lambda: target.copy_(source), device, clock)
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
-    """Measure the operations a second of a large square matrix product."""
+    """Measure the operations a second of a large square matrix product, two for each multiply-add."""
     size = 8192 if device.type == "cuda" and dtype.itemsize == 2 else 4096 if device.type == "cuda" else 768
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size**3 / _median(lambda: a @ b, device, clock)
@@ -78,5 +81,5 @@ def _median(step: Callable[[], object], device: torch.device, clock: Clock) -> f
 
 
 def poison(device: torch.device) -> None:
-    """Fill memory with NaN and free it; the next tensors are likely to get it."""
+    """Fill memory with NaN and free it. The next tensors are likely to get it, so reads of unwritten memory show."""
     torch.full((2**28 if device.type == "cuda" else 2**22,), torch.nan, device=device)

@@ -1,4 +1,4 @@
-"""Show a kernel record as a table, as CSV and as a picture."""
+"""Show a record of the kernel benchmark as a table, as CSV and as a picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_csv(path: Path, rows: Rows) -> None:
 
 
 def draw(rows: Rows, title: str) -> Figure:
-    """Draw ours as a share of the device's bandwidth or product rate (left), and the others' time over ours (right)."""
+    """Draw a line for each case: the share of the roofline that ours reaches (left), others' time over ours (right)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -71,7 +71,7 @@ def kernel_grids(content: Content) -> list[Grid]:
 
 
 def kernel_values(content: Content) -> Values:
-    """Return the seconds of each way of each case."""
+    """Return (way, case) → the seconds of each round."""
     timed = [row for row in content["rows"] if "samples" in row]
     return {
         (row["way"], f"{row['kernel']}, {row['size']}, {row['dtype']}, s"): ([[one] for one in row["samples"]], 0.0)
@@ -80,13 +80,13 @@ def kernel_values(content: Content) -> Values:
 
 
 def failures(content: Content) -> list[str]:
-    """Return a line for each kernel of ours that did not run, or whose results are not finite."""
+    """Return a line for each case in which our way did not run, or returned values that are not finite."""
     failed = [row for row in content["rows"] if row["way"] == OURS and row["status"] != "ok"]
     return [f"{row['kernel']}, {row['size']}, {row['dtype']}: {row['status']}" for row in failed]
 
 
 def write_files(path: Path, content: Content) -> list[Path]:
-    """Write the rows as CSV and a picture beside the record at `path`."""
+    """Write the rows as CSV and as a picture beside the record at `path`; return the two paths."""
     table, picture = path.with_suffix(".csv"), path.with_suffix(".png")
     write_csv(table, content["rows"])
     draw(content["rows"], f"Kernels on {content['device']}, {path.stem}").savefig(picture, dpi=110)

@@ -1,11 +1,11 @@
 """The flags of the kernel benchmark, and the run they ask for.
 
-On CUDA, times lie between CUDA events, with the L2 cache emptied before each call. Each case is timed twice: as a
-caller meets it (an empty queue, so launches count), and with the queue full (the device's time alone). The second
-time gives the shares of bandwidth and of the matrix-product rate, both of which are measured here first. On a CPU
-the PyTorch references are measured instead of the kernels, at small sizes, in wall time, without memory. The first
-call of every way runs on poisoned memory and is compared with ours. The JSON has every sample; CSV and PNG lie
-beside it. Energy is not measured.
+On CUDA, a time is that between two CUDA events, and the L2 cache is emptied before each call. Each case is timed with
+two clocks: one starts with an empty queue, so that the host's launches count, the other counts the device's time alone.
+The second time gives the shares of copy bandwidth and of the matrix-product rate; both rates are measured first. On a
+CPU the PyTorch references are measured instead of the kernels, at small sizes, in wall time, without memory.
+Each way's first call runs on memory filled with NaN, and its results are compared with ours where they can be. The
+JSON has every sample; CSV and PNG lie beside it. Energy is not measured.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.benchmarking.kernels.cases import cases
 from bistil_ds.benchmarking.kernels.rows import Bench
 
-SECONDS = {"full": 4.0, "quick": 2.0}  # of a case (drawing tensors, compiling, measuring): a guess for the estimate
-COMPILE_SECONDS = 20.0
+SECONDS = {"full": 4.0, "quick": 2.0}  # a guess of what a case takes, from drawing tensors to the last round
+COMPILE_SECONDS = 20.0  # a guess of what `torch.compile` adds to a case
 
 
 @dataclass

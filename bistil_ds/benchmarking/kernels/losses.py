@@ -1,7 +1,8 @@
-"""Benchmark cases of the distillation losses, beside plain PyTorch, and Liger-Kernel where it has the same loss.
+"""Describe benchmark cases of the distillation losses: ours, eager PyTorch's, Liger-Kernel's where it has the loss.
 
-B sequences, T tokens, D width, H heads, d head width, N positions, V vocabulary, P pairs, e bytes an element. There
-are no masks: without them eager PyTorch is at its best, and the counted bytes are exact.
+B sequences of T tokens (n = B·T in all), D the teacher's width and Ds the student's, H heads of width d, N positions,
+V vocabulary entries, P layer pairs, e bytes an element. No case has a mask: without masks eager PyTorch is at its best,
+and the counted bytes are exact.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from torch.nn import functional as F
 
 from bistil_ds.benchmarking.kernels.case import EAGER, LIGER, OURS, Aim, KernelCall, KernelCase
 
-HEAD = 64  # width of a head of BERT and XLM-R
-STUDENT_LAYERS = 6  # half of mBERT's
-NARROW = 384  # a student of half mBERT's width
+HEAD = 64  # width of an attention head of BERT and XLM-R
+STUDENT_LAYERS = 6  # half as many as mBERT has
+NARROW = 384  # width of the student in "projected": half of mBERT's
 TEMPERATURE = 2.0
 NOT_INSTALLED = "not installed"
 
 
 def hidden_state(B: int, T: int, D: int, dtype: torch.dtype, device: torch.device, kind: str) -> KernelCase:
-    """Return the case of all pairs of states, forward and backward, averaged over pairs as in phase 1.
+    """Return the case of comparing the hidden states of P layer pairs, forward and backward of the mean over pairs.
 
-    `kind` is "mse", "cosine", or "projected": "mse" of a narrower student's states.
+    `kind` is "mse", "cosine" or "projected": "mse" with a narrower student, to whose width the teacher's states are
+    projected.
     """
     P, e, Ds = STUDENT_LAYERS + 1, dtype.itemsize, NARROW if kind == "projected" else D
 
@@ -59,12 +61,15 @@ def hidden_state(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devic
 
 
 def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.device, kind: str) -> KernelCase:
-    """Return the case of all pairs of maps, forward and backward, averaged over pairs as in phase 1."""
+    """Return the case of comparing the attention maps of P layer pairs, forward and backward of the mean over pairs.
+
+    `kind` is "mse" or "kl". Student and teacher have the same width D.
+    """
     P, H, e = STUDENT_LAYERS, D // HEAD, dtype.itemsize
     one_tile = T <= 64
 
     def build() -> Mapping[str, KernelCall | str]:
-        def draw() -> Tensor:  # strided as a model's projections return them
+        def draw() -> Tensor:  # with the strides of queries and keys in a model
             return torch.randn(B, T, H, HEAD, dtype=dtype, device=device).transpose(1, 2)
 
         student = [(draw().requires_grad_(), draw().requires_grad_()) for _ in range(P)]
@@ -96,7 +101,7 @@ def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devi
 
 
 def logits_kl(N: int, V: int, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of the KL between logits, forward and backward."""
+    """Return the case of the KL divergence between given logits [N, V], forward and backward."""
 
     def build() -> Mapping[str, KernelCall | str]:
         student, teacher = (torch.randn(N, V, dtype=dtype, device=device) for _ in range(2))
@@ -114,7 +119,7 @@ def logits_kl(N: int, V: int, dtype: torch.dtype, device: torch.device) -> Kerne
 
 
 def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of the KL between two linear heads, forward and backward."""
+    """Return the case of the KL divergence between logits that two linear heads compute, forward and backward."""
 
     def build() -> Mapping[str, KernelCall | str]:
         hidden, teacher_hidden = (torch.randn(N, D, dtype=dtype, device=device) for _ in range(2))
@@ -138,6 +143,7 @@ def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) 
         return ways
 
     operations = 2.0 * D * (4 * N * V + (2 * (N * V - _made_once(N, V, device)) if device.type == "cuda" else 0))
+    # CUDA reads both weights in each of two sweeps, a CPU reads them once; both write the student weight's gradient
     moved = (5 if device.type == "cuda" else 3) * V * D * dtype.itemsize
     model = f"{5 if device.type == 'cuda' else 3}·V·D·e (weights and the weight's gradient, from memory)"
     aims = [Aim("memory", 0.1, below=True), Aim(LIGER, 1)]
@@ -147,8 +153,8 @@ def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) 
 
 
 def _made_once(N: int, V: int, device: torch.device) -> int:
-    """Return how many of a head's logits are computed only once on CUDA, which are those of the last chunk."""
-    available = processors(device) if torch.cuda.is_available() else 1  # cases can be listed without a GPU
+    """Return the number of logits in one head's last chunk: CUDA computes these once, and all others twice."""
+    available = processors(device) if torch.cuda.is_available() else 1  # so that cases can be listed without a GPU
     rows, columns = chunk_shape(N, V, available)
     return ((N - 1) % rows + 1) * ((V - 1) % columns + 1)
 

@@ -1,4 +1,4 @@
-"""Report what each Triton kernel's machine code needs, compiled ahead of time for GPUs that need not be present."""
+"""Report the registers, stack and shared memory that each Triton kernel needs, compiled ahead of time without a GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.console.grid import Grid
 from bistil_ds.errors import InputError
 
-QUICK_OPERATIONS = ("logits", "runtime")  # the others have more kernels, and larger ones
+QUICK_OPERATIONS = ("logits", "runtime")  # a quick run compiles these alone
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Plan the compilation of every operation; raise InputError where Triton is not installed."""
+    """Plan the compilation of the operations; raise InputError where Triton is not installed."""
     if find_spec("triton") is None:
         raise InputError("the kernels' resources need Triton; pip install triton")
 
@@ -41,11 +41,11 @@ def plan(flags: Flags) -> Job:
             result.content["rows"] += some
             result.save()
 
-    return Job(torch.device("meta"), measure)  # nothing is run
+    return Job(torch.device("meta"), measure)  # kernels are compiled, not run
 
 
 def compiled_rows(operations: Sequence[str], every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]]:
-    """Compile the launch configurations of each operation; yield the rows of one operation at a time."""
+    """Compile the kernels of each operation, in every form or in a few; yield the rows of one operation at a time."""
     for number, operation in enumerate(operations):
         tell(number / len(operations), operation)
         yield [{"operation": operation, **row} for row in rows(operation, every_form=every_form)]

@@ -1,4 +1,4 @@
-"""Measure one case: every way's time and memory, and how near ours comes to what the device can do."""
+"""Measure one case: time and memory of every way, and which share of the device's own rates our way reaches."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from bistil_ds.benchmarking.kernels.case import COMPILED, EAGER, FUSED_ADAMW, OU
 from bistil_ds.benchmarking.kernels.clock import Clock, clocks, copy_bandwidth, poison, product_rate
 
 ROUNDS = (5, 30)  # fewest and most rounds that count
-SAMPLE = 20  # log2 of how many entries of a tensor are compared, evenly spread
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # for the relative difference from ours
+SAMPLE = 20  # at most 2^SAMPLE entries of a tensor, evenly spread, are compared
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # most that `_agreement` lets a way differ
 
 
 @dataclass
 class Bench:
-    """A device, its own rates, and how long to measure.
+    """Measurement of cases on one device, whose own rates are measured first.
 
     Attributes:
-        seconds: about how long the rounds of one case take with each clock.
+        dtypes: the dtypes of all cases; the matrix-product rate is measured in each.
+        compile: whether `torch.compile` of the eager way is measured too, where a case allows it.
+        seconds: about how long the rounds of a case take with each clock; there are at least 5 and at most 30 rounds.
     """
 
     device: torch.device
@@ -45,7 +47,7 @@ class Bench:
         return {"copy_bandwidth": self.bandwidth, **named}
 
     def measure(self, case: KernelCase) -> list[dict[str, Any]]:
-        """Return one row for each way, ours first; `status` says why a way failed or is missing."""
+        """Return one row for each way, ours first; `status` is "ok" or says why a way failed, differs or is missing."""
         try:
             return self._rows(case, self._ways(case))
         finally:
@@ -55,12 +57,12 @@ class Bench:
         ways = dict(case.build())
         eager = ways[EAGER]
         if self.compile and case.compiles and isinstance(eager, KernelCall):
-            torch.compiler.reset()  # cases share code, and torch silently stops compiling what it compiled too often
+            torch.compiler.reset()  # cases share code, and torch silently stops compiling code it compiled too often
             ways[COMPILED] = KernelCall(torch.compile(eager.run, dynamic=False), eager.leaves)
         return ways
 
     def _first_call(self, name: str, way: KernelCall | str) -> list[Tensor] | str:
-        """Call a way once on poisoned memory; return a sample of each tensor, or the reason why there is none."""
+        """Call a way once on memory filled with NaN; return a sample of each tensor, or why there is none."""
         if isinstance(way, str):
             return way
         poison(self.device)
@@ -68,7 +70,7 @@ class Bench:
             return [x.reshape(-1)[:: 1 + (x.numel() >> SAMPLE)].clone() for x in way()]
         except torch.OutOfMemoryError:
             reason = "out of memory"
-        except Exception as error:  # others' code may fail in any way, and ours must not end the whole run
+        except Exception as error:  # other libraries may raise anything, and no way may end the whole run
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[: 2000 if name == OURS else 200]
         self._free()
         return reason
@@ -106,9 +108,9 @@ class Bench:
         return rows
 
     def _shares(self, case: KernelCase, seconds: float) -> dict[str, Any]:
-        """Return the achieved rates of ours, also as shares of the device's own.
+        """Return the rates that our way reaches in `seconds`, and which shares of the device's own rates they are.
 
-        The roofline is the longer of the times that the bytes and the operations take at the device's rates.
+        The roofline is the time that the bytes or the operations take at the device's rates, whichever is longer.
         """
         by_bytes = (case.bytes_moved or 0) / self.bandwidth
         by_products = case.operations / self.matmul[case.dtype]
@@ -126,7 +128,7 @@ class Bench:
         return found
 
     def _verdicts(self, case: KernelCase, rows: list[dict[str, Any]]) -> list[str]:
-        """Return the verdicts on the aims; none on a CPU, as aims are meant for a GPU."""
+        """Return a verdict on each aim; none on a CPU, because the aims are for a GPU."""
         if self.device.type != "cuda":
             return []
         ours, by_way = rows[0], {row["way"]: row for row in rows}
@@ -144,7 +146,7 @@ class Bench:
         return [aim.verdict(reached.get(aim.of)) + notes.get(aim.of, "") for aim in case.aims]
 
     def _peak(self, way: KernelCall) -> int | None:
-        """Return the most bytes that a call allocates beyond those before it; None where the device is a CPU."""
+        """Return how many bytes more than before a call are allocated at its peak; None on a CPU."""
         if self.device.type != "cuda":
             return None
         torch.cuda.synchronize(self.device)
@@ -166,9 +168,9 @@ class Bench:
 
 
 def _agreement(case: KernelCase, name: str, found: Mapping[str, list[Tensor] | str]) -> str:
-    """Return "ok", the reason why a result is missing, or how much the way differs from ours.
+    """Return "ok", why the way has no result, "not finite", or by how much the way differs from ours.
 
-    The difference is the largest one, over the way's largest value.
+    The difference is, over all tensors, the largest difference of two entries over the way's largest entry.
     """
     mine, ours = found[name], found[OURS]
     if isinstance(mine, str):

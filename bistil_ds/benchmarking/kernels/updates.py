@@ -1,6 +1,6 @@
-"""Benchmark cases of the sparse updates and the selection, beside plain PyTorch and torch's fused AdamW.
+"""Describe benchmark cases of the sparse operations, beside plain PyTorch and torch's fused AdamW.
 
-n entries of all weights, K of them trained, e bytes an element. Masks are random.
+All weights together have n entries of e bytes. K of them are trained, read or written, and drawn at random, or chosen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Shapes = Sequence[tuple[int, ...]]
 _LAYER = [(768, 768), (768,)] * 4 + [(3072, 768), (3072,), (768, 3072), (768,), *[(768,)] * 4]
 MBERT: Shapes = [(119_547, 768), (512, 768), (2, 768), (768,), (768,), *_LAYER * 12]
 SMALL: Shapes = [(4_000, 768), *_LAYER]
-SECTOR = 32  # bytes; memory is read and written in units of it
+SECTOR = 32  # bytes, the unit in which a GPU's memory is read and written
 
 
 def touched(n: int, density: float, e: int) -> float:
@@ -27,7 +27,10 @@ def touched(n: int, density: float, e: int) -> float:
 
 
 def adamw(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of a step on the sparse deltas, with whole gradients; torch's fused AdamW trains all entries."""
+    """Return the case of a `SparseAdamW` step that reads gradients of whole weights.
+
+    For comparison, torch's fused AdamW trains all entries.
+    """
     n, e = _entries(shapes), dtype.itemsize
     K = density * n
 
@@ -77,7 +80,7 @@ class _PlainSparseAdamW:
 
 
 def gathering(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of reading every tensor's entries at its indices."""
+    """Return the case of `gather_at`: read the K entries."""
     n, e = _entries(shapes), dtype.itemsize
 
     def build() -> Mapping[str, KernelCall | str]:
@@ -91,7 +94,7 @@ def gathering(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.
 
 
 def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of writing new values and returning the old ones."""
+    """Return the case of `swap_in`: write K new values and return the old ones."""
     n, e = _entries(shapes), dtype.itemsize
 
     def build() -> Mapping[str, KernelCall | str]:
@@ -110,12 +113,12 @@ def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.d
 
     moved = (4 + 2 * e) * density * n + 2 * touched(n, density, e)
     model = "4·K + 2·e·K + twice the touched sectors"
-    # a second call finds what the first one wrote, so there is nothing to compare
+    # not compared, because eager reads what ours has written to the same tensors before
     return KernelCase("swap_in", _size(n, density), dtype, build, moved, model, compared=False)
 
 
 def selecting(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of choosing the K entries that moved most."""
+    """Return the case of `top_k_delta`: choose the K entries that differ most between two versions of all weights."""
     n, e = _entries(shapes), dtype.itemsize
     k = int(density * n)
 
@@ -129,7 +132,7 @@ def selecting(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.
 
     readings = 6 if device.type == "cuda" else 5
     moved, model = readings * 2 * n * e + 4 * k, f"{readings} readings of both: {2 * readings}·n·e, and 4·K"
-    # torch.topk breaks ties arbitrarily, so the order and the choice among equals differ
+    # not compared: eager numbers entries through all tensors, orders them by difference and breaks ties arbitrarily
     return KernelCase("top_k_delta", _size(n, density), dtype, build, moved, model, compared=False)
 
 

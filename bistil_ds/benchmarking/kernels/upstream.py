@@ -1,8 +1,8 @@
 """Measure what a loss gains by knowing beforehand which gradient its values will get in backward.
 
-Each round runs forward and backward of the mean over P pairs, with `upstream=1/P` and without, and without it once
-more: the ratio of those two is the noise. Seconds are CPU seconds of the process, which other programs disturb
-little.
+Each round runs forward and backward of the mean over P layer pairs three times: once with `upstream=1/P`, twice without
+it. The ratio of the last two times shows the noise. Seconds are CPU seconds of the process, which other programs
+disturb little.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bistil_ds.benchmarking.harness.timing import Way, time_in_turns
 from bistil_ds.benchmarking.models.rows import ratio_text
 from bistil_ds.console.grid import Grid
 
-STATES, MAPS = 7, 6  # pairs of mBERT and its student at layer reduction factor 2
+STATES, MAPS = 7, 6  # pairs of hidden states and of attention maps: mBERT and its student of every second layer
 WAYS = ("told", "not told", "not told again")
 Step = Callable[[bool], object]
 
@@ -42,14 +42,14 @@ class Flags:
 
 @dataclass(frozen=True)
 class UpstreamCase:
-    """One loss at one shape: [B, T, D] of hidden states, or [B, H, T, d] of queries and keys."""
+    """One loss at one shape: states [batch, tokens, width], or queries and keys [batch, heads, tokens, head width]."""
 
     loss: str
     dtype: torch.dtype
     shape: tuple[int, ...]
 
     def step(self) -> Step:
-        """Draw inputs; return a function of one forward and backward pass, with its upstream gradient known or not."""
+        """Draw inputs; return a function that runs forward and backward, given whether the loss knows its upstream."""
         torch.manual_seed(0)
         pairs = STATES if len(self.shape) == 3 else MAPS
 
@@ -109,7 +109,7 @@ def cpu_seconds(step: Callable[[], object], device: torch.device) -> float:
 
 
 def upstream_grids(content: Content) -> list[Grid]:
-    """Return a table with one line for each case: milliseconds, and ratios within rounds with 95 % intervals."""
+    """Return a table with one line for each case: milliseconds, and ratios within a round with 95 % intervals."""
     columns = ["loss, dtype, shape", "rounds", "told, ms", "not told / told (95 %)", "the same twice (95 %)"]
     grid = Grid("Upstream gradient known beforehand", columns)
     for row in content["rows"]:

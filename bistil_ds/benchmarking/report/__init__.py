@@ -1,1 +1,1 @@
-"""One page of all results, and two results side by side."""
+"""The report command: one page of all benchmark results, or two results side by side."""

@@ -1,6 +1,7 @@
 """The report command: one page of all results, or two results side by side.
 
-The page has the newest record of each benchmark and machine. --compare A B shows two records side by side instead.
+The page has the newest record of each benchmark, machine and choice of flags. --compare A B shows two records side by
+side instead.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(flags: Flags) -> None:
-    """Compare two records, or write the pages."""
+    """Print two records side by side, or write report.md and report.html."""
     if flags.compare:
         if len(flags.compare) != 2:
             raise InputError(f"--compare: expected two result files, found {len(flags.compare)}")

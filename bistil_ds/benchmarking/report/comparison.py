@@ -11,18 +11,19 @@ from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.console.grid import Grid
 from bistil_ds.errors import InputError
 
-SAME = ("device", "hardware", "versions", "threads")
+SAME = ("device", "hardware", "versions", "threads")  # fields of a record; the note names those that differ
 
 
 def compare(first: Content, second: Content) -> Grid:
-    """Return a table of the second record over the first, for everything that both measured; less is better.
+    """Return a table with a line for each model and case in both records: the second's value over the first's.
 
-    The interval is resampled from the rounds of both records. The verdict widens it by the noise of that case: how far
-    the ratio of the same model run twice is from 1, the larger of both records. Where a record has one value only, its
-    noise is unknown; the table then shows no interval.
+    Less is better. The interval is resampled from the rounds of both records. The verdict widens it by the noise of
+    that case: how far the ratio of one model run twice is from 1, in the record where it is farther. Where a record has
+    one round only, the table shows no interval.
 
     Raises:
-        InputError: they are of different benchmarks, of one that is not compared, or have nothing in common.
+        InputError: the records are of different benchmarks, or of one whose results are not compared, or share no
+            model and case.
     """
     kind = first["benchmark"]
     if second["benchmark"] != kind:

@@ -12,8 +12,8 @@ from bistil_ds.benchmarking.harness.result_file import read_result
 from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.errors import InputError
 
-SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")
-TIME = re.compile(r"-\d{8}(-\d{6})?$")
+SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")  # flags that may differ between old and new record
+TIME = re.compile(r"-\d{8}(-\d{6})?$")  # at the end of a record's name
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Gathered:
 
 
 def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[str]]:
-    """Return the newest records in `folder`, in the order of the registry, and a line for each that is left out.
+    """Return the newest records in `folder`, in the order of the registry, and a line for each file that is left out.
 
     A record replaces an older one of the same benchmark, machine and flags. Flags in SAME_RUN, such as the seed, may
     differ.
 
     Args:
-        quick: whether records of quick runs are shown too.
+        quick: whether to return records of quick runs too.
 
     Raises:
         InputError: there is no such folder, or nothing to show in it.
@@ -65,12 +65,12 @@ def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[s
 
 
 def read(path: Path) -> Gathered | None:
-    """Read a record of any benchmark, or an evaluation of `evaluate.py`; None for any other JSON."""
+    """Read a record of any benchmark, or an `evaluation.json` of `evaluate.py`; return None for any other JSON."""
     try:
         content = read_result(path)
         found = Gathered(path, content["benchmark"], content)
         found.entry.tables(found.content)
-    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # an old version's, or not ours
+    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # of an old version, or not ours
         return None
     return found
 

@@ -29,7 +29,7 @@ svg { width: 100%; min-width: 22rem; max-width: 46rem; height: auto; }
 
 
 def markdown(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
-    """Return the Markdown page: tables and where they come from. Pictures are in the HTML page only."""
+    """Return the Markdown page: a line about each record, and its tables. Pictures are in the HTML page only."""
     parts = [f"# {TITLE}", "", INTRODUCTION, ""]
     for title, group in _chapters(results):
         parts += [f"## {title}", ""]
@@ -41,7 +41,7 @@ def markdown(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
 
 
 def html_page(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
-    """Return the HTML page: tables and pictures. It loads nothing from anywhere."""
+    """Return the HTML page: a line about each record, its pictures and its tables. The page loads no other file."""
     parts = [f"<h1>{html.escape(TITLE)}</h1><p>{html.escape(INTRODUCTION)}</p>"]
     for title, group in _chapters(results):
         parts.append(f"<h2>{html.escape(title)}</h2>")
@@ -58,7 +58,7 @@ def html_page(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
 
 
 def about(result: Gathered) -> str:
-    """Return file, machine, versions and commit of a record, in one line."""
+    """Return a line about a record: file, machine, torch version, commit, and whether it is interrupted or quick."""
     content = result.content
     hardware, versions = content.get("hardware") or {}, content.get("versions") or {}
     gpus = ", ".join(gpu["name"] for gpu in hardware.get("gpus") or [])

@@ -1,1 +1,1 @@
-"""What phase 1 needs on many GPUs: computed, and checked on this machine."""
+"""The benchmark of what phase 1 needs on many GPUs: memory and bytes sent, computed, and checked on this machine."""

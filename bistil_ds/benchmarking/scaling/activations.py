@@ -1,4 +1,4 @@
-"""Count what a phase-1 step keeps for backward, on models without weights: nothing is computed or allocated."""
+"""Count the bytes that a phase-1 step keeps for backward, on the meta device: nothing is computed or allocated."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bistil_ds.benchmarking.training_step.ways import Steps
 
 
 def saved_bytes(student: str, teacher: str, batch: int, length: int, dtype: torch.dtype = torch.bfloat16) -> int:
-    """Return the bytes that autograd holds at the end of the student's forward pass and losses, beside weights.
+    """Return the bytes that are held for backward after the student's forward pass and the losses, beside weights.
 
-    Attention maps, [.., T, T], are left out, as fused attention keeps none. The teacher's aligned states, queries and
-    keys, which wait for the losses, are added.
+    Attention maps, [..., length, length], do not count, because fused attention keeps none. The teacher's aligned
+    hidden states, queries and keys do count: they are held until the losses are computed.
     """
     models = [shape_of(name).to(dtype) for name in (student, teacher)]
     inputs = {"input_ids": torch.zeros(batch, length, dtype=torch.int64, device="meta")}
@@ -24,14 +24,14 @@ def saved_bytes(student: str, teacher: str, batch: int, length: int, dtype: torc
 
 
 def _saved(steps: Steps, model: nn.Module) -> int:
-    """Return the bytes of all saved storages that hold no parameter, each counted once."""
+    """Return the bytes of all storages saved for backward that hold neither a parameter nor an attention map."""
     weights = {_identity(parameter) for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
     length = steps.inputs["input_ids"].shape[1]
 
     def pack(tensor: Tensor) -> Tensor:
         if _identity(tensor) not in weights and tuple(tensor.shape[-2:]) != (length, length):
-            kept[_identity(tensor)] = tensor  # kept alive, so that no other storage takes its place
+            kept[_identity(tensor)] = tensor  # kept alive, so that no later storage gets the same identity
         return tensor
 
     way = steps.way("ours")

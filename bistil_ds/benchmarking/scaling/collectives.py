@@ -1,4 +1,4 @@
-"""Count the bytes that collectives send, in PyTorch's dispatcher, which the calls of every library pass."""
+"""Count the bytes that collectives send. PyTorch's dispatcher sees the collectives of every library."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class SentBytes(TorchDispatchMode):
-    """Mode that counts what a rank sends if each collective runs as a ring, as NCCL does with large messages.
+    """Mode that counts the bytes that a rank sends if each collective runs as a ring, as in NCCL with large messages.
+
+    Only the collectives in `COUNTED` are counted.
 
     Args:
-        ranks: how many take part in each collective.
+        ranks: number of ranks that take part in each collective.
 
     Attributes:
-        by_name: bytes of each kind of collective.
+        by_name: name of a collective → bytes sent.
     """
 
     def __init__(self, ranks: int) -> None:
@@ -26,7 +28,7 @@ class SentBytes(TorchDispatchMode):
 
     @property
     def total(self) -> float:
-        """Return the bytes of all collectives."""
+        """Return the bytes that all collectives sent."""
         return sum(self.by_name.values())
 
     def __torch_dispatch__(
@@ -48,12 +50,12 @@ def _all_reduce(args: Sequence[Any], ranks: int) -> float:
 
 
 def _gather(args: Sequence[Any], ranks: int) -> float:
-    """Return the bytes sent; the arguments are all ranks' tensors, then this rank's own."""
+    """Return the bytes sent; `args` starts with the tensors to gather into, then this rank's own."""
     return (ranks - 1) * float(_bytes(args[1]))
 
 
 def _scatter(args: Sequence[Any], ranks: int) -> float:
-    """Return the bytes sent; the arguments are this rank's share, then the whole."""
+    """Return the bytes sent; `args` starts with this rank's share of the result, then the tensors to reduce."""
     return (ranks - 1) * float(_bytes(args[0]))
 
 

@@ -1,6 +1,6 @@
-"""Compute, without measuring, what phase 1 needs on 1 to 1,024 GPUs: memory of each, and bytes each sends.
+"""Compute, without measuring, the memory that phase 1 needs on each of many GPUs, and the bytes that each GPU sends.
 
-Time is given only from a utilisation and a bandwidth that the user states.
+Seconds are computed only where the user states a GPU's rate, utilisation and bandwidth.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Speed:
-    """A GPU's speed as the user states it: operations a second, the share of them that is reached, bytes a second."""
+    """A GPU's speed as the user states it: peak operations a second, the share reached, and bytes sent a second."""
 
     flops: float
     utilisation: float
@@ -30,10 +30,11 @@ class Speed:
 def scaling_rows(
     teacher: str, gpus: Sequence[int], batch: int, length: int, speed: Speed | None = None
 ) -> list[dict[str, Any]]:
-    """Return a row for each ZeRO mode and number of GPUs, for a student of half the layers and 60k tokens.
+    """Return a row for each ZeRO mode and number of GPUs.
 
-    Bytes are those on each GPU, those in each node's host memory, and those that each GPU sends in a step of one
-    micro-batch of `batch` x `length` tokens a GPU. The teacher is trimmed to the student's vocabulary.
+    The student has half the teacher's layers and a vocabulary of 60,000 tokens, to which the teacher is trimmed too. A
+    row has the bytes held on each GPU, held in each node's host memory, and sent by each GPU in a step. A step is one
+    micro-batch of `batch` x `length` tokens on each GPU.
     """
     name = student_name(teacher, 2, 60_000)
     trimmed_name = student_name(teacher, 1, 60_000)
@@ -61,13 +62,16 @@ def scaling_rows(
 
 
 def parameters_of(model: Any) -> tuple[int, int]:
-    """Count all parameters, and those of the largest module that has its own: what stage 3 gathers at once."""
+    """Return how many parameters a model has, and how many its largest module itself holds: ZeRO-3 gathers so many."""
     layers = (sum(p.numel() for p in module.parameters(recurse=False)) for module in model.modules())
     return sum(p.numel() for p in model.parameters()), max(layers)
 
 
 def scaling_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return tables of memory and bytes sent by ZeRO mode and number of GPUs for each teacher, then the check."""
+    """Return tables by ZeRO mode and number of GPUs for each teacher, then one that compares measured and computed.
+
+    The tables of a teacher are memory, bytes sent and, where they were computed, seconds.
+    """
     grids = []
     rows = [row for row in content["rows"] if "teacher" in row]
     for teacher in dict.fromkeys(row["teacher"] for row in rows):

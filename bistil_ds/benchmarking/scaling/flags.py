@@ -1,8 +1,8 @@
 """The flags of the scaling benchmark, and the run they ask for.
 
-Numbers are computed from shapes, DeepSpeed's own estimators and byte counts of collectives. They are checked on 1 and
-2 ranks of this machine, and the error is stated. Seconds need --tflops, --mfu and --bandwidth_gb, and are marked as
-assumed.
+Bytes are computed from shapes, DeepSpeed's own estimators and formulas of collectives. Unless the run is quick, small
+models are then measured on 1 and 2 ranks of this machine, and the error of the computed bytes is shown. Seconds need
+--tflops, --mfu and --bandwidth_gb, and are marked as assumed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 
 TEACHERS = (XLMR, *LARGE)
+# ZeRO stage, ranks, width
 CHECKS = [(stage, ranks, width) for ranks, width in ((1, 512), (2, 512), (2, 256)) for stage in (0, 1, 2, 3)]
 
 
@@ -41,7 +42,7 @@ class Flags:
 
 
 def speed_of(flags: Flags) -> Speed | None:
-    """Return what the user says of a GPU; None where nothing is said. Raise InputError where a part is missing."""
+    """Return the GPU's speed that the flags state, or None; raise InputError where one of the three is not above 0."""
     given = {"tflops": flags.tflops, "mfu": flags.mfu, "bandwidth_gb": flags.bandwidth_gb}
     if all(value is None for value in given.values()):
         return None

@@ -1,7 +1,8 @@
 """Measure the bytes of a phase-1 step under ZeRO on ranks of this machine, to check what `zero_memory` computes.
 
-Models that differ in their number of layers alone run on few tokens. Libraries and embeddings are the same, so the
-difference of their peaks is that of the states of the added parameters. bf16, a process for each rank, gloo on a CPU.
+Two models that differ only in their number of layers are trained on few tokens. They share libraries and embeddings,
+so the difference of their peaks comes from the added parameters: weights, gradients and optimizer state. Models are in
+bf16, and each rank is a process of its own; on a CPU the ranks communicate by gloo.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bistil_ds.distributed import startup
 SMALL = Shape(length=8, batch=1, layers=0, width=512, heads=8, vocabulary=1000)
 LAYERS = (4, 12)  # of the teacher; the student has half
 STEPS = 3
-BUCKETS = (  # small, so that the states make the peak; buffers do not grow with a real model either
+BUCKETS = (  # small here, so that parameters and optimizer state make the peak; they do not grow with a model
     "reduce_bucket_size",
     "allgather_bucket_size",
     "stage3_prefetch_bucket_size",
@@ -33,13 +34,13 @@ BUCKETS = (  # small, so that the states make the peak; buffers do not grow with
 
 
 def measure(stage: int, shape: Shape) -> tuple[Peak, float]:
-    """Return one rank's peak over a few steps, and the bytes that the last one sent."""
+    """Return one rank's peak over STEPS steps, and the bytes that it sent in the last of them."""
     sent = [0.0]
     return peak_of(lambda: _stepper(stage, shape, sent), STEPS), sent[0]
 
 
 def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
-    """Return a step under DeepSpeed that leaves the bytes it sent in `sent`."""
+    """Return a function that runs a step under DeepSpeed and writes the bytes that it sent to `sent[0]`."""
     import deepspeed
 
     steps = random_steps(shape, torch.device("cpu"))
@@ -66,9 +67,10 @@ def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
 
 
 def check(stage: int, ranks: int, shape: Shape = SMALL, layers: tuple[int, int] = LAYERS) -> dict[str, Any]:
-    """Return a row: bytes for each parameter added to the student, held and sent, measured and computed.
+    """Return a row: bytes held and bytes sent, measured and computed, for each parameter added to the student.
 
-    The teacher is whole on each rank here; the parameters added to it count in what is measured and computed.
+    The teacher is whole on each rank here, at stage 3 too. Parameters added to it count in the bytes held, measured and
+    computed.
     """
     few, many = (on_ranks(ranks, 1, measure, stage, replace(shape, layers=count)) for count in layers)
     a_layer = _parameters(replace(shape, layers=2)) - _parameters(replace(shape, layers=1))

@@ -1,6 +1,6 @@
 """Compute the bytes that a rank holds and sends under DeepSpeed ZeRO, in bf16 with fp32 master weights and AdamW.
 
-N ranks. Bytes a parameter: weights 2, gradients 2 and again 4, master weights 4, moments 8.
+Bytes a parameter: weights 2, gradients 2 in bf16 and 4 in fp32, master weights 4, moments 8.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GPUS_A_NODE = 8
-MODES = ("0", "1", "2", "3", "2 offload", "3 offload")
+MODES = ("0", "1", "2", "3", "2 offload", "3 offload")  # ZeRO stages, without and with offload to host memory
 
 
 @dataclass(frozen=True)
 class Bytes:
-    """Bytes on the device, and in the host's memory for each node."""
+    """Bytes on each device, and in the host memory of each node."""
 
     device: float
     host: float
@@ -22,12 +22,13 @@ class Bytes:
 def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> Bytes:
     """Return the bytes of weights, gradients and optimizer state of a model under training.
 
-    Stages 2 and 3 are DeepSpeed's own estimates. It has none for 0 (nothing partitioned) and 1 (optimizer state and
-    fp32 gradients partitioned), so these are counted here in the same way.
+    For ZeRO stages 2 and 3 these are DeepSpeed's own estimates. DeepSpeed has none for stage 0, which partitions
+    nothing, and stage 1, which partitions master weights, moments and fp32 gradients; they are counted here in the same
+    way.
 
     Args:
         mode: one of `MODES`.
-        largest_layer: parameters of the largest module that stage 3 gathers at once.
+        largest_layer: number of parameters of the largest module that stage 3 gathers at once.
     """
     if mode in ("0", "1"):
         return Bytes((2 + 2) * parameters + 16 * parameters / (ranks if mode == "1" else 1), 0.0)
@@ -46,20 +47,20 @@ def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> B
 
 
 def teacher_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> float:
-    """Return the teacher's bf16 bytes: whole on each device; at stage 3 partitioned, one layer gathered at a time."""
+    """Return the bytes of the bf16 teacher on each device: all of it; at stage 3 a share, and one gathered layer."""
     if not mode.startswith("3"):
         return 2.0 * parameters
     return 2.0 * parameters / ranks + 2.0 * largest_layer * (ranks > 1)
 
 
 def sent_bytes(mode: str, student: int, teacher: int, ranks: int) -> float:
-    """Return the bytes that each rank sends in a step without accumulation, by ring collectives; as many arrive.
+    """Return the bytes that each rank sends, and receives, by ring collectives in a step without accumulation.
 
     Over N ranks, a reduce-scatter or an all-gather of n bytes sends (N − 1) / N · n, and an all-reduce is both. Stage 0
-    all-reduces gradients. Stages 1 and 2 do so too (DeepSpeed joins the buckets of all ranks, which spares it a
-    reduction to each), then gather the new weights. Stage 3 gathers weights in forward and in backward, scatters
-    gradients, and gathers the teacher's weights once. (A student that DeepSpeed keeps from forward to backward, below
-    its `stage3_max_reuse_distance` of 1e9 parameters by default, is gathered once.)
+    all-reduces gradients. So do stages 1 and 2, by default of DeepSpeed, instead of reducing each part to the rank that
+    owns it; then they all-gather the new weights. Stage 3 all-gathers weights in forward and again in backward,
+    reduce-scatters gradients, and all-gathers the teacher's weights once. It sends less where DeepSpeed keeps gathered
+    weights from forward to backward: below `stage3_max_reuse_distance`, 1e9 parameters by default.
     """
     share = (ranks - 1) / ranks
     if not mode.startswith("3"):

@@ -1,1 +1,1 @@
-"""One training step: phase 1 beside its floor, under ZeRO, and the sparse stage beside dense fine-tuning."""
+"""Benchmarks of a training step: phase 1 beside a step without losses, also under ZeRO; sparse beside dense tuning."""

@@ -1,7 +1,7 @@
 """The flags of the throughput benchmark, and the run they ask for.
 
-Forward and backward alone are measured first, then the whole step with its update under each ZeRO stage and number
-of ranks. Ratios come from one run, round by round. Absolute numbers mean little on a machine that does other things
+Forward and backward alone are measured first, then the whole step, with the optimizer's update, under each ZeRO stage
+and number of ranks. Ratios are taken within a round. Absolute numbers mean little on a machine that does other things
 too.
 """
 
@@ -58,7 +58,7 @@ class Flags:
 
 
 def check_flags(flags: Flags) -> torch.device:
-    """Check the flags, fill in `ranks` and return the device; raise InputError where they cannot be measured."""
+    """Check the flags, fill in `ranks` and return the device; raise InputError where the flags cannot be measured."""
     require_at_least_1(flags, "rounds", "batch")
     if min(flags.lengths) < 1:
         raise InputError(f"--lengths {min(flags.lengths)}: expected at least 1")
@@ -73,7 +73,7 @@ def check_flags(flags: Flags) -> torch.device:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags, load the real models where there are any, and plan the run."""
+    """Check the flags, load the model that --teacher_model names, if any, and plan the run."""
     device = check_flags(flags)
     shapes = [Shape(length, flags.batch) for length in flags.lengths]
     zero = [] if flags.no_zero else list(product(flags.zero, flags.ranks))
@@ -117,7 +117,7 @@ def random_pair(shape: Shape, device: torch.device) -> Pair:
 
 
 def real_pair(flags: Flags, device: torch.device) -> Pair | None:
-    """Return a real teacher, the student built from it, and real text as inputs; None where the flags give none."""
+    """Return the student built from --teacher_model, its layer map, the teacher and real text; None without a model."""
     if flags.teacher_model is None or flags.text_file is None:
         return None
     text = list(islice(read_texts(Path(flags.text_file), "text", "--text_file"), flags.batch))

@@ -1,4 +1,4 @@
-"""Measure tokens/s and peak memory of a training step, beside its floor and the published way in plain PyTorch."""
+"""Measure tokens/s and peak memory of a training step: without losses (`floor`), as published (`eager`), and ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MiB = 2**20
 
 
 def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, tell: Tell) -> dict[str, Any]:
-    """Time the three ways in turns, and with `memory` measure each way's peak; ratios are to the floor."""
+    """Return a row for each of `WAYS`, timed in turns, with `memory` also its peak; ratios are to the way `floor`."""
     steps = random_steps(shape, device)
     ways = {name: steps.way(name) for name in WAYS}
     before = matmul_rate(device, torch.float32)
@@ -48,7 +48,7 @@ def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, 
 def compare_teachers(
     names: Sequence[str], shape: Shape, rounds: int, device: torch.device, tell: Tell
 ) -> dict[str, Any]:
-    """Time our step with cheaper teachers; ratios are to our step with the fp32 one."""
+    """Return a row for our step with each teacher, timed in turns; ratios are to our step with the fp32 teacher."""
     steps = random_steps(shape, device)
     ways = {"float32": steps.way("ours")}
     ways |= {name: steps.with_teacher(*cheaper_teacher(name, steps.teacher)) for name in names}
@@ -62,7 +62,7 @@ def compare_costs(
     teacher: PreTrainedModel,
     inputs: dict[str, Tensor],
 ) -> dict[str, Any]:
-    """Return what each cheaper teacher changes in the losses and gradients of one batch."""
+    """Return for each cheaper teacher how much it changes the losses and gradients of one batch."""
     return {name: asdict(cost_in_the_loss(student, layer_map, teacher, name, inputs)) for name in names}
 
 
@@ -89,7 +89,7 @@ def _timed(
 
 
 def grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Grid:
-    """Return a table with one row for each way and one column for each number."""
+    """Return a table with one line for each way and one column for each float."""
     columns = list(
         dict.fromkeys(key for row in rows.values() for key, value in row.items() if isinstance(value, float))
     )
@@ -98,7 +98,7 @@ def grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Grid:
 
 
 def throughput_grids(content: Content) -> list[Grid]:
-    """Return a table for each group of rows."""
+    """Return a table for all rows that name the same table."""
     groups: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in content["rows"]:
         groups.setdefault(row["table"], {})[row["way"]] = row
@@ -106,7 +106,7 @@ def throughput_grids(content: Content) -> list[Grid]:
 
 
 def throughput_values(content: Content) -> Values:
-    """Return the seconds of each way's steps."""
+    """Return (way, table) → the seconds of each round."""
     timed = [row for row in content["rows"] if "seconds" in row]
     return {(row["way"], f"{row['table']}, s"): ([[one] for one in row["seconds"]], 0.0) for row in timed}
 

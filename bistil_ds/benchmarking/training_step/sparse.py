@@ -1,4 +1,4 @@
-"""Measure a step of sparse training beside one of dense fine-tuning: seconds, memory, state and bytes reduced."""
+"""Measure a step of sparse training beside one of dense fine-tuning: time, memory, optimizer state, gradient bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEMORY_STEPS = 3
 
 @dataclass(frozen=True)
 class StudentShape:
-    """A student of mBERT's width and its batch; by default it has half the layers and a trimmed vocabulary."""
+    """Sizes of a student and its batch; by default mBERT's width, half its layers, and a trimmed vocabulary."""
 
     batch: int = 8
     length: int = 128
@@ -41,8 +41,8 @@ class TrainingStep:
     """A tagger with random weights and everything that a step needs; a call runs one step.
 
     Args:
-        density: share of the base model that trains, at random places, as a step's cost depends on their number alone;
-            None: everything trains.
+        density: share of the base model's entries, without layer norms, that train beside the head; None trains all.
+            They are drawn at random, because a step's cost depends on their number alone.
     """
 
     def __init__(self, shape: StudentShape, density: float | None, device: str) -> None:
@@ -68,7 +68,7 @@ class TrainingStep:
         self.inputs: dict[str, Tensor] = {"input_ids": ids_BT, "labels": ids_BT % 9}
 
     def __call__(self) -> None:
-        """Run forward, backward, clipping and update, and write the weights."""
+        """Run forward, backward, clipping and update; write the deltas, where there are any, into the weights."""
         self.optimizer.zero_grad()
         self.model(**self.inputs).loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -77,19 +77,19 @@ class TrainingStep:
             self.deltas.write()
 
     def state_bytes(self) -> int:
-        """Return the bytes of the optimizer's moments, after a step."""
+        """Return the bytes of the optimizer's moments, which exist after the first step."""
         states = self.optimizer.state.values()
         return sum(state[name].nbytes for state in states for name in ("exp_avg", "exp_avg_sq"))
 
     def gradient_bytes(self) -> int:
-        """Return the bytes of all gradients, which data-parallel ranks reduce once a step."""
+        """Return the bytes of all gradients, which data-parallel ranks all-reduce once a step."""
         return sum(p.grad.nbytes for p in self.trained if p.grad is not None)
 
 
 def measure(
     shape: StudentShape, densities: Sequence[float], rounds: int, device: torch.device, rows: list[Any], tell: Tell
 ) -> None:
-    """Add a row for each way; ratios are to the dense step of the same round."""
+    """Add a row to `rows` for dense training and for each density; ratios are to the dense step of the same round."""
     ways: dict[str, float | None] = {DENSE: None, **{f"{density:g}": density for density in densities}}
     steps = {name: TrainingStep(shape, density, str(device)) for name, density in ways.items()}
     total, done = (rounds + 1) * len(ways) + 2 * len(ways), 0
@@ -124,7 +124,7 @@ def measure(
 
 
 def sparse_grids(content: Content) -> list[Grid]:
-    """Return a table of the ways; in brackets are ratios to dense training."""
+    """Return a table with a line for each way. Numbers of MiB have the ratio to dense training in brackets."""
     given = content["arguments"]
     columns = ["training", "seconds", "over dense", "peak MiB", "state MiB", "reduced MiB"]
     grid = Grid(f"A training step, batch {given['batch']}, length {given['length']}, {content['device']}", columns)
@@ -143,7 +143,7 @@ def sparse_grids(content: Content) -> list[Grid]:
 
 
 def sparse_values(content: Content) -> Values:
-    """Return the seconds of each way's steps."""
+    """Return (way, case) → the seconds of each round."""
     given = content["arguments"]
     case = f"batch {given['batch']}, length {given['length']}, s"
     return {(row["way"], case): ([[one] for one in row["seconds"]], 0.0) for row in content["rows"]}

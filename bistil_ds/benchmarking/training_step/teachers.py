@@ -1,6 +1,6 @@
-"""Cheaper teachers: what they save in time, and what they cost in the loss.
+"""Make cheaper teachers, and compare the losses and gradients of a batch with those that the fp32 teacher gives.
 
-Each is made from the fp32 teacher and stands in its place; the student and the losses stay in fp32.
+A cheaper teacher is made from the fp32 teacher and takes its place. Student and losses stay in fp32.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ VARIANTS = ("bfloat16", "int8", "compiled")
 
 
 def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedModel, nn.Module | None]:
-    """Return a cheaper teacher (bf16, dynamic int8 linear layers on CPU, or compiled), and what to call if not it."""
+    """Return a cheaper copy of the teacher, and the module to call in its place, or None to call the copy itself.
+
+    The copy is in bf16, has dynamic int8 linear layers in its encoder (for CPUs), or is called compiled.
+    """
     other = copy.deepcopy(teacher)
     if name == "bfloat16":
         return other.to(torch.bfloat16), None
@@ -31,18 +34,18 @@ def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedMode
 
 @dataclass
 class Cost:
-    """Difference of a cheaper teacher's loss from the fp32 teacher's on the same batch."""
+    """How far a batch's losses and gradient g with a cheaper teacher are from those with the fp32 one (gradient g₀)."""
 
-    hidden: float  # relative difference of the mean term
-    attention: float
-    gradient_cosine: float  # over all student parameters
+    hidden: float  # relative difference of the hidden-state loss, averaged over layer pairs
+    attention: float  # the same of the attention loss
+    gradient_cosine: float  # cosine of g and g₀ over all student parameters
     gradient_difference: float  # |g − g₀| / |g₀|
 
 
 def cost_in_the_loss(
     student: PreTrainedModel, layer_map: list[int], teacher: PreTrainedModel, name: str, inputs: dict[str, Tensor]
 ) -> Cost:
-    """Compare terms and gradients of one batch with the cheaper teacher to those with the fp32 one."""
+    """Compare the losses and gradients that the cheaper and the fp32 teacher give on one batch."""
     results = []
     for model, run in ((teacher, None), cheaper_teacher(name, teacher)):
         student.zero_grad(set_to_none=True)

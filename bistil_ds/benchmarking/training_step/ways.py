@@ -1,6 +1,6 @@
-"""One training step of phase 1 in three ways: without any distillation loss, as published, and ours.
+"""Run one training step of phase 1 in three ways: without any distillation loss, as published, and ours.
 
-B sequences, T tokens; the student has half the teacher's layers.
+B sequences of T tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ WAYS = ("floor", "eager", "ours")
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of models and batch: by default mBERT's encoder; its trimmed vocabulary's size costs memory only."""
+    """Sizes of models and batch; by default those of mBERT's encoder with a trimmed vocabulary.
+
+    No vocabulary head runs, so the vocabulary's size changes memory, but hardly the time of forward and backward.
+    """
 
     length: int
     batch: int = 8
@@ -45,25 +48,25 @@ class Shape:
         return BertForMaskedLM(config).to(device)
 
     def inputs(self, device: torch.device) -> dict[str, Tensor]:
-        """Return a batch of random tokens, int64 [B, T], every one real."""
+        """Return a batch of random tokens, int64 [B, T], without padding."""
         return {"input_ids": torch.randint(self.vocabulary, (self.batch, self.length), device=device)}
 
 
 class Steps:
-    """The three ways on one student and teacher: they share weights, memory and all but what they measure."""
+    """The three ways of running a step on one student, one teacher and one batch, which the ways share."""
 
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
         self.student, self.teacher, self.inputs = student, teacher, inputs
         factor = teacher.config.num_hidden_layers // student.config.num_hidden_layers
         self.layer_map = [(i + 1) * factor - 1 for i in range(student.config.num_hidden_layers)]
         self.distiller = Distiller(student, teacher, self.layer_map)
-        self.recording = student.config._attn_implementation
+        self.recording = student.config._attn_implementation  # the one by which the distiller gets queries and keys
         self.encoder: nn.Module = student.base_model  # what the ways without a distiller run
         self.trained: nn.Module = student
         self.learn: Callable[[Tensor], object] = Tensor.backward
 
     def under(self, wrapped: Any) -> None:
-        """Use `wrapped`, a DeepSpeed engine around the encoder, from now on; each step then includes its update."""
+        """Use `wrapped`, a DeepSpeed engine around the encoder, from now on; a step then includes the update."""
         self.encoder = self.trained = wrapped
 
         def learn(loss: Tensor) -> None:
@@ -78,7 +81,7 @@ class Steps:
         return Way(getattr(self, name), lambda: self._prepare(attention))
 
     def with_teacher(self, teacher: PreTrainedModel, run_teacher: nn.Module | None = None) -> Way:
-        """Return our way with another teacher in place of this one."""
+        """Return our way with another teacher; `run_teacher` is the module to call in that teacher's place."""
         distiller = Distiller(self.student, teacher, self.layer_map, run_teacher=run_teacher)
         return Way(lambda: self._distil(distiller), lambda: self._prepare(self.recording))
 
@@ -94,7 +97,10 @@ class Steps:
         self.learn(self.encoder(**self.inputs).last_hidden_state.mean())
 
     def eager(self) -> None:
-        """Run the published way: whole maps from eager attention, entries chosen by a boolean mask, an MSE a layer."""
+        """Run the step as published: eager attention returns whole maps, a boolean mask picks the entries to compare.
+
+        Each layer pair has an MSE of maps and one of hidden states.
+        """
         wanted: dict[str, Any] = {"output_attentions": True, "output_hidden_states": True}
         with torch.no_grad():
             teacher = self.teacher.base_model(**self.inputs, **wanted)
@@ -109,7 +115,7 @@ class Steps:
         self.learn(torch.stack(maps).mean() + torch.stack(states).mean())
 
     def ours(self) -> None:
-        """Run the step of phase 1."""
+        """Run the step with our losses, by `Distiller`."""
         self._distil(self.distiller)
 
     def _distil(self, distiller: Distiller) -> None:
@@ -117,14 +123,14 @@ class Steps:
 
 
 def random_steps(shape: Shape, device: torch.device) -> Steps:
-    """Return steps on models with random weights, which suffice for time and memory."""
+    """Return steps on random weights, which suffice for time and memory. The student has half the teacher's layers."""
     torch.manual_seed(0)
     student, teacher = shape.model(shape.layers // 2, device), shape.model(shape.layers, device)
     return Steps(student.train(), teacher.eval(), shape.inputs(device))
 
 
 def single_step(name: str, shape: Shape, device: str) -> Callable[[], None]:
-    """Return a step of one way alone, for a process that measures its memory."""
+    """Return a function that runs a step of one way, for a process that measures the memory of this way alone."""
     way = random_steps(shape, torch.device(device)).way(name)
 
     def step() -> None:

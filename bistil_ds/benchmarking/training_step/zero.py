@@ -1,4 +1,4 @@
-"""Measure a training step under DeepSpeed, update included, by ZeRO stage and number of ranks of this machine."""
+"""Measure a training step with its update under DeepSpeed, at a ZeRO stage, on several ranks of this machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bistil_ds.distributed.config import find_config, read_config
 from bistil_ds.training.speed import matmul_rate, training_flops
 
 MiB = 2**20
-Measured = tuple[dict[str, list[float]], Peak, float, float]
+Measured = tuple[dict[str, list[float]], Peak, float, float]  # what `_measure` returns for a rank
 
 
 def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
-    """Return rows of the three ways: tokens/s of all ranks, utilisation of a rank's matmul rate, ratio to the floor.
+    """Return a row for each of `WAYS`: seconds, tokens/s of all ranks together, MFU, and the time over that of `floor`.
 
-    A round takes as long as its slowest rank. Our way's row also has the peak of the rank that holds most. The teacher
-    is whole on every rank, in fp32 as the student is.
+    A round takes as long as its slowest rank. MFU is relative to the matmul rate that a rank reaches. The row of `ours`
+    also has the peak memory of the rank that holds most. The teacher is whole on every rank, in fp32 as the student is.
     """
     threads = max(1, torch.get_num_threads() // ranks)
     measured: list[Measured] = on_ranks(ranks, threads, _measure, stage, shape, rounds, device.type)
@@ -46,7 +46,7 @@ def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device
 
 
 def _measure(stage: int, shape: Shape, rounds: int, kind: str) -> Measured:
-    """Return one rank's seconds of each way, peak of ours, matmul rate in FLOP/s, and FLOPs that a token costs."""
+    """Return one rank's seconds of each way, peak of our way, matmul rate in FLOP/s, and FLOPs of training a token."""
     device = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
     steps: list[Steps] = []
 
@@ -76,7 +76,7 @@ def _together(way: Way) -> Way:
 
 
 def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
-    """Return the ways with the student under the package's own DeepSpeed file of that stage."""
+    """Return the ways, the student's encoder being in a DeepSpeed engine with the package's own file for `stage`."""
     import deepspeed
 
     steps = random_steps(shape, device)
@@ -90,6 +90,6 @@ def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
 
 
 def _decided(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration without its "auto" values, meant for the Trainer, so that DeepSpeed's defaults hold."""
+    """Return the configuration without "auto", which only the Trainer can fill in; DeepSpeed's defaults then hold."""
     whole = {key: _decided(value) if isinstance(value, dict) else value for key, value in config.items()}
     return {key: value for key, value in whole.items() if value != "auto"}

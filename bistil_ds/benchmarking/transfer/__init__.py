@@ -1,1 +1,1 @@
-"""Zero-shot transfer on real data, by the commands a user types."""
+"""The benchmark of zero-shot transfer, by the commands that a user types."""

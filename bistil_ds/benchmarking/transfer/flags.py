@@ -2,7 +2,7 @@
 
     python benchmarks/transfer.py --mmt MODEL --data FOLDER --languages tr ha --tasks pos ner --output_dir runs/transfer
 
-Without --mmt and --data it runs on the embedded sample.
+Without --mmt and --data it runs on the sample model and data that the package contains.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def plan(flags: Flags) -> Job:
 
 
 def shortened(settings: Any) -> Any:
-    """Return the same settings with at most QUICK_STEPS steps of everything."""
+    """Return the settings with every number of steps reduced to QUICK_STEPS at most."""
     if not isinstance(settings, dict):
         return settings
     return {

@@ -1,4 +1,4 @@
-"""Lay out the embedded sample as the transfer benchmark expects its data, with settings for it."""
+"""Lay out the package's sample data as the transfer benchmark expects them, and define the settings for them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ SAMPLE_SETTINGS: dict[str, Any] = {
 
 
 def link_sample(folder: Path) -> Path:
-    """Link the sample's corpora and task files into `folder`, under the names in the settings; return `folder`."""
+    """Link the sample's corpora and task files into `folder`, under the names that commands get; return `folder`."""
     links = {folder / "text" / f"{language}.txt": path for language, path in sample_corpora().items()}
     for language, split in (("en", "train"), ("en", "dev"), ("en", "test"), ("tr", "test"), ("sw", "test")):
         path = sample_task_file("ner", language, split)
         links[folder / path.name] = path
     for link, path in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
-        if link.resolve() != path.resolve():  # another version of the sample lies in another folder
+        if link.resolve() != path.resolve():  # there is no link yet, or it points to another version's sample
             link.unlink(missing_ok=True)
             link.symlink_to(path.resolve())
     return folder

@@ -1,8 +1,9 @@
-"""The steps from an MMT to an evaluation, each a command that a user can type too.
+"""Run the steps from a massively multilingual Transformer (MMT) to an evaluation, each as a user's command.
 
-A step that is finished in the output folder is not run again, so a run that was stopped goes on. Models: `teacher`
-(the MMT, tuned), `k2` and `k3` (students of layer reduction factor 2 and 3), `dense` (k2 with a dense phase 2),
-`unphased` (k2 without phase 1), `scratch` (a model like k2, but pretrained from random weights and tuned densely).
+A step that is finished in the output folder is not run again, so a run that was stopped goes on. Phase 1 distils the
+MMT on plain text, phase 2 on a task. Models: `teacher` (the MMT, tuned on the task), `k2` and `k3` (students of every
+second and every third layer, tuned sparsely in phase 2), `dense` (k2, but tuned densely), `unphased` (k2 without
+phase 1), `scratch` (of k2's size, but pretrained from random weights and tuned densely without a teacher).
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from bistil_ds.benchmarking.harness.result_file import REPOSITORY
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json, write_whole
 
-SCRIPTS = (REPOSITORY if (REPOSITORY / "launch_scripts").is_dir() else Path()) / "launch_scripts"  # of a clone
+SCRIPTS = (REPOSITORY if (REPOSITORY / "launch_scripts").is_dir() else Path()) / "launch_scripts"  # in a clone
 MODELS = ("k2", "k3", "dense", "unphased", "scratch")
 
 
 class Transfer:
-    """The steps of one output folder."""
+    """The steps whose results lie in one output folder."""
 
     def __init__(self, mmt: str, data: Path, folder: Path, settings: dict[str, Any]) -> None:
         self.mmt, self.data, self.folder, self.settings = mmt, data, folder, settings
@@ -32,7 +33,8 @@ class Transfer:
         """Run `script` to make the folder `name`, unless the same command has finished it; return the folder.
 
         Raises:
-            InputError: the folder was begun with other settings.
+            InputError: the folder was begun with other settings. Only an evaluation is run anew in this case.
+            subprocess.CalledProcessError: the command failed.
         """
         folder = self.folder / name
         words = [sys.executable, str(SCRIPTS / f"{script}.py")]
@@ -63,7 +65,7 @@ class Transfer:
         return self.run("general", f"en-{language}-k{k}", teacher_model=self.mmt, **texts, **languages, **more)
 
     def scratch(self, language: str) -> Path:
-        """Pretrain a masked LM from random weights on the student's corpora, with its vocabulary and size."""
+        """Pretrain a masked LM from random weights on the corpora of the student `k2`, with its vocabulary and size."""
         texts, student = self.folder / "texts" / language, self.student(language, 2)
         texts.mkdir(parents=True, exist_ok=True)
         for _, code in self._sides(language):
@@ -82,7 +84,7 @@ class Transfer:
         return self.run("teacher", f"teacher-{task}", model=self.mmt, **self._task(task, "teacher", "en"))
 
     def model(self, task: str, language: str, kind: str) -> str:
-        """Train one kind of model and return it as `NAME=FOLDER+SFT` for the evaluation."""
+        """Train one kind of model; return `KIND=BASE+TUNING`, the folders that `evaluate.py` takes."""
         name = f"en-{language}-{kind}-{task}"
         if kind == "scratch":
             base = self.scratch(language)

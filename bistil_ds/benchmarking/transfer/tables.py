@@ -1,6 +1,6 @@
 """Tables and plots of evaluations: scores by language, and quality against size and speed.
 
-A row of the record is what `evaluate.py` writes for one task.
+Each row of the record holds what `evaluate.py` writes for one task.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ LABELS = {  # for a reader who does not know the flags
 
 
 def transfer_grids(content: Content) -> list[Grid]:
-    """Return a table for each task and language."""
+    """Return a table for each row of the record: a task and a target language."""
     return [quality_grid(row) for row in content["rows"]]
 
 
 def transfer_plots(content: Content) -> list[Plot]:
-    """Return two plots for each task and language that has more than two models."""
+    """Return up to two plots for each row of the record that has more than two models."""
     return [plot for row in content["rows"] for plot in quality_plots(row)]
 
 
 def quality_grid(content: Mapping[str, Any]) -> Grid:
-    """Return a table of each model: its main metric in each language with the interval, its parameters and speed."""
+    """Return a table with a line for each model: parameters, speed, main metric in each language with its interval."""
     metric, languages = content["metric"], list(content["test_sets"])
     grid = Grid(
         f"Quality, {content['task']} ({metric})", ["model", "M parameters", "examples/s", *languages, "average"]
@@ -46,9 +46,9 @@ def quality_grid(content: Mapping[str, Any]) -> Grid:
 
 
 def quality_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """Return plots of the average over languages against speed and against size, relative to the reference at (1, 1).
+    """Return plots of the average score over languages against speed and against size, all relative to the reference.
 
-    Two models alone get no plot: the table says as much.
+    The reference is at (1, 1). Fewer than three models get no plot, because the table says as much.
     """
     models, metric = content["models"], content["metric"]
     reference = models.get(content["reference"]) or next(iter(models.values()), None)
@@ -71,12 +71,12 @@ def quality_plots(content: Mapping[str, Any]) -> list[Plot]:
 
 
 def _label(name: str, content: Mapping[str, Any]) -> str:
-    """Return the words for a model of the transfer benchmark; other evaluations name their own models."""
+    """Return a label in words for a model of the transfer benchmark, else the name that `evaluate.py` was given."""
     return LABELS.get(name, name) if set(content["models"]) <= {"teacher", *LABELS} else name
 
 
 def _value(model: Mapping[str, Any], metric: str) -> float | None:
-    """Return the average over languages; None where there is none."""
+    """Return a model's average score over languages; None where it has no score."""
     found = model["macro_average"].get("score", {}).get(metric)
     return float(found["value"]) if found else None
 

@@ -1,11 +1,10 @@
 """Triton kernels of `linear_distillation_kl`, over fp32 chunks of logits [rows, columns] of n positions.
 
-Rows of a chunk are `stride` entries apart. The entries between the last column and the next row may hold anything: they
-are read, so that reads are wide for any number of columns, but not used.
-The state is fp32 [splits + 1, n, 8]. For each position it holds, in one sector of memory, maximum and sum of
-exponentials of student / T, the same two of teacher / T, Σ exp(teacher / T − maximum) · (teacher − student) / T, and
-with HARD the student's sum of exponentials at temperature 1 and the label's logit. Each split covers a share of the
-columns; the last entry covers all of them.
+The rows of a chunk are `stride` entries apart. Entries between the last column and the next row are read, so that reads
+are wide for any number of columns, but not used; they may hold anything.
+The state is fp32 [splits + 1, n, 8]. state[split] covers a share of the columns, and state[splits] covers all of them.
+For each position it holds, in one sector of memory, the five numbers of `logits.online_kl`. With HARD (labels), two
+more follow: the student's sum of exponentials at temperature 1, and the label's logit.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -33,7 +32,7 @@ def accumulate_statistics(
     student, teacher, student_bias, teacher_bias, labels, state, n, columns, stride, first_column, temperature,
     inverse_temperature, HARD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Add one chunk of logits, fp32 [rows, columns], to the state; each row and split has its program."""
+    """Add one chunk of logits, fp32 [rows, columns], to the state. One program serves one row and one split."""
     row, split = tl.program_id(0).to(tl.int64), tl.program_id(1)
     at = state + (split.to(tl.int64) * n + row) * STATE
     max_s, sum_s, max_t, sum_t, cross = tl.load(at), tl.load(at + 1), tl.load(at + 2), tl.load(at + 3), tl.load(at + 4)
@@ -66,9 +65,9 @@ def differentiate_chunk(
     student, teacher, student_bias, teacher_bias, labels, state, gradient, columns, stride, first_column, temperature,
     inverse_temperature, alpha_ce, HARD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write gradient [rows, columns]: of the sum (not the mean) of losses at a chunk of the student's logits.
+    """Write to `gradient` [rows, columns] the gradient of the sum of all losses at a chunk of the student's logits.
 
-    `state` is the last entry of the state, which covers all columns.
+    It is not divided by the number of positions. `state` is the state's last entry, which covers all columns.
     """
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -91,7 +90,7 @@ def differentiate_chunk(
 def finish_positions(
     state, value, n, splits, temperature, alpha_ce, HARD: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Write the last entry of the state, from all splits, and the mean loss."""
+    """Join all splits in the last entry of the state, and write the mean loss to `value`."""
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, n, BLOCK):
         i = first + tl.arange(0, BLOCK)

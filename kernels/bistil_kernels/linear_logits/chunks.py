@@ -20,7 +20,7 @@ from bistil_kernels.logits.online_kl import LEAST
 
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}
-PROGRAMS = 4  # at least so many on each processor read logits
+PROGRAMS = 4  # at least so many programs on each processor read logits, if there are blocks enough
 
 
 def _slices(length: int, size: int) -> list[slice]:
@@ -28,14 +28,14 @@ def _slices(length: int, size: int) -> list[slice]:
 
 
 def part(x: Tensor, rows: slice, columns: int | None = None) -> Tensor:
-    """Return x[rows, :columns], or x itself, which takes no time, where that is all of it."""
+    """Return x[rows, :columns]; where that is all of `x`, return `x` itself, as slicing takes time."""
     if rows.start or rows.stop < len(x):
         x = x[rows]
     return x if columns is None or columns == x.shape[1] else x[:, :columns]
 
 
 class VocabularyChunks:
-    """Logits of the positions that count, computed and processed a chunk at a time, always in the same memory."""
+    """Logits of the n positions that count, computed and processed one chunk at a time, always in the same memory."""
 
     def __init__(
         self, student: list[Any], teacher: list[Any], temperature: float, labels: Tensor | None, alpha_ce: float
@@ -60,7 +60,7 @@ class VocabularyChunks:
         self.hard = self.labels is not None
 
     def _make(self, r: slice, c: slice) -> tuple[int, int]:
-        """Compute the chunk's logits unless they are held already; return its numbers of rows and columns."""
+        """Compute the chunk's logits unless they are held already; return the chunk's numbers of rows and columns."""
         rows, columns = r.stop - r.start, c.stop - c.start
         if self.made != (r, c):
             student, teacher = (part(x, slice(0, rows), columns) for x in (self.student, self.teacher))
@@ -86,9 +86,9 @@ class VocabularyChunks:
         finish_positions[(1,)](self.state, value, *numbers, HARD=self.hard, **FINISHING)
 
     def differentiate(self, r: slice, c: slice, gradient: Tensor) -> Tensor:
-        """Return the gradient at the chunk's logits, [rows, columns]: a view of `gradient`, laid out like them.
+        """Write the gradient at the chunk's logits into the buffer `gradient`; return a view of it, [rows, columns].
 
-        It holds at most [MOST_ROWS, stride] entries.
+        The buffer has the shape of the buffers of logits: the rows of the largest chunk, `stride` entries each.
         """
         rows, columns = self._make(r, c)
         differentiate_chunk[(rows, -(-columns // READING["BLOCK"]))](

@@ -22,10 +22,10 @@ def linear_distillation_kl(
     wanted: Sequence[bool],
     **kwargs: Any,
 ) -> int:
-    """Count both products to logits, and those of the wanted gradients of hidden states and weight.
+    """Count the products that give both heads' logits and the wanted gradients of hidden states and weight.
 
-    All positions are counted, with a label or not. Logits computed a second time, chunk by chunk, are not counted,
-    because that serves memory and is no work of the model.
+    All positions are counted, with a label or not. Logits that are computed a second time are not counted, because that
+    saves memory and is no work of the model.
     """
     positions, width = hidden
     product = 2 * positions * width * weight[0]

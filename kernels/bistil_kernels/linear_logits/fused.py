@@ -1,24 +1,26 @@
 """`linear_distillation_kl` on CUDA: products by cuBLAS, everything else by Triton kernels, in chunks of the vocabulary.
 
-N positions, n of which count, V vocabulary entries, Ds and Dt the widths, e bytes an element.
+N positions, n of which count, V vocabulary entries, Ds and Dt the widths of student and teacher, e bytes an element.
 
 Logits exist in fp32 chunks of C logits of each head, always in the same memory (`chunk_shape` chooses C). A first sweep
 over the chunks computes each position's log-sum-exps. A second sweep, from the last chunk to the first, computes each
-chunk again (except the last one, which is still there), its gradient, and the part of the weight's gradient that
-belongs to it. So weights are read twice, and nothing of a weight's size is ever accumulated.
+chunk again, except the last one, which is still there. It turns the chunk into its gradient, and from that computes the
+weight's gradient at the chunk's vocabulary entries. So weights are read twice, and nothing of a weight's size is ever
+accumulated.
 
-Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32) and 64·n. In bf16, 4·n·Ds more for the hidden
-states' gradient and, where n is more than `MOST_ROWS`, 4·v·Ds for v entries of the weight's gradient. With labels,
-copies of the hidden states that count, and of their gradient. The range of fp16 is too small for a gradient that is not
-yet multiplied by the loss scale, so its gradients are also kept in fp32, 4·(N + V)·Ds, until backward is over.
+Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32), and 64·n of statistics (more for few positions).
+bf16 takes 4·n·Ds more for the hidden states' gradient in fp32. Where n is more than `MOST_ROWS`, bf16 also takes 4·v·Ds
+for the weight's gradient in fp32 at the v vocabulary entries of one chunk. With labels there are copies of the hidden
+states that count, and of their gradient. The range of fp16 is too small for a gradient that is not yet multiplied by
+the loss scale, so fp16's gradients are also kept in fp32, 4·(N + V)·Ds, until backward is over.
 
 Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term again for the second sweep. Bytes moved beside the products'
-operands: 16·n·V in each sweep (logits written and read) and 3·e·n·V (their gradient written once, read twice), in the
-L2 cache where chunks fit.
+operands: 16·n·V in each sweep (both heads' logits are written and read), and 3·e·n·V in the second (the gradient at the
+student's logits is written once and read twice). These bytes stay in the L2 cache where chunks fit.
 
-Two kernels run between the products. One adds a chunk of both heads' logits to the running statistics: bias,
-temperature, softmaxes, KL and cross-entropy in one reading. The other turns a chunk into its gradient. The products are
-left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. fp32 products stay fp32, even where the
+Two kernels run between the products. One reads a chunk of both heads' logits once and adds it to the running
+statistics: bias, temperature, softmaxes, KL and cross-entropy. The other turns a chunk into its gradient. The products
+are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. fp32 products stay fp32, even where the
 program allows TF32 elsewhere.
 """
 
@@ -68,9 +70,9 @@ def _cast(
 
 
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return value [], 0; ones fp32 [3], the upstreams that are prepared for; and three empty gradients.
+    """Return the value, a 0 in fp32 []; the upstreams that gradients are prepared for, ones in fp32 [3]; and gradients.
 
-    The gradients are those of hidden, weight and bias, [0] where not wanted.
+    These are empty tensors for the gradients of hidden, weight and bias, [0] where a gradient is not wanted.
     """
     hidden = student[0]
     assert hidden is not None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
     """Write a @ b to `out`, which is fp32."""
-    if out.is_meta:  # nothing to compute, and torch 2.11 has no rule for `out_dtype` there
+    if out.is_meta:  # nothing to compute, and torch 2.11 does not know `out_dtype` on the meta device
         return
     if a.dtype == b.dtype != torch.float32 and not a.is_cpu:
         torch.mm(a, b, out_dtype=torch.float32, out=out)
@@ -19,8 +19,8 @@ def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
 def add_product(total: Tensor, a: Tensor, b: Tensor, factor: float, first: bool) -> None:
     """Add factor · (a @ b) to `total`; the first product replaces what `total` holds.
 
-    A `total` that is not fp32 may get one product only, so that it is rounded once. In bf16 it may be rounded more
-    often if cuBLAS splits the sum and the program allows reductions in bf16, which is torch's default.
+    A `total` that is not fp32 may get one product only, so that it is rounded once. A bf16 one is rounded more often if
+    cuBLAS splits the sum and the program allows reductions in bf16, as torch does by default.
     """
     if total.is_meta:
         return

@@ -1,6 +1,6 @@
 """KL divergence between two linear heads over a vocabulary, in plain PyTorch, without holding all their logits.
 
-N positions, Ds and Dt widths, V vocabulary entries.
+N positions, V vocabulary entries, Ds and Dt the widths of student and teacher.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
-CHUNK = 1 << 21  # logits of each head held at once: 8 MiB in fp32
+CHUNK = 1 << 21  # most logits of each head in a chunk, unless one row has more: 8 MiB in fp32
 
 
 def linear_distillation_kl(
@@ -36,8 +36,8 @@ def linear_distillation_kl(
         >>> linear_distillation_kl(hidden, weight, hidden / 2, weight * 2)  # the logits are the same
         tensor(0.)
 
-    The cross-entropy is the student's with `labels`, at temperature 1, times `alpha_ce`. Both are means over the
-    positions whose label is not `ignore_index`.
+    The cross-entropy is that of the student with `labels`, at temperature 1, times `alpha_ce`. Both losses are means
+    over the positions whose label is not `ignore_index`.
 
     Args:
         student_hidden: [N, Ds], floating point.
@@ -47,7 +47,7 @@ def linear_distillation_kl(
         student_bias, teacher_bias: [V].
         temperature: positive; there is no factor temperature².
         labels: int64 [N]; None means that every position counts (then `alpha_ce` must be 0).
-        alpha_ce: weight of the cross-entropy.
+        alpha_ce: factor of the cross-entropy.
         ignore_index: the label of positions that do not count.
 
     Returns:
@@ -58,12 +58,13 @@ def linear_distillation_kl(
         RuntimeError: with `alpha_ce`, a label outside [0, V) other than `ignore_index`. On CUDA, which cannot raise,
             the value is NaN instead.
 
-    There is no [N, V] buffer, because logits exist in chunks. On CUDA a chunk is a part of the vocabulary
-    (`linear_logits.fused` counts the bytes), and the host waits for the device once if there are labels. Elsewhere a
-    chunk is a few rows, of at most max(2²¹, V) logits. Gradients of hidden, weight and bias are computed together with
-    the value, so the weights are needed in forward only; ZeRO-3 gathers them only there. Memory beyond inputs: the
-    returned gradients and a few chunks. For fp16 those gradients exist in fp32 too; off CUDA, for bf16 and fp16, so do
-    both weights and the weight's gradient. Under autocast, products are of its dtype.
+    There is no [N, V] buffer, because logits exist in chunks. On CUDA a chunk has up to 2048 positions and a part of
+    the vocabulary (`linear_logits.fused` counts the bytes), and the host waits for the device once if there are labels.
+    Elsewhere a chunk is a few positions, of at most max(2²¹, V) logits. Gradients of hidden, weight and bias are
+    computed together with the value. So the weights are needed in forward only, and ZeRO-3 gathers them only there.
+    Memory beyond inputs is that of the returned gradients and a few chunks. For fp16 these gradients exist in fp32 too;
+    off CUDA, bf16 and fp16 have both weights and the weight's gradient in fp32 too. Under autocast, logits are products
+    in autocast's dtype.
 
     Source: BiStil (arXiv 2306.01709), section 3.2, for the divergence.
     """

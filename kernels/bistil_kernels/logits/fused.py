@@ -2,12 +2,12 @@
 
 N positions, V vocabulary entries, e bytes an element.
 
-Rows of at most `LONGEST` entries fit on chip. One pass computes value and gradient and moves 3·N·V·e bytes. Backward
-moves 2·N·V·e more, only where the upstream gradient is not 1 or the graph is kept. The range of fp16 is too small for a
-gradient that is not yet multiplied by the loss scale, so fp16 keeps the difference of the probabilities instead, and
-backward always multiplies.
-Longer rows take one pass with online statistics (2·N·V·e bytes) and one in backward (3·N·V·e). Between them 8·N bytes
-are kept, and no [N, V] buffer.
+Rows of at most `LONGEST` entries fit on chip. Forward computes value and gradient in one pass, which moves 3·N·V·e
+bytes. Backward moves 2·N·V·e more, but only where the upstream gradient is not 1 or the graph is kept. The range of
+fp16 is too small for a gradient that is not yet multiplied by the loss scale. So fp16 keeps the difference of the
+probabilities instead, and backward always multiplies.
+For longer rows, forward is one pass with online statistics (2·N·V·e bytes), and backward computes the gradient in
+another (3·N·V·e). Between the two passes 8·N bytes are kept beside the inputs, and no [N, V] buffer.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -25,13 +25,13 @@ from bistil_kernels.logits.rows import compare_long_rows, compare_rows, differen
 from bistil_kernels.runtime.pairs import device_of
 from bistil_kernels.runtime.scaling import scaled
 
-LONGEST = 8192  # twice as long spills registers on sm_80 and sm_90 at 16 and at 32 warps
+LONGEST = 8192  # rows twice as long spill registers on sm_80 and sm_90, at 16 and at 32 warps
 STREAMING = {"COLUMNS": 4096, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 4}
 
 
 def on_chip(V: int) -> Mapping[str, int]:
-    """Return the launch configuration for rows of `V` entries: whole rows, several a program where they are short."""
+    """Return the launch configuration for rows of `V` entries: a program takes one whole row, or several short ones."""
     columns = max(16, triton.next_power_of_2(V))
     return {"ROWS": max(1, 2048 // columns), "COLUMNS": columns, "num_warps": 8 if columns <= 2048 else 16}
 
@@ -48,9 +48,10 @@ def distillation_kl(student: Tensor, teacher: Tensor, temperature: float, valid:
 
 
 def _buffers(student: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return empty tensors: value [], the upstream [1] that is prepared for, and what backward needs.
+    """Return empty tensors: value fp32 [], prepared fp32 [1], and the tensor that is kept for backward.
 
-    Backward needs statistics fp32 [2, N] for long rows, else the gradient [N, V], or nothing ([0]) without a gradient.
+    `prepared` is the upstream gradient for which the kept tensor is the gradient. What is kept for long rows is
+    statistics, fp32 [2, N]; else the gradient [N, V] in the logits' dtype, or [0] without a gradient.
     """
     N, V = student.shape
     value, prepared = (student.new_empty(shape, dtype=torch.float32) for shape in ((), (1,)))

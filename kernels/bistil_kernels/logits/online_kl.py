@@ -1,7 +1,7 @@
-"""KL divergence of a row of logits that is read in pieces, by running maxima and sums.
+"""Compute the KL divergence of a row of logits that is read in pieces, by running maxima and sums.
 
-A row's state is: the student's maximum and its sum of exponentials, the same two of the teacher, and
-Σ exp(t − maximum) · (t − s), for logits s and t that are divided by the temperature.
+s and t are logits of student and teacher, divided by the temperature. The state of a row is max s, Σ exp(s − max s),
+max t, Σ exp(t − max t) and Σ exp(t − max t) · (t − s), over the pieces read so far.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -10,12 +10,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-LEAST = tl.constexpr(-3.0e38)  # the running maximum of no logits: finite, so that no difference is NaN
+LEAST = tl.constexpr(-3.0e38)  # running maximum before the first logit: finite, as −inf − (−inf) would be NaN
 
 
 @triton.jit
 def taken_in(s, t, max_s, sum_s, max_t, sum_t, cross):
-    """Return the state after one more piece of a row; s and t are −inf where the row has no logit."""
+    """Return the state after one more piece of a row; s and t are −inf where the piece reaches beyond the row."""
     new_s, new_t = tl.maximum(max_s, tl.max(s)), tl.maximum(max_t, tl.max(t))
     p_t = tl.exp(t - new_t)
     shrink_t = tl.exp(max_t - new_t)
@@ -27,7 +27,7 @@ def taken_in(s, t, max_s, sum_s, max_t, sum_t, cross):
 
 @triton.jit
 def joined(max_s, sum_s, max_t, sum_t, cross, other_max_s, other_sum_s, other_max_t, other_sum_t, other_cross):
-    """Return the state of a row from the states of two parts of it."""
+    """Return the state of a row from the states of two parts of the row."""
     new_s, new_t = tl.maximum(max_s, other_max_s), tl.maximum(max_t, other_max_t)
     shrink_t, other_shrink_t = tl.exp(max_t - new_t), tl.exp(other_max_t - new_t)
     sum_s = sum_s * tl.exp(max_s - new_s) + other_sum_s * tl.exp(other_max_s - new_s)

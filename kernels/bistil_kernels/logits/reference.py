@@ -13,7 +13,7 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
-CHUNK = 1 << 20  # logits in a chunk of rows
+CHUNK = 1 << 20  # most logits in a chunk of rows, unless one row has more
 
 
 def distillation_kl(
@@ -31,7 +31,7 @@ def distillation_kl(
     Args:
         student_logits: [N, V], floating point.
         teacher_logits: [N, V]; gets no gradient.
-        temperature: positive; 2 in BiStil's task phase.
+        temperature: positive; 2 where BiStil distils on a task.
         valid: bool [N], True on positions that count; None means that all count.
 
     Returns:
@@ -40,9 +40,10 @@ def distillation_kl(
     Raises:
         ValueError: shapes or temperature do not fit.
 
-    With e bytes an element, 3·N·V·e to 5·N·V·e bytes are moved on CUDA, and beyond 8192 entries there is no [N, V]
-    buffer (`logits.fused` explains this). Elsewhere rows are processed in chunks, and the gradient is computed together
-    with the value: 3·N·V·e bytes are moved, and the gradient, if the student needs one, is the only [N, V] buffer.
+    With e bytes an element, 3·N·V·e to 5·N·V·e bytes are moved on CUDA, and beyond V = 8192 no [N, V] buffer is kept
+    for backward (`logits.fused` explains this). Elsewhere rows are processed in chunks, and the gradient is computed
+    together with the value: 3·N·V·e bytes are moved. The gradient, fp32 for fp16, is the only [N, V] buffer that is
+    kept for backward; there is none if the student needs no gradient.
 
     Source: BiStil (arXiv 2306.01709), section 3.2.
     """

@@ -15,8 +15,8 @@ from bistil_kernels.runtime.rounding import rounded
 
 @triton.jit
 def _count(valid_rows, N):
-    """Return how many rows count, at least 1, in fp32."""
-    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)  # an N of 1 is an int, without `to`
+    """Return the number of rows that count, but at least 1, in fp32."""
+    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)  # not N.to, as an N of 1 is an int
     return tl.maximum(count, 1.0)
 
 
@@ -25,9 +25,9 @@ def compare_rows(
     student, teacher, gradient, valid, valid_rows, losses, N, V, s_n, s_v, t_n, t_v, v_n, inverse_temperature,
     SCALED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Write losses fp32 [N] and, unless it is None, gradient [N, V].
+    """Write losses fp32 [N] and, unless `gradient` is None, gradient [N, V].
 
-    SCALED: the gradient of the mean, for upstream 1; otherwise p_student − p_teacher.
+    If SCALED, that is the gradient of the mean loss for an upstream gradient of 1; else p_student − p_teacher.
     """
     row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLUMNS)
     inside = row < N
@@ -37,7 +37,7 @@ def compare_rows(
         real = inside & (tl.load(valid + at * v_n, mask=inside, other=0) != 0)
     exists = (column < V)[None, :]
     wanted = real[:, None] & exists
-    # int64, as the columns of a transpose are far apart
+    # int64, as the columns of a transposed tensor are far apart
     at_s, at_t = (column.to(tl.int64) * s_v)[None, :], (column.to(tl.int64) * t_v)[None, :]
     s = tl.load(student + at[:, None] * s_n + at_s, mask=wanted, other=0.0).to(tl.float32)
     t = tl.load(teacher + at[:, None] * t_n + at_t, mask=wanted, other=0.0).to(tl.float32)
@@ -64,7 +64,7 @@ def compare_long_rows(
     student, teacher, statistics, valid, losses, N, V, s_n, s_v, t_n, t_v, v_n, inverse_temperature,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Write losses fp32 [N], and statistics fp32 [2, N]: log-sum-exps of student and teacher at this temperature."""
+    """Write losses fp32 [N], and statistics fp32 [2, N]: log-sum-exps of student and teacher logits / temperature."""
     row = tl.program_id(0).to(tl.int64)
     real = True
     if valid is not None:
@@ -113,7 +113,10 @@ def differentiate_long_rows(
 def finish_rows(
     losses, valid_rows, value, prepared, N, inverse_temperature, APPLIED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Write the mean loss, and the upstream gradient for which the tensor kept for backward is the gradient."""
+    """Write the mean loss to `value`, and an upstream gradient to `prepared`, which is 1 if APPLIED.
+
+    For that upstream gradient, the tensor kept for backward is the gradient.
+    """
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, N, BLOCK):
         i = first + tl.arange(0, BLOCK)

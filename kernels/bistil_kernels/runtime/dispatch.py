@@ -1,4 +1,4 @@
-"""Choose between Triton kernels and PyTorch references, and how a kernel is called."""
+"""Choose between Triton kernels and PyTorch references, and between a direct call and a registered operator."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Result = TypeVar("Result")
 
 
 def on_triton(tensors: Iterable[Tensor]) -> bool:
-    """Return whether the Triton kernels serve these tensors; the references serve the others.
+    """Return whether the Triton kernels serve these tensors; otherwise the references do.
 
-    They do if there is at least one tensor, all are on CUDA devices, none is float64, and Triton is installed.
+    The kernels do if there is at least one tensor, all are on CUDA devices, none is float64, and Triton is installed.
     """
     tensors = list(tensors)
     some = len(tensors) > 0  # not `bool`, which torch 2.11's compiler does not trace
@@ -28,7 +28,7 @@ def on_triton(tensors: Iterable[Tensor]) -> bool:
 
 
 def is_direct(tensors: Iterable[Tensor]) -> bool:
-    """Return whether a call may skip the registered operator: nothing traces, transforms or intercepts it.
+    """Return whether a call may skip the registered operator, because nothing traces, transforms or intercepts it.
 
     A plain autograd function is faster: an operator on lists of tensors costs 0.1 to 0.2 ms more a pass, which is
     longer than a small batch's kernels take.

@@ -26,11 +26,12 @@ def row(
         kernel: a `triton.jit` function.
         configuration: the form in words, for the table.
         signature: type of each run-time argument, as Triton writes it ("*bf16", "i32", or a tuple of types). "i32:16"
-            is a multiple of 16, as widths usually are. Pointers count as 16-byte aligned, as torch's allocations are.
+            is an integer that is a multiple of 16, as widths usually are. Pointers are taken to be 16-byte aligned, as
+            torch's allocations are.
         constants: values of the other arguments: constexprs, None, and integers that Triton specialises on, such as a
             stride of 1.
-        settings: the launch configuration: constants and `num_warps`, `num_stages`, `maxnreg`.
-        capability: 80 or 90.
+        settings: the launch configuration: constexprs and `num_warps`, `num_stages`, `maxnreg`.
+        capability: the compute capability to compile for, such as 80 or 90.
 
     Raises:
         ValueError: an argument of the kernel has neither type nor value.
@@ -66,9 +67,9 @@ def row(
 
 
 def _of_machine_code(cubin: bytes) -> dict[str, int]:
-    """Return registers a thread, stack bytes, spills, and wide moves (global loads and stores of 16 bytes).
+    """Return registers a thread, stack bytes, spills, and wide moves (global loads and stores of 16 bytes a thread).
 
-    Spills are counted as loads from and stores to local memory, which is what the compiler turns them into.
+    A spill counts as the loads from and stores to local memory that it causes.
     """
     import triton.backends.nvidia
 

@@ -1,4 +1,4 @@
-"""Serve many pairs of tensors in one launch.
+"""Serve many layer pairs, each with tensors of student and teacher, in one launch.
 
 A kernel takes the pairs' pointers as tuples among its arguments. So no table has to be copied to the device, and the
 compiler knows how each pointer is aligned.
@@ -16,14 +16,14 @@ import triton.language as tl
 from torch import Tensor
 
 MOST_PAIRS = 32  # in a launch; arguments of a kernel are limited to 4 KiB
-MOST_PROGRAMS = 2048  # about a wave of an H100 or H200
+MOST_PROGRAMS = 2048  # about as many as an H100 or H200 runs at once
 
 _dtype, _shape, _stride = Tensor.dtype.__get__, Tensor.shape.__get__, Tensor.stride  # type: ignore[attr-defined]
 
 
 @triton.jit
 def pointer_of(pointers, pair):
-    """Return `pointers[pair]`, for a pair known at run time only."""
+    """Return `pointers[pair]`, where `pair` is known at run time only."""
     chosen = pointers[0]
     for i in tl.static_range(1, len(pointers)):
         if pair == i:
@@ -40,7 +40,7 @@ def layouts(*columns: Sequence[Tensor]) -> list[Hashable]:
 
 
 def launches(layouts: Sequence[Hashable]) -> Iterator[Sequence[int]]:
-    """Yield the indices of the pairs of each launch: pairs of one layout, at most `MOST_PAIRS`."""
+    """Yield the indices of the pairs of each launch: pairs of the same layout, at most `MOST_PAIRS` of them."""
     if layouts and layouts.count(layouts[0]) == len(layouts):  # quicker than hashing them
         groups: list[Sequence[int]] = [range(len(layouts))]
     else:
@@ -61,26 +61,26 @@ def device_of(x: Tensor) -> AbstractContextManager[object]:
 
 
 def picked(tensors: Sequence[Tensor], pairs: Sequence[int]) -> tuple[Tensor, ...]:
-    """Return the tensors of a launch's pairs as a tuple, as kernels take them."""
+    """Return the tensors of the `pairs` of a launch, as the tuple that a kernel takes."""
     return tuple(tensors if len(pairs) == len(tensors) else [tensors[i] for i in pairs])
 
 
 def gathered(x_P: Tensor, pairs: Sequence[int]) -> Tensor:
-    """Return a launch's entries of `x_P`: `x_P` itself, whatever its stride, where one launch serves all pairs."""
+    """Return the entries of `x_P` for the `pairs` of a launch: `x_P` itself, with its stride, where these are all."""
     return x_P if len(pairs) == x_P.shape[0] else torch.stack([x_P[i] for i in pairs])
 
 
 def scatter(x: Tensor, into_P: Tensor, pairs: Sequence[int]) -> None:
-    """Copy `x`, which is `gathered(into_P, pairs)` after a launch wrote to it, back into `into_P`."""
+    """Copy `x`, which is `gathered(into_P, pairs)` and which a launch has written, back into `into_P`."""
     if x is not into_P:
         for one, i in zip(x, pairs):
             into_P[i].copy_(one)
 
 
 def grid(size: int, block: int, pairs: int) -> tuple[int, int]:
-    """Return the grid (programs a pair, pairs) of a kernel that loops over blocks.
+    """Return the grid (programs a pair, pairs) of a kernel that loops over blocks of a pair's `size` entries.
 
-    There are about `MOST_PROGRAMS` programs in all, with equal work.
+    There are at most `MOST_PROGRAMS` programs in all, with about equal work.
     """
     blocks = -(-size // block)  # `triton.cdiv` is slow outside a kernel
     rounds = -(-blocks // max(1, MOST_PROGRAMS // pairs))

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-ROUNDING = 2.5e-7
+ROUNDING = 2.5e-7  # relative difference that rounding may cause: about twice the spacing of fp32 numbers
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -27,9 +27,10 @@ def kept_dtype(dtype: torch.dtype) -> torch.dtype:
 def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype, prepared: float = 1.0) -> Tensor:
     """Return `gradient * upstream / prepared` in `dtype`, for a gradient saved for backward and a scalar `upstream`.
 
-    The product is computed in fp32 (float64 for float64), as fp16 cannot hold a usual loss scale. In the last backward
-    pass, a gradient that keeps its dtype is returned as it is where `upstream` is `prepared` (on a CPU), and multiplied
-    in place otherwise (fp32 and float64).
+    `prepared` is the upstream gradient that the saved one already contains. The product is computed in fp32 (float64
+    for float64), because fp16 cannot hold a usual loss scale. In the last backward pass a gradient that keeps its dtype
+    needs no copy in two cases: on a CPU it is returned as it is where `upstream` equals `prepared`; in fp32 and float64
+    it is otherwise multiplied in place.
     """
     if gradient.dtype == dtype and may_be_overwritten(gradient):
         if upstream.is_cpu and is_one(float(upstream) / prepared):
@@ -40,16 +41,16 @@ def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype, prepared: flo
 
 
 def is_one(factor: float) -> bool:
-    """Return whether `factor` is 1 up to rounding: two ways to compute one fp32 number may differ by that.
+    """Return whether `factor` is 1 up to rounding.
 
-    An example is w / P and w · (1 / P).
+    Two ways to compute one fp32 number, such as w / P and w · (1 / P), may round differently.
     """
     return abs(factor - 1.0) <= ROUNDING
 
 
 def may_be_overwritten(saved: Tensor) -> bool:
     """Return whether the running backward pass is the last through its graph, so that nobody reads `saved` again."""
-    if type(saved) is not Tensor:  # a compiler traces it, and needs functions without side effects
+    if type(saved) is not Tensor:  # a compiler traces the pass, and needs functions without side effects
         return False
     is_kept = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
     return is_kept is not None and not is_kept()

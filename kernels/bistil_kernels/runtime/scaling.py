@@ -1,6 +1,7 @@
-"""Scale gradients precomputed in forward by the upstream gradient, in place; skip it where the factor is 1.
+"""Multiply gradients from forward by the upstream gradient, in place where possible.
 
-There are P gradients. Each is prepared for one expected upstream gradient (fp32, on the device).
+There are P gradients. Forward computed each for an expected upstream gradient, its `prepared` value. In place, a
+gradient whose upstream and prepared values agree is left as it is.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -27,9 +28,10 @@ AGREEMENT = tl.constexpr(ROUNDING)
 def scaled(
     gradients: Sequence[Tensor], prepared: Tensor, upstream: Tensor, dtypes: Sequence[torch.dtype]
 ) -> Sequence[Tensor]:
-    """Return `gradients[i] · upstream[i] / prepared[i]` in `dtypes[i]`; prepared and upstream: fp32 [P] on the device.
+    """Return `gradients[i] · upstream[i] / prepared[i]` in `dtypes[i]`, which is fp16 or the dtype of `gradients[i]`.
 
-    This happens in place where no dtype changes and nobody reads the old values again.
+    `prepared` and `upstream` are fp32 [P] on the device. The gradients are scaled in place where no dtype changes and
+    nobody reads the old values again.
     """
     direct = is_direct([*gradients, upstream])
     if may_be_overwritten(gradients[0]) and [x.dtype for x in gradients] == list(dtypes):
@@ -42,9 +44,9 @@ def scaled(
 
 @triton.jit
 def scale(sources, targets, prepared, upstream, upstream_stride, elements, BLOCK: tl.constexpr):
-    """Write sources[p] · upstream[p] / prepared[p] to targets[p], or in place if targets is None.
+    """Write sources[p] · upstream[p] / prepared[p] to targets[p], or to sources[p] if targets is None.
 
-    In place, a gradient is neither read nor written where its upstream and prepared values agree.
+    If targets is None, a gradient whose upstream and prepared values agree up to rounding is neither read nor written.
     """
     pair = tl.program_id(1)
     source = pointer_of(sources, pair)

@@ -1,10 +1,11 @@
 """Serve many tensors of very different sizes in one launch, by a table of their pointers on the device.
 
-The table is int64 [rows, P] for P tensors: the first block of each tensor, its size, then its pointers.
+Blocks are numbered through all tensors, and each program serves one block. The table is int64 [rows, P] for P tensors:
+row 0 holds the number of each tensor's first block, row 1 its size in entries, every further row a pointer for it.
 
-Entries that are read or written in order move 16 bytes a thread at a time. For that the compiler must know that the
-pointers are multiples of 16 (ALIGNED, which `Table` checks) and that no mask cuts the block. So blocks that lie
-entirely inside their tensor are processed without a mask.
+A thread that reads or writes entries in order can move 16 bytes at a time. The compiler allows this only if it knows
+that the pointers are multiples of 16 (ALIGNED; `Table` checks it) and that no mask hides a part of the block. So a
+kernel uses a mask only in a block that reaches beyond the end of its tensor.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -25,7 +26,10 @@ from torch import Tensor
 
 @triton.jit
 def owner(table, P, block, STEPS: tl.constexpr):
-    """Return the tensor that `block` belongs to: the last one whose first block is not beyond it. 2^STEPS > P."""
+    """Return the number of the tensor that `block` belongs to: the last tensor that starts at or before `block`.
+
+    It is found by bisection, in STEPS steps; 2^STEPS must be greater than P.
+    """
     low, high = block * 0, block * 0 + P
     for _ in tl.static_range(STEPS):
         middle = (low + high) // 2
@@ -37,7 +41,7 @@ def owner(table, P, block, STEPS: tl.constexpr):
 
 @triton.jit
 def pointer(table, P, row, one, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
-    """Return the pointer of tensor `one` in the table's `row` of pointers."""
+    """Return the pointer for tensor `one` in the table's row of pointers number `row`, from 0."""
     found = tl.load(table + (row + 2) * P + one).to(tl.pointer_type(DTYPE))
     if ALIGNED:
         found = tl.multiple_of(found, 16)
@@ -46,13 +50,13 @@ def pointer(table, P, row, one, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
 
 @triton.jit
 def span(table, P, one, block, BLOCK: tl.constexpr):
-    """Return the first entry of tensor `one` in this `block` (int64), and the tensor's size."""
+    """Return the index of this block's first entry within tensor `one` (int64), and the tensor's size in entries."""
     return (block - tl.load(table + one)) * BLOCK, tl.load(table + P + one)
 
 
 @triton.jit
 def read(at, exists, other: tl.constexpr):
-    """Load from these pointers, `other` where `exists` is False; an `exists` of None means that all may be read."""
+    """Load from the pointers `at`; return `other` where `exists` is False. If `exists` is None, all may be read."""
     if exists is None:
         return tl.load(at)
     else:
@@ -60,13 +64,13 @@ def read(at, exists, other: tl.constexpr):
 
 
 class Table:
-    """Table of pointers and grid of a launch.
+    """Table of pointers for a launch, and the number of blocks, which is its grid.
 
     Args:
         sizes: number of entries of each tensor.
-        columns: for each row of pointers its P tensors; they are contiguous and must outlive the launch.
+        columns: for each row of pointers, the P tensors to point to. They must be contiguous and outlive the launch.
         block: number of entries in a block.
-        scattered: columns that are not read in order, so that their alignment does not matter.
+        scattered: numbers of the columns that are not read or written in order; their alignment does not matter.
     """
 
     def __init__(
@@ -84,11 +88,11 @@ class Table:
 
     @property
     def constants(self) -> dict[str, Any]:
-        """Constants of the kernels that read this table."""
+        """Return the constexprs STEPS and ALIGNED of kernels that read this table."""
         return {"STEPS": self.P.bit_length(), "ALIGNED": all(self._aligned)}
 
     def replace(self, column: int, addresses: Sequence[int]) -> None:
-        """Let later launches read one column's tensors at new addresses."""
+        """Let later launches find the tensors of one column at new addresses."""
         self._aligned[column] = column in self._scattered or _are_aligned(addresses)
         self.tensor[column + 2].copy_(_on_host(addresses, self.tensor.device), non_blocking=True)
 
@@ -98,13 +102,13 @@ def _are_aligned(addresses: Sequence[int]) -> bool:
 
 
 def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
-    """Copy `numbers` to an int64 tensor on the device, without waiting for it."""
+    """Copy `numbers` to an int64 tensor on the device, without waiting for the copy."""
     return _on_host(numbers, device).to(device, non_blocking=True)
 
 
 def _on_host(numbers: Sequence[object], device: torch.device) -> Tensor:
     """Return an int64 tensor on the host, pinned for a CUDA device, so that copies to it do not block."""
-    host = torch.tensor(numbers, dtype=torch.int64, device="cpu")  # named, as the default device may be another
+    host = torch.tensor(numbers, dtype=torch.int64, device="cpu")  # torch's default device may be another
     return host.pin_memory() if device.type == "cuda" else host
 
 
