@@ -1,1 +1,1 @@
-"""All code that knows DeepSpeed or torch.distributed."""
+"""Code that uses DeepSpeed and torch.distributed directly."""

@@ -1,4 +1,4 @@
-"""Decide together: what one rank knows, every rank acts on at the same place."""
+"""Let every rank act on what only one rank knows, at the same point of the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find DeepSpeed files, read them, and check them against the flags."""
+"""Find DeepSpeed configuration files, read them, and check them against the command-line flags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bistil_ds.runs.files import read_json
 
 
 def find_config(name: str) -> Path:
-    """Return the path of a DeepSpeed file.
+    """Return the path of a DeepSpeed configuration file.
 
     `name` is a path, or the name of a file that comes with the package, such as `zero2` or `zero2.json`.
 
@@ -34,19 +34,19 @@ def find_config(name: str) -> Path:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the content of a DeepSpeed file.
+    """Return the content of a DeepSpeed configuration file.
 
     Raises:
-        InputError: the file is not a JSON object.
+        InputError: the file cannot be read, or is not a JSON object.
     """
     return read_json(path, "give a DeepSpeed file", flag="--deepspeed")
 
 
 def check_deepspeed(flags: Mapping[str, Any]) -> None:
-    """Raise InputError when the DeepSpeed file says something else than the flags, or has no valid ZeRO stage.
+    """Raise InputError if the DeepSpeed file is missing, contradicts the flags, or has a ZeRO stage other than 0 to 3.
 
     Args:
-        flags: values of training arguments by name, the DeepSpeed file among them; None there means no DeepSpeed.
+        flags: argument name → value. Without a value for `deepspeed`, nothing is checked.
     """
     if not flags["deepspeed"]:
         return
@@ -81,5 +81,5 @@ def check_deepspeed(flags: Mapping[str, Any]) -> None:
 
 
 def load_universal(engine: Any, wanted: bool) -> None:
-    """Tell a DeepSpeed engine whether the checkpoint it loads next is a universal one."""
+    """Tell a DeepSpeed engine whether the checkpoint it loads next is universal (fits any number of ranks)."""
     engine._config.load_universal_checkpoint = wanted

@@ -1,4 +1,4 @@
-"""Read parameters whole, or by shares in fp32, however DeepSpeed holds them."""
+"""Read parameters, whole or this rank's shares of them in fp32, however DeepSpeed holds them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bistil_ds.distributed.partitions import first_held, full_shape, full_size, 
 
 @contextmanager
 def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator[None]:
-    """Make the parameters that ZeRO-3 partitions whole within the block; every rank takes part.
+    """Gather parameters that ZeRO-3 partitions, so that each is whole inside the block. Every rank must take part.
 
     Args:
-        written: True where the block changes them; every rank then keeps what rank 0 leaves in them.
+        written: True if the block changes the parameters; every rank then keeps the values that rank 0 leaves in them.
     """
     partitioned = [parameter for parameter in parameters if is_partitioned(parameter)]
     if not partitioned:
@@ -30,9 +30,10 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
 
 
 def link_masters(optimizer: Any) -> None:
-    """Note on each parameter its fp32 master, where an engine's optimizer keeps one for each parameter.
+    """Set `_fp32_master` on each parameter if an engine's optimizer keeps one fp32 master for each parameter.
 
-    ZeRO-0 in bf16 does so; the other stages note it themselves.
+    Without ZeRO, training in bf16 or fp16 uses such an optimizer, unless it is DeepSpeed's FusedAdam, whose masters are
+    flat. ZeRO-1 to ZeRO-3 need no such note: DeepSpeed itself finds their masters.
     """
     for group, masters in zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ())):
         for parameter, master in zip(group, masters):
@@ -40,9 +41,9 @@ def link_masters(optimizer: Any) -> None:
 
 
 def full_fp32(parameter: nn.Parameter) -> Tensor:
-    """Return a copy of the whole parameter on the CPU, in fp32. Every rank takes part.
+    """Return a copy of the whole parameter on the CPU, in fp32. Every rank must take part.
 
-    Where training is bf16, the fp32 master is copied.
+    If DeepSpeed trains in bf16 or fp16, this copies the fp32 master, unless masters are flat (see `link_masters`).
     """
     if (master := getattr(parameter, "_fp32_master", None)) is not None:
         return master.detach().cpu().clone()
@@ -56,10 +57,10 @@ def full_fp32(parameter: nn.Parameter) -> Tensor:
 
 
 def share_fp32(parameter: Any) -> tuple[Tensor, int]:
-    """Return what this rank holds of a parameter, flat and in fp32, and the flat index of its first entry.
+    """Return the entries of a parameter that this rank holds, flat and in fp32, and the flat index of the first one.
 
-    Under ZeRO-3 that is a share, without padding; otherwise it is the whole parameter. It comes from the fp32 master
-    where training is bf16. Every rank takes part.
+    Under ZeRO-3 they are this rank's share without padding, otherwise the whole parameter. In training with bf16 or
+    fp16 they come from the fp32 master (see `full_fp32`). Every rank must take part.
     """
     if not is_partitioned(parameter):
         whole = parameter.detach() if parameter.dtype == torch.float32 else full_fp32(parameter).to(parameter.device)

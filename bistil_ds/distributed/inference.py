@@ -1,4 +1,4 @@
-"""ZeRO-3 engines for models that only run forward, with their weights partitioned."""
+"""Make ZeRO-3 engines, which partition weights, for models that only run forward."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FOLLOWED = ("stage", "offload_param", "stage3_prefetch_bucket_size", "stage3_par
 
 
 def inference_engine(model: nn.Module, zero_optimization: dict[str, Any], dtype: torch.dtype) -> nn.Module:
-    """Wrap a frozen model in a ZeRO-3 engine of its own, in `dtype` and eval mode.
+    """Wrap a frozen model in its own ZeRO-3 engine, in `dtype` and eval mode.
 
     Args:
-        zero_optimization: that section of the training's DeepSpeed configuration; the engine follows its offload and
-            its thresholds.
+        zero_optimization: the section of this name in the training's DeepSpeed configuration, with stage 3. The engine
+            takes over its settings in `FOLLOWED`, except those that are "auto".
     """
     import deepspeed
 

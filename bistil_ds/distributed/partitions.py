@@ -1,6 +1,6 @@
-"""Where a parameter's entries lie in this process.
+"""Find, read and write the entries of a parameter that this process holds.
 
-They are all in one tensor, or, where ZeRO-3 partitions the parameter, only a share of them is here.
+These are all entries, in one tensor, or under ZeRO-3 this rank's share of them and perhaps a gathered copy.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import torch
 
 
 def is_partitioned(parameter: torch.Tensor) -> bool:
-    """Return whether ZeRO-3 holds the parameter."""
+    """Return whether ZeRO-3 manages the parameter (it may still leave a small one whole on every rank)."""
     return hasattr(parameter, "ds_id")
 
 
 def full_shape(parameter: torch.Tensor) -> tuple[int, ...]:
-    """Return the shape of the whole parameter, also where ZeRO-3 holds only a part of it here."""
+    """Return the shape of the whole parameter, also where this rank holds only a share of it."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
@@ -32,9 +32,9 @@ def first_held(parameter: Any) -> int:
 
 
 def range_held(parameter: Any) -> tuple[int, int]:
-    """Return (first, end) of the entries that may be read or written here.
+    """Return (first, end): the range of flat indices that may be read or written on this rank.
 
-    That is this rank's share, or all entries where ZeRO-3 leaves the parameter whole on every rank.
+    It is this rank's share with its padding, or all entries if the parameter is whole on every rank.
     """
     if not is_partitioned(parameter) or parameter.ds_persist:
         return 0, full_size(parameter)
@@ -47,7 +47,7 @@ def free_gathered(parameter: Any) -> None:
 
 
 def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
-    """Return the flat tensors here that hold the parameter, each with the index of its first entry.
+    """Return the flat tensors of this rank that hold the parameter, each with the flat index of its first entry.
 
     Under ZeRO-3 this rank's share comes first: later gathers read it, and padding may follow its entries. Then comes
     the gathered copy, where there is one.
@@ -78,13 +78,13 @@ def entries_between(indices_K: torch.Tensor, first: int, last: int) -> slice:
 
 
 def wait_for_writes(parameter: torch.Tensor, part: torch.Tensor) -> None:
-    """Wait for writes into `part` where DeepSpeed would not, because it gathers on a stream of its own."""
+    """Wait for writes into `part` if ZeRO-3 may gather it on another CUDA stream, which would not wait."""
     if is_partitioned(parameter) and part.is_cuda:
         torch.cuda.current_stream(part.device).synchronize()
 
 
 def write_entries(parameter: torch.Tensor, indices_K: torch.Tensor, values_K: torch.Tensor) -> None:
-    """Write `values_K` (cast to the parameter's dtype) at flat `indices_K` (ascending), as far as they lie here."""
+    """Write `values_K` (cast to the parameter's dtype) at those flat `indices_K` (ascending) that this rank holds."""
     for part, first in parts(parameter):
         here = entries_between(indices_K, first, first + part.numel()) if is_partitioned(parameter) else slice(None)
         part[(indices_K[here].long() - first).to(part.device)] = values_K[here].to(part)
@@ -92,7 +92,7 @@ def write_entries(parameter: torch.Tensor, indices_K: torch.Tensor, values_K: to
 
 
 def write_whole(parameter: torch.Tensor, value: torch.Tensor) -> None:
-    """Write `value`, of the parameter's full shape, into whatever part of the parameter is here."""
+    """Write `value`, of the parameter's full shape, into the entries of the parameter that this rank holds."""
     flat = value.reshape(-1)
     for part, first in parts(parameter):
         here = flat[first : first + part.numel()]

@@ -1,4 +1,4 @@
-"""The order in which a run's ranks start: rank 0 prepares, the ranks meet, all of them train."""
+"""Start a run's ranks in order: rank 0 prepares, the ranks meet, all of them train."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run_on_ranks(
 ) -> Prepared:
     """Call `prepare` on rank 0, before the ranks meet, then `train` on every rank with what it returned.
 
-    Rank 0 prepares alone because models that are loaded once the ranks have met at ZeRO-3 are partitioned.
+    Rank 0 prepares before the ranks meet, because a model that is loaded afterwards at ZeRO-3 is partitioned.
 
     Returns:
         What `prepare` returned, on every rank.

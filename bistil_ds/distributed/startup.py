@@ -1,4 +1,4 @@
-"""Start up one rank: environment and process group. All of this comes before the first model is loaded."""
+"""Start one rank: set its environment and join the process group, before the model that is trained is loaded."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def world_size() -> int:
 
 
 def local_world_size() -> int:
-    """Return the number of this run's processes on this machine, as far as the launcher says."""
+    """Return the number of this run's processes on this machine; all of them if the launcher does not say."""
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or world_size())
 
 
 def choose_accelerator() -> None:
-    """Tell DeepSpeed to use the CPU where there is no GPU; it warns when it finds that out by itself.
+    """Tell DeepSpeed to use the CPU where there is no GPU, because DeepSpeed warns when it finds that out itself.
 
     Call it before anything imports DeepSpeed.
     """
@@ -38,10 +38,10 @@ def choose_accelerator() -> None:
 
 
 def prepare_environment(use_deepspeed: bool) -> None:
-    """Set what a rank needs before it joins the others: variables, device, threads.
+    """Set what a rank needs before it joins the others: environment variables, device, threads.
 
-    Under DeepSpeed, a rank started by plain `python` gets the variables of a run of one. A rank with a GPU selects it;
-    without one, it gets its share of the cores.
+    Under DeepSpeed, a rank started by plain `python` gets the variables of a run with one rank. A rank with a GPU
+    selects it. Without a GPU, it takes its share of the threads, unless OMP_NUM_THREADS is set.
     """
     if use_deepspeed and "RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
@@ -54,27 +54,28 @@ def prepare_environment(use_deepspeed: bool) -> None:
 
 def _prepare_cpu(use_deepspeed: bool) -> None:
     local = local_world_size()
-    if "OMP_NUM_THREADS" not in os.environ and local > 1:  # else every rank takes every core
+    if "OMP_NUM_THREADS" not in os.environ and local > 1:  # otherwise every rank would take every core
         torch.set_num_threads(max(1, torch.get_num_threads() // local))
     if use_deepspeed:
         import deepspeed.ops
 
         # DeepSpeed compiles its shared-memory collectives with g++ for a minute; gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        # As its launcher does; without it DeepSpeed starts numactl for every gradient that ZeRO-3 reduces.
+        # DeepSpeed's launcher sets it too. Without it DeepSpeed starts numactl for each gradient that ZeRO-3 averages.
         os.environ.setdefault("LOCAL_SIZE", str(local))
 
 
 def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minutes=30)) -> None:
-    """Join the other ranks. A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days.
+    """Join the other ranks; do nothing without the variable RANK.
 
-    `timeout` is that of the process group.
+    A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days. `timeout` is that of the
+    process group's collectives afterwards.
     """
     if "RANK" not in os.environ or dist.is_initialized():
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun has a store there already
+    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun already serves a store there
     store: dist.Store = dist.TCPStore(
         address, port, world_size(), is_master=rank() == 0 and not agent, timeout=timedelta(days=7)
     )
@@ -84,7 +85,7 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     if use_deepspeed:
         import deepspeed
 
-        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # else ZeRO-3 loading believes it is alone
+        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # otherwise ZeRO-3 loads models as if alone
 
 
 def from_rank_0(value: T | None) -> T:

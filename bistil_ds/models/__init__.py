@@ -1,1 +1,1 @@
-"""All code that depends on a model family or on how transformers builds models."""
+"""Code that depends on a model family or on how transformers builds models."""

@@ -22,10 +22,10 @@ _SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
 class AttentionRecorder:
     """Recorder of the queries and keys of `layers` of one model, for the attention-map loss.
 
-    It sets the model's attention to one that computes what SDPA does and also hands out its inputs. `with recorder:
-    model(...)` records one forward pass; recomputation under gradient checkpointing records nothing. Outside of the
-    `with`, nothing is recorded. Gradients flow through the recorded tensors. The model may later be wrapped (DDP,
-    DeepSpeed).
+    It sets the model's attention to one that computes what SDPA does and can also record its queries and keys. It
+    records the first forward pass inside each `with recorder:`, but no later pass, no recomputation under gradient
+    checkpointing, and nothing outside. Gradients flow through the recorded tensors. The model may later be wrapped
+    (DDP, DeepSpeed).
 
     Args:
         model: the model itself, not its wrapper: an encoder whose attention goes through transformers' interface.
@@ -44,7 +44,7 @@ class AttentionRecorder:
         self._modules = [modules[i] for i in layers]
         self._sink: dict[int, tuple[Tensor, Tensor]] = {}
         AttentionInterface.register(IMPLEMENTATION, _recording_attention)
-        AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)  # without one, transformers drops the padding mask
+        AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)  # else transformers drops the padding mask
         model.set_attn_implementation(IMPLEMENTATION)
 
     def __enter__(self) -> AttentionRecorder:
@@ -68,7 +68,7 @@ class AttentionRecorder:
         return [self._sink[slot] for slot in range(len(self.layers))]
 
     def clear(self) -> None:
-        """Release what was recorded."""
+        """Release the recorded tensors."""
         self._sink = {}
 
 
@@ -93,6 +93,6 @@ def _recording_attention(
     sink = getattr(module, _SINK, None)
     if sink is not None:
         slot = getattr(module, _SLOT)
-        if slot not in sink:  # else this is a checkpointed layer's recomputation, in backward
+        if slot not in sink:  # otherwise backward recomputes a checkpointed layer
             sink[slot] = (query, key)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)

@@ -1,4 +1,4 @@
-"""The names of the parts of the supported masked language models: BERT, RoBERTa, XLM-R and XLM-R XL/XXL."""
+"""Name the modules and weights of the supported masked language models: BERT, RoBERTa, XLM-R and XLM-R XL/XXL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bistil_ds.errors import InputError
 SUPPORTED_MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
 
 
-CLASSIFIER = "classifier"  # the module of a classification head, over tokens and over sequences, in every family
+CLASSIFIER = "classifier"  # in every family, the module that classifies tokens or sequences
 
 # Parameters with a row (or an entry) for each vocabulary item: word embeddings, output layers and their biases.
 VOCABULARY_NAME = re.compile(
@@ -23,9 +23,10 @@ VOCABULARY_NAME = re.compile(
 
 @dataclass(frozen=True)
 class LayerNames:
-    """Names of one encoder layer's modules in a model's `state_dict`: linear maps, and the two layer norms.
+    """Names of one encoder layer's modules in a model's `state_dict`: linear modules, and the two layer norms.
 
-    `inner` is the feed-forward map into the intermediate width, `output` the one out of it.
+    `inner` is the feed-forward's linear module into the intermediate width, `output` its linear module back out. The
+    layer norms exist under these names in a model without `pre_norm` only.
     """
 
     query: str
@@ -40,14 +41,14 @@ class LayerNames:
 
 @dataclass(frozen=True)
 class Family:
-    """Names inside one model's `state_dict`; with `pre_norm`, layer norms stand before the sub-layers."""
+    """Names inside one model's `state_dict`; with `pre_norm`, layer norms come before the sub-layers, not after."""
 
     encoder: str
     head_dense: str
     head_norm: str
     decoder: str
     decoder_bias: str
-    head_activation: str | None = None  # None: the same as in the layers
+    head_activation: str | None = None  # None: the activation of the encoder's layers
     pre_norm: bool = False
 
     @property
@@ -71,7 +72,7 @@ class Family:
         return f"{self.embeddings}.LayerNorm"
 
     def layer(self, index: int) -> LayerNames:
-        """Return the names in encoder layer `index`, counted from 0."""
+        """Return the names of the modules in encoder layer `index`, counted from 0."""
         layer = f"{self.layers}.{index}"
         attention = f"{layer}.attention"
         return LayerNames(
@@ -86,10 +87,10 @@ class Family:
         )
 
     def follows_the_last_map(self, name: str, layers: int) -> bool:
-        """Return whether parameter `name` comes after all attention maps of an encoder with `layers` layers.
+        """Return whether no attention map of an encoder with `layers` layers depends on its parameter `name`.
 
-        Such parameters are those of the last layer after its queries and keys, and those of a norm after that layer. No
-        map depends on them.
+        This holds for the last layer's parameters, except those that its queries and keys depend on, and for the layer
+        norm that follows the last layer in a `pre_norm` model.
         """
         last = f"{self.layers}.{layers - 1}."
         before = ("attention.self.query", "attention.self.key", "attention.self_attn_layer_norm")
@@ -140,7 +141,7 @@ def check_teacher_config(config: PretrainedConfig) -> None:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Return whether the module is a layer norm or an RMS norm, of torch or of a model family's own."""
+    """Return whether the module is a layer norm or an RMS norm, either torch's or a model family's own class."""
     return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
 
 

@@ -1,8 +1,8 @@
 """Run a masked language model's head only where a loss needs it, inside the model's own forward.
 
 At ZeRO-3, code that reads an output weight outside the module which owns it gets an empty, partitioned tensor. So the
-head stays where it is. While a `HeadTap` is entered, the head receives only the wanted positions, and the final
-projection hands its input and weight to a loss instead of producing logits over the vocabulary.
+head stays where it is. While a `HeadTap` is entered, the head receives only the wanted positions, and the decoder (the
+final projection) hands its input, weight and bias to a loss instead of producing logits over the vocabulary.
 
 Shapes: B batch, T tokens, D width, N wanted positions, V vocabulary.
 """
@@ -15,7 +15,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-IGNORED = -100  # a label where nothing is to be learned
+IGNORED = -100  # label of a token from which nothing is learned
 
 Projection = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -33,7 +33,7 @@ class HeadTap:
     """Context in which `model(...).logits` is the result of `projection(hidden [N, D], weight [V, D], bias [V])`.
 
     `positions` are flat indices into the batch's B·T tokens. With no positions set, the head does not run at all and
-    `logits` is an empty tensor. With no projection set, the model's own one runs.
+    `logits` is an empty tensor. With no projection set, the model's own decoder runs.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -62,7 +62,7 @@ class HeadTap:
     @torch.compiler.disable
     def _run_decoder(self, hidden_ND: Tensor) -> Tensor:
         if self.projection is None:
-            logits: Tensor = type(self.decoder).forward(self.decoder, hidden_ND)  # a sparse decoder has its own
+            logits: Tensor = type(self.decoder).forward(self.decoder, hidden_ND)  # nn.Linear's or SparseLinear's
             return logits
         return self.projection(hidden_ND, self.decoder.weight, self.decoder.bias)  # type: ignore[arg-type]
 

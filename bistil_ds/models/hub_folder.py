@@ -1,4 +1,4 @@
-"""Find a folder on this machine for what the user named: a folder, or a hub repository that is fetched."""
+"""Find the local folder of what the user named: a folder on this machine, or a hub repository, which is fetched."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bistil_ds.errors import InputError
 
 
 def local_folder(source: str | Path, what: str, files: Sequence[str]) -> Path:
-    """Return the local folder of `source`: `source` itself, or what was fetched of a hub repository.
+    """Return `source` if it is a folder; otherwise fetch files of the hub repository `source` and return their folder.
 
     Args:
-        what: a word for what is looked for, for the message.
+        what: what the folder should hold, in a word or two ("model"), for the error message.
         files: names or patterns of the files to fetch; those that the repository lacks are left out.
 
     Raises:

@@ -12,12 +12,12 @@ SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """Return how many tokens a model has positions for; RoBERTa's positions begin behind the padding id."""
+    """Return how many tokens a model has positions for; RoBERTa's positions begin after the padding id."""
     return int(config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0))
 
 
 def padding_id(config: PretrainedConfig) -> int:
-    """Return the id that fills up the shorter sequences of a batch.
+    """Return the id that fills up the shorter sequences of a batch; 0 if the configuration names none.
 
     Position ids of RoBERTa-like models depend on it.
     """
@@ -47,12 +47,12 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
 
 
 def is_encoder(config: PretrainedConfig) -> bool:
-    """Return whether `config` describes a Transformer encoder such as BERT or XLM-R, with the sizes that we read."""
+    """Return whether `config` has all `SIZES`, as BERT and XLM-R do, and describes no encoder-decoder model."""
     return not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)
 
 
 def feed_forward_width(config: PretrainedConfig) -> int:
-    """Return the width between the two maps of a feed-forward layer."""
+    """Return the width between the two linear modules of a feed-forward layer."""
     return int(config.intermediate_size)
 
 

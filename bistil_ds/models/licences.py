@@ -1,4 +1,4 @@
-"""Licences of the parts that a model is made from: models, fine-tunings and data, each under the licence it states."""
+"""Collect the licences of the parts that a model is made from: models, fine-tunings and data sets."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bistil_ds.errors import InputError
 UNKNOWN = "unknown"  # the hub's own name for a licence that nobody stated
 LICENCE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 NON_COMMERCIAL = re.compile(r"(?<![a-z0-9])(nc|non-?commercial|research)(?![a-z0-9])", re.IGNORECASE)
-ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")  # their names do not say it
+ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")  # the names do not say so
 
 
 def public_name(source: str) -> str:
-    """Return a hub id unchanged, but only the last part of a path, since licences and cards are read elsewhere."""
+    """Return a hub id unchanged, but only the last part of a local path, because others read licences and cards."""
     return source if is_hub_id(source) else Path(source).resolve().name
 
 
@@ -53,10 +53,10 @@ def parse_data_licence(words: Sequence[str] | None, languages: Sequence[str]) ->
 
 
 def data_licences(sources: Sequence[tuple[str, str]], words: Sequence[str] | None) -> dict[str, str]:
-    """Return part → licence for data files.
+    """Return part (`data LANGUAGE: NAME`) → licence for data sets; the licence is `unknown` if no word states it.
 
     Args:
-        sources: (language, file or hub data set) of each.
+        sources: (language, file or hub data set) for each data set.
         words: the value of `--data_licence`.
     """
     licences = parse_data_licence(words, [language for language, _ in sources])
@@ -64,7 +64,7 @@ def data_licences(sources: Sequence[tuple[str, str]], words: Sequence[str] | Non
 
 
 def merge_licences(*all_parts: Mapping[str, str]) -> dict[str, str]:
-    """Return the parts of all, each once; a licence that only one of them knows wins, and two become `A AND B`."""
+    """Merge part → licence mappings: a known licence replaces `unknown`, and two different ones become `A AND B`."""
     merged: dict[str, str] = {}
     for parts in all_parts:
         for part, licence in parts.items():

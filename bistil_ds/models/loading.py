@@ -26,7 +26,7 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     Args:
         kind: `AutoModelForMaskedLM` or another class with its `from_pretrained`.
         folder: a model folder or hub id.
-        flag: the flag that named it, for messages.
+        flag: the command-line flag that named the folder, for messages.
         kwargs: go to `from_pretrained`.
 
     Returns:
@@ -67,7 +67,7 @@ def in_encoder(model: PreTrainedModel, name: str) -> bool:
 
 
 def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Iterable[str]) -> str:
-    """Say in one line which heads and poolers a folder lacks, and which of its own are not used."""
+    """Say in one line which heads and poolers a folder lacks, and which of the folder's are not used."""
     prefix = f"{model.base_model_prefix}."
     lacks, unused = (
         ", ".join(sorted({name.removeprefix(prefix).partition(".")[0] for name in names}))

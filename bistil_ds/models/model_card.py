@@ -17,14 +17,14 @@ LONGEST_LICENCE = 80  # characters
 
 @dataclass(frozen=True)
 class CardMetadata:
-    """What a card states: `licence` is None and `languages` (codes) is empty where it states nothing."""
+    """Metadata of a model card: `licence` is None and `languages` (codes) is empty where the card states nothing."""
 
     licence: str | None = None
     languages: tuple[str, ...] = ()
 
 
 def read_model_card(source: str) -> CardMetadata:
-    """Return what the card of a model folder or hub id states; a card that cannot be had or read states nothing."""
+    """Return what the card of a model folder or hub id states; a card that cannot be fetched or read states nothing."""
     folder = Path(source).expanduser()
     try:
         card = folder / CARD_FILE if folder.is_dir() else Path(hf_hub_download(source, CARD_FILE))
@@ -35,7 +35,7 @@ def read_model_card(source: str) -> CardMetadata:
 
 
 def write_model_card(folder: Path, languages: Sequence[str], licence: str | None = None) -> None:
-    """Write the card of a masked language model that was trained here; what is not a language code is left out."""
+    """Write the card of a masked language model that was trained here; leave out `languages` that are no codes."""
     codes = [language for language in languages if LANGUAGE_CODE.fullmatch(language)]
     metadata = ModelCardData(
         language=codes or None, license=licence, library_name="transformers", pipeline_tag="fill-mask", tags=["bistil"]
@@ -46,7 +46,7 @@ def write_model_card(folder: Path, languages: Sequence[str], licence: str | None
 
 def _licence(metadata: dict[str, Any]) -> str | None:
     stated = metadata.get("license")
-    named = metadata.get("license_name") if stated == "other" else None  # a licence of its own, such as a community's
+    named = metadata.get("license_name") if stated == "other" else None  # such as a community's own licence
     names = [_one_line(str(name)) for name in _as_list(named or stated)]
     known = [name for name in names if name and name.lower() not in ("unknown", "none")]
     return " AND ".join(dict.fromkeys(known)) or None
@@ -65,5 +65,5 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _one_line(text: str) -> str:
-    """Drop what could break out of a cell of a Markdown table; the card was written by others."""
+    """Drop characters that could break a Markdown table, as others wrote the card; cut to `LONGEST_LICENCE`."""
     return " ".join(re.sub(r"[^\w.+,:()/ -]", " ", text).split())[:LONGEST_LICENCE]

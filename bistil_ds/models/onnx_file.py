@@ -25,8 +25,8 @@ def missing_packages() -> list[str]:
 def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]) -> None:
     """Write `model` to `file`, and weights of more than `LARGEST_FILE` bytes to `<file>.data` beside it.
 
-    The file's inputs have the names of the example, and its outputs those of the model's output object. All inputs have
-    a free number of rows and one common free length, but `word_positions`, which has a free length of its own.
+    The file's inputs have the names in `example`, its outputs those in the model's output object. The number of rows is
+    free. So is the length, which all inputs share, except that `word_positions` has another free length.
 
     Args:
         model: in evaluation mode.
@@ -51,7 +51,7 @@ def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the exporter's warnings, which are about packages that we do not use."""
+    """Suppress all warnings; the exporter's are about packages that we do not use."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -23,7 +23,7 @@ class WeightFolder:
     """Mapping of name → tensor for `model.safetensors`, or for the shards that its index lists.
 
     Raises:
-        InputError: the folder holds neither, or a file is damaged.
+        InputError: the folder holds neither that file nor an index, or a file is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -61,7 +61,7 @@ class WeightFolder:
 def hash_weights(source: str | Path | torch.nn.Module) -> str:
     """Return the SHA-256 (hex) over sorted (name, dtype, shape, bytes); sharding does not change it.
 
-    A model on one device and the folder that `save_pretrained` made of it agree; tied weights count once.
+    A model and the folder that `save_pretrained` made of it have the same hash; tied weights count once.
 
     Args:
         source: a model folder with safetensors, or a model (not partitioned by ZeRO-3).

@@ -1,1 +1,1 @@
-"""Folders on disk: that of a run, its checkpoints, and the cache."""
+"""Folders on disk: the folder of a run, its checkpoints, and the cache."""

@@ -1,4 +1,4 @@
-"""The folder in which derived files (the sample's model, tokenised corpora) are kept between runs."""
+"""Find the folder that keeps derived files (the sample's model, tokenised corpora) between runs; hash files."""
 
 from __future__ import annotations
 

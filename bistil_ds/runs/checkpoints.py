@@ -1,6 +1,7 @@
-"""Seal checkpoints, so that each is whole or not there. The seal is written last and checked before anything is opened.
+"""Seal checkpoints, so that a checkpoint that was not written to its end is never used.
 
-Optimiser state can only be unpickled, so a checkpoint is opened only when every file has the hash its seal records.
+The seal is written last and lists a hash of every file. Optimiser state has to be unpickled, so a run opens a
+checkpoint only after it has checked every file's hash.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NEWEST = ("true", "last")  # words for the newest whole checkpoint
 
 
 def seal(folder: Path, world_size: int) -> None:
-    """Write the seal: the world size and the SHA-256 of every file in `folder`."""
+    """Write the seal: the world size (number of ranks) and the SHA-256 of every other file in `folder`."""
     ours = (folder / SEAL, part_of(folder / SEAL))  # a killed process may have left the second
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p not in ours)
     files = {str(p.relative_to(folder)): file_hash(p) for p in paths}
@@ -47,7 +48,7 @@ def broken(folder: Path) -> str | None:
 
 
 def _sealed(folder: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint's seal; raise InputError where there is none."""
+    """Return the content of a checkpoint's seal; raise InputError if it is missing or damaged."""
     return read_json(folder / SEAL, "resume from a whole checkpoint", keys=("world_size", "files"))
 
 
@@ -65,11 +66,11 @@ def all_checkpoints(output_dir: Path) -> list[Path]:
 def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
     """Return the whole checkpoint to resume from.
 
-    `wanted` is one of the run's folders, or `true` or `last` for the newest whole one. None means that `true` or `last`
-    finds none, because the run was killed before its first.
+    `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. For these two words,
+    None means that no checkpoint is whole, usually because the run was killed before it wrote its first.
 
     Raises:
-        InputError: the folder is not one of this run's checkpoints, or not whole.
+        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole.
     """
     if wanted.lower() in NEWEST:
         return next((folder for folder in reversed(all_checkpoints(output_dir)) if broken(folder) is None), None)
@@ -85,7 +86,7 @@ def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
 
 
 def prune(output_dir: Path, keep: int, best: str | None) -> None:
-    """Delete the oldest checkpoints beyond `keep`, never the best one or the newest."""
+    """Delete the oldest checkpoints until `keep` are left, but never the best one or the newest."""
     folders = all_checkpoints(output_dir)
     spare = [p for p in folders[:-1] if best is None or p.resolve() != Path(best).resolve()]
     for folder in spare[: max(0, len(folders) - keep)]:
@@ -121,7 +122,7 @@ def universal_config(
 ) -> dict[str, Any] | None:
     """Return the DeepSpeed configuration that loads `checkpoint`'s universal form.
 
-    None means that the plain form will do.
+    None means that it is not needed: no DeepSpeed, no checkpoint, or as many ranks as wrote the checkpoint.
     """
     if not deepspeed or not checkpoint or world_size_of(Path(checkpoint)) == ranks:
         return None

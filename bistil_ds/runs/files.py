@@ -13,7 +13,7 @@ from bistil_ds.errors import InputError
 
 
 def part_of(path: Path) -> Path:
-    """Return the path beside `path` that holds its content until it is whole."""
+    """Return the path, beside `path`, of the file that holds the content until it is whole."""
     return path.with_name(f"{path.name}.part")
 
 
@@ -21,8 +21,9 @@ def part_of(path: Path) -> Path:
 def replace_when_written(path: Path) -> Iterator[Path]:
     """Yield a path to write the file to; when the block ends well, move the file to `path` in one step.
 
-    So a reader finds the earlier file or the new one, never half of one. When the block fails, the half is removed; a
-    killed process leaves it behind, and the next writer replaces it. Only one process may write `path` at a time.
+    So a reader finds the earlier file or the new one, never half of one. When the block fails, the unfinished file is
+    removed; a killed process leaves it behind, and the next writer replaces it. Only one process may write `path` at a
+    time.
     """
     part = part_of(path)
     try:

@@ -15,19 +15,20 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.checkpoints import NEWEST
 from bistil_ds.runs.record import RECORD_FILE
 
-UNFINISHED = ".build-"  # prefix of the folder of a preparation that has not ended
-STAGE = re.compile(r"stage-\d+-\w+")  # the folder of a stage, inside that of its run
+UNFINISHED = ".build-"  # prefix of a folder that a preparation has not finished
+STAGE = re.compile(r"stage-\d+-\w+")  # name of a training stage's folder in its run's folder
 
 
 def run_folder(output_dir: str | None, script: str, resume: str | None, *, resumable: bool = True) -> Path:
-    """Return the folder of a run.
+    """Return the folder of a run: `output_dir`, or if it is None, a new name from the script and the time.
 
     Args:
-        resumable: False where the script has no --resume_from_checkpoint to suggest.
+        resume: the value of --resume_from_checkpoint. With `true` or `last`, the run may begin in an empty folder.
+        resumable: False if the script has no --resume_from_checkpoint to suggest.
 
     Raises:
-        InputError: a checkpoint is given and there is no run, `output_dir` is a file, or it is not empty and its run
-            is not being resumed. With `true` or `last` as `resume`, the run may begin in an empty folder.
+        InputError: `resume` is given but the folder holds no run, `output_dir` is a file, or it is not empty and
+            `resume` is not given.
     """
     if output_dir is None:
         if resume:
@@ -47,7 +48,7 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
 
 
 def run_of(folder: Path) -> Path:
-    """Return the folder of the run that `folder` belongs to: itself, or its parent if it is a stage's."""
+    """Return the folder of the run that `folder` belongs to: its parent if it is a stage's folder, otherwise itself."""
     return folder.parent if STAGE.fullmatch(folder.name) else folder
 
 
@@ -62,7 +63,7 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
 
     Args:
         explicit: True where the user named the folder. It may exist, and what a killed preparation left there is
-            removed. Otherwise it is this run's alone: where another run was quicker, it becomes `<folder>-2`, `-3` ...
+            removed. Otherwise it must be new: if another run has made it already, it becomes `<folder>-2`, `-3` ...
 
     Raises:
         InputError: the folder cannot be made.
@@ -112,7 +113,7 @@ def _claimed(folder: Path) -> Path:
 
 
 def _remove(folders: list[Path]) -> None:
-    """Remove empty folders, innermost first, and stop at the first one that another run uses by now."""
+    """Remove empty folders, innermost first; stop at the first that is not empty, as another run may use it by now."""
     for path in folders:
         try:
             path.rmdir()

@@ -1,6 +1,6 @@
-"""Write `run.json`, the record of a run: what it was given, what it ran on, and its results.
+"""Write `run.json`, the record of a run: its arguments and data, what it ran on, and its results.
 
-The file is kept up to date while the run goes.
+The file is kept up to date while the run goes on.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def read_start(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments and the data of the run to be resumed in `folder`.
 
     Raises:
-        InputError: its record is missing or damaged.
+        InputError: the run's record is missing or damaged.
     """
     record = RunRecord.open(folder).content
     return record["arguments"], record["data"]
 
 
 class RunRecord:
-    """Record in `run.json`, written at once, after each `update` and at `finish`; each write replaces the file whole.
+    """Record in `run.json`. The constructor, `update` and `finish` each write the whole file anew, in one step.
 
     Construct it on one rank only.
 
@@ -93,7 +93,7 @@ class RunRecord:
         """Open the record of an earlier start of the same run, to add to it.
 
         Raises:
-            InputError: it is missing or damaged.
+            InputError: the record is missing or damaged.
         """
         record = cls.__new__(cls)
         record.path = Path(folder) / RECORD_FILE
@@ -115,7 +115,7 @@ class RunRecord:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of every package that shapes a result; None where one is not installed."""
+    """Return the versions of Python and of `PACKAGES`, which can change results; None for one that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -128,7 +128,7 @@ def versions() -> dict[str, str | None]:
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Return the commit of the source tree, and whether tracked files differ from it.
 
-    None means that our source is not in git.
+    None means that our source is not in git, or that git cannot be run.
     """
 
     def git(*words: str) -> str:
@@ -146,7 +146,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Return the processor, cores, memory (bytes) and GPUs of this host."""
+    """Return the processor, physical cores, threads, memory (bytes) and GPUs of this host."""
 
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
@@ -172,7 +172,7 @@ def _now() -> str:
 
 
 def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
-    """Raise InputError when a resumed run is given other values than it was started with."""
+    """Raise InputError if a resumed run is given another value for one of `names` than it was started with."""
     for name in names:
         if name in recorded and given[name] != recorded[name]:
             raise InputError(f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}")

@@ -7,13 +7,13 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 6  # mBERT at layer reduction factor 2
+P = 6  # pairs of mBERT at layer reduction factor 2, one for each layer
 Form = Mapping[str, Any]
 CUT: Form = {"mask": None, "stops": None, "counted": None, "m_b": 0, "m_t": 0}
-WHOLE: Form = {**CUT, "FULL": True}  # no tile is cut off, as with usual lengths
+WHOLE: Form = {**CUT, "FULL": True}  # tiles divide the length, as they do usual lengths
 MASKED: Form = {}
 ALL_QUERIES: Form = {"MASK_QUERIES": False}
-KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # dtype and width of heads, and their forms
+KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # kind → dtype and width of heads, forms to compile
     "64": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE}),
     "64 small": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE}),
     "64 masked": ("bf16", 64, {"mask": MASKED, "all queries": ALL_QUERIES}),
@@ -25,9 +25,9 @@ OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide",
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for the widest heads of each kind, in each form, of both losses.
+    """Return the resource table: each kernel for the widest heads of each kind of input, in its forms, for both losses.
 
-    Without `every_form` it has one form of each launch configuration.
+    Without `every_form`, the kernels over tiles have one form for each launch configuration, with "mse".
     """
     table = []
     for capability in CAPABILITIES:

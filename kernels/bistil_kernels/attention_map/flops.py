@@ -23,9 +23,9 @@ def attention_map(
     with_gradient: bool,
     **kwargs: Any,
 ) -> int:
-    """Count each pair's scores of student and teacher, [B, H, T, T] each, and a wanted gradient of the queries.
+    """Count the scores [B, H, T, T] of student and teacher for each pair, and the gradient at the queries if wanted.
 
-    Scores computed a second time, by tiles, are not counted, because that serves memory and is no work of a model.
+    The kernel computes tiles of scores twice to save memory. The second time is no work of a model and is not counted.
     """
     return sum((1 + with_gradient) * _scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
 
@@ -33,7 +33,7 @@ def attention_map(
 def attention_map_backward(
     queries_s: Sequence[Shape], keys_s: Sequence[Shape], queries_t: Sequence[Shape], *args: Any, **kwargs: Any
 ) -> int:
-    """Count each pair's scores again, as no map is kept, and the gradient of the keys."""
+    """Count each pair's scores again, because no map is kept, and the gradient at the keys."""
     return sum(2 * _scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
 
 

@@ -9,9 +9,9 @@ import triton.language as tl
 
 @triton.jit
 def entries_of(counted, all_of_a_head, H):
-    """Return how many entries ("mse") or rows ("kl") of maps count, at least 1.
+    """Return how many entries ("mse") or rows ("kl") of a pair's maps count, at least 1.
 
-    `counted` is the result of `count_maps`; without it all count.
+    `counted` is what `count_maps` wrote for one head; if it is None, `all_of_a_head` is taken instead.
     """
     one_head = all_of_a_head if counted is None else tl.load(counted)
     return tl.maximum(one_head * H, 1.0)
@@ -22,10 +22,10 @@ def count_maps(
     mask, stops, counted, B, T, m_b, m_t,
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Write counted fp32 [1] and stops int32 [B].
+    """Write `counted` (fp32 [1]) and `stops` (int32 [B]).
 
-    counted is the number of entries ("mse") or rows ("kl") that count in the maps of one head, over all sequences; a
-    stop is the length of a sequence up to its last real token.
+    `counted` is how many entries ("mse") or rows ("kl") count in the maps of one head, over all sequences. A stop is
+    the number of tokens of a sequence up to its last real one.
     """
     found = tl.zeros([ROWS], tl.float32)
     for first_row in range(0, B, ROWS):
@@ -50,10 +50,10 @@ def finish_maps(
     partials, counted, values, factors, prepared, programs, H, all_of_a_head, upstream,
     KL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write means from partial sums, factors of the keys' gradients, and upstreams of the queries' gradients.
+    """Write for each pair its mean, a factor for the keys' gradients, and the upstream gradient: fp32 [P] each.
 
-    A factor is 1 / the entries that count, twice that for "mse". The gradients of the queries are prepared for the
-    upstream.
+    A mean is the sum of the partial sums, divided by n, the number of entries or rows that count. The factor is 2/n for
+    "mse" and 1/n for "kl". The queries' gradients are prepared for the upstream gradient.
     """
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)

@@ -1,6 +1,6 @@
 """Compare attention maps of student and teacher, from queries and keys (BiStil §3.1), in plain PyTorch.
 
-B sequences, H heads, T tokens, d the width of a head (it may differ between student and teacher).
+B sequences, H heads, T tokens, d the width of a head (d' the teacher's, which may differ), P pairs of layers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled, 
 
 QueriesKeys = tuple[Tensor, Tensor]
 
-NOTHING = -1e30  # score of padded keys; finite, so that a row of nothing else has two equal maps, not NaN
-TILE = 1 << 18  # elements of a block of maps: 1 MiB in fp32, which stays in cache
+NOTHING = -1e30  # score of padded keys; finite, so that a row of padded keys only gives equal maps, not NaN
+TILE = 1 << 18  # elements in a block of maps: 1 MiB in fp32, which stays in cache
 
 
 def attention_map_loss(
@@ -44,22 +44,25 @@ def attention_map_loss(
             mean over real queries and heads).
         mask_queries: if False, padded queries count too, as in the published code.
         upstream: the gradient that the caller expects each value to get in backward, not 0. It is 1/P where the caller
-            takes the mean of the values. Only the last rounding depends on it; no gain in time was measured on a CPU.
+            takes the mean of the values. Only speed and the last rounding depend on it; on a CPU no gain was measured.
 
     Returns:
         fp32 [P] (float64 for float64 students). A pair without a real token gives 0.
 
     Raises:
-        ValueError: numbers of pairs, shapes or kind do not fit, not all is on one device, or upstream is 0.
+        ValueError: the numbers of tuples, shapes, the mask's dtype or `kind` do not fit, queries or keys are on several
+            devices, or `upstream` is 0.
 
-    On CUDA, Triton kernels serve all pairs in one launch and hold maps as tiles on chip. For each pair they keep dq
-    (fp32 for fp16) and 12·B·H·T bytes of statistics. Backward computes the tiles again for dk (`attention_map.fused`
-    counts the bytes).
-    On a CPU, maps exist in blocks of at most max(2¹⁸, T) elements, never whole. Gradients are computed together with
-    the value, so both maps are computed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq
-    and dk, the queries and keys of one sequence (or of several short ones, 2¹⁸ elements of each), and a few blocks.
-    Elements moved: 6·B·H·T·d, and 4·B·H·T·d more in backward unless its gradient is `upstream` (fp16 excepted). Under
-    autocast too, products are computed in fp32.
+    Let dq and dk be the gradients at the student's queries and keys. On CUDA, one Triton launch compares up to 32 pairs
+    of the same dtypes, shapes and strides, and holds maps as tiles on chip. For each pair, dq (in fp32 for fp16) and
+    12·B·H·T bytes of statistics are kept. Backward computes the tiles again for dk (`attention_map.fused` counts the
+    bytes).
+
+    On a CPU, maps exist only in blocks of at most max(2¹⁸, T) elements. Gradients are computed together with the value,
+    so both maps are computed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and dk,
+    the queries and keys of one sequence (or of several short ones, 2¹⁸ elements of each), and a few blocks. Elements
+    moved for each pair: 6·B·H·T·d, and 4·B·H·T·d more in backward unless its upstream gradient is `upstream` (fp16
+    always moves them). Under autocast too, products are computed in fp32.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
@@ -101,7 +104,7 @@ def _check(
 
 
 class _AttentionMapLoss(torch.autograd.Function):
-    """Loss of one pair. Each pair is a node of its own, so that backward can free its gradients before the next one."""
+    """Loss of one pair. Each pair is an autograd node, so that backward frees its gradients before the next pair."""
 
     @staticmethod
     def forward(
@@ -123,7 +126,7 @@ class _AttentionMapLoss(torch.autograd.Function):
             gradients = torch.empty(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
             weight = upstream * mean * (2 if kind == "mse" else 1)  # `_squared_difference` gives half the gradient
         total = torch.zeros((), dtype=dtype, device=q_s.device)
-        together = max(1, TILE // max(H * T * max(T, d), 1))  # short sequences: padding costs less than calls
+        together = max(1, TILE // max(H * T * max(T, d), 1))  # for short sequences padding costs less than calls
         for first in range(0, B, together):
             some = slice(first, first + together)
             four = [x[some].to(dtype) for x in (q_s, k_s, q_t, k_t)]
@@ -148,7 +151,7 @@ class _AttentionMapLoss(torch.autograd.Function):
 
 
 def _counted(mask_BT: Tensor | None, B: int, H: int, T: int, kind: str, mask_queries: bool) -> int:
-    """Return how many entries ("mse") or rows ("kl") of maps count."""
+    """Return how many entries ("mse") or rows ("kl") of a pair's maps count, over all heads."""
     if mask_BT is None:
         return B * H * T * (T if kind == "mse" else 1)
     keys_B = mask_BT.sum(1)
@@ -161,7 +164,8 @@ def _padded(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return what `_all_maps` returns, for whole sequences with their padding.
 
-    Padding is replaced by 0, so that the two maps of a padded query are equal; without `mask_queries` queries stay.
+    Padding is replaced by 0, so that the two maps of a padded query are equal. Without `mask_queries`, queries are left
+    as they are.
     """
     B, H, T, _ = four_BHTd[0].shape
     hidden = None
@@ -195,10 +199,10 @@ def _cut(
 def _all_maps(
     four_HTd: list[Tensor], hidden: Tensor | None, kind: str, weight: float | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the loss summed over all maps, and dq and dk of that sum (of half of it for "mse") times `weight`.
+    """Return the loss summed over all maps, and the gradients [dq, dk] of that sum (for "mse" of half), times `weight`.
 
-    All tensors are [H, tokens, d], where H are the heads of all sequences. `hidden`, bool [H, 1, keys], is True on
-    padding. Without a `weight` there are no gradients.
+    All tensors are [H, tokens, d], where H counts the heads of all sequences. `hidden` (bool [H, 1, keys]) is True on
+    padding. Without a `weight` the list of gradients is empty.
     """
     q_s, k_s, q_t, k_t = four_HTd
     total = q_s.new_zeros(())

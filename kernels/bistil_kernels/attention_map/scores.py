@@ -1,6 +1,6 @@
-"""Parts that the kernels of the attention-map loss share: tiles of scores, softmax statistics, gradients of scores.
+"""Functions that the attention-map loss's kernels share: tiles of scores, softmax statistics, gradients at scores.
 
-Scales include 1 / ln 2, so that probabilities are powers of two.
+Scales include 1 / ln 2, so that exponentials are powers of two.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -12,14 +12,14 @@ import triton.language as tl
 from bistil_kernels.runtime.rounding import product, rounded
 
 LN_2 = tl.constexpr(0.6931471805599453)
-LIFT = tl.constexpr(16384.0)  # lifts small gradients of scores into fp16's range; they are below 2, and 2 · LIFT fits
+LIFT = tl.constexpr(16384.0)  # lifts small gradients at scores into fp16's range; all are below 2, and 2 · LIFT fits
 
 
 @triton.jit
 def tokens(pointer, token, wanted, stride_t, stride_d, d: tl.constexpr, first, WIDTH: tl.constexpr):
-    """Load [tokens, WIDTH], from entry `first` of the head on.
+    """Load WIDTH entries of each token's head, from entry `first` on: [tokens, WIDTH].
 
-    Entries beyond d and tokens that are not wanted are 0, whatever memory holds there.
+    Entries beyond d and tokens that are not wanted are read as 0, whatever memory holds there.
     """
     column = first + tl.arange(0, WIDTH)
     where = pointer + token.to(tl.int64)[:, None] * stride_t + (column * stride_d)[None, :]
@@ -28,7 +28,7 @@ def tokens(pointer, token, wanted, stride_t, stride_d, d: tl.constexpr, first, W
 
 @triton.jit
 def store_gradient(into, found, b, h, token, T, H, d: tl.constexpr, left, WIDTH: tl.constexpr):
-    """Store columns of a gradient [B, T, H, d], from entry `left` of the head on."""
+    """Store WIDTH entries of each token's gradient, from entry `left` of the head on, in `into` [B, T, H, d]."""
     column = left + tl.arange(0, WIDTH)
     where = into + ((b * T + token) * H + h)[:, None] * d + column[None, :]
     kept = rounded(found, into.dtype.element_ty)
@@ -37,7 +37,7 @@ def store_gradient(into, found, b, h, token, T, H, d: tl.constexpr, left, WIDTH:
 
 @triton.jit
 def real_tokens(mask, token, T, m_t, FULL: tl.constexpr):
-    """Return which of these tokens of a sequence are real. FULL: all are, so that no score needs a comparison."""
+    """Return which of these tokens of a sequence are real. With FULL all are, so that no score needs a comparison."""
     if FULL:
         return tl.full(token.shape, 1, tl.int1)
     inside = token < T
@@ -48,9 +48,9 @@ def real_tokens(mask, token, T, m_t, FULL: tl.constexpr):
 
 @triton.jit
 def stop_of(stops, b, T, own_real):
-    """Return where a program stops reading a sequence: after the last real token, or at 0 if its own are all padding.
+    """Return where a program stops reading a sequence: after its last real token, or at T if `stops` is None.
 
-    Without `stops` that is T.
+    With `stops`, a program whose own tokens are all padding stops at 0.
     """
     if stops is None:
         return T
@@ -63,7 +63,7 @@ def products(
     own, own_at, own_token, own_real, own_t, own_d, other_at, token, real, other_t, other_d,
     d: tl.constexpr, WIDTH: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
-    """Return fp32 [own tokens, other tokens]: products of a program's own tokens with others.
+    """Return fp32 [own tokens, other tokens]: dot products of a program's own tokens with others.
 
     With a PART of 0 whole heads are held on chip, otherwise PART entries of them at a time.
     """
@@ -80,7 +80,7 @@ def products(
 
 @triton.jit
 def of_keys(scores, keys_real, FULL: tl.constexpr):
-    """Return the scores, −inf where there is no real key."""
+    """Return the scores, with −inf where there is no real key."""
     return scores if FULL else tl.where(keys_real, scores, float("-inf"))
 
 
@@ -97,8 +97,9 @@ def _base(highest):
 def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
     """Return each row's state after one more tile: running maxima and sums.
 
-    The maxima are those of both scaled scores. The sums are relative to them: of e_s = 2^score and of e_t, and for
-    "mse" of e_s² and e_s · e_t. A row without a real key stays at −inf and 0.
+    The maxima are those of the student's and of the teacher's scaled scores. The sums run over keys: of
+    e_s = 2^(score − maximum) of the student, of e_t of the teacher, and for "mse" of e_s² and of e_s · e_t. For a row
+    without a real key the maxima stay −inf and the sums 0.
 
     Maxima are kept scaled, so that the maxima of two tiles are compared as they were rounded. Otherwise a fused
     multiply-add would not make `high · scale − base` exactly 0 where the maximum stays the same.
@@ -120,12 +121,12 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
 def statistics(state):
     """Return each row's statistics: log2 of both sums of 2^score, and the sum over keys of p_s · (p_s − p_t).
 
-    "mse" needs the third for the derivative of softmax. All are 0 for a row without a real key, so that its
-    probabilities are 0 too.
+    "mse" needs the third statistic for the derivative of softmax. All three are 0 for a row without a real key, so that
+    its probabilities are 0 too.
 
     The third is computed for the probabilities that follow from the first two in fp32. Where scores are large, these
     probabilities do not sum to 1 but to `total_s` and `total_t`. If that were ignored, the errors would be as large as
-    the differences of close maps.
+    the differences between maps that are close to each other.
     """
     high_s, high_t, sum_s, sum_t, square, cross = state
     some = sum_s > 0.0
@@ -156,9 +157,9 @@ def terms(log_s, log_t, map_s, map_t, keys_real, KL: tl.constexpr, FULL: tl.cons
 
 @triton.jit
 def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
-    """Return the loss's derivative at each score in `dtype`, 0 where there is no key.
+    """Return the loss's derivative at each score (half of it for "mse"), times LIFT in fp16; 0 where there is no key.
 
-    Callers multiply products with it by a factor from `lowered`.
+    Callers multiply the product of this gradient with queries or keys by a factor from `lowered`.
     """
     d = map_s - map_t
     if not KL:
@@ -170,5 +171,5 @@ def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
 
 @triton.jit
 def lowered(factor, dtype: tl.constexpr):
-    """Return `factor` for products with a `score_gradient`: without LIFT, and without the 1 / ln 2 of the scales."""
+    """Return `factor` times ln 2 (and divided by LIFT in fp16), to undo the 1 / ln 2 of scales and LIFT in products."""
     return factor * (LN_2 / LIFT) if dtype == tl.float16 else factor * LN_2

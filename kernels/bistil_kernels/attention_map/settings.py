@@ -1,17 +1,17 @@
 """Launch configurations of the attention-map loss's kernels over tiles, by kind of input.
 
-A program compares OWN tokens with OTHER tokens at a time. With a PART of 0 it holds whole heads on chip, otherwise PART
-entries at a time, and 64 entries of a gradient. The numbers are chosen so that nothing spills and a processor runs
-several programs at once.
+A program compares OWN tokens with OTHER tokens at a time. With a PART of 0 it holds whole heads on chip. Otherwise it
+holds PART entries of a head at a time, and 64 entries of a gradient. The numbers are chosen so that no registers spill
+and an SM runs several programs at once.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-# The first three are for 16-bit heads up to 64 wide: without a mask, without one for few tokens or without a gradient,
-# and with a mask. "128" and "wide" are for wider 16-bit heads. "fp32" needs `maxnreg`: without a bound ptxas aims at
-# fewer registers than it then needs, and spills.
+# 16-bit heads up to 64 wide: "64 masked" with a mask; "64 small" without a mask, for few tokens or without a gradient;
+# "64" otherwise. Wider 16-bit heads: "128" up to 128, then "wide". "fp32" is for pairs with an fp32 model. It needs
+# `maxnreg`: without a bound ptxas aims at fewer registers than it then needs, and spills.
 FORWARD = {
     "64": {"OWN": 128, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 2},
     "64 small": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
@@ -28,7 +28,7 @@ BACKWARD = {
     "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 2},
     "fp32": {"OWN": 32, "OTHER": 16, "PART": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 128},
 }
-SHORT = 64  # a sequence is short up to so many tokens
+SHORT = 64  # most tokens of a sequence that counts as short
 
 
 def input_kind(student: Tensor, teacher: Tensor, masked: bool, with_gradient: bool) -> str:

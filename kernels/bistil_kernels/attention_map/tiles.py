@@ -1,7 +1,8 @@
 """Triton kernels of the attention-map loss. Maps exist as tiles in registers only.
 
-Each pair has queries and keys [B, H, T, d] with any strides, and statistics fp32 [3, B, H, T]: log2-sum-exp of the
-student's and of the teacher's scores, and the sum over keys of p_s · (p_s − p_t).
+B sequences, H heads, T tokens, d the width of a head, P pairs. Each pair has queries and keys [B, H, T, d] with any
+strides, and statistics fp32 [3, B, H, T]: the log2-sum-exp of the student's and of the teacher's scores, and the sum
+over keys of p_s · (p_s − p_t), where p_s and p_t are the probabilities in the student's and the teacher's map.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -38,9 +39,9 @@ def compare_maps(
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr, ONE_TILE: tl.constexpr,
     OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
-    """Write partial sums [P, programs], the statistics, and the gradients at the student's queries.
+    """Write partial sums of the loss, fp32 [P, programs], the statistics, and the gradients at the student's queries.
 
-    Each block of queries of each head has a partial sum. Gradients are [B, T, H, d], contiguous. Statistics or
+    There is a partial sum for each block of queries of each head. Gradients are [B, T, H, d], contiguous. Statistics or
     gradients that are None are not written.
     """
     pair, blocks = tl.program_id(1), tl.cdiv(T, OWN)
@@ -117,10 +118,11 @@ def key_gradients(
     KL: tl.constexpr, MASK_QUERIES: tl.constexpr, FULL: tl.constexpr,
     OWN: tl.constexpr, OTHER: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
-    """Write dk of the student, each [B, T, H, d] contiguous; a program serves a block of keys, over all queries.
+    """Write the gradients at the student's keys, [B, T, H, d] contiguous for each pair.
 
-    Tiles are [keys, queries] here, so that the last product needs no transpose. Tokens that do not count need no mask:
-    such queries are read as 0, so their finite scores are multiplied by 0, and for such keys 0 is stored.
+    A program serves a block of keys and loops over all queries. Tiles are [keys, queries] here, so that the last
+    product needs no transpose. Scores need no mask. Queries that do not count are read as 0: their scores are finite,
+    and the last product multiplies them by 0. For keys that do not count, 0 is stored.
     """
     pair, blocks = tl.program_id(1), tl.cdiv(T, OWN)
     head = (tl.program_id(0) // blocks).to(tl.int64)

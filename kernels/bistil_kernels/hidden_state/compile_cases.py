@@ -9,7 +9,7 @@ import torch
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 7  # mBERT at layer reduction factor 2
+P = 7  # pairs of mBERT at layer reduction factor 2: embeddings and 6 layers
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "": {},
@@ -19,9 +19,9 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for bf16, fp16 and fp32 states, in each form.
+    """Return the resource table: each kernel for bf16, fp16 and fp32 states, with and without mask and gradients.
 
-    Without `every_form` it has one or two forms of each launch configuration.
+    Without `every_form`, `compare_states` always has a mask and gradients, and the teacher has the student's dtype.
     """
     table = []
     for capability in CAPABILITIES:

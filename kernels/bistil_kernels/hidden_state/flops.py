@@ -16,7 +16,7 @@ def hidden_state(
     *args: Any,
     **kwargs: Any,
 ) -> int:
-    """Count the teacher's projections to the student's width, if there are any."""
+    """Count the products that project the teacher's states to the student's width; 0 without projections."""
     if projections is None:
         return 0
     return sum(2 * s[0] * s[1] * p[0] * p[1] for s, p in zip(student, projections))

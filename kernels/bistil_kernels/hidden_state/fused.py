@@ -1,13 +1,16 @@
-"""Hidden-state loss on CUDA: one launch computes value and gradient of all pairs.
+"""Hidden-state loss on CUDA: one launch compares all pairs of states and writes gradients, another writes the values.
 
-B sequences, T tokens, n = B·T, Ds and Dt the widths of student and teacher, P pairs, e bytes an element.
+Pairs of other dtypes, shapes or strides need launches of their own, and so do more than 32 pairs.
 
-Bytes moved: forward reads the states of real tokens (2·P·n·D·e) and writes the gradient (P·n·D·e). Backward reads and
-writes the gradient once more (2·P·n·D·e), unless the upstream gradient is the `upstream` given to forward; the device
-compares the two, so the host need not wait. A projection reads P·Dt·Ds more elements for every 64 tokens, from the L2
-cache where they fit.
-The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale: "mse" keeps half the
-difference instead, and backward always multiplies; "cosine" keeps the gradient in fp32.
+B sequences, T tokens, n = B·T, D and Dt the widths of student and teacher, P pairs, e bytes an element.
+
+Bytes moved, if caches serve repeated reads: forward reads the states of real tokens, at most P·n·(D + Dt)·e, and writes
+the gradients, P·n·D·e. Backward reads and writes them once more (2·P·n·D·e), unless the upstream gradient is the
+`upstream` given to forward; the device compares the two, so the host need not wait. With projections, every 64 tokens
+read all P·Dt·D entries of the matrices, from the L2 cache where they fit.
+
+The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale. So for fp16 students "mse"
+keeps half the difference instead, which backward always multiplies, and "cosine" keeps the gradient in fp32.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from bistil_kernels.runtime.scaling import scaled
 
 PLAIN = {"ROWS": 4, "COLUMNS": 256, "INNER": 16, "num_warps": 4}
 PROJECTED = {"ROWS": 64, "COLUMNS": 64, "INNER": 16, "num_warps": 4, "num_stages": 2}
-PROJECTED_FP32 = {**PROJECTED, "num_warps": 8, "num_stages": 1}  # products by FMA: 4 warps spill, and so do 2 stages
+PROJECTED_FP32 = {**PROJECTED, "num_warps": 8, "num_stages": 1}  # FMA products: 4 warps or 2 stages spill registers
 FINISHING = {"BLOCK": 1024, "num_warps": 4}
 
 
@@ -62,13 +65,14 @@ def forward_settings(projected: bool, dtype: torch.dtype) -> dict[str, int]:
 
 
 def _buffers(student: Sequence[Tensor], kind: str, with_gradient: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return empty tensors: values [P], the upstreams [P] that gradients are prepared for, and contiguous gradients.
+    """Return uninitialised tensors: values (fp32 [P]), prepared upstreams (fp32 [P]), and a list of gradients.
 
-    There are no gradients where none are wanted.
+    Gradients are prepared for these upstreams. They are contiguous, in the student's shape and dtype (fp32 for "cosine"
+    with fp16 students). Without `with_gradient` the list is empty.
     """
     values, prepared = [torch.empty(len(student), dtype=torch.float32, device=student[0].device) for _ in range(2)]
     dtypes = [x.dtype if kind == "mse" else kept_dtype(x.dtype) for x in student] if with_gradient else []
-    like, memory = torch.empty_like, torch.contiguous_format  # the quickest way to a small tensor
+    like, memory = torch.empty_like, torch.contiguous_format  # the quickest way to make a small tensor
     return values, prepared, [like(x, dtype=t, memory_format=memory) for x, t in zip(student, dtypes)]
 
 
@@ -123,7 +127,7 @@ def _forward(
 
 
 class _Direct(torch.autograd.Function):
-    """The operator's forward and backward, for calls that are `is_direct`."""
+    """Autograd function with the operator's forward and backward, for calls that may skip it (`is_direct`)."""
 
     @staticmethod
     def forward(

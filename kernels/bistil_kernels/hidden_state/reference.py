@@ -1,6 +1,6 @@
 """Compare hidden states of student and teacher (BiStil §3.1), in plain PyTorch.
 
-B sequences, T tokens, Ds and Dt the widths of student and teacher, P pairs of states.
+B sequences, T tokens, Ds and Dt the widths of student and teacher, P pairs (a student's state and its teacher's).
 """
 
 from __future__ import annotations
@@ -35,21 +35,23 @@ def hidden_state_loss(
         student: P states [B, T, Ds], floating point.
         teacher: P states [B, T, Dt]; Dt = Ds unless there are projections. They get no gradient.
         mask: bool [B, T], True on real tokens; None means that no token is padding.
-        projections: P frozen matrices [Dt, Ds]; each teacher state is multiplied by its own before it is compared.
+        projections: P frozen matrices [Dt, Ds]; each teacher state is multiplied by its pair's before it is compared.
         kind: "mse" (squared differences, mean over real tokens and width) or "cosine" (1 − cosine, mean over real
             tokens).
         upstream: the gradient that the caller expects each value to get in backward, not 0. It is 1/P where the caller
-            takes the mean of the values. Only speed depends on it.
+            takes the mean of the values. Only speed and the last rounding depend on it.
 
     Returns:
         fp32 [P] (float64 for float64 students). A pair without a real token gives 0.
 
     Raises:
-        ValueError: numbers of pairs, shapes or kind do not fit, not all is on one device, or upstream is 0.
+        ValueError: the numbers of states, shapes, the mask's dtype or `kind` do not fit, states are on several devices,
+            or `upstream` is 0.
 
-    The gradient is computed together with the value, so nothing of the teacher is kept for backward. With n = B·T and
-    e bytes an element, 3·P·n·D·e bytes are moved. Backward moves 2·P·n·D·e more to apply its gradient, but does not
-    where that gradient is `upstream` (fp16 excepted). On CUDA, Triton kernels serve all pairs in one launch.
+    The gradient is computed together with the value, so nothing of the teacher is kept for backward. Bytes moved
+    without projections, with n = B·T and e bytes an element: 3·P·n·Ds·e in forward. Backward moves 2·P·n·Ds·e more to
+    multiply the gradients by its upstream gradient, unless that is `upstream` (fp16 always needs the product). On CUDA
+    two Triton launches serve up to 32 pairs of the same dtypes, shapes and strides.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
@@ -90,7 +92,7 @@ def _check(
 
 
 class _HiddenStateLoss(torch.autograd.Function):
-    """Loss of one pair. Each pair is a node of its own, so that backward can free its gradient before the next one."""
+    """Loss of one pair. Each pair is an autograd node, so that backward frees its gradient before the next pair."""
 
     @staticmethod
     def forward(

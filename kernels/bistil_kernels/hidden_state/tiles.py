@@ -1,6 +1,6 @@
 """Triton kernels of the hidden-state loss.
 
-n = B·T tokens, D the width that is compared, Dt the teacher's, P pairs.
+B sequences of T tokens, n = B·T, D the student's width (in which states are compared), Dt the teacher's, P pairs.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -21,7 +21,7 @@ def _load(pointer, row, column, D, width_stride, real):
 
 @triton.jit
 def _target(teacher, matrix, row, column, real, D, Dt, t_d, w_t, w_s, INNER: tl.constexpr):
-    """Return a tile of the teacher's states in fp32, projected where there is a matrix.
+    """Return a tile of the teacher's states in fp32, projected if there is a matrix.
 
     16-bit states are multiplied with two 16-bit parts of the matrix, whose sum is nearly the fp32 matrix.
     """
@@ -74,11 +74,11 @@ def compare_states(
     COLUMNS: tl.constexpr,
     INNER: tl.constexpr,
 ):
-    """Write partial sums [P, programs] of squared differences or cosine distances, and the gradients [n, D].
+    """Write partial sums, fp32 [P, programs], of squared differences or cosine distances; write gradients [n, D].
 
-    The gradients are those for `upstream`; with HALVED half the differences are written instead.
-    students, teachers, matrices (or None) and gradients (or None) are tuples of P. mask is bool and real_tokens
-    int64 [], or both are None.
+    The gradients are multiplied by `upstream`; with HALVED half the differences are written in their place.
+    students, teachers, matrices (or None) and gradients (or None) are tuples of P pointers. mask is bool [B, T] and
+    real_tokens int64 [], or both are None.
     """
     pair = tl.program_id(1)
     student, teacher = pointer_of(students, pair), pointer_of(teachers, pair)
@@ -134,7 +134,10 @@ def compare_states(
 def finish(
     partials, real_tokens, values, upstreams, programs, n, width, upstream, HALVED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Write the means, from the partial sums, and the upstream gradients that the kept gradients are prepared for."""
+    """Write each pair's mean and the upstream gradient for which its kept gradient is prepared: fp32 [P] each.
+
+    With HALVED this is the upstream gradient at which half the difference is the gradient.
+    """
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, programs, BLOCK):

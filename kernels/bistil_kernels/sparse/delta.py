@@ -1,4 +1,7 @@
-"""Write sparse deltas into their weights, and take them out again (LT-SFT's sparse stage, arXiv 2110.07560)."""
+"""Write sparse deltas into their weights, and restore the weights' starting values.
+
+The sparse stage of lottery-ticket sparse fine-tuning (LT-SFT, arXiv 2110.07560) needs both.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from bistil_kernels.sparse.types import SparseDelta
 
 
 def write_deltas(deltas: Sequence[SparseDelta]) -> None:
-    """Write start + delta to every weight at its positions, in place; the sum is rounded once to the weight's dtype.
+    """Write start + delta into each delta's weight, in place; the sum is rounded once to the weight's dtype.
 
     Example:
         >>> delta = SparseDelta.of(torch.ones(3), torch.tensor([1]))
@@ -19,13 +22,18 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
         >>> delta.weight
         tensor([1.0000, 1.5000, 1.0000])
 
-    Call this after each step of an optimizer on the deltas that is not `SparseAdamW`.
+    `SparseAdamW` calls this itself. After a step of any other optimizer on the deltas, call it yourself.
 
     Args:
         deltas: any number, of any floating dtypes and devices.
 
-    On CUDA one launch serves all deltas of a device and combination of dtypes. Bytes moved, e an element: 4 K of delta,
-    e·K of start, 4 K of indices, and the touched sectors of the weights. Source: LT-SFT (arXiv 2110.07560).
+    On CUDA one launch serves all deltas that share a device and dtypes, if every weight is contiguous and none is
+    float64; otherwise PyTorch operations serve each delta.
+
+    Bytes moved for a delta of K entries, with e bytes an element of its weight: 4·K of delta, e·K of start, 4·K of
+    indices (8·K if they are int64), and the touched sectors of the weight (see `gather_at`).
+
+    Source: LT-SFT (arXiv 2110.07560).
     """
     if is_served(deltas):
         from bistil_kernels.sparse.adamw import fused
@@ -38,7 +46,7 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
 
 
 def is_served(deltas: Sequence[SparseDelta]) -> bool:
-    """Return whether the Triton kernel can update these deltas: their weights are contiguous, and it serves them."""
+    """Return whether the Triton kernel can update these deltas: all weights are contiguous, on CUDA and not float64."""
     return dispatch.on_triton(x.weight for x in deltas) and all(x.weight.is_contiguous() for x in deltas)
 
 
@@ -53,8 +61,8 @@ def restore_starts(deltas: Sequence[SparseDelta]) -> None:
         tensor([1., 1., 1.])
 
     Args:
-        deltas: any number, of any floating dtypes and devices. Positions that they do not hold are not written.
+        deltas: any number, of any floating dtypes and devices. Only the deltas' positions are written.
 
-    Bytes moved: those of `swap_in`.
+    Bytes moved: as many as by `swap_in`.
     """
     swap_in([x.weight for x in deltas], [x.indices_K for x in deltas], [x.start_K for x in deltas])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
 
-# for each element size: values are moved as integers, so that no bit of them can change
+# element size in bytes → integer dtype: values are moved as integers, so that none of their bits can change
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -21,7 +21,7 @@ def index_dtype(size: int) -> torch.dtype:
 
 @dataclass(eq=False)
 class SparseDelta:
-    """Weight that differs from its start at K positions only, where it holds start + delta, rounded once.
+    """Weight with a trainable delta at K of its entries. Once written, these entries hold start + delta, rounded once.
 
     Example:
         >>> delta = SparseDelta.of(torch.ones(2, 3), torch.tensor([0, 4]))
@@ -29,8 +29,8 @@ class SparseDelta:
         (tensor([1., 1.]), tensor([0., 0.]))
 
     Attributes:
-        weight: the model's weight, any shape and floating dtype; only K positions of it are ever written. A tied weight
-            is one weight, so one delta serves all its uses.
+        weight: the model's weight, any shape and floating dtype; only its K entries are ever written. A tied weight is
+            one weight, so one delta serves all its uses.
         indices_K: int32 [K] (int64 from 2³¹ entries on), flat row-major, strictly ascending.
         start_K: [K] in the weight's dtype, the values of the weight when the delta was made.
         delta_K: fp32 parameter [K], 0 at first.
@@ -48,10 +48,11 @@ class SparseDelta:
 
     @classmethod
     def of(cls, weight: Tensor, indices: Tensor) -> SparseDelta:
-        """Make a delta of 0 that starts at the present values of `weight`.
+        """Make a delta whose entries are 0 and whose start is the present values of `weight`.
 
         Raises:
-            ValueError: indices that are not strictly ascending integers within the weight, or an integer weight.
+            ValueError: `indices` are not int32 or int64 [K], strictly ascending and within the weight, or the weight's
+                dtype is not floating.
         """
         size = weight.numel()
         if indices.dim() != 1 or indices.dtype not in (torch.int32, torch.int64):

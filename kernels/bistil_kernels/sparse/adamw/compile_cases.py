@@ -6,15 +6,16 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-STEPS = 8  # a table of 128 to 255 tensors
+STEPS = 8  # steps of the binary search in a table of 128 to 255 tensors
 TABLE = {"table": "*i64", "P": "i32"}
 SCALARS = ("decay", "step_size", "one_minus_beta1", "beta2", "one_minus_beta2", "root_of_correction2", "eps")
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: the kernel for bf16, fp16 and fp32 weights, int32 and int64 indices, aligned or not.
+    """Return the resource table: the kernel for bf16, fp16 and fp32 weights, and its rarer forms for some of them.
 
-    Without `every_form` it has no int64 indices, no gradients in another dtype and no unaligned tensors.
+    Rarer forms are int64 indices, gradients in another dtype than the weight's, and tensors that are not 16-byte
+    aligned. They are left out without `every_form`.
     """
     return [one for capability in CAPABILITIES for one in _of_updates(capability, every_form)]
 

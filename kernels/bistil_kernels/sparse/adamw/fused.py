@@ -1,4 +1,4 @@
-"""AdamW on sparse deltas as one Triton kernel: it updates K deltas, their moments, and the weights at K positions."""
+"""AdamW on sparse deltas as one Triton kernel: it updates deltas, their moments, and the weights at their positions."""
 
 # mypy: disable-error-code="no-untyped-def"
 # (kernels: their arguments are Triton values)
@@ -19,7 +19,7 @@ from bistil_kernels.runtime.table import Table, owner, pointer, read, span, trit
 from bistil_kernels.sparse.types import SparseDelta
 
 UPDATING = {"BLOCK": 1024, "num_warps": 4}
-UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # for 16-bit weights: 8 entries a thread would need twice the registers
+UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # for 16-bit weights: 4 entries a thread, as 8 need twice the registers
 
 
 def update_settings(weight: torch.dtype) -> dict[str, int]:
@@ -60,7 +60,8 @@ def update_deltas(
 ):  # fmt: skip
     """Update deltas and moments by AdamW, and write start + delta to the weights.
 
-    Table rows: weights, indices, starts, deltas, first and second moments, gradients (of the whole weight if DENSE).
+    Table rows: weights, indices, starts, deltas, first moments, second moments, gradients. A gradient is that of the
+    whole weight if DENSE, otherwise that of the delta.
     Without ADAMW the deltas stay as they are, only the weights are written, and the table ends at the deltas.
     """
     block = tl.program_id(0).to(tl.int64)
@@ -80,9 +81,10 @@ def update_deltas(
 
 
 class SparseUpdate:
-    """Launches for some deltas.
+    """Kernel launches that update the same deltas in every step.
 
-    Their tables stay on the device, and are built anew only when a tensor has moved.
+    Their tables of pointers stay on the device. They are rebuilt only when a tensor other than a gradient has moved, or
+    when the dtype of a gradient or its source (delta or weight) has changed.
     """
 
     def __init__(self, deltas: Sequence[SparseDelta]) -> None:
@@ -90,7 +92,7 @@ class SparseUpdate:
         self._places: object = None
         self._gradients: list[int] = []
         self._launches: list[tuple[Table, dict[str, Any], list[int]]] = []
-        self._alive: list[Tensor] = []  # compared by id: kept, so that no new tensor gets an old id
+        self._alive: list[Tensor] = []  # compared by id; kept alive, so that no new tensor gets an old id
 
     def adamw(
         self,
@@ -102,7 +104,7 @@ class SparseUpdate:
         eps: float,
         weight_decay: float,
     ) -> None:
-        """Do step number `step` (from 1), with the gradient and moments of each delta."""
+        """Do step number `step` (counted from 1), given the gradient and the two moments of each delta."""
         beta1, beta2 = betas
         gradients = [x if x.is_contiguous() else x.contiguous() for x in gradients]
         self._run(
@@ -121,9 +123,10 @@ class SparseUpdate:
         self._run([], *[0.0] * 7)
 
     def _run(self, extra: Sequence[Sequence[Tensor]], *scalars: float) -> None:
-        """Launch the kernel for all deltas, with tables that are built anew or adjusted where tensors have moved.
+        """Launch the kernel for all deltas; first rebuild or adjust the tables if tensors have moved.
 
-        `extra` is first moments, second moments and gradients of all deltas, or empty to leave the deltas as they are.
+        `extra` holds three columns for all deltas: first moments, second moments and gradients. If it is empty, the
+        deltas stay as they are.
         """
         deltas, gradients = self.deltas, extra[2] if extra else []
         fixed = [y for x in deltas for y in (x.indices_K, x.start_K)] + [x for column in extra[:2] for x in column]
@@ -144,7 +147,7 @@ class SparseUpdate:
     def _build(
         self, extra: Sequence[Sequence[Tensor]], dense: Sequence[bool]
     ) -> Iterator[tuple[Table, dict[str, Any], list[int]]]:
-        """Yield each launch's table, its constants beyond the table's, and the numbers of its deltas."""
+        """Yield for each launch its table, the kernel's other constants, and the indices of the launch's deltas."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for n, x in enumerate(self.deltas):
             if x.indices_K.numel():

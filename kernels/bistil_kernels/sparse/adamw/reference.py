@@ -16,7 +16,7 @@ from bistil_kernels.sparse.types import SparseDelta
 
 
 class SparseAdamW(torch.optim.Optimizer):
-    """AdamW on `SparseDelta`s: one step updates K deltas, their moments, and the weight at those K positions.
+    """AdamW on `SparseDelta`s: one step updates each delta's K entries, their moments, and the weight at K positions.
 
     Example:
         >>> delta = SparseDelta.of(torch.zeros(3, requires_grad=True), torch.tensor([1]))
@@ -28,8 +28,9 @@ class SparseAdamW(torch.optim.Optimizer):
     Moments, bias corrections and update are those of torch's AdamW on the delta. So decoupled weight decay shrinks the
     *delta*: it pulls a weight towards its starting point (the pretrained value), not towards 0.
 
-    A delta's gradient is `delta_K.grad` (fp32 [K]) if there is one, otherwise the K entries of `weight.grad`, read in
-    place in any floating dtype. A delta with neither is left out of that step. `zero_grad` clears both.
+    A delta's gradient is `delta_K.grad` (fp32 [K]) if there is one, otherwise the entries of `weight.grad` (any
+    floating dtype) at the delta's K positions. A delta without either gradient is left out of that step. `zero_grad`
+    clears both.
 
     Args:
         params: `SparseDelta`s, or parameter groups `{"params": [SparseDelta, ...], "lr": ...}`.
@@ -38,19 +39,22 @@ class SparseAdamW(torch.optim.Optimizer):
     Raises:
         ValueError: a hyperparameter is out of range, or a delta is in two parameter groups.
 
-    On CUDA there is one launch for each parameter group (more only if it mixes devices, dtypes, step counts or both
-    kinds of gradient). A weight that is not contiguous sends its whole group to torch's foreach AdamW. On a CPU torch's
-    fused AdamW updates the deltas. `step` runs outside compiled code and is no torch operator: its scalars change with
-    every step, its table of pointers stays on the device from step to step, and one launch leaves nothing to fuse.
+    On CUDA one launch serves a parameter group (several if the group mixes devices, dtypes, step counts or both kinds
+    of gradient). If a weight of the group is float64 or not contiguous, torch's foreach AdamW updates the group's
+    deltas instead. On a CPU torch's fused AdamW does. `step` runs outside compiled code and is no torch operator: its
+    scalars change with every step, its table of pointers stays on the device, and one launch leaves nothing to fuse.
 
-    State: delta, start and two moments, at most 16 K bytes, plus 4 K of indices; weights carry no state.
-    Bytes moved by a launch, e an element of weight and gradient: 24 K (delta and moments, read and written), e·K of
-    start, 4 K of indices, and the touched sectors of gradient and weight, which are a share 1 − (1 − ρ)^(32/e) of each
-    for a random mask of density ρ. For n entries and ρ = 8 % these are 6.5 n bytes in fp32 and 5.4 n in bf16, where
-    dense AdamW moves 28 n and 22 n (moments in fp32, parameters and gradients in bf16). Indices as a bitmask (n/8 bytes
-    instead of 4 K) are smaller above ρ = 3.1 %, but at 8 % save only 3 to 4 % of these bytes, so they are not used.
+    Memory for a delta of K entries: at most 16·K bytes for delta, start and two moments (20·K for a float64 weight),
+    and 4·K for indices (8·K if they are int64). Nothing is kept for the weight's other entries.
 
-    Source: LT-SFT (arXiv 2110.07560), which masks the gradients of a dense optimizer.
+    Bytes moved for a delta in a launch, with e bytes an element of weight and gradient: 24·K (delta and moments, read
+    and written), e·K of start, 4·K of indices, and the touched 32-byte sectors of gradient and weight. For K random
+    positions in a weight of n entries and ρ = K/n, these sectors are a share 1 − (1 − ρ)^(32/e) of each tensor. At
+    ρ = 8 % all this is 6.5·n bytes in fp32 and 5.4·n in bf16. Dense AdamW moves 28·n and 22·n (in bf16 with moments in
+    fp32). A bitmask of n/8 bytes would be smaller than the indices above ρ = 3.1 %. It is not used, because at 8 % it
+    saves only 3 to 4 % of the bytes moved.
+
+    Source: lottery-ticket sparse fine-tuning (LT-SFT, arXiv 2110.07560), which masks a dense optimizer's gradients.
     """
 
     def __init__(
@@ -148,7 +152,7 @@ class SparseAdamW(torch.optim.Optimizer):
         write_deltas(deltas)
 
     def _launch(self, deltas: list[SparseDelta]) -> Any:
-        """Return the `SparseUpdate` for these deltas; keep it, as its tables stay on the device from step to step."""
+        """Return the `SparseUpdate` of these deltas; keep it, because its tables stay on the device between steps."""
         from bistil_kernels.sparse.adamw import fused
 
         key = tuple(id(x) for x in deltas)

@@ -6,14 +6,15 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-STEPS = 8  # a table of 128 to 255 tensors
+STEPS = 8  # steps of the binary search in a table of 128 to 255 tensors
 TABLE = {"table": "*i64", "P": "i32"}
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for every element size, int32 and int64 indices, aligned or not.
+    """Return the resource table: both kernels for every element size with int32 and int64 indices.
 
-    Without `every_form` it has 2 and 4 bytes an element only, with int32 indices.
+    One more row of each kernel is for 2-byte elements that are not 16-byte aligned. Without `every_form` only aligned
+    elements of 2 and 4 bytes with int32 indices are left.
     """
     return [one for capability in CAPABILITIES for one in _of_moving(capability, every_form)]
 

@@ -1,4 +1,4 @@
-"""`gather_at` and `swap_in` as Triton kernels: one launch for all tensors of an element size and index dtype."""
+"""`gather_at` and `swap_in` as Triton kernels: a launch serves all tensors of one element size and index dtype."""
 
 # mypy: disable-error-code="no-untyped-def"
 # (kernels: their arguments are Triton values)
@@ -90,7 +90,7 @@ def _gather(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor
     found = [
         torch.empty_like(i, dtype=x.dtype, memory_format=torch.contiguous_format) for x, i in zip(tensors, indices)
     ]
-    for n in _strided(tensors):  # our kernels need contiguous tensors, torch's do not
+    for n in _strided(tensors):  # only contiguous tensors suit our kernels; torch's take any
         found[n] = torch.take(tensors[n].detach(), indices[n].long())
     indices = [x.contiguous() for x in indices]
     for group in _groups(tensors, indices):
@@ -133,7 +133,10 @@ def _strided(tensors: Sequence[Tensor]) -> list[int]:
 
 
 def _groups(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[list[int]]:
-    """Return the tensors of each launch: contiguous ones of one device, element size and index dtype."""
+    """Return for each launch the positions of its tensors in `tensors`.
+
+    They are contiguous and share a device, an element size and an index dtype. Tensors without indices are left out.
+    """
     groups: dict[object, list[int]] = {}
     for n, (x, index) in enumerate(zip(tensors, indices)):
         if x.is_contiguous() and index.numel():

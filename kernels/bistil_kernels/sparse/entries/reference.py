@@ -1,4 +1,4 @@
-"""Read and write a few positions of large tensors: gradients at the trained positions, sparse differences.
+"""Read and write a few entries of large tensors, such as the gradients at the trained positions.
 
 The K positions of a tensor are flat row-major indices, int32 or int64.
 """
@@ -28,8 +28,8 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
         tensor([1., 5.])
 
     Args:
-        dense_grad: a tensor of any shape and dtype, or a sequence of tensors, which one launch serves on CUDA (one for
-            each device, element size and index dtype).
+        dense_grad: a tensor of any shape, with at most 8 bytes an element, or a sequence of such tensors. On CUDA one
+            launch serves all contiguous ones of the same device, element size and index dtype.
         indices: int32 or int64 [K] for each tensor, flat row-major, in range. On CUDA the range is not checked, as that
             would wait for the device.
 
@@ -37,10 +37,11 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
         [K] in the tensor's dtype; a list for a sequence. No gradient flows through it.
 
     Raises:
-        ValueError: numbers of tensors or devices differ, or indices are not 1-D integers.
+        ValueError: there are not as many `indices` as tensors, or indices are not 1-D integers on the tensor's device.
 
-    Bytes moved, e an element: the indices (4 or 8 K), e·K written, and the touched 32-byte sectors of the tensor, which
-    are a share 1 − (1 − ρ)^(32/e) of it for a random mask of density ρ (at ρ = 8 %: 49 % in fp32, 74 % in bf16).
+    Bytes moved, with e bytes an element: 4·K or 8·K of indices, e·K written, and the touched 32-byte sectors of the
+    tensor. For K random positions, a share ρ of all entries, these sectors are a share 1 − (1 − ρ)^(32/e) of the tensor
+    (at ρ = 8 %: 49 % in fp32, 74 % in bf16).
     """
     if isinstance(dense_grad, Tensor):
         return gather_at([dense_grad], [indices])[0]  # type: ignore[list-item]
@@ -66,7 +67,7 @@ def swap_in(
         >>> swap_in(weight, torch.tensor([0, 3]), torch.tensor([8.0, 9.0])), weight
         (tensor([0., 3.]), tensor([[8., 1.], [2., 9.]]))
 
-    Bits are moved, never computed with, so `swap_in(weight, indices, old)` is the exact inverse, for NaN and −0 too.
+    Bits are copied, never computed with. So `swap_in(weight, indices, old)` is the exact inverse, for NaN and −0 too.
 
     Args:
         weight: a tensor of any shape, or a sequence of tensors; changed in place.
@@ -79,7 +80,8 @@ def swap_in(
     Raises:
         ValueError: numbers of tensors, devices, shapes or dtypes differ, or indices are not 1-D integers.
 
-    Bytes moved, e an element: the indices (4 or 8 K), 2·e·K of values, and twice the touched sectors (see `gather_at`).
+    Bytes moved, with e bytes an element: 4·K or 8·K of indices, 2·e·K of values, and twice the touched sectors (see
+    `gather_at`).
     """
     if isinstance(weight, Tensor):
         return swap_in([weight], [indices], [values])[0]  # type: ignore[list-item]
@@ -103,8 +105,8 @@ def _swap(weight: Tensor, index: Tensor, new: Tensor) -> Tensor:
     return old
 
 
-# On CPUs the quickest functions depend on the threads: index_select and scatter_ are quicker on one thread, take (which
-# shares the work) and index_copy_ on several, by a quarter to two fifths.
+# On a CPU the quickest function depends on the number of threads. On one thread, index_select and scatter_ are quicker
+# by a quarter to two fifths; on several, take (which divides the work among threads) and index_copy_ are.
 def _picked(x: Tensor, index: Tensor) -> Tensor:
     if x.is_contiguous() and torch.get_num_threads() == 1:
         return x.view(-1).index_select(0, index)

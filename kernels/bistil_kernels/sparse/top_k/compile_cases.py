@@ -6,14 +6,15 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-STEPS = 8  # a table of 128 to 255 tensors
+STEPS = 8  # steps of the binary search in a table of 128 to 255 tensors
 TABLE = {"table": "*i64", "P": "i32"}
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for bf16, fp16 and fp32 tensors, and one for unaligned tensors.
+    """Return the resource table: each kernel for bf16, fp16 and fp32 tensors, and for fp32 compared with bf16.
 
-    Without `every_form` it has bf16 and fp32 only, with int32 indices and aligned.
+    One more row is `count_blocks` for fp32 tensors that are not 16-byte aligned. Without `every_form` only bf16 and
+    fp32 are left, aligned and with int32 indices.
     """
     return [one for capability in CAPABILITIES for one in _of_selection(capability, every_form)]
 

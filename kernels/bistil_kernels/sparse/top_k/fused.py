@@ -1,6 +1,7 @@
 """Triton kernels that read the tensors for `top_k_delta`; each serves all pairs of the same dtypes in one launch.
 
-Both tensors of each pair are read six times (four histograms, counting, collecting), and 4 K bytes are written.
+Both tensors of each pair are read six times: for four histograms, to count, and to collect. For K chosen entries,
+4·K bytes of indices are written, or 8·K if a tensor has 2³¹ entries or more.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -21,12 +22,12 @@ from bistil_kernels.runtime.table import Table, owner, pointer, read, span, to_d
 from bistil_kernels.sparse.types import Pairs, index_dtype
 
 READING = {"BLOCK": 4096, "num_warps": 8}
-PROGRAMS = 1056  # most programs of a histogram, which each keep one in registers: 8 on each of 132 SMs (H100, H200)
+PROGRAMS = 1056  # at most; each keeps a histogram in registers, so 8 run on each of the 132 SMs of an H100 or H200
 
 
 @triton.jit
 def _keys(table, P, one, i, exists, AFTER: tl.constexpr, BEFORE: tl.constexpr, ALIGNED: tl.constexpr):
-    """Return the fp32 bits of |after − before|, which have the same order as these numbers."""
+    """Return the fp32 bits of |after − before| as integers, which have the same order as these differences."""
     after = read(pointer(table, P, 0, one, AFTER, ALIGNED) + i, exists, 0.0).to(tl.float32)
     before = read(pointer(table, P, 1, one, BEFORE, ALIGNED) + i, exists, 0.0).to(tl.float32)
     return tl.abs(after - before).to(tl.int32, bitcast=True)
@@ -50,9 +51,10 @@ def count_digits(
     table, P, counts, blocks, prefix, shift, BITS: tl.constexpr, FIRST: tl.constexpr,
     AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Count in counts (int64 [2^BITS]) the digits at `shift` of the keys whose higher bits are `prefix` (FIRST: all).
+    """Add to `counts` (int64 [2^BITS]) how often each digit occurs in the keys whose higher bits are `prefix`.
 
-    These are integers, so the order of the additions does not matter.
+    A digit is the BITS bits of a key from bit `shift` on. With FIRST all keys count. The counts are integers, so the
+    order of the additions does not matter.
     """
     histogram = tl.zeros([1 << BITS], tl.int32)
     for block in range(tl.program_id(0), blocks, tl.num_programs(0)):
@@ -82,7 +84,10 @@ def collect_chosen(
     table, P, chosen, places, quotas, key,
     AFTER: tl.constexpr, BEFORE: tl.constexpr, STEPS: tl.constexpr, ALIGNED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write the indices of each block's greater keys and first `quotas` equal ones to `chosen`, from `places` on."""
+    """Write the indices of each block's chosen keys to `chosen`, from `places[block]` on.
+
+    Chosen are all keys greater than `key`, and the block's first `quotas[block]` keys equal to it.
+    """
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
     i, keys, exists = _block_keys(table, P, one, block, AFTER, BEFORE, ALIGNED, BLOCK)
@@ -94,7 +99,7 @@ def collect_chosen(
 
 
 class _Group:
-    """Pairs of one launch: their numbers among all pairs, their table and dtypes."""
+    """Pairs that share a launch: their indices among all pairs, their table and the kernels' constants."""
 
     def __init__(self, numbers: list[int], after: list[Tensor], before: list[Tensor]) -> None:
         self.numbers = numbers
@@ -152,7 +157,7 @@ class Worker:
             blocks_P = to_device([b - a for a, b in pairwise(first)], self.device)
             quotas_P = to_device([quotas[n] for n in group.numbers], self.device)
             firsts_P = to_device(first[:-1], self.device)
-            left_P = quotas_P + earlier[firsts_P]  # quotas, counted from the first block of the launch
+            left_P = quotas_P + earlier[firsts_P]  # compared with `earlier`, which counts from the launch's start
             quota = (left_P.repeat_interleave(blocks_P, output_size=table.blocks) - earlier).clamp(min=0)
             counts = group.greater + torch.minimum(quota, group.equal)
             sizes = _sums(counts, first).tolist()
@@ -166,7 +171,7 @@ class Worker:
 
 
 def _sums(x_blocks: Tensor, first: Sequence[int]) -> Tensor:
-    """Return the sum over each tensor's blocks."""
+    """Return for each tensor the sum over its blocks; `first` holds each tensor's first block, then the block count."""
     up_to = torch.cat([x_blocks.new_zeros(1), x_blocks.cumsum(0)])
     bounds = to_device(first, x_blocks.device)
     return up_to[bounds[1:]] - up_to[bounds[:-1]]

@@ -1,4 +1,7 @@
-"""Choose the K entries that moved most, over many tensors (LT-SFT's choice of what to train, arXiv 2110.07560)."""
+"""Choose the K entries that moved most, over many tensors.
+
+Lottery-ticket sparse fine-tuning (LT-SFT, arXiv 2110.07560) chooses the entries to train in this way.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.sparse.types import Pairs, index_dtype
 
-# |θ1 − θ0| in fp32 is not negative, so its bits have the same order. They are read eight at a time from the top.
-DIGITS = ((23, 8), (15, 8), (7, 8), (0, 7))  # (lowest bit, bits)
+# |θ1 − θ0| in fp32 is not negative, so its bits, read as an integer, have the same order. They are read from the top in
+# digits of eight bits; the last has seven.
+DIGITS = ((23, 8), (15, 8), (7, 8), (0, 7))  # (lowest bit, number of bits)
 NOT_FINITE = 255  # the exponent of inf and NaN
 CHUNK = 1 << 20  # entries that the reference reads at once
 
@@ -40,20 +44,23 @@ def top_k_delta(
         pairs: (θ1, θ0), two tensors of one shape and device, fp32, bf16 or fp16.
         k: how many entries to choose, at least 0.
         all_reduce: function that sums an int64 tensor over ranks in place, such as `torch.distributed.all_reduce`. Pass
-            it where each rank holds only a slice of every pair: rank r the r-th of the flat tensor, which may be empty.
-            Together the ranks then choose what a single rank would. Leave it out where every rank holds everything.
-        rank, world_size: of the group that `all_reduce` sums over.
+            it where each rank holds only a slice of every pair: rank r holds the r-th slice of the flat tensors, which
+            may be empty. Together the ranks then choose what a single rank would. Leave it out where every rank holds
+            whole tensors.
+        rank, world_size: this rank and the number of ranks in the group that `all_reduce` sums over.
 
     Returns:
         For each pair the chosen flat row-major indices within this rank's slice, ascending, on the pair's device:
         int32, or int64 from 2³¹ entries on.
 
     Raises:
-        ValueError: negative k, pairs that do not fit, or a difference that is not finite.
+        ValueError: k is negative, the tensors of a pair differ in shape or device or have another dtype, CUDA pairs are
+            on several devices, or a difference is not finite.
 
     This is a radix select: four histograms, one pass that counts entries equal to the threshold, and one that collects.
-    So every entry is read six times, and nothing is concatenated or sorted. Memory beyond the result is a few chunks
-    (on CUDA a few int64 for every 4096 entries, and the histograms). The host waits for the device.
+    So every entry is read six times, and the tensors are neither concatenated nor sorted. Memory beyond the result is a
+    few chunks of 2²⁰ entries (on CUDA a few int64 for every 4096 entries, and the histograms). The host waits for the
+    device.
 
     Source: LT-SFT (arXiv 2110.07560), section 2.
     """
@@ -72,10 +79,13 @@ def top_k_delta(
 
 
 class _Worker(Protocol):
-    """The part that reads the tensors. A key is the fp32 bits of a |θ1 − θ0|."""
+    """Reader of the tensors, in PyTorch or Triton. A key is the fp32 bits of one |θ1 − θ0|, read as an integer."""
 
     def histogram(self, prefix: int, shift: int, bits: int) -> Tensor:
-        """Return int64 [2^bits]: how often each digit is at `shift` of the keys whose higher bits are `prefix`."""
+        """Return int64 [2^bits]: how often each digit occurs in the keys whose higher bits are `prefix`.
+
+        A digit is the `bits` bits of a key from bit `shift` on.
+        """
         ...
 
     def count_equal(self, key: int) -> Tensor:
@@ -83,7 +93,7 @@ class _Worker(Protocol):
         ...
 
     def collect(self, key: int, quotas: list[int]) -> list[Tensor]:
-        """Return for each pair the indices of greater keys and of its first `quota` equal ones, ascending."""
+        """Return for each pair, ascending, the indices of keys above `key` and of the first `quotas` equal ones."""
         ...
 
 
@@ -111,9 +121,9 @@ def _find_threshold(worker: _Worker, k: int, all_reduce: Callable[[Tensor], None
 def _share(
     counts_P: Tensor, of_equals: int, all_reduce: Callable[[Tensor], None] | None, rank: int, world_size: int
 ) -> list[int]:
-    """Return for each pair how many of this rank's equal keys are chosen, out of `of_equals` on all ranks.
+    """Return for each pair how many of this rank's keys equal to the threshold are chosen.
 
-    Earlier pairs come first, and within a pair lower ranks.
+    All ranks together choose `of_equals` of them, from earlier pairs first, and within a pair from lower ranks first.
     """
     counts_PR = counts_P.new_zeros(len(counts_P), world_size)
     counts_PR[:, rank] = counts_P
