@@ -46,7 +46,7 @@ class Task(ABC):
     metric: ClassVar[str]
     full_epochs: ClassVar[int]  # default of the full stage
     sparse_epochs: ClassVar[int]  # default of the sparse stage
-    max_steps: ClassVar[int | None] = None  # limit for a stage (full or sparse) whose epochs have more steps
+    max_steps: ClassVar[int | None] = None  # upper limit of the steps in either stage
     learning_rate: ClassVar[float]
     max_length: ClassVar[int] = 256
     trains_head: ClassVar[bool] = True  # False: only the base model is trained, not its head (as in mlm)

@@ -113,7 +113,7 @@ def best_answer(
 
 
 def _best_spans(start_C: np.ndarray, end_C: np.ndarray) -> Iterator[tuple[float, int, int]]:
-    """Yield (score, first token, last token) of the best spans, best first; equal scores in order of first, then last."""
+    """Yield (score, first token, last token) of the best spans, best first; equal scores by first, then last token."""
     tokens = len(start_C)
     if not tokens:
         return
