@@ -16,7 +16,7 @@ TRAINED_LENGTH = "trained_max_length"  # key in an exported model's config: toke
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model that the user chose: its name in tables, its folder or hub id, and the SFTs to apply, in order."""
+    """A model that the user chose: its name in tables, folder or hub id, and sparse fine-tunings (SFTs) in order."""
 
     name: str
     folder: str

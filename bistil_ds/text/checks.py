@@ -67,7 +67,7 @@ def check_two_languages(
 
 
 def check_chunks(count: int, needed: int, what: str) -> None:
-    """Raise InputError if `count`, the training chunks of a corpus, is below the `needed` ones of a batch.
+    """Raise InputError if `count`, the training chunks of a corpus, is below `needed`, those of one batch.
 
     Args:
         what: the corpus and the flag that named it, such as `--target_file tr.txt`, for the message.

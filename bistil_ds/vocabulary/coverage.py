@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a tokenizer cuts `texts` texts; see `unknown_share` and `fertility` for the other two."""
+    """How a tokenizer cuts texts: their number, `unknown_share` and `fertility`."""
 
     texts: int
     unknown: float

@@ -38,7 +38,7 @@ def sentence(c: Clause) -> Sentence:
 
 
 def agreement(who: Participant) -> forms.Agreement:
-    """Return person and number of a verb's or possessive suffix: a pronoun's own, else third person singular."""
+    """Return the person and number that a verb or possessive shows: a pronoun's own, else third person singular."""
     return (who.person, who.plural) if who.pronoun else (3, False)
 
 

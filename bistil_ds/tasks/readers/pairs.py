@@ -14,7 +14,7 @@ from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
 
-LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # the last: two-class data such as RTE
+LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # the last is for two-class sets such as RTE
 COLUMNS = {"premise": ("sentence1",), "hypothesis": ("sentence2",), "label": ("gold_label",)}  # SNLI, MultiNLI, XNLI
 
 
