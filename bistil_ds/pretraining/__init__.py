@@ -1,1 +1,1 @@
-"""Pretraining of a small multilingual model from text: the sample's, and the from-scratch baseline."""
+"""Pretrain a small multilingual model from text: the sample's model, and the baseline that is trained from scratch."""

@@ -14,10 +14,10 @@ from bistil_ds.text.cutting import cut
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file, empty ones included (they keep parallel files in step).
+    """Return the stripped lines of a UTF-8 text file; keep empty lines, so that parallel files stay in step.
 
     Raises:
-        InputError: there is no file, it is not UTF-8 (the line is named), or it holds no text.
+        InputError: there is no such file, a line is not UTF-8 (the message names it), or there is no text.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -34,10 +34,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def find_texts(folder: str | Path) -> dict[str, Path]:
-    """Return the text files of a folder by language: `<language>.txt`.
+    """Return language → path of each file `<language>.txt` in a folder.
 
     Raises:
-        InputError: the folder holds none.
+        InputError: the folder has no such file.
     """
     texts = {path.stem: path for path in sorted(Path(folder).glob("*.txt"))}
     if not texts:
@@ -46,15 +46,15 @@ def find_texts(folder: str | Path) -> dict[str, Path]:
 
 
 def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
-    """Lay all texts end to end, special tokens included, and cut them at `length`: int32 [chunks, length].
+    """Lay all texts end to end, cut them every `length` tokens, and return int32 [chunks, length].
 
-    Tokens that do not fill a last chunk are dropped.
+    Tokens after the last whole chunk are dropped.
     """
     return np.concatenate([np.empty((0, length), np.int32), *cut(token_ids, length)])
 
 
 def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tuple[str, str]]:
-    """Return, for each line number, that line in two languages drawn at random; leave out pairs with an empty line."""
+    """Return each line in two languages drawn at random for it; leave out pairs in which a line is empty."""
     languages = sorted(lines)
     pairs = []
     for row in zip(*(lines[language] for language in languages)):
@@ -65,9 +65,9 @@ def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tupl
 
 
 class TokenChunks(Dataset[np.ndarray]):
-    """The chunks of a whole run, in order.
+    """The chunks of a whole run, in order, as (place in the run, token ids).
 
-    The corpus of each chunk is drawn by share, and each corpus repeats under fresh shuffles.
+    The corpus of each chunk is drawn, with its share as probability. A corpus is shuffled anew for each pass over it.
     """
 
     def __init__(self, corpora: Sequence[np.ndarray], shares: Sequence[float], size: int, seed: int) -> None:

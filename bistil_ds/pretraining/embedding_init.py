@@ -1,4 +1,4 @@
-"""Word vectors from co-occurrence counts, with which the embeddings of a small model start."""
+"""Compute word vectors from co-occurrence counts; the embeddings of a small model start from them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 
 def cooccurrence_vectors(corpora: Sequence[np.ndarray], window: int, vocab_size: int, width: int) -> np.ndarray:
-    """Factorise the positive pointwise mutual information of tokens near each other: float32 [V, D], unit variance.
+    """Factorise the positive pointwise mutual information of nearby tokens; return float32 [V, D] with variance 1.
 
-    Levy and Goldberg (2014) show that word2vec does the same implicitly. In chunks of translation pairs the window
-    reaches into the other language, so that translations come to lie close.
+    Levy and Goldberg (2014) show that word2vec implicitly factorises a shifted version of it. In chunks of translation
+    pairs the window reaches into the other language, so that translations come to lie close.
 
     Args:
-        corpora: int [C, T] token ids each.
-        window: the largest distance that counts as near; every distance up to it counts the same.
+        corpora: the token ids of each corpus, int [C, T].
+        window: the largest distance, in tokens, that counts as near; all distances up to it count the same.
     """
     flat = np.zeros(vocab_size * vocab_size)
     for ids_CT in corpora:

@@ -1,4 +1,4 @@
-"""Measure how often a masked language model names the masked token, beside guessing the most frequent token."""
+"""Measure how often a masked language model predicts the masked token, and how often a constant guess is right."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def masked_accuracy(
     seed: int = 0,
     batch_size: int = 64,
 ) -> dict[str, float]:
-    """Mask each token of `lines` with `probability` (always by the mask token) and count the model's right answers.
+    """Replace each token of `lines` by the mask token with `probability`, and count the model's right answers.
 
     Returns:
-        "accuracy" of the model, and "most_frequent": the accuracy of always naming the token that is masked most often,
-            both as shares of 1.
+        "accuracy" of the model, and "most_frequent", the accuracy of always guessing the token that is masked most
+            often; both from 0 to 1.
     """
     was_training = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""Pretrain a small XLM-R on text files: masked and, on parallel text, translation language modelling."""
+"""Pretrain a small masked language model on text files; on parallel text, with translation language modelling too."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Recipe:
 class _Collator:
     """Collator that masks a batch; the choice of tokens depends on the seed and on the batch's place in the run.
 
-    In the first `apart` examples of the run, attention stays within each text of a chunk: with little to attend to, a
-    model learns sooner to use its context. After that it runs over the whole chunk.
+    In the first `apart` chunks of the run, a token attends only to its own text: with little to attend to, a model
+    learns sooner to use its context. After that, it attends to the whole chunk.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, probability: float, seed: int, apart: int) -> None:
@@ -82,13 +82,13 @@ class _Collator:
         )
         batch = {"input_ids": masked_BT, "labels": labels_BT}
         if rows[0][0] < self.apart:
-            text_BT = (ids_BT == self.tokenizer.cls_token_id).cumsum(1)  # each text, or pair, starts with this token
+            text_BT = (ids_BT == self.tokenizer.cls_token_id).cumsum(1)  # starts each text or translation pair
             batch["attention_mask"] = (text_BT[:, :, None] == text_BT[:, None, :])[:, None]
         return batch
 
 
 class _MaskedTrainer(Trainer):
-    """Trainer that takes examples in the order of the data set, and runs the head on masked positions only."""
+    """Trainer that takes chunks in the order of the data set, and runs the output head at masked positions only."""
 
     tap: HeadTap
 
@@ -117,17 +117,18 @@ def pretrain(
 
     Args:
         texts: language → UTF-8 text file, one text a line.
-        parallel: the files are translations of each other, line by line, so part of the chunks hold translation pairs.
-        tokenizer, config: a folder or hub id to take the tokenizer or the model's configuration from (with the
-            tokenizer's vocabulary size); by default a vocabulary is learned and the recipe gives the model's size.
+        parallel: the files are translations of each other, line by line, so some of the chunks hold translation pairs.
+        tokenizer: folder or hub id of a tokenizer; by default one is learned from the texts.
+        config: folder or hub id of a configuration, in which only the vocabulary size and special token ids are
+            replaced; by default an XLM-R of the recipe's size.
         progress: show a progress bar.
         watch: gets the trainer before it trains.
 
     Returns:
-        The mean training loss of each twentieth of the run.
+        The mean training losses of successive `max(1, steps // 20)` steps.
 
     Raises:
-        InputError: a text or a size cannot be used.
+        InputError: a text, a size, the tokenizer or the configuration cannot be used.
     """
     recipe = recipe or Recipe()
     lines = {language: read_lines(Path(path)) for language, path in sorted(texts.items())}
@@ -180,9 +181,9 @@ def pretrain(
 
 
 def _start(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
-    """Start the word vectors from co-occurrence and let the first layer pass on the mean of a token's context.
+    """Start word vectors from co-occurrence; in an XLM-R, let the first layer pass on the mean of a token's context.
 
-    From random weights alone a short run learns little more than the frequencies of words.
+    From random weights alone, a short run learns little more than the frequencies of words.
     """
     weight_VD = model.get_input_embeddings().weight.data
     weight_VD.copy_(torch.from_numpy(0.05 * cooccurrence_vectors(corpora, window, *weight_VD.shape)))
@@ -205,7 +206,7 @@ def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Pat
 def _corpora(
     lines: Mapping[str, list[str]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe, parallel: bool
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Return the chunks of each language, then those of translation pairs, and the share of each in training."""
+    """Return the chunks of each language, then those of translation pairs, and the share of each corpus in training."""
     corpora = []
     for language, each in lines.items():
         corpora.append(chunk(tokenizer([line for line in each if line])["input_ids"], recipe.length))
@@ -232,7 +233,7 @@ def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: st
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         intermediate_size=4 * recipe.hidden_size,
-        max_position_embeddings=recipe.max_positions + 2,  # positions start behind the padding id
+        max_position_embeddings=recipe.max_positions + 2,  # positions start after the padding id, 1
         type_vocab_size=1,
         layer_norm_eps=1e-5,
         initializer_range=0.03,

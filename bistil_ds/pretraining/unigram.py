@@ -1,4 +1,4 @@
-"""Learn a unigram vocabulary from text, as a tokenizer laid out like XLM-R's."""
+"""Learn a unigram vocabulary from text, and make a tokenizer of it that is laid out like XLM-R's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3; <mask> is last
 def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
     """Learn a unigram vocabulary with sentencepiece: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, pieces, `<mask>` last.
 
-    The same lines give the same tokenizer. Text that offers fewer pieces gives a smaller vocabulary.
+    The same lines give the same tokenizer. If the text has too few pieces, the vocabulary is smaller.
 
     Args:
         vocab_size: number of tokens, special ones included.
@@ -32,7 +32,7 @@ def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: i
             sentence_iterator=iter(lines),
             model_writer=trained,
             model_type="unigram",
-            vocab_size=vocab_size - len(SPECIAL_TOKENS),  # sentencepiece's own <unk> makes room for <mask>
+            vocab_size=vocab_size - len(SPECIAL_TOKENS),  # it counts its own <unk>, whose place <mask> takes
             hard_vocab_limit=False,
             character_coverage=1.0,
             normalization_rule_name="nfkc",
@@ -40,7 +40,7 @@ def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: i
             eos_id=-1,
             pad_id=-1,
             unk_id=0,
-            num_threads=1,  # sums of several threads differ in the last bits
+            num_threads=1,  # with several threads, sums differ in their last bits
             minloglevel=2,
         )
     except RuntimeError as error:
@@ -53,7 +53,7 @@ def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: i
 
 
 def xlmr_tokenizer(pieces: list[tuple[str, float]], max_length: int) -> PreTrainedTokenizerFast:
-    """Build the tokenizer of unigram pieces with log probabilities (special tokens not among them)."""
+    """Build a tokenizer from (piece, log-probability) pairs, which do not include the special tokens."""
     vocab = [(token, 0.0) for token in SPECIAL_TOKENS] + pieces
     tokenizer = Tokenizer(models.Unigram(vocab, unk_id=SPECIAL_TOKENS.index("<unk>"), byte_fallback=False))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])

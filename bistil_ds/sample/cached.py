@@ -1,4 +1,4 @@
-"""Folders of the embedded sample, made when first needed and kept in the cache."""
+"""Make the folders of the embedded sample when they are first needed, and keep them in the cache."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder `name` of this sample, and make it when it is not in the cache.
+    """Return the folder `name` of the sample; make it if it is not in the cache.
 
-    `make` fills a temporary folder, which takes its place only when it is whole.
+    `make` fills a temporary folder, which is renamed once it is whole.
     """
     parent = cache_folder("sample", _recipe_hash())
     final = parent / name
@@ -44,7 +44,7 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
             part.chmod(0o755)
             os.rename(part, final)
         except OSError:
-            if not final.is_dir():  # else another process was first
+            if not final.is_dir():  # else another process made it first
                 raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -52,7 +52,7 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def code_hash(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 (hex) of what Python files do; comments, docstrings and layout do not count."""
+    """Return the SHA-256 (hex) of the code of Python files; comments, docstrings and layout do not count."""
     sha = hashlib.sha256()
     for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _recipe_hash() -> str:
-    """Return a hash of all that shapes the files: our code, with its sizes and seeds, and library versions."""
+    """Return a hash of everything that shapes the files: the code of `SOURCES` and the versions of `_PACKAGES`."""
     package = Path(bistil_ds.__file__).parent
     versions = repr([version(name) for name in _PACKAGES])
     return hashlib.sha256((versions + code_hash(package / path for path in SOURCES)).encode()).hexdigest()[:16]

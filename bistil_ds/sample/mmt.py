@@ -1,4 +1,4 @@
-"""The sample's massively multilingual Transformer and its corpora, made when first needed and kept in the cache."""
+"""Make the sample's massively multilingual Transformer (MMT) and its corpora on demand; keep them in the cache."""
 
 from __future__ import annotations
 
@@ -17,42 +17,41 @@ from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
 from bistil_ds.sample.text import write_text
 
 RECIPE = Recipe()
-LICENCE = "apache-2.0"  # ours, as our code makes the sample's text and model
+LICENCE = "apache-2.0"  # the licence of our code, which makes the sample's text and model
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
-CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # the seed of the first language; each next one adds 1
+CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # seed of the first language; each further language adds 1
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
 
 
 def sample_mmt(progress: bool = True) -> Path:
-    """Return a folder with a small XLM-R that knows the sample's languages; train it when it is not in the cache.
+    """Return the folder of a small XLM-R of the sample's languages; train it if it is not in the cache.
 
     The languages are English, Turkish and Swahili. `AutoModelForMaskedLM` and `AutoTokenizer` load the folder. Its
-    `accuracy.json` holds the masked-token accuracy on held-out sentences of each language, beside that of always
-    guessing the most frequent token.
+    `accuracy.json` holds what `held_out_accuracy` returns for it.
     """
     return cached("mmt", lambda folder: _make_mmt(folder, progress))
 
 
 def sample_corpora() -> dict[str, Path]:
-    """Return the paths of en.txt, tr.txt and sw.txt for phase 1, by language.
+    """Return language → path of its text for distillation (phase 1): en.txt, tr.txt or sw.txt.
 
-    They are drawn apart from the model's text and from each other, so they are not parallel.
+    Each text has a seed other than those of the model's text and of the other languages, so they are not parallel.
     """
     folder = cached("corpora", _make_corpora)
     return {language: folder / f"{language}.txt" for language in LANGUAGES}
 
 
 def held_out_sentences() -> dict[str, list[str]]:
-    """Return language → sentences that no part of the sample trains on.
+    """Return language → sentences drawn with a seed that no training text of the sample has.
 
-    Sentence n of each language means the same.
+    Sentence n of each language means the same. A sentence may recur in a training text by chance.
     """
     parallel = list(sentences(HELD_OUT_SENTENCES, HELD_OUT_SEED))
     return {language: [each[language].text for each in parallel] for language in LANGUAGES}
 
 
 def held_out_accuracy(model_folder: str | Path) -> dict[str, dict[str, float]]:
-    """Return language → `masked_accuracy` of a saved model on sentences that no part of the sample trains on."""
+    """Return language → `masked_accuracy` of a saved model on the sentences of `held_out_sentences`."""
     model, _ = load_pretrained(AutoModelForMaskedLM, model_folder)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     return {language: masked_accuracy(model, tokenizer, lines) for language, lines in held_out_sentences().items()}

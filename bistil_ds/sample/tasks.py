@@ -1,4 +1,4 @@
-"""Task files of the embedded sample: CoNLL-U for tagging and parsing, IOB2 for named entities, text for the MLM."""
+"""Make task files of the embedded sample: CoNLL-U for pos and dp, IOB2 for ner, plain text for mlm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bistil_ds.sample.cached import cached, code_hash
 from bistil_ds.sample.grammar.annotation import Sentence
 from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
 
-# sentences and seed; no other part of the sample has these seeds
+# number of sentences and seed of each split; no other part of the sample has these seeds
 SPLITS = {"train": (2_000, 31), "dev": (300, 32), "test": (500, 33)}
 ENDINGS = {"pos": "conllu", "dp": "conllu", "ner": "iob2", "mlm": "txt"}
 
@@ -17,8 +17,8 @@ ENDINGS = {"pos": "conllu", "dp": "conllu", "ner": "iob2", "mlm": "txt"}
 def sample_task_file(task: str, language: str, split: str) -> Path:
     """Return the file of a task (pos, dp, ner, mlm), language (en, tr, sw) and split (train, dev, test).
 
-    The file is made when it is not in the cache. Within a split the languages are parallel. Sentences are drawn apart
-    from those of the sample's corpora and model.
+    The file is made if it is not in the cache. Within a split the languages are parallel. The seeds are not those of
+    the sample's corpora and model, but a sentence may recur there by chance.
 
     Raises:
         InputError: the sample has no such file.

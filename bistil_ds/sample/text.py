@@ -1,4 +1,4 @@
-"""The sample as plain text files, one sentence a line."""
+"""Write the sample as plain text files, one sentence a line."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks.models import LoadedTaskModel, load_task_model
 from bistil_ds.tasks.task import Task
 
-TRAINED_LENGTH = "trained_max_length"  # in the config of an exported model: the longest input its task was trained on
+TRAINED_LENGTH = "trained_max_length"  # key in an exported model's config: tokens of the longest training input
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model that the user chose: its name in the tables, its folder or hub id, and the SFTs to apply in order."""
+    """A model that the user chose: its name in tables, folder or hub id, and sparse fine-tunings (SFTs) in order."""
 
     name: str
     folder: str
@@ -29,9 +29,9 @@ class Candidate:
 
     Attributes:
         labels: the model's classes, in the order of its outputs.
-        max_length: the longest input that the model is given, in tokens.
-        parameters, bytes: size of the weights as they run (fp32, fine-tunings merged); tied weights count once.
-        weights_sha256: `hash_weights` of those same weights.
+        max_length: the longest input that the model is given in the evaluation, in tokens.
+        parameters, bytes: size of the weights as evaluated (fp32, fine-tunings applied); tied weights count once.
+        weights_sha256: `hash_weights` of these weights.
     """
 
     choice: ModelChoice
@@ -43,7 +43,7 @@ class Candidate:
 
 
 class ModelCache:
-    """A holder of the model that was loaded last for one task; several models may not fit into memory."""
+    """A cache of one task model, the last that was asked for, because several might not fit into memory."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -51,7 +51,7 @@ class ModelCache:
         self._loaded: LoadedTaskModel | None = None
 
     def get(self, choice: ModelChoice) -> LoadedTaskModel:
-        """Return the model with its fine-tunings applied; load it unless it is the one that was returned last."""
+        """Return the model with its fine-tunings applied; load it unless it is the model that was returned last."""
         if self._loaded is None or self._name != choice.name:
             self._loaded = None  # frees the memory before the next model is loaded
             self._loaded, self._name = load_task_model(choice.folder, choice.sfts, self.task), choice.name
@@ -59,11 +59,11 @@ class ModelCache:
 
 
 def examine(choice: ModelChoice, shelf: ModelCache, max_length: int | None) -> Candidate:
-    """Load the model and check that its head was trained for the task.
+    """Load the model, and check that its head was trained for the task of `shelf`.
 
     Args:
-        max_length: the longest input in tokens; None stands for the length that the last fine-tuning for this task or
-            else the model's config records, or else the task's own, but never for more than the model's positions.
+        max_length: the longest input in tokens. None: the length that the last fine-tuning for this task records, else
+            that in the model's config, else the task's default, but at most the number of the model's positions.
 
     Raises:
         InputError: `load_task_model` raises it; the head would be random; or `max_length` is below 1 or above the

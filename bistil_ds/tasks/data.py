@@ -16,7 +16,7 @@ from bistil_ds.tasks.task import ReadOptions, Row, Task
 
 @dataclass(frozen=True)
 class TaskData:
-    """The examples of one file and their rows; `rows[i]["example"]` is the index of the example of row i."""
+    """The examples of one source and their rows; `rows[i]["example"]` is the index of the example of row i."""
 
     task: Task
     language: str | None
@@ -66,8 +66,7 @@ def load_data(
 def mix(parts: Sequence[Sequence[Row]], upsample: bool) -> list[Row]:
     """Join the rows of several training sources; with `upsample`, repeat each source to the size of the largest.
 
-    A source whose size does not divide the largest size is repeated as often as it fits and then filled up from its
-    beginning.
+    The last repetition of a source ends as soon as that size is reached.
     """
     most = max(map(len, parts))
     mixed: list[Row] = []

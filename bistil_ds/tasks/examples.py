@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place where an example begins: `file` (or hub id) and 1-based `line` (or row, or paragraph number)."""
+    """The place where an example begins: a file (or hub data set), and a line (or row, or paragraph) counted from 1."""
 
     file: str
     line: int
@@ -51,9 +51,9 @@ class SentencePair:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question on a context; each answer is (text, index of its first character in the context).
+    """A question on a context. An answer is (text, index of its first character in the context).
 
-    `answers` is empty where the question has no answer.
+    `answers` is empty if the context does not answer the question.
     """
 
     id: str

@@ -28,17 +28,17 @@ def load_classifier(
 ) -> PreTrainedModel:
     """Load the model in `folder` with a head for `labels`, in fp32 and without dropout.
 
-    The folder's own head is used if it has one for the same labels in the same order. Otherwise the head is new and
-    its weights come from torch's random state. If the folder lacks a BERT pooler, the pooler's weight is the identity:
-    a sparse fine-tuning stores differences to the model it started from, so that model must be the same at every load.
+    The folder's own head is used if it has one for the same labels in the same order. Otherwise the head is new, and
+    its weights are drawn from torch's random state. A BERT pooler that the folder lacks gets the identity as its
+    weight: a sparse fine-tuning stores differences to its starting model, which must be the same at every load.
 
     Args:
         kind: `AutoModelForTokenClassification` or another class with its `from_pretrained`.
         folder: a model folder or hub id, with any head or none.
         labels: the names of the classes, in the order of the outputs.
         heads: names of the modules of the task's head.
-        start: fills the weight matrices of a new head; by default it draws from a normal distribution with the
-            `initializer_range` of the encoder's config.
+        start: fills a weight matrix of a new head in place; by default from a normal distribution whose standard
+            deviation is the config's `initializer_range`. Biases are set to 0.
         kwargs: go to `from_pretrained`.
 
     Raises:
@@ -65,7 +65,7 @@ def load_classifier(
 
 @torch.no_grad()
 def _start(layer: nn.Linear, weights: Callable[[Tensor], object]) -> None:
-    """Fill a layer's weights with an initialisation, and set its bias to 0."""
+    """Fill a layer's weight matrix with `weights`, and set its bias to 0."""
     with gathered([layer.weight, layer.bias], written=True):
         weights(layer.weight)
         nn.init.zeros_(layer.bias)

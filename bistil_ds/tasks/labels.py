@@ -13,8 +13,9 @@ def check_known(found: Iterable[tuple[str, Place]], known: Sequence[str], flag: 
     """Raise InputError, with file and line, for the first example in `found` whose label is not in `known`.
 
     Args:
-        kind: the word for such a label ("tag") in the message.
-        other: a known label that the message suggests to read the unknown one as.
+        found: each label with the place of its example.
+        kind: what the message calls such a label ("tag").
+        other: a known label; the message suggests mapping the unknown label to it.
     """
     taught = set(known)
     for label, place in found:

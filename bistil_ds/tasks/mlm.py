@@ -1,6 +1,6 @@
-"""Masked language modelling, for the language SFTs of LT-SFT (section 3); accuracy on the masked tokens.
+"""Masked language modelling, which trains the language fine-tunings of LT-SFT (section 3); scored by accuracy.
 
-B rows of a batch, T tokens, N masked tokens, V vocabulary.
+B rows of a batch, T tokens, N masked tokens (in `_chunks`: texts), V vocabulary.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ TEXTS_AT_ONCE = 1000
 class MaskedLanguageModelling(Task):
     """Masked language modelling on texts laid end to end with their special tokens and cut every `max_length` tokens.
 
-    In evaluation a chunk is masked in the same way each time. In training its mask depends on the seed and on the other
-    rows of its batch, so that the mask changes with each epoch and a resumed run repeats it. A batch of one row has no
-    other rows and draws from torch's random state.
+    In evaluation a chunk is masked in the same way each time. In training its mask depends on the run's seed and on the
+    other rows of its batch: it differs from epoch to epoch, and a resumed run repeats it. The mask of a batch of one
+    row depends on torch's random state too.
     """
 
     name = "mlm"
@@ -69,9 +69,9 @@ class MaskedLanguageModelling(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        """Return a row for each chunk with at least one ordinary token; `example` is the text in which it begins.
+        """Return a row for each chunk with a token that is not special; `example` is the text in which it begins.
 
-        `collate` masks training rows, with the settings in their `masking`. Evaluation rows are masked here.
+        Evaluation rows are masked here. Training rows are masked by `collate`, with the settings in their `masking`.
 
         Raises:
             InputError: the tokenizer has no mask token.
@@ -126,7 +126,7 @@ class MaskedLanguageModelling(Task):
         return [logits if logits.dim() == 2 else logits[batch["labels"] != IGNORED]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
-        """Return for each row how many masked tokens the model named right, and how many there are."""
+        """Return for each row how many masked tokens the model predicted right, and how many it has."""
         labels_BT = batch["labels"]
         masked_BT = labels_BT != IGNORED
         named_BT = torch.zeros_like(masked_BT)
@@ -140,7 +140,7 @@ class MaskedLanguageModelling(Task):
         return sum(named for named, _ in predictions), sum(masked for _, masked in predictions)
 
     def counts(self, example: Text, answer: tuple[int, int], language: str | None) -> np.ndarray:
-        """Return float64 [2]: masked tokens named right, and masked tokens."""
+        """Return float64 [2]: the masked tokens predicted right, and all masked tokens."""
         return np.array(answer, dtype=np.float64)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
@@ -154,7 +154,7 @@ class MaskedLanguageModelling(Task):
 def _chunks(
     examples: Sequence[Text], tokenizer: PreTrainedTokenizerBase, length: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """Yield chunks of `length` token ids, each after the index of the text it begins in; the last may be shorter."""
+    """Yield (index of the text in which a chunk begins, its `length` token ids); the last chunk may be shorter."""
     sizes_N: list[int] = []  # tokens of each text
 
     def tokenised() -> Iterator[list[int]]:

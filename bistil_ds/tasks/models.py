@@ -1,4 +1,4 @@
-"""Load a model that is ready for a task: a base model with its SFTs, or a folder that already holds a task model."""
+"""Load a model that is ready for a task: a base model with sparse fine-tunings (SFTs), or a finished task model."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ def load_task_model(
 ) -> LoadedTaskModel:
     """Load `folder` with the head of its task, and apply the fine-tunings in order.
 
-    The labels are those of the last SFT that names them; if none does, those of the config in `folder`.
+    Without `labels`, the labels are those of the last SFT that names any for the task, or else of the folder's config.
 
     Args:
         folder: a model folder or hub id, with a base model or a model of the task.
         sfts: folders or hub ids of sparse fine-tunings made for that model.
-        task: the task that the model is needed for; None stands for the one that an SFT was made for.
+        task: the task that the model is needed for; None: that of the first SFT that was made for a task.
         labels: the classes of a head that is yet to be trained, in place of recorded ones.
+        flag: the flag that named `folder`, for messages.
 
     Raises:
         InputError: the model or an SFT is missing or cannot be loaded; an SFT is given twice, or was made for another
@@ -77,7 +78,7 @@ def load_task_model(
 def _load_model(task: Task, folder: str, labels: Sequence[str], flag: str) -> PreTrainedModel:
     try:
         return task.load_model(folder, labels, trust_remote_code=False)
-    except InputError as error:  # it names the folder
+    except InputError as error:  # most of these messages begin with the folder
         raise InputError(f"{flag} {error}") from None
 
 
@@ -98,7 +99,7 @@ def warn_of_overwritten(fine_tunings: Sequence[SparseFineTuning]) -> None:
 
 
 def recorded_labels(sfts: Sequence[str], folder: str, task: Task, flag: str) -> tuple[str, ...]:
-    """Return the labels that `load_task_model` would find: those of the last SFT that names them, or of the config."""
+    """Return the labels that `load_task_model` finds when it is given none, without loading the model."""
     return _labels([SparseFineTuning.load(name) for name in sfts], folder, task, flag)
 
 
@@ -108,7 +109,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
         if labels is None:
             continue
         check_task(sft.name, sft.metadata, task.name)
-        if made_for == task.name or (made_for is None and labels):  # the labels of a language SFT serve no other task
+        if made_for == task.name or (made_for is None and labels):  # a language SFT's labels are for no other task
             return tuple(labels)
     config = load_config(flag, folder)
     kind = (config.architectures or ["ForMaskedLM"])[0]
@@ -122,7 +123,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
 
 
 def base_metadata(folder: str) -> dict[str, str]:
-    """Return `base_model` and `base_hash`, by which an SFT records the model that it is made for."""
+    """Return `base_model` and `base_hash`, with which an SFT records for which model it is made."""
     here = local_folder(folder, "model", WEIGHT_FILES)
     return {
         "base_model": str(Path(folder).resolve()) if here == Path(folder) else folder,

@@ -1,6 +1,6 @@
 """Natural language inference: decide how a hypothesis relates to a premise; scored by accuracy.
 
-B rows of a batch, T tokens, C classes.
+B rows of a batch, C classes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from bistil_ds.tasks.text_key import text_key
 
 
 class Inference(Task):
-    """Inference with one label for each pair of sentences.
+    """Inference, which gives one label to each pair of sentences.
 
-    A pair that is too long loses tokens from the end of its longer sentence.
+    A pair that is too long loses tokens from the end of its longer sentence, then from both if they are equally long.
     """
 
     name = "nli"
@@ -79,7 +79,7 @@ class Inference(Task):
             for i, (example, ids) in enumerate(zip(examples, encoded["input_ids"]))
         ]
         for row, types in zip(rows, encoded["token_type_ids"]):
-            if any(types):  # if all are 0, the model may know only one type
+            if any(types):  # types that are all 0 are left out: the model may know only type 0
                 row["token_type_ids"] = types
         return rows
 

@@ -15,7 +15,7 @@ from bistil_ds.tasks.task import Row
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:
-    """Return int64 [B, T], in which each sequence is filled up with `value`."""
+    """Return the sequences as int64 [B, T], filled up with `value` on the right."""
     tensors = [torch.tensor(sequence, dtype=torch.int64) for sequence in sequences]
     return pad_sequence(tensors, batch_first=True, padding_value=value)
 

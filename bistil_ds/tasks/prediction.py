@@ -28,13 +28,13 @@ def predict(
 ) -> list[Any]:
     """Return the answer for each of `data.examples`, in their order; every rank returns the same list.
 
-    Rows are batched with others of about their length. Rank r runs every `world_size`-th batch, from batch r on, and
-    all ranks run equally many batches, as ZeRO-3 requires. The model is left in evaluation mode.
+    A batch has rows of about the same length. Rank r runs every `world_size`-th batch, from batch r on. All ranks run
+    equally many batches, as ZeRO-3 requires. The model is left in evaluation mode.
 
     Args:
-        model: a task model on `device`, or the engine around it.
+        model: a task model on `device`, or the DeepSpeed engine that wraps it.
         batch_size: rows in a batch of one rank.
-        progress: the title of a progress bar; None for none.
+        progress: the title of a progress bar; None shows no bar.
     """
     model.eval()
     task, rows = data.task, data.rows

@@ -1,4 +1,4 @@
-"""Parse data sources as the user writes them: `[LANGUAGE=]FILE`, for a file or a hub data set."""
+"""Parse data sources as the user writes them: `[LANGUAGE=]FILE`, where FILE may also be a hub data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
     dot where the path has no folder.
 
     Raises:
-        InputError: a word has no source, or gives no language and is not a path.
+        InputError: a word has no source, has nothing before its "=", or names a hub data set without a language.
     """
     found = []
     for word in words:

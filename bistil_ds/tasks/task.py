@@ -1,9 +1,9 @@
-"""The interface of a task: how its data is read, turned into model inputs, learned, decoded and scored.
+"""The interface of a task: how its data becomes model inputs, and how the model's outputs become answers and scores.
 
 A task is stateless and knows nothing of training loops or devices. Plug-ins register one under the entry-point group
 `bistil_ds.tasks`.
 
-B rows of a batch, T tokens, N labelled positions, C classes.
+N labelled positions of a batch, C classes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class ReadOptions:
 
     Attributes:
         flag: the command-line flag that named the source, for messages.
-        columns: our name of a column → its name in a hub data set or headed file, where the two differ.
-        label_map: label → the label to read it as (`{"DATE": "O"}`); in IOB2, entity types or whole tags.
+        columns: our name of a column → its name in the data (hub data set, TSV, JSONL), where the two differ.
+        label_map: label → the label to read it as (`{"DATE": "O"}`); an IOB2 label is an entity type or a whole tag.
     """
 
     flag: str = "--train_file"
@@ -37,23 +37,26 @@ class ReadOptions:
 
 
 class Task(ABC):
-    """A task; `name` is its value of `--task`, and `metric` the key of `metrics` that picks the best checkpoint."""
+    """A task. `--task` gives its `name`; `metric` is the result of `metrics` by which the best checkpoint is chosen.
+
+    Epochs and learning rates are the published ones (BiStil, appendix; LT-SFT) where there are any.
+    """
 
     name: ClassVar[str]
     metric: ClassVar[str]
-    full_epochs: ClassVar[int]  # the published settings (BiStil, appendix)
-    sparse_epochs: ClassVar[int]
-    max_steps: ClassVar[int | None] = None  # upper limit for a stage whose epochs have more steps
+    full_epochs: ClassVar[int]  # default of the full stage
+    sparse_epochs: ClassVar[int]  # default of the sparse stage
+    max_steps: ClassVar[int | None] = None  # upper limit of the steps in either stage
     learning_rate: ClassVar[float]
     max_length: ClassVar[int] = 256
-    trains_head: ClassVar[bool] = True  # False: only the base model is trained, its head stays as it is (language SFTs)
+    trains_head: ClassVar[bool] = True  # False: only the base model is trained, not its head (as in mlm)
 
     @abstractmethod
     def read(self, source: str, options: ReadOptions) -> Iterator[Any]:
         """Stream the examples of a file or hub data set.
 
         Raises:
-            InputError: the source does not follow its format; the message names file and line.
+            InputError: the source does not follow its format; the message says where.
         """
 
     @abstractmethod
@@ -88,13 +91,13 @@ class Task(ABC):
 
     @abstractmethod
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
-        """Pad the rows into a batch; every key is an argument of the model's forward, which returns `loss` for it."""
+        """Pad the rows into a batch; its keys are arguments of the model's forward, whose output has `loss`."""
 
     @abstractmethod
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the logits in which a student imitates its teacher, each [N, C] at labelled positions only.
 
-        Entries that cannot be chosen hold -1e4, such as padding where the classes are positions of a sequence.
+        A class that cannot be chosen has -1e4, such as padding where the classes are positions of a sequence.
         """
 
     @abstractmethod
@@ -103,16 +106,16 @@ class Task(ABC):
 
     @abstractmethod
     def decide(self, example: Any, rows: Sequence[Row], predictions: Sequence[Any], labels: Sequence[str]) -> Any:
-        """Combine the predictions for an example's rows into one answer: tags, (heads, relations), a label, a text."""
+        """Combine the predictions for an example's rows into one answer, such as tags, a label or a text."""
 
     @abstractmethod
     def counts(self, example: Any, answer: Any, language: str | None) -> np.ndarray:
-        """Return float64 [c]: what one example adds to the totals from which `metrics` is computed."""
+        """Return what one example adds to the totals of `metrics`: a float64 vector, equally long for all examples."""
 
     @abstractmethod
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
-        """Compute the metrics, shares between 0 and 1, from summed `counts`; a metric of nothing is 0."""
+        """Compute the metrics, shares between 0 and 1, from summed `counts`; a metric with nothing to count is 0."""
 
     @abstractmethod
     def text_key(self, example: Any) -> str:
-        """Return the example's text with spaces and case normalised; equal keys mean the same sentence."""
+        """Return the example's text with spaces and case normalised; equal keys mean the same text."""

@@ -1,8 +1,8 @@
 """Align words with subwords: the first subword of a word stands for it (BiStil, section 3).
 
-Each word is cut by itself, as if in the middle of a sentence, so that its pieces are the same at every position. A word
-may contain spaces (UD allows them). A word without any piece (control characters, zero-width spaces) and a word that
-spells a special token become the unknown token: no word is ever lost, and none ends a sequence early.
+Each word is cut into pieces by itself, as if in the middle of a sentence, so that its pieces are the same everywhere. A
+word may contain spaces (UD allows them). A word without any piece (control characters, zero-width spaces) and a word
+that spells a special token become the unknown token: no word is lost, and none ends a sequence early.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bistil_ds.errors import InputError
 class Aligned(NamedTuple):
     """The token ids of a sentence, special ones included, and the position of each word's first subword.
 
-    `first` has one entry for each word, -1 for a word beyond the cut.
+    `first` has one entry for each word: -1 if the word is beyond the cut.
     """
 
     input_ids: list[int]
@@ -26,9 +26,9 @@ class Aligned(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The token ids of a part of a sentence and the words that it decides.
+    """The token ids of a part of a sentence, and the words whose predictions are taken from it.
 
-    `first[i]` is the position of the first subword of word `start` + i.
+    These words follow each other in the sentence: `first[i]` is the position of the first subword of word `start` + i.
     """
 
     input_ids: list[int]
@@ -41,7 +41,7 @@ def align(
 ) -> list[Aligned]:
     """Cut each sentence at `max_length` tokens, special ones included, and align its words.
 
-    A word counts as inside if its first subword is inside.
+    A word is beyond the cut if its first subword is; its other subwords may be cut off.
 
     Raises:
         InputError: `max_length` leaves no room for a word.
@@ -58,10 +58,10 @@ def align(
 def windows(
     words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[list[Window]]:
-    """Cut each sentence into windows of at most `max_length` tokens, special ones included, that overlap by half.
+    """Cut each sentence into windows of at most `max_length` tokens, special ones included, that overlap by about half.
 
-    One window decides each word: the window in which the word's first subword is farthest from a cut. The words that
-    the windows of a sentence decide are, in order, the words of the sentence.
+    Each word is decided by one window, that in which its first subword is farthest from a cut. The words decided by the
+    windows of a sentence, in order, are the words of the sentence.
 
     Raises:
         InputError: `max_length` leaves no room for a word.
@@ -99,7 +99,7 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
 def _pieces(
     words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield for each sentence its pieces and the index of each word's first piece, followed by the number of pieces."""
+    """Yield for each sentence its pieces, and a list of each word's first piece that ends with the number of pieces."""
     distinct = list(dict.fromkeys(word for words in words_of_sentences for word in words))
     unknown = tokenizer.unk_token_id
     special = set(tokenizer.all_special_ids) - {unknown}
@@ -123,7 +123,7 @@ def _cut(texts: list[str], tokenizer: PreTrainedTokenizerBase, add_special_token
 
 
 def _shares(starts: list[int], room: int) -> list[tuple[int, int, int]]:
-    """Return windows as (first piece, first decided word, word after the last decided one)."""
+    """Return (first piece, first decided word, word after the last decided one) for each window."""
     words, pieces = len(starts) - 1, starts[-1]
     begins = [0]  # the word with which each window begins
     while pieces - starts[begins[-1]] > room:

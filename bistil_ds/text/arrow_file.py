@@ -17,7 +17,7 @@ def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa
     """Return the memory-mapped data set stored under `key`; write it from the batches of `write()` if it is not there.
 
     One process writes while other processes on the machine wait. A killed writer leaves only a `.part` file, which is
-    never read and which the next writer replaces. `key` is the fingerprint of the data set.
+    never read and which the next writer replaces. The data set's fingerprint is `key`.
     """
     folder = cache_folder("corpora")
     whole = folder / f"{key}.arrow"

@@ -1,4 +1,4 @@
-"""Order the training batches: choose the language of each micro-step, and the chunks of it.
+"""Order the training batches: choose the language and the chunks of each micro-step.
 
 B rows of one rank's batch.
 """
@@ -18,13 +18,13 @@ SOURCE, TARGET = 0, 1
 class BilingualBatches(Sampler[list[int]]):
     """Batch sampler of one rank, over the source chunks followed by the target chunks (`BilingualChunks`).
 
-    Every micro-step has one language, the same on every rank, and micro-steps 2n and 2n+1 have one language each, in a
-    seeded order. The n-th global batch of a language is the n-th slice of an endless stream of its chunks, which are
-    shuffled anew for each pass. So each chunk comes once in a pass, and the smaller corpus is passed more often. Rank r
-    takes rows [r·B, (r+1)·B) of the global batch: one rank with B = 8 and two ranks with B = 4 see the same global
-    batches.
+    Every micro-step has one language, the same on every rank. Of micro-steps 2n and 2n+1, one is in the source language
+    and one in the target language, in an order that the seed decides. The n-th global batch of a language is the n-th
+    slice of an endless stream of its chunks, which are shuffled anew for each pass. So a chunk comes once in a pass,
+    and the smaller corpus has more passes. Rank r takes rows [r·B, (r+1)·B) of the global batch, so one rank with B = 8
+    and two ranks with B = 4 see the same global batches.
 
-    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training may resume anywhere.
+    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training can resume anywhere.
 
     Args:
         sizes: number of chunks of the source and of the target language.
@@ -51,7 +51,7 @@ class BilingualBatches(Sampler[list[int]]):
             raise ValueError(f"batches need chunks in both languages and a rank below the world size: {sizes}, {rank}")
         self.sizes, self.batch_size, self.micro_steps, self.seed = sizes, batch_size, micro_steps, seed
         self.rank, self.world_size, self.start = rank, world_size, start
-        self._shuffles: list[tuple[int, np.ndarray] | None] = [None, None]  # for each language: (pass, order) used last
+        self._shuffles: list[tuple[int, np.ndarray] | None] = [None, None]  # for each language: last pass and its order
 
     def __len__(self) -> int:
         return self.micro_steps - self.start
@@ -71,7 +71,7 @@ class BilingualBatches(Sampler[list[int]]):
         """Return this rank's B rows of the micro-step, as indices into the chunks of the micro-step's language."""
         language = self.language_of(micro_step)
         size = self.sizes[language]
-        # Each pair of micro-steps has each language once, so this is global batch `micro_step // 2` of the language.
+        # Two micro-steps have each language once, so this is global batch `micro_step // 2` of the language.
         position = (micro_step // 2 * self.world_size + self.rank) * self.batch_size
         end = position + self.batch_size
         rows: list[int] = []

@@ -1,4 +1,4 @@
-"""Check the corpora before anything else starts."""
+"""Check the corpora of a run before anything else starts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bistil_ds.text.text_files import is_jsonl, is_readable_plain_text, read_tex
 def check_text_file(spec: str | Path, flag: str, text_column: str = "text") -> None:
     """Check that a file holds readable text, or that the hub has a data set.
 
-    A file is read once from end to end, and nothing is written for it.
+    A good file is read once from end to end, and nothing is written for it.
 
     Raises:
-        InputError: the file is missing, a folder, without text, not UTF-8 (with the line) or broken gzip; a JSONL line
-            has no text (with the line); or neither hub nor cache has the data set, its split and its column. The
-            message starts with `flag`.
+        InputError: the file is missing, a folder, without text, not UTF-8 or broken gzip; a JSONL line has no text; the
+            data set is neither on the hub nor in the cache; or its description lacks the split or the column. The
+            message starts with `flag` and, where possible, names the line.
     """
     corpus = parse_specification(spec)
     if isinstance(corpus, HubDataset):
@@ -67,7 +67,7 @@ def check_two_languages(
 
 
 def check_chunks(count: int, needed: int, what: str) -> None:
-    """Raise InputError if a corpus gives fewer than `needed` chunks.
+    """Raise InputError if `count`, the training chunks of a corpus, is below `needed`, those of one batch.
 
     Args:
         what: the corpus and the flag that named it, such as `--target_file tr.txt`, for the message.

@@ -1,4 +1,4 @@
-"""Join the chunks of both languages in one data set, and collate batches of them into tensors.
+"""Join the chunks of both languages in one data set, and collate its rows into batches.
 
 B rows, T tokens of the longest row.
 """
@@ -20,8 +20,8 @@ COLUMNS = ("input_ids", "attention_mask")
 class BilingualChunks(Dataset[dict[str, Any]]):
     """Data set of the source chunks (language 0) followed by the target chunks (language 1).
 
-    A row has `input_ids`, `language`, and `attention_mask` if its data set has one. Source and target are each a
-    `datasets.Dataset`, which is read a batch at a time, or any map-style data set of rows.
+    A row has `input_ids`, `language`, and `attention_mask` if its data set has masks. Source and target may each be a
+    `datasets.Dataset`, from which a batch is read at a time, or any map-style data set of rows.
     """
 
     def __init__(self, source: Any, target: Any) -> None:
@@ -64,8 +64,8 @@ def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> d
 
     Returns:
         `input_ids`: int64 [B, T].
-        `attention_mask`: int64 [B, T], 0 on padding; left out if no row has a mask and all have one length, as packed
-            chunks do, so that attention needs no mask.
+        `attention_mask`: int64 [B, T], 0 on padding; left out if no row has a mask and all rows are equally long, as
+            packed chunks are, because attention then needs no mask.
         `language`: int, if the rows have one.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Cut token ids into chunks of one length: what packing, pretraining and masked language modelling have in common.
+"""Cut token ids into chunks of one length, for packing, pretraining and masked language modelling.
 
-N chunks, T tokens in a chunk.
+N chunks of an array, T tokens in a chunk.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def cut(
     Args:
         texts: the token ids of each text, or of several texts laid end to end.
         length: tokens in a chunk.
-        at_once: tokens that are collected before an array is yielded, so that a corpus need not fit in memory.
-        keep_rest: yield the tokens after the last whole chunk too, as [1, R] with R below `length`.
+        at_once: tokens to collect before an array is yielded; a corpus need not fit in memory.
+        keep_rest: at the end, yield the tokens that do not fill a chunk too, as an array of one shorter chunk.
 
     Yields:
         int32 [N, T], with N at least 1.

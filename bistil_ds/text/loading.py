@@ -18,21 +18,23 @@ from bistil_ds.text.specification import HubDataset, parse_specification
 from bistil_ds.text.text_files import is_jsonl, read_texts
 
 FEATURES = Features({"text": Value("string")})
-RECIPE = "texts-1"  # change when the same file would be read differently
+RECIPE = "texts-1"  # part of the cache's key: change it when the same file is to be read differently
 BATCH_TEXTS, BATCH_CHARACTERS = 10_000, 1 << 25
 
 
 def load_texts(spec: str | Path | Dataset, *, text_column: str = "text", name: str = "the corpus") -> Dataset:
-    """Load the texts of a corpus, in order, as a data set with one column `text` (string), memory-mapped from disk.
+    """Return the texts of a corpus, in order, as a data set whose only column is `text` (string).
+
+    Texts from files and from the hub are memory-mapped; a `datasets.Dataset` stays where it is.
 
     Args:
         spec: a plain text file (one text a line; blank lines are skipped) or a JSONL file, gzipped or not; a hub data
             set `org/name[:config[:split]]`; or a `datasets.Dataset`. Files are cached by the hash of their bytes.
-        text_column: the column with the text, if there are columns.
+        text_column: the column with the text; plain text files have none.
         name: the name of the corpus in error messages, such as `--source_file`.
 
     Raises:
-        InputError: the corpus cannot be read or holds no text; the message is one line and names a bad line's number.
+        InputError: the corpus cannot be read or holds no text; the message has one line and names a bad line's number.
     """
     if isinstance(spec, Dataset):
         return _only_text(spec, text_column, name)

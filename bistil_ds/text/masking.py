@@ -1,4 +1,4 @@
-"""Mask tokens for the logit and MLM losses, in the same way on one rank or several, and after a resume.
+"""Mask tokens for the logit and masked-LM losses, the same on one rank or several and after a resume.
 
 B rows of this rank, T tokens.
 """
@@ -20,19 +20,20 @@ def mask_tokens(
     vocab_size: int,
     probability: float,
 ) -> tuple[Tensor, Tensor]:
-    """Mask tokens as BERT does: of the chosen tokens, 80 % become the mask, 10 % a random token, and 10 % stay.
+    """Mask tokens as BERT does: of the chosen tokens, 80 % become the mask token, 10 % a random one, and 10 % stay.
 
     Args:
         input_ids_BT: int64 token ids of this rank's rows.
         maskable_BT: bool, True where a token may be chosen (real and not special).
         seed: seed of the draw; it should depend on the run and on the micro-step.
-        rows, total_rows: this rank's rows of the global micro-batch, and the number of rows in that; every rank draws
-            for all of them, so that the masks do not depend on the number of ranks.
+        rows: this rank's rows of the global micro-batch.
+        total_rows: the rows of the global micro-batch. Every rank draws for all of them, so that the masks do not
+            depend on the number of ranks.
         vocab_size: random tokens are drawn from the ids below it.
-        probability: probability with which each maskable token is chosen.
+        probability: the probability of each maskable token to be chosen.
 
     Returns:
-        Masked ids and labels, both int64 [B, T]; labels are -100 where no token was chosen.
+        The masked ids and the labels, both int64 [B, T]; a label is -100 where no token was chosen.
     """
     generator = torch.Generator().manual_seed(seed % 2**63)
     shape = (total_rows, input_ids_BT.shape[1])

@@ -22,9 +22,9 @@ from bistil_ds.errors import InputError
 from bistil_ds.text.arrow_file import cached_dataset
 from bistil_ds.text.cutting import cut
 
-RECIPE = "chunks-1"  # change when the same texts would be packed differently
+RECIPE = "chunks-1"  # part of the cache's key: change it when the same texts are to be packed differently
 TEXTS_AT_ONCE = 1000
-TOKENS_WRITTEN = 1 << 20  # approximate number of tokens in a record batch of the file
+TOKENS_WRITTEN = 1 << 20  # tokens in a record batch of the file, about
 
 
 def pack(
@@ -43,13 +43,13 @@ def pack(
         texts: a data set with the column `text` (string); blank and missing texts are skipped.
         tokenizer: a fast tokenizer; its padding and truncation are not used, and it is not changed.
         length: tokens in a chunk.
-        num_proc: number of threads that tokenise batches of texts (the tokenizer runs outside Python's lock); by
-            default the number of CPU cores. The result does not depend on it.
+        num_proc: number of threads that tokenise (the tokenizer runs outside Python's lock); by default the number of
+            CPU cores. The result does not depend on it.
         progress: show a bar.
 
     Returns:
-        Memory-mapped data set with the column `input_ids` (int32 [T]), cached by the fingerprint of the texts, the
-        tokenizer and the length.
+        A memory-mapped data set with the column `input_ids` (int32 [T]). It is cached by the fingerprint of the texts,
+        the tokenizer and the length.
 
     Raises:
         InputError: the tokenizer is not a fast one, or the length is below 1.
@@ -80,7 +80,7 @@ def _definition(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield for each batch of texts, in order, the number of texts and their concatenated token ids (int32 [n])."""
+    """Yield for each batch of texts, in order, how many they are and their concatenated token ids (an int32 vector)."""
 
     def tokenise(start: int) -> tuple[int, np.ndarray]:
         batch = texts[start : start + TEXTS_AT_ONCE]["text"]
@@ -91,12 +91,12 @@ def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterat
     pool = ThreadPoolExecutor(workers)
     try:
         yield from pool.map(tokenise, range(0, len(texts), TEXTS_AT_ONCE))
-    finally:  # cancels waiting batches, so that an interrupt does not wait for the whole corpus
+    finally:  # cancel the waiting batches: an interrupt must not wait for the whole corpus
         pool.shutdown(cancel_futures=True)
 
 
 def _counted(streams: Iterator[tuple[int, np.ndarray]], advance: Callable[[int], object]) -> Iterator[np.ndarray]:
-    """Yield the token ids of each batch of texts, and call `advance` with its number of texts."""
+    """Yield the token ids of each batch of texts, after calling `advance` with its number of texts."""
     for count, ids in streams:
         advance(count)
         yield ids

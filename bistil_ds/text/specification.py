@@ -1,4 +1,4 @@
-"""Parse what a user may name as a corpus: a file, or a data set on the hub."""
+"""Parse the name of a corpus that a user gives: a file, or a data set on the hub."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class HubDataset:
 
 
 def parse_specification(spec: str | Path) -> Path | HubDataset:
-    """Return a path, or the hub data set of `org/name[:config[:split]]`, in which the default split is `train`.
+    """Return a path, or the hub data set `org/name[:config[:split]]`, whose split is `train` by default.
 
-    A name is a path if that path exists, has a suffix in `FILE_SUFFIXES`, or is not of the form of a hub data set.
+    `spec` is a path if that path exists, if it ends in one of `FILE_SUFFIXES`, or if it has not the form of a hub data
+    set.
     """
     path = Path(spec).expanduser()
     match = HUB_ID.fullmatch(str(spec))

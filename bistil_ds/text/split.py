@@ -17,10 +17,10 @@ def split_validation(
 ) -> tuple[Dataset, Dataset]:
     """Return training and validation chunks, both memory-mapped.
 
-    Validation gets `min(most, max(1, round(fraction * n)))` of the `n` chunks: those with the smallest hashes of their
-    token ids, in the order of the hashes, so that the order of `chunks` does not matter. Copies of a validation chunk
-    are left out of training. If nearly all chunks are equal, validation gets fewer, so that training keeps at least
-    one.
+    Validation gets `min(most, max(1, round(fraction * n)))` of the `n` chunks, all different: those with the smallest
+    hashes of their token ids, in the order of the hashes. So the order of `chunks` does not matter. Copies of a
+    validation chunk are left out of training. If nearly all chunks are equal, validation gets fewer: training keeps at
+    least one.
 
     Args:
         name: the name of the corpus in error messages.
@@ -41,7 +41,7 @@ def split_validation(
 
 
 def _hashes(chunks: Dataset) -> np.ndarray:
-    """Return a 64-bit hash of each row's `input_ids`, uint64 [N]."""
+    """Return a 64-bit hash of the `input_ids` of each of the N chunks, uint64 [N]."""
     hashes_N = np.empty(len(chunks), np.uint64)
     position = 0
     tables = chunks.select_columns("input_ids").with_format("arrow").iter(batch_size=1000)

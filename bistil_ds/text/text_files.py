@@ -14,17 +14,17 @@ from typing import IO
 
 from bistil_ds.errors import InputError
 
-BLOCK_BYTES = 1 << 18  # fits the processor's cache: twice as fast to decode as 16 MB
+BLOCK_BYTES = 1 << 18  # blocks that fit the processor's cache are decoded twice as fast as blocks of 16 MB
 
 
 def is_jsonl(path: Path) -> bool:
-    """Return whether the name means one JSON object a line (`.jsonl` or `.json`, gzipped or not)."""
+    """Return whether the file's name promises one JSON object a line (`.jsonl` or `.json`, gzipped or not)."""
     return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
 
 
 @contextmanager
 def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
-    """Open a file for its bytes, decompressed.
+    """Open a file to read bytes; decompress them if its name ends in `.gz`.
 
     Raises:
         InputError: the file is missing, a folder, a pipe or a device, or cannot be read or decompressed.
@@ -67,7 +67,7 @@ def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
 
 
 def read_texts(path: Path, text_column: str, flag: str) -> Iterator[str]:
-    """Yield each text of the file in order: a line, or the text column of a JSONL line; blank texts are left out.
+    """Yield the texts of the file in order: its lines, or the text column of its JSONL lines; leave out blank texts.
 
     Raises:
         InputError: the file cannot be read, a line is not UTF-8 or has a NUL, or a JSONL line is not an object with a
@@ -102,7 +102,7 @@ def _text_of(line: str, text_column: str, where: str) -> str:
 def is_readable_plain_text(path: Path, flag: str) -> bool:
     """Return whether the whole file is UTF-8 without a NUL, and is not blank.
 
-    It decodes large blocks, which is faster than reading lines, so it cannot name a line.
+    It decodes large blocks, which is faster than reading lines, but it cannot say which line is wrong.
 
     Raises:
         InputError: the file cannot be opened or decompressed.

@@ -1,4 +1,4 @@
-"""Vocabulary trimming: from the tokens of a hundred languages to those of two."""
+"""Trim the vocabulary of a hundred languages to the tokens of two."""
 
 from bistil_ds.vocabulary.counting import count_tokens
 from bistil_ds.vocabulary.embeddings import trim_model

@@ -18,11 +18,11 @@ def count_tokens(
 ) -> npt.NDArray[np.int64]:
     """Count the tokens of a dataset's "text" column, read batch by batch from its memory map.
 
-    Returns int64 [V], where V is one more than the largest id. Special tokens, the unknown one included, count 0.
-    `name` labels the progress bar. The tokenizer's own threads use all cores (TOKENIZERS_PARALLELISM=false: one). On
-    7.9 M characters and two cores they took 1.8 s, while two processes through `datasets.map` took 4.7 s.
+    Return int64 [V], where V is one more than the largest id. Special tokens, the unknown one included, get a count of
+    0. `name` labels the progress bar. The tokenizer runs threads on all cores (on one if TOKENIZERS_PARALLELISM=false):
+    for 7.9 M characters on two cores they took 1.8 s, and two processes of `datasets.map` 4.7 s.
     """
-    # This is a copy, because truncation and padding are state of the tokenizer.
+    # Copy the tokenizer, because truncation and padding are part of its state.
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()

@@ -1,4 +1,4 @@
-"""Measure how much of a text a vocabulary covers: pieces that are unknown, and pieces for each word."""
+"""Measure how well a vocabulary covers texts: the share of unknown pieces, and the number of pieces per word."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a tokenizer cuts a number of texts; see `unknown_share` and `fertility`."""
+    """How a tokenizer cuts texts: their number, `unknown_share` and `fertility`."""
 
     texts: int
     unknown: float
@@ -24,12 +24,12 @@ def measure_coverage(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -
 
 
 def fertility(ids: Sequence[Sequence[int]], texts: Sequence[str]) -> float:
-    """Return the number of pieces for each word, where blanks separate words; 0 for texts without a word."""
+    """Return the number of pieces per word, where whitespace separates words; without a word, the number of pieces."""
     return sum(map(len, ids)) / max(sum(len(text.split()) for text in texts), 1)
 
 
 def unknown_share(ids: Sequence[Sequence[int]], unknown_id: int | None) -> float:
-    """Return the share of pieces that are the unknown token; 0 where there is no piece or no such token."""
+    """Return the share of pieces that are the unknown token; 0 if there is no piece or no such token."""
     if unknown_id is None:
         return 0.0
     return sum(text.count(unknown_id) for text in ids) / max(sum(map(len, ids)), 1)

@@ -1,4 +1,4 @@
-"""Trim the vocabulary rows of a masked language model: input embeddings, output layer and the output layer's bias."""
+"""Trim a masked language model where it has a row for each token: input embeddings, output layer and its bias."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
 def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
     """Keep the rows `kept_ids` (int64 [V_new], ascending) of every parameter with one row for each token, in place.
 
-    Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. `config.vocab_size`
-    and the special token ids of the configuration are updated (None for a token that was dropped). One parameter is
-    copied at a time, so peak memory is the model plus one trimmed matrix.
+    Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. `vocab_size`
+    and the special token ids of the configuration are updated (an id to None if its token was dropped). One parameter
+    is copied at a time, so peak memory is the model plus one trimmed matrix.
 
     Raises:
         InputError: the tokenizer has more ids than the model has rows, or the padding id would change.

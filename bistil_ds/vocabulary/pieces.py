@@ -1,4 +1,4 @@
-"""The pieces of a fast tokenizer's vocabulary by id, and those that segmentation cannot do without."""
+"""Read the pieces of a fast tokenizer's vocabulary, and find those that a trimmed copy must keep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bistil_ds.errors import InputError
 
 @dataclass(frozen=True)
 class Pieces:
-    """Vocabulary of a WordPiece or Unigram tokenizer.
+    """The vocabulary of a WordPiece or Unigram tokenizer.
 
     Attributes:
         id_of: piece → id.
@@ -44,7 +44,7 @@ def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = content["model"]["type"]
     if kind not in ("WordPiece", "Unigram"):
-        # Without its merges a BPE piece cannot be reached, and without a piece the merges above it break.
+        # A BPE piece cannot be reached without its merges, and merges break without the pieces that they join.
         raise InputError(
             f"{name}: a {kind} vocabulary cannot be trimmed; choose a WordPiece or Unigram teacher (mBERT, XLM-R)"
         )
@@ -55,8 +55,8 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
     """Read a WordPiece or Unigram tokenizer's vocabulary.
 
     The forced ids are those of special and added tokens, that of the unknown piece, and every id up to the padding id
-    (so that the padding id does not change). Unigram adds the lowest-score piece, because an unknown character costs 10
-    more than it, and any byte-fallback pieces.
+    (so that the padding id does not change). For Unigram they include the piece with the lowest score, because the
+    score of an unknown character is that score minus 10, and any byte-fallback pieces.
     """
     model = tokenizer_json(tokenizer)["model"]
     id_of: dict[str, int] = tokenizer.get_vocab()

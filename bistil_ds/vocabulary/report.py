@@ -1,4 +1,4 @@
-"""Report on vocabulary trimming: sizes, and segmentation of a sample of each corpus, before and after."""
+"""Report on vocabulary trimming: the model's size, and how a sample of each corpus is cut, before and after."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bistil_ds.vocabulary.kept_ids import Ids
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a model: rows of the embedding matrix, parameters (tied ones once), and their bytes."""
+    """The size of a model: rows of its embedding matrix, parameters (tied ones once), and bytes of the parameters."""
 
     vocabulary: int
     parameters: int
@@ -26,7 +26,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """How a tokenizer and its trimmed copy segment a sample of one corpus.
+    """How a tokenizer and its trimmed copy cut a sample of one corpus into pieces.
 
     Attributes:
         texts: number of texts in the sample.
@@ -45,7 +45,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class TrimReport:
-    """Model sizes before and after trimming, and the segmentation of both corpora."""
+    """The model's sizes before and after trimming, and how both tokenizers cut each corpus."""
 
     before: Size
     after: Size
@@ -87,7 +87,7 @@ def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
 def compare_segmentation(
     texts: Sequence[str], before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, kept_ids: Ids
 ) -> Segmentation:
-    """Segment `texts` with a tokenizer and its trimmed copy. A share of an empty set is 0."""
+    """Cut `texts` with a tokenizer and its trimmed copy, and compare the pieces; a share of nothing is 0."""
     old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     same = sum(np.array_equal(old_ids, kept_ids[new_ids]) for old_ids, new_ids in zip(old, new, strict=True) if new_ids)

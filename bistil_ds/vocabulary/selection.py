@@ -1,4 +1,4 @@
-"""Selection of the tokens of the multilingual vocabulary that a bilingual student keeps (BiStil, section 3.1)."""
+"""Select the tokens of the multilingual vocabulary that a bilingual student keeps (BiStil, section 3.1)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def select_ids(
     Args:
         counts_source, counts_target: int64 [V] as `count_tokens` returns them.
         threshold: a token stays if its unigram probability in at least one corpus is at least this.
-        vocab_size: replaces the threshold, and counts the ids that always stay. The larger of a token's two
-            probabilities ranks it; ties go to the smaller id.
+        vocab_size: number of tokens to keep, in place of the threshold; it includes the ids that always stay. Tokens
+            are ranked by the larger of their two probabilities; ties go to the smaller id.
 
     Returns:
         int64 [V_new], ascending.
@@ -36,6 +36,7 @@ def select_ids(
     Raises:
         InputError: a corpus is empty, the threshold is outside 0..1 or so high that only forced tokens would stay, or
             `vocab_size` cannot be reached.
+        ValueError: the counts are not those of this tokenizer.
     """
     pieces = read_pieces(tokenizer)
     if not len(counts_source) == len(counts_target) == pieces.rows:
@@ -67,10 +68,7 @@ def _share(counts_V: npt.NDArray[np.int64], corpus: str) -> npt.NDArray[np.float
 
 
 def _characters(pieces: Pieces) -> dict[int, list[int]]:
-    """Return, for the id of each Unigram piece, the ids of the single-character pieces that spell it.
-
-    WordPiece needs none to be stable.
-    """
+    """Return for each Unigram piece's id the ids of the single-character pieces that occur in it; {} for WordPiece."""
     if pieces.scores is None:
         return {}
     single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}

@@ -1,4 +1,4 @@
-"""The tokenizer of a trimmed vocabulary: the same class and settings, fewer pieces, compacted ids."""
+"""Make the tokenizer of a trimmed vocabulary: the same class and settings, fewer pieces, ids without gaps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bistil_ds.vocabulary.pieces import tokenizer_json
 
 
 def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrainedTokenizerBase:
-    """Return a copy of a WordPiece or Unigram tokenizer that has only `kept_ids` (int64 [V_new], ascending).
+    """Return a copy of a WordPiece or Unigram tokenizer with only the tokens `kept_ids` (int64 [V_new], ascending).
 
-    Ids keep their order, so a `<mask>` that was last stays last.
+    The tokens keep their order, so a `<mask>` that was last stays last.
 
     Raises:
-        InputError: the tokenizer is of another kind.
-        ValueError: a special or added token is missing from `kept_ids`, or an id below the padding id.
+        InputError: the tokenizer is of another kind, or not a fast one.
+        ValueError: `kept_ids` lacks a special or added token, or an id below the padding id.
     """
     content = tokenizer_json(tokenizer)
     check_kept_ids(kept_ids, max(tokenizer.get_vocab().values()) + 1)
@@ -35,7 +35,7 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrai
         )
     trim_content(content, new_id)
 
-    # Some tokenizer classes keep the vocabulary they were made from beside the backend, so rebuild from a folder.
+    # Some tokenizer classes hold the vocabulary outside the backend too, so rebuild the tokenizer from a folder.
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         Path(folder, "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

@@ -17,7 +17,7 @@ from bistil_ds.vocabulary.tokenizer import trim_tokenizer
 
 @dataclass(frozen=True)
 class Trimmed:
-    """Result of `trim_vocabulary`.
+    """The result of `trim_vocabulary`.
 
     Attributes:
         model: the model that was given, changed in place.
@@ -50,19 +50,19 @@ def trim_vocabulary(
         >>> trimmed.model.get_input_embeddings().num_embeddings, len(trimmed.tokenizer)
         (60, 60)
 
-    On text whose pieces are all kept, hidden states are the same bits as before.
+    Text whose pieces are all kept gets the same hidden states as before, to the bit.
 
     Args:
-        model: a masked language model; its embeddings and head are cut in place.
-        tokenizer: its tokenizer, WordPiece or unigram; it is not changed.
+        model: a masked language model; its embeddings and output layer are trimmed in place.
+        tokenizer: its tokenizer, WordPiece or Unigram; it is not changed.
         source_texts, target_texts: data sets with a column "text" (string).
-        threshold: keep a token whose share of all tokens is at least this in either corpus. Special and added tokens
-            are always kept.
+        threshold: keep a token if its share of all tokens is at least this in either corpus. Special and added tokens
+            are always kept, and some more (see `select_ids`).
         vocab_size: keep this many tokens, the most probable ones, in place of a threshold.
         progress: show a bar while texts are counted.
 
     Returns:
-        The model, a trimmed tokenizer, int64 kept ids (new id → old id), and a report of sizes and segmentation.
+        The model, a trimmed tokenizer, the kept ids, and a report of sizes and segmentation.
 
     Raises:
         InputError: the tokenizer's or the model's kind is not supported, or `threshold` or `vocab_size` cannot be used.

@@ -1,1 +1,1 @@
-"""The made-up grammar of three languages, from which sentences and their annotation are drawn."""
+"""Simplified grammars of three languages, which turn random meanings into annotated sentences."""

@@ -1,4 +1,4 @@
-"""Turn phrases into annotated sentences: words in order, each of which points at its head."""
+"""Turn phrases, in which each word points at its head, into annotated sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 @dataclass(eq=False)
 class Word:
-    """One syntactic word. `head` is None for the root; `entity` is an IOB2 tag."""
+    """A syntactic word. `head` is None for the root; `entity` is an IOB2 tag."""
 
     form: str
     upos: str
@@ -20,7 +20,7 @@ class Word:
 
 
 class Phrase:
-    """A head word and everything below it, in surface order. Dependents join at the outer edges."""
+    """A head word and everything that depends on it, in surface order; new dependents join at either end."""
 
     def __init__(self, head: Word) -> None:
         self.head = head
@@ -67,7 +67,7 @@ def comma() -> Phrase:
 
 
 def fixed_phrase(pattern: str) -> Phrase:
-    """Make a phrase from `form:UPOS:relation` items; the one without relation is the head: "every:DET:det day:NOUN"."""
+    """Make a phrase from `form:UPOS:relation` items; the head has no relation: "every:DET:det day:NOUN"."""
     items = [item.split(":") for item in pattern.split()]
     at = next(i for i, item in enumerate(items) if len(item) == 2)
     phrase = word(*items[at])
@@ -90,7 +90,7 @@ def name_phrase(tokens: Sequence[str], kind: str) -> Phrase:
 
 @dataclass(frozen=True)
 class Sentence:
-    """An annotated sentence; all fields have one entry a token.
+    """An annotated sentence; every field has one entry for each token.
 
     tokens       surface forms
     upos         Universal Dependencies part-of-speech tags
@@ -114,9 +114,9 @@ class Sentence:
 
 
 def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
-    """Close a sentence with `mark`, write its first letter large and read the annotation off the tree.
+    """Add the punctuation `mark` to the phrase of a sentence, capitalise it, and read its annotation off the tree.
 
-    dotted_i: the capital of i is İ, as in Turkish.
+    dotted_i: whether the capital of i is İ, as in Turkish.
     """
     phrase.right(word(mark, "PUNCT"), "punct")
     words = phrase.words

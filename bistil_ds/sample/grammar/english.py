@@ -1,4 +1,4 @@
-"""English clauses: subject, verb, object; do-support, inversion, sequence of tenses."""
+"""Build English sentences: subject, verb, object; do-support, inversion, sequence of tenses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bistil_ds.sample.grammar.meaning import Clause, Participant
 
 _ON = {"table", "chair", "bed", "field", "island", "mountain", "road"}
 _AT = {"market", "station", "port", "hotel", "restaurant", "bank", "court", "school", "hospital"}
-# after a verb of saying in the past, what is said moves one step back
+# what is said after a verb of saying in the past takes an earlier tense
 _REPORTED = {"past": "pluperfect", "present": "past progressive", "future": "would"}
 
 
@@ -31,9 +31,9 @@ def sentence(c: Clause) -> Sentence:
 
 
 def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
-    """Return a clause without its mark.
+    """Return a clause without its final punctuation.
 
-    gap: the participant that relativisation leaves out; tense: replaces the clause's own.
+    gap: the participant that a relative clause leaves out, "subject" or "object". tense: replaces `c.tense`.
     """
     tense = tense or c.tense
     asked_object = c.object is not None and bool(c.object.asked)
@@ -77,7 +77,7 @@ def _full(who: Participant, role: str = "object") -> Phrase:
 
 
 def _verbal(c: Clause, tense: str, support: bool, gap: str) -> tuple[Phrase, str]:
-    """Return the verb with all that follows it but time, and its auxiliary ("" for none)."""
+    """Return the verb with everything that follows it except the time, and its auxiliary ("" for none)."""
     if c.kind == "have":
         third = c.subject.person == 3 and not c.subject.many
         forms = {"present": ("does" if third else "do", "has" if third else "have"), "past": ("did", "had")}[tense]
@@ -109,7 +109,7 @@ def _after_verb(c: Clause, head: Phrase, gap: str) -> Phrase:
         )
     place = _place(c) if c.place else None
     manner = fixed_phrase(c.manner.en) if c.manner else None
-    # a motion keeps its goal close: "run to the market quickly"
+    # the place comes before the manner: "run to the market quickly"
     head.rights([(place, "obl"), (manner, "advmod" if manner and manner.head.upos == "ADV" else "obl")])
     head.rights([(_with(c.companion), "obl"), (_with(c.instrument), "obl")])
     if c.complement:
@@ -119,7 +119,7 @@ def _after_verb(c: Clause, head: Phrase, gap: str) -> Phrase:
 
 
 def _copular(c: Clause, tense: str) -> tuple[Phrase, Dependents]:
-    """Return the predicate and its auxiliaries in order; "there is" has the verb itself as predicate."""
+    """Return the predicate, and its auxiliaries in order; in "there is", the verb itself is the predicate."""
     forms = {"future": ("will", "be"), "would": ("would", "be"), "pluperfect": ("had", "been")}
     agreeing = be("present" if tense == "present" else "past", c.subject)
     helper, form = forms.get(tense, ("", agreeing))
@@ -155,7 +155,7 @@ def _place(c: Clause) -> Phrase:
     inside = "on" if noun in _ON else "at" if noun in _AT else "in"
     preposition = inside if c.place_role == "in" else c.place_role
     if c.place_role == "at" and (c.place.name or noun in ("city", "village")):
-        preposition = "in"  # one arrives in a town, and at anything else
+        preposition = "in"  # one arrives in a named place, a city or a village, but at anything else
     return participant(c.place).left(word(preposition, "ADP"), "case")
 
 

@@ -1,4 +1,4 @@
-"""English noun phrases and verb forms: articles, plurals, pronouns, tenses."""
+"""Build English noun phrases and verb forms: articles, plurals, pronouns, tenses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _pronoun(who: Participant, role: str) -> str:
 def participant(who: Participant, role: str = "object") -> Phrase:
     """Return a noun phrase or pronoun, without its relative clause.
 
-    role: subject or object, for pronouns.
+    role: "subject" or "object", which chooses the form of a pronoun.
     """
     if who.asked:
         return word(who.asked, "PRON")
@@ -93,7 +93,7 @@ def _third(verb: str) -> str:
 def verb_forms(verb: Verb, tense: str, who: Participant, support: bool) -> tuple[str, str]:
     """Return the auxiliary ("" for none) and the form of the verb.
 
-    support: an auxiliary is needed.
+    support: whether the clause needs an auxiliary, for a negation or a question.
     """
     base, past, participle, progressive = verb.en
     third = who.person == 3 and not who.many

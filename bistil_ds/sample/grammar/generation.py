@@ -1,4 +1,4 @@
-"""Parallel annotated sentences: one meaning, said in three languages."""
+"""Generate parallel annotated sentences: one meaning, said in three languages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Parallel = dict[str, Sentence]
 
 
 def sentences(n: int, seed: int = 0) -> Iterator[Parallel]:
-    """Yield `n` meanings as {"en": Sentence, "tr": Sentence, "sw": Sentence}; the same seed gives the same ones."""
+    """Yield `n` meanings as {"en": Sentence, "tr": Sentence, "sw": Sentence}; a seed always gives the same meanings."""
     planner = Planner(random.Random(f"bistil_ds sample {seed}"))
     for _ in range(n):
         meaning = planner.meaning()

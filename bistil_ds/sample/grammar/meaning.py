@@ -1,4 +1,4 @@
-"""What a sentence says, independent of any language."""
+"""The meaning of a sentence, independent of any language."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Participant:
     definite: bool = True
     adjective: Modifier | None = None
     number: Modifier | None = None
-    quantifier: str = ""  # "many", "every", "all"
+    quantifier: str = ""  # "many", "every", "all"; in English also "no"
     demonstrative: str = ""  # "near", "far"
     possessor: Participant | None = None
     relative: Relative | None = None
@@ -46,13 +46,13 @@ class Participant:
 
     @property
     def many(self) -> bool:
-        """Return whether verbs and pronouns agree with it as with a plural."""
+        """Return whether verbs and pronouns that refer to this participant are plural."""
         return self.plural or self.also is not None
 
 
 @dataclass(frozen=True)
 class Relative:
-    """A relative clause and which of its participants, "subject" or "object", is the noun it belongs to."""
+    """A relative clause of a noun; `gap` is the noun's role in that clause, "subject" or "object"."""
 
     clause: Clause
     gap: str
@@ -60,15 +60,15 @@ class Relative:
 
 @dataclass(frozen=True)
 class Clause:
-    """One predication.
+    """A predicate with its participants.
 
     kind        verb, adjective, noun (copulas), place ("is in"), exist ("there is"), have, compare ("is bigger than")
     tense       past, present, future, habitual, perfect, can
-    mood        statement, question (yes or no), where, command; "who" and "what" are asked participants
+    mood        statement, question (yes or no), where, command; "who" and "what" are participants with `asked`
     place_role  to, from, in, at
-    control     a verb that takes this clause's verb as its infinitive, with that infinitive's form in Turkish
-    complement  what is said, thought or known, with its case in Turkish
-    link        and, but, because, when, if: joins `linked`
+    control     the verb before `verb` as an infinitive ("wants to read"), and that infinitive's form in Turkish
+    complement  a clause that is said, thought or known; `complement_case` is its case in Turkish
+    link        and, but, because, when, if: the conjunction of the clause `linked`
     """
 
     kind: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-# English | Turkish | Swahili stem (with a hyphen: agrees) | kinds of noun it goes with
+# English | Turkish | Swahili stem (agrees if it has a hyphen) | kinds of noun it goes with
 _ADJECTIVES = """
 big | büyük | -kubwa | animal thing vehicle place plant food idea
 small | küçük | -dogo | animal thing vehicle place plant food
@@ -61,7 +61,7 @@ nine | dokuz | tisa
 ten | on | kumi
 """
 
-# phrases as in annotation.fixed_phrase; the last column has the tenses that a time goes with
+# phrases for annotation.fixed_phrase in three languages | tenses that the time goes with
 _TIMES = """
 yesterday:ADV | dün:ADV | jana:ADV | past
 tomorrow:ADV | yarın:ADV | kesho:ADV | future
@@ -97,7 +97,7 @@ a:DET:det lot:NOUN | çok:ADV | sana:ADV | work love help laugh cry travel
 
 @dataclass(frozen=True)
 class Modifier:
-    """A modifier in the three languages; `use` lists the kinds, tenses or English verbs it goes with."""
+    """A modifier in the three languages; `use` has the noun kinds, tenses or English verbs that it goes with."""
 
     en: str
     tr: str
@@ -112,7 +112,7 @@ def _rows(table: str) -> tuple[Modifier, ...]:
 
 @cache
 def adjectives() -> tuple[Modifier, ...]:
-    """Return the adjectives; `sw` starts with a hyphen where it agrees with the noun class."""
+    """Return the adjectives; `sw` starts with a hyphen if the Swahili stem agrees with the noun class."""
     return _rows(_ADJECTIVES)
 
 
@@ -130,5 +130,5 @@ def times() -> tuple[Modifier, ...]:
 
 @cache
 def manners() -> tuple[Modifier, ...]:
-    """Return the adverbials of manner, as fixed phrases; `use` holds the English base forms of the verbs."""
+    """Return the adverbials of manner, as fixed phrases; `use` has English base forms of verbs."""
     return _rows(_MANNERS)

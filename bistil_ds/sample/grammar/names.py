@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-# given names (m, f) and surnames of three origins; spelt alike in the three languages
+# male given names, female given names and surnames of three origins; all languages spell them alike
 _PEOPLE = (
     (
         "Mehmet Emre Mustafa Kemal Can Murat Hasan",
@@ -60,7 +60,7 @@ Africa | Afrika | Afrika
 Europe | Avrupa | Ulaya
 """
 
-# English | Turkish ("+": ends in the possessive of a compound) | Swahili and its class
+# English | Turkish ("+" if it ends in a compound's possessive suffix) | Swahili and its noun class
 _ORGANISATIONS = """
 the World Bank | Dünya Bankası+ | Benki ya Dunia 9
 the Central Bank | Merkez Bankası+ | Benki Kuu 9
@@ -80,7 +80,10 @@ Google | Google | Google 9
 
 @dataclass(frozen=True)
 class Name:
-    """A proper name: its tokens in each language, entity type PER, LOC or ORG, English gender of a person."""
+    """A proper name: its tokens in each language, and its entity type, `kind` (PER, LOC or ORG).
+
+    article: whether "the" precedes it in English. compound: whether it ends in a possessive suffix in Turkish.
+    """
 
     en: tuple[str, ...]
     tr: tuple[str, ...]

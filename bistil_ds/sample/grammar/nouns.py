@@ -1,7 +1,7 @@
-"""The nouns: English, Turkish and Swahili forms, Swahili noun class, and what kind of thing each one is.
+"""The nouns: English, Turkish and Swahili forms, Swahili noun class, and kinds of thing.
 
 A row is  English [plural] | Turkish [stem before a vowel] | Swahili singular, plural, class | kinds.
-A plural of "-" marks a mass noun. Kinds are what verbs and adjectives select by.
+A plural of "-" marks a mass noun. Verbs and adjectives go with nouns of certain kinds.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ Arabic - | Arapça | Kiarabu Kiarabu 7 | language
 
 @dataclass(frozen=True)
 class Noun:
-    """A noun concept: `tr_stem` is the Turkish stem before a vowel, `sw_class` the class of the singular."""
+    """A noun in three languages: `tr_stem` is the Turkish stem before a vowel, `sw_class` the class of the singular."""
 
     en: str
     en_plural: str
@@ -234,6 +234,6 @@ def nouns() -> tuple[Noun, ...]:
 
 @cache
 def nouns_of(kinds: str) -> tuple[Noun, ...]:
-    """Return the nouns of any of the kinds named, which are separated by spaces."""
+    """Return the nouns of at least one of `kinds`, which are separated by spaces."""
     wanted = set(kinds.split())
     return tuple(noun for noun in nouns() if noun.kinds & wanted)

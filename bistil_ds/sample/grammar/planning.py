@@ -1,4 +1,4 @@
-"""Draw meanings at random: who does what, where and when, within what the words can go with."""
+"""Draw meanings at random: who does what, where and when, with words that go together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROLES = {
     *("nurse", "doctor", "teacher", "student", "farmer", "cook", "driver", "worker", "merchant", "soldier", "singer"),
     *("writer", "judge", "hunter", "engineer", "lawyer", "carpenter"),
 }
-_FOUND = (  # what there is, and where
+_FOUND = (  # kind of what "there is", and kinds of the place where it is
     ("animal", "nature"),
     ("person", "building"),
     ("thing", "surface room"),
@@ -56,9 +56,9 @@ class Planner:
         return self._pick(fitting) if fitting else None
 
     def _noun(self, noun: Noun, plain: bool = False, definite: float = 0.6) -> Participant:
-        """Draw the modifiers of a noun.
+        """Draw a noun phrase of `noun`.
 
-        plain: leave out those that bring in another participant.
+        plain: draw plural, definiteness and adjective only (but a parent always has a possessor).
         """
         made = Participant(noun=noun, plural=not noun.mass and self._chance(0.25), definite=self._chance(definite))
         if "language" in noun.kinds:
@@ -93,7 +93,7 @@ class Planner:
         return Participant(noun=self._pick(people), plural=self._chance(0.2))
 
     def participant(self, kinds: str, definite: float = 0.6, relative: bool = False) -> Participant:
-        """Draw something of one of the kinds; "org" stands for organisations."""
+        """Draw a participant of one of `kinds` (separated by spaces); "org" stands for organisations."""
         if "org" in kinds.split() and self._chance(0.3 if "person" in kinds else 1.0):
             return Participant(name=self._pick(organisation_names()))
         if "person" in kinds and self._chance(0.35):
@@ -132,7 +132,7 @@ class Planner:
     def _verb_clause(self, verb: Verb, short: bool = False) -> Clause:
         """Draw a clause of `verb` with everything that the verb needs.
 
-        short: leave out everything that it does not need.
+        short: leave out everything that the verb does not need.
         """
         pronoun = "person" in verb.subjects and self._chance(0.3)
         subject = self._pronoun() if pronoun else self.participant(verb.subjects, 0.85, relative=not short)
@@ -141,7 +141,7 @@ class Planner:
             target = self.participant(verb.objects, 0.5, relative=not short)
             if not short and target.human and self._chance(0.3):
                 target = self._pronoun()
-                # nobody acts on himself by a plain pronoun
+                # prevents an object that is the subject itself: "I see me"
                 if subject.pronoun and (target.person == subject.person or subject.many == target.many):
                     target = Participant(person=3 if subject.person != 3 else 1, gender=self._pick("mf"))
             clause = replace(clause, object=target)

@@ -1,4 +1,4 @@
-"""Swahili clauses: subject, verb, object; concord by noun class, object prefixes, modifiers after the noun."""
+"""Build Swahili sentences: subject, verb, object; concord by noun class, object prefixes, modifiers after the noun."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sentence(c: Clause) -> Sentence:
 
 
 def participant(who: Participant) -> Phrase:
-    """Return a noun phrase; a pronoun is written out in full."""
+    """Return a noun phrase; a pronoun becomes an independent word, not a prefix of the verb."""
     if who.asked:
         return word({"who": "nani", "what": "nini"}[who.asked], "PRON")
     if who.pronoun:
@@ -91,9 +91,9 @@ def _noun_phrase(who: Participant) -> Phrase:
 
 
 def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
-    """Return a clause without its mark.
+    """Return a clause without its final punctuation.
 
-    gap: the participant that relativisation leaves out; tense: replaces the clause's own.
+    gap: the participant that a relative clause leaves out, "subject" or "object". tense: replaces `c.tense`.
     """
     tense = tense or c.tense
     if c.kind == "verb":
@@ -118,7 +118,7 @@ def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
 
 
 def _verbal(c: Clause, tense: str, gap: str) -> Phrase:
-    """Return the verb with all that follows it but time."""
+    """Return the verb with everything that follows it except the time."""
     assert c.verb
     marked = c.recipient or (c.object if c.object and c.object.animate and not c.object.asked else None)
     target = forms.object_prefix(marked, c.verb.sw) if marked else ""
@@ -159,7 +159,10 @@ def _by(who: Participant | None, preposition: str) -> Phrase | None:
 
 
 def _place(place: Participant, role: str) -> Phrase:
-    """Return a place: a bare noun takes -ni, a name stands alone, anything longer takes a preposition."""
+    """Return a place; a lone singular noun takes -ni.
+
+    "From" is always "kutoka". In other roles, what is neither a name nor a lone singular noun has "katika".
+    """
     phrase = participant(place)
     bare = place.noun and len(phrase.words) == 1 and not place.plural
     if bare:
@@ -193,7 +196,7 @@ def _predicate_class(who: Participant) -> int:
 
 
 def _having(c: Clause) -> Phrase:
-    """Return a clause of having, which is being with: ana, hana, alikuwa na."""
+    """Return a clause with "have", which Swahili says as "be with": ana, hana, alikuwa na."""
     thing = participant(c.object) if c.object else None
     if c.tense == "present":
         prefix = forms.negative_prefix(c.subject) if c.negative else forms.subject_prefix(c.subject)
@@ -203,7 +206,7 @@ def _having(c: Clause) -> Phrase:
 
 
 def _existing(c: Clause) -> Phrase:
-    """Return a clause of existing, of which the place itself is the subject: kuna, hakuna, kulikuwa na."""
+    """Return a clause with "there is", whose verb agrees with the place: kuna, hakuna, kulikuwa na."""
     thing = participant(c.subject)
     if c.tense == "present":
         head = word("hakuna" if c.negative else "kuna", "VERB").right(thing, "nsubj")

@@ -1,4 +1,4 @@
-"""Swahili morphology: noun classes and the concords they ask for, tenses, object prefixes.
+"""Swahili morphology: noun classes, the forms that agree with them (concord), tenses, object prefixes.
 
 Classes are numbered as usual: odd singular, even plural (1/2, 3/4, 5/6, 7/8, 9/10, 11/10).
 """
@@ -44,11 +44,11 @@ _OWN = {(1, False): "angu", (2, False): "ako", (3, False): "ake", (1, True): "et
 _PERSON_SUBJECT = {(1, False): "ni", (2, False): "u", (1, True): "tu", (2, True): "m"}
 _PERSON_OBJECT = {(1, False): "ni", (2, False): "ku", (1, True): "tu", (2, True): "wa"}
 _NUMBERS_TEN = {"wili": "mbili", "tatu": "tatu", "nne": "nne", "tano": "tano", "nane": "nane"}
-_SHORT = {"la", "nywa", "ja", "pa"}  # with one syllable, ku- stays wherever the stress would fall on the prefix
+_SHORT = {"la", "nywa", "ja", "pa"}  # one syllable: ku- stays wherever the stress would fall on the prefix
 
 
 def concord_class(who: Participant) -> int:
-    """Return the class that verbs and adjectives agree with: 1 or 2 for all that lives."""
+    """Return the class that verbs and adjectives agree with: 1 or 2 for persons and animals."""
     if who.also:
         return 2
     if who.animate:
@@ -57,15 +57,15 @@ def concord_class(who: Participant) -> int:
 
 
 def noun_class(who: Participant) -> int:
-    """Return the class of the form itself."""
+    """Return the class that the form of the noun or name belongs to."""
     singular = who.noun.sw_class if who.noun else who.name.sw_class if who.name else 9
     return PLURAL_CLASS[singular] if who.plural else singular
 
 
 def adjective(stem: str, cls: int) -> str:
-    """Return an adjective in concord: -zuri in class 7 is kizuri.
+    """Return an adjective in agreement with a class: -zuri in class 7 is kizuri.
 
-    A stem with a hyphen agrees; any other is invariable.
+    A stem without a hyphen does not change.
     """
     if not stem.startswith("-"):
         return stem
@@ -82,34 +82,34 @@ def adjective(stem: str, cls: int) -> str:
 
 
 def number(stem: str, cls: int) -> str:
-    """Return a numeral in concord: -wili in class 8 is viwili."""
+    """Return a numeral in agreement with a class: -wili in class 8 is viwili."""
     if not stem.startswith("-"):
         return stem
     return _NUMBERS_TEN[stem[1:]] if cls == 10 else _ADJECTIVE[cls] + stem[1:]
 
 
 def connective(cls: int) -> str:
-    """Return -a, "of", in concord: cha, vya, ya."""
+    """Return -a, "of", in agreement with a class: cha, vya, ya."""
     return _CONNECTIVE[cls] + "a"
 
 
 def possessive(owner: tuple[int, bool], cls: int) -> str:
-    """Return -angu, -ako, ... in concord: changu, vyako."""
+    """Return -angu, -ako, ... in agreement with a class: changu, vyako."""
     return _CONNECTIVE[cls] + _OWN[owner]
 
 
 def all_of(cls: int) -> str:
-    """Return -ote in concord: wote, vyote."""
+    """Return -ote, "all", in agreement with a class: wote, vyote."""
     return _CONNECTIVE[cls] + "ote"
 
 
 def demonstrative(distance: str, cls: int) -> str:
-    """Return the demonstrative of a distance, near or far."""
+    """Return the demonstrative of a class: "this" for the distance "near", "that" for "far"."""
     return (_NEAR if distance == "near" else _FAR)[cls]
 
 
 def relative_pronoun(cls: int) -> str:
-    """Return amba- with its concord: ambaye, ambacho."""
+    """Return the relative pronoun amba- of a class: ambaye, ambacho."""
     return "amba" + _RELATIVE[cls]
 
 
@@ -125,7 +125,7 @@ def negative_prefix(who: Participant) -> str:
 
 
 def object_prefix(who: Participant, stem: str) -> str:
-    """Return the object prefix of a living object; m becomes mw before a vowel."""
+    """Return the verb's prefix for a person or animal as object; m becomes mw before a vowel."""
     if who.person != 3:
         return _PERSON_OBJECT[who.person, who.many]
     if who.many:
@@ -134,14 +134,14 @@ def object_prefix(who: Participant, stem: str) -> str:
 
 
 def _final(stem: str, vowel: str) -> str:
-    """Return a Bantu stem (in -a) with another final vowel; borrowed stems stay."""
+    """Return a stem with its final -a replaced by `vowel`; borrowed stems do not end in -a, and stay."""
     return stem[:-1] + vowel if stem.endswith("a") else stem
 
 
 def verb(stem: str, tense: str, negative: bool, who: Participant, target: str = "") -> str:
     """Return a finite verb.
 
-    tense: past, present, future, habitual, perfect, when, if. target: the object prefix.
+    tense: past, present, future, habitual, perfect, when, if. target: the object prefix, "" for none.
     """
     kept = "ku" if stem in _SHORT and not target else ""
     if negative and tense == "if":
@@ -163,7 +163,7 @@ def verb(stem: str, tense: str, negative: bool, who: Participant, target: str = 
 
 
 def infinitive(stem: str, target: str = "") -> str:
-    """Return ku- with the object prefix and the stem; kw- stands only in kwenda."""
+    """Return the infinitive, ku- with object prefix and stem; only "enda" gives kwenda."""
     return "kwenda" if stem == "enda" else "ku" + target + stem
 
 
@@ -177,7 +177,7 @@ def command(stem: str, negative: bool, target: str = "", irregular: str = "") ->
 
 
 def be(tense: str, negative: bool, who: Participant) -> str:
-    """Return the copula: ni and si for every person in the present; alikuwa, hakitakuwa."""
+    """Return the copula: in the present ni, negative si, for every person; otherwise as in alikuwa, hakitakuwa."""
     if tense == "present":
         return "si" if negative else "ni"
     if negative:
@@ -186,7 +186,7 @@ def be(tense: str, negative: bool, who: Participant) -> str:
 
 
 def located(negative: bool, who: Participant) -> str:
-    """Return the locative copula of the present: yuko, kiko, hayuko."""
+    """Return the present form of "to be somewhere": yuko, kiko, hayuko."""
     prefix = subject_prefix(who)
     prefix = "yu" if prefix == "a" else prefix
     if not negative:

@@ -1,4 +1,4 @@
-"""Turkish clauses: subject, object, verb; cases, dropped pronouns, verbal nouns and participles."""
+"""Build Turkish sentences: subject, object, verb; cases, dropped pronouns, verbal nouns and participles."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def sentence(c: Clause) -> Sentence:
 
 
 def agreement(who: Participant) -> forms.Agreement:
-    """Return what a verb or possessive shows: the singular for an overt plural, the plural for a dropped "they"."""
+    """Return the person and number that a verb or possessive shows: a pronoun's own, else third person singular."""
     return (who.person, who.plural) if who.pronoun else (3, False)
 
 
 def participant(who: Participant, case: str = "nom", owner: forms.Agreement | None = None) -> Phrase:
     """Return a noun phrase in a case.
 
-    owner: the possessor that its suffix shows, when it stands outside the phrase.
+    owner: person and number of its possessive suffix if the possessor stands outside the phrase.
     """
     if who.asked:
         return word({"who": "kim", "what": "ne"}[who.asked], "PRON")
@@ -107,14 +107,14 @@ def _object(c: Clause) -> tuple[Phrase, str]:
     assert c.object
     if c.verb.tr_case != "acc":
         return participant(c.object, c.verb.tr_case), "obl"
-    loved = c.verb.en[0] == "love"  # the object of love is a known kind
+    loved = c.verb.en[0] == "love"  # its object is known as a kind, so it is accusative
     return participant(c.object, "acc" if loved or _specific(c.object) else "nom"), "obj"
 
 
 def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -> Phrase:
-    """Put all participants before the verb `head`.
+    """Put participants, time, place, manner and complement before the verb `head`.
 
-    subject_case: "gen" where the verb is nominalised.
+    subject_case: "gen" if the verb is nominalised. gap: the participant to leave out, "subject" or "object".
     """
     assert c.verb
     if c.verb.tr_noun:
@@ -124,7 +124,7 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
     if gap != "subject" and c.mood != "command" and not c.subject.pronoun and not c.subject.asked:
         before.append(subject)
     elif subject_case == "gen" and gap != "object":
-        before.append((participant(c.subject, "gen"), "nsubj"))  # "onun geldiğini": whose coming it was
+        before.append((participant(c.subject, "gen"), "nsubj"))  # no dropped pronoun: "onun geldiğini", "that he came"
     time = fixed_phrase(c.time.tr) if c.time else None
     relation = "advmod" if time and time.head.upos == "ADV" else "obl"
     before.insert(0 if c.time_first else len(before), (time, relation))
@@ -138,11 +138,11 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
     before.append((manner, "advmod"))
     if c.object and gap != "object":
         target = _object(c)
-        known = _specific(c.object) or c.verb.tr_case != "acc"  # a new object stands next to the verb
+        known = _specific(c.object) or c.verb.tr_case != "acc"  # an indefinite object stands next to the verb
         before.insert(len(before) - 1 if known else len(before), target)
     if c.complement:
         before.append((_nominal(c.complement, c.complement_case), "ccomp"))
-    if c.subject.asked:  # what is asked for stands before the verb
+    if c.subject.asked:  # "who" stands before the verb
         before.append(subject)
     if c.mood == "where":
         before.append((word("nerede", "ADV"), "advmod"))
@@ -150,7 +150,7 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
 
 
 def _clause(c: Clause) -> Phrase:
-    """Return an independent clause without its mark."""
+    """Return an independent clause without its final punctuation."""
     who = agreement(c.subject)
     if c.kind in ("have", "exist"):
         return _existential(c)
@@ -172,7 +172,7 @@ def _clause(c: Clause) -> Phrase:
 
 
 def _nominal(c: Clause, case: str, subject_case: str = "gen") -> Phrase:
-    """Return a clause as a noun in `case`: "Ali'nin geldiğini"."""
+    """Return a clause as a noun phrase in `case`: "Ali'nin geldiğini", "that Ali came"."""
     who = agreement(c.subject)
     if c.kind == "verb":
         assert c.verb
@@ -215,12 +215,12 @@ def _copular(c: Clause, who: forms.Agreement) -> Phrase:
     else:
         last = head.words[-1]
         last.form = forms.copula(last.form, c.tense, person)
-    # without a verb, a third person cannot be dropped
+    # without a verb, a pronoun of the third person cannot be dropped
     return head.left(None if c.subject.pronoun and who[0] != 3 else participant(c.subject), "nsubj")
 
 
 def _existential(c: Clause) -> Phrase:
-    """Return a clause of var or yok: "masada bir kitap var", "Ali'nin bir kitabı var"."""
+    """Return a clause with "there is" or "have": "masada bir kitap var", "Ali'nin bir kitabı var"."""
     if c.tense == "future":
         form = "olmayacak" if c.negative else "olacak"
     else:

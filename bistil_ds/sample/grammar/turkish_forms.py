@@ -1,19 +1,19 @@
 """Turkish morphology: vowel harmony, case, possession, tense and person.
 
-Suffix templates: A is a or e, I is ı, i, u or ü, D is d or t; (y), (s), (n) stand only after a vowel, (I) only
-after a consonant.
+In suffix templates, A is a or e, I is ı, i, u or ü, and D is d or t; (y), (s) and (n) stand only after a vowel, (I)
+only after a consonant.
 """
 
 from __future__ import annotations
 
 _BACK, _ROUND, _VOWELS = set("aıou"), set("oöuü"), set("aeıioöuü")
 _VOICELESS = set("fstkçşhp")
-# one-syllable verbs with I, not A, in the aorist
+# verbs of one syllable that have I, not A, in the aorist
 _AORIST_I = {"al", "bil", "bul", "dur", "gel", "gör", "kal", "ol", "öl", "ver", "var", "vur"}
 _CASES = {"nom": "", "acc": "(y)I", "dat": "(y)A", "loc": "DA", "abl": "DAn", "gen": "(n)In", "ins": "(y)lA"}
 _AFTER_POSSESSIVE = {"nom": "", "acc": "nI", "dat": "nA", "loc": "nDA", "abl": "nDAn", "gen": "nIn", "ins": "ylA"}
 _POSSESSIVES = {(1, False): "(I)m", (2, False): "(I)n", (3, False): "(s)I", (1, True): "(I)mIz", (2, True): "(I)nIz"}
-# persons after the past and the conditional, and after the other tenses
+# personal endings: _PAST after the past and the conditional, _OTHER after all else
 _PAST = {(1, False): "m", (2, False): "n", (1, True): "k", (2, True): "nIz", (3, True): "lAr"}
 _OTHER = {(1, False): "(y)Im", (2, False): "sIn", (1, True): "(y)Iz", (2, True): "sInIz", (3, True): "lAr"}
 _PRONOUNS = {
@@ -33,12 +33,12 @@ def _last_vowel(stem: str) -> str:
 
 
 def ends_in_vowel(stem: str) -> bool:
-    """Return whether a suffix needs its buffer consonant."""
+    """Return whether the stem ends in a vowel, after which a suffix needs its buffer consonant."""
     return stem[-1].lower() in _VOWELS
 
 
 def attach(stem: str, template: str) -> str:
-    """Return `stem` with the suffix: attach("ev", "lAr") is "evler"."""
+    """Return `stem` with the suffix of a template: attach("ev", "lAr") is "evler"."""
     i = 0
     while i < len(template):
         letter = template[i]
@@ -59,7 +59,7 @@ def attach(stem: str, template: str) -> str:
 
 
 def _softened(stem: str, soft: str, template: str) -> str:
-    """Attach a suffix to the stem that fits: `soft` where the suffix starts with a vowel after a consonant."""
+    """Attach a suffix to `soft` if it then starts with a vowel, else to `stem`."""
     bare = template[3:] if template.startswith(("(y)", "(s)", "(n)")) and not ends_in_vowel(soft) else template
     return attach(soft if bare[:1] in ("A", "I") or bare.startswith("(I)") else stem, template)
 
@@ -67,7 +67,7 @@ def _softened(stem: str, soft: str, template: str) -> str:
 def noun_form(stem: str, soft: str, plural: bool = False, owner: Agreement | None = None, case: str = "nom") -> str:
     """Return a noun with number, possessive (of `owner`) and case (see `_CASES`).
 
-    soft: its stem before vowels.
+    soft: the noun's stem before a vowel.
     """
     if plural or owner == (3, True):
         stem = soft = attach(stem, "lAr")
@@ -79,9 +79,9 @@ def noun_form(stem: str, soft: str, plural: bool = False, owner: Agreement | Non
 
 
 def name_form(name: str, case: str, compound: bool) -> str:
-    """Return a proper name with its case behind an apostrophe.
+    """Return a proper name with its case ending after an apostrophe.
 
-    compound: the name ends in a possessive (Dünya Bankası).
+    compound: whether the name ends in a possessive suffix (Dünya Bankası).
     """
     suffix = (_AFTER_POSSESSIVE if compound else _CASES)[case]
     return name if not suffix else name + "'" + attach(name, suffix)[len(name) :]
@@ -93,9 +93,9 @@ def pronoun_form(who: Agreement, case: str) -> str:
 
 
 def progressive(stem: str, soft: str, negative: bool) -> str:
-    """Return the stem of -(I)yor: gelmiyor, bekliyor, okuyor, gidiyor."""
+    """Return the progressive, -(I)yor, without a person: gelmiyor, bekliyor, okuyor, gidiyor."""
     stem = attach(stem, "mA") if negative else soft
-    if stem[-1] in "ae":  # the wide vowel narrows: de-, ye-, bekle-, -mA
+    if stem[-1] in "ae":  # a final a or e becomes ı, i, u or ü: de-, ye-, bekle-, -mA
         root = stem[:-1]
         stem = attach(root, "I") if any(c in _VOWELS for c in root) else root + "i"
         return stem + "yor"
@@ -103,7 +103,7 @@ def progressive(stem: str, soft: str, negative: bool) -> str:
 
 
 def aorist(stem: str, soft: str, negative: bool, who: Agreement) -> str:
-    """Return the aorist with its person: okur, gelir, gitmez, bilmem."""
+    """Return the aorist with a person: okur, gelir, gitmez, bilmem."""
     if negative:
         irregular = {(1, False): "mAm", (1, True): "mAyIz"}.get(who)
         return attach(stem, irregular) if irregular else attach(attach(stem, "mAz"), _OTHER.get(who, ""))
@@ -111,15 +111,15 @@ def aorist(stem: str, soft: str, negative: bool, who: Agreement) -> str:
 
 
 def aorist_stem(stem: str, soft: str) -> str:
-    """Return the aorist without person: okur, gider, pişirir."""
+    """Return the aorist without a person: okur, gider, pişirir."""
     if ends_in_vowel(stem):
         return stem + "r"
-    short = sum(c in _VOWELS for c in stem) == 1 or soft.endswith("ed")  # kaybet- follows et-
+    short = sum(c in _VOWELS for c in stem) == 1 or soft.endswith("ed")  # kaybet- goes like et-
     return attach(soft, "Ar" if short and stem not in _AORIST_I else "Ir")
 
 
 def _before_vowel(stem: str, soft: str, negative: bool) -> str:
-    """Return the stem that -(y)AcAk, -(y)An and -(y)A follow: gid-, oku-, yi-, gelme-."""
+    """Return the stem before -(y)AcAk, -(y)An and -(y)A: gid-, oku-, yi-, gelme-."""
     if negative:
         return attach(stem, "mA")
     return stem[:-1] + "i" if stem in ("ye", "de") else soft
@@ -131,7 +131,7 @@ def particle(form: str, person: str = "") -> str:
 
 
 def verb_form(stem: str, soft: str, tense: str, negative: bool, who: Agreement, question: bool = False) -> list[str]:
-    """Return a finite verb; in questions the particle mI follows as a second word.
+    """Return a finite verb as [verb], or in a question as [verb, particle mI].
 
     tense: past, present, future, habitual, perfect, can. who: person and number of the ending.
     """
@@ -179,7 +179,7 @@ def participle(stem: str, soft: str, negative: bool) -> str:
 
 
 def nominalised(stem: str, soft: str, tense: str, negative: bool, owner: Agreement, case: str) -> str:
-    """Return -DIK, in the future -(y)AcAK, with the subject's possessive and a case.
+    """Return the verb as a noun in -DIk, or -(y)AcAk in the future, with the subject's possessive suffix and a case.
 
     Examples: geldiğini, gideceğini, okuduğum.
     """
@@ -191,5 +191,5 @@ def nominalised(stem: str, soft: str, tense: str, negative: bool, owner: Agreeme
 
 
 def verbal_noun(stem: str, form: str) -> str:
-    """Return -mAk as infinitive ("inf"), or -mA in the accusative or dative."""
+    """Return the infinitive in -mAk ("inf"), or the verbal noun in -mA in the accusative or dative."""
     return attach(stem, {"inf": "mAk", "acc": "mAyI", "dat": "mAyA"}[form])

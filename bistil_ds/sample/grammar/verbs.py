@@ -1,10 +1,10 @@
-"""The verbs: forms in the three languages and which subjects, objects and places they take.
+"""The verbs: forms in the three languages, and the subjects, objects and places that they take.
 
 A row is  English base [past participle [-ing form]] | Turkish stem [stem before a vowel] | Swahili stem | subjects |
-objects | traits. English "look+for" has a prepositional object; Turkish "kork:abl" puts its object in that case,
-"ziyaret_et" is a noun with a light verb, Swahili "fanya_kazi" a verb with a noun. Traits: stative (no English
-progressive), to/in/at/from (a place of that role), placed (needs a place), give (a recipient), with (a tool), and an
-irregular Swahili imperative as "sw=form".
+objects | traits. English "look+for" has a prepositional object. Turkish "kork:abl" has its object in the ablative;
+"ziyaret_et" is a noun with a light verb. Swahili "fanya_kazi" is a verb with a noun. Traits: stative (no English
+progressive), to/in/at/from (may have a place in that role), placed (needs a place), give (has a recipient), with:TOOL,
+and sw=FORM (an irregular Swahili imperative).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ smile | gülümse | tabasamu | person | |
 leave left left | ayrıl | ondoka | person vehicle | | from
 """
 
-# Verbs with another verb as complement: Turkish form of that verb (infinitive, or verbal noun with its case).
+# Verbs with an infinitive; the fourth column is its Turkish form: "inf", or the case of a verbal noun.
 _CONTROL = """
 want | iste | taka | inf | stative
 like | sev | penda | acc | stative
@@ -107,7 +107,7 @@ try | çalış | jaribu | dat |
 forget forgot forgotten forgetting | unut | sahau | acc |
 """
 
-# Verbs with a clause as complement, and the case of that clause in Turkish.
+# Verbs with a clause as complement; the fourth column is the case of that clause in Turkish.
 _REPORT = """
 say said said | söyle | sema | acc |
 think thought thought | düşün | fikiri | acc | stative
@@ -121,7 +121,7 @@ remember | hatırla | kumbuka | acc | stative
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb concept. `en` is base, past, participle, -ing; `tr`/`tr_stem` before a consonant and before a vowel."""
+    """A verb in three languages. `en` is base, past, participle, -ing; `tr_stem` is the Turkish stem before a vowel."""
 
     en: tuple[str, str, str, str]
     en_preposition: str
@@ -140,14 +140,14 @@ class Verb:
         return "stative" in self.traits
 
     def trait(self, prefix: str) -> str:
-        """Return what follows `prefix` in the trait that starts with it, else ""."""
+        """Return what follows `prefix` in the first trait that starts with it, "" if none does."""
         return next((t[len(prefix) :] for t in sorted(self.traits) if t.startswith(prefix)), "")
 
 
 def _doubles(base: str) -> bool:
-    """Return whether the last consonant doubles before a vowel.
+    """Return whether an English verb doubles its last consonant before -ed and -ing.
 
-    It does in a word of one syllable, after a single short vowel.
+    It does if its only vowel stands before its last letter, and that is not w, x or y.
     """
     vowels = [c in "aeiou" for c in base]
     return len(base) > 2 and sum(vowels) == 1 and vowels[-2] and base[-1] not in "wxy"
@@ -196,11 +196,11 @@ def _with_case(table: str) -> tuple[tuple[Verb, str], ...]:
 
 @cache
 def control_verbs() -> tuple[tuple[Verb, str], ...]:
-    """Return verbs whose complement is an infinitive ("wants to read"), with that complement's form in Turkish."""
+    """Return (verb, Turkish form of its infinitive) for verbs like that in "wants to read"."""
     return _with_case(_CONTROL)
 
 
 @cache
 def report_verbs() -> tuple[tuple[Verb, str], ...]:
-    """Return verbs whose complement is a clause ("says that ..."), with that clause's case in Turkish."""
+    """Return (verb, Turkish case of the clause) for verbs like that in "says that ..."."""
     return _with_case(_REPORT)

@@ -1,7 +1,7 @@
 """Biaffine scores of dependency arcs and relations (Dozat and Manning, arXiv 1611.01734).
 
-Shapes: B sentences, W words, H heads (the words, or the root and the words), D encoder width, a width of the arc space,
-r width of the relation space, R relations.
+Shapes: B sentences, W words, H possible heads (in the parser the root and the words), D encoder width, a width of the
+arc space, r width of the relation space, R relations.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 def start_weight(weight: Tensor) -> None:
     """Fill a new weight matrix with Glorot's uniform distribution.
 
-    With the small normal weights of transformers' heads, all arcs score alike at first: after one epoch of 2,000
-    English sentences, a small encoder reached a LAS of 37 on the development set with those weights and 49 with these.
+    With the small normal weights of transformers' heads, all arcs score alike at first. After one epoch of 2,000
+    English sentences, a small encoder had a development LAS of 37 with normal weights and of 49 with Glorot's.
     """
     nn.init.xavier_uniform_(weight)
 
@@ -24,10 +24,9 @@ class GlorotLinear(nn.Linear):
 
 
 class ArcScorer(nn.Module):
-    """Scores of each head for each word: `(U x + u) · h / √a` of the projected states x of the word and h of the head.
+    """Scorer of arcs: `(U x + u) · h / √a`, where x and h are the projected states of a word and of a possible head.
 
-    `U` and `u` are one `nn.Linear`. A term that is the same for all heads of a word would change no choice, so there is
-    none.
+    `U` and `u` are one `nn.Linear`. A term of the word alone would be the same for all heads, and so is left out.
     """
 
     def __init__(self, width: int, arc_width: int) -> None:
@@ -37,14 +36,14 @@ class ArcScorer(nn.Module):
         self.bilinear = GlorotLinear(arc_width, arc_width)
 
     def forward(self, words_BWD: Tensor, heads_BHD: Tensor) -> Tensor:
-        """Return scores [B, W, H] in the dtype of the computation."""
+        """Return the score of each head for each word, [B, W, H], in the dtype of the states or of autocast."""
         dependents_BWa = self.bilinear(nn.functional.gelu(self.dependent(words_BWD)))
         heads_BHa = nn.functional.gelu(self.head(heads_BHD))
         return dependents_BWa @ heads_BHa.transpose(1, 2) / dependents_BWa.shape[-1] ** 0.5
 
 
 class RelationScorer(nn.Module):
-    """Scores of each relation for an arc: `(U_r x + u_r) · h + v_r · x + c_r`, all of it in `nn.Linear` layers."""
+    """Scorer of relations: `(U_k x + u_k) · h + v_k · x + c_k` for relation k; x and h as in `ArcScorer`."""
 
     def __init__(self, width: int, relation_width: int, relations: int) -> None:
         super().__init__()
@@ -55,12 +54,12 @@ class RelationScorer(nn.Module):
         self.linear = GlorotLinear(relation_width, relations)
 
     def forward(self, words_BWD: Tensor, heads_BHD: Tensor, chosen_BW: Tensor | None, root: int | None) -> Tensor:
-        """Return scores [B, W, R] on the arcs to `chosen_BW`; if it is None, each arc's best relation, int64 [B, W, H].
+        """Return scores [B, W, R] of the arcs to `chosen_BW`; without it, each arc's best relation, int64 [B, W, H].
 
         Args:
-            chosen_BW: int64 [B, W], the index of each word's head among H.
-            root: the only relation that the best one of an arc to head 0 may be, and that no other arc may have; None
-                for no such rule. It has no effect on scores.
+            chosen_BW: int64 [B, W], the index of each word's head among H, or None.
+            root: index of the relation that every arc to head 0 gets as its best, and no other arc; None for no such
+                rule. It does not change scores.
         """
         dependents_BWr = nn.functional.gelu(self.dependent(words_BWD))
         heads_BHr = nn.functional.gelu(self.head(heads_BHD))

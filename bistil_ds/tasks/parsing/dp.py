@@ -1,6 +1,7 @@
-"""Universal Dependencies parsing with a biaffine parser, decoded to well-formed trees and scored by UAS and LAS.
+"""Universal Dependencies parsing with a biaffine parser, decoded to well-formed trees.
 
-As in the CoNLL 2018 shared task, relations are compared without their subtypes, and every word counts, punctuation too.
+The scores are the share of words with the right head (UAS) and that with the right head and relation (LAS). As in the
+CoNLL 2018 shared task, relations are compared without their subtypes, and every word counts, punctuation too.
 
 Shapes: B sentences, W words, R relations, N annotated words.
 """
@@ -34,7 +35,8 @@ NO_ANSWER = (-1, "_")  # head and relation of a word beyond the cut; no gold tre
 class DependencyParsing(Task):
     """Dependency parsing; a sentence is one row, cut at `max_length` tokens.
 
-    Words beyond the cut are not learned from. In evaluation they get no head and no relation, and count as wrong.
+    Words beyond the cut, and words whose head is beyond it, are not learned from. In evaluation the words beyond the
+    cut get no head and no relation, and count as wrong.
     """
 
     name = "dp"
@@ -117,7 +119,7 @@ class DependencyParsing(Task):
         return (*heads, *[head] * unseen), (*(labels[r] for r in relations), *[relation] * unseen)
 
     def counts(self, example: Tree, answer: tuple[Sequence[int], Sequence[str]], language: str | None) -> np.ndarray:
-        """Return float64 [3]: words, right heads, and right heads with the right relation."""
+        """Return float64 [3]: the words, those with the right head, and those with the right head and relation."""
         heads = np.array(answer[0]) == example.heads
         return np.array([len(heads), heads.sum(), (heads & (np.array(answer[1]) == example.relations)).sum()], float)
 

@@ -4,10 +4,10 @@
 or a bare encoder. A parser's folder keeps the model type of its encoder, so `AutoConfig` and `AutoTokenizer` open it
 too, and `AutoModel` loads the encoder alone.
 
-The state of its first subword represents a word; the state of the first token represents the root. The published parser
-(Glavaš and Vulić) scores encoder states directly, which takes a D x D matrix for each relation: 22 M parameters at
-XLM-R's width, trained densely and saved with every task SFT. Projecting to 256 (arcs) and 128 (relations) first, as
-Dozat and Manning do, takes 1.3 M.
+A word is represented by the state of its first subword, the root by the state of the first token. The published parser
+(Glavaš and Vulić) scores encoder states directly, with a D x D matrix for each relation: 22 M parameters for XLM-R
+base, all of which a sparse fine-tuning would train and save. With projections to 256 (arcs) and 128 (relations) first,
+as in Dozat and Manning, there are 1.3 M.
 
 Shapes: B sentences, T tokens, W words, D encoder width, R relations.
 """
@@ -39,10 +39,10 @@ class ParserOutput(ModelOutput):
     """The outputs of a parser.
 
     Attributes:
-        loss: cross-entropy of the heads plus that of the relations on the gold arcs, each a mean over words; None
-            without gold heads, and of the heads only without gold relations.
-        arc_logits: fp32 [B, W, W + 1]; column 0 is the root, column i is word i. A column that cannot be the word's
-            head holds -1e4.
+        loss: cross-entropy of the heads, plus that of the relations on the gold arcs if these are given; each is a mean
+            over annotated words. None without gold heads.
+        arc_logits: fp32 [B, W, W + 1]; column 0 is the root, column i is word i. What cannot be the word's head has
+            -1e4.
         relation_logits: fp32 [B, W, R] on the gold arcs; None without gold heads.
         relations: int64 [B, W, W + 1], the best relation of every arc; None in training.
         hidden_states, attentions: those of the encoder, if they were asked for.
@@ -66,7 +66,7 @@ class BiaffineParser(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *args: Any, **kwargs: Any) -> BiaffineParser:
-        """Load a parser, or an encoder or masked language model with a new parser head; kwargs as in transformers.
+        """Load a parser, or put a new parser head on an encoder or masked language model; arguments as in transformers.
 
         Raises:
             InputError: the model is not an encoder.
@@ -110,13 +110,12 @@ class BiaffineParser(PreTrainedModel):
         relations: Tensor | None = None,
         **kwargs: Any,
     ) -> ParserOutput:
-        """Score every arc.
+        """Score every arc, and the relations of the gold arcs; outside training, find each arc's best relation too.
 
         Args:
             input_ids, attention_mask: [B, T]; the state of the first token represents the root.
             token_type_ids: [B, T], for an encoder that takes them.
-            word_positions: int64 [B, W], the position of each word's first token; -1 where a shorter sentence has no
-                more words.
+            word_positions: int64 [B, W], the position of each word's first token; -1 is padding.
             heads: int64 [B, W], gold heads: 0 is the root, i is word i, -100 is unknown.
             relations: int64 [B, W], gold relations; -100 is unknown.
             kwargs: go to the encoder (`output_hidden_states` ...).
@@ -175,7 +174,7 @@ def _takes(encoder_class: type[nn.Module], argument: str) -> bool:
 
 
 def _no_head(there_BW: Tensor) -> Tensor:
-    """Return bool [B, W, W + 1], True where a head is padding or the word itself."""
+    """Return bool [B, W, W + 1], True where a possible head is padding or the word itself."""
     words = there_BW.shape[1]
     padding_BH = nn.functional.pad(~there_BW, (1, 0), value=False)
     place_W = torch.arange(words, device=there_BW.device)

@@ -1,8 +1,9 @@
 """Find the best dependency tree of a sentence: a maximum spanning arborescence in which the root has one dependent.
 
-This is Chu-Liu/Edmonds on a dense matrix. Every word takes its best head; a cycle is contracted to one node, until no
+This is Chu-Liu/Edmonds on a dense matrix. Every node takes its best head; a cycle is contracted to one node, until no
 cycle is left. A penalty on every arc from the root, larger than any difference of two trees' scores, forces exactly one
-such arc. A tree with one always exists here, and as all such trees pay the penalty once, their order does not change.
+such arc. A tree with exactly one always exists here. All such trees pay the penalty once, so their
+order does not change.
 
 n words; node 0 is the root, node i is word i.
 """
@@ -16,7 +17,7 @@ def best_tree(scores: np.ndarray) -> np.ndarray:
     """Find the highest-scoring tree in which exactly one word has the root as its head.
 
     Args:
-        scores: finite [n, n + 1]; row i holds the score of each head for word i + 1, and column 0 is the root. The
+        scores: finite [n, n + 1]; row i has the score of each head for word i + 1, and column 0 is the root. The
             score of a word as its own head does not matter.
 
     Returns:
@@ -73,7 +74,7 @@ def _arborescence(score: np.ndarray) -> np.ndarray:
 def _contract(cycle: np.ndarray, score: np.ndarray, inner: np.ndarray, dependent: np.ndarray, head: np.ndarray) -> None:
     """Contract the cycle to its first node, in place."""
     node, every = cycle[0], np.arange(len(score))
-    into = score[cycle] - score[cycle, inner][:, None]  # score gained where an arc from outside replaces a cycle's arc
+    into = score[cycle] - score[cycle, inner][:, None]  # what replacing a cycle's arc by an arc from outside gains
     member = into.argmax(axis=0)
     score[node], entered = into[member, every], cycle[member]
     dependent[node], head[node] = dependent[entered, every], head[entered, every]

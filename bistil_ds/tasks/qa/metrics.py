@@ -1,9 +1,10 @@
 """F1 and exact match of answers, normalised for their language as in MLQA's evaluation (arXiv 1910.07475).
 
-Normalising lowers the case, removes punctuation (Unicode category P, and ASCII's) and articles, and leaves single
-spaces. F1 counts words, or single characters in scripts without spaces. MLQA defines en, es, de, ar, vi, hi and zh.
-Here, other languages keep their articles, and ja and th are cut into characters like zh. An unknown language, or a name
-that is not of the form of an ISO 639 code (`squad`, after a folder), counts as English, as in SQuAD.
+Normalising lowers the case, removes punctuation (Unicode category P and `string.punctuation`) and articles, and leaves
+single spaces. F1 counts words, or single characters in scripts without spaces. MLQA defines this for en, es, de, ar,
+vi, hi and zh. Here, ja and th are cut into characters like zh, and all further languages keep their articles. Without a
+language, or with a name unlike an ISO 639 code (such as a folder's name, `squad`), the rules of English hold, as in
+SQuAD.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SINGLE_CHARACTERS = {
 
 
 def normalise(answer: str, language: str | None) -> str:
-    """Return the words of an answer that count, joined by single spaces.
+    """Return the words of an answer that F1 and exact match compare, joined by single spaces.
 
     Args:
         language: an ISO 639 code, possibly with a region (`zh-CN`); None or a name of another form counts as English.
@@ -46,10 +47,9 @@ def normalise(answer: str, language: str | None) -> str:
 
 
 def scores(answer: str, gold_answers: Sequence[str], language: str | None) -> tuple[float, float]:
-    """Return F1 and exact match, each against the gold answer that fits best; without gold answers, "" is right.
+    """Return F1 and exact match, each the best over the gold answers; without gold answers, "" is the right one.
 
-    If an answer has no words once it is normalised, both scores are 1 where a gold answer has none either, else 0
-    (SQuAD 2.0).
+    If the normalised answer has no words, both scores are 1 if a gold answer has none either, else 0 (SQuAD 2.0).
     """
     given = normalise(answer, language)
     gold = [normalise(one, language) for one in gold_answers] or [""]

@@ -24,16 +24,16 @@ from bistil_ds.tasks.readers import read_questions
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
 
-ANSWERED = ("start", "end")  # names of the model's two outputs
-MAYBE_NONE = ("start or none", "end or none")
+ANSWERED = ("start", "end")  # labels of a model that always answers: names of its two outputs
+MAYBE_NONE = ("start or none", "end or none")  # labels of a model that may answer that there is no answer
 NO_CHOICE = -1e4
 
 
 class QuestionAnswering(Task):
     """Extractive question answering; a question has one row for each window of its context.
 
-    A model that was trained on data with unanswerable questions (SQuAD 2.0) may answer that there is no answer; its
-    labels record this. Any other model always answers, and is wrong where there is no answer.
+    A model that was trained on data with unanswerable questions (SQuAD 2.0) may answer that there is no answer, which
+    its labels record. Any other model always gives an answer, and so fails on unanswerable questions.
     """
 
     name = "qa"
@@ -62,7 +62,7 @@ class QuestionAnswering(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        length = min(max_length, tokenizer.model_max_length)  # small models do not take the default of 384
+        length = min(max_length, tokenizer.model_max_length)  # small models take less than the default of 384
         return list(windows(examples, tokenizer, length, training=training))
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
@@ -77,7 +77,7 @@ class QuestionAnswering(Task):
         return batch
 
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return start and end logits, each [B, T], -1e4 on padding."""
+        """Return the start and end logits, each [B, T], with -1e4 on padding."""
         padding_BT = batch["attention_mask"] == 0
         return [
             logits_BT.masked_fill(padding_BT, NO_CHOICE) for logits_BT in (outputs.start_logits, outputs.end_logits)
@@ -104,7 +104,7 @@ class QuestionAnswering(Task):
         return best_answer(example.context, rows, predictions, may_be_none=tuple(labels) == MAYBE_NONE)
 
     def counts(self, example: Question, answer: str, language: str | None) -> np.ndarray:
-        """Return float64 [3]: 1 question, its F1, its exact match."""
+        """Return float64 [3]: 1 (a question), its F1 and its exact match."""
         return np.array([1.0, *scores(answer, [text for text, _ in example.answers], language)])
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Cut a question and its context into windows that fit a model, and find the answer in the windows' scores.
 
-T tokens of a window, of which C belong to the context.
+T tokens of a window, C tokens of a context or of the part of it in a window, L lengths of an answer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bistil_ds.tasks.task import Row
 
 OVERLAP = 128  # tokens of context that neighbouring windows share
 LONGEST_ANSWER = 30  # tokens
-CANDIDATES = 20  # spans of a window that are considered as answers
+CANDIDATES = 20  # best spans of each window that are considered as answers
 
 
 class _Frame(NamedTuple):
-    """The special tokens before, between and after a question and a context, and the token types of the five parts."""
+    """The special tokens before, between and after question and context, and the token types of the five parts."""
 
     before: list[int]
     between: list[int]
@@ -37,15 +37,15 @@ def windows(
     """Yield rows of at most `max_length` tokens that together cover the whole context of each question.
 
     A row holds:
-        `input_ids` and `example`, the index of its question.
-        `start_positions` and `end_positions`: the first and last token of the first answer; both are 0 where the
-            window does not hold the whole answer.
-        `token_type_ids`, if the tokenizer gives question and context different types.
-        `context` and `characters`, except in training: the index of the window's first context token, and for each of
-            its context tokens begin and end in the context.
+        `input_ids`, and `example`, the index of its question.
+        `start_positions` and `end_positions`: where in the row the first answer's first and last token are; both 0 if
+            the window does not hold the whole answer.
+        `token_type_ids`, if the model takes them and they tell question and context apart.
+        `context` and `characters`, except in training: where in the row its context tokens begin, and (begin, end) of
+            each of them in the characters of the whole context.
 
-    A question is cut to half of the tokens that a window has beside the special ones. In training, a question whose
-    answer has no token is left out.
+    A question longer than half of a window without its special tokens is cut to that half. In training, a question
+    whose answer has no token is left out.
 
     Raises:
         InputError: `max_length` leaves no room for a question and its context.
@@ -89,14 +89,14 @@ def windows(
 def best_answer(
     context: str, rows: Sequence[Row], logits: Iterable[tuple[Sequence[float], Sequence[float]]], *, may_be_none: bool
 ) -> str:
-    """Return the text of the span with the highest sum of start and end logits over all windows.
+    """Return the text of the span whose start and end logits have the highest sum among all windows.
 
     Args:
         context: the text from which the answer is cut.
         rows: the windows of a question, made with `training=False`.
         logits: for each window, the start and end logits of its T tokens.
-        may_be_none: whether "" may be the answer. A window's sum at its first token scores that the answer is not in
-            that window; "" is returned where the lowest of these sums is above the sum of every span.
+        may_be_none: whether "" may be the answer. The sum of the two logits at a window's first token is its score for
+            having no answer; "" is returned if even the lowest such score is above that of every span.
     """
     found: list[tuple[float, str]] = []
     none = np.inf
@@ -113,7 +113,7 @@ def best_answer(
 
 
 def _best_spans(start_C: np.ndarray, end_C: np.ndarray) -> Iterator[tuple[float, int, int]]:
-    """Yield (score, first, last) of the best spans, best first; of equal scores, the earlier and shorter span first."""
+    """Yield (score, first token, last token) of the best spans, best first; equal scores by first, then last token."""
     tokens = len(start_C)
     if not tokens:
         return
@@ -129,7 +129,7 @@ def _best_spans(start_C: np.ndarray, end_C: np.ndarray) -> Iterator[tuple[float,
 
 
 def _answer_tokens(question: Question, characters_C2: np.ndarray) -> tuple[int, int]:
-    """Return the first and last context token of the first answer, or (-1, -1) if there is none."""
+    """Return the first and last context token of the first answer; (-1, -1) if there is no answer or no such token."""
     if not question.answers:
         return -1, -1
     text, begin = question.answers[0]
@@ -138,7 +138,7 @@ def _answer_tokens(question: Question, characters_C2: np.ndarray) -> tuple[int, 
 
 
 def _spans(tokens: int, room: int) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of windows over `tokens` that overlap by `OVERLAP`, or by half if half is less."""
+    """Yield begin and end of windows of `room` tokens that overlap by `OVERLAP` tokens, or by half a window if less."""
     step, begin = room - min(OVERLAP, room // 2), 0
     while begin + room < tokens:
         yield begin, begin + room
@@ -155,12 +155,12 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
     b = next(i for i in range(a + len(one), len(whole)) if whole[i : i + len(two)] == two)
     parts = slice(a), slice(a + len(one), b), slice(b + len(two), None)
     before, between, after = (types[part] for part in parts)
-    told_apart = any(types) and "token_type_ids" in tokenizer.model_input_names  # otherwise the model knows one type
+    told_apart = any(types) and "token_type_ids" in tokenizer.model_input_names  # else the model knows only one type
     special = [whole[part] for part in parts]
     token_types = (before, types[a], between, types[b], after) if told_apart else None
     return _Frame(special[0], special[1], special[2], token_types)
 
 
 def as_numbers(logits_T: np.ndarray) -> array[float]:
-    """Return a window's logits as an array of single-precision numbers, which takes a tenth of a list's memory."""
+    """Return a window's logits as an array of single-precision numbers, which takes an eighth of a list's memory."""
     return array("f", logits_T.astype(np.float32).tobytes())

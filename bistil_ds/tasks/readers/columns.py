@@ -1,4 +1,4 @@
-"""Find the columns that a reader needs in a headed file, a JSON record or a hub data set."""
+"""Find the columns that a reader needs in a TSV file with a header, a JSON object or a hub data set."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ OtherNames = Mapping[str, tuple[str, ...]]
 
 
 def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions, where: str) -> dict[str, str]:
-    """Return our name → the column's name in the data: what `options.columns` says, else ours or a usual other name.
+    """Return our name of each column → its name in the data: that of `options.columns`, else ours or an alternative.
 
     Args:
-        wanted: our names, each with the other names that the column has in well-known data sets.
+        wanted: our names, each with its alternatives: what well-known data sets call the column.
         found: the names of the columns in the data.
         where: the file and line, or data set, for messages.
 
     Raises:
-        InputError: a column is missing, is there twice, or could be either of two; or a name in `options.columns` is
-            not among ours.
+        InputError: a column is missing or there twice; several columns fit one name; or `options.columns` has a key
+            that is not among our names.
     """
     for name in options.columns:
         if name not in wanted:

@@ -27,11 +27,11 @@ NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
     """Stream the dependency trees of a CoNLL-U file, or of a hub data set with `tokens`, `upos`, `head`, `deprel`.
 
-    Relations lose their subtypes; `options.label_map` then renames them. UPOS may be `_`. Words may contain spaces.
+    Relations lose their subtypes; then `options.label_map` renames them. UPOS may be `_`. Words may contain spaces.
 
     Raises:
         InputError: the data does not follow the format; a word has no HEAD; a sentence is not one tree under one root;
-            there is no sentence at all; or `options.label_map` names a subtype.
+            there is no sentence at all; or `options.label_map` has a relation with a subtype.
     """
     for old, new in options.label_map.items():
         if ":" in old + new:
@@ -49,10 +49,10 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
 def read_upos(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
     """Stream words with their UPOS tags from a CoNLL-U file, or from a hub data set with `tokens` and `upos`.
 
-    HEAD and DEPREL of words are ignored. `options.label_map` renames tags; the new tags must be universal ones, too.
+    HEAD and DEPREL of words are ignored. `options.label_map` renames tags; the new tags must be universal tags, too.
 
     Raises:
-        InputError: the data does not follow the format, a tag is not among the 17 universal ones after renaming, or
+        InputError: the data does not follow the format, a tag is not one of the 17 universal tags after renaming, or
             there is no sentence at all.
     """
     for words in _sentences(source, options, ("tokens", "upos")):

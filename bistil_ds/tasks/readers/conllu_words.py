@@ -1,4 +1,4 @@
-"""Read the syntactic words of one CoNLL-U sentence and check the numbering of its lines."""
+"""Read the syntactic words of one CoNLL-U sentence, and check its columns and its word numbers."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,4})\.([1-9][0-9]{0,4})")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a sentence, column by column, with the values as they are written."""
+    """The columns of a sentence's syntactic words: one entry for each word, as it is written in the data."""
 
     forms: list[str]
     upos: list[str]
     heads: list[str]
     relations: list[str]
     place: Place
-    numbers: list[int]  # the line of each word; empty for a hub data set
-    name: str  # flag and file, or flag and hub row, for messages
+    numbers: list[int]  # 1-based line number of each word; empty for a hub data set
+    name: str  # the start of messages: flag and file, or flag and hub row
 
     def where(self, index: int) -> str:
-        """Return the place of the word with a 0-based index, for messages."""
+        """Return where the word with this 0-based index stands, for messages."""
         return f"{self.name}, line {self.numbers[index]}" if self.numbers else f"{self.name}, word {index + 1}"
 
 
 def words_of_block(block: Block, file: str, flag: str) -> Words:
-    """Return the words among the lines of one sentence.
+    """Return the syntactic words of a sentence, given its numbered lines; leave out multiword tokens and empty nodes.
 
     Raises:
-        InputError: a line does not have ten filled columns; an ID is out of order; a FORM begins or ends with a space;
-            a line that is not a word has HEAD or DEPREL; a comment stands inside the sentence; or there is no word.
+        InputError: a line does not have ten filled columns; an ID is out of order; a word's FORM begins or ends with a
+            space; a multiword token or empty node has HEAD or DEPREL; a comment stands inside the sentence; or a word
+            is missing: the first, or one that a multiword token covers.
     """
     name = f"{flag}: {file}"
     first = 0
@@ -75,15 +76,15 @@ def words_of_block(block: Block, file: str, flag: str) -> Words:
 
 
 class _Numbering:
-    """Counters that follow the ID column of one sentence."""
+    """A check of the lines of one sentence in order, with counters of the IDs seen so far."""
 
     def __init__(self) -> None:
-        self.words = 0  # seen so far
-        self.covered = 0  # last word of the last multiword token
+        self.words = 0  # syntactic words
+        self.covered = 0  # number of the last word that a multiword token covers
         self.empty = 0  # empty nodes since the last word
 
     def complaint_about(self, columns: list[str]) -> str | None:
-        """Count the line, and return a description of what is wrong with its ID, or None."""
+        """Count the next line, given its columns; return what is wrong with its ID, HEAD or DEPREL, or None."""
         found, expected = columns[0], self.words + 1
         if found == str(expected):
             self.words, self.empty = expected, 0

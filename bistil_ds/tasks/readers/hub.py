@@ -15,13 +15,13 @@ from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.checks import hub_error
 from bistil_ds.text.specification import HubDataset
 
-NO_LABEL = "-"  # as SNLI writes it; hub data sets have the class number -1 instead
+NO_LABEL = "-"  # SNLI's label of a pair without a right answer; hub data sets have class number -1
 
 
 def hub_rows(
     corpus: HubDataset, options: ReadOptions, wanted: OtherNames
 ) -> Iterator[tuple[Place, str, dict[str, Any]]]:
-    """Yield each row's place, its name for messages, and its values under our names, from the downloaded data set.
+    """Load a hub data set; yield for each row its place, what messages call it, and its values under our names.
 
     Raises:
         InputError: the data set cannot be loaded, has no rows, or lacks a column.
@@ -42,7 +42,7 @@ def hub_rows(
 
 
 def _namer(feature: Any) -> Callable[[Any], Any]:
-    """Return a function that replaces class numbers by class names in a value of the feature."""
+    """Return a function that replaces each class number in a value by its class name, or by "-" if it has none."""
     if isinstance(feature, ClassLabel):
         names = feature.names
         return lambda value: names[value] if isinstance(value, int) and 0 <= value < len(names) else NO_LABEL
@@ -54,10 +54,10 @@ def _namer(feature: Any) -> Callable[[Any], Any]:
 
 
 def strings(value: Any, column: str, where: str) -> list[str]:
-    """Return the value unchanged.
+    """Return the value of a column, which must be a list of strings.
 
     Raises:
-        InputError: the value is not a list of strings.
+        InputError: it is something else.
     """
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InputError(f"{where}: column {column} is {quote(value)}; expected a list of strings")

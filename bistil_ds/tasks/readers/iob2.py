@@ -1,7 +1,7 @@
 """Read named entities in IOB2: each line holds a token and its tag, and an empty line ends each sentence.
 
 Columns are separated by tabs, or by single spaces. If there are more than two, the first and the last are read
-(CoNLL-2002, 2003). `-DOCSTART-` lines are not tokens. A tag is `O`, `B-TYPE` where an entity begins, or `I-TYPE` inside
+(CoNLL-2002, 2003). `-DOCSTART-` lines count as empty. A tag is `O`, `B-TYPE` where an entity begins, or `I-TYPE` inside
 one.
 """
 
@@ -22,7 +22,7 @@ DOCUMENT_START = "-DOCSTART-"
 
 
 def read_tagged(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
-    """Stream the sentences of an IOB2 file, or of a hub data set with `tokens` and `tags` (or `ner_tags`).
+    """Stream the sentences of an IOB2 file, or of a hub data set with columns `tokens` and `tags` (or `ner_tags`).
 
     `options.label_map` renames entity types (`DATE=O` removes the entities of that type) or whole tags (`B-OTH=O`).
 

@@ -1,4 +1,4 @@
-"""Read JSON strictly: refuse a key that stands twice in an object and text that is not Unicode, and name each fault."""
+"""Read JSON strictly: refuse an object that has a key twice, and strings that are blank or not valid Unicode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bistil_ds.tasks.readers.lines import quote
 
 
 class _KeyTwiceError(ValueError):
-    """Error of an object that has a key twice, so that one of the values would be lost."""
+    """An object has a key twice, so one of the two values would be lost."""
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -29,7 +29,7 @@ def parse_json(text: str, where: str) -> Any:
         raise InputError(f"{where}: JSON nested too deeply") from None
     except _KeyTwiceError as error:
         raise InputError(f"{where}: {error}") from None
-    except ValueError:  # the only cause left is a number of over 4,300 digits, which Python refuses
+    except ValueError:  # what remains is an integer of over 4,300 digits, which Python refuses
         raise InputError(f"{where}: a number with thousands of digits{_place_of_long_number(text)}") from None
 
 

@@ -1,4 +1,4 @@
-"""Stream the lines of a text file (`.gz` too), or the sentences between empty lines, with their line numbers."""
+"""Stream a text file, gzipped or not, by numbered lines or by the sentences that empty lines separate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 from bistil_ds.errors import InputError
 from bistil_ds.text.text_files import numbered_lines
 
-LONGEST_SENTENCE = 10_000  # lines; a longer one means that the empty lines were lost, and would be held whole
+LONGEST_SENTENCE = 10_000  # lines; a longer one means that the empty lines were lost, and might not fit in memory
 SHOWN_CHARACTERS = 40
 
 Example = TypeVar("Example")
@@ -17,7 +17,7 @@ Block = list[tuple[int, str]]
 
 
 def quote(found: object) -> str:
-    """Return a value in one short line, for a message."""
+    """Return a short description of a value in one line, for a message."""
     if isinstance(found, str):
         return repr(found) if len(found) <= SHOWN_CHARACTERS else repr(found[:SHOWN_CHARACTERS])[:-1] + "…"
     if isinstance(found, list | tuple | dict):
@@ -64,7 +64,7 @@ def at_least_one(examples: Iterable[Example], message: str) -> Iterator[Example]
     """Yield the examples unchanged.
 
     Raises:
-        InputError: there are none; it carries `message`.
+        InputError: there is no example; its text is `message`.
     """
     found = False
     for example in examples:

@@ -22,12 +22,12 @@ def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
     """Stream the pairs of a TSV file with a header, a JSONL file or a hub data set; see `records`.
 
     The columns are `premise`, `hypothesis` and `label`, or, as in SNLI, MultiNLI and XNLI, `sentence1`, `sentence2` and
-    `gold_label`. Pairs on which the annotators did not agree (label `-`; in hub data sets -1) have no right answer;
-    they are left out, and a warning gives their number.
+    `gold_label`. A pair on which the annotators did not agree (label `-`; in hub data sets class -1) has no right
+    answer. Such pairs are left out, and a warning gives their number.
 
     Raises:
-        InputError: `records` raises it; a sentence is empty; a label is not among `LABELS` once `options.label_map` has
-            renamed it (a number must be renamed to be a label); or no pair has a label.
+        InputError: `records` raises it; a sentence is blank; a label, once renamed by `options.label_map`, is not among
+            `LABELS` (so numbers must be renamed); or no pair has a label.
     """
     pairs = unlabelled = 0
     for place, where, record in records(source, options, COLUMNS):

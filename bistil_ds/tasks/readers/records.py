@@ -20,14 +20,14 @@ Record = tuple[Place, str, dict[str, Any]]
 
 
 def records(source: str, options: ReadOptions, wanted: OtherNames) -> Iterator[Record]:
-    """Yield each record's place, its name for messages, and its values under our names; other columns are left out.
+    """Yield for each record its place, what messages call it, and its values under our names of the `wanted` columns.
 
     TSV columns are separated by tabs, and quote characters are plain text. Empty lines are skipped. In JSONL (`.jsonl`,
-    `.json`) the first object decides which of its usual names each column has in the file.
+    `.json`) all objects must have the column names that are found in the first one.
 
     Raises:
-        InputError: the file cannot be read or has no record; the header lacks one of our columns; or a line has more or
-            fewer columns than the header, is not a JSON object, or lacks a column.
+        InputError: the file cannot be read or has no record; the header lacks a wanted column; or a line has more or
+            fewer columns than the header, is not a JSON object, or lacks a wanted column.
     """
     corpus = parse_specification(source)
     if isinstance(corpus, HubDataset):

@@ -22,7 +22,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), 
 
 
 def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
-    """Stream the questions; the place of a question is its paragraph, counted from 1 through the file, or its hub row.
+    """Stream the questions. The place of each is the number of its paragraph in the file, from 1, or of its hub row.
 
     `answers` is empty for an unanswerable question (`is_impossible` in SQuAD 2.0, or a hub row without answers).
 
@@ -87,7 +87,7 @@ def _items(holder: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, d
 
 
 def _answers_of(question: dict[str, Any], where: str) -> Any:
-    """Return the answers of a question; refuse them if they contradict `is_impossible`."""
+    """Return the answers of a question, after checking that they do not contradict `is_impossible`."""
     impossible = question.get("is_impossible", False)
     if not isinstance(impossible, bool):
         raise InputError(f"{where}: is_impossible is {quote(impossible)}; expected true or false")
@@ -100,7 +100,7 @@ def _answers_of(question: dict[str, Any], where: str) -> Any:
 
 
 def _unzipped(answers: Any) -> Any:
-    """Turn the two lists of texts and starts that hub data sets hold into SQuAD's list of answers."""
+    """Turn a hub row's lists of texts and of starts into SQuAD's list of answers; None if their lengths differ."""
     if not isinstance(answers, dict) or not all(isinstance(answers.get(k), list) for k in ("text", "answer_start")):
         return answers
     if len(answers["text"]) != len(answers["answer_start"]):

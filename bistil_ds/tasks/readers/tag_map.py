@@ -1,4 +1,4 @@
-"""Rename the IOB2 tags of a sentence as `--label_map` says, and check that each I- continues an entity of its type."""
+"""Rename the IOB2 tags of a sentence as `--label_map` says; check that each I- tag continues an entity of its type."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class TagMap:
 
         Args:
             tags: the tags as they stand in the data.
-            where: returns the place of the tag with a given 0-based index, for messages.
+            where: a function from a tag's 0-based index to its place, for messages.
 
         Raises:
-            InputError: a tag is not of IOB2, or is an I- that continues no entity of its type, before or after
+            InputError: a tag is not IOB2 after renaming, or an I- tag continues no entity of its type, before or after
                 renaming; the message names the place of the first such tag.
         """
         new_tags: list[str] = []

@@ -17,11 +17,11 @@ from bistil_ds.text.text_files import is_jsonl, numbered_lines
 def read_texts(source: str, options: ReadOptions) -> Iterator[Text]:
     """Stream texts: the lines of a plain text file, or the column `text` of a JSONL file or hub data set.
 
-    Blank texts are left out, as in phase 1.
+    Blank texts are left out.
 
     Raises:
-        InputError: the file cannot be read or is not UTF-8, the text of a record is not a string, or there is no text
-            at all.
+        InputError: the file cannot be read, is not UTF-8 or is broken JSONL; a record has no string as `text`; or there
+            is no text at all.
     """
     message = f"{options.flag}: {source} holds no text (empty or blank lines only); give a file with text"
     yield from at_least_one(_texts(source, options), message)

@@ -1,4 +1,4 @@
-"""Check that heads and relations form a dependency tree, and reduce relations to the part that counts."""
+"""Check that heads and relations form a dependency tree, and cut language-specific subtypes off relations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bistil_ds.tasks.readers.lines import quote
 def universal_relation(relation: str) -> str:
     """Return the relation without its language-specific subtype: `nsubj` for `nsubj:pass`.
 
-    LAS compares only this part, since subtypes differ between treebanks (CoNLL 2018 shared task, evaluation of LAS:
+    LAS compares relations without subtypes, which differ between treebanks (CoNLL 2018 shared task, evaluation of LAS:
     https://universaldependencies.org/conll18/evaluation.html).
     """
     return relation.partition(":")[0]
 
 
 def check_tree(heads: Sequence[int], relations: Sequence[str], where: Callable[[int], str]) -> None:
-    """Raise InputError unless the words form one tree under one root word, the only one whose relation is `root`.
+    """Raise InputError unless the words form one tree under one root word, which alone has relation `root`.
 
     Args:
         heads: the head of each word as a 1-based position, 0 at the root.
@@ -26,7 +26,7 @@ def check_tree(heads: Sequence[int], relations: Sequence[str], where: Callable[[
         where: returns the place of the word with a given 0-based index, for the message.
 
     Raises:
-        InputError: the words do not form such a tree; the message names the place of a word that is wrong.
+        InputError: the words do not form such a tree; the message names the place of a wrong word.
     """
     roots = []
     for index, (head, relation) in enumerate(zip(heads, relations, strict=True)):
@@ -47,8 +47,8 @@ def check_tree(heads: Sequence[int], relations: Sequence[str], where: Callable[[
 
 
 def _word_in_cycle(heads: Sequence[int]) -> int | None:
-    """Return the 0-based index of the first word of the first cycle found, or None; each word is visited once."""
-    walk_of = [0] * (len(heads) + 1)  # for each 1-based position: the start of the walk that visited it first
+    """Return the 0-based index of the leftmost word of a cycle, or None; the time is linear in the number of words."""
+    walk_of = [0] * (len(heads) + 1)  # for each 1-based position: where the walk that first reached it began
     walk_of[0] = -1
     for start in range(1, len(heads) + 1):
         position = start

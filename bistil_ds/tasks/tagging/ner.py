@@ -25,13 +25,13 @@ class NamedEntities(Tagging):
         return read_tagged(source, options)
 
     def labels(self, examples: Sequence[TaggedSentence]) -> tuple[str, ...]:
-        """Return O, then B- and I- of each entity type found, sorted, even if the examples lack one of the two."""
+        """Return O, then B- and I- of each entity type, sorted by type, even if the examples lack one of the two."""
         types = sorted({tag[2:] for example in examples for tag in example.tags if tag != "O"})
         return ("O", *(prefix + kind for kind in types for prefix in ("B-", "I-")))
 
     def counts(self, example: TaggedSentence, answer: Sequence[str], language: str | None) -> np.ndarray:
         """Return float64 [3]: entities predicted right (type and both ends), entities predicted, gold entities."""
-        from seqeval.metrics.sequence_labeling import get_entities  # importing scikit-learn takes a second
+        from seqeval.metrics.sequence_labeling import get_entities  # it imports scikit-learn, which takes a second
 
         found, gold = (set(get_entities(list(tags))) for tags in (answer, example.tags))
         return np.array([len(found & gold), len(found), len(gold)], dtype=np.float64)

@@ -1,6 +1,6 @@
-"""The common part of part-of-speech tagging and named entity recognition: a tag for each word, from its first subword.
+"""What part-of-speech tagging and named entity recognition share: a tag for each word, predicted at its first subword.
 
-B rows of a batch, T tokens, N words of the batch, C tags.
+B rows of a batch, T tokens.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from bistil_ds.tasks.words import align, windows
 class Tagging(Task):
     """A task with one tag for each word.
 
-    In training, sentences of more than `max_length` tokens are cut and the words beyond the cut are not learned from.
-    In evaluation, such a sentence becomes overlapping windows, a row each, and every word gets its tag from the window
-    in which it is farthest from a cut.
+    In training, a sentence of more than `max_length` tokens is cut, and the words beyond the cut are not learned from.
+    In evaluation, such a sentence becomes overlapping windows, one row each, and every word gets its tag from the
+    window in which it is farthest from a cut.
     """
 
     full_epochs = 3  # published for named entities (BiStil, appendix), and used for parts of speech too
@@ -49,8 +49,8 @@ class Tagging(Task):
     ) -> list[Row]:
         """Return rows of `input_ids`, `labels` and `example`.
 
-        `labels` has an entry for each token: the index of the tag on the first subword of a word that this row decides,
-        else -100.
+        `labels` has an entry for each token. At the first subword of each word that the row decides, it is the index of
+        the word's tag; everywhere else it is -100.
         """
         number = {label: i for i, label in enumerate(labels)}
         words = [example.words for example in examples]
@@ -75,7 +75,7 @@ class Tagging(Task):
         return [outputs.logits[batch["labels"] != IGNORED]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[list[int]]:
-        """Return for each row the tag indices of the words that it decides."""
+        """Return for each row the indices of the predicted tags of the words that it decides."""
         best_BT, words_BT = outputs.logits.argmax(-1).cpu(), (batch["labels"] != IGNORED).cpu()
         return [best_T[words_T].tolist() for best_T, words_T in zip(best_BT, words_BT)]
 
