@@ -33,7 +33,7 @@ class Stage:
         """Delete a finished stage's checkpoints; the stage folder keeps the newest one's `trainer_state.json`.
 
         Call it on one rank, when no rank trains the stage any more. The newest checkpoint is deleted last, so that an
-    interrupted removal can be repeated.
+        interrupted removal can be repeated.
         """
         folders = checkpoints.all_checkpoints(self.folder)
         if folders and (history := folders[-1] / HISTORY).is_file():
