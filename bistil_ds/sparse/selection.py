@@ -34,8 +34,8 @@ def moved_most(
 ) -> Selection:
     """Select the entries `kept` from earlier iterations, then the maskable ones with the largest |θ1 − θ0|, `k` in all.
 
-    θ1 are the weights of `model`, θ0 those in `base_folder`, compared in fp32. Ties go to the first parameter name, then
-    to the lowest flat index. The result is the same at any number of ranks and any ZeRO stage; at ZeRO-3
+    θ1 are the weights of `model`, θ0 those in `base_folder`, compared in fp32. Ties go to the first parameter name,
+    then to the lowest flat index. The result is the same at any number of ranks and any ZeRO stage; at ZeRO-3
     each rank compares its own share. Every rank takes part.
 
     Raises:

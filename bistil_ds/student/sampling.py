@@ -25,10 +25,10 @@ class Norm(NamedTuple):
     weight_t: Tensor
 
     def writer(self, projection_ts: Tensor) -> Tensor:
-        """Return the map [t, s] that takes the inputs to where a student's layer norm gives the projected outputs.
+        """Return the matrix [t, s] from this norm's inputs to those of a student's norm that gives its outputs, projected.
 
-        It leaves out the size and the mean of a token, which the student's norm sets, and its bias, which that norm
-        adds.
+        It ignores the size and the mean of a token, which the student's norm sets, and this norm's bias, which the
+        student's norm adds.
         """
         scaled_ts = self.weight_t[:, None] * projection_ts
         return scaled_ts - scaled_ts.mean(0)
