@@ -25,7 +25,7 @@ class Norm(NamedTuple):
     weight_t: Tensor
 
     def writer(self, projection_ts: Tensor) -> Tensor:
-        """Return the matrix [t, s] that turns this norm's inputs into those of a student's norm with the projected outputs.
+        """Return the matrix [t, s] that maps this norm's inputs to those of a student's norm with projected outputs.
 
         It ignores the size and the mean of a token, which the student's norm sets, and this norm's bias, which the
         student's norm adds.
