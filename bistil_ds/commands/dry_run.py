@@ -1,4 +1,4 @@
-"""`--dry_run`: prepare the run in a temporary folder, train a few steps, and print what the whole run would take."""
+"""`--dry_run`: prepare the run in a temporary folder, train a few steps, and print the run's time and space."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def dry_run(
     rehearse: Callable[[Prepared], Rehearsal | None],
     flags: Mapping[str, Any],
 ) -> None:
-    """Prepare a run in a temporary folder, train its first steps, print what the run would take, remove the folder.
+    """Prepare a run in a temporary folder, train its first steps, print the whole run's cost and remove the folder.
 
     Args:
         prepare: flags → a prepared run in the folder `output_dir`; called on rank 0.

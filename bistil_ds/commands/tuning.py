@@ -23,7 +23,7 @@ SampleModels = Callable[[str], Mapping[str, Any]]
 
 
 def tuning_command(kind: type[TunedModel], description: str, sample_models: SampleModels) -> TrainingCommand:
-    """Return the command that trains a model of this kind, on the sample if no flag names a model, an SFT or a file."""
+    """Return the command that trains a model of this kind; without model, fine-tuning and file flags, on the sample."""
     types = flag_types(kind)
     named = (*kind.models, kind.sfts, "train_file", "dev_file")
 

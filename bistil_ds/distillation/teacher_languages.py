@@ -1,4 +1,4 @@
-"""Swap the teacher's language SFT between batches, bit for bit, in whole models and in ZeRO-3 partitions.
+"""Swap the teacher's language fine-tuning between batches, bit for bit, in whole models and in ZeRO-3 partitions.
 
 In BiStil the teacher carries the sparse fine-tuning (SFT) of the batch's language. To add differences and subtract them
 again would drift in floating point. So tables hold the values with and without each SFT, computed once from the fp32

@@ -23,7 +23,7 @@ from bistil_ds.models.onnx_file import missing_packages, write_onnx
 
 ONNX_FILE = "model.onnx"
 TOLERANCE = 1e-4  # of an output's largest value
-DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, where two scores are almost equal
+DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, for scores equal within rounding
 IMPOSSIBLE = -1e4  # the score of a choice that cannot be made
 
 

@@ -45,7 +45,7 @@ class SparseFineTuning:
         metadata: a JSON object; `SftMetadata` describes its known keys, all of which are optional.
 
     Raises:
-        InputError: from its methods, for a file, a model or another SFT that does not fit; each names the parameter.
+        InputError: from its methods, for a file, a model or another SFT that cannot be used or does not fit.
 
     Source: LT-SFT (arXiv 2110.07560); BiStil (arXiv 2306.01709), section 2.
     """
@@ -127,7 +127,7 @@ class SparseFineTuning:
     def add(self, other: SparseFineTuning) -> SparseFineTuning:
         """Return the SFT that makes both changes (LT-SFT: base + language + task); also written `self + other`.
 
-        Entries are summed in fp32. Applying the sum rounds once, while applying one SFT after the other rounds twice.
+        Entries are summed in fp32 or wider. Applying the sum rounds once; applying one after the other rounds twice.
 
         Raises:
             InputError: the two were made for different base models or tasks, disagree on a shape or on a head, or one

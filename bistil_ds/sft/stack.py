@@ -13,7 +13,7 @@ from torch import nn
 from bistil_ds.models.parameters import unwrap
 from bistil_ds.sft.changes import Change
 
-Layer = tuple[str, list[Change]]  # an SFT's token, and what it changes
+Layer = tuple[str, list[Change]]  # an SFT's token, and its changes to the model
 
 
 def tokens_on(model: nn.Module) -> list[str]:

@@ -1,6 +1,6 @@
 """Deltas: 1-D parameters that hold K trained changes, beside frozen weights that always hold start + delta.
 
-So gradients, their all-reduce between ranks, clipping and optimizer state have K entries at every ZeRO stage. DeepSpeed
+So gradients, their exchange between ranks, clipping and optimizer state have K entries at every ZeRO stage. DeepSpeed
 knows nothing of a mask: it sees a model with few, small trainable parameters.
 
 The optimizer is torch's AdamW and not `SparseAdamW`, with DeepSpeed and without. `SparseAdamW` steps a whole delta

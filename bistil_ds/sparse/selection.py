@@ -26,7 +26,7 @@ from bistil_ds.sparse.maskable import maskable_parameters
 Selection = dict[str, Tensor]  # parameter name → flat row-major indices, ascending, on the CPU
 
 FILE, DESCRIPTION = "selection.safetensors", "selection.json"
-ABOVE_ALL = torch.finfo(torch.float32).max / 2  # finite, and larger than a change by any training
+ABOVE_ALL = torch.finfo(torch.float32).max / 2  # finite, but larger than any change in training
 
 
 def moved_most(

@@ -18,7 +18,7 @@ ADVICE = "correct it, or delete it"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a student is made from.
+    """The models and data that a student is made from, and the languages of its teacher.
 
     Attributes:
         licences: model or data, such as `model org/name` or `data tr: tr.txt` → licence, or `unknown`.

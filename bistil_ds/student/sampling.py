@@ -1,4 +1,4 @@
-"""What the teacher computes on a sample of text, recorded where width reduction needs it: at its layer norms.
+"""Record the inputs of the teacher's layer norms on a sample of text, for width reduction.
 
 B, T batch and length; n real tokens of the sample, batch by batch, row-major; t teacher width, s student width.
 """

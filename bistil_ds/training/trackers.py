@@ -91,8 +91,8 @@ def _folder_of_run(args: TrainingArguments) -> Path:
 class RunWandb(WandbCallback):
     """Callback of wandb that writes to `wandb/` in the run's folder and begins a tracked run for each trainer.
 
-    A run that the caller began is used as it is. The variables WANDB_DIR, WANDB_PROJECT, WANDB_NAME, WANDB_RUN_GROUP
-    and WANDB_CACHE_DIR override what is chosen here.
+    A tracked run that the caller began is used as it is. The variables WANDB_DIR, WANDB_PROJECT, WANDB_NAME,
+    WANDB_RUN_GROUP and WANDB_CACHE_DIR override what is chosen here.
     """
 
     begun: ClassVar[str | None] = None  # id of the tracked run that this class began last
@@ -126,7 +126,7 @@ class RunWandb(WandbCallback):
 class RunMlflow(MLflowCallback):
     """Callback of mlflow that writes to `mlflow.db` in the run's folder and names each tracked run.
 
-    A run that the caller began, and a tracking URI that the caller or MLFLOW_TRACKING_URI chose, are used as they are.
+    A tracked run that the caller began, and a tracking URI that the caller or MLFLOW_TRACKING_URI chose, are kept.
     MLFLOW_EXPERIMENT_NAME and MLFLOW_RUN_NAME override the names that are chosen here.
     """
 

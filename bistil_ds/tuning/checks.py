@@ -21,7 +21,7 @@ from bistil_ds.tuning.request import TuningRequest
 from bistil_ds.tuning.tuned_model import TunedModel
 
 STAGES = ("full", "sparse")
-NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # a task has its metric and loss
+NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # the task sets loss and metric
 
 
 def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -36,7 +36,7 @@ def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, 
 
 
 def limit_steps(request: TuningRequest, rows: int) -> SparseArguments:
-    """Return `request.sparse`, with the stages of published length limited to the task's most optimiser steps, if any.
+    """Return `request.sparse`, with stages of published length limited to the task's maximum number of steps, if any.
 
     Args:
         request: what the run is asked to do.

@@ -97,7 +97,8 @@ class KeepResult(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
             return
-        history = [row for row in state.log_history if self.metric in row and row["step"]]  # step 0 has none
+        # a validation at step 0 belongs to no checkpoint
+        history = [row for row in state.log_history if self.metric in row and row["step"]]
         best = args.load_best_model_at_end
         kept: dict[str, Any] = max(history, key=lambda row: row[self.metric] if best else row["step"], default={})
         speeds = sorted(row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row)
