@@ -30,7 +30,7 @@ from bistil_ds.sample.defaults import (
 )
 from bistil_ds.sample.tasks import sample_task_file
 
-# the command `deepspeed`, which PATH may lack, without its own lines
+# DeepSpeed's launcher as a module, because PATH may lack the command `deepspeed`; --quiet hides its own output
 DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
 NAMES = {
     "teacher": "MMT, teacher",
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(output_dir: str | None) -> None:
     """Run every command as a user does, then print the table and write `demo.png` to the run folder."""
-    choose_accelerator()  # in the environment, for DeepSpeed's launcher
+    choose_accelerator()  # sets the environment, which DeepSpeed's launcher inherits
     folder = run_folder(output_dir, "demo", None, resumable=False)
     try:
         evaluation = pipeline(folder)
@@ -84,7 +84,7 @@ class Material:
 
 
 def sample_material() -> Material:
-    """Return the embedded sample, with the flags that commands use on it; the scratch model sees phase 1's tokens."""
+    """Return the embedded sample with flags for each command; the model from scratch sees as many tokens as phase 1."""
     corpora = sample_corpora()
     return Material(
         sample_mmt(),
@@ -142,7 +142,7 @@ def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
 
 
 def _run(command: str, output_dir: Path, launcher: list[str] | None = None, **flags: Any) -> None:
-    port = ["--master_port", str(free_port())] if launcher else []  # the default is taken where another run is going on
+    port = ["--master_port", str(free_port())] if launcher else []  # another run may hold the default port
     words = [sys.executable, *(launcher or ["-m"]), *port, f"bistil_ds.commands.{command}"]
     for name, value in {**flags, "output_dir": output_dir}.items():
         words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
@@ -170,7 +170,7 @@ def as_table(evaluation: dict[str, Any]) -> Table:
 
 
 def draw(folder: Path, evaluation: dict[str, Any]) -> Path:
-    """Draw validation loss, scores with intervals, and size and speed relative to the teacher; return the path."""
+    """Draw validation loss, scores with intervals, and size and speed relative to the teacher; return the file."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -220,7 +220,7 @@ def _relative_bars(axis: Any, models: dict[str, Any]) -> None:
 
 
 def validation_history(folder: Path) -> list[dict[str, float]]:
-    """Return every validation of a phase-1 run, as its newest checkpoint logged them."""
+    """Return the log rows of every validation of a phase-1 run, from its newest checkpoint."""
     newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     state = json.loads((newest / "trainer_state.json").read_text())
     return [row for row in state["log_history"] if "eval_loss" in row]

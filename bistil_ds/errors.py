@@ -25,7 +25,7 @@ class Notice(UserWarning):
 class Preempted(SystemExit):
     """Exit of a run that a signal asked to stop; uncaught, it ends the process with `CODE` and without a traceback.
 
-    It is a SystemExit, as Ctrl-C is no Exception either: code that handles every Exception must let it pass.
+    Like KeyboardInterrupt it is no Exception, so that code which handles every Exception lets it pass.
     """
 
     CODE = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -37,7 +37,7 @@ class Preempted(SystemExit):
 
 @contextmanager
 def blaming(flag: str) -> Iterator[None]:
-    """Put the flag that led to it in front of the message of an InputError which the block raises."""
+    """Put `flag` in front of the message of an InputError that the block raises."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""`--dry_run`: do in a temporary folder what the command would do, as far as a few steps, and say what a run takes."""
+"""`--dry_run`: prepare the run in a temporary folder, train a few steps, and print the run's time and space."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def dry_run(
     rehearse: Callable[[Prepared], Rehearsal | None],
     flags: Mapping[str, Any],
 ) -> None:
-    """Prepare a run in a temporary folder, train its first steps, print what the run would take, remove the folder.
+    """Prepare a run in a temporary folder, train its first steps, print the whole run's cost and remove the folder.
 
     Args:
         prepare: flags → a prepared run in the folder `output_dir`; called on rank 0.
-        rehearse: prepared run → what its first steps show, None on other ranks than 0; called on every rank.
+        rehearse: prepared run → findings of its first steps, None on ranks other than 0; called on every rank.
         flags: the command's flags.
 
     Raises:
@@ -60,10 +60,10 @@ def dry_run(
 
 
 def check_place(flags: Mapping[str, Any]) -> Path:
-    """Return the folder that is there and in which the run's would be made.
+    """Return the existing folder in which the run's folder would be made.
 
     Raises:
-        InputError: the run could not be started in its folder, or one was started there already.
+        InputError: the run's folder cannot be made or used, or a run was started there already.
     """
     name, resume = flags["output_dir"], flags["resume_from_checkpoint"]
     if name is None and not resume:
@@ -102,7 +102,7 @@ def existing(folder: Path) -> Path:
 def temporary_folder(place: Path) -> Iterator[Path]:
     """Yield a temporary folder, removed at the end, also when SIGTERM arrives.
 
-    On one machine it lies where temporary files do. Several machines share `place`, so it lies there.
+    On one machine it lies where temporary files do. For several machines it lies in `place`, which they share.
     """
     several = startup.local_world_size() < startup.world_size()
     with (
@@ -117,7 +117,7 @@ def _exit_at_sigterm() -> Iterator[None]:
     def leave(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 
-    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield
         return
     before = signal.signal(signal.SIGTERM, leave)

@@ -33,7 +33,7 @@ RESULT_FILE, REPORT_FILE = "evaluation.json", "evaluation.md"
 
 @dataclass
 class EvaluationArguments:
-    """The flags; without --model and --test_file, the embedded sample is used."""
+    """The flags; without --model, --sft and --test_file, the embedded sample is used."""
 
     model: list[str] | None = field(
         default=None,
@@ -110,7 +110,7 @@ def _main(argv: Sequence[str]) -> None:
 
 
 def _plan(ns: argparse.Namespace) -> Plan:
-    """Return the checked plan; without models and files, that of the embedded sample.
+    """Return the checked plan; without --model, --sft and --test_file, that of the embedded sample.
 
     Raises:
         InputError: a flag is missing or cannot be used.
@@ -136,7 +136,7 @@ def _plan(ns: argparse.Namespace) -> Plan:
 
 
 def _use_sample(ns: argparse.Namespace) -> None:
-    """Set the flags to the sample's teacher and student, in English and zero-shot in Turkish, in place."""
+    """Change the flags, in place, to those that compare the sample's teacher and student on its test files."""
     from bistil_ds.commands.sample_runs import sample_student_and_sft, sample_teacher_sft
     from bistil_ds.sample import sample_mmt
     from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_TASK
@@ -153,7 +153,7 @@ def _use_sample(ns: argparse.Namespace) -> None:
 
 
 def write(evaluation: Evaluation, record: RunRecord) -> None:
-    """Write `evaluation.json`, holding the run's record, and `evaluation.md`; each replaces the earlier file whole."""
+    """Write `evaluation.json`, with the run's record in it, and `evaluation.md`; each replaces its earlier version."""
     content = {**evaluation.as_json(), "run": {k: v for k, v in record.content.items() if k != "results"}}
     texts = {
         RESULT_FILE: json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n",

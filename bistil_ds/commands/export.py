@@ -1,4 +1,4 @@
-"""`export.py`: merge a model and its SFTs into one folder that transformers loads with nothing of ours."""
+"""`export.py`: merge a model and its sparse fine-tunings (SFTs) into one folder that transformers loads without us."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ DESCRIPTION = (
 
 
 def prepare(flags: Mapping[str, Any]) -> PreparedRun:
-    """Make the request that the flags stand for and prepare its run (see `bistil_ds.distillation.preparation`).
+    """Make a request from the flags and prepare its run (see `bistil_ds.distillation.preparation`).
 
     Raises:
         InputError: a flag, a file, the teacher or the run to resume cannot be used.
@@ -35,7 +35,7 @@ def prepare(flags: Mapping[str, Any]) -> PreparedRun:
 
 
 def with_sample(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flags of a run on the embedded sample; they are checked before its model is made."""
+    """Return the flags of a run on the embedded sample; they are checked before the sample's model is made."""
     defaults = {"max_length": SAMPLE_LENGTH, "learning_rate": SAMPLE_LEARNING_RATE}
     filled = {name: value for name, value in defaults.items() if flags[name] is None}
     filled["max_steps"] = SAMPLE_STEPS if flags["max_steps"] == -1 else flags["max_steps"]

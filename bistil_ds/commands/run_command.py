@@ -26,8 +26,8 @@ class TrainingCommand:
         flags: dataclasses of its flags; `deepspeed` must be among them.
         prepare: flag values by name → what every rank trains with; rank 0 alone calls it, before the ranks meet.
         train: trains from what `prepare` returned; every rank calls it.
-        rehearse: trains its first steps only, and returns what they show of the run, None on ranks other than 0; every
-            rank calls it, in a dry run.
+        rehearse: in a dry run, trains only the first steps and returns findings about the run, None on ranks other than
+            0; every rank calls it.
     """
 
     description: str
@@ -38,9 +38,9 @@ class TrainingCommand:
 
 
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
-    """Run the command on `argv` (default: the process's own); return 0, 2 for bad input, 130 after Ctrl-C, or 75.
+    """Run the command on `argv` (None: `sys.argv`); return 0, or 2 for bad input, 130 after Ctrl-C, or 75.
 
-    75 means that SIGTERM or SIGUSR1 stopped it and a checkpoint was saved, or training had not begun.
+    75 means that SIGTERM or SIGUSR1 stopped the run, after a checkpoint was saved or before training began.
 
     Raises:
         SystemExit: training stopped on a non-finite loss; the process then exits with code 1.

@@ -28,12 +28,12 @@ def sample_student() -> Path:
 
 
 def sample_teacher_sft(task: str) -> Path:
-    """Return the folder of an SFT that tunes the sample's multilingual model on a task, in English."""
+    """Return the folder of a sparse fine-tuning (SFT) of the sample's multilingual model for a task, in English."""
     return cached(f"teacher-{task}-{_code_hash()}", lambda folder: _run("teacher", folder, "--task", task))
 
 
 def sample_student_and_sft(task: str) -> tuple[Path, Path]:
-    """Return the folders of the student and of its SFT on a task, by phase 2."""
+    """Return the folder of the sample's student, and that of the SFT that phase 2 trained for it on a task."""
     sft = cached(f"task-{task}-{_code_hash()}", lambda folder: _run("task", folder, "--task", task))
     return sample_student(), sft
 
@@ -54,7 +54,7 @@ def _run(command: str, folder: Path, *flags: str) -> None:
 
 @cache
 def _code_hash() -> str:
-    """Return a hash of the code that trains, so that a change of it makes the models anew."""
+    """Return a hash of the code that trains; when it changes, the models are made anew."""
     package = Path(bistil_ds.__file__).parent
     folders = [*(package / room for room in TRAINING_ROOMS), Path(bistil_kernels.__file__).parent]
     files = [package / "sample" / name for name in ("defaults.py", "tasks.py")]

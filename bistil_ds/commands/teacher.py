@@ -1,4 +1,7 @@
-"""`teacher.py`: tune a multilingual model on a task, sparsely (LT-SFT) or densely; `--task mlm` makes language SFTs."""
+"""`teacher.py`: tune a multilingual model on a task, by sparse fine-tuning (SFT) or densely.
+
+With `--task mlm` it makes language SFTs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `teacher.py` and `task.py` share: the way from flags to a prepared run, the embedded sample's among them."""
+"""The way from flags to a prepared run for `teacher.py` and `task.py`, with the embedded sample as default material."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from bistil_ds.tuning.preparation import PreparedRun
 from bistil_ds.tuning.run import train
 from bistil_ds.tuning.tuned_model import TunedModel
 
-SampleModels = Callable[[str], Mapping[str, Any]]  # task → the flags of models and SFTs, once they are made
+# From the task's name, makes the sample's models and sparse fine-tunings, and returns the flags that name them.
+SampleModels = Callable[[str], Mapping[str, Any]]
 
 
 def tuning_command(kind: type[TunedModel], description: str, sample_models: SampleModels) -> TrainingCommand:
-    """Return the command that trains a model of this kind; without models and files it takes those of the sample."""
+    """Return the command that trains a model of this kind; without model, fine-tuning and file flags, on the sample."""
     types = flag_types(kind)
     named = (*kind.models, kind.sfts, "train_file", "dev_file")
 
@@ -38,7 +39,7 @@ def tuning_command(kind: type[TunedModel], description: str, sample_models: Samp
 
 
 def with_sample(kind: type[TunedModel], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flags of a run on the sample's task files; they are checked before any model of it is made."""
+    """Return the flags of a run on the sample's task files; they are checked before the sample's models are made."""
     filled = {name: value for name, value in SAMPLE_TRAINING.items() if flags[name] is None}
     flags = {**flags, **filled, "task": flags["task"] or SAMPLE_TASK}
     run_folder(flags["output_dir"], kind.script, flags["resume_from_checkpoint"])

@@ -27,9 +27,9 @@ class _Parser(HfArgumentParser):
 
 
 def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argparse.Namespace:
-    """Parse the fields of the dataclasses in `types` into one namespace; nothing is constructed, so nothing starts.
+    """Parse `argv` into one namespace with the fields of the dataclasses in `types`, without making instances of them.
 
-    `argv` may begin with a YAML file, whose values flags override. `--help` lists the fields of our own dataclasses and
+    `argv` may begin with a YAML file; flags override its values. `--help` lists the fields of our own dataclasses and
     the usual ones of `TrainingArguments`; `--help_all` lists the rest too.
     """
     argv = list(argv)
@@ -45,14 +45,14 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
         arrange(parser, types, everything="--help_all" in argv)
         parser.print_help()
         raise SystemExit(0)
-    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # it comes before our own words
+    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # a launcher puts it before our words
     argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
     ns = parser.parse_args([*launcher, *argv])
     if not ns.verbose:
         quiet.hide_libraries()
-    del ns.verbose  # no setting of the run
+    del ns.verbose  # it is no setting of the run
     return ns
 
 
@@ -85,10 +85,10 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Call `main` and return the exit code: 2 for bad input (one line on rank 0), 130 for Ctrl-C, else 0.
+    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, or 75.
 
-    75 stands for a run that a signal stopped (see `bistil_ds.training.preemption`). What `main` prints has no control
-    characters where it goes to no terminal.
+    75 stands for a run that a signal stopped (see `bistil_ds.training.preemption`). Bad input is explained in one line,
+    on rank 0. Control characters are taken out of output that does not go to a terminal.
     """
     with quiet.plain_output():
         return _run(main)

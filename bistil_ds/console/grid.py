@@ -13,7 +13,7 @@ from rich.table import Table
 
 @dataclass
 class Grid:
-    """Table of text cells. The first `texts` columns hold words; the others hold numbers, which stand to the right."""
+    """Table of text cells. The first `texts` columns hold words; the others hold numbers, which are right-aligned."""
 
     title: str
     columns: Sequence[str]
@@ -39,7 +39,7 @@ class Grid:
         return "\n".join([*lines, "", self.note, ""] if self.note else [*lines, ""])
 
     def html(self) -> str:
-        """Return a `<section>` that scrolls sideways by itself where the page is narrow."""
+        """Return the table as a `<section>`; its `<div class='wide'>` can scroll sideways on a narrow page."""
         head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
         note = f"<p class='note'>{html.escape(self.note)}</p>" if self.note else ""

@@ -1,4 +1,4 @@
-"""Layout of `--help`: the usual flags in groups, short texts, one spelling each, defaults where they say something."""
+"""Layout of `--help`: the usual flags in groups, with short texts, one spelling of each flag, and useful defaults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from transformers import TrainingArguments
 
-# The ones of the hundred TrainingArguments that --help shows. A text here replaces one written for another purpose.
+# The flags that --help shows in groups, of over a hundred TrainingArguments. A text replaces the field's own help text.
 USUAL: dict[str, dict[str, str | None]] = {
     "training": {
         "max_steps": None,
@@ -49,7 +49,10 @@ METAVARS = {"deepspeed": "FILE", "report_to": "NAME", "lr_scheduler_type": "NAME
 
 
 class Formatter(argparse.HelpFormatter):
-    """Help formatter: `--flag VALUE`, without each flag's dashed twin; `(default: ...)` unless the text has it."""
+    """Help formatter that shows `--some_flag VALUE` but not its twin `--some-flag`, and adds `(default: ...)`.
+
+    No default is added if it is None or False, or if the help text names it.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34)
@@ -66,7 +69,10 @@ class Formatter(argparse.HelpFormatter):
 
 
 def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: bool) -> None:
-    """Group the flags of `TrainingArguments`; the rare ones are hidden, or with `everything` a group of their own."""
+    """Name each flag's value, and put the usual flags of `TrainingArguments` into groups.
+
+    Its other flags form one more group, which is hidden unless `everything` is True.
+    """
     for action in parser._actions:
         if action.choices is None or action.dest in METAVARS:
             action.metavar = _metavar(action)
@@ -77,7 +83,7 @@ def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: 
     for title, texts in USUAL.items():
         group = parser.add_argument_group(title)
         for name, text in texts.items():
-            if name in ungrouped:  # other commands have no teacher
+            if name in ungrouped:  # not every command has every flag: `compile_teacher` is phase 1's
                 ungrouped[name].help = text or ungrouped[name].help
                 _move(ungrouped[name], parser._optionals, group)
     rare = parser.add_argument_group("all other transformers.TrainingArguments")

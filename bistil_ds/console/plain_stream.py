@@ -1,6 +1,6 @@
 """Output for pipes and log files: whole lines without control characters, and a progress bar's line only now and then.
 
-A progress bar overwrites its line many times a second by means of a carriage return. A file would keep every version.
+A progress bar overwrites its line many times a second by means of a carriage return. A file would keep all versions.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-FIRST_SECONDS = 30.0  # the pause between two lines of a bar, at first
-SHARE = 0.02  # the pause grows to this share of the time so far, so that a day's log stays short
+FIRST_SECONDS = 30.0  # at first, pass on a line of a bar no more often than this
+SHARE = 0.02  # later, wait this share of the time since the start between two lines, so that a day's log stays short
 
 CURSOR_UP = "\x1b[A"
 SHORT = "[00:00<"  # what tqdm writes in the first second
@@ -28,16 +28,18 @@ class PlainStream:
     Text that a carriage return overwrites is passed on as a line of its own if the last such line is long enough ago.
 
     Args:
-        stream: where lines go; everything but writing is done by it.
-        clock: the time in seconds.
+        stream: the stream behind this one, which gets the lines; other methods and attributes are its own.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
         self._start = self._last = clock()
         self._text = ""  # what was written since the last line end or carriage return
-        self._overwrites = False  # whether it was written together with a carriage return, as bars do
-        self._ended = ""  # the line of a bar that seems to have ended; a bar above another is redrawn so, too
+        self._overwrites = False  # whether `_text` began with a carriage return, as a bar's line does
+        # Last line of a bar, held back: its line end means that the bar is complete, or that the cursor moves down to
+        # another bar below it.
+        self._ended = ""
         self._after_bar = False  # whether the last thing written was a bar's line, which has no line end of its own
 
     def __getattr__(self, name: str) -> Any:
@@ -54,7 +56,7 @@ class PlainStream:
                 if self._overwrites and self._text:  # follows a bar's line without a carriage return
                     self._end_bar()
                 self._text += part if plain(part) else ""
-                self._ended = "" if CURSOR_UP in part else self._ended  # to the bar above, which goes on
+                self._ended = "" if CURSOR_UP in part else self._ended  # the cursor returns to that bar: it goes on
         if not self._text:
             self._overwrites = False
         return len(text)
@@ -67,7 +69,7 @@ class PlainStream:
         self._stream.flush()
 
     def finish(self) -> None:
-        """Pass on what has no line end yet."""
+        """Pass on the rest, which has no line end yet."""
         self._emit(self._text)
         self._text, self._overwrites = "", False
 
@@ -76,14 +78,14 @@ class PlainStream:
         if is_bar and (("%|" in text and "100%|" not in text) or SHORT in text):
             self._end_bar()  # another bar is drawn on the next line, or this one took less than a second
         elif is_bar:
-            self._emit("")  # the bar before
+            self._emit("")  # passes on the held-back line of an earlier bar
             self._text, self._overwrites, self._after_bar, self._ended = "", False, True, text
-        elif text or not self._after_bar:  # else the cursor moves from one bar to the next
+        elif text or not self._after_bar:  # otherwise the cursor only moves from one bar to the next
             self._text, self._after_bar = "", False
             self._emit(text + "\n")
 
     def _end_bar(self) -> None:
-        """Drop the text, or pass it on where it is time for a bar's line."""
+        """Drop the text, a bar's line, or pass it on if the last such line is long enough ago."""
         text, now = self._text, self._clock()
         self._text, self._overwrites, self._after_bar = "", False, True
         if text.strip() and SHORT not in text and now - self._last >= max(FIRST_SECONDS, SHARE * (now - self._start)):
@@ -91,7 +93,7 @@ class PlainStream:
             self._emit(text)
 
     def _emit(self, text: str) -> None:
-        """Pass on the line of a bar that has ended, and then `text`."""
+        """Pass on the held-back line of a bar, if there is one, and then `text`."""
         for line in (self._ended, text):
             if line:
                 self._stream.write(_DRAWING.sub(r"\1", plain(line)).rstrip() + "\n")

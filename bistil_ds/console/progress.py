@@ -12,7 +12,7 @@ from tqdm import tqdm
 def progress_bar(
     things: Iterable[Any] | None = None, what: str | None = None, *, show: bool = True, **more: Any
 ) -> tqdm:
-    """Return a bar over `things`, or one to `update` by hand where there are none.
+    """Return a bar over `things`, or one to `update` by hand if `things` is None.
 
     Args:
         what: what is being done, in front of the bar.
@@ -24,7 +24,7 @@ def progress_bar(
 
 @contextmanager
 def share_bar(*, show: bool = True) -> Iterator[Callable[[float, str], object]]:
-    """Show a bar of shares, and yield the callback that moves it: (share done from 0 to 1, what is being done)."""
+    """Show a bar in per cent, and yield the callback that moves it: (share done from 0 to 1, what is being done)."""
     with progress_bar(total=100, unit="%", show=show) as bar:
 
         def move(done: float, what: str) -> None:

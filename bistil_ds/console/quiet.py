@@ -1,4 +1,4 @@
-"""What a command lets through to the user: its own lines and errors, and only with `--verbose` what libraries say."""
+"""Filter what a command prints: its own lines and errors, and the messages of libraries only with `--verbose`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from bistil_ds.console.plain_stream import PlainStream
 from bistil_ds.errors import Notice
 
-_running: ExitStack | None = None  # undoes, at the end of the command that runs, what it changed
+_running: ExitStack | None = None  # of the innermost `plain_output` block; undoes its changes when the block ends
 
 
 @contextmanager
@@ -33,7 +33,8 @@ def plain_output() -> Iterator[None]:
 def hide_libraries() -> None:
     """Hide log lines below errors, warnings and bars of libraries until the block of `plain_output` ends.
 
-    A `Notice` is shown, once, as a line on rank 0. Outside of such a block, do nothing.
+    A `Notice` or a warning of `bistil_kernels` is still shown, once, as a line on rank 0. Outside of such a block, do
+    nothing.
     """
     if _running is not None:
         _running.enter_context(_hidden())
@@ -67,11 +68,11 @@ def _hidden() -> Iterator[None]:
     shown = [enable for is_enabled, enable in bars if is_enabled()]
     transformers_bars.disable_progress_bar()
     datasets_bars.disable_progress_bar()
-    logging.disable(logging.WARNING)  # for every logger, those that libraries have yet to make included
+    logging.disable(logging.WARNING)  # for every logger, also those that libraries make later
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", Notice)
-        warnings.filterwarnings("always", "bistil_kernels: ")  # it stands below us and cannot import Notice
+        warnings.filterwarnings("always", "bistil_kernels: ")  # that package is below ours and cannot import Notice
         warnings.showwarning = _NoticePrinter()
         try:
             yield

@@ -32,7 +32,7 @@ from bistil_ds.training.licences import gather_licences
 from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
 
 STUDENT, TEACHER = "student", "teacher"
-SAMPLED_CHUNKS = 16  # chunks of each language; projections are fitted on the teacher's states of them
+SAMPLED_CHUNKS = 16  # of each language; a narrower student is fitted to the teacher's states on these chunks
 
 
 @dataclass
@@ -61,7 +61,8 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
     """Return a masked language model in fp32 and its tokenizer.
 
     Raises:
-        InputError: either cannot be loaded, weights are missing, or the tokenizer has more tokens than the embeddings.
+        InputError: model or tokenizer cannot be loaded or is missing, weights are missing, or the tokenizer has more
+            tokens than the embeddings.
     """
     try:
         model, absent = load_pretrained(
@@ -74,7 +75,7 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
         raise cannot_load(flag, name, error) from None
     if absent:
         raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {min(absent)}")
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes one up where there is no file
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes up an empty one
         raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json")
     if len(tokenizer) > model.config.vocab_size:
         size = model.config.vocab_size
@@ -83,10 +84,10 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 
 def build(request: DistillationRequest, folder: Path, console: Console) -> dict[str, Any]:
-    """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return what the record keeps.
+    """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return counts for the record.
 
     Raises:
-        InputError: teacher, text, student and SFTs cannot be loaded or do not fit together.
+        InputError: teacher, text, student or sparse fine-tunings (SFTs) cannot be loaded or do not fit together.
     """
     with whole_or_nothing(folder) as partial:
         return _build(request, partial, console)
@@ -151,7 +152,7 @@ def _build(request: DistillationRequest, folder: Path, console: Console) -> dict
 
 
 def student_origin(request: DistillationRequest) -> Origin:
-    """Return the licences of teacher, language SFTs, text and the student to start from, and the teacher's languages.
+    """Return the licences of teacher, language SFTs, text and `--student`, and the languages that the teacher knows.
 
     Raises:
         InputError: as `gather_licences`.
@@ -166,7 +167,7 @@ def student_origin(request: DistillationRequest) -> Origin:
 
 
 def _own_layer_map(plan: StudentPlan) -> list[int] | None:
-    """Return the layer map of the user's own student: the plan's, else its folder's, else None (evenly spread)."""
+    """Return the layer map for `--student`: that of `--layer_map`, else of its folder; None means evenly spread."""
     if plan.layer_map is not None:
         return list(plan.layer_map)
     folder = Path(str(plan.student))
@@ -174,7 +175,7 @@ def _own_layer_map(plan: StudentPlan) -> list[int] | None:
 
 
 def sample_batches(chunks: dict[str, LanguageChunks]) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield a few chunks of each language as batches of 8, on which the projections are fitted."""
+    """Yield the first `SAMPLED_CHUNKS` training chunks of each language, in batches of 8."""
     for part in chunks.values():
         rows = part.train.with_format("torch")[:SAMPLED_CHUNKS]["input_ids"]
         for ids_BT in torch.as_tensor(rows).split(8):

@@ -25,7 +25,7 @@ MATERIALS = ("teacher_model", "source_file", "target_file", "source_language", "
 
 
 def check_materials(flags: Mapping[str, Any]) -> None:
-    """Raise InputError unless teacher, two texts and two languages are named."""
+    """Raise InputError unless the flags name a teacher, two texts and two different languages."""
     missing = [f"--{name}" for name in MATERIALS if not flags[name]]
     if missing:
         raise InputError(f"{' '.join(missing)} missing: give all of {', '.join('--' + n for n in MATERIALS)}, or none")
@@ -35,7 +35,7 @@ def check_materials(flags: Mapping[str, Any]) -> None:
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
-    """Raise InputError for flag values that cannot work, whatever teacher and texts hold."""
+    """Raise InputError for flag values that cannot work with any teacher and texts."""
     check_numbers(flags)
     if flags["max_steps"] < 1:
         raise InputError(f"--max_steps {flags['max_steps']}: expected at least 1")
@@ -66,7 +66,7 @@ def parse_layers(words: str) -> list[int]:
     """Return the layers that a --layer_map such as 1,3,5,11 names.
 
     Raises:
-        InputError: one is no number.
+        InputError: a word between the commas is no whole number.
     """
     try:
         return [int(part) for part in words.split(",")]
@@ -78,7 +78,7 @@ def layer_map(plan: StudentPlan, teacher_layers: int) -> list[int]:
     """Return the 0-based teacher layer of each student layer, from the plan's layer map or reduction factor.
 
     Raises:
-        InputError: it does not fit a teacher of `teacher_layers` layers.
+        InputError: map or factor does not fit a teacher of `teacher_layers` layers.
     """
     if plan.layer_map is None:
         with blaming(f"--layer_reduction_factor {plan.layer_reduction_factor}"):
@@ -88,7 +88,7 @@ def layer_map(plan: StudentPlan, teacher_layers: int) -> list[int]:
 
 
 def check_teacher(request: DistillationRequest) -> PretrainedConfig:
-    """Return the teacher's configuration; read no weights.
+    """Check that the teacher fits the request, without reading weights; return its configuration.
 
     Raises:
         InputError: the teacher cannot be distilled, or layers, width or --max_length do not fit it.

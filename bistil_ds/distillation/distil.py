@@ -25,7 +25,7 @@ def distil_general(**flags: Any) -> Path:
             `target_language` are needed, `output_dir` says where the run goes; the others have their defaults.
 
     Returns:
-        The run folder, which is the student's: weights, tokenizer, `kept_ids.json`, `run.json`.
+        The run folder. It is also the student's folder, with weights, tokenizer, `kept_ids.json` and `run.json`.
 
     Raises:
         InputError: a flag, a text, the teacher or the run to resume cannot be used; raised before training.

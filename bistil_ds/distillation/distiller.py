@@ -2,7 +2,8 @@
 
 `bistil_ds.training.layer_losses` says which states and maps are compared, and how.
 
-Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, N masked positions, V vocabulary.
+Shapes: B batch, T tokens, D width (Dt teacher's, Ds student's), H heads, d head width, S student layers, N masked
+positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ Vocabulary = tuple[Tensor, Tensor, Tensor | None]
 
 @dataclass
 class TeacherView:
-    """What the losses need of one teacher forward pass.
+    """The results of one teacher forward pass that the losses need.
 
     Attributes:
-        hidden: an aligned state [B, T, Dt] for each pair.
-        queries_keys: queries and keys, each [B, H, T, d], for each pair of maps; none without an attention loss.
-        vocabulary: what the output projection got at the masked positions; None without a logit loss.
+        hidden: the teacher's state [B, T, Dt] of each pair of states.
+        queries_keys: the teacher's queries and keys, each [B, H, T, d], of each pair of attention maps; empty without
+            an attention loss.
+        vocabulary: inputs of the output projection at the masked positions; None without a logit loss or labels.
     """
 
     hidden: list[Tensor]
@@ -74,17 +76,17 @@ class Distiller(BaseDistiller):
         super().__init__(student, teacher, layer_map, losses or LossArguments(), projections, run_teacher)
         self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         self.reads_vocabulary = self.uses("logit") or self.uses("mlm")
-        for parameter in self._unreached(student):  # they must neither decay nor hold up a reduction
+        for parameter in self._unreached(student):  # weight decay must skip them, and DDP must not wait for them
             parameter.requires_grad_(False)
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> LossTerms:
-        """Return the terms of one batch; `total` is their weighted sum.
+        """Return the terms of one batch; `total` is the weighted sum of their means.
 
         Args:
             model: the student, or the engine wrapped around it.
             batch: `input_ids` int64 [B, T]; optional `attention_mask` [B, T], `token_type_ids`, and with logit or MLM
                 losses `labels` int64 [B, T], -100 where a token was not masked.
-            progress: share of the run done, for scheduled weights.
+            progress: share of the run done (0 to 1), for scheduled weights.
         """
         inputs: dict[str, Tensor] = {
             k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch
@@ -100,7 +102,7 @@ class Distiller(BaseDistiller):
 
     def _unreached(self, student: nn.Module) -> list[nn.Parameter]:
         """Return the student's parameters that get no gradient from any loss."""
-        if self.reads_vocabulary:  # of all parameters, only a bias that the head has beside its decoder's own
+        if self.reads_vocabulary:  # all get a gradient, except a bias that some heads hold beside the decoder's own
             bias = student.get_parameter(family_of(student).decoder_bias)
             return [] if bias is self.student_head.decoder.bias else [bias]
         head = head_parameters(student)
@@ -116,7 +118,7 @@ class Distiller(BaseDistiller):
 
         Args:
             inputs: the arguments of the teacher's forward.
-            positions: flat indices [N] into the B·T tokens where the logits are compared; None without a logit loss.
+            positions: flat indices [N], into the B·T tokens, at which logits are compared; None without a logit loss.
         """
         vocabulary: list[Vocabulary] = []
 
@@ -167,9 +169,9 @@ class Distiller(BaseDistiller):
         return terms
 
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
-        """Return what the student's output projection computes in place of logits; None where no tokens are masked.
+        """Return the function that replaces the student's output projection; None for a batch without labels.
 
-        The returned function gives the used terms, stacked: logit before mlm.
+        It returns the used losses of logits in place of the logits, stacked: logit before mlm.
         """
         if positions is None or labels_BT is None:
             return None
@@ -180,7 +182,7 @@ class Distiller(BaseDistiller):
             if self.uses("logit"):
                 assert view.vocabulary is not None
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
-                on_cpu = torch.autocast("cpu", enabled=False)  # there the loss chooses its own precision
+                on_cpu = torch.autocast("cpu", enabled=False)  # on a CPU the loss chooses its own precision
                 with nullcontext() if hidden_ND.is_cuda else on_cpu:
                     kl = linear_distillation_kl(
                         hidden_ND,

@@ -1,4 +1,4 @@
-"""The dry run of phase 1: the first steps of a prepared run, and what they and its folder say of the whole."""
+"""The dry run of phase 1: train the first steps of a prepared run, to estimate the time and space of the whole."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bistil_ds.training.estimate.table import COUNTED, Rehearsal, Row, Training,
 
 
 def rehearse(run: PreparedRun) -> Rehearsal | None:
-    """Train the first steps of what rank 0 prepared; every rank calls this. Return what they show, on rank 0."""
+    """Train the first steps of what rank 0 prepared; every rank calls this. Return the findings on rank 0 only."""
     trainer = make_trainer(run, **UNSAVED)
     steps = FirstSteps(trainer)
     trainer.train()

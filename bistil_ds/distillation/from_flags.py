@@ -1,4 +1,4 @@
-"""The request that the flags of `general.py` make."""
+"""Make the request of a phase-1 run from the flags of `general.py`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def request_of(**flags: Any) -> DistillationRequest:
         flags: values by flag, such as `teacher_model="xlm-roberta-base"`.
 
     Raises:
-        InputError: a flag is unknown, needed and missing, or has a value that cannot work. No file is read for this.
+        InputError: a flag is unknown, needed and missing, or has a value that cannot work. No model or text is read.
     """
     flags = published_defaults(with_defaults(FLAGS, flags))
     check_materials(flags)
@@ -54,13 +54,13 @@ def request_of(**flags: Any) -> DistillationRequest:
 
 
 def published_defaults(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flags with the published number of steps, length and learning rate where they were not given."""
+    """Return the flags, with the published steps, chunk length and learning rate for those that were not given."""
     published = {"max_length": PUBLISHED_LENGTH, "learning_rate": PUBLISHED_LEARNING_RATE}
     filled = {name: value for name, value in published.items() if flags[name] is None}
     return {**flags, **filled, "max_steps": PUBLISHED_STEPS if flags["max_steps"] == -1 else flags["max_steps"]}
 
 
 def training_of(flags: Mapping[str, Any]) -> TrainingRequest:
-    """Return the training arguments among the flags, with the path of the DeepSpeed file."""
+    """Return the training arguments among the flags, with the DeepSpeed file's path in place of its name."""
     training = TrainingRequest.of_flags(DistillationArguments, flags)
     return training.having(deepspeed=str(find_config(training["deepspeed"]))) if training["deepspeed"] else training

@@ -21,7 +21,8 @@ from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.training.request import fields_of
 
 BUILD = "build"
-MAY_CHANGE = ("preprocessing_workers", "source_file", "target_file")  # of a resumed run; texts are compared by content
+# A resumed run may have other values of these flags; its texts are compared by content.
+MAY_CHANGE = ("preprocessing_workers", "source_file", "target_file")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class PreparedRun:
 def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> PreparedRun:
     """Check teacher and texts, then build teacher and student in a new run folder; call it on rank 0 only.
 
-    Where the request names a run to resume, nothing is built: the run must be the one that was begun.
+    To resume a run that was begun, build nothing, but check that the request asks for the same run.
 
     Args:
         request: what the run is asked to do.
@@ -83,7 +84,7 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
 
 
 def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str | None:
-    """Return the checkpoint to resume from, in a form that this number of ranks can load."""
+    """Return the checkpoint to resume from, converted if needed for this number of ranks; None if there is none."""
     checkpoint = checkpoints.find_checkpoint(folder, resume)
     if checkpoint is None:
         Console().print(f"{folder} holds no whole checkpoint: starting at step 0", soft_wrap=True)
@@ -94,6 +95,6 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
 
 
 def _data_hashes(request: DistillationRequest) -> dict[str, Any]:
-    """Return path and SHA-256 of the two text files; for a hub id, the id and None."""
+    """Return side → path and SHA-256 of each text file; a hub id stands as path, with None as hash."""
     paths = {corpus.side: Path(corpus.file) for corpus in request.corpora}
     return {k: {"file": str(p), "sha256": file_hash(p) if p.is_file() else None} for k, p in paths.items()}

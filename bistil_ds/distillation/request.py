@@ -1,4 +1,4 @@
-"""What a phase-1 run is asked to do: teacher, text, student, losses and training, complete when it is made."""
+"""What a phase-1 run is asked to do: teacher, text, student, losses and training, with every default filled in."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Corpus:
 
     Args:
         side: source or target.
-        language: its code.
+        language: the language's code.
         file: a text file, or the id of a hub dataset.
         column: column of JSONL files and hub datasets with the text.
-        sft: the SFT that the teacher carries on this language's batches, if any.
+        sft: the sparse fine-tuning (SFT) that the teacher carries on this language's batches, if any.
     """
 
     side: str
@@ -58,7 +58,7 @@ class StudentPlan:
 
 @dataclass(frozen=True)
 class Packing:
-    """How the texts are cut: tokens in a chunk, and threads that tokenise."""
+    """How the texts are cut: tokens in a chunk, and threads that tokenise (None: one for each CPU core)."""
 
     max_length: int
     workers: int | None = None
@@ -74,7 +74,7 @@ class StatedLicences:
 
 @dataclass(frozen=True)
 class DistillationRequest:
-    """All that a phase-1 run is asked to do; no default is left to fill in.
+    """Everything that a phase-1 run is asked to do, with all defaults filled in.
 
     Args:
         teacher: folder or hub id of the teacher.
@@ -100,7 +100,10 @@ class DistillationRequest:
         return self.source, self.target
 
     def as_flags(self) -> dict[str, Any]:
-        """Return the values by flag, for the record, with absolute paths: a run may be resumed from another folder."""
+        """Return the values by flag, for the record.
+
+        Paths of models and SFTs are absolute, because a run may be resumed from another working folder.
+        """
         flags: dict[str, Any] = {"teacher_model": absolute(self.teacher), "text_column": self.source.column}
         for corpus in self.corpora:
             flags[f"{corpus.side}_file"], flags[f"{corpus.side}_language"] = corpus.file, corpus.language
@@ -115,5 +118,5 @@ class DistillationRequest:
 
 
 def absolute(name: str | None) -> str | None:
-    """Return the absolute path of what exists on this disk; any other name as it is."""
+    """Return the absolute path of a file or folder that exists; return any other name, such as a hub id, as it is."""
     return str(Path(name).resolve()) if name and Path(name).exists() else name

@@ -73,7 +73,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
 
 
 def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
-    """Return each language's SFT, restricted to the trimmed vocabulary; None where there is none."""
+    """Return language → its sparse fine-tuning (SFT), restricted to the trimmed vocabulary; None for none."""
     found: dict[str, SparseFineTuning | None] = {}
     student = run.folder / BUILD / building.STUDENT
     for corpus in run.request.corpora:
@@ -85,7 +85,7 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the results for the record: validation at the first and the best step, sizes in bytes, steps and speed."""
+    """Return the results for the record: steps, first and best validation, median speed, and model sizes in bytes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
     best = min(history, key=lambda row: row["eval_loss"]) if history else {}
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]

@@ -1,8 +1,8 @@
-"""Swap the teacher's language SFT between batches, in whole models and in ZeRO-3 partitions, with the exact bits.
+"""Swap the teacher's language fine-tuning between batches, bit for bit, in whole models and in ZeRO-3 partitions.
 
-In BiStil the teacher carries the SFT of the batch's language. To add a difference and subtract it again would drift in
-floating point, so a swap looks up the values with and without the SFT in tables. They are computed once, from the fp32
-weights on disk.
+In BiStil the teacher carries the sparse fine-tuning (SFT) of the batch's language. To add differences and subtract them
+again would drift in floating point. So tables hold the values with and without each SFT, computed once from the fp32
+weights on disk, and a swap writes values from them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 @dataclass(frozen=True)
 class _Table:
-    """The values of one parameter with and without an SFT, at the entries that the SFT changes.
+    """The values of one parameter with and without an SFT, at those of the SFT's entries that this rank holds.
 
     Attributes:
-        indices_K: flat, ascending.
-        with_K, without_K: values in the parameter's dtype.
-        start, stop: the range of entries that the table covers (`range_held`); `stop` is outside.
+        indices_K: flat indices [K] into the whole parameter, ascending.
+        with_K, without_K: values [K] in the parameter's dtype.
+        start, stop: the table covers the parameter's entries from `start` up to, not including, `stop` (`range_held`).
     """
 
     parameter: Any  # nn.Parameter, with DeepSpeed's ds_* attributes under ZeRO-3
@@ -58,7 +58,7 @@ class LanguageSwitch:
         fine_tunings: language → its SFT, or None for a language that uses the teacher as it is.
 
     Raises:
-        InputError: an SFT made for another model, or a teacher that does not hold the weights of `folder`.
+        InputError: an SFT was made for another model, or the teacher does not hold the weights of `folder`.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class LanguageSwitch:
             self._tables[language] = [_tabulate(change, names, weights) for change in progress]
 
     def switch_to(self, language: str | None) -> None:
-        """Put the SFT of `language` (None: no SFT) in place of the present one; do nothing when it is there already.
+        """Put the SFT of `language` (None: no SFT) in place of the present one; do nothing if it is there already.
 
-        Call it between forward passes, on every rank alike.
+        Call it between forward passes, on every rank with the same language.
 
         Raises:
             KeyError: `fine_tunings` has no entry for the language.
@@ -131,12 +131,13 @@ def _write(table: _Table, values_K: torch.Tensor) -> None:
 
 
 def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
-    """Yield each tensor with entries of the parameter: (flat tensor, index of its first entry, rows of the table)."""
+    """Yield (flat tensor, the parameter's index of its first entry, rows of the table in it) for each held tensor."""
     for part, first in parts(table.parameter):
         last = first + part.numel()
         if first < table.start or min(last, full_size(table.parameter)) > table.stop:
-            # The table covers this rank's share only, so free the gathered copy; its next use gathers it afresh.
+            # This tensor is a gathered copy, of which the table covers one rank's share. Free it: its next use gathers
+            # it afresh.
             free_gathered(table.parameter)
             continue
-        whole = first <= table.start and last >= table.stop  # a search would wait for the GPU
+        whole = first <= table.start and last >= table.stop  # then skip the search, which would wait for the GPU
         yield part, first, slice(None) if whole else entries_between(table.indices_K, first, last)

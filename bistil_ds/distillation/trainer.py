@@ -57,13 +57,13 @@ class DistillationTrainer(BaseTrainer):
         layer_map: S ints, for each student layer the 0-based teacher layer it is aligned with.
         train_dataset: `{source language: chunks, target language: chunks}`, in this order; a row holds `input_ids` [T]
             and maybe `attention_mask` [T], 0 on padding. Rows of unequal lengths are padded.
-        eval_dataset: the same for validation.
+        eval_dataset: language → chunks, for validation.
         losses: weights and kinds of the losses; default: hidden-state and attention-map MSE, both of weight 1.
         projections: S+1 frozen matrices fp32 [teacher width, student width], one for each state; needed where the
             widths differ.
-        language_sfts: language → the SFT that the teacher carries on that language's batches, or None; needs
-            `teacher_folder`.
-        teacher_folder: the model folder `teacher` was loaded from; SFTs are swapped exactly by its fp32 weights.
+        language_sfts: language → the sparse fine-tuning (SFT) that the teacher carries on that language's batches, or
+            None; needs `teacher_folder`.
+        teacher_folder: the model folder `teacher` was loaded from; its fp32 weights make the swap of SFTs exact.
         keep_files: files copied beside every saved student (`kept_ids.json` ...).
         processing_class: the tokenizer, saved with the student; a logit or MLM loss needs its mask token.
         kwargs: further arguments of `transformers.Trainer`.
@@ -138,7 +138,7 @@ class DistillationTrainer(BaseTrainer):
         return self.args.max_steps * self.args.gradient_accumulation_steps
 
     def batches(self) -> BilingualBatches:
-        """Return the sequence of this rank's batches; each is a function of the seed and the micro-step alone."""
+        """Return the sequence of this rank's batches; each follows from the seed, the micro-step and the rank alone."""
         source, target = (self.train_dataset[language] for language in self.languages)
         return BilingualBatches(
             (len(source), len(target)),
@@ -191,7 +191,7 @@ class DistillationTrainer(BaseTrainer):
             inputs: `input_ids` int64 [B, T], and `attention_mask` [B, T] where there is padding.
             language: the language of the batch; the teacher carries its SFT.
             seed: number of the global batch; with `args.seed` it decides which tokens are masked.
-            share: (i, n) where `inputs` is part i of the n equal parts of that global batch.
+            share: (i, n): `inputs` is part i, from 0, of the n equal parts of that global batch.
             progress: share of the run done (0 to 1), for scheduled weights.
         """
         if self.language_switch is not None:
@@ -252,8 +252,8 @@ class DistillationTrainer(BaseTrainer):
         if self.model_wrapped is not self.model or not self.is_deepspeed_enabled:
             yield self.model_wrapped
         elif self.accelerator.state.deepspeed_plugin.zero_stage < 3:
-            yield self.model.to(self.args.device)  # before training nothing has moved it there
-        else:  # before training, which makes another engine later
+            yield self.model.to(self.args.device)  # training has not begun, so nothing has moved it there
+        else:  # training has not begun; it will make an engine of its own
             with evaluation_engine(self) as engine:
                 yield engine
 

@@ -1,6 +1,6 @@
 """Bootstrap confidence intervals of scores, and of score differences between models that answered the same examples.
 
-C counts of an example, K metrics, L languages, M models, N examples of a language, R resamples.
+C counts of an example, K metrics, L languages, M models, N examples of a language, R resamples; X = M·C.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.95
-WEIGHTS_AT_ONCE = 1 << 22
+WEIGHTS_AT_ONCE = 1 << 22  # entries of the matrix [resamples, N] that are in memory at a time
 
 Metrics = Callable[[np.ndarray], dict[str, float]]
 Counts = Mapping[str, Mapping[str, np.ndarray]]  # model → language → [N, C]
@@ -19,7 +19,7 @@ Counts = Mapping[str, Mapping[str, np.ndarray]]  # model → language → [N, C]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and the ends of its confidence interval; both ends are None if no interval was computed."""
+    """A value, and the ends of its confidence interval; both ends are None if no interval was computed."""
 
     value: float
     low: float | None = None
@@ -45,7 +45,7 @@ class Bootstrap:
         self.languages = list(counts[self.models[0]])
         of_language = [np.stack([counts[m][language] for m in self.models]) for language in self.languages]
         self.metrics = list(metrics(of_language[0][0].sum(0)))
-        # Index 0 of the axis R holds the metrics of all examples; the R resamples follow.
+        # The axis R has 1 + R entries: first the metrics of all examples, then those of the resamples.
         samples_LMRK = [
             _samples(counts_MNC, metrics, resamples, np.random.default_rng([seed, *language.encode()]))
             for language, counts_MNC in zip(self.languages, of_language)

@@ -38,7 +38,7 @@ def parse_test_files(words: Sequence[str]) -> dict[str, str]:
     """Return language → file or hub data set.
 
     Raises:
-        InputError: `parse_sources` raises it, or two sources are of one language.
+        InputError: as `parse_sources`, or two sources have the same language.
     """
     sources = parse_sources(words, "--test_file")
     refuse_twice([language for language, _ in sources], "--test_file", "LANGUAGE=FILE")
@@ -46,7 +46,7 @@ def parse_test_files(words: Sequence[str]) -> dict[str, str]:
 
 
 def refuse_twice(names: Iterable[str], flag: str, form: str) -> None:
-    """Raise InputError if a name comes twice."""
+    """Raise InputError if two names are equal."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -20,7 +20,7 @@ class HeldOut:
     """The test examples of one language.
 
     Attributes:
-        language: the name of the language in tables and for `Task.counts`.
+        language: the language's name, which tables and `Task.counts` use.
         source: the file or hub data set.
         sha256: hash of the file; None for a hub data set.
         in_source: number of examples in the source; `examples` are the first of them, or all.
@@ -44,6 +44,7 @@ class Plan:
         reference: the model that the others are compared with; None if there is only one model.
         train_files: the training files in which the texts of the test examples were looked up.
         unread: for each training file that a `run.json` names and that could not be read, the reason.
+        shelf: the cache from which the models are taken, one at a time.
         label_map: label in the test files → label that it was read as.
     """
 

@@ -13,7 +13,10 @@ from bistil_ds.evaluation.plan import Plan
 
 @dataclass(frozen=True)
 class Cell:
-    """The results of one model in one language: `Task.counts`, float64 [N, C], and the wall seconds of its answers."""
+    """The results of one model in one language: `Task.counts` of each example, and the wall seconds of its answers.
+
+    N examples, C counts of an example; float64.
+    """
 
     counts_NC: np.ndarray
     seconds: float
@@ -45,7 +48,7 @@ class Evaluation:
 
     @property
     def finished(self) -> bool:
-        """Return whether `estimate` has run, for which every model must have been run in every language."""
+        """Return whether `estimate` has run; before it can, every model must have been run in every language."""
         return self._bootstrap is not None
 
     @property
@@ -60,7 +63,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> list[str]:
-        """Return the names of the task's metrics, the main one first; none before a cell is filled."""
+        """Return the names of the task's metrics, the main one first; [] before a cell is filled."""
         some = next((cell for cells in self.cells.values() for cell in cells.values()), None)
         names = self.plan.task.metrics(some.counts_NC.sum(0)) if some else {}
         return sorted(names, key=lambda name: name != self.plan.task.metric)
@@ -89,7 +92,7 @@ class Evaluation:
         return self._bootstrap.difference(metric, model, reference, language)
 
     def examples_per_second(self, model: str) -> float | None:
-        """Return the speed over all languages in which the model has been run; None if there are none."""
+        """Return the model's speed over all languages in which it has been run; None if there are none."""
         cells = self.cells.get(model, {}).values()
         return sum(len(cell.counts_NC) for cell in cells) / sum(cell.seconds for cell in cells) if cells else None
 

@@ -15,10 +15,10 @@ from bistil_ds.tasks.task import ReadOptions, Task
 
 
 def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tuple[str, ReadOptions]]:
-    """Return the training files of this task that the `run.json` of models and SFTs name, with their options.
+    """Return the training files of this task, with reading options, that the `run.json` of models and SFTs name.
 
-    Files that are not on this machine are left out. A record that is missing or unreadable is no error, since the user
-    did not ask for it; it names no files.
+    SFTs are sparse fine-tunings. Files that are not on this machine are left out. A `run.json` that is missing or
+    unreadable is no error, because the user did not ask for it; it counts as naming no files.
     """
     found: dict[str, ReadOptions] = {}
     for model in models:

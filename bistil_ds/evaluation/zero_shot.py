@@ -21,7 +21,7 @@ from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.models import LoadedTaskModel
 from bistil_ds.tasks.prediction import predict
 
-WARM_UP = 8
+WARM_UP = 8  # examples that a model answers before its time is taken
 
 
 def evaluate(
@@ -50,7 +50,7 @@ def evaluate(
         Estimate(value=0.0, low=0.0, high=0.0)
 
     Args:
-        models: name → folder or hub id, or [folder, SFT, SFT ...] with the fine-tunings to apply in order.
+        models: name → folder or hub id, or [folder, SFT, SFT ...] with the sparse fine-tunings to apply in order.
         test_files: language → file or hub data set.
         task: a task or its name.
         reference: the model that the others are compared with; by default the first.
@@ -58,13 +58,13 @@ def evaluate(
             default those that the `run.json` of models and fine-tunings name.
         columns, label_map: as in `ReadOptions`.
         max_length: longest input in tokens; by default as each model was trained.
-        limit: use only so many examples of each file, the first ones.
+        limit: use only the first `limit` examples of each file.
         batch_size: rows in a batch.
         resamples, seed: arguments of `Bootstrap`.
         progress: show a bar.
 
     Returns:
-        The finished evaluation: scores as shares between 0 and 1, 95 % intervals, and examples a second.
+        The finished evaluation, with scores as shares between 0 and 1, 95 % intervals, and examples a second.
 
     Raises:
         InputError: an argument, file or model cannot be used; raised before any model runs.
@@ -102,7 +102,7 @@ def run(
     """Run every model of the plan in every language, on the GPU if there is one.
 
     Args:
-        on_cell: called after each (model, language) with the evaluation as it is then.
+        on_cell: called after each (model, language) with the evaluation so far.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluation = Evaluation(plan, str(device), batch_size, resamples, seed)
@@ -144,7 +144,7 @@ def _cell(
     try:
         began = time.perf_counter()
         answers = answer(data)
-        seconds = time.perf_counter() - began  # no synchronisation is needed, since the answers are on the CPU
+        seconds = time.perf_counter() - began  # no synchronisation is needed, because the answers are on the CPU
     finally:
         hook.remove()
     pairs = zip(held.examples, answers, strict=True)

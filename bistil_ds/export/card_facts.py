@@ -20,7 +20,7 @@ from bistil_ds.vocabulary.coverage import Coverage
 
 @dataclass(frozen=True)
 class Run:
-    """The facts that the `run.json` of a training run states; without one, mappings are empty and the rest is None."""
+    """The facts that the `run.json` of a training run states; without it, mappings are empty and the rest is None."""
 
     arguments: Mapping[str, Any]
     data: tuple[DataFile, ...] | None
@@ -39,9 +39,9 @@ class BaseFacts:
         teacher: name of the teacher of a student of ours; None for any other model.
         languages: language codes; empty if unknown.
         layer_map: the teacher layer (from 0) of each layer; None if unknown.
-        vocabulary: number of tokens of teacher and student; None if the vocabulary was not trimmed.
+        vocabulary: numbers of tokens in the teacher's and the student's vocabulary; None if it was not trimmed.
         run: the training run that left the folder.
-        licences: what it is made from → licence, or `unknown`.
+        licences: model or data that it is made from → licence, or `unknown`.
         teacher_languages: codes of the languages that a student's teacher knows; empty if unknown.
     """
 
@@ -58,7 +58,7 @@ class BaseFacts:
 
 @dataclass(frozen=True)
 class SftFacts:
-    """A fine-tuning: how many entries it changes and values it replaces (the head), its header, and its run."""
+    """A fine-tuning: numbers of entries that it changes and of values that it replaces, its header, and its run."""
 
     name: str
     entries: int
@@ -68,7 +68,7 @@ class SftFacts:
 
     @property
     def sparse(self) -> bool:
-        """Return whether the fine-tuning changes single entries; dense training leaves only whole tensors."""
+        """Return whether the fine-tuning changes single entries; dense training replaces only whole tensors."""
         return self.entries > 0
 
 
@@ -101,7 +101,7 @@ class CardFacts:
 
     @property
     def head(self) -> str:
-        """Return the part of the class name after "For": `TokenClassification`."""
+        """Return the part of the class name after "For", such as `TokenClassification`."""
         return self.kind.partition("For")[2]
 
     @property
@@ -152,7 +152,7 @@ def sft_facts(source: str) -> SftFacts:
 
 
 def _run(source: str) -> Run:
-    """Read a `run.json` of ours; without one, or with another program's file of that name, the run has no facts."""
+    """Read a `run.json` of ours; if there is none, or another program's, the result states no facts."""
     record = read_json(Path(source) / RECORD_FILE)
     commit = _mapping(record.get("git")).get("commit")
     return Run(_mapping(record.get("arguments")), _data(record), commit, _mapping(record.get("versions")))

@@ -1,4 +1,4 @@
-"""The part of a model card that says which languages the student knows, and how it cuts text of others."""
+"""The section of a model card on the languages that the student knows, and on how it cuts sample sentences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLAG = "--language_samples"
 
 
 def read_samples(words: Sequence[str] | None) -> dict[str, list[str]]:
-    """Return language → sentences for the words of `--language_samples`, `LANGUAGE=FILE` or a hub data set.
+    """Return language → sentences for the words of `--language_samples`: `LANGUAGE=FILE`, or a hub data set for FILE.
 
     Of a long file, 2,000 evenly spaced lines are taken.
 
@@ -30,7 +30,7 @@ def read_samples(words: Sequence[str] | None) -> dict[str, list[str]]:
 
 
 def languages_section(facts: CardFacts) -> str:
-    """Return the section on languages; "" for a model that is no student of ours and was not tried on samples."""
+    """Return the section on languages; "" for a model that is no student of ours if there are no samples either."""
     parts = ["## Languages"]
     if facts.base.teacher:
         parts.append(_forgotten(facts))

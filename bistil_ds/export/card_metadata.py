@@ -16,7 +16,7 @@ PIPELINES = {
 
 
 def card_metadata(facts: CardFacts) -> ModelCardData:
-    """Return the metadata; what is unknown is left out, except the licence."""
+    """Return the metadata; unknown facts are left out, except the licence, which is then `unknown`."""
     scores = facts.scores or ()
     return ModelCardData(
         language=facts.languages or None,

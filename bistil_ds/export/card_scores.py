@@ -27,7 +27,7 @@ class Score:
 
 
 def read_scores(file: str, weights_sha256: str) -> list[Score]:
-    """Return the scores that `evaluate.py` found for the model with these weights; in each language the main one first.
+    """Return the scores that `evaluate.py` found for the model with these weights; main metric first in each language.
 
     Raises:
         InputError: the file is not a result of `evaluate.py`, or holds no model with these weights.

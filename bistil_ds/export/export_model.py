@@ -1,4 +1,4 @@
-"""Merge a model and its fine-tunings into one folder that transformers loads with nothing of ours."""
+"""Merge a model and its sparse fine-tunings into one folder that transformers loads without this package."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def export_model(
 
 
 def check_flags(licence: str | None, onnx: bool) -> None:
-    """Raise InputError for a licence that the hub cannot know, or where ONNX is asked for and not installed."""
+    """Raise InputError for a licence that is no short name, or if ONNX is asked for and not installed."""
     check_licence("--licence", licence)
     if onnx:
         require_onnx()

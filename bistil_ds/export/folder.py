@@ -27,7 +27,9 @@ from bistil_ds.vocabulary.coverage import measure_coverage
 
 
 def task_to_export(name: str | None, sfts: Sequence[str]) -> Task:
-    """Return the task called `name`, or the one that the last fine-tuning for a task was made for if `name` is None.
+    """Return the task called `name`; if `name` is None, the task of the last fine-tuning that records one.
+
+    A language SFT (sparse fine-tuning for `mlm`) counts only where no other fine-tuning records a task.
 
     Raises:
         InputError: no task has that name, or there is neither a name nor a fine-tuning that records its task.
@@ -55,10 +57,10 @@ def write_export(
     """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
 
     The card says how the tokenizer cuts `samples`, language → sentences. All files are written into a subfolder, which
-    an interruption removes, and are then moved, `run.json` last.
+    is removed on an error or interruption; then they are moved into `folder`, `run.json` last.
 
     Returns:
-        The error because of which `model.onnx` is missing although it was asked for, or None.
+        The error because of which the wanted `model.onnx` is missing, or None.
     """
     model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))

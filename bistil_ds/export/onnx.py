@@ -22,7 +22,7 @@ from bistil_ds.models.inputs import longest_input, padding_id
 from bistil_ds.models.onnx_file import missing_packages, write_onnx
 
 ONNX_FILE = "model.onnx"
-TOLERANCE = 1e-4  # relative, in the max norm
+TOLERANCE = 1e-4  # of an output's largest value
 DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, for scores equal within rounding
 IMPOSSIBLE = -1e4  # the score of a choice that cannot be made
 
@@ -37,7 +37,7 @@ class OnnxCheck:
 
     Attributes:
         absolute: the largest absolute difference of an output.
-        relative: the largest difference relative to the largest value of the same output in the same batch.
+        relative: the largest difference relative to the largest absolute value of the same output in the same batch.
         shapes: (rows, tokens) of each batch that was compared.
     """
 
@@ -62,7 +62,8 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
         model: a task model in fp32, on the CPU, in evaluation mode.
 
     Raises:
-        OnnxMismatchError: the outputs differ by more than `TOLERANCE`; the file is deleted then, as on any error.
+        OnnxMismatchError: the outputs differ by more than `TOLERANCE`, or integer outputs by more than
+            `DIFFERENT_CHOICES`. The file is deleted then, as on any error.
     """
     names = _inputs(model, tokenizer)
     file, data = folder / ONNX_FILE, folder / f"{ONNX_FILE}.data"
@@ -80,7 +81,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
     """Run file and model on the same batches, one of them at the model's full length, and compare the outputs.
 
     Raises:
-        OnnxMismatchError: the outputs differ by more than `TOLERANCE`.
+        OnnxMismatchError: as for `export_onnx`.
     """
     import onnxruntime
 
@@ -104,7 +105,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
 
 
 def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
-    """Return the named inputs with random tokens; row i ends in i padding tokens, or fewer, to keep min(2, T) real."""
+    """Return the named inputs with random tokens; row i ends in i padding tokens, but keeps at least min(2, T) real."""
     generator = torch.Generator().manual_seed(seed)
     pad = padding_id(model.config)
     real_B1 = (length - torch.arange(rows)).clamp(min=min(length, 2)).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Add and subtract SFTs (LT-SFT: base + language + task), and take the difference of two models."""
+"""Add and subtract sparse fine-tunings (SFTs), and take the difference of two models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Weights = nn.Module | Mapping[str, Tensor]
 def add_sparse(
     names: tuple[str, str], one: Mapping[str, SparseDiff], other: Mapping[str, SparseDiff], sign: int
 ) -> dict[str, SparseDiff]:
-    """Return one + sign·other on the union of their entries, in fp32 at least.
+    """Return one + sign·other on the union of their entries; where both change a parameter, in fp32 or wider.
 
     Raises:
         InputError: a parameter has two shapes.
@@ -63,7 +63,7 @@ def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[
     """Return the whole tensors (heads) of both.
 
     Raises:
-        InputError: both have a tensor of one name, with different values.
+        InputError: both have a tensor of the same name, with different values.
     """
     for name in one.keys() & other.keys():
         if not _equal(one[name], other[name]):
@@ -84,7 +84,7 @@ def subtract_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Map
     """Return the whole tensors of `one` that `other` does not have.
 
     Raises:
-        InputError: both have a tensor of one name, with different values.
+        InputError: both have a tensor of the same name, with different values.
     """
     return {name: tensor for name, tensor in add_dense(names, one, other).items() if name in one and name not in other}
 

@@ -1,4 +1,4 @@
-"""The changes that an SFT makes to one model: its entries matched to that model's parameters."""
+"""The changes that a sparse fine-tuning (SFT) makes to one model: its entries, matched to the model's parameters."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Change:
     values: torch.Tensor
 
     def put(self) -> torch.Tensor:
-        """Write the change into its parameter, the sum taken in fp32, and return the values that were there before."""
+        """Write the change into its parameter and return the values that were there before; sums are taken in fp32."""
         flat = self.parameter.data.view(-1)
         if self.indices_K is None:
             old = flat.clone()

@@ -1,6 +1,6 @@
 """Sparse fine-tunings (SFTs): a few changed entries of a model's weights, put on and taken off with exact bits.
 
-Section 2 of the BiStil paper; the method is LT-SFT (arXiv 2110.07560). Indices are flat and row-major.
+The method is LT-SFT (arXiv 2110.07560); see also section 2 of the BiStil paper. Indices are flat and row-major.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class SparseFineTuning:
         >>> sft.revert(model)  # and now what it did before, to the bit
 
     Attributes:
-        name: what messages call it: the folder or hub id from which it was loaded.
+        name: its name in messages, such as the folder or hub id from which it was loaded.
         sparse: parameter name → `SparseDiff`.
         dense: parameter name → the whole tensor, which replaces the model's.
-        metadata: JSON; the keys of `SftMetadata` where known.
+        metadata: a JSON object; `SftMetadata` describes its known keys, all of which are optional.
 
     Raises:
-        InputError: from its methods, for a file, a model or another SFT that does not fit; each names the parameter.
+        InputError: from its methods, for a file, a model or another SFT that cannot be used or does not fit.
 
     Source: LT-SFT (arXiv 2110.07560); BiStil (arXiv 2306.01709), section 2.
     """
@@ -115,9 +115,9 @@ class SparseFineTuning:
         Its values are fp32 differences, so the sum of start and difference may be off by one rounding.
 
         Args:
-            before, after: models (not ZeRO-3 partitions), or name → tensor, where tied weights should stand once.
+            before, after: models (not partitioned by ZeRO-3), or name → tensor, with each tied weight once.
             indices: parameter name → sorted flat indices to keep; None keeps every index where the two differ.
-            heads: names to keep whole; what `before` lacks is kept whole anyway.
+            heads: names of parameters to keep whole; those that `before` lacks are kept whole anyway.
 
         Raises:
             InputError: a parameter has two shapes.
@@ -127,7 +127,7 @@ class SparseFineTuning:
     def add(self, other: SparseFineTuning) -> SparseFineTuning:
         """Return the SFT that makes both changes (LT-SFT: base + language + task); also written `self + other`.
 
-        Entries are summed in fp32. Applying the sum rounds once, while applying one SFT after the other rounds twice.
+        Entries are summed in fp32 or wider. Applying the sum rounds once; applying one after the other rounds twice.
 
         Raises:
             InputError: the two were made for different base models or tasks, disagree on a shape or on a head, or one

@@ -1,4 +1,4 @@
-"""Our SFT folder: `sft.safetensors` (the tensors) beside `sft.json` (shapes and metadata)."""
+"""Our folder of a sparse fine-tuning (SFT): `sft.safetensors` (tensors) and `sft.json` (shapes and metadata)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Sparse = tuple[tuple[int, ...], torch.Tensor, torch.Tensor]
 def write_folder(
     folder: str | Path, sparse: dict[str, Sparse], dense: dict[str, torch.Tensor], metadata: dict[str, Any]
 ) -> None:
-    """Write both files. The header comes last and carries the hash of the other, so half a save never loads.
+    """Write both files. The header `sft.json` comes last, with the tensors' hash, so an interrupted save never loads.
 
     Args:
         sparse: name → (shape, sorted row-major flat indices int32 or int64 [K], values [K]).
@@ -49,7 +49,7 @@ def write_folder(
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `write_folder` wrote.
+    """Return the sparse part, the dense part and the metadata that `write_folder` wrote.
 
     Raises:
         InputError: a file is missing or damaged, or the two do not belong together.

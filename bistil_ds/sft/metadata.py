@@ -1,4 +1,4 @@
-"""The metadata in an SFT's JSON header: its keys, their types, and how two headers are merged."""
+"""The metadata in the JSON header of a sparse fine-tuning (SFT): keys, types, and how two headers are merged."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class SftMetadata(TypedDict, total=False):
     Attributes:
         base_model: folder or hub id of the model that the differences are for.
         base_hash: `hash_weights` of that model's folder.
-        task: what it was trained on (`mlm`: a language SFT, which goes with any task).
+        task: the task it was trained on; `mlm` means a language SFT, which goes with any task.
         labels: the classes of the task head, in the order of its outputs.
         languages: codes of the languages it was trained on.
-        density: moved entries as a share of the base model's maskable ones.
-        max_length: longest input in tokens, as trained.
+        density: changed entries as a share of the base model's maskable ones.
+        max_length: the longest input in training, in tokens.
         licence: SPDX identifier or expression.
-        licences: part that it is made from, such as `model org/name` or `data en: train.txt` → licence or `unknown`.
+        licences: model or data it comes from, such as `model org/name` or `data en: train.txt` → licence or `unknown`.
     """
 
     base_model: str
@@ -52,7 +52,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check_metadata(name: str, metadata: Mapping[str, Any]) -> None:
-    """Raise InputError for a known key with a value of another type; None stands for unknown."""
+    """Raise InputError for a known key whose value has a wrong type; None stands for an unknown value."""
     for key, types in _TYPES.items():
         value = metadata.get(key)
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -72,9 +72,9 @@ def check_task(name: str, metadata: Mapping[str, Any], task: str) -> None:
 def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return the header of the sum of two SFTs.
 
-    The base must be the same where both know theirs. Languages add up. The task, its labels and its length come from
-    the one that is no language SFT. Differing licences become one SPDX expression, and the parts of both are listed.
-    `density` is dropped, because it described one training.
+    Where both know their base model, it must be the same. The sum has the languages of both. Task, labels and length
+    come from the SFT that is no language SFT. Differing licences become one SPDX expression, and the `licences` of both
+    are merged. `density` is dropped, because it described one training.
 
     Raises:
         InputError: the two were made for different base models or tasks.
@@ -107,7 +107,7 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
 
 
 def licences_of(name: str, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return part → licence of the SFT called `name`: its parts', and its own if it states one or knows no parts."""
+    """Return `licences` of the SFT called `name`, and the SFT's own licence if it states one or has no `licences`."""
     parts, own = metadata.get("licences") or {}, metadata.get("licence")
     return {**parts, f"fine-tuning {public_name(name)}": own or UNKNOWN} if own or not parts else dict(parts)
 

@@ -1,4 +1,4 @@
-"""Write `pytorch_diff.bin`, the file of the published LT-SFT code, and read it without running code from it."""
+"""Write and read `pytorch_diff.bin`, the file of the published LT-SFT code; reading runs no code from the file."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
     """Read the sparse differences and the dense tensors of a published SFT.
 
     Returns:
-        name → (shape, sorted row-major flat indices int64 [K], values [K]), and name → dense tensor.
+        Two mappings: name → (shape, sorted row-major flat indices int64 [K], values [K]), and name → dense tensor.
 
     Raises:
         InputError: the file would run code when loaded, is damaged, or is not an SFT.

@@ -1,4 +1,4 @@
-"""Restrict an SFT to a model with a trimmed vocabulary: entries of dropped rows are left out."""
+"""Restrict a sparse fine-tuning (SFT) to a model with a trimmed vocabulary: drop the entries of dropped rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def restrict(
     kept_ids: np.ndarray,
     base_vocab_size: int,
 ) -> tuple[dict[str, SparseDiff], dict[str, torch.Tensor]]:
-    """Return the sparse and the dense part for the trimmed model; see `SparseFineTuning.restrict`."""
+    """Return the sparse differences and the dense tensors for the trimmed model; see `SparseFineTuning.restrict`."""
     kept = torch.as_tensor(np.asarray(kept_ids), dtype=torch.int64)
     new_id_V = torch.full((base_vocab_size,), -1).index_copy(0, kept, torch.arange(len(kept)))
     few, whole = dict(sparse), dict(dense)

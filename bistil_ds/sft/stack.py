@@ -1,6 +1,6 @@
-"""The stack of SFTs that a model carries, with the values that each of them replaced.
+"""The stack of sparse fine-tunings (SFTs) that a model carries, with the values that each of them replaced.
 
-With those values, any SFT comes off with exact bits.
+Because of those values, any SFT can be taken off with exact bits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 from bistil_ds.models.parameters import unwrap
 from bistil_ds.sft.changes import Change
 
-Layer = tuple[str, list[Change]]  # an SFT's token, and what it changes
+Layer = tuple[str, list[Change]]  # an SFT's token, and its changes to the model
 
 
 def tokens_on(model: nn.Module) -> list[str]:
@@ -44,7 +44,7 @@ def replace(model: nn.Module, token: str, new: Sequence[Layer]) -> None:
 
 
 def _stack(model: nn.Module) -> list[tuple[str, list[tuple[Change, torch.Tensor]]]]:
-    """Return the model's stack, which lies on the model itself, so that copies of the model have their own."""
+    """Return the model's stack. It is an attribute of the model, so that a copy of the model has a stack of its own."""
     owner = unwrap(model)
     if not hasattr(owner, "_applied_sfts"):
         owner._applied_sfts = []  # type: ignore[assignment]

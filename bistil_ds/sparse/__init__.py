@@ -1,4 +1,4 @@
-"""Sparse fine-tuning: choosing K entries of a model and training only those (LT-SFT, arXiv 2110.07560)."""
+"""Sparse fine-tuning: choose K entries of a model's weights and train only those (LT-SFT, arXiv 2110.07560)."""
 
 from bistil_ds.sparse.arguments import SparseArguments
 from bistil_ds.sparse.deltas import SparseDeltas, attach

@@ -50,7 +50,13 @@ class SparseArguments:
     )
 
     def check(self, maskable: int, zero_stage: int = 0, *, fp16: bool = False) -> None:
-        """Raise InputError for a value that does not fit a base model of `maskable` entries (`maskable_count`)."""
+        """Raise InputError for a value that cannot be used.
+
+        Args:
+            maskable: number of the base model's entries that may be chosen (`maskable_count`).
+            zero_stage: DeepSpeed's ZeRO stage; 0 without DeepSpeed.
+            fp16: whether training is in float16 mixed precision.
+        """
         for name in ("full_epochs", "sparse_epochs", "full_max_steps", "sparse_max_steps"):
             length = getattr(self, name)
             if length is not None and not 0 < length < float("inf"):

@@ -15,16 +15,16 @@ from bistil_ds.models.weight_files import WeightFolder
 
 
 class BaseWeights:
-    """The base model's folder, looked up by the parameters of a model that was loaded from it."""
+    """Lookup of the weights in the base model's folder by the parameters of a model that was loaded from it."""
 
     def __init__(self, model: nn.Module, folder: str | Path) -> None:
         self._names, self._weights = ParameterNames(model), WeightFolder(folder)
 
     def of(self, name: str, parameter: nn.Parameter) -> Tensor:
-        """Return the flat stored weight of `parameter`, which is called `name`.
+        """Return the stored weight of `parameter`, flat and in the file's dtype; messages call the parameter `name`.
 
         Raises:
-            InputError: the folder has no weight that fits.
+            InputError: the folder has no weight of this parameter, or has it in another shape.
         """
         stored = next((n for n in self._names.names_of(parameter) if n in self._weights), None)
         if stored is None:
@@ -37,9 +37,9 @@ class BaseWeights:
         return weight.reshape(-1)
 
     def check(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Raise InputError unless these parameters equal the folder's weights, rounded to their dtype.
+        """Raise InputError unless these parameters equal the folder's weights, rounded to the parameters' dtypes.
 
-        Only what this rank holds of them is compared.
+        Each rank compares only the entries that it holds.
         """
         for name, parameter in parameters.items():
             stored = self.of(name, parameter)

@@ -1,17 +1,17 @@
-"""K trained values of a model's weights: 1-D parameters beside frozen weights that always hold start + delta.
+"""Deltas: 1-D parameters that hold K trained changes, beside frozen weights that always hold start + delta.
 
-So gradients, their reduction between ranks, clipping and optimizer state are K-sized at every ZeRO stage. DeepSpeed
+So gradients, their exchange between ranks, clipping and optimizer state have K entries at every ZeRO stage. DeepSpeed
 knows nothing of a mask: it sees a model with few, small trainable parameters.
 
 The optimizer is torch's AdamW and not `SparseAdamW`, with DeepSpeed and without. `SparseAdamW` steps a whole delta
-together with its weight. DeepSpeed steps flat fp32 partitions, in which a delta may be cut in two and which know no
-weight. The head, which trains densely, has to be in the same optimizer as well. One optimizer everywhere means one
-schedule and one kind of state.
+together with its weight. DeepSpeed steps flat fp32 partitions, which know of no weight and may cut a delta in two. The
+head, which trains densely, has to be in the same optimizer as well. One optimizer everywhere means one schedule and one
+kind of state.
 
 Weights are written after the step, so that no optimizer needs to know of them. At ZeRO-3 each rank writes into its own
 partition and not into the gathered weight in the forward pass. That copy is dropped after its module and gathered again
 in backward, in recomputation, in each micro-step and in validation, and would be written each time. A partition that is
-written once a step is right for everything that gathers or reads it; only the K values are gathered for that.
+written once a step is right for everything that later gathers or reads it. To write it, only the deltas are gathered.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class SparseDeltas:
 
     Attributes:
         deltas: name → weight, indices [K] ascending, start [K] and delta [K]. The delta is a parameter of the weight's
-            module. Where the weight is tied, it is one of each of its modules, and its gradients add.
-        metadata: the metadata of every SFT made of these deltas.
+            module. Where several modules share a tied weight, each of them has the delta, and its gradients add up.
+        metadata: the metadata of every sparse fine-tuning (SFT) made of these deltas.
     """
 
     def __init__(self, model: nn.Module, deltas: dict[str, SparseDelta], metadata: Mapping[str, Any]) -> None:
@@ -56,7 +56,7 @@ class SparseDeltas:
         """
         for delta in self.deltas.values():
             delta.indices_K = delta.indices_K.to(delta.weight.device)
-            delta.start_K = delta.start_K.to(delta.weight)  # rounded with the weight where training is bf16
+            delta.start_K = delta.start_K.to(delta.weight)  # rounded where an engine has made the weight bf16 or fp16
         with gathered([delta.delta_K for delta in self.deltas.values()]):
             whole = []
             for delta in self.deltas.values():
@@ -76,7 +76,7 @@ class SparseDeltas:
     def fine_tuning(self, name: str = "sparse fine-tuning") -> SparseFineTuning:
         """Return the deltas and the head as an SFT in fp32 on the CPU. Every rank takes part.
 
-        The values come from the fp32 masters where training is bf16.
+        Where an engine holds parameters in bf16 or fp16, the values come from its fp32 masters.
         """
         sparse = {
             n: SparseDiff(full_shape(d.weight), d.indices_K.cpu().clone(), full_fp32(d.delta_K))
@@ -87,7 +87,7 @@ class SparseDeltas:
 
     @torch.no_grad()
     def load(self, fine_tuning: SparseFineTuning) -> None:
-        """Load the values and the head of an SFT whose entries are all among these; other deltas become 0.
+        """Load the values and the head of an SFT whose entries are all among these deltas; others become 0.
 
         Do not call it after an engine has partitioned the deltas.
 
@@ -124,7 +124,7 @@ def load_dense(model: nn.Module, dense: Mapping[str, Tensor]) -> None:
 
 
 def check_base(fine_tuning: SparseFineTuning, metadata: Mapping[str, Any]) -> None:
-    """Raise InputError when both say which base they are for and the bases differ."""
+    """Raise InputError when fine-tuning and `metadata` both hold the hash of their base model and the two differ."""
     theirs, ours = fine_tuning.metadata, metadata
     if theirs.get("base_hash") and ours.get("base_hash") and theirs["base_hash"] != ours["base_hash"]:
         bases = [f"{of.get('base_model', 'a model')} (weights {of['base_hash'][:12]})" for of in (theirs, ours)]
@@ -160,7 +160,7 @@ def attach(
         parameter = maskable[name]
         with gathered([parameter]):
             delta = SparseDelta.of(parameter, indices_K.to(parameter.device))
-        if is_partitioned(parameter):  # bf16 where training is; DeepSpeed wants one dtype, and keeps fp32 masters
+        if is_partitioned(parameter):  # ZeRO-3 wants one dtype for all parameters; it keeps fp32 masters itself
             delta.delta_K.data = delta.delta_K.data.to(parameter.dtype)
         for place in places[parameter]:
             owner, _, kind = place.rpartition(".")

@@ -22,7 +22,7 @@ def base_model_of(model: nn.Module) -> tuple[str, nn.Module]:
 
 
 def maskable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return name → parameter, in the order of the names; a tied parameter stands once, under its first name there.
+    """Return name → parameter, sorted by name; a tied parameter appears once, under the first of its names.
 
     Word embeddings and biases are among them. Layer norms and everything outside the base model are not.
     """

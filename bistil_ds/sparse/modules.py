@@ -1,7 +1,7 @@
 """Linear and embedding modules that train K values of a weight; a dense gradient exists only in their backward.
 
 The forward pass reads the weight itself, which holds start + delta already; the delta only receives the gradient.
-B… leading dimensions of the input, N their product, I inputs, O outputs, V rows, D width, K trained values.
+N input vectors (all leading dimensions flattened), I inputs, O outputs, V embedding rows, D width, K trained values.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def sparse_kind(module: nn.Module, place: str) -> type[SparseLinear | SparseEmbe
     """Return the sparse class for `module`, which stands at `place` in its model.
 
     Raises:
-        InputError: the module uses its weights in a way of its own.
+        InputError: the module is no plain Linear or Embedding, so it is unknown how it uses its weights.
     """
     plain = isinstance(module, nn.Embedding) and module.max_norm is None and not module.scale_grad_by_freq
     if type(module) is nn.Linear:
@@ -61,7 +61,7 @@ def sparse_kind(module: nn.Module, place: str) -> type[SparseLinear | SparseEmbe
 
 
 def make_sparse(module: nn.Module, place: str) -> SparseLinear | SparseEmbedding:
-    """Turn `module`, which stands at `place` in its model, into its sparse class, in place; nothing of it trains yet.
+    """Change the class of `module`, which stands at `place` in its model, to its sparse class; no entry trains yet.
 
     Raises:
         InputError: as for `sparse_kind`.

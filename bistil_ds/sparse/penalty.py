@@ -18,8 +18,9 @@ from bistil_ds.sparse.maskable import maskable_parameters
 def penalise(trainer: Any, weight: float, base_folder: Path) -> None:
     """Add the penalty's gradient, λ/N · sign(θ − θ0), to that of each trained entry; the logged loss leaves it out.
 
-    Each micro-step adds its share, as its loss does, so that accumulation and averaging over ranks leave it whole.
-    Where there are deltas, they are θ − θ0. In the full stage, θ0 is kept beside the model.
+    λ is `weight`, and N the number of maskable entries. Each micro-step adds its share, as its loss does, so the sum
+    over an optimiser step is right at any accumulation and number of ranks. In the sparse stage, θ − θ0 are the deltas.
+    In the full stage, a copy of θ0 is kept in memory beside the model.
     """
     if not weight:
         return

@@ -26,16 +26,17 @@ from bistil_ds.sparse.maskable import maskable_parameters
 Selection = dict[str, Tensor]  # parameter name → flat row-major indices, ascending, on the CPU
 
 FILE, DESCRIPTION = "selection.safetensors", "selection.json"
-ABOVE_ALL = torch.finfo(torch.float32).max / 2  # a change no training makes, and still finite
+ABOVE_ALL = torch.finfo(torch.float32).max / 2  # finite, but larger than any change in training
 
 
 def moved_most(
     model: nn.Module, base_folder: str | Path, k: int, kept: Mapping[str, Tensor] | None = None
 ) -> Selection:
-    """Select the `k` maskable entries with the largest |θ1 − θ0|, in fp32; those `kept` from earlier iterations first.
+    """Select the entries `kept` from earlier iterations, then the maskable ones with the largest |θ1 − θ0|, `k` in all.
 
-    Ties go to the first parameter name, then to the lowest flat index. θ0 is read from `base_folder`. The result is the
-    same at any number of ranks and any ZeRO stage; at ZeRO-3 each rank looks at its own share. Every rank takes part.
+    θ1 are the weights of `model`, θ0 those in `base_folder`, compared in fp32. Ties go to the first parameter name,
+    then to the lowest flat index. The result is the same at any number of ranks and any ZeRO stage; at ZeRO-3
+    each rank compares its own share. Every rank takes part.
 
     Raises:
         InputError: there are fewer than `k` maskable entries, the folder holds other weights, or weights are not
@@ -70,7 +71,7 @@ def moved_most(
 
 
 def random_entries(model: nn.Module, k: int, seed: int) -> Selection:
-    """Draw `k` maskable entries; every set of them is equally likely, and it is the same on every rank.
+    """Draw `k` maskable entries, the same on every rank; every set of `k` entries is equally likely.
 
     Raises:
         InputError: there are fewer than `k` maskable entries.
@@ -85,9 +86,9 @@ def random_entries(model: nn.Module, k: int, seed: int) -> Selection:
 
 
 def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
-    """Draw `k` distinct numbers of 0 … size − 1, in ascending order and in memory for `k`.
+    """Draw `k` distinct numbers from 0 … size − 1, ascending, in memory that grows with `k` and not with `size`.
 
-    It draws as many as are missing, until none is.
+    Draw as many as are missing, drop duplicates, and repeat until none is missing.
     """
     if 2 * k > size:
         rest = np.ones(size, bool)
@@ -100,7 +101,7 @@ def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
 
 
 def write_selection(folder: Path, selection: Selection, description: Mapping[str, Any], world_size: int) -> None:
-    """Write and seal the boundary between the stages (`bistil_ds.runs.checkpoints`). Call it on one rank."""
+    """Write a selection and its description to `folder` and seal it (`bistil_ds.runs.checkpoints`), on one rank."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(selection, folder / FILE)
     (folder / DESCRIPTION).write_text(json.dumps(dict(description), indent=1) + "\n", encoding="utf-8")
@@ -108,7 +109,7 @@ def write_selection(folder: Path, selection: Selection, description: Mapping[str
 
 
 def read_selection(folder: Path) -> tuple[Selection, dict[str, Any]]:
-    """Read what `write_selection` wrote.
+    """Return the selection and the description that `write_selection` wrote.
 
     Raises:
         InputError: the folder is not whole.

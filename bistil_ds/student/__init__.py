@@ -1,4 +1,4 @@
-"""Student building: layer selection, width reduction, and checks of a student the user brings."""
+"""Student building: layer selection, width reduction, and checks of a student that the user brings."""
 
 from bistil_ds.models.families import SUPPORTED_MODEL_TYPES
 from bistil_ds.student.build import Built, build_student

@@ -20,7 +20,8 @@ class Built(NamedTuple):
     Attributes:
         student: the new model.
         layer_map: for each student layer, the 0-based teacher layer that it started from.
-        projections: one fp32 [Dt, Ds] for each aligned state (student layers + 1); None at equal width.
+        projections: an fp32 matrix [teacher width, student width] for each aligned state (student layers + 1); None at
+            equal width.
     """
 
     student: PreTrainedModel
@@ -44,11 +45,11 @@ def build_student(
         >>> build_student(teacher, layer_reduction_factor=2).layer_map  # a teacher of four layers
         [1, 3]
 
-    At equal width, embeddings, the chosen layers and the head are exact copies. With a `hidden_reduction_factor` f, the
-    hidden, head and intermediate widths are divided by f, the number of heads stays, and every matrix starts from the
-    projected teacher, fitted on `sample_batches`. The student is in eval mode, in the teacher's dtype and on its
-    device, and shares no storage with it. Build it before any ZeRO-3 configuration exists, because partitioned weights
-    are empty.
+    At equal width, embeddings, the chosen layers and the masked-LM head are exact copies. With a
+    `hidden_reduction_factor` f above 1, the widths of hidden states, attention heads and feed-forward layers are
+    divided by f, the number of attention heads stays, and every matrix starts from the projected teacher, fitted on
+    `sample_batches`. The student is in eval mode, in the teacher's dtype and on its device, and shares no storage with
+    it. Build it before any ZeRO-3 configuration exists, because partitioned weights are empty.
 
     Args:
         teacher: a loaded BERT, RoBERTa or XLM-R masked language model (XLM-R XL/XXL: layers only).

@@ -17,11 +17,11 @@ def check_student(
     layer_map: Sequence[int] | None = None,
     projections: Sequence[Tensor] | None = None,
 ) -> list[int]:
-    """Return the layer map to distil with, once the student is known to fit the teacher.
+    """Check that the student fits the teacher, and return the layer map to distil with.
 
     Args:
         layer_map: checked and returned; by default every k-th teacher layer, where k is the ratio of the depths.
-        projections: fp32 [Dt, Ds] for each aligned state; needed when the student's width is not the teacher's.
+        projections: fp32 [teacher width, student width] for each aligned state; needed where the widths differ.
 
     Raises:
         InputError: vocabularies, heads, depths, widths or projections do not fit together.

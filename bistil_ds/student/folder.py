@@ -1,6 +1,6 @@
 """The files of ours beside a student's weights: kept ids, alignment with the teacher, projections, origin.
 
-None of them is needed to load the student; phase 2, SFT restriction and export read them.
+Transformers loads the student without them. Phase 2, export and the restriction of sparse fine-tunings read them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def write_alignment(folder: Path, *, teacher: str, languages: Sequence[str], lay
 
 
 def read_layer_map(folder: Path) -> list[int] | None:
-    """Read the layer map of a student folder; None for a folder that is not one of ours.
+    """Return the layer map of a student folder; None for a folder that is not one of ours.
 
     Raises:
-        InputError: the file is broken.
+        InputError: `distillation.json` is broken.
     """
     path = folder / ALIGNMENT
     if not path.is_file():
@@ -43,7 +43,7 @@ def read_layer_map(folder: Path) -> list[int] | None:
 
 
 def base_vocab_size(folder: Path) -> int:
-    """Return the number of rows that the teacher's embeddings had before trimming."""
+    """Return the number of rows that the teacher's embeddings had before they were trimmed for this student."""
     return int(read_json(folder / KEPT_IDS, "build the student again", keys=("base_vocab_size",))["base_vocab_size"])
 
 

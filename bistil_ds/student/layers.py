@@ -17,7 +17,7 @@ from bistil_ds.models.inputs import without_dropout
 
 
 def choose_layers(teacher_layers: int, factor: int = 2, layer_map: Sequence[int] | None = None) -> list[int]:
-    """Return a 0-based teacher layer for each student layer: `(i + 1) * factor - 1`, or the checked `layer_map`.
+    """Return each student layer's 0-based teacher layer: `(i + 1) * factor - 1` for layer i, or `layer_map`, checked.
 
     Raises:
         InputError: the factor does not divide the number of teacher layers, or the map is empty, not strictly
@@ -69,9 +69,9 @@ def selected_state(teacher: PreTrainedModel, layer_map: Sequence[int]) -> dict[s
 
 
 def assemble(config: PretrainedConfig, state: dict[str, Tensor], teacher: PreTrainedModel) -> PreTrainedModel:
-    """Build a model in eval mode that owns the tensors of `state`.
+    """Build a model in eval mode whose parameters are the tensors of `state`, not copies of them.
 
-    Nothing is drawn at random, so no random generator advances.
+    No random number is drawn, so the state of random generators stays.
     """
     with torch.device("meta"):
         student = AutoModelForMaskedLM.from_config(config, dtype=teacher.dtype)

@@ -1,11 +1,11 @@
 """The matrices of a narrower student, each started from the projected teacher and fitted on a sample.
 
-The fit goes from the embeddings up. Each sub-layer of the student starts as a sub-layer of the teacher. By ridge
-regression it learns to read the student's own stream in place of the teacher's input. By a second ridge regression its
-output map moves to where the layer norm after it gives the projected teacher state. Nothing is drawn at random.
+The fit goes from the embeddings up. Each sub-layer of the student starts as a sub-layer of the teacher. A first ridge
+regression lets it read the student's stream (its hidden states so far) in place of the teacher's input. A second one
+fits its output map, so that the layer norm after it gives the projected teacher state. No random number is drawn.
 
-n real tokens of the sample; t teacher width, s student width; H heads of width e (teacher) and d (student);
-i teacher's and j student's intermediate width; V vocabulary.
+n real tokens of the sample; B sequences of T tokens in a batch of it; t teacher width, s student width; H heads of
+width e (teacher) and d (student); i teacher's and j student's intermediate width; p inputs of a map; V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from bistil_ds.models.families import family_of
 from bistil_ds.student.fitting import fit_norm, narrow, ridge, second_moment
 from bistil_ds.student.sampling import Norm, Sample
 
-# So many standard deviations from 0, the activation of the MLM head is as good as the identity.
+# The inputs of the masked-LM head's activation are moved this many of their standard deviations above 0, where the
+# activation is as good as the identity.
 LINEAR_REGIME = 6.0
 
 
@@ -57,7 +58,7 @@ class Narrowing:
 
         Args:
             input_nt: the input of the teacher's layer.
-            proj_ts: the projection of the student's state before the layer.
+            proj_ts: the projection from the teacher's to the student's state before the layer.
         """
         ours, theirs = self.family.layer(layer), self.family.layer(teacher_layer)
         heads = self.config.num_attention_heads
@@ -98,10 +99,10 @@ class Narrowing:
     def feed_forward(
         self, layer: int, teacher_layer: int, stream_ns: Tensor, read_ts: Tensor, write_ts: Tensor
     ) -> Tensor:
-        """Fit the feed-forward part of student layer `layer` from the teacher's neurons whose outputs vary the most.
+        """Fit the feed-forward sub-layer of student layer `layer`, from the teacher's neurons whose outputs vary most.
 
         Args:
-            read_ts, write_ts: projections of the student's state before and after the layer.
+            read_ts, write_ts: the projections from the teacher's to the student's state before and after the layer.
         """
         ours, theirs = self.family.layer(layer), self.family.layer(teacher_layer)
         norm = self.sample.norm(theirs.norm)
@@ -166,13 +167,13 @@ class Narrowing:
     ) -> Tensor:
         """Fit the linear map that adds to the stream, drawn towards `prior_pt`, and the layer norm after it.
 
-        `names` are those of the map and of the norm. Returns the norm's outputs, fp32 [n, s].
+        `names` are those of the map and of the norm. Return the norm's outputs, fp32 [n, s].
         """
         writer_ts = norm.writer(projection_ts)
         wanted_ns = norm.inputs_nt @ writer_ts
         # The map's output is added to the stream, and the norm accepts any scale. So the target is
-        # `wanted / share - stream`, where `share` is the part of the stream in what the inputs leave open. One
-        # regression serves both terms.
+        # `wanted / share - stream`, where `share` is the coefficient of the stream in that part of `wanted` which the
+        # inputs do not explain. One regression serves both terms.
         prior_p2s = torch.cat([prior_pt @ writer_ts, prior_pt.new_zeros(len(prior_pt), stream_ns.shape[1])], 1)
         both_n2s = torch.cat([wanted_ns, stream_ns], 1)
         weight_p2s, bias_2s = ridge(inputs_np, both_n2s, prior_p2s)

@@ -1,4 +1,4 @@
-"""The file `origin.json` beside a student's weights: licences of what it is made from, and its teacher's languages."""
+"""The file `origin.json` beside a student's weights: licences of what it comes from, and its teacher's languages."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ADVICE = "correct it, or delete it"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a student is made from.
+    """The models and data that a student is made from, and the languages of its teacher.
 
     Attributes:
-        licences: part, such as `model org/name` or `data tr: tr.txt` → licence, or `unknown`.
+        licences: model or data, such as `model org/name` or `data tr: tr.txt` → licence, or `unknown`.
         teacher_languages: codes of the languages that the teacher knows; empty if its card states none.
     """
 
@@ -36,10 +36,10 @@ def write_origin(folder: Path, origin: Origin) -> None:
 
 
 def read_origin(folder: Path) -> Origin | None:
-    """Read a student's `origin.json`; None for a folder without one, as students of version 0.1 are.
+    """Read a student's `origin.json`; None for a folder without one, such as a student of version 0.1.
 
     Raises:
-        InputError: the file is broken.
+        InputError: `origin.json` is broken.
     """
     path = folder / ORIGIN
     if not path.is_file():
@@ -53,11 +53,12 @@ def read_origin(folder: Path) -> Origin | None:
 
 
 def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
-    """Return part → licence of a model: those of a student's origin, else one, of the model as a whole.
+    """Return name → licence of everything that a model is made from, or of the model itself.
 
     Args:
         model: folder or hub id.
-        licence: the licence that the user stated; by default the one on the model's card.
+        licence: the model's licence, as the user stated it; None for those in its `origin.json`, or else for the one on
+            its card.
 
     Raises:
         InputError: the student's `origin.json` is broken.

@@ -1,6 +1,6 @@
-"""The frozen projections of teacher states that a narrower student is compared with.
+"""The frozen projections that bring teacher states to the width of a narrower student, for comparison.
 
-n tokens, Dt teacher width, Ds student width.
+n tokens, Dt (in names t) teacher width, Ds (in names s) student width.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ FILE = "projections.safetensors"
 
 
 def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
-    """Fit a rank-`width` projection of each state, consecutive ones turned towards each other.
+    """Fit a projection of rank `width` for each state, and rotate it towards the one before.
 
     The columns span the leading right singular vectors of the states, found from their Dt x Dt second moment. States
     are not centred: the comparison has no bias term, and without one this is the subspace of least squared error. A
-    student's residual stream is one space. So each basis is rotated (orthogonal Procrustes) such that the projected
-    states change as little as possible from one state to the next; the rotation leaves its subspace as it is. A
-    rotation of all bases together changes nothing but how well layer norms fit (measured: a fifth of the error of state
-    0).
+    student's residual stream is one space. So each basis is rotated within its subspace (orthogonal Procrustes) such
+    that the projected states change as little as possible from one state to the next. Only the first basis is free: it
+    decides how well layer norms fit (measured: a fifth of the error of state 0).
 
     Args:
-        states: fp32 [n, Dt] each, the same n tokens in all.
+        states: fp32 [n, Dt] each, of the same n tokens.
 
     Returns:
-        fp32 [Dt, width] with orthonormal columns for each state.
+        A matrix fp32 [Dt, width] with orthonormal columns for each state.
     """
     projections: list[Tensor] = []
     previous_ns = torch.empty(0)
@@ -53,7 +52,7 @@ def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
 def _mirror_to_mean(basis_ts: Tensor, state_nt: Tensor) -> Tensor:
     """Mirror the basis so that the mean over its dimensions is the direction in which the states vary the least.
 
-    A layer norm of the student gives up that direction.
+    A layer norm of the student removes the mean, so that it loses as little as possible.
     """
     _, vectors = torch.linalg.eigh(torch.cov((state_nt @ basis_ts).T))
     mirror_s = vectors[:, 0] - basis_ts.shape[1] ** -0.5

@@ -1,4 +1,4 @@
-"""What the teacher computes on a sample of text, recorded where width reduction needs it: at its layer norms.
+"""Record the inputs of the teacher's layer norms on a sample of text, for width reduction.
 
 B, T batch and length; n real tokens of the sample, batch by batch, row-major; t teacher width, s student width.
 """
@@ -25,10 +25,10 @@ class Norm(NamedTuple):
     weight_t: Tensor
 
     def writer(self, projection_ts: Tensor) -> Tensor:
-        """Return the map [t, s] that takes the inputs to where a student's layer norm gives the projected outputs.
+        """Return the matrix [t, s] that maps this norm's inputs to those of a student's norm with projected outputs.
 
-        It leaves out the size and the mean of a token, which the student's norm sets, and its bias, which that norm
-        adds.
+        It ignores the size and the mean of a token, which the student's norm sets, and this norm's bias, which the
+        student's norm adds.
         """
         scaled_ts = self.weight_t[:, None] * projection_ts
         return scaled_ts - scaled_ts.mean(0)

@@ -43,9 +43,9 @@ def reduce_width(
     batches: Iterable[Mapping[str, Tensor]],
     progress: bool,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Return the tensors of the student that `config` describes, and the projection of each aligned state.
+    """Return name → tensor of the student that `config` describes, and the projection of each aligned state.
 
-    The tensors have the teacher's dtype. Time and memory grow with the number n of real tokens in `batches`: 12·n·Dt
+    The tensors have the teacher's dtype. With n real tokens in `batches` and teacher width Dt, it takes 12·n·Dt
     bytes for each student layer, and one forward pass of the teacher. A few thousand tokens are enough.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What both phases train with: base trainer, losses of layers, loss weights, teacher, and meters of training."""
+"""Training code that both phases share: base trainer, layer-wise losses, loss weights, teacher, and meters."""

@@ -1,4 +1,4 @@
-"""The `transformers.Trainer` of both phases: sealed checkpoints, sparse deltas, and what a step measures."""
+"""The `transformers.Trainer` of both phases, with sealed checkpoints, sparse deltas, and meters of losses and speed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class BatchLoss:
 
     Args:
         total: the loss to minimise.
-        terms: name → value of what is logged.
+        terms: name → value to log.
         group: name under which the terms are averaged, such as a language.
         rows: returns which rows the batch holds, for messages.
     """
@@ -53,10 +53,10 @@ class BaseTrainer(Trainer):
     """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`), sparse deltas and meters.
 
     It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. Where the model has
-    sparse deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step and saves the model as
-    an SFT: a checkpoint then holds what trains, not the base. A subclass defines `batch_loss`; each log line holds the
-    mean of every loss term, tokens/s, model FLOPs utilisation, memory in GiB and, where there is an energy counter,
-    joules per token.
+    sparse deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step. It then saves a sparse
+    fine-tuning (SFT) in place of the model, so checkpoints hold what trains and not the base model. A subclass defines
+    `batch_loss`. Each log line holds the mean of every loss term, tokens/s, model FLOPs utilisation, memory in GiB and,
+    where there is an energy counter, joules per token.
 
     Args:
         model, args: the model and the training arguments.
@@ -66,7 +66,7 @@ class BaseTrainer(Trainer):
 
     control: TrainerControl
     model_wrapped: Any  # the model, or the engine around it
-    teacher: nn.Module | None = None  # a subclass sets it; its work counts as computing
+    teacher: nn.Module | None = None  # a subclass sets it; its forward pass counts in the FLOPs utilisation
 
     def __init__(self, model: PreTrainedModel, args: Any, *, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
         if args.n_gpu > 1:
@@ -75,11 +75,11 @@ class BaseTrainer(Trainer):
             args.ddp_find_unused_parameters = False  # parameters that no loss reaches are frozen
         super().__init__(model=model, args=args, **kwargs)
         self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
-        keep_in_run_folder(self)  # what wandb and mlflow write
+        keep_in_run_folder(self)  # the files of wandb and mlflow
         self.keep_files = list(keep_files)
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
-        self._micro_step = (-1, 0)  # optimiser step, and which of its micro-steps (from 0) was last
+        self._micro_step = (-1, 0)  # the current optimiser step, and its latest micro-step, from 0
         self.deltas = attached_to(self.model)
         if self.deltas is not None:
             self.add_callback(WriteDeltas(self.deltas))
@@ -216,12 +216,12 @@ class BaseTrainer(Trainer):
         if state_dict:  # DeepSpeed gathers a tied weight under each of its names, and each would be written
             second_names = getattr(self.model, "all_tied_weights_keys", None) or {}
             state_dict = {name: tensor for name, tensor in state_dict.items() if name not in second_names}
-            # at ZeRO-3, loading leaves the renamings of old checkpoints on the model, and saving would undo them
+            # loading at ZeRO-3 leaves its renamings of old weight names on the model; saving would reverse them
             self.model._weight_conversions = []
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
         if self.args.should_save:
-            (folder / "training_args.bin").unlink(missing_ok=True)  # run.json holds the arguments, in no pickle
+            (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json holds the arguments
             self._copy_kept_files(folder)
 
     def _copy_kept_files(self, folder: Path) -> None:
@@ -271,7 +271,7 @@ class BaseTrainer(Trainer):
         self.on_saved()
 
     def on_saved(self) -> None:
-        """Let the time of saving count for no speed; every rank calls this once a checkpoint is written."""
+        """Leave the time of saving out of the speed; every rank calls this after a checkpoint is written."""
         self.restart_speed()
 
     def _barrier(self) -> None:
@@ -280,10 +280,10 @@ class BaseTrainer(Trainer):
 
 
 def _own_step_counts(optimizer: Any) -> None:
-    """Give each optimizer state a step counter of its own.
+    """Give each state in the optimizer a step counter of its own.
 
-    When DeepSpeed loads a universal checkpoint at ZeRO-3, all groups share one tensor, and AdamW would then count it up
-    once for each group.
+    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, and AdamW would count it up
+    once for each of them.
     """
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer

@@ -1,4 +1,4 @@
-"""What the distillers of both phases share: weights, alignment, recorders, and the losses of states and maps."""
+"""The base of both phases' distillers: loss weights, layer alignment, and the losses of states and attention maps."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from bistil_ds.training.terms import LayerView, LossTerms, terms_of
 
 
 def parse_weights(losses: object, phase: int) -> dict[str, Weight]:
-    """Return the weight of each loss of a phase, from the attributes `<name>_weight` of its arguments.
+    """Return the weight of each loss of a phase, read from the attribute `<name>_weight` of `losses`.
 
     Raises:
-        InputError: a weight is no number or FROM:TO, or all are 0.
+        InputError: a weight is neither a finite number of at least 0 nor FROM:TO, or all weights are 0.
     """
     names = [term.name for term in terms_of(phase)]
     weights = {name: Weight.parse(getattr(losses, f"{name}_weight"), f"{name}_weight") for name in names}
@@ -33,12 +33,13 @@ class BaseDistiller:
     Args:
         student, teacher: models on one vocabulary, with the same number of heads; the teacher is frozen.
         layer_map: for each student layer the 0-based teacher layer it is aligned with.
-        losses: the arguments of the phase: weights and kinds.
-        projections: fp32 [Dt, Ds] for each of the S+1 states when the widths differ.
+        losses: the loss arguments of the phase: weights and kinds.
+        projections: an fp32 matrix [teacher width, student width] for each student state (the embeddings' output and
+            that of each layer); needed where the widths differ.
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: as `parse_weights`; with an attention loss, a model's attention cannot be observed.
+        InputError: as `parse_weights`; or there is an attention loss and a model's attention cannot be observed.
     """
 
     phase: ClassVar[int]
@@ -66,21 +67,21 @@ class BaseDistiller:
         teacher.eval().requires_grad_(False)
 
     def uses(self, name: str) -> bool:
-        """Whether a loss has a weight at some point of the run."""
+        """Return whether the weight of a loss is above 0 at some point of the run."""
         return self.weights[name].used
 
     def reads(self, what: str) -> bool:
-        """Whether a used loss compares these: "states" or "maps"."""
+        """Return whether a used loss compares hidden states (`what` is "states") or attention maps ("maps")."""
         return any(term.reads == what and self.uses(term.name) for term in terms_of(self.phase))
 
     def weights_at(self, progress: float) -> dict[str, float]:
-        """Return the weight of each loss when this share of the run is done."""
+        """Return the weight of each loss when `progress` of the run (0 to 1) is done."""
         return {name: weight.at(progress) for name, weight in self.weights.items()}
 
     def add_layer_losses(self, terms: LossTerms, view: LayerView, weights: Mapping[str, float]) -> None:
-        """Add the values of every used loss of states or maps to `terms`.
+        """Add the values of every used loss of hidden states or attention maps to `terms`.
 
-        The teacher's states are freed as soon as no loss needs them, so that list of `view` is empty afterwards.
+        The teacher's states are freed as soon as no loss needs them, so `view.teacher_states` is empty afterwards.
         """
         if not self.reads("states"):
             view.teacher_states.clear()
@@ -90,4 +91,4 @@ class BaseDistiller:
             is_last = all(later.reads != term.reads for later in used[number + 1 :])
             terms.values[term.name] = term.compute(view if is_last else view.copy(), weights[term.name])
             if is_last and term.reads == "states":
-                view.teacher_states.clear()  # on CUDA the loss leaves them, and the next one is to have their memory
+                view.teacher_states.clear()  # on CUDA `compute` leaves them; the next loss can reuse their memory

@@ -1,7 +1,7 @@
-"""Energy counters of this machine: one for each visible GPU, and RAPL's for each CPU package and its memory.
+"""Energy counters of this machine: one for each visible GPU, each CPU package and its memory (RAPL).
 
-Where the package zeus is installed, it reads them all; elsewhere we read NVIDIA's and RAPL's ourselves. Where there is
-no counter there is no number: nothing here estimates.
+Where the package zeus is installed, it reads all of them; elsewhere we read NVIDIA's and RAPL's counters ourselves.
+Energy is never estimated: without a counter there is no figure.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Source:
 
 
 class Counter:
-    """Sum of hardware counters, in joules; what other programs use is included.
+    """Sum of hardware counters, in joules; it includes the energy that other programs use.
 
-    Read it at least every few minutes: a RAPL counter that wraps twice between two readings looks as if it had wrapped
-    once.
+    Read it at least every few minutes: a RAPL counter that runs through its whole range between two readings is counted
+    too low.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -78,15 +78,15 @@ def energy_unavailable() -> str | None:
 
 
 def zeus_is_installed() -> bool:
-    """Return whether zeus can read the counters in our place."""
+    """Return whether the package zeus is installed, which then reads the counters in our place."""
     return find_spec("zeus") is not None
 
 
 def zeus_sources() -> tuple[list[Source], str | None]:
-    """Return a source (it counts millijoules) for all that zeus reads; else no source and the reasons.
+    """Return a source in millijoules for each counter that zeus reads, and None; if there are none, [] and the reasons.
 
-    Of the GPUs, these are the ones that this process may use. zeus itself follows a RAPL counter that wraps around, by
-    a process of its own.
+    Only the GPUs that this process may use are among them. For RAPL counters that wrap around, zeus runs a process of
+    its own.
     """
     import torch
     from zeus.device import get_cpus, get_gpus
@@ -115,7 +115,7 @@ def _zeus_reader(cpu: Any, part: str) -> Callable[[], int]:
 
 
 def gpu_sources() -> tuple[list[Source], str | None]:
-    """Return a source (it counts millijoules) for each GPU this process may use; else no source and the reason."""
+    """Return a source in millijoules for each GPU that this process may use, and None; else [] and the reason."""
     import torch
 
     if not torch.cuda.is_available():
@@ -143,14 +143,14 @@ def _nvml_reader(handle: object) -> Callable[[], int]:
 
 
 def rapl_sources(powercap: Path = POWERCAP) -> tuple[list[Source], str | None]:
-    """Return a source (it counts microjoules) for each CPU package and memory domain; else no source and the reason."""
+    """Return a source in microjoules for each CPU package and memory domain, and None; else [] and the reason."""
     sources = []
     try:
-        for domain in sorted(powercap.glob("intel-rapl:*")):  # AMD's have this name too
+        for domain in sorted(powercap.glob("intel-rapl:*")):  # AMD's counters have this name too
             name = (domain / "name").read_text().strip()
-            if name == "dram":  # it has this name in every package
+            if name == "dram":  # the memory of every package has this name
                 name = f"dram-{domain.name.split(':')[1]}"
-            elif not name.startswith("package"):  # the other parts of a package would count twice
+            elif not name.startswith("package"):  # other domains overlap the package, and would be counted twice
                 continue
             wraps_at = int((domain / "max_energy_range_uj").read_text())
             sources.append(Source(name, _file_reader(domain / "energy_uj"), 1e-6, wraps_at))

@@ -1,10 +1,10 @@
-"""The layer-wise losses of both phases: which states and maps are pairs, and how a pair is compared.
+"""The layer-wise losses of both phases: which hidden states and attention maps are compared, and how.
 
 Student state i (1..S) is aligned with teacher state `layer_map[i-1] + 1`, and state 0, the embeddings' output, with
 teacher state 0. The attention map of student layer i (0..S-1) is aligned with that of teacher layer `layer_map[i]`.
-Maps are compared from captured queries and keys and never written to memory (BiStil, section 3.1).
+Maps are compared from captured queries and keys and are never whole in memory (BiStil, section 3.1).
 
-Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, P pairs.
+Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, P pairs (of states or of maps).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Alignment:
 
     @classmethod
     def of(cls, layer_map: Sequence[int], last_only: bool = False) -> Alignment:
-        """Return the alignment for a layer map (0-based teacher layers); `last_only` keeps the last state and map."""
+        """Return the alignment of a layer map (0-based teacher layers), or with `last_only` of its last layer alone."""
         depth = len(layer_map)
         if last_only:
             return cls([depth], [layer_map[-1] + 1], [depth - 1], [layer_map[-1]])
@@ -45,7 +45,7 @@ class Alignment:
 
 
 def _upstream(weight: float, pairs: Sequence[object]) -> float:
-    """Return the gradient of each pair's value, where their mean has this weight in the total; 1 for weight 0."""
+    """Return the gradient of the total by each pair's value, if their mean has this weight in it; 1 for weight 0."""
     return weight / len(pairs) if weight > 0 else 1.0
 
 
@@ -59,13 +59,13 @@ def hidden_terms(
     """Return the MSE of each pair of states, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
 
     Args:
-        student, teacher: P tensors [B, T, D] each, the width being the student's or the teacher's.
+        student, teacher: P tensors [B, T, D] each, of each model's own width.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: P matrices [teacher width, student width], needed where the widths differ.
-        weight: weight of the values' mean in the total. To know it in forward saves a pass over the gradients.
+        weight: weight of the values' mean in the total. Gradients are scaled by it in forward, which saves a pass.
     """
     upstream = _upstream(weight, student)
-    if student[0].is_cuda:  # one launch for all pairs
+    if student[0].is_cuda:  # the kernel takes all pairs at once
         return hidden_state_loss(student, teacher, mask_BT, projections, upstream=upstream)
     left, first = list(projections or []), student[0]
     values = []
@@ -87,14 +87,14 @@ def attention_terms(
     """Return the loss of each pair of maps, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
 
     Args:
-        student, teacher: P pairs (queries, keys) each, of tensors [B, H, T, d].
+        student, teacher: P tuples (queries, keys) each, of tensors [B, H, T, d].
         mask_BT: bool, True on real tokens; None means that no token is padding.
         kind: "mse" or "kl".
         mask_queries: True leaves padding out as queries too, not only as keys.
         weight: as in `hidden_terms`.
 
     Raises:
-        InputError: gradients are enabled, and the student's queries have none.
+        InputError: gradients are enabled, but none of the student's queries requires one.
     """
     if torch.is_grad_enabled() and not any(queries.requires_grad for queries, _ in student):
         raise InputError(
@@ -102,7 +102,7 @@ def attention_terms(
             "student; use use_reentrant=False"
         )
     how: dict[str, Any] = {"kind": kind, "mask_queries": mask_queries, "upstream": _upstream(weight, student)}
-    if student[0][0].is_cuda:  # one launch for all pairs
+    if student[0][0].is_cuda:  # the kernel takes all pairs at once
         return attention_map_loss(student, teacher, mask_BT, **how)
     values, first = [], student[0][0]
     while student:  # pair by pair, so that each pair's teacher tensors are freed after it

@@ -1,4 +1,4 @@
-"""Gather the licences of everything that a training run makes its result from."""
+"""Gather the licences of the models, fine-tunings and data from which a training run makes its result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def gather_licences(
     data: Sequence[tuple[str, str]],
     data_licence: Sequence[str] | None,
 ) -> dict[str, str]:
-    """Return part → licence of models, fine-tunings and data, and of the parts that these name in turn.
+    """Return name → licence of models, fine-tunings and data; also of what their own records say they are made from.
 
     Args:
         models: folder or hub id → the licence that the user stated; None for the one on its card.
-        sfts: folders or hub ids of fine-tunings.
-        data: (language, file or hub data set) of each.
+        sfts: folders or hub ids of sparse fine-tunings.
+        data: (language, file or hub data set) for each text.
         data_licence: words of `--data_licence`: a licence for all data, or `LANGUAGE=LICENCE`.
 
     Raises:

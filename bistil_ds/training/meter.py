@@ -1,4 +1,4 @@
-"""Means of the loss terms since the last log line, by language, over batches and ranks."""
+"""Means of the loss terms since the last log line, over batches and ranks, for each language."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bistil_ds.distributed.startup import add_over_ranks
 
 
 class TermMeter:
-    """Meter that adds scalars on the device without synchronising, and reduces them over ranks once, when drained.
+    """Meter that sums scalars on the device without synchronising, and adds the ranks' sums up when it is drained.
 
     Between two drains every rank must add the same languages and names. This holds because the language of a micro-step
     is the same on every rank.
@@ -32,7 +32,7 @@ class TermMeter:
     def drain(self) -> dict[str, dict[str, float]]:
         """Return `{language: {term: weighted mean over batches and ranks}}` and empty the meter.
 
-        Every rank takes part.
+        A mean of weight 0 is 0. Every rank takes part.
         """
         if not self.sums:
             return {}

@@ -1,7 +1,7 @@
 """Stop a run when SIGTERM or SIGUSR1 arrives: save a checkpoint at the next step, on all ranks, and exit with code 75.
 
-Schedulers send such a signal before they take a machine away. The rank that gets it may not be the only one, or the
-first, so the ranks agree at the end of each optimiser step. The exception is `bistil_ds.errors.Preempted`.
+Schedulers send such a signal before they take a machine away. Not every rank need get it, nor all at the same time, so
+the ranks agree at the end of each optimiser step. The exception is `bistil_ds.errors.Preempted`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _received: signal.Signals | None = None  # the signal that was kept
 
 @contextmanager
 def stop_at_once() -> Iterator[None]:
-    """Raise Preempted on rank 0 when a signal arrives; for the time before training, when there is no step to save.
+    """Raise Preempted on rank 0 when a signal arrives. Use it before training, when there is nothing to save.
 
-    Other ranks wait for rank 0 in code that no exception can reach, so a signal ends them as it always does.
+    Other ranks wait for rank 0 in code that no exception can interrupt, so there a signal ends the process as usual.
     """
 
     def stop(number: int) -> None:
@@ -48,10 +48,10 @@ def stop_at_once() -> Iterator[None]:
 
 @contextmanager
 def save_first() -> Iterator[None]:
-    """Keep a signal that arrives until a `Preemption` callback has saved a checkpoint; then leave the process group.
+    """Note a signal that arrives; the trainer's `Preemption` callback then saves a checkpoint and raises Preempted.
 
     Raises:
-        Preempted: from the callback.
+        Preempted: from the callback, after the process group has been left.
     """
     global _listens, _received
 
@@ -72,7 +72,7 @@ def save_first() -> Iterator[None]:
 
 @contextmanager
 def _handling(react: Callable[[int], None]) -> Iterator[bool]:
-    """Call `react` with each signal that arrives. Yield False in another thread than the main one, which gets none."""
+    """Call `react` with each signal that arrives, and yield True; outside the main thread only yield False."""
     if threading.current_thread() is not threading.main_thread():
         yield False
         return
@@ -82,7 +82,7 @@ def _handling(react: Callable[[int], None]) -> Iterator[bool]:
         if os.getpid() == process:
             react(number)
             return
-        signal.signal(number, signal.SIG_DFL)  # a forked worker, which its parent ends so
+        signal.signal(number, signal.SIG_DFL)  # a forked worker, which its parent ends with this signal
         os.kill(os.getpid(), number)
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
@@ -96,7 +96,8 @@ def _handling(react: Callable[[int], None]) -> Iterator[bool]:
 class Preemption(TrainerCallback):
     """Callback that saves a checkpoint and raises Preempted once any rank got a signal; idle outside of `save_first`.
 
-    A signal that arrives in the last step is left to the next stage, or to nobody: the run ends by itself.
+    A signal in the last step does nothing here, because this training ends by itself; the next training stage, if there
+    is one, then stops after its first step.
     """
 
     def __init__(self) -> None:
@@ -117,7 +118,7 @@ class Preemption(TrainerCallback):
 
 
 def close_displays(trainer: Trainer) -> None:
-    """Close a trainer's progress bar and write out its TensorBoard log, which the end of its training would do."""
+    """Close a trainer's progress bar and write out its TensorBoard log, as the end of training would have done."""
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, ProgressCallback) and callback.training_bar is not None:
             callback.training_bar.close()

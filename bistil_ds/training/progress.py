@@ -12,7 +12,7 @@ SHOWN = ("loss", "eval_loss", "tokens_per_second")
 
 
 class ShortProgress(ProgressCallback):
-    """The progress bar of `transformers`, which here shows the latest of a few logged values (`SHOWN`) in its line."""
+    """Progress bar of `transformers` that shows the latest logged values of `SHOWN` in its line."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -44,7 +44,10 @@ class ShortProgress(ProgressCallback):
 
 
 class EndOfRun(TrainerCallback):
-    """Callback that validates and saves at the last step too, so that the last model can be the best one."""
+    """Callback that validates and saves at the last step too, so that the last model can be the best one.
+
+    It leaves out what `eval_strategy` or `save_strategy` "no" has turned off.
+    """
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.global_step >= state.max_steps:

@@ -1,4 +1,4 @@
-"""What a run asks of its training arguments, before there is a device to make them for."""
+"""The training arguments of a run as plain values, for the time before there is a device to make them for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TrainingRequest:
 
     @classmethod
     def of_flags(cls, kind: type[TrainingArguments], flags: Mapping[str, Any]) -> TrainingRequest:
-        """Take the values of `kind`'s fields out of the flags."""
+        """Return a request with those flags that are fields of `kind`."""
         return cls(kind, fields_of(kind, flags))
 
     def __getitem__(self, field: str) -> Any:

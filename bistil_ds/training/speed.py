@@ -17,7 +17,7 @@ from bistil_ds.models.inputs import feed_forward_width
 if TYPE_CHECKING:
     from bistil_ds.training.energy import Counter
 
-READ_SECONDS = 30.0  # an energy counter wraps within minutes
+READ_SECONDS = 30.0  # read an energy counter this often, because it wraps around within minutes
 
 
 def encoder_flops(config: PretrainedConfig, length: int, layers: int) -> float:
@@ -31,7 +31,7 @@ def encoder_flops(config: PretrainedConfig, length: int, layers: int) -> float:
 
 
 def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -> float:
-    """Return the FLOPs of training on a token: the student's forward and backward (twice that), a teacher's forward."""
+    """Return the FLOPs of training on a token: three student forward passes (backward counts as two), one teacher's."""
     configs: list[Any] = [student.config] * 3 + ([] if teacher is None else [teacher.config])
     return sum(encoder_flops(each, length, each.num_hidden_layers) for each in configs)
 
@@ -41,7 +41,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     size = 4096 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device, dtype=dtype)
     taken: list[float] = []
-    # the best of many: a ceiling that a busy moment lowers would be exceeded; a CPU without bf16 takes seconds for one
+    # take the fastest, because other programs slow single products; stop early on a CPU without bf16, which takes long
     while len(taken) < 2 or (len(taken) < 20 and sum(taken) < 1.0):
         _synchronise(device)
         start = time.perf_counter()
@@ -53,7 +53,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 @cache
 def ceiling_of(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the `matmul_rate` of this process, measured for the first meter that asks for it."""
+    """Return `matmul_rate`, measured once in this process for each device and dtype."""
     return matmul_rate(device, dtype)
 
 
@@ -98,7 +98,7 @@ class SpeedMeter:
             self.started = self.read = now
             self.joules = self.counter.joules() if self.counter else None
         elif self.counter is not None and now - self.read > READ_SECONDS:
-            self.counter.joules()  # without this read it may wrap twice between log lines
+            self.counter.joules()  # log lines may be too far apart for a counter that wraps around
             self.read = now
         self.tokens += tokens
 

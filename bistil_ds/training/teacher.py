@@ -1,4 +1,4 @@
-"""Put the teacher on its device, outside everything that trains: no optimiser, gradient or checkpoint ever holds it."""
+"""Freeze the teacher and put it on its device: it gets no gradients and is in no optimiser state or checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def place_teacher(
     Args:
         teacher: the model, which is put in eval mode and frozen in place.
         device, dtype: where and in what precision it runs.
-        deepspeed_config: the student's DeepSpeed configuration; the teacher follows its stage and parameter offload.
+        deepspeed_config: the student's DeepSpeed configuration. Only at ZeRO-3 does it matter: the teacher's engine
+            then takes over its parameter offload and its prefetch and persistence thresholds.
     """
     teacher.eval().requires_grad_(False)
     zero = (deepspeed_config or {}).get("zero_optimization", {})

@@ -1,7 +1,9 @@
 """The registry of distillation losses, and the values they take on one batch.
 
-A loss of states or maps is one `LossTerm` with its `compute`. A loss that needs more (logits, labels) has its entry
-here too, and the distiller of its phase computes it. The weight of each is the argument `<name>_weight` of that phase.
+A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss that needs more (logits,
+labels) is listed here too, but the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
+
+Shapes: B batch, T tokens, D width, H heads, d head width, P pairs of states or of maps.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ from bistil_ds.training.layer_losses import QueriesKeys, attention_terms, hidden
 
 @dataclass
 class LayerView:
-    """What the losses of states and maps compare on one batch. A loss may empty the lists that it reads.
+    """The tensors that the losses of states and maps compare on one batch. A loss may empty the lists that it reads.
 
     Attributes:
-        student_states, teacher_states: a state [B, T, D] for each pair, of each model's own width.
+        student_states, teacher_states: a state [B, T, D] for each pair of states, of each model's own width.
         student_maps, teacher_maps: queries and keys [B, H, T, d] for each pair of maps; empty where nothing needs them.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: a matrix [teacher width, student width] for each pair of states, where the widths differ.
-        losses: the arguments of the phase, with kinds and `published_losses`.
+        losses: the loss arguments of the phase, read for `attention_loss` and `published_losses`.
     """
 
     student_states: list[Tensor]
@@ -37,7 +39,7 @@ class LayerView:
     losses: Any
 
     def copy(self) -> LayerView:
-        """Return a view with lists of its own, of the same tensors."""
+        """Return a view of the same tensors whose lists can be emptied without a change to this view's."""
         return replace(
             self,
             student_states=list(self.student_states),
@@ -63,11 +65,12 @@ class LossTerm:
 
     Attributes:
         name: in logs and records; `<name>_weight` is its weight.
-        phases: those that know it: 1, 2 or both.
-        compute: the values [P] of a `LayerView`'s pairs, given the weight of their mean in the total; None where the
-            phase's distiller computes the loss.
-        reads: what `compute` compares. From "states" a gradient reaches all of the encoder; for "maps" queries and keys
-            are recorded, and nothing behind those of the last layer gets a gradient. None without a `compute`.
+        phases: the phases that have this loss: 1, 2 or both.
+        compute: function (`LayerView`, weight of the mean in the total) → values [P]; None where the phase's distiller
+            computes the loss.
+        reads: what `compute` compares. A loss of "states" gives the whole encoder gradients. A loss of "maps" needs
+            recorded queries and keys, and gives parameters after the last layer's queries and keys no gradient. None
+            without a `compute`.
     """
 
     name: str
@@ -76,7 +79,7 @@ class LossTerm:
     reads: Literal["states", "maps"] | None = None
 
 
-# In the order of their sum.
+# Losses are summed in this order.
 TERMS = (
     LossTerm("hidden", (1, 2), _hidden, "states"),
     LossTerm("attention", (1, 2), _attention, "maps"),
@@ -84,7 +87,7 @@ TERMS = (
     LossTerm("mlm", (1,)),
     LossTerm("label", (2,)),
 )
-MEASURED = ("cosine",)  # in validation only, in no total
+MEASURED = ("cosine",)  # computed by phase 1 in validation only, and not part of the total
 
 
 def terms_of(phase: int) -> list[LossTerm]:
@@ -97,7 +100,7 @@ class LossTerms:
     """The losses of one batch, fp32 on the model's device.
 
     Attributes:
-        values: of each used loss by name: one for each pair, or a scalar; and what `MEASURED` names, in validation.
+        values: name → values of each used loss, [P] or a scalar; in validation also of those in `MEASURED`.
         total: the weighted sum of the losses' means.
     """
 
@@ -113,7 +116,7 @@ class LossTerms:
         self.total = torch.stack(parts).sum()
 
     def scalars(self) -> dict[str, Tensor]:
-        """Return detached fp32 scalars by name: `loss`, each term's mean, and `hidden_i` and the like for pair i."""
+        """Return name → detached fp32 scalar: `loss` (the total), each term's mean, and `hidden_i` etc. for pair i."""
         named = {"loss": self.total.detach()}
         for name in (*(term.name for term in TERMS), *MEASURED):
             if name not in self.values:

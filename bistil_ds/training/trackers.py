@@ -1,4 +1,4 @@
-"""Keep what `--report_to wandb` and `--report_to mlflow` write in the folder of the run, one tracked run a stage."""
+"""Make `--report_to wandb` and `--report_to mlflow` write into the run's folder, one tracked run for each trainer."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def check_trackers(report_to: str | list[str] | None) -> None:
     """Check that every tracker in `report_to` can be used, before anything is built.
 
     Raises:
-        InputError: a tracker is not installed, or wandb is online and not logged in.
+        InputError: a tracker is not installed or cannot start, or wandb is online and cannot log in.
         ValueError: transformers knows no tracker of that name; the message lists those it knows.
     """
     names = [report_to] if isinstance(report_to, str) else report_to or []
     kinds = get_reporting_integration_callbacks(report_to)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else mlflow reports its use, and notes that at home
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else it reports its use and writes to the home folder
     for name in names:
         missing = [module for module in _modules(name) if find_spec(module) is None]
         if missing:
@@ -45,7 +45,7 @@ def check_trackers(report_to: str | list[str] | None) -> None:
 
 
 def _modules(name: str) -> list[str]:
-    if name == "mlflow":  # our store is a database
+    if name == "mlflow":  # where the environment names no store, we use a database, which needs two more packages
         return ["mlflow"] if "MLFLOW_TRACKING_URI" in os.environ else ["mlflow", "sqlalchemy", "alembic"]
     return ["wandb"] if name == "wandb" else []
 
@@ -63,19 +63,19 @@ def _check_login() -> None:
     except (wandb.Error, ValueError) as error:
         raise InputError(f"--report_to wandb: {error}; {hint}") from None
     finally:
-        wandb.teardown()  # its process would keep the settings of now, and training begins with others
+        wandb.teardown()  # wandb's process would keep the present settings, and training begins with others
 
 
 def keep_in_run_folder(trainer: Trainer) -> None:
-    """Replace the callbacks of wandb and mlflow that `report_to` made by those that write to the run's folder."""
+    """Replace the callbacks of wandb and mlflow from transformers with ours, which write to the run's folder."""
     ours = {WandbCallback: RunWandb, MLflowCallback: RunMlflow}
     callbacks = trainer.callback_handler.callbacks
-    # a subclass of theirs is the user's own, and stays
+    # a subclass of those from transformers is the user's own, and stays
     callbacks[:] = [ours[type(one)]() if type(one) in ours else one for one in callbacks]
 
 
 def tracked_name(args: TrainingArguments) -> str:
-    """Return `--run_name`, by default the name of the run's folder; a stage adds its own, as in `ner/stage-1-full`."""
+    """Return `--run_name`, by default the run folder's name; a stage adds its folder's, as in `ner/stage-1-full`."""
     folder = Path(str(args.output_dir)).resolve()
     run = run_of(folder)
     name = args.run_name or run.name
@@ -91,8 +91,8 @@ def _folder_of_run(args: TrainingArguments) -> Path:
 class RunWandb(WandbCallback):
     """Callback of wandb that writes to `wandb/` in the run's folder and begins a tracked run for each trainer.
 
-    A run that the caller began is used as it is. The variables WANDB_DIR, WANDB_PROJECT, WANDB_NAME, WANDB_RUN_GROUP
-    and WANDB_CACHE_DIR go before what is chosen here.
+    A tracked run that the caller began is used as it is. The variables WANDB_DIR, WANDB_PROJECT, WANDB_NAME,
+    WANDB_RUN_GROUP and WANDB_CACHE_DIR override what is chosen here.
     """
 
     begun: ClassVar[str | None] = None  # id of the tracked run that this class began last
@@ -112,7 +112,7 @@ class RunWandb(WandbCallback):
 
         run = _folder_of_run(args)
         folder = os.environ.get("WANDB_DIR") or str(run)
-        # wandb's own process reads it and writes its logs there; without it they go to the home folder
+        # wandb's own process writes its logs to this folder; without the variable they go to the home folder
         os.environ.setdefault("WANDB_CACHE_DIR", str(Path(folder) / "wandb" / "cache"))
         tracked = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
@@ -126,8 +126,8 @@ class RunWandb(WandbCallback):
 class RunMlflow(MLflowCallback):
     """Callback of mlflow that writes to `mlflow.db` in the run's folder and names each tracked run.
 
-    A run that the caller began, and a tracking URI that the caller or MLFLOW_TRACKING_URI chose, are used as they are.
-    MLFLOW_EXPERIMENT_NAME and MLFLOW_RUN_NAME go before the names that are chosen here.
+    A tracked run that the caller began, and a tracking URI that the caller or MLFLOW_TRACKING_URI chose, are kept.
+    MLFLOW_EXPERIMENT_NAME and MLFLOW_RUN_NAME override the names that are chosen here.
     """
 
     _auto_end_run: bool  # upstream's: True where this callback began the tracked run

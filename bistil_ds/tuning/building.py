@@ -24,7 +24,7 @@ BASE, TEACHER = "base", "teacher"
 def prepare_base(
     folder: Path, model: str, sfts: Sequence[str], task: Task, labels: Sequence[str], seed: int
 ) -> LoadedTaskModel:
-    """Write `folder/base`, from which each stage starts: the model with its SFTs applied and a new task head.
+    """Write `folder/base`, from which each training stage starts: the model with its task head and its SFTs applied.
 
     Raises:
         InputError: as `load_task_model`.
@@ -69,7 +69,7 @@ def named_head_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Paramete
 
 
 def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-    """Copy the teacher's task head into the student; where names or shapes differ, as at another width, do nothing."""
+    """Copy the teacher's task head into the student; if a name or a shape differs, as at another width, do nothing."""
     theirs, ours = named_head_parameters(teacher), named_head_parameters(student)
     if {name: p.shape for name, p in theirs.items()} == {name: p.shape for name, p in ours.items()}:
         for name, parameter in ours.items():

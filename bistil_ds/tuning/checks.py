@@ -21,11 +21,11 @@ from bistil_ds.tuning.request import TuningRequest
 from bistil_ds.tuning.tuned_model import TunedModel
 
 STAGES = ("full", "sparse")
-NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # a task has its metric and loss
+NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # the task sets loss and metric
 
 
 def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the flags, with the task's published settings for those not given, and the stages whose length was not."""
+    """Return the flags, with the task's published settings where none were given, and the stages given no length."""
     published = tuple(s for s in STAGES if not (flags[f"{s}_epochs"] or flags[f"{s}_max_steps"]))
     filled = {
         name: getattr(task, name)
@@ -36,11 +36,11 @@ def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, 
 
 
 def limit_steps(request: TuningRequest, rows: int) -> SparseArguments:
-    """Return `request.sparse` with each stage of published length limited to the task's number of optimiser steps.
+    """Return `request.sparse`, with stages of published length limited to the task's maximum number of steps, if any.
 
     Args:
         request: what the run is asked to do.
-        rows: number of training rows; the stage's epochs over them are counted in steps of the global batch.
+        rows: number of training rows, from which the optimiser steps of an epoch follow.
     """
     sparse, limit, training = request.sparse, request.task.max_steps, request.training
     if limit is None:
@@ -69,7 +69,7 @@ def longest_of(request: TuningRequest) -> int:
 
 
 def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) -> None:
-    """Raise InputError for flag values that cannot work, whatever models and files hold."""
+    """Raise InputError for flag values that cannot work with any models and files."""
     check_numbers(flags)
     kind.of_flags(flags).check_losses(task)
     plain = TaskTrainingArguments.__dataclass_fields__
@@ -84,7 +84,7 @@ def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) ->
     check_training_arguments(TrainingRequest.of_flags(TaskTrainingArguments, flags))
     check_deepspeed(flags)
     sparse = SparseArguments(**fields_of(SparseArguments, flags))
-    sparse.check(sys.maxsize, zero_stage(flags["deepspeed"]), fp16=flags["fp16"])  # K is checked against the model
+    sparse.check(sys.maxsize, zero_stage(flags["deepspeed"]), fp16=flags["fp16"])  # K is checked with the model later
 
 
 def zero_stage(deepspeed: str | None) -> int:

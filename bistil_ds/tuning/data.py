@@ -1,4 +1,4 @@
-"""Reading of the data files of teacher tuning and phase 2."""
+"""Read the data files of teacher tuning and phase 2."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def _longest(data: TaskDataRequest) -> int:
 
 
 def languages_of(sources: Sources) -> list[str]:
-    """Return the languages of training files that are named by a code such as en or hau; each once, sorted."""
+    """Return the language codes, such as en or hau, by which training files are named; each once, sorted."""
     names = {language for language, _ in sources} - set(task_names())
     return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name))
 
 
 def data_hashes(data: TaskDataRequest) -> dict[str, Any]:
-    """Return `LANGUAGE=FILE` → SHA-256 of each training and validation file; None for hub ids."""
+    """Return `LANGUAGE=FILE` → SHA-256 of each training and validation file; None as the hash of a hub data set."""
     words = absolute_sources(data.train) + absolute_sources(data.dev)
     files = {word: Path(word.partition("=")[2]) for word in words}
     return {word: file_hash(path) if path.is_file() else None for word, path in files.items()}

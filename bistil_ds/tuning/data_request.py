@@ -8,19 +8,19 @@ from pathlib import Path
 from bistil_ds.tasks import ReadOptions
 from bistil_ds.tasks.data import parse_pairs
 
-WORDS = ("columns", "label_map", "data_licence")  # fields that are words of their flags
+WORDS = ("columns", "label_map", "data_licence")  # fields that hold the words of their flags, not parsed
 
 Sources = tuple[tuple[str, str], ...]  # (language, file or hub id) each
 
 
 @dataclass(frozen=True)
 class TaskDataRequest:
-    """Task and data.
+    """The task of a run, and the data that it trains and validates on.
 
     Args:
         task: the task's name.
         train, dev: training and validation sources.
-        max_length: longest input in tokens; None until the model is known, which may take fewer than the task asks for.
+        max_length: longest input in tokens; None until the model is known, because its own limit may be lower.
         upsample: repeat smaller training files to the size of the largest.
         columns, label_map: `OURS=THEIRS` words, as the flags have them.
         data_licence: a licence for all training data, or `LANGUAGE=LICENCE` for each.
@@ -41,5 +41,5 @@ class TaskDataRequest:
 
 
 def absolute_sources(sources: Sources) -> list[str]:
-    """Return each source as `LANGUAGE=FILE`, with an absolute path."""
+    """Return each source as `LANGUAGE=FILE`, with an absolute path; a hub id stays as it is."""
     return [f"{language}={Path(p).resolve() if Path(p).is_file() else p}" for language, p in sources]

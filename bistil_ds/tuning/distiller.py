@@ -1,6 +1,6 @@
 """The loss of phase 2: a student imitates a task teacher on labelled data (BiStil, section 3.2).
 
-Shapes: B batch, T tokens, N labelled positions, C classes, S student layers.
+Shapes: B batch, T tokens, N labelled positions, C classes, S student layers, Dt and Ds width of teacher and student.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
     """Return the weight of each loss of phase 2, from the attributes `<name>_weight` of `losses`.
 
     Raises:
-        InputError: a weight is no number or FROM:TO, or the model or its head would learn nothing from these weights.
+        InputError: a weight is no number or FROM:TO, or the weights would teach nothing to the model or to its head.
     """
     weights = parse_weights(losses, phase=2)
     if task.trains_head and not (weights["logit"].used or weights["label"].used):
@@ -38,20 +38,21 @@ def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
 class TaskDistiller(BaseDistiller):
     """The loss of phase 2 for one student and its task teacher, aligned layer by layer.
 
-    States and maps are compared on real tokens, [CLS] and [SEP] among them; only with `published_losses` does padding
-    count as well. Logits are compared at labelled positions only, as KL(teacher || student) at the temperature, without
-    its square as a factor. Where a task has several logits (start and end, arcs and relations), they count equally.
+    Hidden states and attention maps are compared on real tokens, [CLS] and [SEP] among them; with `published_losses`,
+    padding counts too, except as a key of attention. Logits are compared at labelled positions only, as
+    KL(teacher || student) at the temperature, without the factor temperature². Where a task has several logits (start
+    and end, arcs and relations), they count equally.
 
     Args:
         student, teacher: models of one task with the same labels, on one vocabulary, with the same number of heads.
         task: what both models are for; it says which logits are compared.
         layer_map: for each student layer the 0-based teacher layer it is aligned with.
         losses: weights and kinds; default: those of `TaskLossArguments`.
-        projections: fp32 [Dt, Ds] for each of the S+1 states when the widths differ.
+        projections: fp32 [Dt, Ds] for each of the S+1 states; needed where the widths differ.
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: as `loss_weights`; with an attention loss, a model's attention cannot be observed.
+        InputError: as `loss_weights`; or there is an attention loss and a model's attention cannot be observed.
     """
 
     phase = 2
@@ -73,12 +74,12 @@ class TaskDistiller(BaseDistiller):
         self.task = task
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> LossTerms:
-        """Return the terms of one batch; `total` is their weighted sum.
+        """Return the terms of one batch; `total` is the weighted sum of their means.
 
         Args:
             model: the student, or the engine wrapped around it.
-            batch: what the task's `collate` returns: the arguments of the model's forward, labels among them.
-            progress: share of the run done, for scheduled weights.
+            batch: the arguments of the model's forward, labels among them, as the task's `collate` returns them.
+            progress: share of the training stage done (0 to 1), for scheduled weights.
         """
         mask_BT = padding_mask(batch.get("attention_mask"))
         weights = self.weights_at(progress)

@@ -1,4 +1,4 @@
-"""The dry run of teacher tuning and phase 2: the first steps of each kind of stage, and what they say of the run."""
+"""The dry run of teacher tuning and phase 2: train the first steps of a stage of each kind, to estimate the run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 
 def rehearse(run: PreparedRun) -> Rehearsal | None:
-    """Train the first steps of one stage of each kind; every rank calls this. Return what they show, on rank 0."""
+    """Train the first steps of one stage of each kind; every rank calls this. Return the findings on rank 0 only."""
     request, build = run.request, run.folder / BUILD
     rounds = request.sparse.iterations
     once = replace(run, request=replace(request, sparse=replace(request.sparse, iterations=1)))
@@ -45,7 +45,7 @@ def rehearse(run: PreparedRun) -> Rehearsal | None:
         built=_built(run, report),
         trainings=trainings,
         build_bytes=tree_bytes(build),
-        # round i of n holds i/n of the entries; the last result is copied
+        # the results of round i of n hold i/n of the entries; the last result is also copied to the run folder
         result_bytes=round((rounds + 1) / 2 * sum(results.values())) + results[timed[-1][0].kind],
         keeps_checkpoints=False,
     )

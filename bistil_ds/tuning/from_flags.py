@@ -1,4 +1,4 @@
-"""The request that the flags of `teacher.py` or `task.py` make."""
+"""Make the request of a run from the flags of `teacher.py` or `task.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bistil_ds.tuning.tuned_model import TunedModel
 
 
 def flag_types(kind: type[TunedModel]) -> tuple[type, ...]:
-    """Return the dataclasses of all flags of the command that trains such a model."""
+    """Return the dataclasses of all flags of the command that trains a model of this kind."""
     return (*kind.types, TaskDataArguments, SparseArguments, TaskTrainingArguments)
 
 
@@ -30,7 +30,7 @@ def request_of(kind: type[TunedModel], **flags: Any) -> TuningRequest:
         flags: values by flag, such as `task="ner"`.
 
     Raises:
-        InputError: a flag is unknown, needed and missing, or has a value that cannot work. No file is read for this.
+        InputError: a flag is unknown, needed and missing, or has a value that cannot work. No model or data is read.
     """
     flags = with_defaults(flag_types(kind), flags)
     needed = ("task", *kind.models, "train_file", "dev_file")

@@ -1,8 +1,8 @@
-"""LT-SFT (arXiv 2110.07560): a full stage finds the entries that move most, a sparse stage trains them from the start.
+"""LT-SFT (arXiv 2110.07560): a full stage finds the entries that move most; a sparse stage trains only these.
 
-Each stage has a Trainer and a folder of its own, and loads the model anew: weights, head, optimizer, schedule and
-random state begin again. A stage hands its result to the next one as a sealed folder on disk, so a run resumes from
-anywhere. Once the result is sealed, the stage's checkpoints are deleted; its logs and `trainer_state.json` stay.
+Each training stage has a Trainer and a folder of its own, and loads the model anew: weights, head, optimizer, schedule
+and random state begin again. A stage hands its result to the next one as a sealed folder on disk, so a run resumes in
+any stage. Once the result is sealed, the stage's checkpoints are deleted; its logs and `trainer_state.json` stay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class LotteryTicketTrainer:
-    """Lottery-ticket sparse fine-tuning: trains K entries of a model, chosen by a full stage, and its head.
+    """Lottery-ticket sparse fine-tuning (SFT): trains K entries of a model, chosen by a full stage, and its head.
 
     Example:
         >>> from bistil_ds import LotteryTicketTrainer
@@ -46,9 +46,10 @@ class LotteryTicketTrainer:
         >>> [stage.kind for stage in tuning.stages]
         ['full', 'sparse']
 
-    `train` runs the stages and returns the SFT. By default there are two: the full stage trains everything maskable and
-    the head, and the K entries with the largest |θ1 − θ0| are chosen; the sparse stage trains those K, and the head,
-    from the start. `sparse` may ask for several iterations of both, for random entries, or for one dense stage.
+    `train` runs the stages and returns the SFT. By default there are two. The full stage trains the head and all
+    maskable parameters from their start θ0 to θ1, and chooses the K entries with the largest |θ1 − θ0|. The sparse
+    stage trains those K and the head, from the start again. `sparse` may ask for several iterations of both, for random
+    entries, or for one dense stage.
 
     Args:
         load_model: returns the model with its head, in fp32 (at ZeRO-3, as `from_pretrained` returns it there). Each
@@ -56,9 +57,9 @@ class LotteryTicketTrainer:
             base model that it froze stay frozen.
         make_trainer: (model, arguments, stage) → the `BaseTrainer` of that stage, which must train that very model
             with those arguments. When its stage is over, only `args` and `state` are left of a trainer.
-        args: arguments of the whole run; `args.output_dir` is the run folder. Each stage has a folder and a length of
-            its own, and a full stage neither validates nor reloads its best checkpoint.
-        sparse: which entries are chosen, how many, and how long each stage is; where it leaves a length open, that is
+        args: arguments of the whole run; `args.output_dir` is the run folder. Each stage gets a copy with a folder and
+            length of its own, and a full stage neither validates nor reloads its best checkpoint.
+        sparse: which entries are chosen, how many, and how long each stage is; a stage without a length takes
             `args.num_train_epochs`.
         base_folder: folder of the base model's weights (safetensors), the very weights that `load_model` returns.
         metadata: metadata of the SFT (see `SftMetadata`); base model, base hash and density are added where missing.
@@ -93,8 +94,8 @@ class LotteryTicketTrainer:
                 must hold no stage yet.
 
         Returns:
-            fp32 differences [K] at exactly K entries, and the head in `dense`; after a dense stage, every trained
-            tensor in `dense` and no differences.
+            The SFT, with fp32 differences at exactly K entries, and the head in `dense`; after a dense stage, with all
+            trained tensors in `dense` and no differences.
 
         Raises:
             InputError: the run folder holds an earlier run, `resume` is no whole checkpoint of this run, an earlier
@@ -110,7 +111,7 @@ class LotteryTicketTrainer:
                 self._run(stage, resume)
                 _free_memory()
                 resume = None
-            if startup.rank() == 0:  # for finished stages too: a run may be killed before or during this
+            if startup.rank() == 0:  # also after stages of an earlier process, which may have been killed before this
                 stage.remove_checkpoints()
         return SparseFineTuning.load(self.stages[-1].result)
 
@@ -165,7 +166,7 @@ class LotteryTicketTrainer:
         return replace(self.args, **changes, **({"deepspeed": universal} if universal else {}))
 
     def _k(self, stage: Stage, model: PreTrainedModel) -> int:
-        """Return how many entries are chosen by the end of this stage's iteration; all maskable ones for a dense stage.
+        """Return how many entries are chosen by the end of this stage's iteration; in a dense stage, all maskable ones.
 
         Raises:
             InputError: `sparse` does not fit the model.
@@ -180,7 +181,7 @@ class LotteryTicketTrainer:
         return k * -(-stage.number // 2) // self.sparse.iterations
 
     def _before(self, stage: Stage, kind: str) -> Stage | None:
-        """Return the last stage of a kind before this one; None if there is none."""
+        """Return the last stage of `kind` before `stage`; None if there is none."""
         return next((s for s in reversed(self.stages[: stage.number - 1]) if s.kind == kind), None)
 
     def _prepare_full(self, stage: Stage, model: PreTrainedModel, k: int) -> None:
@@ -188,7 +189,7 @@ class LotteryTicketTrainer:
             if is_norm(module):  # layer norms are not maskable
                 module.requires_grad_(False)
             elif next(module.parameters(recurse=False), None) is not None:
-                sparse_kind(module, place)  # refuses it now, not in the sparse stage
+                sparse_kind(module, place)  # raises for an unknown kind of module, before the full stage has run
         if (earlier := self._before(stage, "sparse")) is None:
             return
         fine_tuning, base = SparseFineTuning.load(earlier.result), BaseWeights(model, self.base_folder)
@@ -235,7 +236,7 @@ class LotteryTicketTrainer:
 
 
 def _release(trainer: Any) -> None:
-    """Free a trainer's engine, model and optimizer; whoever still holds the trainer keeps `args` and `state` only."""
+    """Free a trainer's engine, model and optimizer; the trainer itself keeps only `args` and `state`."""
     if trainer.is_deepspeed_enabled:
         trainer.model_wrapped.destroy()
     trainer.accelerator.free_memory()

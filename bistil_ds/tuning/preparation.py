@@ -30,7 +30,7 @@ class PreparedRun:
         request: what the run was asked to do.
         folder: the run folder.
         labels: the classes, in the order of the model's outputs.
-        base: what the SFT records of its base.
+        base: metadata of the resulting sparse fine-tuning (SFT): its base model's name and hash, and licences.
         resume: the checkpoint to resume from, as the user named it; None means from the beginning.
     """
 
@@ -44,7 +44,7 @@ class PreparedRun:
 def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> PreparedRun:
     """Check data and models, then write the models into a new run folder; call it on rank 0 only.
 
-    Where the request names a run to resume, nothing is written: the run must be the one that was begun.
+    To resume a run that was begun, write nothing, but check that the request asks for the same run.
 
     Args:
         request: what the run is asked to do.
@@ -73,7 +73,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         built, report = model.build(build, task, labels, training["seed"])
         request.sparse.check(maskable_count(built), zero_stage(training["deepspeed"]), fp16=training["fp16"])
         tokenizer = AutoTokenizer.from_pretrained(build / BASE)
-        task.features(examples[:1], tokenizer, labels, longest, training=True)  # refuses too short a length
+        task.features(examples[:1], tokenizer, labels, longest, training=True)  # raises for too short a length
     seeds = {"seed": training["seed"]}
     record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
     record.update(results={"build": {**report, **base}})

@@ -15,12 +15,12 @@ from bistil_ds.tuning.tuned_model import TunedModel
 
 @dataclass(frozen=True)
 class TuningRequest:
-    """All that a run of teacher tuning or phase 2 is asked to do.
+    """Everything that a run of teacher tuning or phase 2 is asked to do.
 
     Args:
-        model: what is trained, and what it learns from.
+        model: the model that is trained, and what it learns from.
         data: task and data.
-        sparse: which entries are trained, and how long.
+        sparse: how many entries are trained, how they are chosen, and how long each stage is.
         training: the training arguments, run folder and checkpoint to resume among them.
         published: stages (full, sparse) whose length was not given; the task may limit their steps.
     """
@@ -36,7 +36,10 @@ class TuningRequest:
         return find_task(self.data.task)
 
     def as_flags(self) -> dict[str, Any]:
-        """Return the values by flag, for the record, with absolute paths: a record is read from other folders too."""
+        """Return the values by flag, for the record.
+
+        Paths of models, SFTs and data are absolute, because a record is read from other working folders too.
+        """
         flags = {**self.model.as_flags(), **asdict(self.data)}
         for flag in ("train", "dev"):
             flags[f"{flag}_file"] = absolute_sources(flags.pop(flag))
@@ -48,7 +51,7 @@ class TuningRequest:
 
 
 def _absolute(names: Any) -> Any:
-    """Return the absolute path of a name, or of each name of a list, that exists on this disk."""
+    """Return a name or a list of names, with the absolute path in place of each one that is a file or folder."""
     if not names:
         return names
     paths = [str(Path(one).resolve()) if Path(one).exists() else one for one in _as_list(names)]

@@ -23,7 +23,7 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 
 def train(run: PreparedRun) -> None:
-    """Train what rank 0 prepared, then save the SFT and complete the run's record; every rank calls this."""
+    """Train what rank 0 prepared, save the sparse fine-tuning and complete the run's record; every rank calls this."""
     folder, metric = run.folder, run.request.task.metric
     trainer = make_trainer(run, lambda one, stage: one.add_callback(KeepResult(stage.folder, metric)))
     fine_tuning = trainer.train(resume=run.resume)
@@ -41,7 +41,7 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
 
     Args:
         run: the run, whose models lie in its folder.
-        watch: gets the trainer of each stage before it trains.
+        watch: called with each stage's trainer and the stage, before it trains.
         changes: training arguments that are to differ from the request's, as in a dry run.
     """
     request, labels, task = run.request, run.labels, run.request.task
@@ -97,7 +97,8 @@ class KeepResult(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
             return
-        history = [row for row in state.log_history if self.metric in row and row["step"]]  # 0: no checkpoint
+        # a validation at step 0 belongs to no checkpoint
+        history = [row for row in state.log_history if self.metric in row and row["step"]]
         best = args.load_best_model_at_end
         kept: dict[str, Any] = max(history, key=lambda row: row[self.metric] if best else row["step"], default={})
         speeds = sorted(row["tokens_per_second"] for row in state.log_history if "tokens_per_second" in row)

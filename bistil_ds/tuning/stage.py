@@ -9,13 +9,13 @@ from typing import Literal
 
 from bistil_ds.runs import checkpoints
 
-RESULT = "result"  # subfolder of a finished stage: the chosen entries, or an SFT
+RESULT = "result"  # subfolder of a finished stage: the chosen entries, or a sparse fine-tuning
 HISTORY = "trainer_state.json"  # the Trainer's log of losses and metrics, in each checkpoint
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run: `full` (finds entries), `sparse` (trains them) or `dense` (trains everything, alone)."""
+    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all; the only stage)."""
 
     kind: Literal["full", "sparse", "dense"]
     number: int  # from 1
@@ -32,8 +32,8 @@ class Stage:
     def remove_checkpoints(self) -> None:
         """Delete a finished stage's checkpoints; the stage folder keeps the newest one's `trainer_state.json`.
 
-        Call it on one rank, when no rank trains the stage any more. The newest checkpoint is deleted last, so that a
-        removal that was interrupted can be done again.
+        Call it on one rank, when no rank trains the stage any more. The newest checkpoint is deleted last, so that an
+        interrupted removal can be repeated.
         """
         folders = checkpoints.all_checkpoints(self.folder)
         if folders and (history := folders[-1] / HISTORY).is_file():

@@ -1,4 +1,4 @@
-"""Phase 2: a student learns from its task teacher's attention maps, states and task logits (BiStil, section 3.2)."""
+"""Phase 2: a student learns from its task teacher's attention maps, hidden states and logits (BiStil, section 3.2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bistil_ds.tuning.tuned_model import Built, MakeDistiller, TunedModel
 
 @dataclass(frozen=True)
 class StudentTuning(TunedModel):
-    """Phase 2, with the weights and kinds of its losses."""
+    """The flags of a phase-2 run that name student and teacher, and the weights and kinds of its losses."""
 
     script = "task"
     types = (DistilledStudentArguments, TaskLossArguments)
@@ -50,7 +50,7 @@ class StudentTuning(TunedModel):
 
     @property
     def teacher(self) -> tuple[str, Sequence[str]]:
-        """Folder or hub id of the teacher, and the SFTs it carries."""
+        """Return the teacher's folder or hub id, and the sparse fine-tunings (SFTs) that it carries."""
         return str(self.asked.teacher_model), self.asked.teacher_sft or ()
 
     def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
@@ -75,10 +75,10 @@ class StudentTuning(TunedModel):
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
         layers, projections = read_layer_map(build / BASE), load_projections(build / BASE)
         assert layers is not None  # preparation wrote it
-        teachers: list[tuple[PreTrainedModel, nn.Module]] = []  # all stages share one: at ZeRO-3 it is an engine
+        teachers: list[tuple[PreTrainedModel, nn.Module]] = []  # one, shared by all training stages
 
         def distiller(model: PreTrainedModel, args: TaskTrainingArguments) -> TaskDistiller:
-            if not teachers:
+            if not teachers:  # make it once: at ZeRO-3 it is a DeepSpeed engine
                 teacher = task.load_model(build / TEACHER, labels)
                 config = args.hf_deepspeed_config.config if args.deepspeed else None
                 dtype = teacher_dtype(args.teacher_dtype, args.device)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def print_stages(record: dict[str, Any], folder: Path, console: Console) -> None:
-    """Print each stage's validation metrics, and where fine-tuning and log are."""
+    """Print the metrics of each stage that was validated, and the folder of fine-tuning and log."""
     results = record["results"]
     table = Table(title=f"{record['arguments']['task']}: validation", title_justify="left")
     table.add_column("stage")

@@ -1,4 +1,4 @@
-"""Teacher tuning: a multilingual model, with its language SFTs applied, learns a task from labels."""
+"""Teacher tuning: a multilingual model learns a task from labels, with language sparse fine-tunings (SFTs) applied."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bistil_ds.tuning.tuned_model import Built, TunedModel
 
 @dataclass(frozen=True)
 class TeacherTuning(TunedModel):
-    """Teacher tuning. The SFT that results is for the model without its language SFTs."""
+    """The flags of teacher tuning that name the model. The resulting SFT's base is the model without language SFTs."""
 
     script = "teacher"
     types = (TunedModelArguments,)

@@ -1,7 +1,4 @@
-"""One stage of task training: `transformers.Trainer` with a task's data, loss and metric, and maybe a teacher.
-
-Shapes: B batch, T tokens.
-"""
+"""The trainer of one stage of task training: a task's data, loss and metric, and in phase 2 a teacher."""
 
 from __future__ import annotations
 
@@ -21,17 +18,18 @@ from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.tuning.distiller import TaskDistiller
 
-EXAMPLES = "example"  # key of a batch: the numbers of its examples, for messages
+EXAMPLES = "example"  # key, in a batch, of the numbers of its examples, for messages
 
 
 class TaskTrainer(BaseTrainer):
     """Trainer of one stage: trains `model` on labelled `rows`, by its own loss or by that of phase 2.
 
     Args:
-        model: a model with the task's head, in whose config the labels are.
+        model: a model with the task's head, whose config holds the labels.
         args: training arguments; to keep the best checkpoint, `metric_for_best_model` must be `eval_` and the task's
             metric.
-        task, labels: what the model is trained for.
+        task: the task.
+        labels: its classes, in the order of the model's outputs.
         rows: the task's features of the training data.
         dev: name (a language) → validation data.
         distiller: phase 2's loss; None means the model's own loss.
@@ -97,7 +95,7 @@ class TaskTrainer(BaseTrainer):
         """Measure the task's metrics on each validation set, log the values and return them.
 
         Args:
-            eval_dataset, ignore_keys: not used; the sets are those of `dev`.
+            eval_dataset, ignore_keys: not used; the validation sets are those of `dev`.
             metric_key_prefix: `eval` in the names below.
 
         Returns:

@@ -27,7 +27,7 @@ def tune_teacher(**flags: Any) -> Path:
         flags: the flags of `teacher.py`, by name: `task`, `model`, `train_file` and `dev_file` (lists) are needed.
 
     Returns:
-        The run folder, which is the SFT's.
+        The run folder, from which the sparse fine-tuning can be loaded.
 
     Raises:
         InputError: a flag, a file, the model or the run to resume cannot be used; raised before training.
@@ -52,7 +52,7 @@ def distil_task(**flags: Any) -> Path:
             are needed; `teacher_sft` is a list.
 
     Returns:
-        The run folder, which is the SFT's.
+        The run folder, from which the sparse fine-tuning can be loaded.
 
     Raises:
         InputError: a flag, a file, a model or the run to resume cannot be used; raised before training.

@@ -1,4 +1,4 @@
-"""What teacher tuning and phase 2 each say of the model they train."""
+"""The interface of teacher tuning and phase 2 to the rest: which model they train, from what, and with which loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bistil_ds.tuning.arguments import TaskTrainingArguments
 from bistil_ds.tuning.data_request import TaskDataRequest
 from bistil_ds.tuning.distiller import TaskDistiller
 
-Built = tuple[PreTrainedModel, dict[str, Any]]  # the model to train, and what the record keeps
+Built = tuple[PreTrainedModel, dict[str, Any]]  # the model to train, and counts for the run's record
 MakeDistiller = Callable[[PreTrainedModel, TaskTrainingArguments], TaskDistiller | None]
 
 
@@ -25,9 +25,9 @@ class TunedModel(ABC):
 
     Attributes:
         script: the script's name, without `.py`.
-        types: dataclasses of the flags that name models, SFTs and losses.
-        models: flags that name models; the first is the one that is trained.
-        sfts: the flag that names SFTs; it may be left out.
+        types: dataclasses of the flags that name models, sparse fine-tunings (SFTs) and losses.
+        models: the flags that name models; the first names the model that is trained.
+        sfts: the flag that names SFTs; the user may leave it out.
     """
 
     script: ClassVar[str]
@@ -38,7 +38,7 @@ class TunedModel(ABC):
     @classmethod
     @abstractmethod
     def of_flags(cls, flags: Mapping[str, Any]) -> Self:
-        """Take the fields out of the flags."""
+        """Return an instance with the values of those flags that it needs."""
 
     @abstractmethod
     def as_flags(self) -> dict[str, Any]:
@@ -47,11 +47,11 @@ class TunedModel(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Folder or hub id of the model that is trained."""
+        """Return the folder or hub id of the model that is trained."""
 
     @abstractmethod
     def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
-        """Return what the SFT records of its base: `base_model`, `base_hash`, and `licences` of all it is made from."""
+        """Return the resulting SFT's `base_model`, `base_hash`, and `licences` of everything that it is made from."""
 
     @abstractmethod
     def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
@@ -59,12 +59,12 @@ class TunedModel(ABC):
 
     @abstractmethod
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
-        """Write the models to `folder`, the one to train to `folder/base`; return it and what the record keeps."""
+        """Write the models to `folder`, the one to train to `folder/base`; return it, and counts for the record."""
 
     @abstractmethod
     def check_losses(self, task: Task) -> None:
         """Raise InputError for loss weights that the task cannot be trained with."""
 
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
-        """Return what makes the loss of a stage from its model and arguments; None means the model's own loss."""
+        """Return the function (a stage's model, its arguments) → distillation loss; None stands for the model's own."""
         return lambda model, args: None

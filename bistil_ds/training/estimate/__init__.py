@@ -1,1 +1,1 @@
-"""What a run will take, before it runs: the arithmetic, the first steps that are timed, and the table of a dry run."""
+"""Estimate the time, memory and disk space of a run: arithmetic, timing of the first steps, table of a dry run."""

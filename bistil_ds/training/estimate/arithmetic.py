@@ -1,14 +1,14 @@
-"""Compute what training takes from counts of parameters: memory of a rank, bytes of a checkpoint, time of all steps.
+"""Compute the memory of a rank, the bytes of a checkpoint and the time of all steps, from counts and timed steps.
 
-The memory of what training holds is that of ZeRO (Rajbhandari et al., arXiv 1910.02054, sections 3.1 and 5, figure 1).
+Memory is counted as for ZeRO (Rajbhandari et al., arXiv 1910.02054, sections 3.1 and 5, figure 1).
 With P parameters that train, N ranks, 2-byte weights and Adam, whose state is K = 12 bytes a parameter (fp32 weight,
 momentum and variance), a rank holds
 
     no partition 2P + 2P + 12P,  stage 1 2P + 2P + 12P/N,  stage 2 2P + (2P + 12P)/N,  stage 3 (2P + 2P + 12P)/N.
 
-Here a part of the model may be frozen, so that it has weights only, and weights may have 4 bytes. DeepSpeed keeps its
-fp32 copy of the weights from stage 1 on, even beside fp32 weights; K is 12 there and 8 where there is no copy.
-Activations (section 3.2) are not computed.
+Here a part of the model may be frozen, so that it has weights only, and weights may have 4 bytes. DeepSpeed keeps an
+fp32 copy of the weights from stage 1 on, even beside fp32 weights, and at stage 0 beside 2-byte weights. K is 12 with
+such a copy and 8 without. Activations (section 3.2) are not computed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-MOMENTS = 8  # bytes a parameter: AdamW's momentum and variance in fp32
-MASTER = 4  # bytes a parameter: fp32 copy of the weights
+MOMENTS = 8  # bytes for each parameter: AdamW's momentum and variance in fp32
+MASTER = 4  # bytes for each parameter: fp32 copy of the weights
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How training lays out what it holds.
+    """How training distributes weights, gradients and optimizer state over ranks and memory.
 
     Args:
         ranks: number of processes that train together.
         itemsize: bytes of one entry of a weight and of a gradient.
         stage: ZeRO stage; None where training runs without DeepSpeed.
-        offloaded: of `weights` and `optimizer`, what DeepSpeed keeps in main memory or on a disk.
+        offloaded: those of `weights` and `optimizer` that DeepSpeed keeps in main memory or on a disk.
         adam: False where the optimizer is not Adam or AdamW with fp32 moments; its state is then not computed.
     """
 
@@ -45,7 +45,7 @@ class Layout:
 
     @property
     def state_bytes(self) -> int:
-        """K: bytes of optimizer state for each parameter that trains."""
+        """Return K, the bytes of optimizer state for each parameter that trains."""
         has_copy = self.stage is not None and (self.stage > 0 or self.itemsize < MASTER)
         return MOMENTS + (MASTER if has_copy else 0)
 
@@ -64,11 +64,11 @@ class Memory:
 
 
 def training_memory(parameters: int, trainable: int, layout: Layout) -> Memory:
-    """Return what a rank holds of a model in training.
+    """Return the memory that training a model takes on each rank.
 
     Args:
-        parameters: entries of the model; tied ones count once.
-        trainable: those of them that train.
+        parameters: number of entries of the model's parameters; tied ones count once.
+        trainable: number of those entries that train.
         layout: ZeRO stage, ranks and precision.
     """
     state = layout.split(trainable * layout.state_bytes, stage=1) if layout.adam else None
@@ -82,12 +82,12 @@ def teacher_memory(parameters: int, itemsize: int, layout: Layout) -> float:
 
 
 def checkpoint_bytes(saved: int, parameters: int, trainable: int, layout: Layout, *, sparse: bool = False) -> int:
-    """Return the bytes of one checkpoint on disk, of all ranks together.
+    """Return the bytes of one checkpoint on disk, with the files of all ranks.
 
     Logs, random states and other files of a few kB are not counted.
 
     Args:
-        saved: bytes of the model's own folder: weights or SFT, tokenizer, configuration.
+        saved: bytes of the model's files: weights or sparse fine-tuning, tokenizer, configuration.
         parameters, trainable, layout: as for `training_memory`.
         sparse: the model trains deltas; DeepSpeed then leaves the frozen weights out of its checkpoint.
     """
@@ -108,7 +108,7 @@ class Checkpoints:
 
     @property
     def at_once(self) -> int:
-        """How many lie on the disk at most: the oldest is deleted once a new one is whole."""
+        """Return how many are on disk at most: the oldest is deleted only after a new one is whole."""
         return min(self.written, self.kept + 1)
 
 
@@ -129,7 +129,7 @@ class Saving:
     def of(self, steps: int, every: int, epochs: int) -> Checkpoints:
         """Return the checkpoints of a training of `steps` steps, or `epochs` epochs, that may save at `every` steps.
 
-        It saves at its last step too. For `best`, which saves when a validation is better, this is the most there are.
+        It saves at its last step too. For `best`, which saves only after a better validation, these are the most.
         """
         by_steps = -(-steps // every) if every else 0
         written = {"no": 0, "epoch": epochs}.get(self.strategy, by_steps)
@@ -139,7 +139,7 @@ class Saving:
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds that `steps` optimiser steps take, after the median, the fastest and the slowest of the timed steps."""
+    """Seconds that `steps` optimiser steps take if each is as long as the median, fastest or slowest timed step."""
 
     steps: int
     seconds: Sequence[float]

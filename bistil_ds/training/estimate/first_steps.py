@@ -1,4 +1,4 @@
-"""Run the first steps of a real training, time them, and note what the trainer holds."""
+"""Run the first steps of a real training, time them, and measure what the trainer holds in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bistil_ds.training.estimate.arithmetic import Layout
 from bistil_ds.training.speed import peak_memory
 
 WARM_UP, TIMED = 1, 3  # optimiser steps
-UNSAVED = {  # training arguments of a run that only steps
+UNSAVED = {  # training arguments of a run that neither saves, validates nor logs
     "save_strategy": "no",
     "eval_strategy": "no",
     "eval_on_start": False,
@@ -33,18 +33,18 @@ UNSAVED = {  # training arguments of a run that only steps
 
 @dataclass(frozen=True)
 class Trained:
-    """What the first steps of a training show.
+    """Findings of the first steps of a training.
 
     Args:
-        parameters, trainable: entries of the model, and those of them that train; tied ones count once.
-        layout: how training lays them out.
-        bookkeeping: bytes that a rank holds beside the weights to train K entries of them: indices and first values.
-        teacher: entries of the teacher; 0 without one.
-        teacher_itemsize: bytes of one entry of the teacher.
+        parameters, trainable: number of entries of the model, and of those that train; tied ones count once.
+        layout: how training distributes them.
+        bookkeeping: bytes of indices and first values that a rank holds for sparse deltas; 0 without deltas.
+        teacher: number of entries of the teacher; 0 without a teacher.
+        teacher_itemsize: bytes of one entry of the teacher; 0 without a teacher.
         examples: rows or chunks in one optimiser step, of all ranks.
         steps: optimiser steps of the whole training.
-        epochs: passes over the data in it, the last one maybe not whole.
-        save_steps: steps between checkpoints where it saves by steps.
+        epochs: passes over the data in the whole training, the last one maybe not whole.
+        save_steps: steps between checkpoints if it saves by steps.
         seconds: time of each timed step, on the slowest rank.
         workspace: most bytes of activations, gradients and buffers in these steps, on the rank with the most; None on
             a CPU, where they cannot be told from the rest of the process.
@@ -72,10 +72,10 @@ class Trained:
 
 
 class FirstSteps(TrainerCallback):
-    """Callback that ends training after a warm-up step and three timed ones; `result` then says what they show.
+    """Callback that ends training after a warm-up step and three timed ones, and leaves its findings in `result`.
 
-    The steps are the first of the real run: its batches, its schedule, its kernels. A run of fewer steps is timed as
-    far as it goes, and one of a single step with the warm-up in it.
+    The steps are the first of the real run, with its batches, schedule and kernels. A run of fewer steps is timed as
+    far as it goes. If there is only one step, it is timed although it is the warm-up.
 
     Args:
         trainer: the trainer whose steps are timed; it gets this callback.
@@ -128,7 +128,7 @@ class FirstSteps(TrainerCallback):
 
 
 def layout_of(trainer: Trainer) -> Layout:
-    """Return how a trainer lays out weights, gradients and optimizer state, once it has begun to train."""
+    """Return how a trainer, which has begun to train, distributes weights, gradients and optimizer state."""
     args, stage = trainer.args, None
     offloaded, optimizer = list[str](), args.optim.value
     if trainer.is_deepspeed_enabled:

@@ -25,14 +25,14 @@ COUNTED, COMPUTED, MEASURED, LEFT_OUT = "counted", "computed", "measured", "left
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a run: phase 1, or a stage of a task's.
+    """One training of a run: that of phase 1, or one stage of teacher tuning or phase 2.
 
     Args:
-        name: such as `full stage`.
-        first: what its first steps showed.
-        rounds: how often it is done.
+        name: its name, such as `full stage`.
+        first: findings of its first steps.
         checkpoint: bytes of one checkpoint.
-        checkpoints: how many there are.
+        checkpoints: how many checkpoints it writes and keeps.
+        rounds: how often it is repeated in the run.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a dry run found out.
+    """The findings of a dry run.
 
     Args:
-        read, built: rows that say what is read and built.
+        read, built: rows of the table on what is read and built.
         trainings: the trainings, in order.
         build_bytes: size of the models before training.
         result_bytes: size of what training leaves beside its checkpoints.
@@ -67,12 +67,12 @@ class Rehearsal:
 
     @property
     def most_bytes(self) -> int:
-        """Size of the run folder at its largest."""
+        """Return the bytes of the run folder at its largest."""
         return self._with([one.checkpoint * one.checkpoints.at_once for one in self.trainings])
 
     @property
     def final_bytes(self) -> int:
-        """Size of the run folder at its end."""
+        """Return the bytes of the run folder at the end of the run."""
         kept = [one.checkpoint * one.checkpoints.kept for one in self.trainings]
         return self._with(kept if self.keeps_checkpoints else [])
 
@@ -84,7 +84,7 @@ def table(rehearsal: Rehearsal, *, preparation: float, free: int) -> Grid:
     """Return the table of a dry run.
 
     Args:
-        rehearsal: what it found out.
+        rehearsal: the findings of the dry run.
         preparation: seconds that reading and building took.
         free: bytes that the disk of the run folder has left.
     """
@@ -173,18 +173,18 @@ def _time(rehearsal: Rehearsal, preparation: float) -> list[Row]:
 
 
 def sized(source: str) -> str:
-    """Return the name of a file with its size; of what is no file, such as a hub id, the name."""
+    """Return a file's name and size; return anything else, such as a hub id, as it is."""
     path = Path(source).expanduser()
     return f"{path.name}, {size_text(path.stat().st_size)}" if path.is_file() else source
 
 
 def shaped(config: PretrainedConfig) -> str:
-    """Return the layers of a model and their width."""
+    """Return a text with the number of a model's layers and their width."""
     return f"{config.num_hidden_layers} layers of width {config.hidden_size}"
 
 
 def size_text(size: float) -> str:
-    """Return a number of bytes in decimal units: 23.4 kB, 1.25 GB."""
+    """Return a text for a number of bytes in decimal units, such as 23.4 kB or 1.25 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:  # which three digits still round to less than 1000
             return f"{size:.3g} {unit}"
@@ -193,7 +193,7 @@ def size_text(size: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Return a time in the units that one would say it in: 4.2 s, 12 min, 6 h 50 min, 3 d 4 h."""
+    """Return a text for a time in units that suit it: 4.2 s, 12 min, 6 h 50 min, 3 d 4 h."""
     if seconds < 100:
         return f"{seconds:.3g} s"
     minutes = round(seconds / 60)
