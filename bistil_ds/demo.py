@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +39,27 @@ NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class DemoArguments:
+    """The flags of the demo."""
+
+    output_dir: str | None = field(default=None, metadata={"help": "Where the models go; default: runs/demo-<time>."})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit code: 0, 2 for bad input, 130 after Ctrl-C.
 
     Raises:
         SystemExit: a command failed; the process then exits with that command's code.
     """
-    parser = argparse.ArgumentParser(description="Run the whole pipeline on the embedded sample, in about 10 minutes.")
-    parser.add_argument("--output_dir", metavar="FOLDER", help="where the models go; default: runs/demo-<time>")
-    arguments = parser.parse_args(argv)
-    return cli.run(lambda: _main(arguments.output_dir))
+    return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 
-def _main(output_dir: str | None) -> None:
+def _main(argv: Sequence[str]) -> None:
     """Run every command as a user does, then print the table and write `demo.png` to the run folder."""
+    flags = cli.parse(argv, [DemoArguments], "Run the whole pipeline on the embedded sample, in about 10 minutes.")
     choose_accelerator()  # sets the environment, which DeepSpeed's launcher inherits
-    folder = run_folder(output_dir, "demo", None, resumable=False)
+    folder = run_folder(flags.output_dir, "demo", None, resumable=False)
     try:
         evaluation = pipeline(folder)
     except subprocess.CalledProcessError as error:

@@ -20,6 +20,7 @@ from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.training.estimate.table import Rehearsal, table
+from bistil_ds.training.preemption import SIGNALS
 
 Prepared = TypeVar("Prepared")
 PREFIX = "bistil-dry-run-"
@@ -100,28 +101,29 @@ def existing(folder: Path) -> Path:
 
 @contextmanager
 def temporary_folder(place: Path) -> Iterator[Path]:
-    """Yield a temporary folder, removed at the end, also when SIGTERM arrives.
+    """Yield a temporary folder, removed at the end, also when SIGTERM or SIGUSR1 arrives.
 
     On one machine it lies where temporary files do. For several machines it lies in `place`, which they share.
     """
     several = startup.local_world_size() < startup.world_size()
     with (
-        _exit_at_sigterm(),
+        _exit_at_signals(),
         tempfile.TemporaryDirectory(prefix=PREFIX, dir=place if several else None) as folder,
     ):
         yield Path(folder)
 
 
 @contextmanager
-def _exit_at_sigterm() -> Iterator[None]:
+def _exit_at_signals() -> Iterator[None]:
     def leave(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield
         return
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, leave) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -11,7 +11,7 @@ from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 from bistil_ds.export.card_languages import read_samples
 from bistil_ds.export.export_model import check_flags, export_model
-from bistil_ds.export.onnx import ONNX_FILE, OnnxMismatchError
+from bistil_ds.export.onnx import OnnxMismatchError
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.tasks.registry import NAMES
 
@@ -82,7 +82,7 @@ def _main(argv: Sequence[str]) -> None:
             samples=samples,
         )
     except OnnxMismatchError as error:
-        raise SystemExit(f"error: {error}; the folder holds everything but {ONNX_FILE}") from None
+        raise SystemExit(f"error: {error}") from None
     print(folder)
 
 

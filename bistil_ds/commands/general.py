@@ -40,14 +40,14 @@ def with_sample(flags: Mapping[str, Any]) -> dict[str, Any]:
     filled = {name: value for name, value in defaults.items() if flags[name] is None}
     filled["max_steps"] = SAMPLE_STEPS if flags["max_steps"] == -1 else flags["max_steps"]
     flags = published_defaults({**flags, **filled})
+    flags |= {f"{side}_language": language for side, language in zip(("source", "target"), SAMPLE_LANGUAGES)}
     run_folder(flags["output_dir"], "general", flags["resume_from_checkpoint"])
     check_flags(flags)
 
     from bistil_ds.sample import sample_corpora, sample_mmt
 
     files = sample_corpora()
-    for side, language in zip(("source", "target"), SAMPLE_LANGUAGES, strict=True):
-        flags |= {f"{side}_language": language, f"{side}_file": str(files[language])}
+    flags |= {f"{side}_file": str(files[flags[f"{side}_language"]]) for side in ("source", "target")}
     return {**flags, "teacher_model": str(sample_mmt())}
 
 

@@ -16,11 +16,10 @@ from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import is_begun, new_folder, run_folder
+from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.training.request import fields_of
 
-BUILD = "build"
 # A resumed run may have other values of these flags; its texts are compared by content.
 MAY_CHANGE = ("preprocessing_workers", "source_file", "target_file")
 
@@ -74,6 +73,8 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     flags = request.as_flags()
     names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
     names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}
+    if recorded.get("layer_map"):  # as the user wrote it, with spaces maybe
+        recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
     for side, found in _data_hashes(request).items():
         if (found["sha256"] or found["file"]) != (data[side]["sha256"] or data[side]["file"]):

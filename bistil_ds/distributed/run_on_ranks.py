@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,6 +22,8 @@ def run_on_ranks(
         What `prepare` returned, on every rank.
     """
     startup.choose_accelerator()
+    if not use_deepspeed:
+        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)  # accelerate leaves it behind after a run with DeepSpeed
     alone = prepare() if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed)
     startup.start_distributed(use_deepspeed)

@@ -71,9 +71,18 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days. `timeout` is that of the
     process group's collectives afterwards.
     """
-    if "RANK" not in os.environ or dist.is_initialized():
+    if "RANK" not in os.environ:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if not dist.is_initialized():
+        _join(backend, timeout)
+    if use_deepspeed:
+        import deepspeed
+
+        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # otherwise ZeRO-3 loads models as if alone
+
+
+def _join(backend: str, timeout: timedelta) -> None:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun already serves a store there
     store: dist.Store = dist.TCPStore(
@@ -82,10 +91,6 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     if agent:
         store = dist.PrefixStore(f"bistil_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(backend, store=store, rank=rank(), world_size=world_size(), timeout=timeout)
-    if use_deepspeed:
-        import deepspeed
-
-        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # otherwise ZeRO-3 loads models as if alone
 
 
 def from_rank_0(value: T | None) -> T:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bistil_ds.export.card_scores import read_scores
 from bistil_ds.export.folder import task_to_export, write_export
-from bistil_ds.export.onnx import require_onnx
+from bistil_ds.export.onnx import ONNX_FILE, OnnxMismatchError, require_onnx
 from bistil_ds.models.licences import check_licence
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
@@ -53,6 +53,7 @@ def export_model(
     named, out = [str(sft) for sft in sfts], str(output_dir) if output_dir is not None else None
     flags: dict[str, Any] = {"model": str(model), "sft": named or None, "task": task, "onnx": onnx, "licence": licence}
     flags |= {"output_dir": out, "scores": str(scores) if scores else None}
+    flags["samples"] = sorted(samples) if samples else None
     folder = run_folder(out, "export", None, resumable=False)
     check_flags(licence, onnx)
     models = ModelCache(task_to_export(task, named))
@@ -64,7 +65,7 @@ def export_model(
             folder, loaded, candidate, licence, merged, onnx=onnx, arguments=flags, samples=samples or {}
         )
     if failure:
-        raise failure
+        raise OnnxMismatchError(f"{failure}; {folder} holds everything but {ONNX_FILE}")
     return folder
 
 

@@ -16,6 +16,7 @@ from bistil_ds.runs.checkpoints import NEWEST
 from bistil_ds.runs.record import RECORD_FILE
 
 UNFINISHED = ".build-"  # prefix of a folder that a preparation has not finished
+BUILD = "build"  # the folder, inside that of a run, of the models that every rank loads
 STAGE = re.compile(r"stage-\d+-\w+")  # name of a training stage's folder in its run's folder
 
 
@@ -38,8 +39,8 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output_dir {folder}: is a file; give a folder")
     is_run = is_begun(folder)
-    is_empty = not folder.is_dir() or all(path.name.startswith(UNFINISHED) for path in folder.iterdir())
-    if resume and not is_run and not (is_empty and resume.lower() in NEWEST):
+    is_empty = not folder.is_dir() or set(folder.iterdir()) == set(leftovers(folder))
+    if resume and not is_run and not (is_empty and str(resume).lower() in NEWEST):
         raise InputError(f"--output_dir {folder}: holds no run to resume (no run.json)")
     if not resume and not is_empty:
         hint = "add --resume_from_checkpoint true or " if is_run and resumable else ""
@@ -55,6 +56,15 @@ def run_of(folder: Path) -> Path:
 def is_begun(folder: Path) -> bool:
     """Return whether a run has begun in `folder`, so that it can be resumed."""
     return (folder / RECORD_FILE).is_file()
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return what a killed preparation left in `folder`: unfinished folders, or models without a `run.json`."""
+    found = list(folder.glob(f"{UNFINISHED}*"))
+    build = folder / BUILD
+    if not is_begun(folder) and any((build / part / "config.json").is_file() for part in ("student", "base")):
+        found.append(build)
+    return found
 
 
 @contextmanager
@@ -76,7 +86,7 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
     except OSError as error:
         _remove(made)
         raise InputError(f"--output_dir {folder}: cannot be made ({error.strerror}); choose another folder") from None
-    for left in folder.glob(f"{UNFINISHED}*"):
+    for left in leftovers(folder):
         shutil.rmtree(left, ignore_errors=True)
     try:
         yield folder

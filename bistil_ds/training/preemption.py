@@ -101,11 +101,23 @@ class Preemption(TrainerCallback):
     """
 
     def __init__(self) -> None:
-        self._stops = False
+        self._stops = self._waits = False
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if _listens and on_any_rank(_received is not None) and state.global_step < state.max_steps:
-            control.should_log = control.should_save = self._stops = True
+            if _ends_epoch(state) and "epoch" in (args.eval_strategy, args.save_strategy):
+                self._waits = True  # the epoch's validation is due before the checkpoint
+            else:
+                self._stop(control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._waits:
+            self._stop(control)
+
+    def _stop(self, control: TrainerControl) -> None:
+        control.should_log = control.should_save = self._stops = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._stops:
@@ -115,6 +127,10 @@ class Preemption(TrainerCallback):
                 f"stopped by {name} at step {state.global_step} of {state.max_steps}: saved {folder}; the same command "
                 "with --resume_from_checkpoint true goes on"
             )
+
+
+def _ends_epoch(state: TrainerState) -> bool:
+    return state.epoch is not None and float(state.epoch).is_integer()
 
 
 def close_displays(trainer: Trainer) -> None:

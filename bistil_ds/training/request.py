@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, Field, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments
@@ -52,12 +53,30 @@ def fields_of(kind: type, flags: Mapping[str, Any]) -> dict[str, Any]:
 def with_defaults(types: Sequence[type], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return a value for every field of the dataclasses in `types`: the flag's, else the field's default.
 
+    Values have the types that the command line gives them: a list where a flag takes several words, a loss weight as
+    text.
+
     Raises:
-        InputError: a flag is no field of any of them.
+        InputError: a flag is no field of any of them, or its value is not among the field's choices.
     """
-    complete: dict[str, Any] = {}
-    for one in (one for kind in types for one in fields(kind) if one.init):
-        complete[one.name] = one.default_factory() if one.default_factory is not MISSING else one.default
-    if unknown := sorted(set(flags) - set(complete)):
+    known = {one.name: one for kind in types for one in fields(kind) if one.init}
+    if unknown := sorted(set(flags) - set(known)):
         raise InputError(f"no flag is called {unknown[0]!r}")
-    return {**complete, **flags}
+    return {name: _value(one, flags[name]) if name in flags else _default(one) for name, one in known.items()}
+
+
+def _default(one: Field[Any]) -> Any:
+    return one.default_factory() if one.default_factory is not MISSING else one.default
+
+
+def _value(one: Field[Any], value: Any) -> Any:
+    choices = one.metadata.get("choices")
+    if choices and value is not None and value not in choices:
+        raise InputError(f"--{one.name} {value}: expected one of {', '.join(map(str, choices))}")
+    if one.name == "resume_from_checkpoint":
+        return str(value) if value else None
+    if value is None:
+        return None
+    if one.metadata.get("nargs"):
+        return [str(word) for word in ([value] if isinstance(value, str | Path) else value)]
+    return str(value) if one.name.endswith("_weight") or isinstance(value, Path) else value

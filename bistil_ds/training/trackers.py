@@ -16,6 +16,9 @@ from transformers.integrations import MLflowCallback, WandbCallback, get_reporti
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import run_of
 
+os.environ.setdefault(
+    "MLFLOW_DISABLE_TELEMETRY", "true"
+)  # otherwise mlflow reports its use and writes to the home folder
 PROJECT = "bistil"  # wandb's project and mlflow's experiment, unless the environment names another
 STORE = "mlflow.db"  # in the run's folder, unless the environment names another store
 
@@ -29,7 +32,6 @@ def check_trackers(report_to: str | list[str] | None) -> None:
     """
     names = [report_to] if isinstance(report_to, str) else report_to or []
     kinds = get_reporting_integration_callbacks(report_to)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else it reports its use and writes to the home folder
     for name in names:
         missing = [module for module in _modules(name) if find_spec(module) is None]
         if missing:

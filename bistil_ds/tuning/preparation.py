@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.folder import is_begun, new_folder, run_folder, whole_or_nothing
+from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
 from bistil_ds.training.request import fields_of
@@ -18,8 +18,6 @@ from bistil_ds.tuning.building import BASE
 from bistil_ds.tuning.checks import longest_of, zero_stage
 from bistil_ds.tuning.data import check_development_files, data_hashes, training_examples
 from bistil_ds.tuning.request import TuningRequest
-
-BUILD = "build"
 
 
 @dataclass(frozen=True)

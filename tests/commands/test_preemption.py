@@ -19,7 +19,7 @@ from tiny import write_entities, write_teacher
 
 from bistil_ds.commands import general as general_command
 from bistil_ds.commands import task, teacher
-from bistil_ds.distillation import preparation
+from bistil_ds.distillation import building
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed.startup import free_port
 from bistil_ds.training.preemption import save_first
@@ -123,13 +123,13 @@ def test_a_signal_in_the_last_step_lets_the_run_end(
 def test_a_signal_before_training_leaves_nothing_behind(
     material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    load = preparation.load_model
+    load = building.load_model
 
     def load_model(*args: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return load(*args)
 
-    monkeypatch.setattr(preparation, "load_model", load_model)
+    monkeypatch.setattr(building, "load_model", load_model)
     assert general_command.main(phase_1(material, tmp_path / "run")) == 75
     assert "stopped by SIGTERM before training began" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -159,7 +159,7 @@ def _pip(words: Sequence[str]) -> None:
         if not (REPOSITORY / words[place + 1]).is_file():
             raise WrongCommand(f"pip: no file {words[place + 1]}")
         del words[place : place + 2]
-    for word in words:
+    for word in (word.strip("'") for word in words):
         name, _, extra = word.partition("[")
         known = name in (".", PROJECT["name"], *PACKAGES) or name.startswith("dist/")
         if not known or (extra and extra.rstrip("]") not in EXTRAS):
@@ -191,7 +191,7 @@ def _tool(name: str, flags: set[str]) -> Callable[[Sequence[str]], None]:
     def rule(words: Sequence[str]) -> None:
         if unknown := [word for word in words if word.startswith("-") and word not in flags]:
             raise WrongCommand(f"{name} {' '.join(unknown)}: no rule knows this flag")
-        if name not in PACKAGES:
+        if not {name, f"{name}-skinny"} & set(PACKAGES):  # mlflow comes as mlflow-skinny
             raise WrongCommand(f"{name}: {PROJECT['name']} does not depend on it")
 
     return rule

@@ -38,7 +38,7 @@ def test_two_losses_of_states_both_see_them(place: int, monkeypatch: pytest.Monk
     extra = LossTerm("extra", (1,), count, "states")
     monkeypatch.setattr(terms, "TERMS", (*terms.TERMS[:place], extra, *terms.TERMS[place:]))
     losses = LossArguments()
-    losses.extra_weight = "2"  # type: ignore[attr-defined]
+    object.__setattr__(losses, "extra_weight", "2")
     teacher = tiny.xlmr(50)
     built = build_student(teacher, layer_reduction_factor=2)
     found = Distiller(built.student, teacher, built.layer_map, losses)(

@@ -82,6 +82,11 @@ def _check(
     if len(set(counts)) > 1:
         raise ValueError(f"hidden_state_loss: numbers of student states, teacher states, projections differ: {counts}")
     for i, (s, t) in enumerate(zip(student, teacher)):
+        if projections is not None and (projections[i].dim() != 2 or projections[i].shape[0] != t.shape[-1]):
+            shape = list(projections[i].shape)
+            raise ValueError(
+                f"hidden_state_loss: pair {i}: projection {shape}, expected [{t.shape[-1]}, student's width]"
+            )
         expected = t.shape if projections is None else (*t.shape[:-1], projections[i].shape[-1])
         if s.dim() != 3 or s.shape != expected:
             raise ValueError(f"hidden_state_loss: pair {i}: student {list(s.shape)} against teacher {list(t.shape)}")

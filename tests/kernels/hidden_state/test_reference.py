@@ -72,6 +72,11 @@ def test_what_does_not_fit_is_refused(teacher_shape: tuple[int, ...], mask: Tens
         hidden_state_loss([torch.ones(1, 2, 3)], [torch.ones(teacher_shape)], mask, kind=kind)
 
 
+def test_a_projection_of_another_width_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"pair 0: projection \[3, 2\], expected \[4, student's width\]"):
+        hidden_state_loss([torch.ones(1, 2, 2)], [torch.ones(1, 2, 4)], None, projections=[torch.ones(3, 2)])
+
+
 def test_tensors_of_several_devices_are_refused() -> None:
     x, far = torch.ones(1, 2, 3), torch.ones(1, 2, 3, device="meta")
     with pytest.raises(ValueError, match=r"pair 1 on .*meta"):

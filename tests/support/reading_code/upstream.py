@@ -70,6 +70,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "train": "self, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None",
     },
     "transformers TrainerCallback": {
+        "on_epoch_end": CALLBACK,
         "on_optimizer_step": CALLBACK,
         "on_save": CALLBACK,
         "on_step_end": CALLBACK,
@@ -92,6 +93,7 @@ OWN_METHODS: dict[str, set[str]] = {
         *("_masked", "_micro_steps", "batch_loss", "batches", "log_name", "log_validation", "on_saved"),
         *("restart_speed", "terms"),
     },
+    "transformers TrainerCallback": {"_stop"},
     "transformers WandbCallback": {"_begin"},
 }
 
