@@ -10,9 +10,10 @@ import numpy as np
 
 
 def cooccurrence_vectors(corpora: Sequence[np.ndarray], window: int, vocab_size: int, width: int) -> np.ndarray:
-    """Factorise the positive pointwise mutual information of nearby tokens; return float32 [V, D] with variance 1.
+    """Factorise the positive pointwise mutual information of nearby tokens; return float32 [V, D].
 
-    Levy and Goldberg (2014) show that word2vec implicitly factorises a shifted version of it. In chunks of translation
+    Each column has mean 0, all entries together have variance 1. Levy and Goldberg (2014): word2vec (skip-gram with
+    negative sampling) implicitly factorises the pointwise mutual information less a constant. In chunks of translation
     pairs the window reaches into the other language, so that translations come to lie close.
 
     Args:

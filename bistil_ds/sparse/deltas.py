@@ -1,4 +1,6 @@
-"""Deltas: 1-D parameters that hold K trained changes, beside frozen weights that always hold start + delta.
+"""Deltas: 1-D parameters with the changes to K entries of a weight.
+
+The weight itself gets no gradient; after each step its K entries are overwritten with their start values + delta.
 
 So gradients, their exchange between ranks, clipping and optimizer state have K entries at every ZeRO stage. DeepSpeed
 knows nothing of a mask: it sees a model with few, small trainable parameters.
@@ -9,8 +11,9 @@ head, which trains densely, has to be in the same optimizer as well. One optimiz
 kind of state.
 
 Weights are written after the step, so that no optimizer needs to know of them. At ZeRO-3 each rank writes into its own
-partition and not into the gathered weight in the forward pass. That copy is dropped after its module and gathered again
-in backward, in recomputation, in each micro-step and in validation, and would be written each time. A partition that is
+partition and not into the gathered weight in the forward pass. ZeRO-3 drops that copy once its module has run, and
+gathers it anew in backward, in recomputation, in each micro-step and in validation: each new copy would have to be
+written again. A partition that is
 written once a step is right for everything that later gathers or reads it. To write it, only the deltas are gathered.
 """
 

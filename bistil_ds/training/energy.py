@@ -132,7 +132,7 @@ def gpu_sources() -> tuple[list[Source], str | None]:
             handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
             sources.append(Source(f"GPU {index}", _nvml_reader(handle), 1e-3))
     except pynvml.NVMLError as error:
-        return [], f"the GPU has no energy counter ({error})"
+        return [], f"the GPU's energy counter cannot be read ({error})"
     return sources, None
 
 

@@ -1,4 +1,4 @@
-"""Tokens per second, model FLOPs utilisation, memory and energy of the steps since the last log line."""
+"""Tokens per second, model FLOPs utilisation and energy since the last log line, and the peak memory so far."""
 
 from __future__ import annotations
 

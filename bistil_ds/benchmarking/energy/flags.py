@@ -27,7 +27,8 @@ class Flags:
     """Flags of the energy benchmark."""
 
     model: list[str] = field(
-        default_factory=list, metadata=explain("Names of ours, folders or hub ids; the first is the reference.")
+        default_factory=list,
+        metadata=explain("Our names, folders or hub ids; each is compared with its MMT if given, else with the first."),
     )
     command: str | None = field(default=None, metadata=explain("Measure this command instead, given in quotes."))
     batch: int = field(default=8, metadata=explain("Sequences in a batch."))
@@ -35,10 +36,10 @@ class Flags:
     dtype: str = field(default="float32", metadata=explain("Of the weights.", ("float32", "bfloat16", "float16")))
     device: str | None = field(default=None, metadata=explain("cpu or cuda; a GPU where there is one."))
     rounds: int = field(default=3, metadata=explain("Windows of each model."))
-    seconds: float = field(default=10.0, metadata=explain("Of a window, longer where counters move slowly."))
+    seconds: float = field(default=10.0, metadata=explain("Of a window; longer where a counter changes seldom."))
     estimate_watts: float | None = field(default=None, metadata=explain("Estimate from this power, say the TDP."))
     seed: int = field(default=0, metadata=explain("Of the order in which models take turns."))
-    quick: bool = field(default=False, metadata=explain("mBERT and one student, one short window, under a minute."))
+    quick: bool = field(default=False, metadata=explain("One short window a model; by default mBERT and one student."))
     output_dir: str = field(default=str(RESULTS), metadata=explain("Where the result file and its picture go."))
 
 
@@ -58,7 +59,7 @@ def plan(flags: Flags) -> Job:
     wanted = MeasurementPlan(models, [("eager", flags.dtype)], [case], device, seconds, seed=flags.seed)
     meter: Meter | str = EstimatingMeter(flags.estimate_watts) if flags.estimate_watts else find_meter()
     windows = flags.rounds * (len(wanted.names()) + 1)
-    announcement = f"{windows} windows of {seconds:g} s: about {windows * seconds / 60:.0f} minutes"
+    announcement = f"{windows} windows of {seconds:g} s: {windows * seconds:.0f} s and more, and loading the models"
 
     def measure_meter(result: ResultFile, tell: Tell) -> None:
         if isinstance(meter, str):

@@ -91,10 +91,10 @@ def temperatures(state: Mapping[str, Any]) -> list[float | None]:
 def rows_of(
     plan: MeasurementPlan, case: InputCase, windows: Mapping[str, Sequence[Mapping[str, Any]]], is_estimate: bool
 ) -> list[dict[str, Any]]:
-    """Return a row for each model: joules per sentence, gross and net (without the idle power), and their ratio.
+    """Return a row for each model: joules per sentence, gross and net of idle power, and a ratio.
 
-    The ratio is that of the net joules to the reference's. It is absent where the reference's are not above 0 in every
-    window. An estimate has no net joules; its ratio is that of the gross ones.
+    The ratio is that of the net joules to the reference's; it is left out unless those are above 0 in every window.
+    An estimate has no net joules; its ratio is that of the gross ones.
     """
     idle = fmean(watts(window) for window in windows[IDLE])
     gross, net = [

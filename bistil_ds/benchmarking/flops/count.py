@@ -72,9 +72,9 @@ def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, l
 
 
 def flops_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return a table of operations per sentence and token, their ratio to the reference's, and the losses' share.
+    """Return a table for each batch and length: operations a sentence and a token, their ratio, and the losses' share.
 
-    The share is that of our losses in a phase-1 step.
+    The ratio is to the reference's; the share is that of our losses in a phase-1 step.
     """
     rows = {row["model"]: row for row in content["rows"]}
     grids = []

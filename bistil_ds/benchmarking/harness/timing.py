@@ -27,8 +27,8 @@ def time_in_turns(
 ) -> dict[str, list[float]]:
     """Return the seconds of each way in each of `rounds` rounds, by `clock` or else `time_call`.
 
-    Every round runs every way once. One more round comes first and is not counted. Each round begins with another way
-    than the round before, so that no way always follows the same one.
+    Every round runs every way once. A warm-up round comes first and is not counted. The order is rotated by one
+    each round, so that each way in turn comes first; otherwise the neighbours stay the same.
     """
     clock = clock or time_call
     names = list(ways)

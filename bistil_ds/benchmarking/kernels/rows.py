@@ -62,7 +62,10 @@ class Bench:
         return ways
 
     def _first_call(self, name: str, way: KernelCall | str) -> list[Tensor] | str:
-        """Call a way once on memory filled with NaN; return a sample of each tensor, or why there is none."""
+        """Fill free memory with NaN, then call a way once; return a sample of each tensor, or why there is none.
+
+        So a result that reads memory which nobody wrote shows as NaN.
+        """
         if isinstance(way, str):
             return way
         poison(self.device)
@@ -170,7 +173,7 @@ class Bench:
 def _agreement(case: KernelCase, name: str, found: Mapping[str, list[Tensor] | str]) -> str:
     """Return "ok", why the way has no result, "not finite", or by how much the way differs from ours.
 
-    The difference is, over all tensors, the largest difference of two entries over the way's largest entry.
+    For each tensor, the largest difference from ours is divided by the way's largest entry; the worst tensor counts.
     """
     mine, ours = found[name], found[OURS]
     if isinstance(mine, str):

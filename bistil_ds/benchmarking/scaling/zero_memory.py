@@ -1,6 +1,6 @@
 """Compute the bytes that a rank holds and sends under DeepSpeed ZeRO, in bf16 with fp32 master weights and AdamW.
 
-Bytes a parameter: weights 2, gradients 2 in bf16 and 4 in fp32, master weights 4, moments 8.
+Bytes a parameter: weights 2, bf16 gradients 2, fp32 gradients 4 more, master weights 4, moments 8; 20 in all.
 """
 
 from __future__ import annotations

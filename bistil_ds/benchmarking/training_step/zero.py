@@ -20,10 +20,10 @@ Measured = tuple[dict[str, list[float]], Peak, float, float]  # what `_measure` 
 
 
 def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
-    """Return a row for each of `WAYS`: seconds, tokens/s of all ranks together, MFU, and the time over that of `floor`.
+    """Return a row for each of `WAYS`: seconds, tokens/s of all ranks, MFU, and the time divided by `floor`'s.
 
     A round takes as long as its slowest rank. MFU is relative to the matmul rate that a rank reaches. The row of `ours`
-    also has the peak memory of the rank that holds most. The teacher is whole on every rank, in fp32 as the student is.
+    also has the peak memory of the rank that holds most. Both models are in fp32; the teacher is whole on every rank.
     """
     threads = max(1, torch.get_num_threads() // ranks)
     measured: list[Measured] = on_ranks(ranks, threads, _measure, stage, shape, rounds, device.type)

@@ -1,4 +1,4 @@
-"""Compare hidden states of student and teacher (BiStil §3.1), in plain PyTorch.
+"""The hidden-state loss (BiStil §3.1): its checks, the choice of Triton or PyTorch, and the PyTorch implementation.
 
 B sequences, T tokens, Ds and Dt the widths of student and teacher, P pairs (a student's state and its teacher's).
 """
