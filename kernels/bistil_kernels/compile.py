@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from bistil_kernels.runtime import machine_code
+
 OPERATIONS = (
     "attention_map",
     "hidden_state",
@@ -32,8 +34,8 @@ SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}
 MOST_REGISTERS = 255
 
 
-def rows(operation: str, every_form: bool = False) -> list[dict[str, Any]]:
-    """Compile one of `OPERATIONS` and return the rows of its resource table.
+def rows(operation: str, every_form: bool = False, capability: int | None = None) -> list[dict[str, Any]]:
+    """Compile one of `OPERATIONS` and return the rows of its resource table; `capability` (80 or 90): for that alone.
 
     Compilation runs in a process of its own, so that Triton compiles even where this process uses the interpreter.
 
@@ -41,6 +43,7 @@ def rows(operation: str, every_form: bool = False) -> list[dict[str, Any]]:
         RuntimeError: compilation failed; the message is the end of its stderr.
     """
     command = [sys.executable, "-m", "bistil_kernels.compile", operation, *["--every_form"] * every_form]
+    command += [] if capability is None else ["--capability", str(capability)]
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     package = Path(__file__).parents[1]
     environment["PYTHONPATH"] = os.pathsep.join([str(package), *filter(None, [environment.get("PYTHONPATH")])])
@@ -70,7 +73,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("operation", choices=OPERATIONS)
     parser.add_argument("--every_form", action="store_true")
+    parser.add_argument("--capability", type=int, choices=machine_code.CAPABILITIES)
     args = parser.parse_args(argv)
+    if args.capability:
+        machine_code.CAPABILITIES = (args.capability,)  # before the cases import it
     cases = import_module(f"bistil_kernels.{args.operation}.compile_cases")
     print(json.dumps(cases.rows(args.every_form)))
 

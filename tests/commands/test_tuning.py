@@ -157,6 +157,7 @@ def test_validation_before_training_is_of_no_checkpoint(material: Path, tmp_path
     assert record(tmp_path / "sft")["results"]["stages"][-1]["kept_step"] == 2
 
 
+@pytest.mark.slow
 def test_two_ranks_at_zero_3_choose_as_many_and_mostly_the_same_entries_as_one(material: Path, tmp_path: Path) -> None:
     more = {"deepspeed": "zero3", "per_device_train_batch_size": "2"}
     done = run_script("task", *flags(material, tmp_path / "two", **more), ranks=2, cache=tmp_path, launcher=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CAPABILITIES = (80, 90)
+CAPABILITIES: tuple[int, ...] = (80, 90)
 
 
 def row(

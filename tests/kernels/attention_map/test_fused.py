@@ -60,7 +60,7 @@ def check(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool = 
 
 
 @pytest.mark.parametrize(
-    ("kind", "mask_name", "mask_queries", "dtype"), spread(["mse", "kl"], MASKS, [True, False], [*ALLOWANCE])
+    ("kind", "mask_name", "mask_queries", "dtype"), spread(["mse", "kl"], MASKS, [True, False], [*ALLOWANCE], every=6)
 )
 def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_queries: bool, dtype: torch.dtype) -> None:
     H = 2 if dtype == torch.bfloat16 else 1  # one head only where possible, since the interpreter is slow
@@ -70,7 +70,13 @@ def test_is_as_exact_as_comparing_whole_maps(kind: str, mask_name: str, mask_que
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize(
     ("kind", "dtype", "mask_name", "length"),
-    spread(["mse", "kl"], [*ALLOWANCE], ["none given", "right padding"], {"the last tile cut": 37, "whole tiles": 32}),
+    spread(
+        ["mse", "kl"],
+        [*ALLOWANCE],
+        ["none given", "right padding"],
+        {"the last tile cut": 37, "whole tiles": 32},
+        every=6,
+    ),
 )
 def test_is_as_exact_over_several_tiles(kind: str, dtype: torch.dtype, mask_name: str, length: int) -> None:
     B = 2 if length == 32 else 1  # the interpreter takes seconds for a map of nine tiles
