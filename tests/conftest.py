@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
 from scheduling import longest_first, rank_of
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub, and a name that is no folder must not wait for it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

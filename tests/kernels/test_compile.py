@@ -27,7 +27,10 @@ def check_width(one: Mapping[str, Any]) -> None:
         assert one["wide_moves"] > 0, one
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+OFTEN = ("attention_map", "logits", "sparse.adamw")  # the slow tests compile all operations
+
+
+@pytest.mark.parametrize("operation", OFTEN)
 def test_configurations_compile_and_fit(operation: str) -> None:
     check(operation, rows(operation, capability=90), {"sm_90"})
 
