@@ -74,7 +74,7 @@ def test_a_packed_file_that_unpacks_to_too_much_is_refused(
         with kind.open(path, "rb") as file:  # type: ignore[attr-defined]
             lines = unpacked_at_most(file, min(path.stat().st_size, 2**12), "--text texts")
             if is_bomb:
-                with pytest.raises(InputError, match="^--text texts unpacks to over 1 MiB"):
+                with pytest.raises(InputError, match=r"^--text texts unpacks to over 1 MiB"):
                     list(lines)
             else:
                 assert list(lines) == [b"line\n"] * (size // 5)
