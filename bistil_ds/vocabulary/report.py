@@ -8,9 +8,9 @@ from typing import Any
 
 import datasets
 import numpy as np
-from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.console.grid import Grid
 from bistil_ds.vocabulary.coverage import fertility, unknown_share
 from bistil_ds.vocabulary.kept_ids import Ids
 
@@ -56,17 +56,20 @@ class TrimReport:
         """Return the report as nested dicts of plain values, for JSON."""
         return asdict(self)
 
-    def table(self) -> Table:
-        """Return the report as a rich table."""
-        table = Table("", "before", "after", title="Vocabulary trimming")
-        table.add_row("tokens", f"{self.before.vocabulary:,}", f"{self.after.vocabulary:,}")
-        table.add_row("parameters", f"{self.before.parameters:,}", f"{self.after.parameters:,}")
-        table.add_row("size", f"{self.before.bytes / 1e6:,.1f} MB", f"{self.after.bytes / 1e6:,.1f} MB")
+    def grid(self) -> Grid:
+        """Return the report as a table to show."""
+        rows = [
+            ["tokens", f"{self.before.vocabulary:,}", f"{self.after.vocabulary:,}"],
+            ["parameters", f"{self.before.parameters:,}", f"{self.after.parameters:,}"],
+            ["size", f"{self.before.bytes / 1e6:,.1f} MB", f"{self.after.bytes / 1e6:,.1f} MB"],
+        ]
         for name, part in (("source", self.source), ("target", self.target)):
-            table.add_row(f"{name}: pieces a word", f"{part.fertility_before:.3f}", f"{part.fertility_after:.3f}")
-            table.add_row(f"{name}: unknown", f"{part.unknown_before:.3%}", f"{part.unknown_after:.3%}")
-            table.add_row(f"{name}: texts cut the same", "", f"{part.unchanged:.1%}")
-        return table
+            rows += [
+                [f"{name}: pieces a word", f"{part.fertility_before:.3f}", f"{part.fertility_after:.3f}"],
+                [f"{name}: unknown", f"{part.unknown_before:.3%}", f"{part.unknown_after:.3%}"],
+                [f"{name}: texts cut the same", "", f"{part.unchanged:.1%}"],
+            ]
+        return Grid("Vocabulary trimming", ["", "before", "after"], rows)
 
 
 def measure_size(model: PreTrainedModel) -> Size:
