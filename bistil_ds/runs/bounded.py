@@ -14,6 +14,7 @@ from bistil_ds.errors import InputError
 LONGEST_LINE = 16 * 2**20  # bytes: five times "War and Peace"
 LARGEST_JSON = 64 * 2**20  # bytes: a kept_ids.json of a million tokens has 10 MB
 DEEPEST_JSON = 100  # lists and objects inside one another
+MOST_DIGITS = 300  # of a whole number; a float holds 308
 LARGEST_EXPANSION = 200  # bytes for each packed byte; text gives 3 to 30, a bomb 1,000 or more
 SMALL = 256 * 2**20  # bytes that any packed file may unpack to
 
@@ -84,11 +85,11 @@ def parse_json(
 
     Raises:
         ValueError: the text is not JSON (`json.JSONDecodeError`), is more than DEEPEST_JSON deep, or has a number that
-            is not finite or has thousands of digits.
+            is not finite, or a whole number that no float can hold.
     """
     checks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite} if finite else {}
     try:
-        value = json.loads(text, object_pairs_hook=object_of, **checks)
+        value = json.loads(text, object_pairs_hook=object_of, parse_int=_whole, **checks)
     except RecursionError:
         raise ValueError(f"more than {DEEPEST_JSON} lists and objects inside one another") from None
     level = [value]
@@ -116,6 +117,12 @@ def _parts(value: Any) -> Any:
 
 def _refuse(name: str) -> float:
     raise ValueError(f"{name} where a number is expected")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
 
 
 def _finite(digits: str) -> float:

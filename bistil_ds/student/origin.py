@@ -11,7 +11,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.licences import UNKNOWN, public_name
 from bistil_ds.models.model_card import read_model_card
 from bistil_ds.runs.files import read_json
-from bistil_ds.student.folder import ALIGNMENT, ORIGIN
+from bistil_ds.student.folder import ORIGIN, read_alignment
 
 ADVICE = "correct it, or delete it"
 
@@ -69,9 +69,10 @@ def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
 
 
 def known_languages(model: str) -> tuple[str, ...]:
-    """Return the codes of the languages a model knows: a student's own, else those on its card; empty if unknown."""
-    try:
-        aligned = json.loads((Path(model) / ALIGNMENT).read_text(encoding="utf-8"))
-        return tuple(str(code) for code in aligned["languages"])
-    except (OSError, ValueError, KeyError, TypeError):  # no student of ours
-        return read_model_card(model).languages
+    """Return the codes of the languages a model knows: a student's own, else those on its card; empty if unknown.
+
+    Raises:
+        InputError: the student's `distillation.json` is broken.
+    """
+    alignment = read_alignment(Path(model))
+    return alignment.languages if alignment and alignment.languages else read_model_card(model).languages

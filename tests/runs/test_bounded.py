@@ -98,7 +98,7 @@ def bad_json() -> Iterator[tuple[str, str]]:
     yield from ((nested('{"a":[', "]}", 51), "100 lists"), (nested('{"a":', "}", 100_000)[:-1], "100 lists"))
     for number in ("NaN", "Infinity", "-Infinity", "1e400", "-1E999"):
         yield f'{{"a": [{number}]}}', f"{number} where a number is expected"
-    yield "9" * 5000, "4300 digits"
+    yield from ((f"[{'9' * count}]", f"a number of {count:,} digits") for count in (301, 5000))
 
 
 @pytest.mark.parametrize(("text", "message"), list(bad_json()))
