@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import AutoConfig, PretrainedConfig
+from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, PretrainedConfig
 
 from bistil_ds.errors import InputError
 
@@ -13,7 +13,7 @@ SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention
 
 def longest_input(config: PretrainedConfig) -> int:
     """Return how many tokens a model has positions for; RoBERTa's positions begin after the padding id."""
-    return int(config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0))
+    return int(config.max_position_embeddings - (padding_id(config) + 1 if "roberta" in config.model_type else 0))
 
 
 def padding_id(config: PretrainedConfig) -> int:
@@ -47,8 +47,12 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
 
 
 def is_encoder(config: PretrainedConfig) -> bool:
-    """Return whether `config` has all `SIZES`, as BERT and XLM-R do, and describes no encoder-decoder model."""
-    return not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)
+    """Return whether `config` describes an encoder with all `SIZES`, as BERT and XLM-R are.
+
+    transformers has no masked language model for a decoder, such as Llama; encoder-decoder models are none either.
+    """
+    is_masked_lm = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    return is_masked_lm and not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)
 
 
 def feed_forward_width(config: PretrainedConfig) -> int:
