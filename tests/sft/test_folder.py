@@ -156,14 +156,18 @@ def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, sft: SparseFine
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("shapes", [{EMBEDDINGS: [40, 8]}, {EMBEDDINGS: [40, 8], DENSE: [float("inf"), 8]}])
+@pytest.mark.parametrize(
+    "shapes",
+    [{EMBEDDINGS: [40, 8]}]
+    + [{EMBEDDINGS: [40, 8], DENSE: [size, 8]} for size in (float("inf"), 1e300, 8.0, -1, 2**61, True, None, "8")],
+)
 def test_a_header_without_the_shape_of_a_difference_is_refused(
     tmp_path: Path, sft: SparseFineTuning, shapes: dict[str, list[float]]
 ) -> None:
     sft.save(tmp_path)
     header = json.loads((tmp_path / "sft.json").read_text())
     (tmp_path / "sft.json").write_text(json.dumps({**header, "shapes": shapes}))
-    with pytest.raises(InputError, match="not a readable SFT folder"):
+    with pytest.raises(InputError, match=r"not a readable SFT folder|Infinity where a number is expected"):
         SparseFineTuning.load(tmp_path)
 
 
