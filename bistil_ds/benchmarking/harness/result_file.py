@@ -28,6 +28,8 @@ from bistil_ds.runs.record import git_state, hardware, versions
 REPOSITORY = Path(__file__).parents[3]
 # in a clone of the repository, else below the current folder
 RESULTS = (REPOSITORY if (REPOSITORY / "benchmarks").is_dir() else Path()) / "benchmarks" / "results"
+# what reading a record raises whose values are missing or of another kind than a benchmark writes; InputError is one
+DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 DIGITS = 6  # significant digits of a float in the record; no measurement is more exact
 NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers, which the record puts on one line
 
@@ -127,7 +129,11 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, or is no record of ours.
     """
-    record = renew(read_json(path, "give a result file of a benchmark"))
+    content = read_json(path, "give a result file of a benchmark")
+    try:
+        record = renew(content)
+    except DAMAGED:
+        record = None
     if record is None:
         raise InputError(f"{path}: has no `benchmark` and `rows`; give a result file of a benchmark")
     return record
