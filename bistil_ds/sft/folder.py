@@ -46,7 +46,8 @@ def write_folder(
             "shapes": {name: list(shape) for name, (shape, _, _) in sparse.items()},
             "tensors_sha256": file_hash(part),
         }
-        header_part.write_text(json.dumps(header, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(header, indent=1, ensure_ascii=False) + "\n"
+        header_part.write_text(text, encoding="utf-8", errors="backslashreplace")  # see `write_whole`
 
 
 def _shape(sizes: Any) -> tuple[int, ...]:

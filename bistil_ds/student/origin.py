@@ -10,7 +10,7 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.models.licences import UNKNOWN, public_name
 from bistil_ds.models.model_card import read_model_card
-from bistil_ds.runs.files import read_json
+from bistil_ds.runs.files import read_json, write_whole
 from bistil_ds.student.folder import ORIGIN, read_alignment
 
 ADVICE = "correct it, or delete it"
@@ -32,7 +32,7 @@ class Origin:
 def write_origin(folder: Path, origin: Origin) -> None:
     """Write `origin.json` into an existing student folder."""
     content = {"licences": dict(origin.licences), "teacher_languages": list(origin.teacher_languages)}
-    (folder / ORIGIN).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(folder / ORIGIN, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_origin(folder: Path) -> Origin | None:
