@@ -90,7 +90,7 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
     for name, encoded in content["diffs"].items():
         try:
             diffs[str(name)] = _row_major(encoded)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{file}: the difference for {name} cannot be decoded ({error!r})") from error
     dense = content.get("abs") or {}
     if not isinstance(dense, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in dense.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import shutil
 import warnings
 import zipfile
@@ -16,6 +17,7 @@ import torch
 from reading_code.import_graph import ROOT
 from transformers import AutoModelForMaskedLM
 
+from bistil_ds.distillation.building import load_model
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_pickled
 from bistil_ds.models.inputs import load_config, load_tokenizer
@@ -102,6 +104,28 @@ def test_a_packed_pickle_is_refused_before_it_is_unpacked(model: Path) -> None:
         lambda: read_published(model / "pytorch_model.bin"),
     ):
         assert "packed, as torch never does" in refusal(call)
+
+
+class Hostile:
+    """What a pickle makes by calling `open`, which would leave a file behind."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = str(target)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (self.target, "w"))
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_pickled_model_runs_no_code(model: Path, tmp_path: Path, how: str) -> None:
+    (model / "model.safetensors").unlink()
+    content = {"w": torch.zeros(1), "x": Hostile(tmp_path / "ran")}
+    if how == "torch":
+        torch.save(content, model / "pytorch_model.bin")
+    else:
+        (model / "pytorch_model.bin").write_bytes(pickle.dumps(content, protocol=2))
+    assert "cannot be loaded" in refusal(load_model, str(model), "--teacher_model")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])

@@ -98,6 +98,14 @@ def test_a_numpy_scalar_that_is_no_integer_is_refused(tmp_path: Path) -> None:
         SparseFineTuning.load(tmp_path)
 
 
+def doubled(times: int) -> list:
+    """Return a list in a list in a list …, which holds itself twice each time: small in a file, 2^times in numpy."""
+    one: list = [1]
+    for _ in range(times):
+        one = [one, one]
+    return one
+
+
 @pytest.mark.parametrize(
     ("encoded", "message"),
     [
@@ -108,6 +116,11 @@ def test_a_numpy_scalar_that_is_no_integer_is_refused(tmp_path: Path) -> None:
         ({"size": (2, 2), "index_steps": [0.5, 1.0], "values": torch.ones(2)}, "no 64-bit integers"),
         ({"size": (2, 2), "index_steps": [10**30], "values": torch.ones(1)}, "no 64-bit integers"),
         ({"size": (2, 2), "index_steps": [0], "values": torch.ones(1).to_sparse()}, "cannot be decoded"),
+        ({"size": (2, 2), "index_steps": doubled(40), "values": torch.ones(1)}, "no list of numbers"),
+        *(
+            ({"size": (size, 2), "index_steps": [1], "values": torch.ones(1)}, "cannot be decoded")
+            for size in (1e300, float("inf"), 2**62, -1, None)
+        ),
     ],
 )
 def test_damaged_differences_name_the_parameter(tmp_path: Path, encoded: dict, message: str) -> None:
