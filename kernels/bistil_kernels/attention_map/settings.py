@@ -1,8 +1,8 @@
 """Launch configurations of the attention-map loss's kernels over tiles, by kind of input.
 
-A program compares OWN tokens with OTHER tokens at a time. With a PART of 0 it holds whole heads on chip. Otherwise it
-holds PART entries of a head at a time, and 64 entries of a gradient. The numbers are chosen so that no registers spill
-and an SM runs several programs at once.
+A program serves OWN tokens and compares them with OTHER tokens at a time. If PART is 0, it holds whole heads on chip.
+Otherwise it holds PART entries of a head at a time, and 64 entries of a gradient. The numbers are chosen so that no
+registers spill and an SM runs several programs at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 # 16-bit heads up to 64 wide: "64 masked" with a mask; "64 small" without a mask, for few tokens or without a gradient;
 # "64" otherwise. Wider 16-bit heads: "128" up to 128, then "wide". "fp32" is for pairs with an fp32 model. It needs
-# `maxnreg`: without a bound ptxas aims at fewer registers than it then needs, and spills.
+# `maxnreg`: without this bound the assembler (ptxas) allots too few registers, which then spill.
 FORWARD = {
     "64": {"OWN": 128, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 2},
     "64 small": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
