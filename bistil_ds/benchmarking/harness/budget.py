@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class Budget:
-    """Time for measuring, divided among cases by weight. Time that one case leaves over goes to the later ones."""
+    """Time for measuring, divided among cases by weight. Time that one case does not use goes to the later ones."""
 
     def __init__(self, seconds: float, weights: Sequence[float]) -> None:
         self.stop = time.perf_counter() + seconds

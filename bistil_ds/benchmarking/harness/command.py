@@ -1,4 +1,4 @@
-"""Read a benchmark command's flags, show its progress, and show its result however the run ends."""
+"""Read the flags of a benchmark's command, and show its progress and its result."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from bistil_ds.console.progress import share_bar
 from bistil_ds.errors import InputError
 
 Flags = TypeVar("Flags")
-PLAIN_WIDTH = 110  # characters in a line where output goes to a file
+PLAIN_WIDTH = 110  # characters in a line if output goes to a file
 
 
 def parse_flags(argv: Sequence[str] | None, kind: type[Flags], description: str) -> Flags:
-    """Return the flags in `argv`, else those of the command line, as an instance of the dataclass `kind`."""
+    """Return the flags in `argv` (None: those of the command line) as an instance of the dataclass `kind`."""
     ns = cli.parse(sys.argv[1:] if argv is None else argv, [kind], description)
     return kind(**{each.name: getattr(ns, each.name) for each in fields(kind)})  # type: ignore[arg-type]
 
@@ -58,7 +58,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def open_console() -> Console:
-    """Return a console for standard output: as wide as the terminal, or PLAIN_WIDTH where there is none."""
+    """Return a console for standard output: as wide as the terminal, or PLAIN_WIDTH without one."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
 
@@ -67,8 +67,8 @@ def open_console() -> Console:
 def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> Iterator[Tell]:
     """Show a progress bar, and yield the callback that moves it: (share done, what is being done).
 
-    However the run ends, Ctrl-C included, close the record and print its rows as tables. If the record was saved, write
-    its pictures and other files beside it.
+    When the run ends, also by an error or Ctrl-C, close the record and print its rows as tables. If the record was
+    saved, write its pictures and other files beside it.
     """
     terminal = open_console()
     try:
