@@ -1,4 +1,4 @@
-"""Lay out the package's sample data as the transfer benchmark expects them, and define the settings for them."""
+"""Lay out the package's sample data as the transfer benchmark expects them, and define its settings for them."""
 
 from __future__ import annotations
 
