@@ -66,7 +66,7 @@ def differentiate_chunk(
     student, teacher, student_bias, teacher_bias, labels, state, gradient, columns, stride, first_column, temperature,
     inverse_temperature, alpha_ce, HARD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write to `gradient` [rows, columns] the gradient at a chunk of the student's logits of the sum of all losses.
+    """Write the gradient of the summed losses at a chunk of the student's logits to `gradient` [rows, columns].
 
     The gradient is not divided by the number of positions. `state` is the last entry of the state, which covers all
     columns.

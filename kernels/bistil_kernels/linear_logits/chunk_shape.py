@@ -31,7 +31,7 @@ def chunk_shape(n: int, V: int, processors: int) -> tuple[int, int]:
     """Return the number of rows and of columns of each chunk; the last chunks may have fewer.
 
     If n is above MOST_ROWS, the rows are divided about equally among the chunks. If a chunk cannot have all V columns,
-    it has as many as give each multiprocessor about the same number of tiles, provided that each gets one.
+    it has so many that all multiprocessors get about equally many tiles, if there is at least one tile for each.
     """
     high, wide = TILE
     rows = -(-n // -(-n // MOST_ROWS))

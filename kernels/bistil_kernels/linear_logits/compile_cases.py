@@ -12,7 +12,7 @@ DTYPES = ("bf16", "fp16", "fp32")
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
     """Return the resource table: each kernel over chunks of logits, with and without biases and labels.
 
-    Without `every_form` the table has all dtypes with labels (these forms need the most registers), and bf16 without.
+    Without `every_form` the table has all dtypes with labels (these forms need the most resources), and bf16 without.
     """
     return [one for capability in CAPABILITIES for one in _of_chunks(capability, every_form)]
 

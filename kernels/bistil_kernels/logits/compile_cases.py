@@ -38,7 +38,7 @@ def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, An
         found.append(row(kernel, f"{dtype}{name}", types, {**contiguous, **form}, settings, capability))
 
     lengths = [16 << n for n in range(20) if 16 << n <= module.LONGEST]
-    # in bf16, some lengths with 8 warps and some with 16; in other dtypes, only the longest, which needs most registers
+    # in bf16, some lengths with 8 warps and some with 16; in other dtypes, only the longest, which needs most resources
     few = [16, 256, 2048, 4096, lengths[-1]] if dtype == "bf16" else lengths[-1:]
     for V in lengths if every_form else few:
         scaled = {"SCALED": dtype != "fp16"}

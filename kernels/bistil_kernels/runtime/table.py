@@ -1,7 +1,8 @@
 """Serve many tensors of very different sizes in one launch, by a table of their pointers on the device.
 
-Blocks are numbered through all tensors, and each program serves one block. The table is int64 [rows, P] for P tensors:
-row 0 holds the number of each tensor's first block, row 1 its size in entries, every further row a pointer for it.
+The blocks of all tensors are numbered in one sequence, and each program serves one block. The table is int64 [rows, P]
+for P tensors. Row 0 has the number of each tensor's first block, row 1 each tensor's size in entries, and every further
+row a pointer for each tensor.
 
 A thread that reads or writes entries in order can move 16 bytes at a time. The compiler makes use of this only if it
 knows two things: that the pointers are multiples of 16 (ALIGNED, which `Table` finds out), and that no mask hides a
