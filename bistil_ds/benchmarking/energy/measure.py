@@ -91,7 +91,7 @@ def temperatures(state: Mapping[str, Any]) -> list[float | None]:
 def rows_of(
     plan: MeasurementPlan, case: InputCase, windows: Mapping[str, Sequence[Mapping[str, Any]]], is_estimate: bool
 ) -> list[dict[str, Any]]:
-    """Return a row for each model: joules per sentence, gross and net of idle power, and a ratio.
+    """Return a row for each model: joules per sentence, gross and net (without idle power), and a ratio.
 
     The ratio divides the model's net joules by the reference's. It is left out unless the reference's are above 0 in
     every window. An estimate has no net joules; its ratio is that of gross joules.

@@ -16,7 +16,7 @@ from bistil_ds.console.grid import Grid
 
 Content = Mapping[str, Any]  # the content of a record
 Tell = Callable[[float, str], object]  # called with the share of the run that is done (0 to 1), and what is being done
-# (model, case) → samples by round, and the noise. One model may run twice; the noise is |their ratio − 1|, else 0.
+# (model, case) → samples by round, and the noise: |ratio − 1| of a model's two runs, or 0 if no model ran twice
 Values = dict[tuple[str, str], tuple[Rounds, float]]
 
 

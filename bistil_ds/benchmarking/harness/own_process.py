@@ -1,4 +1,4 @@
-"""Run an object or a function in a process of its own, and call it from this one."""
+"""Hold an object in a process of its own and call its methods from this process, or run a function there."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _legend(axes, entries: int) -> None:  # type: ignore[no-untyped-def]
 
 
 def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Bars:
-    """Return bars of ratios; `found` holds, by series and name, the `median`, `low` and `high` of a ratio.
+    """Return bars of ratios; `found` is series → name → a ratio's `median`, `low` and `high`.
 
     A ratio without an interval, where `low` and `high` are None, gets a bar without a whisker.
     """

@@ -28,7 +28,7 @@ def write_csv(path: Path, rows: Rows) -> None:
 
 
 def draw(rows: Rows, title: str) -> Figure:
-    """Draw a line for each case: left the share of the roofline that ours reaches, right others' time over ours."""
+    """Draw a line for each case: left the share of the roofline that ours reaches, right others' time / ours."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -57,7 +57,7 @@ class Bench:
         ways = dict(case.build())
         eager = ways[EAGER]
         if self.compile and case.compiles and isinstance(eager, KernelCall):
-            torch.compiler.reset()  # cases share code, and torch silently stops compiling code after some times
+            torch.compiler.reset()  # cases share code, and torch silently stops compiling code it compiled too often
             ways[COMPILED] = KernelCall(torch.compile(eager.run, dynamic=False), eager.leaves)
         return ways
 

@@ -49,7 +49,7 @@ class UpstreamCase:
     shape: tuple[int, ...]
 
     def step(self) -> Step:
-        """Draw inputs; return a function of `told` (whether the loss knows its upstream): forward and backward."""
+        """Draw inputs and return a function that runs forward and backward; its argument: is the upstream known?"""
         torch.manual_seed(0)
         pairs = STATES if len(self.shape) == 3 else MAPS
 

@@ -11,7 +11,7 @@ from bistil_ds.benchmarking.harness.samples import FEWEST_ROUNDS
 from bistil_ds.benchmarking.models.shapes import label_of, reference_of
 from bistil_ds.benchmarking.models.subject import InputCase
 
-AGAIN = " (again)"  # ends the label of the control: one model in a second process; their ratio shows the noise
+AGAIN = " (again)"  # ends the label of the control, a second process of one model; their ratio is the noise
 
 
 @dataclass

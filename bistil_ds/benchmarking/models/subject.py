@@ -20,7 +20,7 @@ from bistil_ds.benchmarking.models.engines import Inputs, make_runner
 from bistil_ds.benchmarking.models.shapes import load_encoder
 
 FIRST_ORDINARY_ID = 5  # lowest id of a random token; XLM-R's padding id, 1, would change the positions
-WARM_UP_SECONDS = 4.0  # after this long no warm-up call starts; the first call is not counted
+WARM_UP_SECONDS = 4.0  # after this time no warm-up call starts; the first call's time does not count
 WARM_UP_CALLS = 50  # most calls of a warm-up
 LONG_CALL = 0.5  # seconds; longer calls need a shorter warm-up, because a brief disturbance weighs little in them
 SHAPES = 3  # batches of text in the warm-up; by then torch.compile has a program for every length
@@ -52,7 +52,7 @@ class Subject:
         return self.parameters
 
     def use_text(self, batches: Sequence[Sequence[str]], max_length: int) -> dict[str, Any]:
-        """Use batches of sentences as inputs from now on; return each batch's seconds of tokenising and real tokens."""
+        """Use batches of sentences as inputs from now on; return, by batch, seconds of tokenising and real tokens."""
         tokenizer = AutoTokenizer.from_pretrained(self.name)
         seconds, self.batches = [], []
         for texts in batches:

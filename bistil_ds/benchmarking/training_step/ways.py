@@ -123,14 +123,14 @@ class Steps:
 
 
 def random_steps(shape: Shape, device: torch.device) -> Steps:
-    """Return steps on random weights, which suffice to measure time and memory. The student has half the layers."""
+    """Return steps on random weights, which suffice for time and memory. The student has half the teacher's layers."""
     torch.manual_seed(0)
     student, teacher = shape.model(shape.layers // 2, device), shape.model(shape.layers, device)
     return Steps(student.train(), teacher.eval(), shape.inputs(device))
 
 
 def single_step(name: str, shape: Shape, device: str) -> Callable[[], None]:
-    """Return a function that runs a step in one way; a process that runs nothing else measures its memory."""
+    """Return a function that runs a step in one way; its memory is measured in a process that runs nothing else."""
     way = random_steps(shape, torch.device(device)).way(name)
 
     def step() -> None:
