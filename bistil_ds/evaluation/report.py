@@ -9,7 +9,7 @@ from bistil_ds.evaluation.bootstrap import CONFIDENCE, Estimate
 from bistil_ds.evaluation.result import Evaluation
 
 ABSENT = "–"
-MOST_COLUMNS = 8  # languages side by side; if there are more, only the table of scores shows them
+MOST_COLUMNS = 8  # if there are more languages, the table of models leaves them out
 
 
 def print_report(evaluation: Evaluation) -> None:

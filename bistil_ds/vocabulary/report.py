@@ -83,14 +83,14 @@ def measure_size(model: PreTrainedModel) -> Size:
 
 
 def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
-    """Return at most `most` texts, evenly spaced, so that every call returns the same ones."""
+    """Return at most `most` texts, evenly spaced; every call returns the same ones."""
     return texts.select(np.linspace(0, len(texts) - 1, min(most, len(texts))).astype(int))["text"][:]
 
 
 def compare_segmentation(
     texts: Sequence[str], before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, kept_ids: Ids
 ) -> Segmentation:
-    """Cut `texts` with a tokenizer and its trimmed copy, and compare the pieces; a share of nothing is 0."""
+    """Cut `texts` with a tokenizer and its trimmed copy, and compare the pieces; without texts the shares are 0."""
     old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     same = sum(np.array_equal(old_ids, kept_ids[new_ids]) for old_ids, new_ids in zip(old, new, strict=True) if new_ids)

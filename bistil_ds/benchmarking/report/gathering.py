@@ -14,7 +14,7 @@ from bistil_ds.benchmarking.harness.result_file import DAMAGED, read_result
 from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.errors import InputError
 
-SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")  # flags that may differ between old and new record
+SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")  # may differ in a record and its replacement
 TIME = re.compile(r"-\d{8}(-\d{6})?$")  # at the end of a record's name
 
 
