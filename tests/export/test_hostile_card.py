@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from export_folders import write_student, write_task_sft
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from bistil_ds.console.untrusted import one_line
+from bistil_ds.errors import InputError
 from bistil_ds.export.card import PHASE_1, TUNING, model_card
-from bistil_ds.export.card_facts import BaseFacts, CardFacts, Run, SftFacts
+from bistil_ds.export.card_facts import BaseFacts, CardFacts, Run, SftFacts, base_facts, sft_facts
 from bistil_ds.export.card_scores import Score
 from bistil_ds.export.onnx import OnnxCheck
+from bistil_ds.student.origin import Origin, write_origin
 from bistil_ds.vocabulary.coverage import Coverage
 
 HOSTILE = {
@@ -90,3 +96,53 @@ def test_whatever_others_wrote_stays_text(text: str) -> None:
 
 def flat_text(token: Token) -> str:
     return "".join(child.content for child in token.children or [])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    student = write_student(tmp_path_factory.mktemp("models") / "en-ha")
+    write_origin(student, Origin({"model x": "mit"}, ("en", "sw")))
+    return student, write_task_sft(student.parent / "sft", student, "ner", licences={"data en": "mit"})
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value inside of a JSON value; of a long list, of its first two."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for key, part in ((key, part) for key, part in parts if key not in NOT_READ):
+        yield (*path, key)
+        yield from places(part, (*path, key))
+
+
+def change(value: Any, path: tuple[Any, ...], other: Any) -> Any:
+    if not path:
+        return other
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = change(copy[path[0]], path[1:], other)
+    return copy
+
+
+OTHERS: tuple[Any, ...] = (None, -1e300, "\x1b[31m", "../" * 2000, ["x"], {"x": [1]})
+FILES = ("run.json", "distillation.json", "kept_ids.json", "origin.json", "sft/sft.json", "sft/run.json")
+NOT_READ = {"hardware", "versions", "command", "seeds", "started", "finished", "results"}  # in a run.json, on a card
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_value_of_another_kind_is_one_line_or_on_the_card(folders: tuple[Path, Path], file: str) -> None:
+    student, sft = folders
+    path = sft.parent / file if file.startswith("sft/") else student / file
+    whole = path.read_text()
+    refused = shown = 0
+    try:
+        for place in places(json.loads(whole)):
+            for other in OTHERS:
+                path.write_text(json.dumps(change(json.loads(whole), place, other)))
+                try:
+                    found = replace(facts(), base=base_facts(str(student)), sfts=[sft_facts(str(sft))])
+                    card = str(model_card(found))
+                except InputError as error:
+                    refused += "\n" not in str(error)
+                else:
+                    shown += all(line.isprintable() for line in card.split("\n"))
+        assert refused + shown == len(OTHERS) * len(list(places(json.loads(whole))))
+    finally:
+        path.write_text(whole)

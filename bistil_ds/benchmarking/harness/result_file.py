@@ -64,7 +64,8 @@ class ResultFile:
     ) -> None:
         _check_writable(folder)
         now = datetime.now(UTC)
-        kind = torch.cuda.get_device_name(device).replace(" ", "_") if device.type == "cuda" else platform.machine()
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+        kind = re.sub(r"[^\w.-]", "_", name)  # part of a file's name
         quick = "-quick" if arguments.get("quick") else ""
         self.path = folder / f"{benchmark}{quick}-{device.type}-{kind}-{now:%Y%m%d-%H%M%S}.json"
         self.content: dict[str, Any] = {
