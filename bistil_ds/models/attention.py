@@ -93,6 +93,6 @@ def _recording_attention(
     sink = getattr(module, _SINK, None)
     if sink is not None:
         slot = getattr(module, _SLOT)
-        if slot not in sink:  # otherwise backward recomputes a checkpointed layer
+        if slot not in sink:  # it is there already when backward recomputes a checkpointed layer
             sink[slot] = (query, key)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)

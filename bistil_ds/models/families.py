@@ -25,8 +25,8 @@ VOCABULARY_NAME = re.compile(
 class LayerNames:
     """Names of one encoder layer's modules in a model's `state_dict`: linear modules, and the two layer norms.
 
-    `inner` is the feed-forward's linear module into the intermediate width, `output` its linear module back out. The
-    layer norms exist under these names in a model without `pre_norm` only.
+    `inner` is the feed-forward's linear module into the intermediate width, `output` its linear module back out. Only
+    models without `pre_norm` have layer norms of these names.
     """
 
     query: str

@@ -1,4 +1,4 @@
-"""Find the local folder of what the user named: a folder on this machine, or a hub repository, which is fetched."""
+"""Find the local folder of a model or fine-tuning that a user names by a path or by a hub id; fetch the latter."""
 
 from __future__ import annotations
 

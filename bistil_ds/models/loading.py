@@ -1,7 +1,8 @@
 """Load a pretrained model and check that its encoder is whole: no weight missing, left over or of another shape.
 
-transformers initialises what a folder lacks, drops what it cannot place, and says so in a table. Here both are errors
-where the encoder is concerned. Heads and poolers may differ, since tasks bring their own; a `Notice` says so.
+transformers initialises weights that a folder lacks, drops weights that the model has no place for, and merely lists
+both in a table. Here either is an error if the weight belongs to the encoder. Heads and poolers may differ, since tasks
+bring their own; a `Notice` then names them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ POOLER = "pooler"
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
-    """Load the model in `folder` and refuse one whose encoder is not the one that its configuration describes.
+    """Load the model in `folder`; raise unless its encoder has exactly the weights that its configuration describes.
 
     Args:
         kind: `AutoModelForMaskedLM` or another class with its `from_pretrained`.

@@ -18,19 +18,20 @@ LARGEST_FILE = 1_900_000_000  # bytes; protobuf is limited to 2 GiB, so larger w
 
 
 def missing_packages() -> list[str]:
-    """Return the packages that writing and running an ONNX file needs and that are not installed."""
+    """Return those of the packages for writing and running ONNX files that are not installed."""
     return [name for name in PACKAGES if find_spec(name) is None]
 
 
 def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]) -> None:
     """Write `model` to `file`, and weights of more than `LARGEST_FILE` bytes to `<file>.data` beside it.
 
-    The file's inputs have the names in `example`, its outputs those in the model's output object. The number of rows is
-    free. So is the length, which all inputs share, except that `word_positions` has another free length.
+    The file's inputs have the names in `example`, its outputs those in the model's output object. The file accepts any
+    number of rows and any length in tokens. All inputs have the same length, except `word_positions`, whose own length
+    is also free.
 
     Args:
         model: in evaluation mode.
-        example: name → int64 [rows, tokens], on the model's device; both sizes at least 2, else they would be fixed.
+        example: name → int64 [rows, tokens], on the model's device; both sizes at least 2, as the exporter fixes a 1.
     """
     with torch.no_grad():
         outputs = list(model(**example))
