@@ -1,4 +1,4 @@
-"""Read parameters, whole or this rank's shares of them in fp32, however DeepSpeed holds them."""
+"""Read whole parameters, or this rank's shares of them, in fp32, however DeepSpeed holds them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
 
 
 def link_masters(optimizer: Any) -> None:
-    """Set `_fp32_master` on each parameter if an engine's optimizer keeps one fp32 master for each parameter.
+    """Set `_fp32_master` on each parameter for which an engine's optimizer has an fp32 master tensor of its own.
 
-    Without ZeRO, training in bf16 or fp16 uses such an optimizer, unless it is DeepSpeed's FusedAdam, whose masters are
-    flat. ZeRO-1 to ZeRO-3 need no such note: DeepSpeed itself finds their masters.
+    A master is the fp32 copy that the optimizer updates. Training in bf16 or fp16 without ZeRO has one for each
+    parameter, except with DeepSpeed's FusedAdam, which joins the masters into flat tensors. ZeRO-1 to ZeRO-3 need no
+    link: DeepSpeed's own functions find their masters.
     """
     for group, masters in zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ())):
         for parameter, master in zip(group, masters):

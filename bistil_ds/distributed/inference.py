@@ -19,7 +19,7 @@ def inference_engine(model: nn.Module, zero_optimization: dict[str, Any], dtype:
 
     Args:
         zero_optimization: the section of this name in the training's DeepSpeed configuration, with stage 3. The engine
-            takes over its settings in `FOLLOWED`, except those that are "auto".
+            copies the settings that `FOLLOWED` names, unless their value is "auto".
     """
     import deepspeed
 

@@ -1,6 +1,7 @@
 """Find, read and write the entries of a parameter that this process holds.
 
-These are all entries, in one tensor, or under ZeRO-3 this rank's share of them and perhaps a gathered copy.
+Without ZeRO-3 a process holds all entries, in one tensor. Under ZeRO-3 it holds its share of them and, while the
+parameter is gathered, a copy of all.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def entries_between(indices_K: torch.Tensor, first: int, last: int) -> slice:
 
 
 def wait_for_writes(parameter: torch.Tensor, part: torch.Tensor) -> None:
-    """Wait for writes into `part` if ZeRO-3 may gather it on another CUDA stream, which would not wait."""
+    """Wait until writes into `part` are done if ZeRO-3 may gather it, since it does so on a CUDA stream of its own."""
     if is_partitioned(parameter) and part.is_cuda:
         torch.cuda.current_stream(part.device).synchronize()
 

@@ -16,7 +16,7 @@ def run_on_ranks(
 ) -> Prepared:
     """Call `prepare` on rank 0, before the ranks meet, then `train` on every rank with what it returned.
 
-    Rank 0 prepares before the ranks meet, because a model that is loaded afterwards at ZeRO-3 is partitioned.
+    Rank 0 prepares before the ranks meet, because at ZeRO-3 every model that is loaded after that is partitioned.
 
     Returns:
         What `prepare` returned, on every rank.
