@@ -1,8 +1,8 @@
 """Swap the teacher's language fine-tuning between batches, bit for bit, in whole models and in ZeRO-3 partitions.
 
-In BiStil the teacher carries the sparse fine-tuning (SFT) of the batch's language. To add differences and subtract them
-again would drift in floating point. So tables hold the values with and without each SFT, computed once from the fp32
-weights on disk, and a swap writes values from them.
+In BiStil the teacher carries the sparse fine-tuning (SFT) of the batch's language. Adding its differences and
+subtracting them again would change the weights by rounding. So tables hold the values with and without each SFT,
+computed once from the fp32 weights on disk, and a swap writes values from the tables.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _write(table: _Table, values_K: torch.Tensor) -> None:
 
 
 def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
-    """Yield (flat tensor, the parameter's index of its first entry, rows of the table in it) for each held tensor."""
+    """Yield (held tensor, flat; index of its first entry in the parameter; the table's rows in it) for each tensor."""
     for part, first in parts(table.parameter):
         last = first + part.numel()
         if first < table.start or min(last, full_size(table.parameter)) > table.stop:
