@@ -25,7 +25,7 @@ NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_fact
 
 
 def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the flags, with the task's published settings where none were given, and the stages given no length."""
+    """Return (the flags, filled up with the task's published settings; the stages that were given no length)."""
     published = tuple(s for s in STAGES if not (flags[f"{s}_epochs"] or flags[f"{s}_max_steps"]))
     filled = {
         name: getattr(task, name)

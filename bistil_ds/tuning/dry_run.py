@@ -45,7 +45,7 @@ def rehearse(run: PreparedRun) -> Rehearsal | None:
         built=_built(run, report),
         trainings=trainings,
         build_bytes=tree_bytes(build),
-        # the results of round i of n hold i/n of the entries; the last result is also copied to the run folder
+        # the results of iteration i of n hold i/n of the entries; the last result is also copied to the run folder
         result_bytes=round((rounds + 1) / 2 * sum(results.values())) + results[timed[-1][0].kind],
         keeps_checkpoints=False,
     )

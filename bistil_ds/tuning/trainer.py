@@ -64,7 +64,7 @@ class TaskTrainer(BaseTrainer):
         )
         self.task, self.labels, self.dev, self.distiller = task, tuple(labels), dict(dev), distiller
         self.teacher = distiller.teacher if distiller else None
-        if args.eval_strategy == IntervalStrategy.STEPS:  # an epoch's validation follows the last step anyway
+        if args.eval_strategy == IntervalStrategy.STEPS:  # by epochs, a validation follows the last step anyway
             self.add_callback(EndOfRun)
 
     def _collate(self, task: Task, rows: Sequence[Row]) -> dict[str, Any]:

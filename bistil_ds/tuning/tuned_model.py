@@ -1,4 +1,4 @@
-"""The interface of teacher tuning and phase 2 to the rest: which model they train, from what, and with which loss."""
+"""What teacher tuning and phase 2 do differently: which model they train, how it is built, and with which loss."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ class TunedModel(ABC):
         """Raise InputError for loss weights that the task cannot be trained with."""
 
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
-        """Return the function (a stage's model, its arguments) → distillation loss; None stands for the model's own."""
+        """Return a function (a stage's model, its arguments) → distillation loss, or None for the model's own loss."""
         return lambda model, args: None
