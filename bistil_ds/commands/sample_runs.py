@@ -28,7 +28,7 @@ def sample_student() -> Path:
 
 
 def sample_teacher_sft(task: str) -> Path:
-    """Return the folder of a sparse fine-tuning (SFT) of the sample's multilingual model for a task, in English."""
+    """Return the folder of a sparse fine-tuning (SFT) of the sample's multilingual model on a task's English data."""
     return cached(f"teacher-{task}-{_code_hash()}", lambda folder: _run("teacher", folder, "--task", task))
 
 
