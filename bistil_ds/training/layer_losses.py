@@ -45,7 +45,7 @@ class Alignment:
 
 
 def _upstream(weight: float, pairs: Sequence[object]) -> float:
-    """Return the gradient of the total by each pair's value, if their mean has this weight in it; 1 for weight 0."""
+    """Return d total / d value of each pair, if the values' mean has this weight in the total; 1 for weight 0."""
     return weight / len(pairs) if weight > 0 else 1.0
 
 

@@ -127,7 +127,7 @@ class Saving:
     keeps_best: bool
 
     def of(self, steps: int, every: int, epochs: int) -> Checkpoints:
-        """Return the checkpoints of a training of `steps` steps, or `epochs` epochs, that may save at `every` steps.
+        """Return the checkpoints of a training of `steps` steps in `epochs` epochs that may save after `every` steps.
 
         It saves at its last step too. For `best`, which saves only after a better validation, these are the most.
         """
