@@ -1,7 +1,7 @@
 """The interface of a task: how its data becomes model inputs, and how the model's outputs become answers and scores.
 
-A task is stateless and knows nothing of training loops or devices. Plug-ins register one under the entry-point group
-`bistil_ds.tasks`.
+A task is stateless and knows nothing of training loops or devices. Another package adds a task by an entry point in the
+group `bistil_ds.tasks`.
 
 N labelled positions of a batch, C classes.
 """

@@ -60,8 +60,8 @@ def windows(
 ) -> list[list[Window]]:
     """Cut each sentence into windows of at most `max_length` tokens, special ones included, that overlap by about half.
 
-    Each word is decided by one window, that in which its first subword is farthest from a cut. The words decided by the
-    windows of a sentence, in order, are the words of the sentence.
+    Each word is decided by one window, the one in which its first subword is farthest from a cut. Each window decides
+    the words that follow those of the window before it.
 
     Raises:
         InputError: `max_length` leaves no room for a word.
