@@ -61,7 +61,7 @@ class RunRecord:
         folder: created when missing.
         arguments: values that JSON or `str` can show.
         seeds: name → seed.
-        data: name → what identifies the data (path, SHA-256, sentences …).
+        data: name → values that identify the data (path, SHA-256 …).
     """
 
     def __init__(
