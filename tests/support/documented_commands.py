@@ -186,7 +186,7 @@ def _activate(words: Sequence[str]) -> None:
 
 
 def _tool(name: str, flags: set[str]) -> Callable[[Sequence[str]], None]:
-    """Return the rule for a command of another package: we must depend on the package, and `flags` has all its flags."""
+    """Return the rule for a command of another package: we must depend on the package, and `flags` has its flags."""
 
     def rule(words: Sequence[str]) -> None:
         if unknown := [word for word in words if word.startswith("-") and word not in flags]:
