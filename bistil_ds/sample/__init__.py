@@ -1,4 +1,4 @@
-"""The embedded sample: annotated sentences in English, Turkish and Swahili, and a small model trained on more."""
+"""The embedded sample: annotated sentences in English, Turkish and Swahili, and a small model trained on such text."""
 
 from __future__ import annotations
 

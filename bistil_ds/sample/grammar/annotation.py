@@ -67,7 +67,7 @@ def comma() -> Phrase:
 
 
 def fixed_phrase(pattern: str) -> Phrase:
-    """Make a phrase from `form:UPOS:relation` items; the head has no relation: "every:DET:det day:NOUN"."""
+    """Make a phrase from `form:UPOS:relation` items such as "every:DET:det day:NOUN"; the head has no relation."""
     items = [item.split(":") for item in pattern.split()]
     at = next(i for i, item in enumerate(items) if len(item) == 2)
     phrase = word(*items[at])

@@ -49,7 +49,7 @@ def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
     if c.negative and c.kind != "exist":
         negation: Dependents = [(word("not", "PART"), "advmod")]
         if helpers and helpers[0][0] and helpers[0][0].head.form == "can" and not inverted:
-            helpers[0][0].head.space_after = False  # cannot
+            helpers[0][0].head.space_after = False  # makes "cannot"
     else:
         negation = []
     if inverted:

@@ -38,7 +38,7 @@ def sentence(c: Clause) -> Sentence:
 
 
 def agreement(who: Participant) -> forms.Agreement:
-    """Return the person and number that a verb or possessive shows: a pronoun's own, else third person singular."""
+    """Return (person, plural) for a verb or possessive suffix: those of a pronoun, else third person singular."""
     return (who.person, who.plural) if who.pronoun else (3, False)
 
 
@@ -107,7 +107,7 @@ def _object(c: Clause) -> tuple[Phrase, str]:
     assert c.object
     if c.verb.tr_case != "acc":
         return participant(c.object, c.verb.tr_case), "obl"
-    loved = c.verb.en[0] == "love"  # whoever loves something loves all of its kind, so the object is accusative
+    loved = c.verb.en[0] == "love"  # its object stands for the whole kind, and takes the accusative if indefinite too
     return participant(c.object, "acc" if loved or _specific(c.object) else "nom"), "obj"
 
 

@@ -154,7 +154,7 @@ def verb_form(stem: str, soft: str, tense: str, negative: bool, who: Agreement, 
         form = attach(form, "lAr") if who == (3, True) else form
         return [form, particle(form, "" if who == (3, True) else person)]
     if form.endswith("k") and person.startswith("(y)"):
-        form = form[:-1] + "ğ"  # gideceğim
+        form = form[:-1] + "ğ"  # as in gideceğim
     return [attach(form, person)]
 
 

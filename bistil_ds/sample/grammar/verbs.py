@@ -185,7 +185,7 @@ def _verb(en: str, tr: str, sw: str, subjects: str, objects: str, traits: str) -
 
 @cache
 def verbs() -> tuple[Verb, ...]:
-    """Return all plain verbs, in the order of the table."""
+    """Return the verbs of the first table, in its order."""
     return tuple(_verb(*row.split("|")) for row in _TABLE.strip().splitlines())
 
 
