@@ -1,4 +1,4 @@
-"""Find the local folder of a model or fine-tuning that a user names by a path or by a hub id; fetch the latter."""
+"""Find the local folder of a model or fine-tuning that a user names by a path, or by a hub id, which is fetched."""
 
 from __future__ import annotations
 

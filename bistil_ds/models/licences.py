@@ -11,7 +11,8 @@ from bistil_ds.errors import InputError
 UNKNOWN = "unknown"  # the hub's own name for a licence that nobody stated
 LICENCE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 NON_COMMERCIAL = re.compile(r"(?<![a-z0-9])(nc|non-?commercial|research)(?![a-z0-9])", re.IGNORECASE)
-ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")  # though their names do not say so
+# licences that forbid commercial use although their names do not say so
+ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")
 
 
 def public_name(source: str) -> str:
@@ -33,7 +34,7 @@ def check_licence(flag: str, licence: str | None) -> None:
 def parse_data_licence(words: Sequence[str] | None, languages: Sequence[str]) -> dict[str, str]:
     """Return language → licence from the words of `--data_licence`, without the languages that no word covers.
 
-    A word is `LANGUAGE=LICENCE`, or one licence for every language that has no such word.
+    A word is `LANGUAGE=LICENCE`, or a licence for all languages that have no word of their own.
 
     Raises:
         InputError: a word holds no licence, or names a language whose data was not given.

@@ -1,8 +1,8 @@
 """Load a pretrained model and check that its encoder is whole: no weight missing, left over or of another shape.
 
 transformers initialises weights that a folder lacks, drops weights that the model has no place for, and merely lists
-both in a table. Here either is an error if the weight belongs to the encoder. Heads and poolers may differ, since tasks
-bring their own; a `Notice` then names them.
+both in a table. Here both cases are errors if the weight belongs to the encoder. Heads and poolers may differ, since
+tasks bring their own; a `Notice` then names them.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
         kwargs: go to `from_pretrained`.
 
     Returns:
-        The model, and the names of its weights that the folder lacks or has in another shape. They are initialised, and
-        all of them belong to heads or poolers.
+        The model, and the names of its weights that the folder lacks or has in another shape. These weights are newly
+        initialised, and all of them belong to heads or poolers.
 
     Raises:
         InputError: a weight of the encoder is missing, left over or of another shape; the message names it.
@@ -68,7 +68,7 @@ def in_encoder(model: PreTrainedModel, name: str) -> bool:
 
 
 def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Iterable[str]) -> str:
-    """Say in one line which heads and poolers a folder lacks, and which of the folder's are not used."""
+    """Return a line that names the heads and poolers that the folder lacks, and those in it that are not used."""
     prefix = f"{model.base_model_prefix}."
     lacks, unused = (
         ", ".join(sorted({name.removeprefix(prefix).partition(".")[0] for name in names}))

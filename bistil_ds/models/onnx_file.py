@@ -31,7 +31,8 @@ def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]
 
     Args:
         model: in evaluation mode.
-        example: name → int64 [rows, tokens], on the model's device; both sizes at least 2, as the exporter fixes a 1.
+        example: name → int64 [rows, tokens], on the model's device. Both sizes must be at least 2, because a file made
+            from a size of 1 accepts no other size.
     """
     with torch.no_grad():
         outputs = list(model(**example))
@@ -52,7 +53,7 @@ def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress all warnings; the exporter's are about packages that we do not use."""
+    """Suppress all warnings, because the exporter warns about packages that we do not use."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

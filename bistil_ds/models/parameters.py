@@ -1,4 +1,4 @@
-"""Find a model's parameters by name, however the name is prefixed, wrapped or tied."""
+"""Find a model's parameters by name, even if a prefix is missing, the model is wrapped or the weight is tied."""
 
 from __future__ import annotations
 
