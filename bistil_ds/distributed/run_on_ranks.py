@@ -23,7 +23,7 @@ def run_on_ranks(
     """
     startup.choose_accelerator()
     if not use_deepspeed:
-        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)  # accelerate leaves it behind after a run with DeepSpeed
+        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)  # accelerate leaves it set after a run with DeepSpeed
     alone = prepare() if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed)
     startup.start_distributed(use_deepspeed)
