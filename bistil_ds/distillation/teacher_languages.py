@@ -131,7 +131,10 @@ def _write(table: _Table, values_K: torch.Tensor) -> None:
 
 
 def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
-    """Yield (held tensor, flat; index of its first entry in the parameter; the table's rows in it) for each tensor."""
+    """Yield each tensor that holds entries of the table's parameter.
+
+    Each comes as (flat tensor, flat index of its first entry in the parameter, slice of the table's rows in it).
+    """
     for part, first in parts(table.parameter):
         last = first + part.numel()
         if first < table.start or min(last, full_size(table.parameter)) > table.stop:
