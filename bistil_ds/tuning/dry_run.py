@@ -25,7 +25,7 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 
 def rehearse(run: PreparedRun) -> Rehearsal | None:
-    """Train the first steps of one stage of each kind; every rank calls this. Return the findings on rank 0 only."""
+    """Train the first steps of one stage of each kind, on every rank; return findings on rank 0, else None."""
     request, build = run.request, run.folder / BUILD
     rounds = request.sparse.iterations
     once = replace(run, request=replace(request, sparse=replace(request.sparse, iterations=1)))

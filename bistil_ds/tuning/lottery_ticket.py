@@ -166,7 +166,7 @@ class LotteryTicketTrainer:
         return replace(self.args, **changes, **({"deepspeed": universal} if universal else {}))
 
     def _k(self, stage: Stage, model: PreTrainedModel) -> int:
-        """Return how many entries are chosen by the end of this stage's iteration; in a dense stage, all maskable ones.
+        """Return how many entries are chosen when this stage's iteration ends; for a dense stage, all maskable ones.
 
         Raises:
             InputError: `sparse` does not fit the model.

@@ -18,7 +18,7 @@ from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.tuning.distiller import TaskDistiller
 
-EXAMPLES = "example"  # key, in a batch, of the numbers of its examples, for messages
+EXAMPLES = "example"  # key in a batch: the numbers of its examples, for error messages
 
 
 class TaskTrainer(BaseTrainer):

@@ -59,7 +59,7 @@ class TunedModel(ABC):
 
     @abstractmethod
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
-        """Write the models to `folder`, the one to train to `folder/base`; return it, and counts for the record."""
+        """Write the models to `folder`; return the one to train, written to `base`, and counts for the record."""
 
     @abstractmethod
     def check_losses(self, task: Task) -> None:
