@@ -100,9 +100,10 @@ def existing(folder: Path) -> Path:
 
 @contextmanager
 def temporary_folder(place: Path) -> Iterator[Path]:
-    """Yield a temporary folder, removed at the end, also when SIGTERM or SIGUSR1 arrives.
+    """Yield a temporary folder, and remove it at the end or when SIGTERM or SIGUSR1 arrives.
 
-    On one machine it lies where temporary files do. For several machines it lies in `place`, which they share.
+    It lies in the system's folder for temporary files, or in `place` if the run has ranks on several machines, which
+    share `place`.
     """
     several = startup.local_world_size() < startup.world_size()
     with (
