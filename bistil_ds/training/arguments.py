@@ -32,7 +32,7 @@ def check_training_arguments(training: TrainingRequest) -> None:
     """Raise InputError for values that transformers or a tracker would refuse once models have been built."""
     if training["fp16"] and not torch.cuda.is_available():
         raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
-    # to choose a device, the arguments would join the other ranks, which have not started yet
+    # the arguments' own `device` would join the other ranks, which have not started yet
     unplaced: Any = type("Unplaced", (training.kind,), {"device": torch.device("cpu")})
     try:
         with warnings.catch_warnings():

@@ -62,7 +62,7 @@ def hidden_terms(
         student, teacher: P tensors [B, T, D] each, of each model's own width.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: P matrices [teacher width, student width], needed where the widths differ.
-        weight: weight of the values' mean in the total. Gradients are scaled by it in forward, which saves a pass.
+        weight: weight of the values' mean in the total. Forward scales the gradients by it, which saves a later pass.
     """
     upstream = _upstream(weight, student)
     if student[0].is_cuda:  # the kernel takes all pairs at once

@@ -64,7 +64,7 @@ class LossTerm:
     """One loss of distillation.
 
     Attributes:
-        name: in logs and records; `<name>_weight` is its weight.
+        name: its name in logs and records; the argument `<name>_weight` holds its weight.
         phases: the phases that have this loss: 1, 2 or both.
         compute: function (`LayerView`, weight of the mean in the total) → values [P]; None where the phase's distiller
             computes the loss.

@@ -38,7 +38,7 @@ class Trained:
     Args:
         parameters, trainable: number of entries of the model, and of those that train; tied ones count once.
         layout: how training distributes them.
-        bookkeeping: bytes of indices and first values that a rank holds for sparse deltas; 0 without deltas.
+        bookkeeping: bytes of indices and start values that a rank holds for sparse deltas; 0 without deltas.
         teacher: number of entries of the teacher; 0 without a teacher.
         teacher_itemsize: bytes of one entry of the teacher; 0 without a teacher.
         examples: rows or chunks in one optimiser step, of all ranks.
