@@ -56,7 +56,7 @@ class PlainStream:
                 if self._overwrites and self._text:  # follows a bar's line without a carriage return
                     self._end_bar()
                 self._text += part if plain(part) else ""
-                self._ended = "" if CURSOR_UP in part else self._ended  # the cursor returns to a bar not complete
+                self._ended = "" if CURSOR_UP in part else self._ended  # the cursor goes up to an unfinished bar
         if not self._text:
             self._overwrites = False
         return len(text)

@@ -1,4 +1,4 @@
-"""Read YAML that others wrote: plain values only, from no large file, and no aliases that grow to a huge value."""
+"""Read YAML that others wrote; refuse large files, objects of a program, and aliases that multiply values."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _check_depth(text: str) -> None:
 
 
 def _count(node: yaml.Node, counts: dict[int, int]) -> int:
-    """Return the number of values in a node; `counts` holds those of nodes that were met before, by their id."""
+    """Return the number of values in a node; `counts` maps the id of each node met before to its number."""
     if id(node) not in counts:
         counts[id(node)] = MOST_VALUES + 1  # for now; so a node that holds itself counts as too many values
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
