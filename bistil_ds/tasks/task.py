@@ -37,9 +37,10 @@ class ReadOptions:
 
 
 class Task(ABC):
-    """A task. `--task` gives its `name`; `metric` is the result of `metrics` by which the best checkpoint is chosen.
+    """A task, which `--task` finds by its `name`.
 
-    Epochs and learning rates are the published ones (BiStil, appendix; LT-SFT) where there are any.
+    The best checkpoint is the one with the highest `metric`, which is a key of the results of `metrics`. Epochs and
+    learning rates are the published ones (BiStil, appendix; LT-SFT) where there are any.
     """
 
     name: ClassVar[str]

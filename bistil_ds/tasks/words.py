@@ -99,7 +99,7 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
 def _pieces(
     words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield for each sentence its pieces, and a list of each word's first piece that ends with the number of pieces."""
+    """Yield, for each sentence, (its pieces, the index of each word's first piece and then the number of pieces)."""
     distinct = list(dict.fromkeys(word for words in words_of_sentences for word in words))
     unknown = tokenizer.unk_token_id
     special = set(tokenizer.all_special_ids) - {unknown}

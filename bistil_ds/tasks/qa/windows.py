@@ -44,8 +44,8 @@ def windows(
         `context` and `characters`, except in training: where in the row its context tokens begin, and (begin, end) of
             each of them in the characters of the whole context.
 
-    A question longer than half of a window without its special tokens is cut to that half. In training, a question
-    whose answer has no token is left out.
+    A question may take half of a window, special tokens not counted; the rest of a longer one is cut off. In training,
+    a question whose answer has no token is left out.
 
     Raises:
         InputError: `max_length` leaves no room for a question and its context.
