@@ -69,7 +69,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 @contextmanager
 def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
-    """Make `folder` and its parents; when the block fails, remove those that were made here and are empty.
+    """Make `folder` and its parents; when the block fails, remove those of them that are new and empty.
 
     Args:
         explicit: True where the user named the folder. It may exist, and what a killed preparation left there is

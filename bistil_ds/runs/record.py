@@ -90,7 +90,7 @@ class RunRecord:
 
     @classmethod
     def open(cls, folder: str | Path) -> RunRecord:
-        """Open the record of an earlier start of the same run, to add to it.
+        """Open the record that a run has left in its folder, to add to it.
 
         Raises:
             InputError: the record is missing or damaged.
