@@ -20,7 +20,7 @@ from bistil_ds.vocabulary.coverage import Coverage
 
 @dataclass(frozen=True)
 class Run:
-    """The facts that the `run.json` of a training run states; without it, mappings are empty and the rest is None."""
+    """The facts that the `run.json` of a training run states; without a file, mappings are empty, the rest is None."""
 
     arguments: Mapping[str, Any]
     data: tuple[DataFile, ...] | None

@@ -22,7 +22,7 @@ from bistil_ds.models.inputs import longest_input, padding_id
 from bistil_ds.models.onnx_file import missing_packages, write_onnx
 
 ONNX_FILE = "model.onnx"
-TOLERANCE = 1e-4  # of an output's largest value
+TOLERANCE = 1e-4  # share of an output's largest absolute value
 DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, as scores may tie within rounding
 IMPOSSIBLE = -1e4  # the score of a choice that cannot be made
 
