@@ -32,7 +32,7 @@ SFT = "sft.safetensors"
 
 
 def record(folder: Path) -> None:
-    """Run every command in `folder`, and phases 1 and 2 once more; kill these at a checkpoint."""
+    """Run every command in `folder`; then run phases 1 and 2 once more, and kill them at a checkpoint."""
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder}: not empty")
     write_material(folder)
@@ -109,7 +109,7 @@ def tuning(material: Path) -> list[object]:
 
 
 def phase_2(material: Path, ranks: int) -> list[object]:
-    """Return the flags of task.py for the student of the general.py run on as many ranks."""
+    """Return the flags of task.py, for the student that general.py made on the same number of ranks."""
     flags: list[object] = ["--student", material / f"general-{ranks}", "--teacher_model", material / "mmt"]
     flags += ["--teacher_sft", material / "teacher", "--per_device_train_batch_size", 4 // ranks]
     return [*flags, *tuning(material), "--deepspeed", "zero2"]
@@ -159,7 +159,7 @@ def kill_at(out: Path, flags: list[object], checkpoint: str, ranks: int, script:
 
 
 def output(script: str, out: Path) -> list[object]:
-    """Return `--output_dir`, and the flags against logs and progress bars where a command has them."""
+    """Return `--output_dir`, and the flags that turn logs and progress bars off if the command has them."""
     quiet: list[object] = ["--report_to", "none", "--disable_tqdm", "true"]
     return ["--output_dir", out, *(quiet if script in ("general", "teacher", "task") else [])]
 

@@ -27,7 +27,7 @@ def rank_of(nodeid: str) -> int:
 
 
 def longest_first(config: Any, log: Any) -> Any:
-    """Return a scheduler of pytest-xdist: a file to a worker, but the tests of `DEALT_BY_TEST` one by one."""
+    """Return a scheduler for pytest-xdist that deals out whole files, but the tests of `DEALT_BY_TEST` one by one."""
     from xdist.scheduler import LoadFileScheduling  # only runs with `-n` need pytest-xdist
 
     class LongestFirst(LoadFileScheduling):

@@ -1,4 +1,4 @@
-"""Run `general.py` with the given flags, `--dry_run` among them; print the bytes that rank 0 holds at its end.
+"""Run `general.py` with the given flags, `--dry_run` among them; print the bytes that rank 0 holds after the steps.
 
 `test_dry_run.py` starts this program on several ranks.
 """

@@ -31,7 +31,7 @@ def check(folder: Path, dtype: torch.dtype, persistent_below: int) -> tuple[int,
     answers = []
     with torch.no_grad():
         for language in ORDER:
-            if language == "en":  # gather copies: they must not keep the old language after the switch
+            if language == "en":  # gather copies now: after the switch they must not hold the old language
                 for parameter in (p for p in parameters if p.ds_status.name == "NOT_AVAILABLE"):
                     parameter.all_gather()
             for switch in switches:

@@ -83,7 +83,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
 
 # Methods of our subclasses that override nothing, so that only we call them.
 OWN_METHODS: dict[str, set[str]] = {
-    "torch Dataset": {"__getitems__"},  # PRIVATE names the caller
+    "torch Dataset": {"__getitems__"},  # torch calls it, too: see PRIVATE
     "torch Optimizer": {"_launch", "_update"},
     "torch Sampler": {"_shuffle", "language_of", "rows_of"},
     "torch TorchDispatchMode": {"total"},
