@@ -75,7 +75,7 @@ def check_place(flags: Mapping[str, Any]) -> Path:
 
 
 def check_made(folder: Path) -> Path:
-    """Return `folder`, or the nearest folder above it that exists, after a check that `folder` can be made there.
+    """Check that `folder` can be made; return `folder` if it exists, else the nearest existing folder above it.
 
     Raises:
         InputError: `folder` cannot be made.

@@ -18,7 +18,7 @@ from bistil_ds.tuning.preparation import PreparedRun
 from bistil_ds.tuning.run import train
 from bistil_ds.tuning.tuned_model import TunedModel
 
-# Function: name of a task → flags that name the sample's models and sparse fine-tunings for it, which it makes.
+# Function that makes the sample's models and sparse fine-tunings for a task, and returns the flags that name them.
 SampleModels = Callable[[str], Mapping[str, Any]]
 
 

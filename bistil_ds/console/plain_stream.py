@@ -25,7 +25,7 @@ _DRAWING = re.compile(r"(\d%)\|[^|]*\|")  # the part of tqdm's line that draws t
 class PlainStream:
     """Text stream in front of another one that is no terminal; it passes on complete lines and flushes each.
 
-    Text that a carriage return overwrites is passed on as a line of its own if the last such line is long enough ago.
+    Text that is overwritten after a carriage return is passed on, as a line, only some time after the last such line.
 
     Args:
         stream: the stream behind this one, which gets the lines; other methods and attributes are its own.

@@ -26,7 +26,7 @@ _NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")  # the start of a numbered list
 def one_line(text: str) -> str:
     """Return text for a terminal or a log: one line, in which control characters are shown as `\\x1b`.
 
-    Characters that change the direction of writing, other invisible ones, and bytes of a path that are not UTF-8 are
+    Invisible characters, such as those that change the direction of writing, and bytes of a path that are not UTF-8 are
     shown in the same way. A text longer than LONGEST is cut.
     """
     if len(text) > LONGEST:

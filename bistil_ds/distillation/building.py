@@ -1,6 +1,6 @@
 """Read the text, trim the teacher, build the student and save both: what rank 0 does before phase 1 trains.
 
-This happens before a ZeRO-3 configuration object exists. Once there is one, every model that is loaded is partitioned,
+This happens before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
 and code that copies weights reads empty tensors. Every rank then loads the folder written here.
 """
 

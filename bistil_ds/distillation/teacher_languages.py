@@ -33,7 +33,7 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 @dataclass(frozen=True)
 class _Table:
-    """The values of one parameter with and without an SFT, at those of the SFT's entries that this rank holds.
+    """The values of one parameter, with and without an SFT, at those entries of the SFT that this rank holds.
 
     Attributes:
         indices_K: flat indices [K] into the whole parameter, ascending.

@@ -1,4 +1,4 @@
-"""Read whole parameters, or this rank's shares of them, in fp32, however DeepSpeed holds them."""
+"""Read parameters in fp32, whole or as this rank's shares, however DeepSpeed holds them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def full_fp32(parameter: nn.Parameter) -> Tensor:
 
 
 def share_fp32(parameter: Any) -> tuple[Tensor, int]:
-    """Return the entries of a parameter that this rank holds, flat and in fp32, and the flat index of the first one.
+    """Return (a parameter's entries that this rank holds, flat and in fp32; the flat index of the first of them).
 
     Under ZeRO-3 they are this rank's share without padding, otherwise the whole parameter. In training with bf16 or
     fp16 they come from the fp32 master (see `full_fp32`). Every rank must take part.

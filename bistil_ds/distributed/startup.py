@@ -29,7 +29,7 @@ def local_world_size() -> int:
 
 
 def choose_accelerator() -> None:
-    """Tell DeepSpeed to use the CPU where there is no GPU, because DeepSpeed warns when it finds that out itself.
+    """If there is no GPU, tell DeepSpeed to use the CPU; otherwise DeepSpeed finds that out itself and warns of it.
 
     Call it before anything imports DeepSpeed.
     """
@@ -41,7 +41,7 @@ def prepare_environment(use_deepspeed: bool) -> None:
     """Set what a rank needs before it joins the others: environment variables, device, threads.
 
     Under DeepSpeed, a rank started by plain `python` gets the variables of a run with one rank. On a machine with GPUs,
-    a rank selects its own. On one without, it limits itself to its share of the threads, unless OMP_NUM_THREADS is set.
+    a rank selects its own. On a machine without, a rank uses its share of the threads, unless OMP_NUM_THREADS is set.
     """
     if use_deepspeed and "RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}

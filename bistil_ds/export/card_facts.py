@@ -34,8 +34,8 @@ class BaseFacts:
 
     Attributes:
         name: the hub id, or the last part of the folder's path.
-        hub_id: the hub id of the teacher of a student that this package made, else of the model itself; None if that
-            teacher or model is a local folder.
+        hub_id: the model's hub id or, for a student that this package made, its teacher's; None if that is a local
+            folder.
         teacher: name of the teacher of such a student; None for any other model.
         languages: language codes; empty if unknown.
         layer_map: the teacher layer (from 0) of each layer; None if unknown.

@@ -89,7 +89,7 @@ class Family:
     def follows_the_last_map(self, name: str, layers: int) -> bool:
         """Return whether no attention map of an encoder with `layers` layers depends on its parameter `name`.
 
-        This holds for the last layer's parameters, except those that its queries and keys depend on, and for the layer
+        Such parameters are those of the last layer that its queries and keys do not depend on, and those of the layer
         norm that follows the last layer in a `pre_norm` model.
         """
         last = f"{self.layers}.{layers - 1}."

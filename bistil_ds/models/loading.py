@@ -68,7 +68,7 @@ def in_encoder(model: PreTrainedModel, name: str) -> bool:
 
 
 def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Iterable[str]) -> str:
-    """Return a line that names the heads and poolers that the folder lacks, and those in it that are not used."""
+    """Return a line that names the heads and poolers that the folder lacks, and those that only the folder has."""
     prefix = f"{model.base_model_prefix}."
     lacks, unused = (
         ", ".join(sorted({name.removeprefix(prefix).partition(".")[0] for name in names}))

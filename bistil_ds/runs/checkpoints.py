@@ -66,8 +66,8 @@ def all_checkpoints(output_dir: Path) -> list[Path]:
 def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
     """Return the whole checkpoint to resume from.
 
-    `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. For these two words,
-    None means that no checkpoint is whole, usually because the run was killed before it wrote its first.
+    `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. With these two words,
+    the result is None if the run has no whole checkpoint, usually because it was killed before it wrote one.
 
     Raises:
         InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole.

@@ -173,7 +173,7 @@ def _now() -> str:
 
 
 def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
-    """Raise InputError if a resumed run is given another value for one of `names` than it was started with."""
+    """Raise InputError if one of `names` has another value in `given` than in `recorded`, the run's first start."""
     for name in names:
         if name in recorded and given[name] != recorded[name]:
             raise InputError(f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}")

@@ -98,7 +98,7 @@ class Task(ABC):
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the logits in which a student imitates its teacher, each [N, C] at labelled positions only.
 
-        A class that cannot be chosen has -1e4, such as padding where the classes are positions of a sequence.
+        The logit of a class that cannot be chosen is -1e4: that of padding, if the classes are positions of a sequence.
         """
 
     @abstractmethod

@@ -136,7 +136,7 @@ def _shares(starts: list[int], room: int) -> list[tuple[int, int, int]]:
     for begin, following in zip(begins, [*begins[1:], None]):
         stop = words
         if following is not None:
-            # The next window decides the words that are no nearer to its beginning than to the end of this window.
+            # The next window decides the words that are at least as far from its start as from the end of this window.
             end = starts[begin] + room
             later = range(following, words)
             stop = next((w for w in later if starts[w] - starts[following] >= end - starts[w]), words)

@@ -44,7 +44,7 @@ def check_training_arguments(training: TrainingRequest) -> None:
 
 
 def check_numbers(flags: Mapping[str, Any]) -> None:
-    """Raise InputError for a flag of `AT_LEAST_1` below 1, or one of `ABOVE_0` that is not above 0 and finite."""
+    """Raise InputError if a flag in `AT_LEAST_1` is below 1, or if a flag in `ABOVE_0` is not finite or not above 0."""
     for name in AT_LEAST_1:
         if (value := flags.get(name)) is not None and value < 1:
             raise InputError(f"--{name} {value}: expected at least 1")

@@ -32,7 +32,7 @@ _received: signal.Signals | None = None  # the signal that was kept
 def stop_at_once() -> Iterator[None]:
     """Raise Preempted on rank 0 when a signal arrives. Use it before training, when there is nothing to save.
 
-    Other ranks wait for rank 0 in code that no exception can interrupt, so there a signal ends the process as usual.
+    Other ranks wait for rank 0 in code that no exception can interrupt, so a signal ends their process as usual.
     """
 
     def stop(number: int) -> None:

@@ -1,7 +1,7 @@
 """The registry of distillation losses, and the values they take on one batch.
 
-A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss that needs more (logits,
-labels) is listed here too, but the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
+A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss of logits or labels is
+listed here too, but the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, P pairs of states or of maps.
 """

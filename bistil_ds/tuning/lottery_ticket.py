@@ -55,8 +55,8 @@ class LotteryTicketTrainer:
         load_model: returns the model with its head, in fp32 (at ZeRO-3, as `from_pretrained` returns it there). Each
             stage calls it once, after the same seed, so that a new head is the same each time. If it freezes parameters
             outside the base model, they stay frozen.
-        make_trainer: (model, arguments, stage) → the `BaseTrainer` of that stage, which must train that very model
-            with those arguments. When its stage is over, only `args` and `state` are left of a trainer.
+        make_trainer: (model, arguments, stage) → the `BaseTrainer` of the stage; it must train the given model itself
+            with the given arguments. When its stage is over, only `args` and `state` are left of a trainer.
         args: arguments of the whole run; `args.output_dir` is the run folder. Each stage gets a copy with a folder and
             length of its own, and a full stage neither validates nor reloads its best checkpoint.
         sparse: which entries are chosen, how many, and how long each stage is; a stage without a length takes

@@ -159,7 +159,7 @@ def edit_columns(rng: Random, cells: list[str]) -> None:
 
 
 def edit_numbers(rng: Random, cells: list[str]) -> None:
-    """Replace the first cell, or one that begins with a digit, by one of NUMBERS, some of which are no numbers."""
+    """Replace the first cell, or one that begins with a digit, by a text from NUMBERS, which need not be a number."""
     numeric = [index for index, cell in enumerate(cells) if cell[:1].isdigit()]
     cells[rng.choice([0, *numeric, *numeric])] = rng.choice(NUMBERS)
 

@@ -72,7 +72,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def own_commands(block: Block) -> Iterator[list[str]]:
-    """Yield the words of each command in a shell script that runs one of `launch_scripts/`, with its launcher."""
+    """Yield the words, launcher included, of each command in a shell script that runs one of `launch_scripts/`."""
     text = re.sub(r"^\s*#.*$", "", block.text.replace("\\\n", " "), flags=re.MULTILINE)
     for line in re.split(r"\n|;|'", text):
         if found := re.search(r"(?:python|deepspeed|torchrun) .*launch_scripts/.*", line):

@@ -32,8 +32,8 @@ def run_script(
 def several_runs(runs: Sequence[Sequence[object]], ranks: int = 1, *, cache: Path) -> None:
     """Run `general.py` once for each list of flags, in one process for each rank.
 
-    On one rank, the runs are as by plain `python` until one uses DeepSpeed, which sets the environment variables of a
-    rank for all runs after it.
+    On one rank, the runs start as if by plain `python`. The first run with DeepSpeed sets the environment variables of
+    a rank, and the runs after it keep these variables.
     """
     flags = json.dumps([[str(word) for word in run] for run in runs])
     words, environment = command(ranks=ranks, cache=cache, program=[PROGRAMS / "several_runs.py", flags])

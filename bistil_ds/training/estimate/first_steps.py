@@ -75,7 +75,7 @@ class FirstSteps(TrainerCallback):
     """Callback that ends training after a warm-up step and three timed ones, and leaves its findings in `result`.
 
     The steps are the first of the real run, with its batches, schedule and kernels. A run of fewer steps is timed as
-    far as it goes. If there is only one step, it is timed although it is the warm-up.
+    far as it goes. The only step of a run of one step is timed, although it is the warm-up.
 
     Args:
         trainer: the trainer whose steps are timed; it gets this callback.

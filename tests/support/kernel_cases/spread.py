@@ -13,8 +13,8 @@ def spread(*axes: Iterable[Any], every: int = 3) -> list[Any]:
     """Return all combinations of the axes' values, as parameters; one in `every` of them is not marked slow.
 
     An axis is a collection of values, or a mapping from names to values. A combination is fast if its places along the
-    axes add up to a multiple of `every`. So for an axis with `every` values, each combination of the other axes is fast
-    with exactly one of its values, and each of its values is fast about equally often.
+    axes add up to a multiple of `every`. So all values of an axis are in about equally many fast combinations. If an
+    axis has `every` values, each choice of values for the other axes is fast with exactly one of them.
     """
     found = []
     for one in product(*(_named(axis) for axis in axes)):

@@ -1,6 +1,6 @@
 """Tables of the names that our code takes from other libraries, which do not promise to keep them.
 
-`tests/test_upstream.py` searches our code for names that these tables lack, and the libraries for those that they list.
+`tests/test_upstream.py` tests that the tables list all such names in our code, and that the libraries still have them.
 """
 
 from __future__ import annotations
