@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # needed to write and to run ONNX files
 LARGEST_FILE = 1_900_000_000  # bytes; protobuf is limited to 2 GiB, so larger weights go into a file of their own
 
 
 def missing_packages() -> list[str]:
-    """Return those of the packages for writing and running ONNX files that are not installed."""
+    """Return the packages in `PACKAGES` that are not installed."""
     return [name for name in PACKAGES if find_spec(name) is None]
 
 

@@ -39,7 +39,7 @@ class LayerView:
     losses: Any
 
     def copy(self) -> LayerView:
-        """Return a view of the same tensors whose lists can be emptied without a change to this view's."""
+        """Return a view of the same tensors with lists of its own; emptying them does not change this view's."""
         return replace(
             self,
             student_states=list(self.student_states),

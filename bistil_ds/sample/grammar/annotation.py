@@ -114,7 +114,7 @@ class Sentence:
 
 
 def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
-    """Add the punctuation `mark` to the phrase of a sentence, capitalise it, and read its annotation off the tree.
+    """Add the punctuation `mark` to the phrase of a sentence, capitalise its first word, and return the `Sentence`.
 
     dotted_i: whether the capital of i is İ, as in Turkish.
     """
