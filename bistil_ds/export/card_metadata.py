@@ -40,7 +40,7 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
                 task_name=one_line(facts.task),
                 dataset_type=one_line(score.test_set[0]),
                 dataset_name=one_line(f"{score.test_set[0]} ({score.language})"),
-                dataset_config=one_line(score.language),  # keeps apart files of one name, which would share an entry
+                dataset_config=one_line(score.language),  # else test sets of the same name would share one entry
                 metric_type=one_line(score.metric),
                 metric_name=one_line(score.metric),
                 metric_value=round(score.value, 6),

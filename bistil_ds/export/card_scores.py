@@ -30,7 +30,7 @@ class Score:
 
 
 def read_scores(file: str, weights_sha256: str) -> list[Score]:
-    """Return the scores that `evaluate.py` found for the model with these weights; main metric first in each language.
+    """Return the scores that `evaluate.py` found for the model with these weights; in a language, main metric first.
 
     Raises:
         InputError: the file is not a result of `evaluate.py`, or holds no model with these weights.
@@ -76,5 +76,5 @@ def _checked(value: Any, *kinds: type) -> Any:
 
 
 def data_file(source: str, sha256: str | None) -> DataFile:
-    """Return a file's name without its folder, with its hash; or a hub data set's id, with None."""
+    """Return (a file's name without its folder, its hash), or (a hub data set's id, None)."""
     return (Path(source).name if sha256 else source), sha256
