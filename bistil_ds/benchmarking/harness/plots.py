@@ -56,8 +56,9 @@ def as_svg(plot: Plot) -> str:
     import matplotlib
 
     text = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": one_line(plot.title), "text.parse_math": False}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": one_line(plot.title), "text.parse_math": False}
+    ):
         figure = _figure(_height(plot))
         axes = figure.add_subplot()
         axes.set_title(one_line(plot.title), loc="left", fontsize=11)
