@@ -133,7 +133,7 @@ def base_facts(source: str) -> BaseFacts:
         hub_id = recorded if recorded and recorded.count("/") <= 1 and not Path(recorded).is_absolute() else None
     else:
         hub_id = None if folder.exists() else source
-    named = (hub_id or public_name(str(recorded or alignment.teacher))) if alignment else None
+    named = (hub_id or public_name(recorded or alignment.teacher or UNKNOWN)) if alignment else None
     older = {f"model {named}": UNKNOWN} if alignment and origin is None else None  # left by version 0.1
     trimmed = (folder / KEPT_IDS).is_file()
     vocabulary = (base_vocab_size(folder), len(load_kept_ids(folder))) if trimmed else None
