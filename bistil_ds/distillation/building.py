@@ -73,8 +73,6 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
         raise cannot_load(flag, name, error) from None
     if absent:
         raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {min(absent)}")
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes up an empty one
-        raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json")
     if len(tokenizer) > model.config.vocab_size:
         size = model.config.vocab_size
         raise InputError(f"{flag} {name}: its tokenizer has {len(tokenizer)} tokens, its embeddings {size}")

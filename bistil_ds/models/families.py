@@ -1,17 +1,14 @@
-"""Name the modules and weights of the supported masked language models: BERT, RoBERTa, XLM-R and XLM-R XL/XXL."""
+"""Name the modules and weights of the supported masked language models, one `Family` for each model type."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
-
-SUPPORTED_MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
-
 
 CLASSIFIER = "classifier"  # in every family, the module that classifies tokens or sequences
 
@@ -41,15 +38,39 @@ class LayerNames:
 
 @dataclass(frozen=True)
 class Family:
-    """Names inside one model's `state_dict`; with `pre_norm`, layer norms come before the sub-layers, not after."""
+    """How the models of one type name their parts in `state_dict`, and how they count positions.
+
+    Attributes:
+        encoder: the base model.
+        head_dense, head_norm: the linear module and the layer norm of the masked-LM head, before the decoder.
+        decoder: the linear module that projects to the vocabulary.
+        decoder_bias: its bias as the head holds it; the same tensor as the decoder's own bias, or one beside it.
+        head_activation: the activation between `head_dense` and `head_norm`; None: that of the encoder's layers.
+        norm_before_attention: in each layer, the layer norm that queries and keys read; None: layer norms come after
+            the sub-layers. Students of models that have one ("pre-norm") have fewer layers, but the same width.
+        final_norm: in the encoder of a pre-norm model, the layer norm after the last layer.
+        positions_after_padding: positions are numbered from the padding id + 1, not from 0.
+    """
 
     encoder: str
     head_dense: str
     head_norm: str
     decoder: str
     decoder_bias: str
-    head_activation: str | None = None  # None: the activation of the encoder's layers
-    pre_norm: bool = False
+    head_activation: str | None = None
+    norm_before_attention: str | None = None
+    final_norm: str | None = None
+    positions_after_padding: bool = False
+
+    @property
+    def head(self) -> str:
+        """Return the name of the masked-LM head, of which the decoder is a part."""
+        return self.decoder.partition(".")[0]
+
+    @property
+    def pre_norm(self) -> bool:
+        """Return whether layer norms come before the sub-layers."""
+        return self.norm_before_attention is not None
 
     @property
     def layers(self) -> str:
@@ -93,9 +114,41 @@ class Family:
         norm that follows the last layer in a `pre_norm` model.
         """
         last = f"{self.layers}.{layers - 1}."
-        before = ("attention.self.query", "attention.self.key", "attention.self_attn_layer_norm")
+        before = ("attention.self.query.", "attention.self.key.", f"{self.norm_before_attention}.")
         is_behind = name.startswith(last) and not name.removeprefix(last).startswith(before)
-        return is_behind or name.startswith(f"{self.encoder}.encoder.LayerNorm.")
+        return is_behind or name.startswith(f"{self.encoder}.{self.final_norm}.")
+
+
+_BERT = Family(
+    encoder="bert",
+    head_dense="cls.predictions.transform.dense",
+    head_norm="cls.predictions.transform.LayerNorm",
+    decoder="cls.predictions.decoder",
+    decoder_bias="cls.predictions.bias",
+)
+_ROBERTA = Family(
+    encoder="roberta",
+    head_dense="lm_head.dense",
+    head_norm="lm_head.layer_norm",
+    decoder="lm_head.decoder",
+    decoder_bias="lm_head.bias",
+    head_activation="gelu",
+    positions_after_padding=True,
+)
+# model type, as `config.json` spells it → its family
+FAMILIES = {
+    "bert": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "xlm-roberta-xl": replace(
+        _ROBERTA, norm_before_attention="attention.self_attn_layer_norm", final_norm="encoder.LayerNorm"
+    ),
+}
+SUPPORTED_MODEL_TYPES = tuple(FAMILIES)
+# Types that no student is built from, but that tasks can be trained on, with positions numbered after the padding id.
+OTHERS_AFTER_PADDING = frozenset(
+    ("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta-prelayernorm", "xmod")
+)
 
 
 def family_of(model: PreTrainedModel) -> Family:
@@ -105,35 +158,27 @@ def family_of(model: PreTrainedModel) -> Family:
         InputError: the model is of another type, or has no masked-LM head.
     """
     model_type = model.config.model_type
-    if model_type not in SUPPORTED_MODEL_TYPES:
+    if model_type not in FAMILIES:
         raise InputError(
-            f"no student can be built from a model of type {model_type!r}: "
-            f"give one of the types {', '.join(SUPPORTED_MODEL_TYPES)}"
+            f"no student can be built from a model of type {model_type!r}: give one of the types {', '.join(FAMILIES)}"
         )
     if model.get_output_embeddings() is None:
         raise InputError(
             f"{type(model).__name__} has no masked-LM head: load the {model_type} teacher with AutoModelForMaskedLM"
         )
-    if model_type == "bert":
-        head = "cls.predictions"
-        return Family(
-            "bert", f"{head}.transform.dense", f"{head}.transform.LayerNorm", f"{head}.decoder", f"{head}.bias"
-        )
-    return Family(
-        "roberta",
-        "lm_head.dense",
-        "lm_head.layer_norm",
-        "lm_head.decoder",
-        "lm_head.bias",
-        head_activation="gelu",
-        pre_norm=model_type == "xlm-roberta-xl",
-    )
+    return FAMILIES[model_type]
+
+
+def positions_after_padding(model_type: str) -> bool:
+    """Return whether models of a type, supported or not, number their positions from the padding id + 1."""
+    family = FAMILIES.get(model_type)
+    return model_type in OTHERS_AFTER_PADDING if family is None else family.positions_after_padding
 
 
 def check_teacher_config(config: PretrainedConfig) -> None:
     """Raise InputError unless a student can be distilled from models of this configuration."""
-    if config.model_type not in SUPPORTED_MODEL_TYPES:
-        known = ", ".join(sorted(SUPPORTED_MODEL_TYPES))
+    if config.model_type not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
         raise InputError(f"is a {config.model_type} model; supported are {known}")
     if not any("ForMaskedLM" in kind or "ForPreTraining" in kind for kind in config.architectures or ["ForMaskedLM"]):
         kind = config.architectures[0]

@@ -15,18 +15,21 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
+from bistil_ds.models.families import FAMILIES
+
 IGNORED = -100  # label of a token from which nothing is learned
 
 Projection = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def masked_lm_head(model: nn.Module) -> nn.Module:
-    """Return the module of a BERT- or RoBERTa-like `...ForMaskedLM` that turns hidden states into logits."""
-    for name in ("lm_head", "cls"):
+    """Return the module of a `...ForMaskedLM` that turns hidden states into logits, named as in one of the families."""
+    names = dict.fromkeys(family.head for family in FAMILIES.values())
+    for name in names:
         head = getattr(model, name, None)
         if isinstance(head, nn.Module):
             return head
-    raise TypeError(f"{type(model).__name__} has no masked-LM head (lm_head or cls)")
+    raise TypeError(f"{type(model).__name__} has no masked-LM head ({' or '.join(names)})")
 
 
 class HeadTap:

@@ -15,13 +15,15 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.config_file import check_config_file, check_tokenizer_files
+from bistil_ds.models.families import positions_after_padding
 
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """Return how many tokens a model has positions for; RoBERTa's positions begin after the padding id."""
-    return int(config.max_position_embeddings - (padding_id(config) + 1 if "roberta" in config.model_type else 0))
+    """Return how many tokens a model has positions for; in some families, those up to the padding id are not used."""
+    unused = padding_id(config) + 1 if positions_after_padding(config.model_type) else 0
+    return int(config.max_position_embeddings - unused)
 
 
 def padding_id(config: PretrainedConfig) -> int:
@@ -50,13 +52,15 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of the model folder or hub id `name`.
 
     Raises:
-        InputError: it cannot be loaded; the message names `flag`.
+        InputError: it cannot be loaded, or there is none; the message names `flag`.
     """
     check_tokenizer_files(name, flag)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # errors of transformers, tokenizers, the hub and json have no common class
         raise cannot_load(flag, str(name), error) from None
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes up an empty one
+        raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json".lstrip())
     return tokenizer
 
 

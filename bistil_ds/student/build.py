@@ -53,8 +53,8 @@ def build_student(
     before you make a ZeRO-3 configuration, because a teacher that ZeRO-3 has partitioned has empty weights.
 
     Args:
-        teacher: a loaded BERT, RoBERTa or XLM-R masked language model; for XLM-R XL and XXL only the
-            number of layers can be reduced.
+        teacher: a loaded masked language model of one of `SUPPORTED_MODEL_TYPES`; of pre-norm models (XLM-R XL and
+            XXL) only the number of layers can be reduced.
         layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`.
         layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it replaces k.
         sample_batches: text to fit on for f > 1, as dicts with `input_ids` [B, T] and, where there is padding,

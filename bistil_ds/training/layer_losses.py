@@ -55,23 +55,26 @@ def hidden_terms(
     mask_BT: Tensor | None,
     projections: Sequence[Tensor] | None,
     weight: float,
+    kind: str = "mse",
 ) -> Tensor:
-    """Return the MSE of each pair of states, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
+    """Return the loss of each pair of states, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
 
     Args:
         student, teacher: P tensors [B, T, D] each, of each model's own width.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: P matrices [teacher width, student width], needed where the widths differ.
         weight: weight of the values' mean in the total. Forward scales the gradients by it, which saves a later pass.
+        kind: "mse", or "cosine" for 1 − cosine.
     """
     upstream = _upstream(weight, student)
     if student[0].is_cuda:  # the kernel takes all pairs at once
-        return hidden_state_loss(student, teacher, mask_BT, projections, upstream=upstream)
+        return hidden_state_loss(student, teacher, mask_BT, projections, kind, upstream=upstream)
     left, first = list(projections or []), student[0]
     values = []
     while student:  # pair by pair, so that each teacher state is freed after its pair
         projection = [left.pop(0)] if left else None
-        values.append(hidden_state_loss([student.pop(0)], [teacher.pop(0)], mask_BT, projection, upstream=upstream))
+        pair = [student.pop(0)], [teacher.pop(0)]
+        values.append(hidden_state_loss(*pair, mask_BT, projection, kind, upstream=upstream))
     trim_heap(first)
     return torch.cat(values)
 

@@ -87,7 +87,9 @@ TERMS = (
     LossTerm("mlm", (1,)),
     LossTerm("label", (2,)),
 )
-MEASURED = ("cosine",)  # computed by phase 1 in validation only, and not part of the total
+# Phase 1 computes these in validation only, and they are not part of the total. `cosine` is the similarity of states,
+# best at 1; a loss of their distance needs another name.
+MEASURED = ("cosine",)
 
 
 def terms_of(phase: int) -> list[LossTerm]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from bistil_kernels import attention_map_loss
+from student_models import KINDS, tiny_teacher
 from torch import Tensor, nn
 from transformers import (
-    BertConfig,
-    BertForMaskedLM,
+    AutoModelForMaskedLM,
     DebertaV2Config,
     DebertaV2ForMaskedLM,
     DistilBertConfig,
     DistilBertForMaskedLM,
     PreTrainedModel,
-    XLMRobertaConfig,
-    XLMRobertaForMaskedLM,
 )
 
 from bistil_ds.errors import InputError
@@ -38,20 +35,18 @@ SHAPE = {
 }
 
 
-def bert() -> PreTrainedModel:
-    return BertForMaskedLM(BertConfig(**SHAPE))
+DISTILBERT = "distilbert"  # no family of ours, but its attention can be observed
 
 
-def xlmr() -> PreTrainedModel:
-    return XLMRobertaForMaskedLM(XLMRobertaConfig(**SHAPE, pad_token_id=1))
+def model_of(kind: str = "bert") -> PreTrainedModel:
+    if kind == DISTILBERT:
+        config = DistilBertConfig(
+            vocab_size=40, dim=16, n_layers=3, n_heads=2, hidden_dim=32, max_position_embeddings=16
+        )
+        return DistilBertForMaskedLM(config)
+    return tiny_teacher(kind, **SHAPE)
 
 
-def distilbert() -> PreTrainedModel:
-    config = DistilBertConfig(vocab_size=40, dim=16, n_layers=3, n_heads=2, hidden_dim=32, max_position_embeddings=16)
-    return DistilBertForMaskedLM(config)
-
-
-FAMILIES = [bert, xlmr, distilbert]
 MASK = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
 
 
@@ -59,9 +54,9 @@ def batch() -> dict[str, Tensor]:
     return {"input_ids": torch.randint(4, 40, (2, 7)), "attention_mask": MASK}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_output_stays_that_of_sdpa_with_padding(family: Callable[[], PreTrainedModel]) -> None:
-    model, inputs = family().eval(), batch()
+@pytest.mark.parametrize("kind", [*KINDS, DISTILBERT])
+def test_the_output_stays_that_of_sdpa_with_padding(kind: str) -> None:
+    model, inputs = model_of(kind).eval(), batch()
     assert model.config._attn_implementation == "sdpa"
     before = model(**inputs).logits
     recorder = AttentionRecorder(model, [0, 2])
@@ -72,9 +67,9 @@ def test_the_output_stays_that_of_sdpa_with_padding(family: Callable[[], PreTrai
     assert torch.equal(before, inside)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_recorded_gives_the_models_own_attention_maps(family: Callable[[], PreTrainedModel]) -> None:
-    model, inputs = family().eval(), batch()
+@pytest.mark.parametrize("kind", [*KINDS, DISTILBERT])
+def test_what_is_recorded_gives_the_models_own_attention_maps(kind: str) -> None:
+    model, inputs = model_of(kind).eval(), batch()
     model.set_attn_implementation("eager")
     maps = model(**inputs, output_attentions=True).attentions
     recorder = AttentionRecorder(model, [2, 0])
@@ -86,7 +81,7 @@ def test_what_is_recorded_gives_the_models_own_attention_maps(family: Callable[[
 
 
 def test_padding_changes_nothing_at_real_tokens() -> None:
-    model = xlmr().eval()
+    model = model_of("xlm-roberta").eval()
     recorder = AttentionRecorder(model, [2])
     inputs = batch()
     other = dict(inputs, input_ids=torch.where(MASK == 1, inputs["input_ids"], 5))
@@ -98,7 +93,7 @@ def test_padding_changes_nothing_at_real_tokens() -> None:
 
 
 def test_only_the_recorded_model_records_and_only_inside_the_with() -> None:
-    first, second = bert(), bert()
+    first, second = model_of(), model_of()
     recorders = [AttentionRecorder(m, [1]) for m in (first, second)]
     with recorders[0]:
         second(**batch())
@@ -112,7 +107,7 @@ def test_only_the_recorded_model_records_and_only_inside_the_with() -> None:
 
 
 def test_each_with_starts_afresh_and_clear_lets_go() -> None:
-    model = bert()
+    model = model_of()
     recorder = AttentionRecorder(model, [0])
     with recorder:
         model(input_ids=torch.ones(1, 3, dtype=torch.long))
@@ -139,9 +134,9 @@ def loss_and_gradients(model: PreTrainedModel, runner: nn.Module, inputs: dict[s
     return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_gradient_checkpointing_changes_neither_loss_nor_gradients(family: Callable[[], PreTrainedModel]) -> None:
-    model, inputs = family().train(), batch()
+@pytest.mark.parametrize("kind", [*KINDS, DISTILBERT])
+def test_gradient_checkpointing_changes_neither_loss_nor_gradients(kind: str) -> None:
+    model, inputs = model_of(kind).train(), batch()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -163,7 +158,7 @@ def test_a_wrapper_around_the_model_changes_nothing() -> None:
         def forward(self, **inputs: Tensor) -> object:
             return self.module(**inputs)
 
-    model, inputs = bert(), batch()
+    model, inputs = model_of(), batch()
     plain = loss_and_gradients(model, model, inputs)
     model.zero_grad()
     for a, b in zip(plain, loss_and_gradients(model, Wrapper(model), inputs)):
@@ -171,7 +166,7 @@ def test_a_wrapper_around_the_model_changes_nothing() -> None:
 
 
 def test_a_bf16_model_records_bf16() -> None:
-    model = bert().to(torch.bfloat16)
+    model = model_of().to(torch.bfloat16)
     recorder = AttentionRecorder(model, [0])
     with recorder:
         model(**batch())
@@ -179,13 +174,13 @@ def test_a_bf16_model_records_bf16() -> None:
 
 
 def test_a_saved_folder_says_nothing_of_the_recording(tmp_path: Path) -> None:
-    model = bert()
+    model = model_of()
     recorder = AttentionRecorder(model, [0])
     with recorder:
         model(**batch())
     model.save_pretrained(tmp_path)
     assert "recording" not in (tmp_path / "config.json").read_text()
-    assert BertForMaskedLM.from_pretrained(tmp_path).config._attn_implementation == "sdpa"
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path).config._attn_implementation == "sdpa"
 
 
 def test_an_architecture_that_hides_its_attention_is_refused_by_name() -> None:
@@ -198,12 +193,12 @@ def test_an_architecture_that_hides_its_attention_is_refused_by_name() -> None:
 
 def test_a_layer_that_does_not_exist_is_refused() -> None:
     with pytest.raises(InputError, match=r"\[3\].*0 to 2"):
-        AttentionRecorder(bert(), [0, 3])
+        AttentionRecorder(model_of(), [0, 3])
 
 
 @pytest.mark.slow
 def test_a_compiled_model_records_the_same() -> None:
-    model, inputs = bert(), batch()
+    model, inputs = model_of(), batch()
     plain = loss_and_gradients(model, model, inputs)
     model.zero_grad()
     compiled = torch.compile(model)
@@ -212,7 +207,7 @@ def test_a_compiled_model_records_the_same() -> None:
 
 
 def test_the_real_model_records(shared: Path) -> None:
-    model = XLMRobertaForMaskedLM.from_pretrained(shared / "models" / "mini-mmt").eval()
+    model = AutoModelForMaskedLM.from_pretrained(shared / "models" / "mini-mmt").eval()
     layers = range(model.config.num_hidden_layers)
     recorder = AttentionRecorder(model, list(layers))
     with torch.no_grad(), recorder:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
+from student_models import KINDS, tiny_teacher
 from transformers import (
     BertConfig,
     DistilBertConfig,
@@ -14,7 +18,9 @@ from transformers import (
     XLMRobertaXLConfig,
 )
 
-from bistil_ds.models.inputs import is_encoder, longest_input
+from bistil_ds.errors import InputError
+from bistil_ds.models.families import OTHERS_AFTER_PADDING
+from bistil_ds.models.inputs import is_encoder, load_tokenizer, longest_input
 
 
 @pytest.mark.parametrize(
@@ -44,3 +50,24 @@ def test_only_encoders_are_encoders(config: PretrainedConfig, encoder: bool) -> 
 )
 def test_the_longest_input_is_known_without_a_padding_id_too(config: PretrainedConfig, longest: int) -> None:
     assert longest_input(config) == longest
+
+
+# what some types need beside the sizes
+NEEDED = {"luke": {"entity_vocab_size": 10}, "xmod": {"default_language": "en_XX"}}
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS, *OTHERS_AFTER_PADDING}))
+def test_the_longest_input_is_the_longest_that_a_model_takes(kind: str) -> None:
+    model = tiny_teacher(kind, layers=1, max_position_embeddings=10, **NEEDED.get(kind, {}))
+    longest = longest_input(model.config)
+    assert model(torch.full((1, longest), 5)).logits.shape[1] == longest
+    with pytest.raises((IndexError, RuntimeError)):
+        model(torch.full((1, longest + 1), 5))
+
+
+@pytest.mark.parametrize("flag", ["--model", ""])
+def test_a_folder_without_a_tokenizer_is_refused(flag: str, tmp_path: Path) -> None:
+    tiny_teacher("xlm-roberta", layers=1).save_pretrained(tmp_path)
+    with pytest.raises(InputError) as refusal:
+        load_tokenizer(flag, tmp_path)
+    assert str(refusal.value) == f"{flag} {tmp_path}: holds no tokenizer; add its tokenizer.json".lstrip()

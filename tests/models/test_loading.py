@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClass
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.loading import load_pretrained
 
-KINDS = (AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification)
+CLASSES = (AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification)
 WEIGHT = "encoder.layer.1.output.dense.bias"
 
 
@@ -40,7 +40,7 @@ def bare(folder: Path) -> Path:
     return folder.parent / "bare"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_missing_weight_of_the_encoder_is_named(whole: Path, kind: type, alone: bool) -> None:
     folder = bare(whole) if alone else whole
@@ -54,7 +54,7 @@ def test_a_missing_weight_of_the_encoder_is_named(whole: Path, kind: type, alone
     assert str(folder) in str(error.value)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_weight_that_the_encoder_has_no_place_for_is_named(whole: Path, kind: type, alone: bool) -> None:
     folder = bare(whole) if alone else whole

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from student_models import distances, tiny_batches, tiny_teacher
+from student_models import KINDS, POST_NORM, distances, tiny_batches, tiny_teacher
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
@@ -15,8 +15,6 @@ from bistil_ds.errors import InputError
 from bistil_ds.student import build_student
 from bistil_ds.student.layers import assemble, student_config
 from bistil_ds.student.width import reduce_width
-
-POST_NORM = ["bert", "roberta", "xlm-roberta"]
 
 
 def random_twin(student):
@@ -117,7 +115,11 @@ def test_a_saved_narrow_student_loads_with_transformers_alone_and_gives_identica
         ("bert", {"hidden_reduction_factor": 0}, "0 does not divide"),
         ("bert", {"hidden_reduction_factor": 2}, "needs sample_batches"),
         ("bert", {"hidden_reduction_factor": 2, "sample_batches": []}, "no real token"),
-        ("xlm-roberta-xl", {"hidden_reduction_factor": 2, "sample_batches": []}, "not available for xlm-roberta-xl"),
+        *(
+            (kind, {"hidden_reduction_factor": 2, "sample_batches": []}, f"not available for {kind} models")
+            for kind in KINDS
+            if kind not in POST_NORM
+        ),
     ],
 )
 def test_widths_and_samples_that_cannot_be_used_are_refused_in_one_line(kind, arguments, says):

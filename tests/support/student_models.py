@@ -6,23 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from transformers import (
-    AutoModelForMaskedLM,
-    BertConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    RobertaConfig,
-    XLMRobertaConfig,
-    XLMRobertaXLConfig,
-)
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+
+from bistil_ds.models.families import FAMILIES
 
 VOCABULARY = 61
-KINDS: dict[str, type[PretrainedConfig]] = {
-    "bert": BertConfig,
-    "roberta": RobertaConfig,
-    "xlm-roberta": XLMRobertaConfig,
-    "xlm-roberta-xl": XLMRobertaXLConfig,
-}
+KINDS = tuple(FAMILIES)  # every test of what depends on the model family runs on each of them
+POST_NORM = tuple(kind for kind in KINDS if not FAMILIES[kind].pre_norm)
 
 
 def tiny_teacher(kind: str, layers: int = 6, **changes: object) -> PreTrainedModel:
@@ -36,7 +26,7 @@ def tiny_teacher(kind: str, layers: int = 6, **changes: object) -> PreTrainedMod
         "max_position_embeddings": 40,
         "initializer_range": 0.2,
     }
-    config = KINDS[kind](**{**sizes, **changes})
+    config = AutoConfig.for_model(kind, **{**sizes, **changes})
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = AutoModelForMaskedLM.from_config(config)

@@ -15,11 +15,11 @@ from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.examples import Place, SentencePair
 
 NLI = find_task("nli")
-KINDS = ["neutral", "entailment", "contradiction"]
+IN_TURN = ["neutral", "entailment", "contradiction"]
 LABELS = ("contradiction", "entailment", "neutral")
 
 
-def pairs(count: int, label_of: list[str] = KINDS) -> list[SentencePair]:
+def pairs(count: int, label_of: list[str] = IN_TURN) -> list[SentencePair]:
     """Return sentence pairs with labels in turn; the language of the hypothesis depends on the label."""
     lines = text_lines("aa", count)
     others = [line if i % 3 == 0 else text_lines("bb", 1, i)[0] for i, line in enumerate(reversed(lines))]

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.words import align, windows
 
-KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
+TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "xlm-r": unigram_tokenizer,
     "bert": wordpiece_tokenizer,
     "roberta": byte_level_tokenizer,
@@ -23,14 +23,14 @@ KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
 SENTENCES = [[*line[:-1].split(), "."] for language in ("aa", "bb") for line in text_lines(language, 40)]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=TOKENIZERS)
 def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
-    return KINDS[request.param]()
+    return TOKENIZERS[request.param]()
 
 
 @pytest.mark.parametrize("kind", ["xlm-r", "bert"])
 def test_words_are_cut_as_the_tokenizer_cuts_sentences_split_into_words(kind: str) -> None:
-    tokenizer = KINDS[kind]()
+    tokenizer = TOKENIZERS[kind]()
     sentences = [*SENTENCES, ["two words", "ba  ke", "don't", "x-y.z", "日本"]]
     expected = tokenizer(sentences, is_split_into_words=True)
     for i, (ids, first) in enumerate(align(sentences, tokenizer, 1000)):
@@ -40,7 +40,7 @@ def test_words_are_cut_as_the_tokenizer_cuts_sentences_split_into_words(kind: st
 
 
 def test_a_byte_level_word_is_cut_as_in_the_middle_of_a_sentence() -> None:
-    tokenizer = KINDS["roberta"]()
+    tokenizer = TOKENIZERS["roberta"]()
     for words, (ids, first) in zip(SENTENCES, align(SENTENCES, tokenizer, 1000)):
         whole = tokenizer("".join(f" {word}" for word in words))
         assert ids == whole["input_ids"]

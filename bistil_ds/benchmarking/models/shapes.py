@@ -73,7 +73,7 @@ def check_models(names: Sequence[str], length: int, *, tokenizers: bool = False)
             raise InputError(f"--model {name}: takes at most {longest} tokens, and {length} are to be measured")
         if tokenizers and is_ours(name):
             raise InputError(
-                f"--text_file needs models with tokenizers, and {name} is a shape: give --model FOLDER ..."
+                f"--model {name}: is a shape, which has no tokenizer for texts; give folders or hub ids of models"
             )
     if twice := [name for name in names if [label_of(each) for each in names].count(label_of(name)) > 1]:
         raise InputError(f"--model: {' '.join(twice)} have one name; rename a folder")

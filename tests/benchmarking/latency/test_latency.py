@@ -277,7 +277,7 @@ def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.Cap
     ("flags", "expected"),
     [
         (["--model", "/no/such"], "there is no such folder"),
-        (["--text_file", "{text}"], "is a shape"),
+        (["--text_file", "{text}"], "is a shape, which has no tokenizer for texts; give folders or hub ids"),
         (["--minutes", "0"], "above 0"),
         (["--threads", "0"], "at least 1"),
         (["--engine", "magic"], "invalid choice"),

@@ -25,7 +25,7 @@ from task_files import FORMATS, Format, Values
 from bistil_ds.errors import InputError
 from bistil_ds.tasks import ReadOptions
 
-KINDS = ("none", "bytes", "columns", "ids", "tags", "structure", "encoding", "size")
+DAMAGES = ("none", "bytes", "columns", "ids", "tags", "structure", "encoding", "size")
 PLACE = re.compile(
     r"line \d|data\[\d|data is |holds no |has no |is no SQuAD file|not a whole gzip file|not JSON|nested|twice"
 )
@@ -93,7 +93,7 @@ def fuzz(form: Format, folder: Path, files: int) -> Counter[tuple[str, str]]:
         deadline=timedelta(seconds=30),
         suppress_health_check=list(HealthCheck),
     )
-    @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 2**64 - 1))
+    @given(kind=st.sampled_from(DAMAGES), seed=st.integers(0, 2**64 - 1))
     def run(kind: str, seed: int) -> None:
         content, suffix = damaged(form, kind, Random(f"{kind} {seed}"))
         outcome = check(form, folder, content, suffix)
@@ -117,8 +117,8 @@ def test_a_hundred_damaged_files_are_read_right_or_refused(form: Format, tmp_pat
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 def test_ten_thousand_damaged_files_are_read_right_or_refused(form: Format, tmp_path: Path) -> None:
     counts = fuzz(form, tmp_path, 14_000)
-    for kind in KINDS:
+    for kind in DAMAGES:
         print(f"{form.name:15} {kind:10} accepted {counts[kind, 'accepted']:5}  refused {counts[kind, 'refused']:5}")
     assert sum(count for (kind, _), count in counts.items() if kind != "none") >= 10_000
-    assert all(counts[kind, "accepted"] for kind in KINDS)
+    assert all(counts[kind, "accepted"] for kind in DAMAGES)
     assert all(counts[kind, "refused"] for kind in ("bytes", "encoding", "size"))

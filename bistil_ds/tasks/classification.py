@@ -1,0 +1,67 @@
+"""The base class of tasks that give one label to each text or group of texts, scored by accuracy.
+
+B rows of a batch, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.labels import check_known
+from bistil_ds.tasks.padding import pad, pad_inputs
+from bistil_ds.tasks.task import Row, Task
+
+
+class Classification(Task):
+    """A task whose examples have a `label` and a `place`, and whose answers are labels.
+
+    A task that derives from it says how to read examples, how to tokenise them (`features`) and what their texts are
+    (`text_key`). Its `features` return one row for each example: `input_ids`, `label` (the label's index), `example`,
+    and `token_type_ids` in all rows or in none.
+    """
+
+    metric = "accuracy"
+
+    def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
+        """Return the distinct labels of the examples, sorted."""
+        return tuple(sorted({example.label for example in examples}))
+
+    def check_labels(self, examples: Sequence[Any], labels: Sequence[str], flag: str) -> None:
+        check_known(((example.label, example.place) for example in examples), labels, flag, "label", labels[0])
+
+    def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
+        return load_classifier(AutoModelForSequenceClassification, folder, labels, **kwargs)
+
+    def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
+        batch = {**pad_inputs(rows, pad_token_id), "labels": torch.tensor([row["label"] for row in rows])}
+        if "token_type_ids" in rows[0]:
+            batch["token_type_ids"] = pad([row["token_type_ids"] for row in rows], 0)
+        return batch
+
+    def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the logits [B, C] of all rows, since every row is labelled."""
+        return [outputs.logits]
+
+    def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[int]:
+        """Return for each row the index of its most probable label."""
+        numbers: list[int] = outputs.logits.argmax(-1).tolist()
+        return numbers
+
+    def decide(self, example: Any, rows: Sequence[Row], predictions: Sequence[int], labels: Sequence[str]) -> str:
+        return labels[predictions[0]]
+
+    def counts(self, example: Any, answer: str, language: str | None) -> np.ndarray:
+        """Return float64 [2]: examples labelled right, and examples."""
+        return np.array([answer == example.label, 1], dtype=np.float64)
+
+    def metrics(self, totals: np.ndarray) -> dict[str, float]:
+        right, examples = totals.tolist()
+        return {"accuracy": right / examples if examples else 0.0}
