@@ -18,6 +18,7 @@ from rich.console import Console
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import nearest_existing
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.training.estimate.table import Rehearsal, table
 from bistil_ds.training.preemption import SIGNALS
@@ -68,7 +69,7 @@ def check_place(flags: Mapping[str, Any]) -> Path:
     """
     name, resume = flags["output_dir"], flags["resume_from_checkpoint"]
     if name is None and not resume:
-        return existing(Path("runs"))
+        return check_made(Path("runs"))
     folder = run_folder(name, "", resume)
     if (folder / "run.json").is_file():
         raise InputError(f"--dry_run: a run was begun in {folder}, and its run.json says what it takes; leave it out")
@@ -81,7 +82,7 @@ def check_made(folder: Path) -> Path:
     Raises:
         InputError: it cannot be made.
     """
-    place = existing(folder)
+    place = nearest_existing(folder)
     if not (place.is_dir() and os.access(place, os.W_OK)):
         raise InputError(f"--output_dir {folder}: cannot be made in {place}; choose another folder")
     return place
@@ -89,14 +90,8 @@ def check_made(folder: Path) -> Path:
 
 def print_table(rehearsal: Rehearsal, preparation: float, folder: Path) -> None:
     """Print the table of a dry run: its findings, the seconds before training, and what `folder`'s disk has left."""
-    free = shutil.disk_usage(existing(folder)).free
+    free = shutil.disk_usage(nearest_existing(folder)).free
     Console().print(table(rehearsal, preparation=preparation, free=free).rich())
-
-
-def existing(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
-    folder = folder.expanduser().absolute()
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 @contextmanager

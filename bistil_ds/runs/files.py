@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and read JSON or say in one line why it cannot be read."""
+"""Write a file whole or not at all, or say in one line why it cannot be written; the same for reading JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.errors import InputError
+
+
+@contextmanager
+def writing(what: str, advice: str) -> Iterator[None]:
+    """Run a block that writes files.
+
+    Args:
+        what: the file or folder, the start of the message.
+        advice: what the user can do, its end.
+
+    Raises:
+        InputError: the block raised an error of the file system: no right to write, a full disk, a file in the way.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{what} cannot be written ({reason}); {advice}") from None
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return the path, absolute, or the nearest folder above it that exists."""
+    path = path.expanduser().absolute()
+    return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 
 def part_of(path: Path) -> Path:

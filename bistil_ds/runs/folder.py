@@ -76,16 +76,17 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
             removed. Otherwise it must be new: if another run has made it already, it becomes `<folder>-2`, `-3` ...
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be made or written.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder = _claimed(folder) if not explicit else folder
         folder.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        _remove(made)
-        raise InputError(f"--output_dir {folder}: cannot be made ({error.strerror}); choose another folder") from None
+        _remove([folder, *made[1:]] if made or not explicit else [])
+        raise InputError(f"--output_dir {folder}: cannot be written ({error.strerror}); choose another") from None
     for left in leftovers(folder):
         shutil.rmtree(left, ignore_errors=True)
     try:
