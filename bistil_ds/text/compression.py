@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import os
 import re
@@ -18,6 +17,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import unpacked_at_most
 
 MAGIC_BYTES = 10  # as many first bytes as the longest of `COMPRESSIONS` needs
 
@@ -42,7 +42,7 @@ class Compression:
 def _open_zstandard(path: Path) -> Any:
     if not pa.Codec.is_available("zstd"):
         raise InputError(f"{path}: this build of pyarrow reads no Zstandard; install another: pip install pyarrow")
-    return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd"))
+    return pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd")
 
 
 COMPRESSIONS = (
@@ -74,7 +74,8 @@ def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
     """Open a file to read bytes; decompress gzip, bzip2, xz and Zstandard, whatever the file is called.
 
     Raises:
-        InputError: the file is missing, a folder, a pipe or a device, or cannot be read or decompressed.
+        InputError: the file is missing, a folder, a pipe or a device, or cannot be read or decompressed; or a small file
+            decompresses to far more than text does.
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise InputError(f"{flag}: {path} is a pipe or device, which cannot be read twice; save its text to a file")
@@ -82,7 +83,8 @@ def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
     try:
         compression = compression_of(path)
         with compression.open(path) if compression else open(path, "rb") as file:
-            yield file
+            size = os.path.getsize(path)
+            yield unpacked_at_most(file, size, f"{flag}: {path}") if compression else file
     except FileNotFoundError:
         raise InputError(f"{flag}: there is no file {path}; give a text file or a hub data set org/name") from None
     except IsADirectoryError:

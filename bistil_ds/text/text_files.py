@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import LONGEST_LINE, bounded_lines, parse_json
 from bistil_ds.text.compression import opened
 from bistil_ds.text.form import EXTRACTED, JSONL, PARQUET, PLAIN, TABLE, find_delimiter, form_of, split_header
 from bistil_ds.text.options import TextOptions, check_text, choose_column
 from bistil_ds.text.parquet import parquet_texts
 
 BLOCK_BYTES = 1 << 18  # blocks that fit the processor's cache are decoded twice as fast as blocks of 16 MB
-LONGEST_LINE = 1 << 26  # bytes: a longer line is no text, and might not fit in memory
 
 Numbered = Iterator[tuple[int, str]]
 
@@ -28,10 +27,7 @@ def numbered_lines(path: Path, flag: str) -> Numbered:
             message starts with `flag`.
     """
     with opened(path, flag) as file:
-        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
-            if len(line) > LONGEST_LINE:
-                size = LONGEST_LINE >> 20
-                raise InputError(f"{flag}: {path}, line {number} is longer than {size} MiB; give a text a line")
+        for number, line in enumerate(bounded_lines(file, f"{flag}: {path}", LONGEST_LINE), 1):
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -95,8 +91,8 @@ def _jsonl(path: Path, options: TextOptions) -> Numbered:
 
 def _object(line: str, options: TextOptions, where: str) -> dict[str, object]:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = parse_json(line, finite=False)
+    except ValueError:
         raise InputError(f"{where} is not JSON; expected one object a line, as jq -c writes it") from None
     if not isinstance(record, dict):
         expected = f'{{"{options.column}": "..."}}'
