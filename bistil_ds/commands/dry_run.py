@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import tempfile
@@ -66,25 +65,10 @@ def check_place(flags: Mapping[str, Any]) -> Path:
     Raises:
         InputError: the run's folder cannot be made or used, or a run was started there already.
     """
-    name, resume = flags["output_dir"], flags["resume_from_checkpoint"]
-    if name is None and not resume:
-        return check_made(Path("runs"))
-    folder = run_folder(name, "", resume)
+    folder = run_folder(flags["output_dir"], "", flags["resume_from_checkpoint"])
     if (folder / "run.json").is_file():
         raise InputError(f"--dry_run: a run was begun in {folder}, and its run.json says what it takes; leave it out")
-    return check_made(folder)
-
-
-def check_made(folder: Path) -> Path:
-    """Return the folder that is there and in which `folder` can be made.
-
-    Raises:
-        InputError: it cannot be made.
-    """
-    place = nearest_existing(folder)
-    if not (place.is_dir() and os.access(place, os.W_OK)):
-        raise InputError(f"--output_dir {folder}: cannot be made in {place}; choose another folder")
-    return place
+    return nearest_existing(folder)
 
 
 def print_table(rehearsal: Rehearsal, preparation: float, folder: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bistil_ds.commands.common_flags import CommonFlags
-from bistil_ds.commands.dry_run import check_made, print_table
+from bistil_ds.commands.dry_run import print_table
 from bistil_ds.console import cli
 from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
@@ -63,7 +63,6 @@ def _main(argv: Sequence[str]) -> None:
             found = find_corpora(ns.input_folder)
             texts = as_lines(found, Path(scratch), max_texts=ns.max_texts, keep_blank=ns.parallel)
         if ns.dry_run:
-            check_made(folder)
             more = {"parallel": ns.parallel or ns.input_folder is None, "tokenizer": ns.tokenizer, "config": ns.config}
             rehearsal, seconds = rehearse(texts, recipe, **more)
             print_table(rehearsal, seconds, folder)

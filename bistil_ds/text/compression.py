@@ -74,7 +74,7 @@ def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
     """Open a file to read bytes; decompress gzip, bzip2, xz and Zstandard, whatever the file is called.
 
     Raises:
-        InputError: the file is missing, a folder, a pipe or a device, or cannot be read or decompressed; or a small file
+        InputError: the file is missing, a folder, a pipe or a device; cannot be read or decompressed; or is small and
             decompresses to far more than text does.
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):

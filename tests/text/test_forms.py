@@ -387,3 +387,14 @@ def test_caches_of_plain_and_jsonl_files_keep_the_keys_of_version_0_1(tmp_path: 
     parts = ["texts-1", hashlib.sha256(jsonl(TEXTS)).hexdigest(), "", "", "False"]
     old = "texts-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     assert load_texts(tmp_path / "read as lines in 0.1")._fingerprint != old
+
+
+@pytest.mark.parametrize("ending", [each for each in COMPRESS if each])
+def test_a_small_file_of_endless_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    monkeypatch.setattr("bistil_ds.runs.bounded.SMALL", 10_000)
+    monkeypatch.setattr("bistil_ds.text.form.HEAD_BYTES", 1000)
+    path = tmp_path / f"a.txt{ending}"
+    path.write_bytes(COMPRESS[ending](b"a line\n" * 200_000))
+    for refused in (lambda: check_text_file(path, FLAG), lambda: load_texts(path, name=FLAG)):
+        with pytest.raises(InputError, match=f"{FLAG}: .* unpacks to over"):
+            refused()
