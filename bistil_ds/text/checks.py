@@ -6,10 +6,10 @@ import filecmp
 from pathlib import Path
 
 from bistil_ds.errors import InputError
-from bistil_ds.text.folders import is_saved, load_saved
+from bistil_ds.text.folders import is_saved
 from bistil_ds.text.form import PLAIN, form_of
-from bistil_ds.text.hub import check_hub, only_texts
-from bistil_ds.text.loading import corpus_hash, corpus_texts, files_of, hub_options, no_text
+from bistil_ds.text.hub import check_hub
+from bistil_ds.text.loading import corpus_hash, corpus_texts, files_of, hub_options, no_text, saved_texts
 from bistil_ds.text.options import TextOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 from bistil_ds.text.text_files import is_readable_plain_text
@@ -31,7 +31,7 @@ def check_text_file(spec: str | Path, flag: str, text_column: str = "text", max_
         check_hub(corpus, hub_options(corpus, options))
         return
     if is_saved(corpus):
-        only_texts(load_saved(corpus, flag), options, f"{flag}: {corpus}")
+        saved_texts(corpus, options)
         return
     if max_texts is None and all(_is_readable(path, options) for path in files_of(corpus, flag)):
         return

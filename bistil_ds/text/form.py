@@ -5,9 +5,11 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import LONGEST_LINE
 from bistil_ds.text.compression import SUFFIXES, compression_of, opened
 from bistil_ds.text.options import TextOptions
 
@@ -35,7 +37,7 @@ FOREIGN = (  # first bytes, and what a file that begins with them is
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
     (b"Rar!\x1a\x07", "a RAR archive; unpack it"),
     (b"\x04\x22\x4d\x18", "compressed with LZ4; decompress it"),
-    (b"ARROW1", "an Arrow file; give the folder that save_to_disk wrote, or save it as Parquet"),
+    (b"ARROW1\0\0", "an Arrow file; give the folder that save_to_disk wrote, or save it as Parquet"),
     (b"%PDF-", "a PDF; extract its text"),
     *((each, "UTF-32; convert it: iconv -f UTF-32 -t UTF-8") for each in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
     *((each, "UTF-16; convert it: iconv -f UTF-16 -t UTF-8") for each in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
@@ -116,4 +118,14 @@ def find_delimiter(header: str, column: str) -> str | None:
 
 def split_header(header: str, delimiter: str) -> list[str]:
     """Return the names in a table's first line; in tab-separated values, quotes are plain characters."""
-    return header.split(delimiter) if delimiter == "\t" else next(csv.reader([header], delimiter=delimiter), [])
+    return header.split(delimiter) if delimiter == "\t" else next(csv_rows([header], delimiter), [])
+
+
+def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
+    """Yield the cells of each row of CSV; a cell may be as long as a line.
+
+    Raises:
+        csv.Error: a cell is longer; or `strict`, and the quotes are wrong.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # of the whole process
+    return csv.reader(lines, delimiter=delimiter, strict=strict)

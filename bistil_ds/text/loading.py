@@ -57,9 +57,10 @@ def load_texts(
         options = hub_options(corpus, options)
         return only_texts(load_rows(corpus, name), options, f"{name}: data set {corpus.id}, split {corpus.split}")
     if isinstance(corpus, Path) and is_saved(corpus):
-        texts = only_texts(load_saved(corpus, name), options, f"{name}: {corpus}")
+        texts = saved_texts(corpus, options)
         # by its content: the fingerprint that was saved says nothing of a file that was changed since
-        return first_rows(Dataset(texts.data, fingerprint=f"saved-{corpus_hash(corpus, name)}"), max_texts)
+        key = f"saved-{options.column}-{corpus_hash(corpus, name)}"
+        return first_rows(Dataset(texts.data, fingerprint=key), max_texts)
     key = _key(corpus, options, max_texts)
     shown = corpus.id if isinstance(corpus, HubDataset) else corpus.name
     texts = cached_dataset(key, FEATURES, lambda: _batches(corpus_texts(corpus, options, max_texts), shown))
@@ -88,12 +89,21 @@ def located_texts(corpus: Path | HubDataset, options: TextOptions) -> Iterator[t
         for number, text in stream_texts(corpus, hub_options(corpus, options)):
             yield f"{corpus.id}, split {corpus.split}", number, text
     elif is_saved(corpus):
-        for number, text in enumerate(load_texts(corpus, text_column=options.column, name=options.flag)["text"], 1):
+        for number, text in enumerate(saved_texts(corpus, options)["text"], 1):
             yield str(corpus), number, text or ""
     else:
         for path in files_of(corpus, options.flag):
             for number, text in numbered_texts(path, options):
                 yield str(path), number, text
+
+
+def saved_texts(folder: Path, options: TextOptions) -> Dataset:
+    """Return the texts, in the column `text`, of the data set that `save_to_disk` left in a folder.
+
+    Raises:
+        InputError: it cannot be loaded, or no column holds texts.
+    """
+    return only_texts(load_saved(folder, options.flag), options, f"{options.flag}: {folder}")
 
 
 def files_of(corpus: Path, flag: str) -> list[Path]:

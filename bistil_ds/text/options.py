@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from bistil_ds.errors import InputError, Notice
 
 DEFAULT_COLUMN = "text"
+SHOWN_COLUMNS, SHOWN_CHARACTERS = 20, 40
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,13 @@ def choose_column(row: Mapping[str, Any], options: TextOptions, where: str) -> s
     if options.column == DEFAULT_COLUMN and len(strings) == 1 and len(row[strings[0]].split()) > 1:
         warnings.warn(Notice(f"{where}: reading {strings[0]!r}, the only column of strings"), stacklevel=2)
         return strings[0]
-    columns = ", ".join(map(str, row)) or "none"
-    raise InputError(f"{where} has no column {options.column!r} (it has {columns}); {options.advice}")
+    raise InputError(f"{where} has no column {options.column!r} (it has {listed(row)}); {options.advice}")
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Return the names of the first columns, shortened, for a message."""
+    names = [str(name)[:SHOWN_CHARACTERS] for name in islice(columns, SHOWN_COLUMNS)]
+    return ", ".join(names) or "none"
 
 
 def check_text(value: Any, column: str, options: TextOptions, where: str) -> str:

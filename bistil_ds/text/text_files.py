@@ -10,8 +10,19 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.runs.bounded import LONGEST_LINE, bounded_lines, parse_json
 from bistil_ds.text.compression import opened
-from bistil_ds.text.form import EXTRACTED, JSONL, PARQUET, PLAIN, TABLE, find_delimiter, form_of, split_header
-from bistil_ds.text.options import TextOptions, check_text, choose_column
+from bistil_ds.text.form import (
+    EXTRACTED,
+    JSONL,
+    PARQUET,
+    PLAIN,
+    TABLE,
+    bare_name,
+    csv_rows,
+    find_delimiter,
+    form_of,
+    split_header,
+)
+from bistil_ds.text.options import TextOptions, check_text, choose_column, listed
 from bistil_ds.text.parquet import parquet_texts
 
 BLOCK_BYTES = 1 << 18  # blocks that fit the processor's cache are decoded twice as fast as blocks of 16 MB
@@ -84,8 +95,7 @@ def _jsonl(path: Path, options: TextOptions) -> Numbered:
         if column != options.column and sum(isinstance(value, str) for value in record.values()) > 1:
             raise InputError(f"{where} has other columns of strings beside {column!r}; {options.advice}")
         if column not in record:
-            columns = ", ".join(record) or "none"
-            raise InputError(f"{where} has no column {column!r} (it has {columns}); {options.advice}")
+            raise InputError(f"{where} has no column {column!r} (it has {listed(record)}); {options.advice}")
         yield number, check_text(record[column], column, options, where)
 
 
@@ -108,14 +118,15 @@ def _table(path: Path, options: TextOptions) -> Numbered:
     lines = numbered_lines(path, options.flag)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
     where = f"{options.flag}: {path}, line {number}"
-    tabs = path.name.partition(".")[2].startswith("tsv")
+    tabs = Path(bare_name(path)).suffix == ".tsv"
     delimiter = "\t" if tabs else find_delimiter(header, options.column) or ","
     names = split_header(header, delimiter)
     if delimiter == "\t" and any(name.startswith('"') for name in names):
         raise InputError(f"{where} has quoted columns; write them without quotes, or parted by commas as CSV")
     if options.column not in names:
-        columns = ", ".join(names)
-        raise InputError(f"{where} names the columns, but none {options.column!r} (it has {columns}); {options.advice}")
+        raise InputError(
+            f"{where} names the columns, but none {options.column!r} (it has {listed(names)}); {options.advice}"
+        )
     if names.count(options.column) > 1:
         raise InputError(f"{where} names the column {options.column!r} twice; rename one")
     index = names.index(options.column)
@@ -144,9 +155,8 @@ def _quoted(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, 
             number = place
             yield line + "\n"
 
-    csv.field_size_limit(LONGEST_LINE)
     try:
-        for cells in csv.reader(ended(), delimiter=delimiter, strict=True):
+        for cells in csv_rows(ended(), delimiter, strict=True):
             if cells:
                 yield number, cells
     except csv.Error as error:

@@ -265,6 +265,8 @@ ASKED: dict[str, tuple[bytes, str]] = {
     "ragged.csv": (b"id,text\n1,The river flows, slowly.\n", "line 2 has 3 columns; the header 2"),
     "open.csv": (b'id,text\n1,"The river\n2,A town\n', "line 3 is not CSV"),
     "quotes.csv": (b'id,text\n1,"The" river\n', "line 2 is not CSV"),
+    "long.csv": (b"a " * 100_000 + b"\n", r"names the columns, but none 'text' \(it has (a ){20}\)"),
+    "a.b.tsv": (b'text\n"The ""river"""\n', "line 2 is quoted as CSV"),
     "ragged.tsv": (b"id\ttext\n1\tThe river\tflows.\n", "line 2 has 3 columns; the header 2"),
     "quoted.tsv": (b'"id"\t"text"\n"1"\t"The river"\n', "line 1 has quoted columns"),
     "escaped.tsv": (b'id\ttext\n1\t"The ""river"""\n', "line 2 is quoted as CSV"),
@@ -338,6 +340,16 @@ def test_the_only_column_of_strings_is_read_and_named(tmp_path: Path, name: str)
         load_texts(tmp_path / name, text_column="bodies")
     with pytest.raises(InputError, match=r"column 'id' (holds int64|is int), not"):
         load_texts(tmp_path / name, text_column="id")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet", "saved"])
+def test_another_column_has_another_key(tmp_path: Path, name: str) -> None:
+    rows = Dataset.from_dict({"text": TEXTS, "body": TEXTS[::-1]})
+    write = {".jsonl": rows.to_json, ".csv": rows.to_csv, ".parquet": rows.to_parquet}
+    write.get(Path(name).suffix, rows.save_to_disk)(tmp_path / name)
+    first, second = (load_texts(tmp_path / name, text_column=column) for column in ("text", "body"))
+    assert first["text"][:] == second["text"][::-1] == TEXTS
+    assert first._fingerprint != second._fingerprint
 
 
 def test_parquet_holds_texts_of_many_types_and_names_a_row_that_is_none(tmp_path: Path) -> None:
