@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from datasets import Dataset, load_dataset, load_dataset_builder
 from bistil_ds.errors import InputError
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.runs.files import nearest_existing
-from bistil_ds.text.options import TextOptions, check_text, choose_column
+from bistil_ds.text.options import DEFAULT_COLUMN, TextOptions, check_text, choose_column
 from bistil_ds.text.specification import HubDataset
 
 COMMON_SPLITS = ("train", "test", "validation", "dev")
@@ -28,12 +29,8 @@ def load_rows(corpus: HubDataset, flag: str, **options: Any) -> Any:
     Raises:
         InputError: the data set cannot be loaded.
     """
-    try:
+    with _loading(corpus, flag):
         return load_dataset(corpus.id, corpus.config, split=corpus.split, cache_dir=_cache_dir(), **options)
-    except InputError:
-        raise
-    except Exception as error:
-        raise _hub_error(corpus, flag, error) from None
 
 
 def check_hub(corpus: HubDataset, options: TextOptions) -> None:
@@ -42,18 +39,15 @@ def check_hub(corpus: HubDataset, options: TextOptions) -> None:
     Raises:
         InputError: the data set is neither on the hub nor in the cache, or it lacks the split or the column.
     """
-    try:
+    with _loading(corpus, options.flag):
         info = load_dataset_builder(corpus.id, corpus.config, cache_dir=_cache_dir()).info
-    except InputError:
-        raise
-    except Exception as error:
-        raise _hub_error(corpus, options.flag, error) from None
     where = f"{options.flag}: data set {corpus.id}"
     if info.splits and corpus.split.isidentifier() and corpus.split not in info.splits:
         raise InputError(f"{where} has no split {corpus.split!r}; it has {', '.join(info.splits)}")
     if info.features and options.column not in info.features:
-        strings = {name: "a text" for name, feature in info.features.items() if is_string(feature)}
-        choose_column(dict.fromkeys(info.features) | strings, options, where)
+        strings = [name for name, feature in info.features.items() if is_string(feature)]
+        if options.column != DEFAULT_COLUMN or len(strings) != 1:  # else the first row decides
+            choose_column(dict.fromkeys(info.features), options, where)
 
 
 def stream_texts(corpus: HubDataset, options: TextOptions) -> Iterator[tuple[int, str]]:
@@ -64,7 +58,7 @@ def stream_texts(corpus: HubDataset, options: TextOptions) -> Iterator[tuple[int
     """
     where = f"{options.flag}: data set {corpus.id}, split {corpus.split}"
     rows = load_rows(corpus, options.flag, streaming=True)
-    try:
+    with _loading(corpus, options.flag):
         first = next(iter(rows), None)
         if first is None:
             return
@@ -72,10 +66,6 @@ def stream_texts(corpus: HubDataset, options: TextOptions) -> Iterator[tuple[int
         for number, row in enumerate(rows.select_columns([column]), 1):
             value = row[column]
             yield number, "" if value is None else check_text(value, column, options, f"{where}, row {number}")
-    except (InputError, GeneratorExit):
-        raise
-    except Exception as error:
-        raise _hub_error(corpus, options.flag, error) from None
 
 
 def hub_key(corpus: HubDataset, flag: str) -> str:
@@ -84,12 +74,8 @@ def hub_key(corpus: HubDataset, flag: str) -> str:
     Raises:
         InputError: the data set cannot be found.
     """
-    try:
+    with _loading(corpus, flag):
         builder = load_dataset_builder(corpus.id, corpus.config, cache_dir=_cache_dir())
-    except InputError:
-        raise
-    except Exception as error:
-        raise _hub_error(corpus, flag, error) from None
     parts = (corpus.id, builder.config_id, str(builder.config.version), str(builder.hash), corpus.split)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -123,8 +109,16 @@ def _cache_dir() -> str | None:
     return None if os.access(place, os.W_OK) else str(cache_folder("datasets"))
 
 
-def _hub_error(corpus: HubDataset, flag: str, error: Exception) -> InputError:
-    """Return a one-line error for any exception of `datasets`, which has no common type for missing data or network."""
-    first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    advice = f"; a split comes third, as in {corpus.id}::{corpus.config}" if corpus.config in COMMON_SPLITS else ""
-    return InputError(f"{flag}: no file {corpus.id}, and as a hub data set it cannot be loaded: {first_line}{advice}")
+@contextmanager
+def _loading(corpus: HubDataset, flag: str) -> Iterator[None]:
+    """Raise InputError for any exception of `datasets`, which has no common type for missing data or network."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        advice = f"; a split comes third, as in {corpus.id}::{corpus.config}" if corpus.config in COMMON_SPLITS else ""
+        raise InputError(
+            f"{flag}: no file {corpus.id}, and as a hub data set it cannot be loaded: {reason}{advice}"
+        ) from None
