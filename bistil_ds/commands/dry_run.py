@@ -52,7 +52,7 @@ def dry_run(
         def show(prepared: tuple[Prepared, float]) -> None:
             run, seconds = prepared
             rehearsal = rehearse(run)
-            startup.wait_for_every_rank()  # a rank may still read what rank 0 removes
+            startup.wait_for_every_rank()  # then no rank reads the folder any more, and rank 0 may remove it
             if rehearsal is not None:
                 print_table(rehearsal, seconds, Path(flags["output_dir"] or "runs"))
 
@@ -72,16 +72,17 @@ def check_place(flags: Mapping[str, Any]) -> Path:
 
 
 def print_table(rehearsal: Rehearsal, preparation: float, folder: Path) -> None:
-    """Print the table of a dry run: its findings, the seconds before training, and what `folder`'s disk has left."""
+    """Print the table of a dry run: findings, seconds of preparation, and the free bytes on the disk of `folder`."""
     free = shutil.disk_usage(nearest_existing(folder)).free
     show(table(rehearsal, preparation=preparation, free=free))
 
 
 @contextmanager
 def temporary_folder(place: Path) -> Iterator[Path]:
-    """Yield a temporary folder, removed at the end, also when SIGTERM or SIGUSR1 arrives.
+    """Yield a temporary folder, and remove it at the end or when SIGTERM or SIGUSR1 arrives.
 
-    On one machine it lies where temporary files do. For several machines it lies in `place`, which they share.
+    It lies in the system's folder for temporary files, or in `place` if the run has ranks on several machines, which
+    share `place`.
     """
     several = startup.local_world_size() < startup.world_size()
     with (

@@ -35,7 +35,7 @@ def load_texts(
 ) -> Dataset:
     """Return the texts of a corpus, in order, as a data set whose only column is `text` (string).
 
-    Texts from files and from the hub are memory-mapped; a `datasets.Dataset` stays where it is.
+    Texts from files and from the hub are memory-mapped; a `datasets.Dataset` is not copied.
 
     Args:
         spec: a file, compressed or not: plain text (one text a line; blank lines are skipped), JSONL, CSV, TSV or

@@ -39,7 +39,7 @@ def parse_specification(spec: str | Path) -> Path | HubDataset:
     """Return a path, or the data set `org/name[:config[:split[:column]]]`, whose split is `train` by default.
 
     With `hf:` in front, a data set may have any name. Without, `spec` is a path if that path exists, if it ends in one
-    of `FILE_SUFFIXES`, or if it has not the form of a hub data set.
+    of `FILE_SUFFIXES`, or if it does not have the form of a hub data set.
     """
     path = Path(spec).expanduser() if str(spec).startswith("~") else Path(spec)
     if os.path.exists(path):

@@ -175,7 +175,7 @@ READERS: dict[str, Callable[[Path, TextOptions], Numbered]] = {
 def is_readable_plain_text(path: Path, flag: str) -> bool:
     """Return whether the whole file is UTF-8 without a NUL, is not blank, and has no line above `LONGEST_LINE`.
 
-    It decodes large blocks, which is faster than reading lines, but it cannot say which line is wrong.
+    Decoding large blocks is faster than reading lines, but does not show which line is wrong.
 
     Raises:
         InputError: the file cannot be opened or decompressed.
