@@ -16,7 +16,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
-from bistil_ds.text.loading import corpus_hash
+from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.training.request import fields_of
 
 # A resumed run may have other values of these flags; its texts are compared by content.

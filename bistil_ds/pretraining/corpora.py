@@ -9,12 +9,12 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.pretraining.data import find_texts
 from bistil_ds.text.compression import compression_of
+from bistil_ds.text.corpus import located_texts
 from bistil_ds.text.form import NAMES, PLAIN, bare_name, form_of
-from bistil_ds.text.loading import located_texts
-from bistil_ds.text.options import TextOptions
+from bistil_ds.text.options import NO_FLAG, TextOptions
 
 FLAG = "--input_folder"
-OPTIONS = TextOptions(FLAG, advice="call the column of the texts 'text'")
+OPTIONS = TextOptions(FLAG, advice=NO_FLAG)
 
 
 def find_corpora(folder: str | Path) -> dict[str, Path]:

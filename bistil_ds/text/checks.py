@@ -6,10 +6,10 @@ import filecmp
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.text.corpus import corpus_hash, corpus_texts, files_of, hub_options, no_text, saved_texts
 from bistil_ds.text.folders import is_saved
 from bistil_ds.text.form import PLAIN, form_of
 from bistil_ds.text.hub import check_hub
-from bistil_ds.text.loading import corpus_hash, corpus_texts, files_of, hub_options, no_text, saved_texts
 from bistil_ds.text.options import TextOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 from bistil_ds.text.text_files import is_readable_plain_text

@@ -11,6 +11,7 @@ from typing import Any
 from bistil_ds.errors import InputError, Notice
 
 DEFAULT_COLUMN = "text"
+NO_FLAG = f"call the column of the texts {DEFAULT_COLUMN!r}"  # advice where no flag names it
 SHOWN_COLUMNS, SHOWN_CHARACTERS = 20, 40
 
 

@@ -62,17 +62,6 @@ def numbered_texts(path: Path, options: TextOptions) -> Numbered:
     yield from READERS[form_of(path, options)](path, options)
 
 
-def read_texts(path: Path, text_column: str, flag: str) -> Iterator[str]:
-    """Yield the texts of a file in order, whatever its form (see `form_of`); leave out blank texts.
-
-    Raises:
-        InputError: the file cannot be read, or a text cannot; the message starts with `flag`.
-    """
-    for _, text in numbered_texts(path, TextOptions(flag, text_column)):
-        if text.strip():
-            yield text
-
-
 def _plain(path: Path, options: TextOptions) -> Numbered:
     return numbered_lines(path, options.flag)
 

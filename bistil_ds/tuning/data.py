@@ -12,7 +12,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks import Task, find_task, task_names
 from bistil_ds.tasks.data import TaskData, load_data, mix, read_examples
 from bistil_ds.tasks.task import Row
-from bistil_ds.text.loading import corpus_hash
+from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.tuning.data_request import Sources, TaskDataRequest, absolute_sources
 
 TRAIN, DEV = "--train_file", "--dev_file"

@@ -22,7 +22,7 @@ from datasets import Dataset, DatasetDict
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.text import check_text_file, check_two_languages, load_texts
 from bistil_ds.text import text_files as reading
-from bistil_ds.text.loading import corpus_hash
+from bistil_ds.text.corpus import corpus_hash
 
 TEXTS = [
     "The river flows, slowly, to the sea.",

@@ -11,7 +11,7 @@ from bistil_ds.tasks.readers.columns import find_columns
 from bistil_ds.tasks.readers.hub import hub_rows
 from bistil_ds.tasks.readers.lines import at_least_one, quote
 from bistil_ds.tasks.task import ReadOptions
-from bistil_ds.text.loading import located_texts
+from bistil_ds.text.corpus import located_texts
 from bistil_ds.text.options import TextOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 
