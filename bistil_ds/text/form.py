@@ -31,6 +31,7 @@ JSON_START = re.compile(r'\{\s*("|\}|$)|\[\s*(\{|$)')
 EXTRACTED_START = re.compile(r'<doc (id|url|title)="')  # what WikiExtractor writes
 MARKUP = re.compile(r"<(\?xml|!doctype|html|mediawiki)\b", re.IGNORECASE)
 COLUMN_NAME = re.compile(r'"?\w[\w .:/-]*"?|')
+QUOTED = re.compile(r'"([^"\\]|\\.|"")*"')
 PARQUET_START = b"PAR1"
 FOREIGN = (  # first bytes, and what a file that begins with them is
     (b"PK\x03\x04", "a zip archive; unpack it"),
@@ -91,20 +92,21 @@ def _form_of_lines(lines: list[str], options: TextOptions, where: str) -> str:
     first = lines[0].strip() if lines else ""
     if JSON_START.match(first):
         return JSONL
-    if EXTRACTED_START.match(first):
-        return EXTRACTED
     if MARKUP.match(first):
         raise InputError(f"{where} is XML or HTML; extract its text, with WikiExtractor say, and give that")
     delimiter = find_delimiter(first, options.column)
     if delimiter and all(COLUMN_NAME.fullmatch(name) for name in first.split(delimiter)):
         return TABLE
-    tabs = [line.count("\t") for line in lines[:FIRST_LINES] if not line.startswith("#")]
-    if len(tabs) > 1 and len(set(tabs)) == 1 and tabs[0]:
+    texts = [line for line in lines if not line.startswith(("#", "<"))][:FIRST_LINES]  # else comments or tags
+    tabs = {line.count("\t") for line in texts}
+    if len(texts) > 1 and len(tabs) == 1 and tabs != {0}:
         raise InputError(
-            f"{where} has {tabs[0] + 1} columns, parted by tabs, and no header with {options.column!r}; "
+            f"{where} has {tabs.pop() + 1} columns, parted by tabs, and no header with {options.column!r}; "
             "give the texts alone, such as cut -f2 leaves, or add a first line with the columns' names"
         )
-    return PLAIN
+    if len(texts) > 1 and all(QUOTED.fullmatch(line.strip()) for line in texts):
+        raise InputError(f"{where} has all lines in quotes, like JSON strings; give the texts alone, as jq -r . writes")
+    return EXTRACTED if EXTRACTED_START.match(first) else PLAIN
 
 
 def find_delimiter(header: str, column: str) -> str | None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs import bounded
 from bistil_ds.text.options import TextOptions, choose_column
 
 ROWS = 1000  # of a batch, which is in memory
@@ -18,18 +19,26 @@ def parquet_texts(path: Path, options: TextOptions) -> Iterator[tuple[int, str]]
     """Yield each row's number, counted from 1, and its text; "" for a row without one.
 
     Raises:
-        InputError: the file cannot be read, or no column holds its texts.
+        InputError: the file cannot be read, no column holds its texts, or they are too large for such a file (see
+            `bistil_ds.runs.bounded.unpacked_at_most`).
     """
     where = f"{options.flag}: {path}"
+    number = 1
     try:
         with pq.ParquetFile(path) as file:
             column = _column(file, options, where)
         with pq.ParquetFile(path, read_dictionary=[column]) as file:  # a text that is repeated is in memory once
-            number = 0
+            number, left = 0, max(bounded.SMALL, bounded.LARGEST_EXPANSION * path.stat().st_size)
             for batch in file.iter_batches(ROWS, columns=[column]):
                 for value in batch.column(0):
                     number += 1
-                    yield number, value.as_py() or ""
+                    text = value.as_py() or ""
+                    left -= len(text)
+                    if left < 0:
+                        raise InputError(
+                            f"{where}, row {number}: the texts so far are far larger than the file; write them as text"
+                        )
+                    yield number, text
     except UnicodeDecodeError:
         raise InputError(f"{where}, row {number} is not UTF-8; write it as text") from None
     except (pa.ArrowException, OSError) as error:

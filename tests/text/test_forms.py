@@ -258,6 +258,8 @@ ASKED: dict[str, tuple[bytes, str]] = {
     "leipzig.txt": (b"1\tThe river flows.\n2\tA town lies on its bank.\n", "has 2 columns, parted by tabs"),
     "pairs.txt": (b"The river.\tNehir.\nA town.\tBir kasaba.\n", "has 2 columns, parted by tabs"),
     "trees.conllu": (b"# text = It\n1\tIt\t_\tPRON\n2\tis\t_\tVERB\n", "has 4 columns, parted by tabs"),
+    "vertical": (b'<doc id="1">\n<s>\nIt\tPRON\nis\tAUX\n</s>\n</doc>\n', "has 2 columns, parted by tabs"),
+    "strings": (b'"The river."\n"A \\"town\\"."\n', "has all lines in quotes"),
     "leipzig.tsv": (b"1\tThe river flows.\n2\tA town.\n", r"no.*'text' \(it has 1, The river flows\.\)"),
     "other.csv": (b"id,body\n1,The river flows.\n", r"none 'text' \(it has id, body\); name it with --text_column"),
     "headless.csv": (b"The river flows.\nA town.\n", r"none 'text' \(it has The river flows\.\)"),
@@ -364,6 +366,18 @@ def test_parquet_holds_texts_of_many_types_and_names_a_row_that_is_none(tmp_path
     pq.write_table(pa.table({"text": broken}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="row 1 is not UTF-8"):
         load_texts(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"body": broken}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="row 1 is not UTF-8"):
+        load_texts(tmp_path / "a.parquet")
+
+
+def test_a_small_parquet_file_of_endless_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bistil_ds.runs.bounded.SMALL", 10_000)
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), ["a text " * 1000])
+    pq.write_table(pa.table({"text": repeated}), tmp_path / "a.parquet")
+    for refused in (lambda: check_text_file(tmp_path / "a.parquet", FLAG), lambda: load_texts(tmp_path / "a.parquet")):
+        with pytest.raises(InputError, match=r"row \d+: the texts so far are far larger than the file"):
+            refused()
 
 
 def test_cells_go_over_lines_and_are_longer_than_the_csv_library_takes(tmp_path: Path) -> None:
