@@ -26,12 +26,6 @@ from bistil_ds.text import (
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BISTIL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "corpora"
-
-
 @pytest.fixture(scope="module")
 def letters() -> PreTrainedTokenizerFast:
     """Return a tokenizer with a token for each letter, [CLS] … [SEP] around a text, and a maximum of four tokens."""

@@ -33,8 +33,8 @@ def read_texts(source: str, options: ReadOptions) -> Iterator[Text]:
 def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
     corpus = parse_specification(source)
     if isinstance(corpus, HubDataset):
-        if corpus.column:
-            corpus, options = replace(corpus, column=None), replace(options, columns={COLUMN: corpus.column})
+        if named := corpus.column:
+            corpus, options = replace(corpus, column=None), replace(options, columns={COLUMN: named})
         for place, where, record in hub_rows(corpus, options, {COLUMN: ()}):
             if not isinstance(record[COLUMN], str):
                 raise InputError(f"{where}: text is {quote(record[COLUMN])}; expected a string")
