@@ -14,6 +14,7 @@ from bistil_ds.text.compression import SUFFIXES, unreadable
 from bistil_ds.text.form import NAMES, bare_name
 
 SPLITS_FILE, SAVED_FILE = "dataset_dict.json", "state.json"  # as `datasets` names them
+DEEPEST = 50  # folders inside one another
 ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "CITATION")  # files on texts, which are none
 
 
@@ -77,6 +78,8 @@ def text_files(folder: Path, flag: str) -> list[Path]:
 
 def _walk(folder: Path, flag: str, above: tuple[str, ...]) -> Iterator[Path]:
     real = os.path.realpath(folder)
+    if len(above) > DEEPEST:
+        raise InputError(f"{flag}: {above[0]} has more than {DEEPEST} folders inside one another; give one further in")
     if real in above:
         raise InputError(f"{flag}: {folder} is a link to a folder above it; remove it")
     try:

@@ -100,6 +100,12 @@ def test_links_in_a_folder_neither_hide_texts_nor_lead_in_circles(tmp_path: Path
         load_texts(folder)
 
 
+def test_folders_without_end_are_refused(tmp_path: Path) -> None:
+    tmp_path.joinpath("text", *["d"] * 60).mkdir(parents=True)
+    with pytest.raises(InputError, match="text has more than 50 folders inside one another"):
+        load_texts(tmp_path / "text")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_file_or_folder_below_is_named(tmp_path: Path) -> None:
     (tmp_path / "text" / "below").mkdir(parents=True)
