@@ -1,4 +1,4 @@
-"""Tell errors of a place that is full or may not be used from errors in a program."""
+"""Tell errors of a place that is full or cannot be used from errors in a program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBER, TORCH = re.compile(r"\(os error (\d+)\)"), "iostream error"
 
 
 def unwritable(error: BaseException) -> str | None:
-    """Return in one line which place is full or closed and what to do; None for an error of another kind.
+    """Return in one line which place is full, closed or has too long a name; None for an error of another kind.
 
     Errors that this one was raised from, or while handling, count too.
     """
@@ -23,6 +23,8 @@ def unwritable(error: BaseException) -> str | None:
     while cause is not None and cause not in seen:
         seen.append(cause)
         text = str(cause)
+        if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:
+            return f"{cause.filename}: is too long for the name of a file"
         if isinstance(cause, OSError) and NO_FOLDER in text:
             return "no folder for temporary files can be written; set TMPDIR to one"
         if TORCH in text:
