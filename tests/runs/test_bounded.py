@@ -130,7 +130,8 @@ READERS: dict[str, set[str]] = {
 
 
 def calls(path: Path) -> set[str]:
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    nodes = ast.walk(ast.parse(text)) if any(call in text for call in READERS) else ()  # parsing all takes long
     return {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)} & READERS.keys()
 
 
