@@ -16,9 +16,10 @@ from transformers.hf_argparser import string_to_bool
 
 from bistil_ds.console import quiet
 from bistil_ds.console.help_page import Formatter, arrange
-from bistil_ds.errors import InputError, Preempted
+from bistil_ds.errors import InputError, NonFiniteError, Preempted
 
-RANK_0_SECONDS = 60
+RANK_0_SECONDS = 60  # for rank 0 to find the same bad input
+AGREED_SECONDS = 5  # for rank 0 to print what all ranks raise at the same time
 
 
 class _Parser(HfArgumentParser):
@@ -85,10 +86,11 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, or 75.
+    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, 1 or 75.
 
-    75 stands for a run that a signal stopped (see `bistil_ds.training.preemption`). Bad input is explained in one line,
-    on rank 0. Control characters are taken out of output that does not go to a terminal.
+    1 stands for training that met a number that is not finite, 75 for a run that a signal stopped (see
+    `bistil_ds.training.preemption`). Errors and bad input are explained in one line, on rank 0. Control characters are
+    taken out of output that does not go to a terminal.
     """
     with quiet.plain_output():
         return _run(main)
@@ -98,11 +100,11 @@ def _run(main: Callable[[], None]) -> int:
     try:
         main()
     except InputError as error:
-        if _is_rank_0():
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        else:
-            time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
+        _print_error(error, RANK_0_SECONDS)
         return 2
+    except NonFiniteError as error:
+        _print_error(error, AGREED_SECONDS)
+        return 1
     except KeyboardInterrupt:
         return 130
     except Preempted as stop:
@@ -110,6 +112,14 @@ def _run(main: Callable[[], None]) -> int:
             print(stop.message, file=sys.stderr, flush=True)
         return Preempted.CODE
     return 0
+
+
+def _print_error(error: Exception, seconds: float) -> None:
+    """Print an error in one line on rank 0; wait on other ranks, because a launcher ends all ranks when one ends."""
+    if _is_rank_0():
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    else:
+        time.sleep(seconds)
 
 
 def _is_rank_0() -> bool:

@@ -30,20 +30,29 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
 
 
 def link_masters(optimizer: Any) -> None:
-    """Set `_fp32_master` on each parameter if an engine's optimizer keeps one fp32 master for each parameter.
+    """Set `_fp32_master` on each parameter if an engine's optimizer keeps whole fp32 masters on every rank.
 
-    Without ZeRO, training in bf16 or fp16 uses such an optimizer, unless it is DeepSpeed's FusedAdam, whose masters are
-    flat. ZeRO-1 to ZeRO-3 need no such note: DeepSpeed itself finds their masters.
+    Without ZeRO, training in bf16 or fp16 uses such an optimizer: one master for each parameter or, for DeepSpeed's
+    FusedAdam, one flat master for each group. ZeRO-1 to ZeRO-3 need no such note: DeepSpeed itself finds their masters.
     """
-    for group, masters in zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ())):
+    for group, masters in zip(getattr(optimizer, "fp16_groups", ()), _masters_of(optimizer)):
         for parameter, master in zip(group, masters):
-            parameter._fp32_master = master
+            parameter._fp32_master = master.view(parameter.shape)
+
+
+def _masters_of(optimizer: Any) -> Iterator[Sequence[Tensor]]:
+    """Yield the masters of each group; those of FusedAdam are views of the flat one, which its steps change in place."""
+    if hasattr(optimizer, "fp32_groups"):
+        yield from optimizer.fp32_groups
+    elif isinstance(getattr(optimizer, "fp32_groups_flat", None), list):
+        for group, flat in zip(optimizer.fp16_groups, optimizer.fp32_groups_flat):
+            yield flat.detach().split([parameter.numel() for parameter in group])
 
 
 def full_fp32(parameter: nn.Parameter) -> Tensor:
     """Return a copy of the whole parameter on the CPU, in fp32. Every rank must take part.
 
-    If DeepSpeed trains in bf16 or fp16, this copies the fp32 master, unless masters are flat (see `link_masters`).
+    If DeepSpeed trains in bf16 or fp16, this copies the fp32 master.
     """
     if (master := getattr(parameter, "_fp32_master", None)) is not None:
         return master.detach().cpu().clone()

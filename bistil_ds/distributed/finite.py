@@ -1,0 +1,74 @@
+"""Look for numbers that are not finite: in weights, however they are held, and in gradients before an update.
+
+Numbers count as finite if the 2-norm of their tensor is, in fp32. So entries from about 1e19 on do not: their squares
+overflow, in this norm as in a loss or in AdamW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bistil_ds.distributed.gathering import gathered
+from bistil_ds.distributed.partitions import full_size, is_in_place, is_partitioned, parts
+
+
+@torch.no_grad()
+def non_finite_parameters(model: nn.Module) -> list[str]:
+    """Return the names of the parameters whose entries on this rank are not finite. Every rank must take part.
+
+    Under ZeRO-3 each rank looks at its share. A tied parameter has its first name.
+    """
+    parameters = dict(model.named_parameters())
+    norms = _norms(map(_norm_held, parameters.values()))
+    return [name for name, finite in zip(parameters, norms.isfinite().tolist(), strict=True) if not finite]
+
+
+def _norm_held(parameter: nn.Parameter) -> Tensor:
+    if is_partitioned(parameter) and is_in_place(parameter):
+        share, first = parts(parameter)[0]
+        return _norm(share[: max(0, full_size(parameter) - first)])  # padding follows
+    with gathered([parameter]):
+        return _norm(parameter)
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(tensor.detach(), dtype=torch.float32)
+
+
+def _norms(norms: Iterable[Tensor]) -> Tensor:
+    """Return scalars as one tensor, on the device of the first."""
+    every = list(norms)
+    return torch.stack([one.to(every[0].device) for one in every]) if every else torch.zeros(0)
+
+
+def watch_gradients(engine: Any, check: Callable[[float], None]) -> None:
+    """Call `check` with the norm of the gradients before each update, if the DeepSpeed engine does not keep this norm.
+
+    It does not without ZeRO in fp32, where it clips and steps as plain torch does. The gradients are then those of all
+    ranks, so that every rank gets the same norm.
+    """
+    if hasattr(engine.optimizer, "_global_grad_norm"):
+        return
+    step = engine.step
+
+    def checked_step(*args: Any, **kwargs: Any) -> Any:
+        if engine.is_gradient_accumulation_boundary():
+            gradients = [one.grad for one in engine.module.parameters() if one.grad is not None]
+            check(torch.linalg.vector_norm(_norms(map(_norm, gradients))).item())
+        return step(*args, **kwargs)
+
+    engine.step = checked_step
+
+
+def keep_skipping(engine: Any) -> None:
+    """Let DeepSpeed go on to skip updates once the loss scale of fp16 is at its minimum, instead of raising.
+
+    How many skips in a row stop a run is the trainer's to say.
+    """
+    scaler = getattr(engine.optimizer, "loss_scaler", None)
+    if hasattr(scaler, "raise_error_at_min_scale"):
+        scaler.raise_error_at_min_scale = False
