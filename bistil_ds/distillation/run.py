@@ -85,7 +85,7 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the results for the record: steps, first validation, best of a checkpoint, median speed, and model sizes in bytes."""
+    """Return the record's results: steps, first and best saved validation, median speed, and model sizes in bytes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
     saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]

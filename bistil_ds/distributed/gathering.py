@@ -41,7 +41,7 @@ def link_masters(optimizer: Any) -> None:
 
 
 def _masters_of(optimizer: Any) -> Iterator[Sequence[Tensor]]:
-    """Yield the masters of each group; those of FusedAdam are views of the flat one, which its steps change in place."""
+    """Yield the masters of each group; those of FusedAdam are views of a flat one, which its steps change in place."""
     if hasattr(optimizer, "fp32_groups"):
         yield from optimizer.fp32_groups
     elif isinstance(getattr(optimizer, "fp32_groups_flat", None), list):
