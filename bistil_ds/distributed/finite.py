@@ -45,14 +45,17 @@ def _norms(norms: Iterable[Tensor]) -> Tensor:
     return torch.stack([one.to(every[0].device) for one in every]) if every else torch.zeros(0)
 
 
-def watch_gradients(engine: Any, check: Callable[[float], None]) -> None:
-    """Call `check` with the norm of the gradients before each update, if the DeepSpeed engine does not keep this norm.
+def watch_gradients(engine: Any, check: Callable[[float], None]) -> bool:
+    """Call `check` with the norm of the gradients before each update, where DeepSpeed trains in fp32 without ZeRO.
 
-    It does not without ZeRO in fp32, where it clips and steps as plain torch does. The gradients are then those of all
-    ranks, so that every rank gets the same norm.
+    There the engine clips and steps as plain torch does, and keeps no norm. The gradients are those of all ranks, so
+    that every rank gets the same norm.
+
+    Returns:
+        Whether this is such an engine.
     """
     if hasattr(engine.optimizer, "_global_grad_norm"):
-        return
+        return False
     step = engine.step
 
     def checked_step(*args: Any, **kwargs: Any) -> Any:
@@ -62,6 +65,7 @@ def watch_gradients(engine: Any, check: Callable[[float], None]) -> None:
         return step(*args, **kwargs)
 
     engine.step = checked_step
+    return True
 
 
 def keep_skipping(engine: Any) -> None:

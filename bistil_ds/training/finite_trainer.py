@@ -15,6 +15,8 @@ from bistil_ds.distributed.agreement import first_complaint
 from bistil_ds.distributed.finite import keep_skipping, non_finite_parameters, watch_gradients
 from bistil_ds.errors import NonFiniteError, NonFiniteLossError
 
+SPOILT = "the state after this update was not saved"
+UNSPOILT = "no update was made"
 MOST_SKIPS = 50  # updates in a row that the loss scaler of fp16 may skip
 
 
@@ -45,12 +47,14 @@ class FiniteTrainer(Trainer):
 
     It checks
 
-    - the losses of a step, before its update;
-    - the norm of the gradients: before the update without DeepSpeed, and with it as soon as the engine tells it;
+    - the losses and the gradients of a step: before the update without DeepSpeed, and with it as soon as the engine
+      tells the norm of the gradients;
     - weights, and the loss of the step's last batch under them, before each checkpoint and at the end of `train`.
 
-    The ranks agree on what they found, so that all of them raise. An update that the loss scaler of fp16 skips, because
-    scaled gradients overflow, is counted; only `MOST_SKIPS` in a row are an error. A subclass defines `batch_loss`.
+    All ranks raise the same. A loss that is not finite makes all gradients of its rank NaN, so that the exchange of
+    gradients, and their norm, tell every rank; checking costs no exchange of its own. An update that the loss scaler of
+    fp16 skips, because scaled gradients overflow, is counted; only `MOST_SKIPS` in a row are an error. A subclass
+    defines `batch_loss`.
 
     Raises:
         NonFiniteLossError: from `train`: a loss is not finite.
@@ -62,6 +66,7 @@ class FiniteTrainer(Trainer):
     _complaint: str | None = None  # of this rank, on the losses of this step
     _latest: tuple[dict[str, Any], int, Callable[[], str]] | None = None  # the latest batch: inputs, number, rows
     _sound_step: int | None = None  # the step after which validation found finite losses
+    _is_watched = False  # whether gradients are checked although the engine keeps no norm of them
     _skips_in_a_row = _skips = 0
 
     def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
@@ -106,15 +111,12 @@ class FiniteTrainer(Trainer):
         self._latest = (inputs, micro_step, loss.rows)
         if torch.isfinite(loss.total):
             self.after_loss(loss)
-        elif self._complaint is None:
+            return loss.total
+        if self._complaint is None:
             self._complaint = (
-                f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, {self._where()}: {loss.values}; "
-                "no update was made"
+                f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, {self._where()}: {loss.values}"
             )
-        if self.accelerator.sync_gradients:  # the step's last batch: the next backward pass may make the update
-            complaint, self._complaint = self._complaint, None
-            _raise(NonFiniteLossError, first_complaint(complaint))
-        return loss.total
+        return loss.total * math.nan  # gradients of NaN tell every rank
 
     def _progress(self) -> float:
         return self.state.global_step / max(self.state.max_steps, 1)
@@ -129,34 +131,42 @@ class FiniteTrainer(Trainer):
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         prepared = super()._prepare_for_training(*args, **kwargs)
         if self.is_deepspeed_enabled:
-            watch_gradients(self.model_wrapped, lambda norm: self._check_gradients(norm, "no update was made"))
+            watched = watch_gradients(self.model_wrapped, lambda norm: self._check_gradients(norm, UNSPOILT))
+            self._is_watched = watched
             keep_skipping(self.model_wrapped)
         return prepared
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         if not self.is_deepspeed_enabled:
-            self._check_gradients(norm, "no update was made", scaled=self.accelerator.scaler is not None)
+            self._check_gradients(norm, UNSPOILT, scaled=_is_skipped(norm, self.accelerator.scaler, model))
         elif self.accelerator.optimizer_step_was_skipped:
-            self._check_gradients(math.inf, "no update was made", scaled=self.model_wrapped.fp16_enabled())
+            self._check_gradients(math.inf, UNSPOILT, scaled=self.model_wrapped.fp16_enabled())
         elif norm is not None:
-            self._check_gradients(norm, "the state after this update was not saved")
+            self._check_gradients(norm, SPOILT)
+        elif not self._is_watched and (complaint := first_complaint(self._complaint)):
+            raise NonFiniteLossError(f"{complaint}; {SPOILT}")
         return norm
 
     def _check_gradients(self, norm: Any, outcome: str, scaled: bool = False) -> None:
-        """Raise NonFiniteError if `norm`, which is the same on every rank, is not finite; count it if it is `scaled`.
+        """Raise if `norm` is not finite, because a loss was not or by itself; count it if it is `scaled`.
+
+        The norm is that of all ranks' gradients, so that all come to the same verdict. Then they exchange messages.
 
         Args:
             norm: the 2-norm of all gradients; DeepSpeed may write -1 for one that is not finite.
             outcome: what becomes of the update.
-            scaled: whether a loss scaler skips this update if it is not finite.
+            scaled: whether a loss scaler skips this update.
         """
+        norm = float(norm)
         if 0 <= norm < math.inf:
             self._skips_in_a_row = 0
             return
+        if (complaint := first_complaint(self._complaint)) is not None:
+            raise NonFiniteLossError(f"{complaint}; {outcome}")
         step = self.state.global_step + 1
         if not scaled:
-            raise NonFiniteError(f"non-finite gradient norm ({float(norm)}) at step {step}, {self._where()}; {outcome}")
+            raise NonFiniteError(f"non-finite gradient norm ({norm}) at step {step}, {self._where()}; {outcome}")
         self._skips += 1
         self._skips_in_a_row += 1
         if self._skips_in_a_row >= MOST_SKIPS:
@@ -209,6 +219,13 @@ class FiniteTrainer(Trainer):
         if not torch.isfinite(loss.total):
             complaint = f"non-finite loss {after}: {loss.values}; nothing was saved"
         _raise(NonFiniteLossError, first_complaint(complaint))
+
+
+def _is_skipped(norm: Tensor, scaler: Any, model: nn.Module) -> bool:
+    """Return whether torch's loss scaler skips an update, as it does if an entry of a gradient is not finite."""
+    if scaler is None or torch.isfinite(norm):
+        return False
+    return not all(bool(one.grad.isfinite().all()) for one in model.parameters() if one.grad is not None)
 
 
 def _raise(kind: type[NonFiniteError], complaint: str | None) -> None:
