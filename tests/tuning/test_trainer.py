@@ -81,9 +81,7 @@ def test_a_non_finite_loss_names_step_micro_step_and_batch(base: Path, tmp_path:
 
 def test_a_last_update_that_is_not_finite_is_not_saved(base: Path, tmp_path: Path) -> None:
     made = trainer(base, tmp_path, max_steps=1, learning_rate=1e30, lr_scheduler_type="constant")
-    with pytest.raises(
-        NonFiniteError, match=r"after step 1, rank 0, epoch 0\.000, .*; nothing was saved"
-    ):
+    with pytest.raises(NonFiniteError, match=r"after step 1, rank 0, epoch 0\.000, .*; nothing was saved"):
         made.train()
     assert not list(tmp_path.glob("checkpoint-*"))
 
