@@ -6,11 +6,12 @@ overflow, in this norm as in a loss or in AdamW.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from bistil_ds.distributed.gathering import gathered
 from bistil_ds.distributed.partitions import full_size, is_in_place, is_partitioned, parts
@@ -23,8 +24,11 @@ def non_finite_parameters(model: nn.Module) -> list[str]:
     Under ZeRO-3 each rank looks at its share. A tied parameter has its first name.
     """
     parameters = dict(model.named_parameters())
-    norms = _norms(map(_norm_held, parameters.values()))
-    return [name for name, finite in zip(parameters, norms.isfinite().tolist(), strict=True) if not finite]
+    norms = [_norm_held(parameter) for parameter in parameters.values()]
+    if not norms:
+        return []
+    finite = torch.stack([norm.to(norms[0].device) for norm in norms]).isfinite().tolist()
+    return [name for name, is_finite in zip(parameters, finite, strict=True) if not is_finite]
 
 
 def _norm_held(parameter: nn.Parameter) -> Tensor:
@@ -39,32 +43,33 @@ def _norm(tensor: Tensor) -> Tensor:
     return torch.linalg.vector_norm(tensor.detach(), dtype=torch.float32)
 
 
-def _norms(norms: Iterable[Tensor]) -> Tensor:
-    """Return scalars as one tensor, on the device of the first."""
-    every = list(norms)
-    return torch.stack([one.to(every[0].device) for one in every]) if every else torch.zeros(0)
-
-
 def watch_gradients(engine: Any, check: Callable[[float], None]) -> bool:
     """Call `check` with the norm of the gradients before each update, where DeepSpeed trains in fp32 without ZeRO.
 
-    There the engine clips and steps as plain torch does, and keeps no norm. The gradients are those of all ranks, so
-    that every rank gets the same norm.
+    There the engine clips and steps as plain torch does, and drops the norm that it clips by. The gradients are those
+    of all ranks, so that every rank gets the same norm.
 
     Returns:
         Whether this is such an engine.
     """
     if hasattr(engine.optimizer, "_global_grad_norm"):
         return False
-    step = engine.step
+    from deepspeed.runtime.utils import clip_grad_norm_
+
+    step, limit = engine.step, engine.gradient_clipping()
+
+    def clip_and_check() -> None:  # what the engine does, but the norm is kept
+        check(float(clip_grad_norm_(parameters=engine.module.parameters(), max_norm=limit, mpu=engine.mpu)))
 
     def checked_step(*args: Any, **kwargs: Any) -> Any:
         if engine.is_gradient_accumulation_boundary():
-            gradients = [one.grad for one in engine.module.parameters() if one.grad is not None]
-            check(torch.linalg.vector_norm(_norms(map(_norm, gradients))).item())
+            check(float(get_total_norm([one.grad for one in engine.module.parameters() if one.grad is not None])))
         return step(*args, **kwargs)
 
-    engine.step = checked_step
+    if limit > 0:
+        engine.clip_fp32_gradients = clip_and_check
+    else:
+        engine.step = checked_step
     return True
 
 

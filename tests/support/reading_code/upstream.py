@@ -215,6 +215,7 @@ OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
 # Public names whose loss would change results without an error. No search finds them: add each that you set or read.
 SILENT: dict[str, At | SetIn | ReadIn] = {
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
+    "clip_fp32_gradients": At("deepspeed.runtime.engine:DeepSpeedEngine.clip_fp32_gradients"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups_flat": SetIn("deepspeed.runtime.fp16.fused_optimizer"),
