@@ -81,10 +81,10 @@ class FiniteTrainer(Trainer):
         raise NotImplementedError
 
     def before_loss(self, inputs: dict[str, Any]) -> None:
-        """Called with each batch of training before its loss is computed."""
+        """Take note of a batch of training before its loss is computed; a subclass may define it."""
 
     def after_loss(self, loss: BatchLoss) -> None:
-        """Called with the loss of each batch of training, if it is finite."""
+        """Take note of the loss of a batch of training, which is finite; a subclass may define it."""
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         self._micro_step, self._complaint, self._latest, self._sound_step = (-1, 0), None, None, None
@@ -131,9 +131,9 @@ class FiniteTrainer(Trainer):
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         prepared = super()._prepare_for_training(*args, **kwargs)
         if self.is_deepspeed_enabled:
-            watched = watch_gradients(self.model_wrapped, lambda norm: self._check_gradients(norm, UNSPOILT))
-            self._is_watched = watched
-            keep_skipping(self.model_wrapped)
+            engine = self.model_wrapped
+            self._is_watched = watch_gradients(engine, lambda norm: self._check_gradients(norm, UNSPOILT))
+            keep_skipping(engine)
         return prepared
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
