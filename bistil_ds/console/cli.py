@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -97,11 +98,13 @@ def _run(main: Callable[[], None]) -> int:
     try:
         main()
     except InputError as error:
-        _print_error(error, RANK_0_SECONDS)
-        return 2
+        return _fail(str(error), 2, RANK_0_SECONDS)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return _fail(f"{error.filename}: is too long for the name of a file", 2, RANK_0_SECONDS)
     except NonFiniteError as error:
-        _print_error(error, AGREED_SECONDS)
-        return 1
+        return _fail(str(error), 1, AGREED_SECONDS)
     except KeyboardInterrupt:
         return 130
     except Preempted as stop:
@@ -113,12 +116,13 @@ def _run(main: Callable[[], None]) -> int:
     return 0
 
 
-def _print_error(error: Exception, seconds: float) -> None:
-    """Print an error in one line on rank 0; wait on other ranks, because a launcher ends all ranks when one ends."""
+def _fail(reason: str, code: int, seconds: float) -> int:
+    """Return `code`; print the reason on rank 0, and wait on others, because a launcher ends all ranks when one ends."""
     if _is_rank_0():
-        say(f"error: {error}", error=True)
+        say(f"error: {reason}", error=True)
     else:
         time.sleep(seconds)
+    return code
 
 
 def _is_rank_0() -> bool:
