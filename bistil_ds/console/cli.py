@@ -117,7 +117,7 @@ def _run(main: Callable[[], None]) -> int:
 
 
 def _fail(reason: str, code: int, seconds: float) -> int:
-    """Return `code`; print the reason on rank 0, and wait on others, because a launcher ends all ranks when one ends."""
+    """Return `code`. Print the reason on rank 0; wait on others, because a launcher ends all ranks when one ends."""
     if _is_rank_0():
         say(f"error: {reason}", error=True)
     else:

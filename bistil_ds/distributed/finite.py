@@ -78,6 +78,6 @@ def keep_skipping(engine: Any) -> None:
 
     How many skips in a row stop a run is the trainer's to say.
     """
-    scaler = getattr(engine.optimizer, "loss_scaler", None)
+    scaler: Any = getattr(engine.optimizer, "loss_scaler", None)
     if hasattr(scaler, "raise_error_at_min_scale"):
         scaler.raise_error_at_min_scale = False
