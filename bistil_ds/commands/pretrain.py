@@ -41,7 +41,10 @@ class PretrainArguments(Recipe):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C, or 1.
+
+    1 means that training met a loss, gradient or weight that is not finite; no model was saved.
+    """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 

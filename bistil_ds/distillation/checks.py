@@ -51,6 +51,8 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--mask_probability {flags['mask_probability']}: expected a probability between 0 and 1")
     if flags["layer_map"] is not None:
         parse_layers(flags["layer_map"])
+    if flags["student"] is not None and (factor := flags["hidden_reduction_factor"]) != 1:
+        raise InputError(f"--hidden_reduction_factor {factor}: --student keeps its own width; leave the factor out")
     check_licence("--teacher_licence", flags["teacher_licence"])
     parse_data_licence(flags["data_licence"], [str(flags[f"{side}_language"]) for side in ("source", "target")])
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags))

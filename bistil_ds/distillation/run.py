@@ -85,14 +85,14 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the results for the record: steps, first and best validation, median speed, and model sizes in bytes."""
+    """Return the record's results: steps, first and best saved validation, median speed, and model sizes in bytes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
-    best = min(history, key=lambda row: row["eval_loss"]) if history else {}
+    saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]
     return {
         "steps": trainer.state.global_step,
         "validation_before": history[0] if history else None,
-        "validation_best": best or None,
+        "validation_best": min(saved, key=lambda row: row["eval_loss"], default=None),
         "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
         "teacher_bytes": model_bytes(built / building.TEACHER),
         "student_bytes": model_bytes(folder),

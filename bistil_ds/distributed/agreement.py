@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 
+from bistil_ds.distributed.startup import from_every_rank
+
 
 def on_any_rank(flag: bool) -> bool:
     """Return, on every rank, whether `flag` is true on at least one; every rank must call this.
@@ -17,3 +19,10 @@ def on_any_rank(flag: bool) -> bool:
     raised = torch.tensor([int(flag)], dtype=torch.int32, device=device)
     dist.all_reduce(raised, op=dist.ReduceOp.MAX)
     return bool(raised.item())
+
+
+def first_complaint(complaint: str | None) -> str | None:
+    """Return, on every rank, the complaint of the lowest rank that has one; None if no rank has. All must call this."""
+    if not on_any_rank(complaint is not None):
+        return None
+    return next(one for one in from_every_rank(complaint) if one is not None)

@@ -32,6 +32,7 @@ from bistil_ds.pretraining.data import TokenChunks, chunk, pair_lines, read_line
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.unigram import train_unigram_tokenizer
 from bistil_ds.text.masking import mask_tokens
+from bistil_ds.training.finite_trainer import BatchLoss, FiniteTrainer
 from bistil_ds.training.progress import ShortProgress
 
 
@@ -86,16 +87,19 @@ class _Collator:
         return batch
 
 
-class _MaskedTrainer(Trainer):
+class _MaskedTrainer(FiniteTrainer):
     """Trainer that takes chunks in the order of the data set, and runs the output head at masked positions only."""
 
     tap: HeadTap
 
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def batch_loss(self, model: Any, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
         labels = inputs.pop("labels").flatten()
         positions = (labels != -100).nonzero().squeeze(1)
         self.tap.set(positions, None)
-        return torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
+        loss = torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
+        size = self.args.per_device_train_batch_size
+        rows = f"chunks {micro_step * size} to {(micro_step + 1) * size - 1}"
+        return BatchLoss(loss, {"loss": loss.detach()}, "train", lambda: rows)
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> torch.utils.data.Sampler:
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -128,6 +132,7 @@ def pretrain(
 
     Raises:
         InputError: a text, a size, the tokenizer or the configuration cannot be used.
+        NonFiniteError: a loss, gradients or weights were not finite; nothing is saved.
     """
     recipe = recipe or Recipe()
     lines = {language: read_lines(Path(path)) for language, path in sorted(texts.items())}

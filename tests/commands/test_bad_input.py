@@ -174,6 +174,10 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
         {"--target_sft": "sft of another base"},
         ["--target_sft", "made for another"],
     ),
+    "a width for a student that has one": (
+        {"--student": "teacher", "--hidden_reduction_factor": "2"},
+        ["--hidden_reduction_factor 2", "--student keeps its own width"],
+    ),
     "no such student": ({"--student": "./pupil"}, ["--student ./pupil", "no such folder"]),
     "no such DeepSpeed file": ({"--deepspeed": "zero9.json"}, ["--deepspeed zero9.json", "zero2", "zero3_offload"]),
     "a missing DeepSpeed path": ({"--deepspeed": "/x/ds_configs/zero2.json"}, ["--deepspeed /x/", "no such file"]),

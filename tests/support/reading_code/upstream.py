@@ -53,6 +53,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "on_train_begin": CALLBACK,
     },
     "transformers Trainer": {
+        "_get_grad_norm": "self, model, grad_norm=None",
         "_get_train_sampler": "self, train_dataset=None",
         "_issue_warnings_after_load": "self, load_result",
         "_load_best_model": "self",
@@ -89,9 +90,10 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch TorchDispatchMode": {"total"},
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
-        *("_barrier", "_collate", "_copy_kept_files", "_count", "_evaluate_language", "_evaluation_model", "_loader"),
-        *("_masked", "_micro_steps", "batch_loss", "batches", "log_name", "log_validation", "on_saved"),
-        *("restart_speed", "terms"),
+        *("_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_evaluate_language"),
+        *("_evaluation_model", "_loader", "_masked", "_micro_steps", "_progress", "_where", "after_loss", "batch_loss"),
+        *("batches", "before_loss", "check_state", "check_validation", "drain_skips", "log_name", "log_validation"),
+        *("on_saved", "restart_speed", "terms"),
     },
     "transformers TrainerCallback": {"_stop"},
     "transformers WandbCallback": {"_begin"},
@@ -181,6 +183,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_cdata": At("torch:UntypedStorage._cdata"),
     "_config": SetIn("deepspeed.runtime.engine"),
     "_fingerprint": SetIn("datasets.arrow_dataset"),
+    "_global_grad_norm": SetIn("deepspeed.runtime.zero.stage3"),
     "_format_args": At("argparse:HelpFormatter._format_args"),
     "_functorch": At("torch:_C._functorch.peek_interpreter_stack"),
     "_get_current_graph_task_keep_graph": At("torch:_C._autograd._get_current_graph_task_keep_graph"),
@@ -214,9 +217,12 @@ OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
 # Public names whose loss would change results without an error. No search finds them: add each that you set or read.
 SILENT: dict[str, At | SetIn | ReadIn] = {
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
+    "clip_fp32_gradients": At("deepspeed.runtime.engine:DeepSpeedEngine.clip_fp32_gradients"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
+    "fp32_groups_flat": SetIn("deepspeed.runtime.fp16.fused_optimizer"),
     "hf_deepspeed_config": SetIn("transformers.training_args"),
     "load_universal_checkpoint": ReadIn("deepspeed.runtime.engine"),
     "model_accepts_loss_kwargs": SetIn("transformers.trainer"),
+    "raise_error_at_min_scale": SetIn("deepspeed.runtime.fp16.loss_scaler"),
 }
