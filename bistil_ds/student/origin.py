@@ -71,7 +71,7 @@ def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
 def known_languages(model: str) -> tuple[str, ...]:
     """Return the codes of the languages a model knows: a student's own, else those on its card; empty if unknown."""
     try:
-        aligned = json.loads((Path(model) / ALIGNMENT).read_text(encoding="utf-8"))
+        aligned = read_json(Path(model) / ALIGNMENT, ADVICE, keys=("languages",))
         return tuple(str(code) for code in aligned["languages"])
-    except (OSError, ValueError, KeyError, TypeError):  # no student of ours
+    except (InputError, TypeError):  # no student of ours
         return read_model_card(model).languages
