@@ -10,7 +10,7 @@ import pytest
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.runs import checkpoints
-from bistil_ds.runs.seals import SEAL, Seals, write_seal
+from bistil_ds.runs.seals import Seals, write_seal
 
 SEALS = Seals()
 

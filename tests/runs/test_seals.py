@@ -135,7 +135,7 @@ def key_file(tmp_path: Path) -> str:
 def test_what_a_stranger_sealed_needs_trust(folder: Path, key_file: str) -> None:
     Seals(key_file).check(folder, "start anew")
     write_seal(folder, b"the key of a stranger")
-    with pytest.raises(InputError, match="not signed with your key.*--trust_checkpoint.*may try to run code"):
+    with pytest.raises(InputError, match=r"not signed with your key.*--trust_checkpoint.*may try to run code"):
         Seals(key_file).check(folder, "start anew")
     Seals(key_file, trust=True).check(folder, "start anew")
 

@@ -65,7 +65,7 @@ def resume(folder: Path) -> int:
                     "--resume_from_checkpoint",
                     "true",
                     "--trust_checkpoint",
-                ]  # an earlier version may have begun it
+                ]  # perhaps begun by 0.1
                 run(script, out, [*flags, *more], ranks, folder)
                 found[name] = product(out)
     return compare(found, {name: expected[name] for name in found})
