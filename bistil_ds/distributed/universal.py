@@ -16,7 +16,9 @@ from bistil_ds.distributed.config import read_config
 from bistil_ds.distributed.weights_only import weights_only_is_enough
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
-from bistil_ds.runs.seals import Seals, read_seal
+from bistil_ds.runs.seals import Seals, read_seal, write_seal
+
+OWN, DEEPSPEED = "bistil_ds.distributed.converter", "deepspeed.checkpoint.ds_to_universal"  # ours reads weights only
 
 
 def fit_to_ranks(checkpoint: Path, ranks: int, seals: Seals) -> bool:
@@ -25,16 +27,17 @@ def fit_to_ranks(checkpoint: Path, ranks: int, seals: Seals) -> bool:
     Call it on one rank only.
 
     Raises:
-        InputError: DeepSpeed cannot convert the checkpoint.
+        InputError: DeepSpeed cannot convert the checkpoint, or it holds code and is not signed by the user's key.
     """
+    runs_no_code = weights_only_is_enough(checkpoint, seals)
     other = checkpoints.world_size_of(checkpoint) != ranks
     if other:
-        to_universal(checkpoint, seals)
+        to_universal(checkpoint, seals, OWN if runs_no_code else DEEPSPEED)
     return other
 
 
-def to_universal(checkpoint: Path, seals: Seals) -> None:
-    """Add the universal form to a whole checkpoint and seal it again; see `fit_to_ranks`."""
+def to_universal(checkpoint: Path, seals: Seals, converter: str) -> None:
+    """Add the universal form to a whole checkpoint and seal it again, signed only if it was; see `fit_to_ranks`."""
     name = checkpoints.universal_of(checkpoint)
     if name is None:
         raise InputError(f"{checkpoint}: was not written with DeepSpeed, so only as many ranks as wrote it can resume")
@@ -44,8 +47,6 @@ def to_universal(checkpoint: Path, seals: Seals) -> None:
     universal, partial = checkpoint / name, checkpoint / f"{name}_partial"
     for left in (universal, partial):  # left by a conversion that was killed
         shutil.rmtree(left, ignore_errors=True)
-    own = "bistil_ds.distributed.converter"  # reads weights only
-    converter = own if weights_only_is_enough(checkpoint, seals) else "deepspeed.checkpoint.ds_to_universal"
     command = [sys.executable, "-m", converter, "--inject_missing_state"]
     command += ["--input_folder", str(checkpoint / name.removesuffix("_universal")), "--output_folder", str(partial)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -54,7 +55,11 @@ def to_universal(checkpoint: Path, seals: Seals) -> None:
         raise InputError(f"{checkpoint}: could not be converted for another number of ranks: {done.stderr[-300:]}")
     os.replace(partial, universal)
     (checkpoint / checkpoints.LATEST_UNIVERSAL).write_text(name)
-    checkpoints.seal(checkpoint, checkpoints.world_size_of(checkpoint), seals)
+    ranks = checkpoints.world_size_of(checkpoint)
+    if seals.is_signed(checkpoint):
+        checkpoints.seal(checkpoint, ranks, seals)
+    else:  # a stranger's that is trusted this time does not become the user's own
+        write_seal(checkpoint, world_size=ranks)
 
 
 def universal_config(

@@ -10,7 +10,7 @@ import torch
 from bistil_ds.distributed import universal
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
-from bistil_ds.runs.seals import Seals
+from bistil_ds.runs.seals import Seals, write_seal
 
 SEALS = Seals()
 
@@ -55,6 +55,23 @@ def test_the_universal_form_is_sealed_too_and_made_once(tmp_path: Path, monkeypa
     assert checkpoints.broken(folder) is None
     (folder / "global_step_universal" / "zero.pt").write_bytes(b"tampered!")
     assert "zero.pt: not the bytes" in str(checkpoints.broken(folder))
+
+
+def test_a_strangers_checkpoint_stays_unsigned_when_it_is_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkpoint(tmp_path, 5)
+    converter(tmp_path, monkeypatch)
+    assert SEALS.is_signed(folder)
+    write_seal(folder, world_size=2)
+    universal.fit_to_ranks(folder, 1, Seals(trust=True))
+    assert checkpoints.broken(folder) is None
+    assert not SEALS.is_signed(folder)
+
+
+def test_a_checkpoint_without_deepspeed_has_no_universal_form(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not written with DeepSpeed"):
+        universal.fit_to_ranks(checkpoint(tmp_path, 5), 1, SEALS)
 
 
 def test_a_failed_conversion_leaves_the_checkpoint_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
