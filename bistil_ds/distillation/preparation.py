@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from bistil_ds.console.terminal import say
 from bistil_ds.distillation import checks
 from bistil_ds.distillation.arguments import LossArguments, ModelArguments
 from bistil_ds.distillation.building import STUDENT, TEACHER, build
@@ -65,7 +64,7 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
         return PreparedRun(request, folder, _checkpoint(request, folder, resume))
     explicit = request.training["output_dir"] is not None
     with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as partial:
-        report = build(request, partial, Console())
+        report = build(request, partial)
     seeds = {"seed": request.training["seed"]}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results={"build": report})
     return PreparedRun(request, folder)
@@ -94,7 +93,7 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
     seals = seals_of(request.training)
     checkpoint = checkpoints.find_checkpoint(folder, resume, seals)
     if checkpoint is None:
-        Console().print(f"{folder} holds no whole checkpoint: starting at step 0", soft_wrap=True)
+        say(f"{folder} holds no whole checkpoint: starting at step 0")
         return None
     if request.training["deepspeed"]:
         fit_to_ranks(checkpoint, startup.world_size(), seals)

@@ -119,7 +119,8 @@ def best_of(checkpoint: Path) -> Path | None:
     """
     if not (checkpoint / STATE).is_file():
         return None
-    best = read_json(checkpoint / STATE, "resume from a whole checkpoint").get("best_model_checkpoint")
+    state = read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False)
+    best = state.get("best_model_checkpoint")
     return checkpoint.parent / Path(str(best)).name if best else None
 
 

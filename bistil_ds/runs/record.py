@@ -101,7 +101,7 @@ class RunRecord:
         """
         record = cls.__new__(cls)
         record.path = Path(folder) / RECORD_FILE
-        record.content = read_json(record.path, ADVICE, keys=OBJECTS)
+        record.content = read_json(record.path, ADVICE, keys=OBJECTS, finite=False)
         if odd := _odd_part(record.content):
             raise InputError(f'{record.path}: "{odd}" is not what a run records; {ADVICE}')
         return record
