@@ -55,11 +55,11 @@ def to_universal(checkpoint: Path, seals: Seals, converter: str) -> None:
         raise InputError(f"{checkpoint}: could not be converted for another number of ranks: {done.stderr[-300:]}")
     os.replace(partial, universal)
     (checkpoint / checkpoints.LATEST_UNIVERSAL).write_text(name)
-    ranks = checkpoints.world_size_of(checkpoint)
+    about = {name: value for name, value in read_seal(checkpoint).items() if name not in ("files", "signature")}
     if seals.is_signed(checkpoint):
-        checkpoints.seal(checkpoint, ranks, seals)
+        seals.write(checkpoint, **about)
     else:  # a stranger's that is trusted this time does not become the user's own
-        write_seal(checkpoint, world_size=ranks)
+        write_seal(checkpoint, **about)
 
 
 def universal_config(

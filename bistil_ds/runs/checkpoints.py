@@ -21,9 +21,13 @@ LATEST, LATEST_UNIVERSAL = "latest", "latest_universal"  # files in which DeepSp
 STATE = "trainer_state.json"  # the Trainer's step, log and best checkpoint so far
 
 
-def seal(folder: Path, world_size: int, seals: Seals) -> None:
-    """Seal a checkpoint, or the result of a stage, that `world_size` ranks have written."""
-    seals.write(folder, world_size=world_size)
+def seal(folder: Path, world_size: int, seals: Seals, best: str | None = None) -> None:
+    """Seal a checkpoint, or the result of a stage, that `world_size` ranks have written.
+
+    Args:
+        best: the run's best checkpoint so far, if there is one.
+    """
+    seals.write(folder, world_size=world_size, best=Path(best).name if best else None)
 
 
 def broken(folder: Path) -> str | None:
@@ -117,10 +121,11 @@ def best_of(checkpoint: Path) -> Path | None:
 
     Only its name counts: the run's folder may have another path than when it was written.
     """
-    if not (checkpoint / STATE).is_file():
-        return None
-    state = read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False)
-    best = state.get("best_model_checkpoint")
+    about = read_seal(checkpoint)
+    if "best" not in about and (checkpoint / STATE).is_file():  # version 0.1 did not seal it
+        state = read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False)
+        about["best"] = state.get("best_model_checkpoint")
+    best = about.get("best")
     return checkpoint.parent / Path(str(best)).name if best else None
 
 
@@ -129,7 +134,7 @@ def _broken_best(checkpoint: Path) -> str | None:
     best = best_of(checkpoint)
     if best is None or best.name == checkpoint.name:
         return None
-    reason = broken(best)
+    reason = broken(best) if steps_of(best) >= 0 else "no name of a checkpoint"
     return f"{checkpoint.name} needs {best.name}, the best so far: {reason}" if reason else None
 
 

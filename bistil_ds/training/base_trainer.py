@@ -279,9 +279,10 @@ class BaseTrainer(Trainer):
             self.args.save_total_limit = keep
         self._barrier()
         if self.args.should_save:
-            checkpoints.seal(folder, self.args.world_size, seals_of(self.args))
+            best = self.state.best_model_checkpoint
+            checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
             if keep:
-                checkpoints.prune(folder.parent, keep, self.state.best_model_checkpoint)
+                checkpoints.prune(folder.parent, keep, best)
         self._barrier()
         self.on_saved()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,16 +108,31 @@ def test_deepspeeds_subfolder_must_be_sealed_inside_the_checkpoint(tmp_path: Pat
 
 
 def with_best(folder: Path, best: str) -> None:
-    (folder / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": best}))
-    checkpoints.seal(folder, 2, SEALS)
+    checkpoints.seal(folder, 2, SEALS, best)
 
 
-def test_the_best_checkpoint_is_looked_for_in_the_runs_own_folder(tmp_path: Path) -> None:
+def of_0_1_with_best(folder: Path, best: str) -> None:
+    (folder / "trainer_state.json").write_text(json.dumps({"best_model_checkpoint": best, "loss": float("nan")}))
+    write_seal(folder, world_size=2)
+
+
+@pytest.mark.parametrize("write", [with_best, of_0_1_with_best])
+def test_the_best_checkpoint_is_looked_for_in_the_runs_own_folder(
+    tmp_path: Path, write: Callable[[Path, str], None]
+) -> None:
     for step in (5, 10):
         checkpoint(tmp_path, step)
-    with_best(tmp_path / "checkpoint-10", "/another/machine/run/checkpoint-5")
+    write(tmp_path / "checkpoint-10", "/another/machine/run/checkpoint-5")
     assert checkpoints.best_of(tmp_path / "checkpoint-10") == tmp_path / "checkpoint-5"
     assert checkpoints.best_of(tmp_path / "checkpoint-5") is None
+
+
+@pytest.mark.parametrize("name", ["..", ".", "/", "runs/other", "checkpoint-5x", "[]"])
+def test_a_best_that_is_no_checkpoint_is_not_looked_for(tmp_path: Path, name: str) -> None:
+    checkpoint(tmp_path / "run", 5)
+    write_seal(tmp_path / "run" / "checkpoint-5", world_size=2, best=name)
+    with pytest.raises(InputError, match="the best so far"):
+        checkpoints.find_checkpoint(tmp_path / "run", str(tmp_path / "run" / "checkpoint-5"), Seals(trust=True))
 
 
 @pytest.mark.parametrize("damage", ["damaged", "missing"])
