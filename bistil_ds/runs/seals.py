@@ -68,15 +68,22 @@ def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
         path = present.pop(name, None)
         if path is None:
             return f"{folder / SEAL}: lists {name!r}, which is missing from the folder"
-        size, sha256 = (entry["bytes"], entry["sha256"]) if isinstance(entry, dict) else (None, entry)
         if not path.is_file() or path.is_symlink():
             return f"{path}: is no plain file"
-        if size not in (None, path.stat().st_size) or file_hash(path) != sha256:
-            return f"{path}: not the bytes that were written"
+        try:
+            if not _matches(path, entry):
+                return f"{path}: not the bytes that were written"
+        except OSError as error:
+            return f"{path}: cannot be read ({error.strerror})"
     for name, path in present.items():
         if name.split("/")[0] not in ignored:
             return f"{path}: not a file that was sealed; move it away"
     return None
+
+
+def _matches(path: Path, entry: Any) -> bool:
+    size, sha256 = (entry["bytes"], entry["sha256"]) if isinstance(entry, dict) else (None, entry)
+    return size in (None, path.stat().st_size) and file_hash(path) == sha256
 
 
 def is_signed(folder: Path, key: bytes | None) -> bool:

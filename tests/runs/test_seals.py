@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs import seals
 from bistil_ds.runs.seals import SEAL, Seals, damage, is_signed, read_seal, write_seal
 
 KEY = b"the key of the tests"
@@ -50,6 +52,14 @@ def test_a_seal_can_be_written_again(folder: Path) -> None:
 def test_changed_bytes_are_named(folder: Path, content: bytes) -> None:
     (folder / "weights").write_bytes(content)
     assert damage(folder) == f"{folder / 'weights'}: not the bytes that were written"
+
+
+def test_a_file_that_the_disk_no_longer_reads_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(seals, "file_hash", fail)
+    assert damage(folder) == f"{folder / 'weights'}: cannot be read (Input/output error)"
 
 
 def test_a_missing_file_and_a_file_too_many_are_named(folder: Path) -> None:
