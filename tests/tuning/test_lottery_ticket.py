@@ -178,15 +178,24 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert same(lottery(base, out).train(resume=True), run[1])
 
 
+CONSTANT = {
+    "arguments": {"lr_scheduler_type": "constant"}
+}  # the usual schedule ends at 0, where a step changes nothing
+
+
+@pytest.fixture(scope="module")
+def at_a_constant_rate(base: Path, tmp_path_factory: pytest.TempPathFactory) -> SparseFineTuning:
+    return lottery(base, tmp_path_factory.mktemp("constant") / "out", **CONSTANT).train()
+
+
 @pytest.mark.parametrize("kind", ["full", "sparse"])
 def test_a_stage_killed_between_its_last_checkpoint_and_its_result_takes_no_further_step(
-    base: Path, tmp_path: Path, kind: str
+    base: Path, tmp_path: Path, at_a_constant_rate: SparseFineTuning, kind: str
 ) -> None:
-    constant = {"arguments": {"lr_scheduler_type": "constant"}}  # the usual schedule ends at 0, where a step is none
-    killed(base, tmp_path / "cut", kind, None, **constant)
+    killed(base, tmp_path / "cut", kind, None, **CONSTANT)
     trained: list[int] = []
-    cut = lottery(base, tmp_path / "cut", probe=lambda t, _: trained.append(t.state.global_step), **constant)
-    assert same(cut.train(resume=True), lottery(base, tmp_path / "whole", **constant).train())
+    cut = lottery(base, tmp_path / "cut", probe=lambda t, _: trained.append(t.state.global_step), **CONSTANT)
+    assert same(cut.train(resume=True), at_a_constant_rate)
     assert set(trained) == {4}
 
 
