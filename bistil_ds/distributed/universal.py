@@ -79,8 +79,8 @@ def universal_config(
 def own_step_counts(optimizer: Any) -> None:
     """Give each state in the optimizer a step counter of its own.
 
-    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, and AdamW would count it up
-    once for each of them.
+    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, which AdamW would increase once
+    for each state.
     """
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer

@@ -27,7 +27,7 @@ class CardMetadata:
 
 
 def read_model_card(source: str) -> CardMetadata:
-    """Return what the card of a model folder or hub id states; a card that cannot be fetched or read states nothing."""
+    """Return the metadata of the card of a model folder or hub id, empty if the card cannot be fetched or read."""
     folder = Path(source).expanduser()
     try:
         card = folder / CARD_FILE if folder.is_dir() else Path(hf_hub_download(source, CARD_FILE))
@@ -51,7 +51,7 @@ def write_model_card(folder: Path, languages: Sequence[str], licence: str | None
 
 def _licence(metadata: dict[str, Any]) -> str | None:
     stated = metadata.get("license")
-    named = metadata.get("license_name") if stated == "other" else None  # such as a community's own licence
+    named = metadata.get("license_name") if stated == "other" else None  # a licence that the hub has no id for
     names = [_bare(name) for name in _as_list(named or stated) if isinstance(name, str)]
     known = [name for name in names if name and name.lower() not in ("unknown", "none")]
     return " AND ".join(dict.fromkeys(known)) or None
@@ -70,5 +70,5 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _bare(text: str) -> str:
-    """Drop characters that could break a Markdown table, as others wrote the card; cut to `LONGEST_LICENCE`."""
+    """Drop characters that could break a Markdown table, since anybody may write a card; cut to `LONGEST_LICENCE`."""
     return " ".join(re.sub(r"[^\w.+,:()/ -]", " ", text).split())[:LONGEST_LICENCE]

@@ -23,7 +23,7 @@ _checked: dict[Path, int] = {}  # files that this process has compared with thei
 
 
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
-    """Return the memory-mapped data set stored under `key`; write it from the batches of `write()` if it is not there.
+    """Return the memory-mapped data set stored under `key`; if there is none, first write the batches of `write()`.
 
     Each data set has a sealed folder (`bistil_ds.runs.seals`). A process compares it with the seal once; where they
     differ, a Notice names the file, and the data set is written again. One process writes while other processes on the

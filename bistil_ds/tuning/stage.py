@@ -17,7 +17,7 @@ RESULT = "result"  # subfolder of a finished stage: the chosen entries, or a spa
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all; the only stage)."""
+    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all and is alone)."""
 
     kind: Literal["full", "sparse", "dense"]
     number: int  # from 1

@@ -178,9 +178,8 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert same(lottery(base, out).train(resume=True), run[1])
 
 
-CONSTANT = {
-    "arguments": {"lr_scheduler_type": "constant"}
-}  # the usual schedule ends at 0, where a step changes nothing
+# the usual schedule ends at 0, where a step changes nothing
+CONSTANT = {"arguments": {"lr_scheduler_type": "constant"}}
 
 
 @pytest.fixture(scope="module")
