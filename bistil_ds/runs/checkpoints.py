@@ -138,9 +138,13 @@ def _broken_best(checkpoint: Path) -> str | None:
     return f"{checkpoint.name} needs {best.name}, the best so far: {reason}" if reason else None
 
 
-def prune(output_dir: Path, keep: int, best: str | None) -> None:
-    """Delete the oldest checkpoints until `keep` are left, but never the best one or the newest."""
-    folders = all_checkpoints(output_dir)
+def prune(newest: Path, keep: int, best: str | None) -> None:
+    """Delete the run's oldest checkpoints until `keep` are left, but never the best one or `newest`, the last written.
+
+    Checkpoints of later steps do not count: a run leaves them behind that went on from an earlier one, because they are
+    not whole.
+    """
+    folders = [folder for folder in all_checkpoints(newest.parent) if steps_of(folder) <= steps_of(newest)]
     spare = [p for p in folders[:-1] if best is None or p.resolve() != Path(best).resolve()]
     for folder in spare[: max(0, len(folders) - keep)]:
         shutil.rmtree(folder, ignore_errors=True)

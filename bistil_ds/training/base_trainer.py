@@ -282,7 +282,7 @@ class BaseTrainer(Trainer):
             best = self.state.best_model_checkpoint
             checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
             if keep:
-                checkpoints.prune(folder.parent, keep, best)
+                checkpoints.prune(folder, keep, best)
         self._barrier()
         self.on_saved()
 

@@ -212,5 +212,13 @@ def test_the_oldest_go_but_never_the_best_or_the_newest(
 ) -> None:
     for step in (5, 10, 90, 100):
         checkpoint(tmp_path, step)
-    checkpoints.prune(tmp_path, keep, str(tmp_path / f"checkpoint-{best}") if best else None)
+    checkpoints.prune(tmp_path / "checkpoint-100", keep, str(tmp_path / f"checkpoint-{best}") if best else None)
     assert remaining(tmp_path) == left
+
+
+def test_what_is_damaged_does_not_push_out_what_is_whole(tmp_path: Path) -> None:
+    for step in (5, 10):
+        checkpoint(tmp_path, step)
+    checkpoint(tmp_path, 20, whole=False)  # the run went on from step 5, and has just written step 10
+    checkpoints.prune(tmp_path / "checkpoint-10", 1, None)
+    assert remaining(tmp_path) == [10, 20]
