@@ -93,8 +93,8 @@ def run(main: Callable[[], None]) -> int:
     """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, 1 or 75.
 
     1 stands for training that met a number that is not finite, 75 for a run that a signal stopped (see
-    `bistil_ds.training.preemption`). Errors and bad input, and a place that is full or may not be written, are explained
-    in one line, on rank 0. Control characters are taken out of output that does not go to a terminal.
+    `bistil_ds.training.preemption`). Errors and bad input, and a place that is full or may not be written, are
+    explained in one line, on rank 0. Control characters are taken out of output that does not go to a terminal.
     """
     with quiet.plain_output(), _own_cache():
         return _run(main)
