@@ -12,6 +12,7 @@ from bistil_ds.commands.common_flags import CommonFlags
 from bistil_ds.commands.dry_run import check_made, print_table
 from bistil_ds.console import cli
 from bistil_ds.errors import InputError
+from bistil_ds.models.loading import load_masked_lm
 from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.data import find_texts
 from bistil_ds.pretraining.dry_run import rehearse
@@ -20,6 +21,7 @@ from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
+from bistil_ds.training.product import check_product
 
 
 @dataclass
@@ -72,6 +74,7 @@ def _main(argv: Sequence[str]) -> None:
         for language in LANGUAGES:
             scores = accuracy[language]
             print(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
+    check_product(folder, load_masked_lm)
     record.finish()
     print(folder)
 

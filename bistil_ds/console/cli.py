@@ -16,7 +16,7 @@ from transformers.hf_argparser import string_to_bool
 
 from bistil_ds.console import quiet
 from bistil_ds.console.help_page import Formatter, arrange
-from bistil_ds.errors import InputError, Preempted
+from bistil_ds.errors import InputError, Preempted, ProductError
 
 RANK_0_SECONDS = 60
 
@@ -85,10 +85,10 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, or 75.
+    """Call `main` and return the exit code: 0, 1 for a missing result, 2 for bad input, 130 for Ctrl-C, or 75.
 
-    75 stands for a run that a signal stopped (see `bistil_ds.training.preemption`). Bad input is explained in one line,
-    on rank 0. Control characters are taken out of output that does not go to a terminal.
+    75 stands for a run that a signal stopped (see `bistil_ds.training.preemption`). Bad input and a missing result are
+    explained in one line, on rank 0. Control characters are taken out of output that does not go to a terminal.
     """
     with quiet.plain_output():
         return _run(main)
@@ -97,12 +97,12 @@ def run(main: Callable[[], None]) -> int:
 def _run(main: Callable[[], None]) -> int:
     try:
         main()
-    except InputError as error:
+    except (InputError, ProductError) as error:
         if _is_rank_0():
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         else:
             time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
-        return 2
+        return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         return 130
     except Preempted as stop:

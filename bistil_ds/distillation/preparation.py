@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from bistil_ds.distillation import checks
-from bistil_ds.distillation.arguments import LossArguments, ModelArguments
+from bistil_ds.distillation.arguments import DistillationArguments, LossArguments, ModelArguments
 from bistil_ds.distillation.building import STUDENT, TEACHER, build
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import zero_stage
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
-from bistil_ds.training.request import fields_of
+from bistil_ds.text.batches import steps_of_epochs
+from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 
-# A resumed run may have other values of these flags; its texts are compared by content.
-MAY_CHANGE = ("preprocessing_workers", "source_file", "target_file")
+# What a resumed run may have another value of, beside what `bistil_ds.training.flags.inherited` lists.
+MAY_CHANGE = {
+    "how it is computed": ("compile_teacher", "preprocessing_workers"),
+    "compared by content, not by name": ("source_file", "target_file"),
+    "given only where it sets the steps, which are compared": ("num_train_epochs",),
+}
+
+
+FLAGS = (ModelArguments, LossArguments, DistillationArguments)
 
 
 @dataclass(frozen=True)
@@ -58,21 +68,43 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     checks.check_teacher(request)
     data = _data_hashes(request)
     if resume and is_begun(folder):
-        _check_resumed(request, folder, teacher_may_move)
+        request = _check_resumed(request, folder, teacher_may_move)
         return PreparedRun(request, folder, _checkpoint(request, folder, resume))
     with new_folder(folder, explicit=request.training["output_dir"] is not None) as folder:
         report = build(request, folder / BUILD, Console())
+    if request.training["max_steps"] < 0:
+        request = _with_steps(request, _steps(request, report["chunks"]))
     seeds = {"seed": request.training["seed"]}
     record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
-    record.update(results={"build": report})
+    record.update(results={"build": report, "zero_stage": zero_stage(request.training["deepspeed"])})
     return PreparedRun(request, folder)
 
 
-def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move: bool) -> None:
+def _steps(request: DistillationRequest, chunks: Mapping[str, Mapping[str, int]]) -> int:
+    """Return the optimiser steps of the epochs that were asked for, from the number of chunks of each language."""
+    training = request.training
+    source, target = (chunks[corpus.language]["train"] for corpus in request.corpora)
+    rows = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"] * startup.world_size()
+    return steps_of_epochs(training["num_train_epochs"], (source, target), rows)
+
+
+def _with_steps(request: DistillationRequest, steps: int) -> DistillationRequest:
+    return replace(request, training=request.training.having(max_steps=steps))
+
+
+def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move: bool) -> DistillationRequest:
+    """Return the request with the run's steps, where the request names epochs only.
+
+    Raises:
+        InputError: the request asks for something else than the run in `folder` was started with.
+    """
     recorded, data = read_start(folder)
+    epochs = request.training["num_train_epochs"]
+    if request.training["max_steps"] < 0 and epochs == recorded["num_train_epochs"]:
+        request = _with_steps(request, recorded["max_steps"])  # as many as with the number of ranks at the start
     flags = request.as_flags()
-    names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
-    names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}
+    names = fixed_flags(FLAGS, MAY_CHANGE) - ({"teacher_model"} if teacher_may_move else set())
+    check_same_stage(flags["deepspeed"], folder)
     if recorded.get("layer_map"):  # as the user wrote it, with spaces maybe
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
@@ -82,6 +114,7 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     for part in (TEACHER, STUDENT):
         if not (folder / BUILD / part / "config.json").is_file():
             raise InputError(f"{folder / BUILD / part}: missing, so the run cannot be resumed; start a new one")
+    return request
 
 
 def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str | None:

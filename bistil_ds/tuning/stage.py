@@ -11,6 +11,8 @@ from bistil_ds.runs import checkpoints
 
 RESULT = "result"  # subfolder of a finished stage: the chosen entries, or a sparse fine-tuning
 HISTORY = "trainer_state.json"  # the Trainer's log of losses and metrics, in each checkpoint
+# In what the training arguments of a full stage differ: the entries are chosen by its last weights, not its best.
+UNVALIDATED = {"load_best_model_at_end": False, "eval_strategy": "no", "eval_on_start": False}
 
 
 @dataclass(frozen=True)

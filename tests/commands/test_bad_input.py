@@ -250,7 +250,7 @@ def test_a_failure_in_the_middle_of_building_leaves_nothing(
         assert list(written.iterdir())  # without a file there would be nothing to clear away
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bistil_ds.distillation.building.save_kept_ids", fails)
+    monkeypatch.setattr("bistil_ds.student.files.save_kept_ids", fails)
     before = snapshot(place)
     assert main(flags({})) == 130
     assert snapshot(place) == before

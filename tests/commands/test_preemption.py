@@ -129,7 +129,7 @@ def test_a_signal_before_training_leaves_nothing_behind(
         os.kill(os.getpid(), signal.SIGTERM)
         return load(*args)
 
-    monkeypatch.setattr(building, "load_model", load_model)
+    monkeypatch.setattr(building, "load_masked_lm", load_model)
     assert general_command.main(phase_1(material, tmp_path / "run")) == 75
     assert "stopped by SIGTERM before training began" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -207,7 +207,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
 }
 
 # Private names of ours that our code reaches through something other than `self`.
-OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
+OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas", "_trimming"}
 
 # Public names whose loss would change results without an error. No search finds these: add what you set or read so.
 SILENT: dict[str, At | SetIn | ReadIn] = {
