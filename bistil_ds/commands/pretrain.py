@@ -50,6 +50,7 @@ def _main(argv: Sequence[str]) -> None:
         raise InputError(f"--input_folder {ns.input_folder}: no such folder")
     folder = run_folder(ns.output_dir, "pretrain", None)
     recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
+    recipe.check()
     with tempfile.TemporaryDirectory() as scratch:
         if ns.input_folder is None:
             texts = write_text(scratch, mmt.PRETRAINING_SENTENCES, mmt.PRETRAINING_SEED)

@@ -99,8 +99,9 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
         InputError: the request asks for something else than the run in `folder` was started with.
     """
     recorded, data = read_start(folder)
-    epochs = request.training["num_train_epochs"]
-    if request.training["max_steps"] < 0 and epochs == recorded["num_train_epochs"]:
+    if request.training["max_steps"] < 0:
+        epochs = {"num_train_epochs": request.training["num_train_epochs"]}
+        check_same_run(epochs, recorded, ["num_train_epochs"], folder)
         request = _with_steps(request, recorded["max_steps"])  # as many as with the number of ranks at the start
     flags = request.as_flags()
     names = fixed_flags(FLAGS, MAY_CHANGE) - ({"teacher_model"} if teacher_may_move else set())
