@@ -28,6 +28,7 @@ NO_EFFECT = dict.fromkeys(
     ),
     "the batches of two languages are ordered and loaded in a way of their own",
 )
+NO_EFFECT["greater_is_better"] = "a lower loss is better"
 MATERIALS = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
 
 
@@ -53,6 +54,10 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--max_steps {steps}: expected at least 1")
     for term in terms_of(phase=1):
         Weight.parse(flags[f"{term.name}_weight"], f"{term.name}_weight")
+    languages = [str(flags[f"{side}_language"]) for side in ("source", "target")]
+    losses = ["loss", *(f"{language}_loss" for language in languages)]
+    if (metric := flags["metric_for_best_model"]) is not None and metric.removeprefix("eval_") not in losses:
+        raise InputError(f"--metric_for_best_model {metric}: expected one of {', '.join(losses)}")
     if not 0 <= flags["vocab_threshold"] < 1:
         raise InputError(
             f"--vocab_threshold {flags['vocab_threshold']}: expected a probability, at least 0 and under 1"
@@ -62,7 +67,7 @@ def check_flags(flags: Mapping[str, Any]) -> None:
     if flags["layer_map"] is not None:
         parse_layers(flags["layer_map"])
     check_licence("--teacher_licence", flags["teacher_licence"])
-    parse_data_licence(flags["data_licence"], [str(flags[f"{side}_language"]) for side in ("source", "target")])
+    parse_data_licence(flags["data_licence"], languages)
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
 
 
