@@ -17,6 +17,8 @@ from bistil_ds.errors import InputError
 
 ANY_WIDTH = 64  # of a model; some values follow from it
 SECTIONS = ("zero_optimization", "optimizer", "scheduler", "fp16", "bf16")
+# Section of a file → the flags that it replaces.
+INSTEAD = {"optimizer": ("optim", "optim_args"), "scheduler": ("lr_scheduler_type", "lr_scheduler_kwargs")}
 MAPPED_TO_CPU = (torch.optim.Adam, torch.optim.Adagrad)  # accelerate has these run on the CPU when they are offloaded
 
 
@@ -59,6 +61,10 @@ def _check(config: dict[str, Any], args: Any, optimizer: torch.optim.Optimizer) 
     toy = nn.Parameter(torch.ones(4))
     engine = _engine(parsed)
     engine.get_data_types()  # raises for a name that is no type
+    for section, flags in INSTEAD.items():
+        for flag in flags:
+            if section in filled and getattr(args, flag) != getattr(type(args), flag):
+                raise InputError(f"names the {section}, so that --{flag} has no effect; leave one of them out")
     if names_optimizer:
         optimizer = _made(engine, toy)
     elif engine.zero_use_cpu_optimizer() and not isinstance(optimizer, MAPPED_TO_CPU):

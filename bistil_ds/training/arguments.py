@@ -12,7 +12,7 @@ from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.distributed.parser import check_parsed
 from bistil_ds.errors import InputError
 from bistil_ds.training.flags.inherited import check_effects
-from bistil_ds.training.flags.trial import try_arguments, unplaced
+from bistil_ds.training.flags.trial import idle_flag, try_arguments, unplaced
 from bistil_ds.training.request import TrainingRequest
 
 AT_LEAST_1 = (
@@ -28,6 +28,7 @@ AT_LEAST_1 = (
 )
 ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps", "num_train_epochs")
 AT_LEAST_0 = ("weight_decay", "max_grad_norm", "warmup_steps", "eval_delay", "adam_epsilon", "dataloader_num_workers")
+IDLE = "has no effect with this --optim and --lr_scheduler_type; leave it out"
 SEEDS = ("seed", "data_seed")  # numpy's generator takes no others
 
 
@@ -52,6 +53,8 @@ def check_training_arguments(
             for changes in stages:
                 args = unplaced(training, **changes)
                 optimizer = try_arguments(args)
+                if name := idle_flag(training, changes):
+                    raise InputError(f"--{name} {training[name]}: {IDLE}")
                 if training["deepspeed"]:
                     check_parsed(training["deepspeed"], args, optimizer)
     except InputError:

@@ -100,6 +100,14 @@ def test_what_deepspeed_would_refuse_later_is_refused_at_once(
     assert message in str(error.value)
 
 
+def test_a_flag_that_the_file_replaces_is_refused(tmp_path: Path) -> None:
+    scheduled = {**ZERO_2, "scheduler": {"type": "WarmupLR", "params": {}}}
+    with pytest.raises(InputError, match="names the optimizer, so that --optim has no effect"):
+        check(optimizer("AdamW"), tmp_path, optim="sgd")
+    with pytest.raises(InputError, match="names the scheduler, so that --lr_scheduler_type has no effect"):
+        check(scheduled, tmp_path, lr_scheduler_type="cosine")
+
+
 def test_an_optimizer_that_cannot_be_offloaded_is_refused(tmp_path: Path) -> None:
     offloaded = zero(offload_optimizer={"device": "cpu"})
     check(offloaded, tmp_path)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -10,10 +13,14 @@ from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForMaskedLM, Trainer, TrainingArguments
 
 from bistil_ds.distributed import startup
+from bistil_ds.training.flags.inherited import default_of
 from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.trackers import check_trackers
 
 ANY_STEPS = 100  # length of a run whose length is not known yet
+# Flags that have an effect with some optimizers and schedules only.
+CONDITIONAL = {"optim_args", "optim_target_modules", "weight_decay", "lr_scheduler_kwargs", "warmup_steps"}
+CONDITIONAL |= {"adam_beta1", "adam_beta2", "adam_epsilon"}
 
 
 def unplaced(training: TrainingRequest, **values: Any) -> Any:
@@ -59,21 +66,63 @@ def try_arguments(args: TrainingArguments) -> torch.optim.Optimizer:
         multiprocessing_context=args.dataloader_multiprocessing_context if workers else None,
     )
     with torch.random.fork_rng(devices=[]):
-        model = toy_model()
-        trainer = TrialTrainer(args, model)
-        trainer._validate_args()
-        trainer.create_optimizer_and_scheduler(args.max_steps if args.max_steps > 0 else ANY_STEPS)
-        optimizer, scheduler = trainer.optimizer, trainer.lr_scheduler
-        assert optimizer is not None
-        assert scheduler is not None
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
+        optimizer, scheduler = _make(args, args.max_steps if args.max_steps > 0 else ANY_STEPS)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
         if callable(getattr(optimizer, "train", None)):
-            optimizer.train()
+            optimizer.train()  # type: ignore[attr-defined]
         optimizer.step()
-        follows_metric = "metrics" in inspect.signature(scheduler.step).parameters
-        scheduler.step(**({"metrics": 1.0} if follows_metric else {}))
+        _advance(scheduler)
     return optimizer
+
+
+def idle_flag(training: TrainingRequest, stage: Mapping[str, Any]) -> str | None:
+    """Return a flag of `CONDITIONAL` that the request gives and that changes neither optimizer nor learning rates.
+
+    Args:
+        training: the request, which `try_arguments` has accepted.
+        stage: the values in which the arguments of the training differ from it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        as_given = _outline(unplaced(training, **stage))
+        for one in fields(training.kind):
+            if one.name not in CONDITIONAL or training[one.name] in (None, default_of(one)):
+                continue
+            try:
+                without = _outline(unplaced(training, **{**stage, one.name: default_of(one)}))
+            except (ValueError, TypeError):  # the others need this one
+                continue
+            if without == as_given:
+                return one.name
+    return None
+
+
+def _outline(args: TrainingArguments) -> tuple[Any, ...]:
+    """Return the optimizer's kind and settings, and the learning rates of `ANY_STEPS` steps."""
+    optimizer, scheduler = _make(args, ANY_STEPS)
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    outline = type(optimizer).__name__, repr(settings)
+    rates = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch expects the optimizer to step as well
+        for _ in range(ANY_STEPS):
+            rates.append(optimizer.param_groups[0]["lr"])
+            _advance(scheduler)
+    return *outline, rates
+
+
+def _make(args: TrainingArguments, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    trainer = TrialTrainer(args, toy_model())
+    trainer._validate_args()
+    trainer.create_optimizer_and_scheduler(steps)
+    assert trainer.optimizer is not None
+    return trainer.optimizer, trainer.lr_scheduler
+
+
+def _advance(scheduler: Any) -> None:
+    follows_metric = "metrics" in inspect.signature(scheduler.step).parameters
+    scheduler.step(**({"metrics": 1.0} if follows_metric else {}))
 
 
 def toy_model() -> BertForMaskedLM:

@@ -75,6 +75,10 @@ def test_a_choice_works_or_is_refused_in_words(name: str, value: Any, capfd: pyt
         ({"dataloader_persistent_workers": True}, "num_workers > 0"),
         ({"dataloader_prefetch_factor": 2}, "--dataloader_prefetch_factor"),
         ({"adam_beta1": 1.5}, "beta"),
+        ({"optim": "sgd", "adam_beta1": 0.8}, "--adam_beta1 0.8: has no effect with this --optim"),
+        ({"optim_target_modules": "all-linear"}, "--optim_target_modules"),
+        ({"lr_scheduler_type": "constant", "warmup_steps": 5}, "--warmup_steps 5: has no effect with this --optim"),
+        ({"lr_scheduler_type": "constant", "lr_scheduler_kwargs": '{"num_cycles": 1}'}, "--lr_scheduler_kwargs"),
         ({"save_strategy": "best", "load_best_model_at_end": False}, "metric_for_best_model"),
         ({"eval_strategy": "no"}, "--load_best_model_at_end"),
         ({"seed": -1}, "--seed -1: expected a whole number from 0 to 4294967295"),
@@ -92,6 +96,20 @@ def test_a_choice_works_or_is_refused_in_words(name: str, value: Any, capfd: pyt
 )
 def test_what_would_fail_later_is_refused(flags: dict[str, Any], message: str) -> None:
     assert message in tried(**flags)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"adam_beta1": 0.8, "adam_beta2": 0.9, "adam_epsilon": 1e-6, "weight_decay": 0.1, "warmup_steps": 5},
+        {"warmup_steps": 0.1, "optim": "sgd", "optim_args": "momentum=0.9"},
+        {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": '{"num_cycles": 2}'},
+        {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": '{"min_lr": 1e-6}'},
+        {"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": '{"patience": 3}'},
+    ],
+)
+def test_flags_that_change_the_update_or_the_schedule_pass(flags: dict[str, Any]) -> None:
+    assert tried(**flags) == ""
 
 
 def test_fp16_needs_a_gpu() -> None:
