@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bistil_ds.models.licences import data_licences, merge_licences
+from bistil_ds.models.licences import UNKNOWN, data_licences, merge_licences
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sft.metadata import licences_of
 from bistil_ds.student.files import StudentFiles
@@ -33,7 +33,7 @@ def describe_student(
     """
     name = str(teacher.name_or_path or "")
     licences = merge_licences(
-        model_licences(name) if name else {f"model {IN_MEMORY}": "unknown"},
+        model_licences(name) if name else {f"model {IN_MEMORY}": UNKNOWN},
         *(licences_of(sft.name, sft.metadata) for sft in sfts.values() if sft),
         data_licences([(language, IN_MEMORY) for language in languages], None),
     )

@@ -9,8 +9,8 @@ from typing import Any
 
 from bistil_ds.console.terminal import say
 from bistil_ds.distillation import checks
-from bistil_ds.distillation.arguments import DistillationArguments, LossArguments, ModelArguments
 from bistil_ds.distillation.building import STUDENT, TEACHER, build
+from bistil_ds.distillation.from_flags import FLAGS
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import zero_stage
@@ -28,9 +28,6 @@ MAY_CHANGE = {
     "compared by content, not by name": ("source_file", "target_file"),
     "given only where it sets the steps, which are compared": ("num_train_epochs",),
 }
-
-
-FLAGS = (ModelArguments, LossArguments, DistillationArguments)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     if request.training["max_steps"] < 0:
         epochs = {"num_train_epochs": request.training["num_train_epochs"]}
         check_same_run(epochs, recorded, ["num_train_epochs"], folder)
-        request = _with_steps(request, recorded["max_steps"])  # as many as with the number of ranks at the start
+        request = _with_steps(request, recorded.get("max_steps", -1))  # as many as with the ranks at the start
     flags = request.as_flags()
     names = fixed_flags(FLAGS, MAY_CHANGE) - ({"teacher_model"} if teacher_may_move else set())
     check_same_stage(flags["deepspeed"], folder)
