@@ -100,6 +100,7 @@ class DistillationTrainer(BaseTrainer):
         if len(train_dataset) != 2:
             raise InputError(f"train_dataset has {len(train_dataset)} languages: expected source and target")
         if args.max_steps < 0:
+            assert args.num_train_epochs is not None  # the arguments give it a number
             source, target = map(len, train_dataset.values())
             rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
             args.max_steps = steps_of_epochs(args.num_train_epochs, (source, target), rows)

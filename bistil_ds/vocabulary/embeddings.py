@@ -62,7 +62,7 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
             setattr(model.config, key, new_id.get(value))
     earlier = trimming_of(model)
     first_ids = earlier.kept_ids[kept_ids] if earlier else kept_ids
-    model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else rows)  # type: ignore[assignment]
+    model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else rows)
 
 
 def _vocabulary_parameters(

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 from transformers import BertConfig, BertForMaskedLM, Trainer, TrainingArguments
 
 from bistil_ds.distributed import startup
@@ -40,7 +40,8 @@ class TrialTrainer(Trainer):
         self.args, self.model = args, model
         self.optimizer = self.lr_scheduler = self.optimizer_cls_and_kwargs = None
         self.model_init = self.train_dataset = self.compute_metrics = None
-        self.eval_dataset, self.data_collator = {}, list
+        self.eval_dataset: Any = {}
+        self.data_collator = list
         self.is_fsdp_enabled = self.is_fsdp_xla_enabled = False
 
 
@@ -59,7 +60,7 @@ def try_arguments(args: TrainingArguments) -> torch.optim.Optimizer:
     args.get_process_log_level()
     workers = args.dataloader_num_workers
     DataLoader(
-        [0],
+        TensorDataset(torch.zeros(1)),
         num_workers=workers,
         persistent_workers=args.dataloader_persistent_workers,
         prefetch_factor=args.dataloader_prefetch_factor,
