@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.training.from_python import run
+from bistil_ds.training.starting import start_from_python
 from bistil_ds.tuning.from_flags import request_of
 from bistil_ds.tuning.preparation import prepare
 from bistil_ds.tuning.run import train
@@ -34,7 +34,7 @@ def tune_teacher(**flags: Any) -> Path:
 
     Source: LT-SFT (arXiv 2110.07560).
     """
-    return run(request_of(TeacherTuning, **flags), prepare, train)
+    return start_from_python(request_of(TeacherTuning, **flags), prepare, train)
 
 
 def distil_task(**flags: Any) -> Path:
@@ -59,4 +59,4 @@ def distil_task(**flags: Any) -> Path:
 
     Source: BiStil (arXiv 2306.01709), section 3.2.
     """
-    return run(request_of(StudentTuning, **flags), prepare, train)
+    return start_from_python(request_of(StudentTuning, **flags), prepare, train)
