@@ -90,7 +90,7 @@ class DistillationArguments(TrainingArguments):
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/general-<time>."})
     max_steps: int = field(
         default=-1,
-        metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}."},
+        metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}, or as --num_train_epochs says."},
     )
     num_train_epochs: float | None = field(
         default=None, metadata={"help": "Passes over the longer text, in place of --max_steps."}

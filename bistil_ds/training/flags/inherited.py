@@ -24,10 +24,7 @@ NO_EFFECT = {
     ),
     "a loss that is not finite always ends the run": ("debug", "logging_nan_inf_filter"),
     "validation is in the precision of training": ("bf16_full_eval", "fp16_full_eval"),
-    "the model is not compiled, because its states and attention maps are recorded": (
-        *("torch_compile", "torch_compile_backend", "torch_compile_mode"),
-        *("liger_kernel_config", "use_liger_kernel"),
-    ),
+    "the losses have fused kernels of their own": ("liger_kernel_config", "use_liger_kernel"),
     "an encoder has no cache of keys and values": ("use_cache",),
     "ranks are joined by DeepSpeed or by DDP; leave it out, or give --deepspeed": (
         *("accelerator_config", "ddp_backend", "ddp_timeout", "fsdp", "fsdp_config", "parallelism_config"),
@@ -66,7 +63,8 @@ MAY_CHANGE = {
     "how it is computed": (
         *("activation_checkpointing", "activation_checkpointing_kwargs", "ddp_broadcast_buffers", "ddp_bucket_cap_mb"),
         *("ddp_find_unused_parameters", "ddp_static_graph", "deepspeed", "full_determinism", "gradient_checkpointing"),
-        *("gradient_checkpointing_kwargs", "per_device_eval_batch_size", "torch_empty_cache_steps", "use_cpu"),
+        *("gradient_checkpointing_kwargs", "per_device_eval_batch_size", "torch_compile", "torch_compile_backend"),
+        *("torch_compile_mode", "torch_empty_cache_steps", "use_cpu"),
     ),
     "how batches reach the device": (
         *("dataloader_in_order", "dataloader_multiprocessing_context", "dataloader_num_workers"),

@@ -66,6 +66,8 @@ def try_arguments(args: TrainingArguments) -> torch.optim.Optimizer:
         prefetch_factor=args.dataloader_prefetch_factor,
         multiprocessing_context=args.dataloader_multiprocessing_context if workers else None,
     )
+    if args.torch_compile:  # refuses unknown names; nothing is compiled before the model runs
+        torch.compile(torch.nn.Identity(), backend=str(args.torch_compile_backend), mode=args.torch_compile_mode)
     with torch.random.fork_rng(devices=[]):
         optimizer, scheduler = _make(args, args.max_steps if args.max_steps > 0 else ANY_STEPS)
         for group in optimizer.param_groups:

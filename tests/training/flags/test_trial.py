@@ -90,7 +90,9 @@ def test_a_choice_works_or_is_refused_in_words(name: str, value: Any, capfd: pyt
         ({"learning_rate": float("inf")}, "--learning_rate inf"),
         ({"push_to_hub": True}, "--push_to_hub True: has no effect: nothing is uploaded"),
         ({"fsdp": "full_shard"}, "has no effect: ranks are joined by DeepSpeed or by DDP"),
-        ({"torch_compile": True}, "--torch_compile True: has no effect"),
+        ({"torch_compile_backend": "no_such"}, "no_such"),
+        ({"torch_compile_mode": "no_such"}, "no_such"),
+        ({"use_liger_kernel": True}, "--use_liger_kernel True: has no effect: the losses have fused kernels"),
         ({"deepspeed": "zero2", "optim": "lomo"}, "lomo"),
     ],
 )
@@ -105,6 +107,7 @@ def test_what_would_fail_later_is_refused(flags: dict[str, Any], message: str) -
         {"warmup_steps": 0.1, "optim": "sgd", "optim_args": "momentum=0.9"},
         {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": '{"num_cycles": 2}'},
         {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": '{"min_lr": 1e-6}'},
+        {"torch_compile": True},
         {"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": '{"patience": 3}'},
     ],
 )
