@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config, forget_partitioning, training_config
 from bistil_ds.errors import InputError
 
@@ -30,6 +31,7 @@ def check_parsed(name: str, args: Any, optimizer: torch.optim.Optimizer) -> None
         args: training arguments, made for no device and without their `deepspeed`.
         optimizer: the one that `args` ask for; it is used where the file names none.
     """
+    startup.choose_accelerator()
     path = find_config(name)
     config = training_config(name) or {}
     for section in SECTIONS:
