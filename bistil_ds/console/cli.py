@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -94,12 +95,14 @@ def run(main: Callable[[], None]) -> int:
 def _run(main: Callable[[], None]) -> int:
     try:
         main()
-    except (InputError, ProductError) as error:
-        if _is_rank_0():
-            say(f"error: {error}", error=True)
-        else:
-            time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
-        return 2 if isinstance(error, InputError) else 1
+    except InputError as error:
+        return _refuse(str(error))
+    except ProductError as error:
+        return _refuse(str(error), 1)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return _refuse(f"{error.filename}: is too long for the name of a file")
     except KeyboardInterrupt:
         return 130
     except Preempted as stop:
@@ -109,6 +112,14 @@ def _run(main: Callable[[], None]) -> int:
     except SystemExit as stop:  # Python prints a text, such as a failed run's reason
         raise SystemExit(one_line(stop.code) if isinstance(stop.code, str) else stop.code) from None
     return 0
+
+
+def _refuse(reason: str, code: int = 2) -> int:
+    if _is_rank_0():
+        say(f"error: {reason}", error=True)
+    else:
+        time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
+    return code
 
 
 def _is_rank_0() -> bool:

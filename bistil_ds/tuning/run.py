@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import training_config
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.training.product import check_product
@@ -50,7 +51,7 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
     """
     request, labels, task = run.request, run.labels, run.request.task
     build = run.folder / BUILD
-    tokenizer = AutoTokenizer.from_pretrained(build / BASE)
+    tokenizer = load_tokenizer("", build / BASE)
     rows = training_rows(request.data, tokenizer, labels, progress=startup.rank() == 0)
     dev = development_sets(request.data, tokenizer, labels)
     distiller_of = request.model.distillers(build, task, labels)
