@@ -26,6 +26,13 @@ class NonFiniteLossError(NonFiniteError):
     """Error for a batch with a NaN or infinite loss; raised before the update that it would have spoilt."""
 
 
+class ProductError(RuntimeError):
+    """Error for a run that went to its end, and whose result is missing or does not load.
+
+    The commands print it without a traceback and exit with code 1.
+    """
+
+
 class Notice(UserWarning):
     """Warning for something that a user should know and that stops nothing; the commands print it in one line."""
 

@@ -11,10 +11,10 @@ from bistil_ds.commands.common_flags import CommonFlags
 from bistil_ds.commands.dry_run import dry_run
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
-from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import NonFiniteError
 from bistil_ds.training import preemption
 from bistil_ds.training.estimate.table import Rehearsal
+from bistil_ds.training.starting import start
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _run(command: TrainingCommand, words: Sequence[str]) -> None:
         if flags["dry_run"]:
             dry_run(command.prepare, command.rehearse, flags)
         else:
-            run_on_ranks(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
+            start(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
     except NonFiniteError:  # raised on every rank
         startup.stop_distributed()
         raise

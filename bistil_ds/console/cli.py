@@ -19,7 +19,7 @@ from bistil_ds.console.terminal import say
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.console.unwritable import unwritable
 from bistil_ds.console.yaml_file import read_yaml
-from bistil_ds.errors import InputError, NonFiniteError, Preempted
+from bistil_ds.errors import InputError, NonFiniteError, Preempted, ProductError
 
 RANK_0_SECONDS = 60  # for rank 0 to find the same bad input
 AGREED_SECONDS = 5  # for rank 0 to print what all ranks raise at the same time
@@ -92,8 +92,8 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 def run(main: Callable[[], None]) -> int:
     """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, 1 or 75.
 
-    1 stands for training that met a number that is not finite, 75 for a run that a signal stopped (see
-    `bistil_ds.training.preemption`). Errors and bad input, and a place that is full or may not be written, are
+    1 stands for training that met a number that is not finite and for a missing result, 75 for a run that a signal
+    stopped (see `bistil_ds.training.preemption`). Errors, and a place that is full or may not be written, are
     explained in one line, on rank 0. Control characters are taken out of output that does not go to a terminal.
     """
     with quiet.plain_output(), _own_cache():
@@ -116,6 +116,8 @@ def _run(main: Callable[[], None]) -> int:
         main()
     except InputError as error:
         return _fail(str(error), 2, RANK_0_SECONDS)
+    except ProductError as error:
+        return _fail(str(error), 1, RANK_0_SECONDS)
     except NonFiniteError as error:
         return _fail(str(error), 1, AGREED_SECONDS)
     except Exception as error:

@@ -56,6 +56,24 @@ class Recipe:
     window: int = field(default=12, metadata={"help": "tokens apart that count as near when word vectors are started"})
     seed: int = field(default=0, metadata={"help": "the same seed gives the same weights"})
 
+    def check(self) -> None:
+        """Raise InputError for a value that cannot be used, or for values that do not go together."""
+        for size in ("layers", "hidden_size", "heads", "steps", "batch_size", "window"):
+            if getattr(self, size) < 1:
+                raise InputError(f"--{size} {getattr(self, size)}: give at least 1")
+        if self.hidden_size % self.heads:
+            raise InputError(f"--hidden_size {self.hidden_size} cannot be divided among --heads {self.heads}")
+        if not 2 <= self.length <= self.max_positions:
+            raise InputError(f"--length {self.length}: give 2 to --max_positions {self.max_positions}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"--learning_rate {self.learning_rate}: expected a number above 0")
+        if not 0 < self.mask_probability < 1:
+            raise InputError(f"--mask_probability {self.mask_probability}: expected a probability between 0 and 1")
+        if not 0 <= self.parallel_share <= 1:
+            raise InputError(f"--parallel_share {self.parallel_share}: expected a share from 0 to 1")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed {self.seed}: expected a whole number from 0 to {2**32 - 1}")
+
 
 class _Collator:
     """Collator that masks a batch; the choice of tokens depends on the seed and on the batch's place in the run.
@@ -135,17 +153,11 @@ def pretrain(
         NonFiniteError: a loss, gradients or weights were not finite; nothing is saved.
     """
     recipe = recipe or Recipe()
+    recipe.check()
     lines = {language: read_lines(Path(path)) for language, path in sorted(texts.items())}
     counts = {language: len(each) for language, each in lines.items()}
     if parallel and (len(lines) < 2 or len(set(counts.values())) != 1):
         raise InputError(f"--parallel: needs two or more files with as many lines each, found {counts}")
-    for size in ("layers", "steps", "batch_size"):
-        if getattr(recipe, size) < 1:
-            raise InputError(f"--{size} {getattr(recipe, size)}: give at least 1")
-    if recipe.hidden_size % recipe.heads:
-        raise InputError(f"--hidden_size {recipe.hidden_size} cannot be divided among --heads {recipe.heads}")
-    if not 2 <= recipe.length <= recipe.max_positions:
-        raise InputError(f"--length {recipe.length}: give 2 to --max_positions {recipe.max_positions}")
     pieces = _tokenizer(lines, recipe, tokenizer)
     corpora, shares = _corpora(lines, pieces, recipe, parallel)
     data = TokenChunks(corpora, shares, recipe.steps * recipe.batch_size, recipe.seed)

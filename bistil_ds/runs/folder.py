@@ -109,6 +109,18 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
         raise
 
 
+def remove_refused(folder: Path) -> None:
+    """Remove what a preparation wrote to a new run's folder, unless the run has saved something since.
+
+    So the same command can be given again, with the flag corrected.
+    """
+    if any(folder.glob("**/checkpoint-*")) or any(folder.glob("stage-*/*")):
+        return
+    shutil.rmtree(folder / BUILD, ignore_errors=True)
+    (folder / RECORD_FILE).unlink(missing_ok=True)
+    _remove([*folder.glob("stage-*"), folder])
+
+
 @contextmanager
 def whole_or_nothing(folder: Path, seals: Seals) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, which must be new.

@@ -210,6 +210,10 @@ def _now() -> str:
 
 def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
     """Raise InputError if one of `names` has another value in `given` than in `recorded`, the run's first start."""
+    as_recorded = json.loads(json.dumps(given, default=str))
     for name in names:
-        if name in recorded and given[name] != recorded[name]:
-            raise InputError(f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}")
+        if name in recorded and as_recorded[name] != recorded[name]:
+            raise InputError(
+                f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}, and a resumed run "
+                "cannot change it"
+            )

@@ -31,7 +31,7 @@ from bistil_ds.training.energy import energy_counter
 from bistil_ds.training.finite_trainer import BatchLoss, FiniteTrainer
 from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.preemption import Preemption, close_displays
-from bistil_ds.training.progress import ShortProgress
+from bistil_ds.training.progress import OwnIntervals, ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
 from bistil_ds.training.trackers import keep_in_run_folder
 
@@ -71,6 +71,7 @@ class BaseTrainer(FiniteTrainer):
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ShortProgress)
         self.add_callback(Preemption())
+        self.add_callback(OwnIntervals())
 
     # One step
 

@@ -34,7 +34,7 @@ from bistil_ds.sparse.modules import sparse_kind
 from bistil_ds.sparse.penalty import penalise
 from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
 from bistil_ds.training.arguments import seals_of
-from bistil_ds.tuning.stage import Stage
+from bistil_ds.tuning.stage import UNVALIDATED, Stage
 
 if TYPE_CHECKING:
     from bistil_ds.training.base_trainer import BaseTrainer
@@ -163,8 +163,8 @@ class LotteryTicketTrainer:
             "max_steps": steps or -1,
             "num_train_epochs": epochs or self.args.num_train_epochs,
         }
-        if full:  # the entries are chosen by its last weights, not its best
-            changes |= {"load_best_model_at_end": False, "eval_strategy": "no", "eval_on_start": False}
+        if full:
+            changes |= UNVALIDATED
         config = universal.universal_config(
             self.args.deepspeed, str(checkpoint) if checkpoint else None, self.args.world_size
         )

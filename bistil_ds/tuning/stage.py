@@ -13,6 +13,8 @@ from bistil_ds.runs import checkpoints
 from bistil_ds.runs.seals import SEAL, Seals, damage
 
 RESULT = "result"  # subfolder of a finished stage: the chosen entries, or a sparse fine-tuning
+# In what the training arguments of a full stage differ: the entries are chosen by its last weights, not its best.
+UNVALIDATED = {"load_best_model_at_end": False, "eval_strategy": "no", "eval_on_start": False}
 
 
 @dataclass(frozen=True)

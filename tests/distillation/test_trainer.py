@@ -456,3 +456,14 @@ def test_compiled_models_train_the_same_and_compile_once(make: Make, tmp_path: P
     fast.train()
     assert logged(plain, "loss") == pytest.approx(logged(fast, "loss"), rel=1e-4)
     assert 0 < counters["stats"]["unique_graphs"] <= 12
+
+
+def test_a_resumed_run_logs_validates_and_saves_at_its_own_intervals(make: Make, tmp_path: Path) -> None:
+    make(max_steps=4, eval_steps=2, save_steps=2, logging_steps=1, save_total_limit=9).train()
+    own = {"eval_steps": 1, "save_steps": 3, "logging_steps": 4}
+    resumed = make(max_steps=4, **own, load_best_model_at_end=False, save_total_limit=9)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
+    rows = [row for row in resumed.state.log_history if row["step"] > 2]
+    assert [row["step"] for row in rows if "loss" in row] == [4]
+    assert [row["step"] for row in rows if "eval_loss" in row] == [3, 4]
+    assert (tmp_path / "run" / "checkpoint-3").is_dir()

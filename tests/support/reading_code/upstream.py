@@ -185,6 +185,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_can_set_attn_implementation": At("transformers:PreTrainedModel._can_set_attn_implementation"),
     "_cdata": At("torch:UntypedStorage._cdata"),
     "_config": SetIn("deepspeed.runtime.engine"),
+    "_configure_basic_optimizer": At("deepspeed.runtime.engine:DeepSpeedEngine._configure_basic_optimizer"),
     "_fingerprint": SetIn("datasets.arrow_dataset"),
     "_global_grad_norm": SetIn("deepspeed.runtime.zero.stage3"),
     "_format_args": At("argparse:HelpFormatter._format_args"),
@@ -192,14 +193,17 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_get_current_graph_task_keep_graph": At("torch:_C._autograd._get_current_graph_task_keep_graph"),
     "_group_actions": SetIn("argparse"),
     "_hp_mapping": SetIn("deepspeed.utils.mixed_precision_linkage"),
+    "_is_supported_optimizer": At("deepspeed.runtime.engine:DeepSpeedEngine._is_supported_optimizer"),
     "_len_torch_dispatch_stack": At("torch:_C._len_torch_dispatch_stack"),
     "_n_gpu": SetIn("transformers.training_args"),
     "_optionals": SetIn("argparse"),
     "_prepare_inputs": At("transformers:Trainer._prepare_inputs"),
     "_python_dispatch": At("torch.utils._python_dispatch:TorchDispatchMode"),
     "_reduce_scatter_base_": At("torch:ops.c10d._reduce_scatter_base_"),
+    "_scheduler_from_config": At("deepspeed.runtime.engine:DeepSpeedEngine._scheduler_from_config"),
     "_schema": At("torch:ops.aten.add.Tensor._schema"),
     "_sleep": At("torch.cuda:_sleep"),
+    "_validate_args": At("transformers:Trainer._validate_args"),
     "_weight_conversions": SetIn("transformers.core_model_loading"),
     "deepspeed.checkpoint.ds_to_universal": At("deepspeed.checkpoint.ds_to_universal:main"),
     "ds_id": PARTITIONS,
@@ -216,7 +220,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
 }
 
 # Private names of ours that our code reaches through something other than `self`.
-OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
+OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas", "_trimming"}
 
 # Public names whose loss would change results without an error. No search finds them: add each that you set or read.
 SILENT: dict[str, At | SetIn | ReadIn] = {
