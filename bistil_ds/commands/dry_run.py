@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from bistil_ds.console.terminal import show
 from bistil_ds.distributed import startup
@@ -19,7 +17,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.files import nearest_existing
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.training.estimate.table import Rehearsal, table
-from bistil_ds.training.preemption import SIGNALS
+from bistil_ds.training.preemption import on_signals
 
 Prepared = TypeVar("Prepared")
 PREFIX = "bistil-dry-run-"
@@ -86,23 +84,11 @@ def temporary_folder(place: Path) -> Iterator[Path]:
     """
     several = startup.local_world_size() < startup.world_size()
     with (
-        _exit_at_signals(),
+        on_signals(_exit),
         tempfile.TemporaryDirectory(prefix=PREFIX, dir=place if several else None) as folder,
     ):
         yield Path(folder)
 
 
-@contextmanager
-def _exit_at_signals() -> Iterator[None]:
-    def leave(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
-        yield
-        return
-    before = {number: signal.signal(number, leave) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+def _exit(number: int) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bistil_ds.console import cli
@@ -17,13 +18,14 @@ from bistil_ds.evaluation.plan import Plan, check_numbers, prepare
 from bistil_ds.evaluation.report import markdown, print_report
 from bistil_ds.evaluation.result import Evaluation
 from bistil_ds.evaluation.zero_shot import run
-from bistil_ds.runs.files import write_whole
+from bistil_ds.runs.files import read_json, write_whole
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import parse_pairs
 from bistil_ds.tasks.registry import NAMES
 from bistil_ds.tasks.sources import parse_sources
+from bistil_ds.training.product import check_product
 
 DESCRIPTION = "Score models on a task in one language or many, side by side."
 NEEDED = ("model", "test_file", "task")
@@ -103,6 +105,7 @@ def _main(argv: Sequence[str]) -> None:
     record.update(results=_summary(evaluation))
     record.finish()
     write(evaluation, record)
+    check_product(folder, read_result)
     print_report(evaluation)
     say(f"{folder / RESULT_FILE}    {folder / REPORT_FILE}")
 
@@ -159,6 +162,15 @@ def write(evaluation: Evaluation, record: RunRecord) -> None:
     }
     for name, text in texts.items():
         write_whole(record.path.with_name(name), text)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Return the content of the `evaluation.json` in a folder.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    return read_json(folder / RESULT_FILE, "evaluate again", keys=("task", "models", "run"))
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from bistil_ds.commands.run_command import TrainingCommand, own_flags, run_comma
 from bistil_ds.distillation import preparation
 from bistil_ds.distillation.checks import MATERIALS, check_flags
 from bistil_ds.distillation.dry_run import rehearse
-from bistil_ds.distillation.from_flags import FLAGS, published_defaults, request_of
+from bistil_ds.distillation.from_flags import FLAGS, published_defaults, request_of, with_steps
 from bistil_ds.distillation.preparation import PreparedRun
 from bistil_ds.distillation.run import train
 from bistil_ds.runs.folder import run_folder
@@ -38,8 +38,7 @@ def with_sample(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flags of a run on the embedded sample; they are checked before the sample's model is made."""
     defaults = {"max_length": SAMPLE_LENGTH, "learning_rate": SAMPLE_LEARNING_RATE}
     filled = {name: value for name, value in defaults.items() if flags[name] is None}
-    filled["max_steps"] = SAMPLE_STEPS if flags["max_steps"] == -1 else flags["max_steps"]
-    flags = published_defaults({**flags, **filled})
+    flags = published_defaults(with_steps({**flags, **filled}, SAMPLE_STEPS))
     flags |= {f"{side}_language": language for side, language in zip(("source", "target"), SAMPLE_LANGUAGES)}
     run_folder(flags["output_dir"], "general", flags["resume_from_checkpoint"])
     check_flags(flags)

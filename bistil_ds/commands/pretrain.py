@@ -13,6 +13,7 @@ from bistil_ds.commands.dry_run import print_table
 from bistil_ds.console import cli
 from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
+from bistil_ds.models.loading import load_masked_lm
 from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.corpora import as_lines, find_corpora
 from bistil_ds.pretraining.dry_run import rehearse
@@ -21,6 +22,7 @@ from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
+from bistil_ds.training.product import check_product
 
 
 @dataclass
@@ -41,7 +43,10 @@ class PretrainArguments(Recipe):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C, or 1.
+
+    1 means that training met a loss, gradient or weight that is not finite; no model was saved.
+    """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 
@@ -55,6 +60,7 @@ def _main(argv: Sequence[str]) -> None:
         raise InputError(f"--max_texts {ns.max_texts}: expected at least 1")
     folder = run_folder(ns.output_dir, "pretrain", None)
     recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
+    recipe.check()
     with tempfile.TemporaryDirectory() as scratch:
         if ns.input_folder is None:
             found = write_text(scratch, ns.max_texts or mmt.PRETRAINING_SENTENCES, mmt.PRETRAINING_SEED)
@@ -80,6 +86,7 @@ def _main(argv: Sequence[str]) -> None:
         for language in LANGUAGES:
             scores = accuracy[language]
             say(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
+    check_product(folder, load_masked_lm)
     record.finish()
     say(folder)
 

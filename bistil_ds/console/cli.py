@@ -19,9 +19,10 @@ from bistil_ds.console.terminal import say
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.console.unwritable import unwritable
 from bistil_ds.console.yaml_file import read_yaml
-from bistil_ds.errors import InputError, Preempted
+from bistil_ds.errors import InputError, NonFiniteError, Preempted, ProductError
 
-RANK_0_SECONDS = 60
+RANK_0_SECONDS = 60  # for rank 0 to find the same bad input
+AGREED_SECONDS = 5  # for rank 0 to print what all ranks raise at the same time
 CACHE = "BISTIL_CACHE"  # the environment's name of the folder that `bistil_ds.runs.cache` finds
 
 
@@ -89,11 +90,11 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, or 75.
+    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, 1 or 75.
 
-    75 stands for a run that a signal stopped (see `bistil_ds.training.preemption`). Bad input, and a place that is full
-    or may not be written, are explained in one line, on rank 0. Control characters are taken out of output that does
-    not go to a terminal.
+    1 stands for training that met a number that is not finite and for a missing result, 75 for a run that a signal
+    stopped (see `bistil_ds.training.preemption`). Errors, and a place that is full or may not be written, are
+    explained in one line, on rank 0. Control characters are taken out of output that does not go to a terminal.
     """
     with quiet.plain_output(), _own_cache():
         return _run(main)
@@ -114,11 +115,15 @@ def _run(main: Callable[[], None]) -> int:
     try:
         main()
     except InputError as error:
-        return _refuse(str(error))
+        return _fail(str(error), 2, RANK_0_SECONDS)
+    except ProductError as error:
+        return _fail(str(error), 1, RANK_0_SECONDS)
+    except NonFiniteError as error:
+        return _fail(str(error), 1, AGREED_SECONDS)
     except Exception as error:
         if (reason := unwritable(error)) is None:
             raise
-        return _refuse(reason)
+        return _fail(reason, 2, RANK_0_SECONDS)
     except KeyboardInterrupt:
         return 130
     except Preempted as stop:
@@ -130,13 +135,13 @@ def _run(main: Callable[[], None]) -> int:
     return 0
 
 
-def _refuse(message: str) -> int:
-    """Print the message in one line, on rank 0, and return the exit code."""
+def _fail(reason: str, code: int, seconds: float) -> int:
+    """Return `code`. Print the reason on rank 0; wait on others, because a launcher ends all ranks when one ends."""
     if _is_rank_0():
-        say(f"error: {message}", error=True)
+        say(f"error: {reason}", error=True)
     else:
-        time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
-    return 2
+        time.sleep(seconds)
+    return code
 
 
 def _is_rank_0() -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from transformers import TrainingArguments
+
+from bistil_ds.training.arguments import SealedArguments
 
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
 
@@ -91,13 +92,16 @@ class LossArguments:
 
 
 @dataclass
-class DistillationArguments(TrainingArguments):
+class DistillationArguments(SealedArguments):
     """`transformers.TrainingArguments` with the published defaults of phase 1."""
 
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/general-<time>."})
     max_steps: int = field(
         default=-1,
-        metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}."},
+        metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}, or as --num_train_epochs says."},
+    )
+    num_train_epochs: float | None = field(
+        default=None, metadata={"help": "Passes over the longer text, in place of --max_steps."}
     )
     per_device_train_batch_size: int = field(default=8, metadata={"help": "Chunks per device and micro-step."})
     learning_rate: float | None = field(
@@ -130,12 +134,15 @@ class DistillationArguments(TrainingArguments):
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: batches are ours."})
 
     def __post_init__(self) -> None:
-        if self.max_steps < 0:
+        by_epochs = self.max_steps < 0 and self.num_train_epochs is not None  # the trainer then sets the steps
+        if self.max_steps < 0 and not by_epochs:
             self.max_steps = PUBLISHED_STEPS
+        if self.num_train_epochs is None:
+            self.num_train_epochs = SealedArguments.num_train_epochs  # not used, but transformers wants a number
         if self.learning_rate is None:
             self.learning_rate = PUBLISHED_LEARNING_RATE
-        if self.eval_steps is None:
-            self.eval_steps = max(25, self.max_steps // 20)
+        if self.eval_steps is None:  # a share of the run where its length is not known yet
+            self.eval_steps = 0.05 if by_epochs else max(25, self.max_steps // 20)
         if self.save_steps is None:
             self.save_steps = self.eval_steps
         if not torch.cuda.is_available():

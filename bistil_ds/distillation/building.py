@@ -13,23 +13,23 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds import text
 from bistil_ds.console.terminal import say, show
 from bistil_ds.distillation import checks
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
-from bistil_ds.errors import InputError, blaming
-from bistil_ds.models.inputs import cannot_load, load_tokenizer
-from bistil_ds.models.loading import load_pretrained
-from bistil_ds.runs.folder import whole_or_nothing
+from bistil_ds.errors import blaming
+from bistil_ds.models.loading import load_masked_lm
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.student import build_student, check_student, load_projections, save_projections
-from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
-from bistil_ds.student.origin import Origin, known_languages, write_origin
+from bistil_ds.student import build_student, check_student, load_projections
+from bistil_ds.student.files import StudentFiles
+from bistil_ds.student.folder import kept_ids_of, read_layer_map
+from bistil_ds.student.origin import Origin, known_languages
 from bistil_ds.training.licences import gather_licences
-from bistil_ds.vocabulary import save_kept_ids, trim_model, trim_tokenizer, trim_vocabulary
+from bistil_ds.vocabulary import trim_model, trim_tokenizer, trim_vocabulary
+from bistil_ds.vocabulary.embeddings import Trimming
 
 STUDENT, TEACHER = "student", "teacher"
 SAMPLED_CHUNKS = 16  # of each language; a narrower student is fitted to the teacher's states on these chunks
@@ -57,45 +57,18 @@ def read_chunks(
     return found
 
 
-def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a masked language model in fp32 and its tokenizer.
-
-    Raises:
-        InputError: model or tokenizer cannot be loaded or is missing, weights are missing, or the tokenizer has more
-            tokens than the embeddings.
-    """
-    try:
-        model, absent = load_pretrained(AutoModelForMaskedLM, name, flag=flag, dtype=torch.float32)
-        tokenizer = load_tokenizer(flag, name)
-    except InputError:
-        raise
-    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
-        raise cannot_load(flag, name, error) from None
-    if absent:
-        raise InputError(f"{flag} {name}: lacks weights of a masked language model, such as {min(absent)}")
-    if len(tokenizer) > model.config.vocab_size:
-        size = model.config.vocab_size
-        raise InputError(f"{flag} {name}: its tokenizer has {len(tokenizer)} tokens, its embeddings {size}")
-    return model, tokenizer
-
-
 def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
-    """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return counts for the record.
+    """Write `teacher/` and `student/`, on the trimmed vocabulary, to `folder`; return counts for the record.
 
     Raises:
         InputError: teacher, text, student or sparse fine-tunings (SFTs) cannot be loaded or do not fit together.
     """
-    with whole_or_nothing(folder) as partial:
-        return _build(request, partial)
-
-
-def _build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     plan = request.plan
     say(f"teacher {request.teacher}")
-    teacher, tokenizer = load_model(request.teacher, "--teacher_model")
+    teacher, tokenizer = load_masked_lm(request.teacher, "--teacher_model")
     _check_sfts(request, teacher)
     base_vocab_size = teacher.config.vocab_size
-    student = load_model(plan.student, "--student")[0] if plan.student else None
+    student = load_masked_lm(plan.student, "--student")[0] if plan.student else None
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
     if kept_ids is not None:
@@ -136,12 +109,9 @@ def _build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     for name, model in ((TEACHER, teacher), (STUDENT, student)):
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
-    save_kept_ids(folder / STUDENT, kept_ids, base_vocab_size)
-    if projections is not None:
-        save_projections(folder / STUDENT, projections)
-    languages = [corpus.language for corpus in request.corpora]
-    write_alignment(folder / STUDENT, teacher=request.teacher, languages=languages, layer_map=layers)
-    write_origin(folder / STUDENT, student_origin(request))
+    languages, trimming = [corpus.language for corpus in request.corpora], Trimming(kept_ids, base_vocab_size)
+    files = StudentFiles(request.teacher, languages, layers, trimming, projections, student_origin(request))
+    files.write(folder / STUDENT)
     report["student_parameters"] = student.num_parameters()
     report["trimmed_teacher_parameters"] = teacher.num_parameters()
     return report

@@ -9,7 +9,6 @@ from transformers import PretrainedConfig
 
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
-from bistil_ds.distributed.config import check_deepspeed
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.families import check_teacher_config
 from bistil_ds.models.inputs import load_config, longest_input
@@ -23,6 +22,15 @@ from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
 
+# Flags that have no effect in phase 1 only.
+NO_EFFECT = dict.fromkeys(
+    (
+        *("dataloader_drop_last", "dataloader_in_order", "dataloader_multiprocessing_context"),
+        *("dataloader_persistent_workers", "dataloader_prefetch_factor", "train_sampling_strategy"),
+    ),
+    "the batches of two languages are ordered and loaded in a way of their own",
+)
+NO_EFFECT["greater_is_better"] = "a lower loss is better"
 MATERIALS = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
 
 
@@ -39,10 +47,19 @@ def check_materials(flags: Mapping[str, Any]) -> None:
 def check_flags(flags: Mapping[str, Any]) -> None:
     """Raise InputError for flag values that cannot work with any teacher and texts."""
     check_numbers(flags)
-    if flags["max_steps"] < 1:
-        raise InputError(f"--max_steps {flags['max_steps']}: expected at least 1")
+    epochs, steps = flags["num_train_epochs"], flags["max_steps"]
+    if epochs is not None and steps != -1:
+        raise InputError(
+            f"--num_train_epochs {epochs}: has no effect beside --max_steps {steps}; leave one of them out"
+        )
+    if steps < 1 and epochs is None:
+        raise InputError(f"--max_steps {steps}: expected at least 1")
     for term in terms_of(phase=1):
         Weight.parse(flags[f"{term.name}_weight"], f"{term.name}_weight")
+    languages = [str(flags[f"{side}_language"]) for side in ("source", "target")]
+    losses = ["loss", *(f"{language}_loss" for language in languages)]
+    if (metric := flags["metric_for_best_model"]) is not None and metric.removeprefix("eval_") not in losses:
+        raise InputError(f"--metric_for_best_model {metric}: expected one of {', '.join(losses)}")
     if not 0 <= flags["vocab_threshold"] < 1:
         raise InputError(
             f"--vocab_threshold {flags['vocab_threshold']}: expected a probability, at least 0 and under 1"
@@ -51,10 +68,11 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--mask_probability {flags['mask_probability']}: expected a probability between 0 and 1")
     if flags["layer_map"] is not None:
         parse_layers(flags["layer_map"])
+    if flags["student"] is not None and (factor := flags["hidden_reduction_factor"]) != 1:
+        raise InputError(f"--hidden_reduction_factor {factor}: --student keeps its own width; leave the factor out")
     check_licence("--teacher_licence", flags["teacher_licence"])
-    parse_data_licence(flags["data_licence"], [str(flags[f"{side}_language"]) for side in ("source", "target")])
-    check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags))
-    check_deepspeed(flags)
+    parse_data_licence(flags["data_licence"], languages)
+    check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
 
 
 def check_files(request: DistillationRequest) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from bistil_ds.distillation.from_flags import request_of
 from bistil_ds.distillation.preparation import prepare
 from bistil_ds.distillation.run import train
-from bistil_ds.distributed.run_on_ranks import run_on_ranks
+from bistil_ds.training.starting import start_from_python
 
 
 def distil_general(**flags: Any) -> Path:
@@ -29,9 +29,8 @@ def distil_general(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a text, the teacher or the run to resume cannot be used; raised before training.
-        NonFiniteLossError: training stopped on a loss that is not finite.
+        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
-    request = request_of(**flags)
-    return run_on_ranks(lambda: prepare(request), train, use_deepspeed=bool(request.training["deepspeed"])).folder
+    return start_from_python(request_of(**flags), prepare, train)

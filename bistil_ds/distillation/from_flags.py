@@ -57,7 +57,13 @@ def published_defaults(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flags, with the published steps, chunk length and learning rate for those that were not given."""
     published = {"max_length": PUBLISHED_LENGTH, "learning_rate": PUBLISHED_LEARNING_RATE}
     filled = {name: value for name, value in published.items() if flags[name] is None}
-    return {**flags, **filled, "max_steps": PUBLISHED_STEPS if flags["max_steps"] == -1 else flags["max_steps"]}
+    return with_steps({**flags, **filled}, PUBLISHED_STEPS)
+
+
+def with_steps(flags: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return the flags, with `steps` as the run's length where neither steps nor epochs were given."""
+    given = flags["max_steps"] != -1 or flags["num_train_epochs"] is not None
+    return dict(flags) if given else {**flags, "max_steps": steps}
 
 
 def training_of(flags: Mapping[str, Any]) -> TrainingRequest:

@@ -12,13 +12,16 @@ from bistil_ds.distillation.preparation import BUILD, PreparedRun
 from bistil_ds.distillation.summary import print_student_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import training_config
+from bistil_ds.distributed.universal import universal_config
+from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
-from bistil_ds.models.loading import load_pretrained
-from bistil_ds.runs import checkpoints
+from bistil_ds.models.loading import load_masked_lm, load_pretrained
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
-from bistil_ds.student.folder import OURS, base_vocab_size, model_bytes, read_layer_map
+from bistil_ds.student.folder import ALIGNMENT, OURS, base_vocab_size, model_bytes, read_layer_map
+from bistil_ds.training.product import check_product
 from bistil_ds.training.speed import peak_memory
 from bistil_ds.vocabulary import load_kept_ids
 
@@ -29,12 +32,26 @@ def train(run: PreparedRun) -> None:
     trainer = make_trainer(run)
     trainer.train(resume_from_checkpoint=run.checkpoint)
     trainer.save_model(str(folder))
+    check_product(folder, load_student)
     peaks = startup.from_every_rank(peak_memory(trainer.args.device))
     if startup.rank() == 0:
         record = RunRecord.open(folder)
         record.update(results={**results(trainer, folder, folder / BUILD), "peak_memory_bytes": peaks})
         record.finish()
         print_student_summary(record.content, folder)
+
+
+def load_student(folder: Path) -> None:
+    """Load all that phase 2 will need of a student's folder.
+
+    Raises:
+        InputError: something is missing or damaged.
+    """
+    load_masked_lm(folder)
+    load_kept_ids(folder)
+    load_projections(folder)
+    if read_layer_map(folder) is None:
+        raise InputError(f"{folder / ALIGNMENT}: no such file")
 
 
 def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
@@ -45,8 +62,8 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
         changes: training arguments that are to differ from the request's, as in a dry run.
     """
     request, built = run.request, run.folder / BUILD
-    universal = checkpoints.universal_config(request.training["deepspeed"], run.checkpoint, startup.world_size())
-    deepspeed = universal or request.training["deepspeed"]
+    config = training_config(request.training["deepspeed"])
+    deepspeed = universal_config(config, run.checkpoint, startup.world_size()) or config
     fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.checkpoint, "deepspeed": deepspeed}
     args = request.training.build(**fixed, **changes)
     student, _ = load_pretrained(AutoModelForMaskedLM, built / building.STUDENT, dtype="float32")
@@ -85,14 +102,14 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the results for the record: steps, first and best validation, median speed, and model sizes in bytes."""
+    """Return the record's results: steps, first and best saved validation, median speed, and model sizes in bytes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
-    best = min(history, key=lambda row: row["eval_loss"]) if history else {}
+    saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]
     return {
         "steps": trainer.state.global_step,
         "validation_before": history[0] if history else None,
-        "validation_best": best or None,
+        "validation_best": min(saved, key=lambda row: row["eval_loss"], default=None),
         "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
         "teacher_bytes": model_bytes(built / building.TEACHER),
         "student_bytes": model_bytes(folder),

@@ -15,16 +15,18 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_utils import IntervalStrategy
 
 from bistil_ds.console.progress import progress_bar
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.describing import describe_student
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.distributed.inference import evaluation_engine
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import padding_id
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.text.batches import BilingualBatches
+from bistil_ds.text.batches import BilingualBatches, steps_of_epochs
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
 from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
@@ -53,26 +55,28 @@ class DistillationTrainer(BaseTrainer):
             that no loss reaches are frozen.
         teacher: the masked language model to imitate. It is frozen, moved to the device in `args.teacher_dtype` (at
             ZeRO-3 an inference engine holds it), and stays out of every optimiser and checkpoint.
-        args: training arguments with the published defaults; `max_steps`, not epochs, sets the length.
+        args: training arguments with the published defaults; without `max_steps`, `num_train_epochs` sets the length,
+            in passes over the longer text.
         layer_map: S ints, for each student layer the 0-based teacher layer it is aligned with.
         train_dataset: `{source language: chunks, target language: chunks}`, in this order; a row holds `input_ids` [T]
             and maybe `attention_mask` [T], 0 on padding. Rows of unequal lengths are padded.
-        eval_dataset: language → chunks, for validation.
+        eval_dataset: language → chunks, for validation; `train` needs it unless `args.eval_strategy` is "no".
         losses: weights and kinds of the losses; default: hidden-state and attention-map MSE, both of weight 1.
         projections: S+1 frozen matrices fp32 [teacher width, student width], one for each state; needed where the
             widths differ.
         language_sfts: language → the sparse fine-tuning (SFT) that the teacher carries on that language's batches, or
             None; needs `teacher_folder`.
         teacher_folder: the model folder `teacher` was loaded from; its fp32 weights make the swap of SFTs exact.
-        keep_files: files copied beside every saved student (`kept_ids.json` ...).
+        keep_files: files copied beside every saved student. What phase 2 needs of `kept_ids.json`,
+            `distillation.json`, `projections.safetensors` and `origin.json` and is not among them is written anew.
         processing_class: the tokenizer, saved with the student; a logit or MLM loss needs its mask token.
         kwargs: further arguments of `transformers.Trainer`.
 
     Raises:
         InputError: not two languages, loss weights that cannot be used, a model whose family or attention is not
             supported, a tokenizer or `teacher_folder` that is needed and missing, or an SFT or `teacher_folder` that
-            does not belong to `teacher`.
-        NonFiniteLossError: from `train`, before the update; the message names the step, the language and the rows.
+            does not belong to `teacher`; from `train`, that `eval_dataset` is needed and missing.
+        NonFiniteError: from `train`, on every rank (see `FiniteTrainer`); the message names step, language and rows.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
@@ -96,6 +100,11 @@ class DistillationTrainer(BaseTrainer):
     ) -> None:
         if len(train_dataset) != 2:
             raise InputError(f"train_dataset has {len(train_dataset)} languages: expected source and target")
+        if args.max_steps < 0:
+            assert args.num_train_epochs is not None  # the arguments give it a number
+            source, target = map(len, train_dataset.values())
+            rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+            args.max_steps = steps_of_epochs(args.num_train_epochs, (source, target), rows)
         super().__init__(
             model,
             args,
@@ -106,6 +115,7 @@ class DistillationTrainer(BaseTrainer):
             **kwargs,
         )
         self.languages = list(train_dataset)
+        self.files = describe_student(teacher, self.languages, layer_map, projections, language_sfts or {})
         device = args.device
         plugin = self.accelerator.state.deepspeed_plugin if self.is_deepspeed_enabled else None
         run_teacher = place_teacher(
@@ -131,6 +141,18 @@ class DistillationTrainer(BaseTrainer):
             self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
         self._pad_token_id = padding_id(model.config)
         self.add_callback(EndOfRun)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        if self.args.eval_strategy != IntervalStrategy.NO and not self.eval_dataset:
+            raise InputError(
+                "eval_dataset is missing: give chunks to validate on, or eval_strategy='no' and "
+                "load_best_model_at_end=False"
+            )
+        return super().train(*args, **kwargs)
+
+    def _copy_kept_files(self, folder: Path) -> None:
+        super()._copy_kept_files(folder)
+        self.files.write(folder, replace=False)
 
     # Batches
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
+
+from bistil_ds.distributed import startup
+from bistil_ds.errors import InputError
+
+T = TypeVar("T")
 
 
 def on_any_rank(flag: bool) -> bool:
@@ -17,3 +25,28 @@ def on_any_rank(flag: bool) -> bool:
     raised = torch.tensor([int(flag)], dtype=torch.int32, device=device)
     dist.all_reduce(raised, op=dist.ReduceOp.MAX)
     return bool(raised.item())
+
+
+def first_complaint(complaint: str | None) -> str | None:
+    """Return, on every rank, the complaint of the lowest rank that has one; None if no rank has. All must call this."""
+    if not on_any_rank(complaint is not None):
+        return None
+    return next(one for one in startup.from_every_rank(complaint) if one is not None)
+
+
+def ask_rank_0(function: Callable[[], T]) -> T:
+    """Return, on every rank, what `function` returns on rank 0, which alone calls it; every rank must call this.
+
+    Raises:
+        InputError: `function` raised it; every rank raises the same.
+    """
+    answer: tuple[list[T], str] | None = None
+    if startup.rank() == 0:
+        try:
+            answer = [function()], ""
+        except InputError as error:
+            answer = [], str(error)
+    values, refusal = startup.from_rank_0(answer)
+    if not values:
+        raise InputError(refusal)
+    return values[0]

@@ -80,6 +80,38 @@ def check_deepspeed(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--deepspeed {path}: zero_optimization.stage is {stage!r}; expected 0, 1, 2 or 3")
 
 
+def zero_stage(name: str | None) -> int | None:
+    """Return the ZeRO stage in a DeepSpeed file; None without a file.
+
+    Raises:
+        InputError: the file cannot be found or read.
+    """
+    if not name:
+        return None
+    stage: int = read_config(find_config(name)).get("zero_optimization", {}).get("stage", 0)
+    return stage
+
+
+def training_config(name: str | None) -> dict[str, Any] | None:
+    """Return the configuration to train with; None without a file.
+
+    It is the file's, except that at ZeRO-3 weights are gathered when a model is saved: otherwise only shards would be.
+    """
+    if not name:
+        return None
+    config = read_config(find_config(name))
+    if zero_stage(name) == 3:
+        config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
+    return config
+
+
+def forget_partitioning() -> None:
+    """Load models whole from now on, also at ZeRO-3, until training arguments with a DeepSpeed file are made again."""
+    from transformers.integrations import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()
+
+
 def load_universal(engine: Any, wanted: bool) -> None:
     """Tell a DeepSpeed engine whether the checkpoint it loads next is universal (fits any number of ranks)."""
     engine._config.load_universal_checkpoint = wanted

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 T = TypeVar("T")
+PATIENCE = timedelta(days=7)  # how long ranks wait for rank 0 to prepare
 
 
 def rank() -> int:
@@ -55,7 +57,7 @@ def prepare_environment(use_deepspeed: bool) -> None:
 def _prepare_cpu(use_deepspeed: bool) -> None:
     local = local_world_size()
     if "OMP_NUM_THREADS" not in os.environ and local > 1:  # otherwise every rank would take every core
-        torch.set_num_threads(max(1, torch.get_num_threads() // local))
+        torch.set_num_threads(max(1, _all_threads() // local))
     if use_deepspeed:
         import deepspeed.ops
 
@@ -65,16 +67,24 @@ def _prepare_cpu(use_deepspeed: bool) -> None:
         os.environ.setdefault("LOCAL_SIZE", str(local))
 
 
+@cache
+def _all_threads() -> int:
+    """Return the number of threads that this process had before it took its share of them, at the first run."""
+    return torch.get_num_threads()
+
+
 def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minutes=30)) -> None:
     """Join the other ranks; do nothing without the variable RANK.
 
-    A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days. After that, `timeout`
-    limits each collective of the process group.
+    A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days, also where the ranks
+    have met for an earlier run. After that, `timeout` limits each collective of the process group.
     """
     if "RANK" not in os.environ:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    if not dist.is_initialized():
+    if dist.is_initialized():
+        _wait_patiently()
+    else:
         _join(backend, timeout)
     if use_deepspeed:
         import deepspeed
@@ -82,11 +92,18 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
         deepspeed.init_distributed(dist_backend=backend, verbose=False)  # else ZeRO-3 loads models for 1 rank
 
 
+def _wait_patiently() -> None:
+    """Return once every rank has come here; the process group's own timeout is too short for a preparation."""
+    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    dist.barrier(group)
+    dist.destroy_process_group(group)
+
+
 def _join(backend: str, timeout: timedelta) -> None:
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun already serves a store there
     store: dist.Store = dist.TCPStore(
-        address, port, world_size(), is_master=rank() == 0 and not agent, timeout=timedelta(days=7)
+        address, port, world_size(), is_master=rank() == 0 and not agent, timeout=PATIENCE
     )
     if agent:
         store = dist.PrefixStore(f"bistil_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)

@@ -12,6 +12,8 @@ from bistil_ds.export.onnx import ONNX_FILE, OnnxMismatchError, require_onnx
 from bistil_ds.models.licences import check_licence
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
+from bistil_ds.tasks.models import load_task_model
+from bistil_ds.training.product import check_product
 
 
 def export_model(
@@ -48,6 +50,7 @@ def export_model(
 
     Raises:
         InputError: an argument, a file or a model cannot be used; raised before anything is written.
+        ProductError: the folder that was written does not load.
         OnnxMismatchError: ONNX Runtime computes something else than the model; the folder holds all but `model.onnx`.
     """
     named, out = [str(sft) for sft in sfts], str(output_dir) if output_dir is not None else None
@@ -66,6 +69,7 @@ def export_model(
         )
     if failure:
         raise OnnxMismatchError(f"{failure}; {folder} holds everything but {ONNX_FILE}")
+    check_product(folder, lambda written: load_task_model(str(written), (), loaded.task, loaded.labels))
     return folder
 
 

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
+import torch
+from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_config_file, check_weight_files
+from bistil_ds.models.inputs import cannot_load, load_tokenizer
 
 POOLER = "pooler"
 
@@ -60,6 +62,29 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     if said := _differences(model, absent, left_over):
         warnings.warn(f"{place}: {said}", Notice, stacklevel=2)
     return model, absent
+
+
+def load_masked_lm(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the masked language model in `folder`, a folder or hub id, in fp32, and its tokenizer.
+
+    Raises:
+        InputError: model or tokenizer cannot be loaded or is missing, weights are missing, or the tokenizer has more
+            tokens than the embeddings.
+    """
+    place = f"{flag} {folder}".strip()
+    try:
+        model, absent = load_pretrained(AutoModelForMaskedLM, folder, flag=flag, dtype=torch.float32)
+        tokenizer = load_tokenizer(flag, folder)
+    except InputError:
+        raise
+    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
+        raise cannot_load(flag, str(folder), error) from None
+    if absent:
+        raise InputError(f"{place}: lacks weights of a masked language model, such as {min(absent)}")
+    if len(tokenizer) > model.config.vocab_size:
+        size = model.config.vocab_size
+        raise InputError(f"{place}: its tokenizer has {len(tokenizer)} tokens, its embeddings {size}")
+    return model, tokenizer
 
 
 def in_encoder(model: PreTrainedModel, name: str) -> bool:

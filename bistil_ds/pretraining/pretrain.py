@@ -32,6 +32,7 @@ from bistil_ds.pretraining.data import TokenChunks, chunk, pair_lines, read_line
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.unigram import train_unigram_tokenizer
 from bistil_ds.text.masking import mask_tokens
+from bistil_ds.training.finite_trainer import BatchLoss, FiniteTrainer
 from bistil_ds.training.progress import ShortProgress
 
 
@@ -54,6 +55,24 @@ class Recipe:
     parallel_share: float = field(default=0.5, metadata={"help": "with --parallel: share of chunks that hold pairs"})
     window: int = field(default=12, metadata={"help": "tokens apart that count as near when word vectors are started"})
     seed: int = field(default=0, metadata={"help": "the same seed gives the same weights"})
+
+    def check(self) -> None:
+        """Raise InputError for a value that cannot be used, or for values that do not go together."""
+        for size in ("layers", "hidden_size", "heads", "steps", "batch_size", "window"):
+            if getattr(self, size) < 1:
+                raise InputError(f"--{size} {getattr(self, size)}: give at least 1")
+        if self.hidden_size % self.heads:
+            raise InputError(f"--hidden_size {self.hidden_size} cannot be divided among --heads {self.heads}")
+        if not 2 <= self.length <= self.max_positions:
+            raise InputError(f"--length {self.length}: give 2 to --max_positions {self.max_positions}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"--learning_rate {self.learning_rate}: expected a number above 0")
+        if not 0 < self.mask_probability < 1:
+            raise InputError(f"--mask_probability {self.mask_probability}: expected a probability between 0 and 1")
+        if not 0 <= self.parallel_share <= 1:
+            raise InputError(f"--parallel_share {self.parallel_share}: expected a share from 0 to 1")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed {self.seed}: expected a whole number from 0 to {2**32 - 1}")
 
 
 class _Collator:
@@ -86,16 +105,19 @@ class _Collator:
         return batch
 
 
-class _MaskedTrainer(Trainer):
+class _MaskedTrainer(FiniteTrainer):
     """Trainer that takes chunks in the order of the data set, and runs the output head at masked positions only."""
 
     tap: HeadTap
 
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def batch_loss(self, model: Any, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
         labels = inputs.pop("labels").flatten()
         positions = (labels != -100).nonzero().squeeze(1)
         self.tap.set(positions, None)
-        return torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
+        loss = torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
+        size = self.args.per_device_train_batch_size
+        rows = f"chunks {micro_step * size} to {(micro_step + 1) * size - 1}"
+        return BatchLoss(loss, {"loss": loss.detach()}, "train", lambda: rows)
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> torch.utils.data.Sampler:
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -128,19 +150,14 @@ def pretrain(
 
     Raises:
         InputError: a text, a size, the tokenizer or the configuration cannot be used.
+        NonFiniteError: a loss, gradients or weights were not finite; nothing is saved.
     """
     recipe = recipe or Recipe()
+    recipe.check()
     lines = {language: read_lines(Path(path)) for language, path in sorted(texts.items())}
     counts = {language: len(each) for language, each in lines.items()}
     if parallel and (len(lines) < 2 or len(set(counts.values())) != 1):
         raise InputError(f"--parallel: needs two or more files with as many lines each, found {counts}")
-    for size in ("layers", "steps", "batch_size"):
-        if getattr(recipe, size) < 1:
-            raise InputError(f"--{size} {getattr(recipe, size)}: give at least 1")
-    if recipe.hidden_size % recipe.heads:
-        raise InputError(f"--hidden_size {recipe.hidden_size} cannot be divided among --heads {recipe.heads}")
-    if not 2 <= recipe.length <= recipe.max_positions:
-        raise InputError(f"--length {recipe.length}: give 2 to --max_positions {recipe.max_positions}")
     pieces = _tokenizer(lines, recipe, tokenizer)
     corpora, shares = _corpora(lines, pieces, recipe, parallel)
     data = TokenChunks(corpora, shares, recipe.steps * recipe.batch_size, recipe.seed)

@@ -6,6 +6,7 @@ B rows of one rank's batch.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterator
 
@@ -13,6 +14,16 @@ import numpy as np
 from torch.utils.data import Sampler
 
 SOURCE, TARGET = 0, 1
+
+
+def steps_of_epochs(epochs: float, sizes: tuple[int, int], rows: int) -> int:
+    """Return the optimiser steps of a number of passes over the longer text; the shorter one has more passes.
+
+    Args:
+        sizes: number of chunks of the source and of the target language.
+        rows: chunks in a step, over all micro-steps and ranks.
+    """
+    return max(1, math.ceil(epochs * 2 * max(sizes) / rows))
 
 
 class BilingualBatches(Sampler[list[int]]):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from transformers import TrainingArguments
 
+from bistil_ds.distributed.config import check_deepspeed
+from bistil_ds.distributed.parser import check_parsed
 from bistil_ds.errors import InputError
+from bistil_ds.runs.seals import Seals
+from bistil_ds.training.flags.inherited import check_effects
+from bistil_ds.training.flags.trial import idle_flag, try_arguments, unplaced
 from bistil_ds.training.request import TrainingRequest
-from bistil_ds.training.trackers import check_trackers
 
 AT_LEAST_1 = (
     "max_length",
@@ -24,31 +30,78 @@ AT_LEAST_1 = (
     "preprocessing_workers",
     "save_total_limit",
 )
+ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps", "num_train_epochs")
+AT_LEAST_0 = ("weight_decay", "max_grad_norm", "warmup_steps", "eval_delay", "adam_epsilon", "dataloader_num_workers")
+IDLE = "has no effect with this --optim and --lr_scheduler_type; leave it out"
+SEEDS = ("seed", "data_seed")  # numpy's generator takes no others
 
 
-ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps")
+@dataclass
+class SealedArguments(TrainingArguments):
+    """`transformers.TrainingArguments`, and whose checkpoints a run opens."""
+
+    seal_key: str | None = field(
+        default=None,
+        metadata={"help": "File with the key that signs checkpoints; default: $BISTIL_SEAL_KEY, else one of your own."},
+    )
+    trust_checkpoint: bool = field(
+        default=False,
+        metadata={
+            "help": "Resume though your key did not sign the run's folder. Only where you know who wrote it: a hostile "
+            "one decides what you train and may try to run code."
+        },
+    )
 
 
-def check_training_arguments(training: TrainingRequest) -> None:
-    """Raise InputError for values that transformers or a tracker would refuse once models have been built."""
+def seals_of(training: Any) -> Seals:
+    """Return how a run seals, from its training arguments or request; without our flags, by the user's own key."""
+    flags = training.values if isinstance(training, TrainingRequest) else vars(training)
+    return Seals(flags.get("seal_key"), flags.get("trust_checkpoint", False))
+
+
+def check_training_arguments(
+    training: TrainingRequest, no_effect: Mapping[str, str], stages: Sequence[Mapping[str, Any]] = ({},)
+) -> None:
+    """Raise InputError for values that transformers, torch, DeepSpeed or a tracker would refuse during the run.
+
+    Args:
+        training: the request.
+        no_effect: flag → reason, of flags that have no effect in this command only.
+        stages: the values in which the arguments of each training differ from the request's.
+    """
+    check_effects(training.kind, training.values, no_effect)
     if training["fp16"] and not torch.cuda.is_available():
         raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
-    # the arguments' own `device` would join the other ranks, which have not started yet
-    unplaced: Any = type("Unplaced", (training.kind,), {"device": torch.device("cpu")})
+    if training["deepspeed"]:
+        check_deepspeed(training.values)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the warnings come again when the run starts
-            args = unplaced(**{**training.values, "deepspeed": None})
-            check_trackers(args.report_to)
-    except (ValueError, OSError, ImportError) as error:
-        raise InputError(f"the flags do not go together: {error}") from None
+            for changes in stages:
+                args = unplaced(training, **changes)
+                optimizer = try_arguments(args)
+                if name := idle_flag(training, changes):
+                    raise InputError(f"--{name} {training[name]}: {IDLE}")
+                if training["deepspeed"]:
+                    check_parsed(training["deepspeed"], args, optimizer)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a library raises for arguments that it does not take
+        raise InputError(f"the flags do not go together: {error or type(error).__name__}") from None
 
 
 def check_numbers(flags: Mapping[str, Any]) -> None:
-    """Raise InputError if a flag in `AT_LEAST_1` is below 1, or if a flag in `ABOVE_0` is not finite or not above 0."""
-    for name in AT_LEAST_1:
-        if (value := flags.get(name)) is not None and value < 1:
-            raise InputError(f"--{name} {value}: expected at least 1")
+    """Raise InputError, naming the flag, for a number that is not finite or not in the range of its list above."""
+    for names, least, expected in (
+        (AT_LEAST_1, 1, "at least 1"),
+        (AT_LEAST_0, 0, "a number of at least 0"),
+    ):
+        for name in names:
+            if (value := flags.get(name)) is not None and not least <= value < float("inf"):
+                raise InputError(f"--{name} {value}: expected {expected}")
     for name in ABOVE_0:
         if (value := flags.get(name)) is not None and not 0 < value < float("inf"):
             raise InputError(f"--{name} {value}: expected a number above 0")
+    for name in SEEDS:
+        if (value := flags.get(name)) is not None and not 0 <= value < 2**32:
+            raise InputError(f"--{name} {value}: expected a whole number from 0 to {2**32 - 1}")

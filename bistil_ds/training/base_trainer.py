@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import DeepSpeedSchedulerWrapper
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.training_args import ParallelMode
@@ -20,43 +20,30 @@ from transformers.training_args import ParallelMode
 from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
-from bistil_ds.errors import InputError, NonFiniteLossError, Preempted
+from bistil_ds.distributed.universal import own_step_counts
+from bistil_ds.errors import NonFiniteError, Preempted
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
+from bistil_ds.training import resuming
+from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.energy import energy_counter
+from bistil_ds.training.finite_trainer import BatchLoss, FiniteTrainer
 from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.preemption import Preemption, close_displays
-from bistil_ds.training.progress import ShortProgress
+from bistil_ds.training.progress import OwnIntervals, ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
 from bistil_ds.training.trackers import keep_in_run_folder
 
 
-@dataclass(frozen=True)
-class BatchLoss:
-    """The loss of one batch.
-
-    Args:
-        total: the loss to minimise.
-        terms: name → value to log.
-        group: name under which the terms are averaged, such as a language.
-        rows: returns which rows the batch holds, for messages.
-    """
-
-    total: Tensor
-    terms: dict[str, Tensor]
-    group: str
-    rows: Callable[[], str]
-
-
-class BaseTrainer(Trainer):
+class BaseTrainer(FiniteTrainer):
     """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`), sparse deltas and meters.
 
     It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. If the model has sparse
     deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step, and saves a sparse
     fine-tuning (SFT) in place of the model, so that checkpoints do not hold the base model. A subclass defines
-    `batch_loss`. Each log line holds the mean of every loss term, tokens/s, model FLOPs utilisation, memory in GiB and,
-    where there is an energy counter, joules per token.
+    `batch_loss` (see `FiniteTrainer`, whose checks it inherits). Each log line holds the mean of every loss term,
+    tokens/s, model FLOPs utilisation, memory in GiB and, where there is an energy counter, joules per token.
 
     Args:
         model, args: the model and the training arguments.
@@ -65,7 +52,6 @@ class BaseTrainer(Trainer):
     """
 
     control: TrainerControl
-    model_wrapped: Any  # the model, or the engine around it
     teacher: nn.Module | None = None  # a subclass sets it; its forward pass counts in the FLOPs utilisation
 
     def __init__(self, model: PreTrainedModel, args: Any, *, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
@@ -79,48 +65,21 @@ class BaseTrainer(Trainer):
         self.keep_files = list(keep_files)
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
-        self._micro_step = (-1, 0)  # the current optimiser step, and its latest micro-step, from 0
         self.deltas = attached_to(self.model)
         if self.deltas is not None:
             self.add_callback(WriteDeltas(self.deltas))
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ShortProgress)
         self.add_callback(Preemption())
+        self.add_callback(OwnIntervals())
 
     # One step
 
-    def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
-        """Return the loss of one batch.
-
-        Args:
-            model: the model, or the engine around it.
-            inputs: the batch.
-            micro_step: number of the batch on this rank, from 0.
-            progress: share of the run done (0 to 1), for scheduled weights.
-        """
-        raise NotImplementedError
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        step = self.state.global_step
-        seen = self._micro_step[1] + 1 if self._micro_step[0] == step else 0
-        self._micro_step = (step, seen)
-        micro_step = step * self.args.gradient_accumulation_steps + seen
+    def before_loss(self, inputs: dict[str, Any]) -> None:
         self._count(inputs["input_ids"])
-        loss = self.batch_loss(model, inputs, micro_step, step / max(self.state.max_steps, 1))
-        if not torch.isfinite(loss.total):
-            named = {name: round(float(value), 4) for name, value in loss.terms.items() if "_" not in name}
-            raise NonFiniteLossError(
-                f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, rank {self.args.process_index}, "
-                f"{loss.rows()}: {named}; no update was made"
-            )
+
+    def after_loss(self, loss: BatchLoss) -> None:
         self.meter.add(loss.group, loss.terms)
-        return loss.total
 
     def _count(self, ids_BT: Tensor) -> None:
         if self.speed is None:
@@ -142,6 +101,8 @@ class BaseTrainer(Trainer):
         self.restart_speed()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if self.is_in_train:
+            self.check_validation(metrics)
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -149,6 +110,8 @@ class BaseTrainer(Trainer):
             for group, row in self.meter.drain().items():
                 logs.update({self.log_name(group, name): value for name, value in row.items()})
             logs.update(self.speed.drain(self.args.world_size))
+            if skipped := self.drain_skips():
+                logs["skipped_updates"] = skipped
         super().log(logs, start_time)
 
     def log_name(self, group: str, term: str) -> str:
@@ -164,17 +127,16 @@ class BaseTrainer(Trainer):
             resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder.
 
         Raises:
-            InputError: the folder is not one of this run's checkpoints, or not whole.
+            InputError: the folder is not one of this run's checkpoints, not whole, or not signed by the user's key.
             Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
+            NonFiniteError: see `FiniteTrainer`.
         """
-        self._micro_step = (-1, 0)
         if resume_from_checkpoint:
-            folder = Path(str(self.args.output_dir))
-            found = checkpoints.find_checkpoint(folder, str(resume_from_checkpoint))
+            found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)
-        except Preempted:
+        except (Preempted, NonFiniteError):
             close_displays(self)
             raise
 
@@ -195,8 +157,19 @@ class BaseTrainer(Trainer):
         if self.args.should_save and not isinstance(self.lr_scheduler, DeepSpeedSchedulerWrapper):
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        prepared = super()._prepare_for_training(*args, **kwargs)
+    def _init_training_state(
+        self, max_steps: int, steps_per_epoch: int, epochs: int, resume_from_checkpoint: str | None, trial: Any
+    ) -> tuple[int, int]:
+        start = super()._init_training_state(max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial)
+        if resume_from_checkpoint is not None:
+            best = checkpoints.best_of(Path(resume_from_checkpoint))
+            self.state.best_model_checkpoint = str(best) if best else None
+        is_over = self.state.global_step >= max_steps  # it was killed between its last checkpoint and its result
+        return (epochs, 0) if is_over else start
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        with self._reading(resume_from_checkpoint):
+            prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         if self.is_deepspeed_enabled:
             link_masters(self.model_wrapped.optimizer)
         return prepared
@@ -204,7 +177,7 @@ class BaseTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint and self.is_deepspeed_enabled:
-            _own_step_counts(self.optimizer)
+            own_step_counts(self.optimizer)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.deltas is None:
@@ -230,20 +203,21 @@ class BaseTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         best = Path(self.state.best_model_checkpoint or "")
-        if reason := checkpoints.broken(best):
-            raise InputError(f"the best model cannot be loaded: {reason}")
-        if self.is_deepspeed_enabled:  # another number of ranks may have written it
-            other = checkpoints.world_size_of(best) != self.args.world_size
-            if other and self.args.should_save:
-                checkpoints.to_universal(best)
-            self._barrier()
+        other = resuming.fit_best(self.args, best, deepspeed=self.is_deepspeed_enabled)
+        if self.is_deepspeed_enabled:
             load_universal(self.model_wrapped, other)
         elif self.deltas is not None:
             self.deltas.load(SparseFineTuning.load(best))
             return
-        super()._load_best_model()
+        with self._reading(best):
+            super()._load_best_model()
         if self.deltas is not None:
             self.deltas.write()
+
+    def _reading(self, checkpoint: str | Path | None) -> AbstractContextManager[None]:
+        if checkpoint is None:
+            return nullcontext()
+        return resuming.reading(self.args, Path(checkpoint), deepspeed=self.is_deepspeed_enabled)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         names = dict(self.model.named_parameters(remove_duplicate=False))
@@ -253,9 +227,10 @@ class BaseTrainer(Trainer):
         super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.check_state()
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save and folder.exists():  # a killed run left it half-written
-            shutil.rmtree(folder)
+        if self.args.should_save:
+            checkpoints.make_room(folder)
         self._barrier()
         keep, self.args.save_total_limit = self.args.save_total_limit, None  # prune below, once this one is whole
         try:
@@ -264,9 +239,10 @@ class BaseTrainer(Trainer):
             self.args.save_total_limit = keep
         self._barrier()
         if self.args.should_save:
-            checkpoints.seal(folder, self.args.world_size)
+            best = self.state.best_model_checkpoint
+            checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
             if keep:
-                checkpoints.prune(folder.parent, keep, self.state.best_model_checkpoint)
+                checkpoints.prune(folder, keep, best)
         self._barrier()
         self.on_saved()
 
@@ -277,16 +253,3 @@ class BaseTrainer(Trainer):
     def _barrier(self) -> None:
         if self.args.parallel_mode == ParallelMode.DISTRIBUTED:
             wait_for_every_rank()
-
-
-def _own_step_counts(optimizer: Any) -> None:
-    """Give each state in the optimizer a step counter of its own.
-
-    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, which AdamW would increase once
-    for each state.
-    """
-    while hasattr(optimizer, "optimizer"):
-        optimizer = optimizer.optimizer
-    for state in optimizer.state.values():
-        if isinstance(state.get("step"), Tensor):
-            state["step"] = state["step"].clone()

@@ -42,7 +42,7 @@ def stop_at_once() -> Iterator[None]:
     if startup.rank() > 0:
         yield
         return
-    with _handling(stop):
+    with on_signals(stop):
         yield
 
 
@@ -59,7 +59,7 @@ def save_first() -> Iterator[None]:
         global _received
         _received = signal.Signals(number)
 
-    with _handling(keep) as handles:
+    with on_signals(keep) as handles:
         _listens, _received = handles, None
         try:
             yield
@@ -71,8 +71,11 @@ def save_first() -> Iterator[None]:
 
 
 @contextmanager
-def _handling(react: Callable[[int], None]) -> Iterator[bool]:
-    """Call `react` with each signal that arrives, and yield True; outside the main thread only yield False."""
+def on_signals(react: Callable[[int], None]) -> Iterator[bool]:
+    """Call `react` with the number of each of `SIGNALS` that arrives in the block, and yield True.
+
+    Outside the main thread, which alone gets signals, only yield False.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield False
         return

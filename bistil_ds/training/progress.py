@@ -1,4 +1,4 @@
-"""Callbacks of both phases: a progress bar that shows the latest losses, and validation and saving at the last step."""
+"""Callbacks of both phases: a progress bar with the latest losses, and when to log, validate and save."""
 
 from __future__ import annotations
 
@@ -53,3 +53,12 @@ class EndOfRun(TrainerCallback):
         if state.global_step >= state.max_steps:
             control.should_evaluate = args.eval_strategy != IntervalStrategy.NO
             control.should_save = args.save_strategy != SaveStrategy.NO
+
+
+class OwnIntervals(TrainerCallback):
+    """Callback with which a resumed run logs, validates and saves at its own intervals, not at its checkpoint's."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        state.compute_steps(args, state.max_steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from contextlib import nullcontext
 from copy import copy
 from importlib.util import find_spec
@@ -40,10 +41,20 @@ def check_trackers(report_to: str | list[str] | None) -> None:
     if "wandb" in names:
         _check_login()
     for kind in kinds:
-        try:
-            kind()
-        except (RuntimeError, ImportError) as error:
-            raise InputError(f"--report_to: {error}") from None
+        if failure := _failure(kind):
+            raise InputError(f"--report_to: {failure}")
+
+
+def _failure(kind: type) -> str | None:
+    """Return why a tracker's callback cannot be made; None if it can."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # some complain again when what they left is deleted
+    try:
+        kind()
+    except Exception as error:  # each library has errors of its own
+        return str(error) or type(error).__name__
+    finally:
+        sys.unraisablehook = hook
+    return None
 
 
 def _modules(name: str) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bistil_ds.distributed import startup
-from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
+from bistil_ds.distributed.config import zero_stage
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import is_encoder, load_config, longest_input
 from bistil_ds.models.licences import check_licence
@@ -18,10 +18,16 @@ from bistil_ds.training.arguments import check_numbers, check_training_arguments
 from bistil_ds.training.request import TrainingRequest, fields_of
 from bistil_ds.tuning.arguments import TaskTrainingArguments
 from bistil_ds.tuning.request import TuningRequest
+from bistil_ds.tuning.stage import UNVALIDATED
 from bistil_ds.tuning.tuned_model import TunedModel
 
 STAGES = ("full", "sparse")
-NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_factor")  # the task sets loss and metric
+# Flags that have no effect in task training only.
+NO_EFFECT = dict.fromkeys(("metric_for_best_model", "greater_is_better"), "a task has its own loss and metric")
+NO_EFFECT |= {
+    name: f"there are two stages; use --full_{instead} and --sparse_{instead}"
+    for name, instead in (("num_train_epochs", "epochs"), ("max_steps", "max_steps"))
+}
 
 
 def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -72,24 +78,11 @@ def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) ->
     """Raise InputError for flag values that cannot work with any models and files."""
     check_numbers(flags)
     kind.of_flags(flags).check_losses(task)
-    plain = TaskTrainingArguments.__dataclass_fields__
-    for name, instead in (("num_train_epochs", "epochs"), ("max_steps", "max_steps")):
-        if flags[name] != plain[name].default:
-            raise InputError(f"--{name}: there are two stages; use --full_{instead} and --sparse_{instead}")
-    for name in NO_EFFECT:
-        if flags[name] != plain[name].default:
-            raise InputError(f"--{name}: has no effect: a task has its own loss and metric; leave it out")
     for flag in ("model_licence", "teacher_licence"):  # each command has one of them
         check_licence(f"--{flag}", flags.get(flag))
-    check_training_arguments(TrainingRequest.of_flags(TaskTrainingArguments, flags))
-    check_deepspeed(flags)
     sparse = SparseArguments(**fields_of(SparseArguments, flags))
-    sparse.check(sys.maxsize, zero_stage(flags["deepspeed"]), fp16=flags["fp16"])  # K is checked with the model later
-
-
-def zero_stage(deepspeed: str | None) -> int:
-    """Return the ZeRO stage in a DeepSpeed file; 0 without one."""
-    if not deepspeed:
-        return 0
-    stage: int = read_config(find_config(deepspeed)).get("zero_optimization", {}).get("stage", 0)
-    return stage
+    scored = {"metric_for_best_model": f"eval_{task.metric}", "greater_is_better": True}
+    kinds: list[dict[str, Any]] = [{}] if sparse.dense or sparse.selection == "random" else [{}, UNVALIDATED]
+    training = TrainingRequest.of_flags(TaskTrainingArguments, flags)
+    check_training_arguments(training, NO_EFFECT, [{**scored, **changes} for changes in kinds])
+    sparse.check(sys.maxsize, zero_stage(flags["deepspeed"]) or 0, fp16=flags["fp16"])  # K is checked with the model

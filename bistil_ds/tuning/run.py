@@ -9,8 +9,11 @@ from typing import Any
 from transformers import PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 
 from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import training_config
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs.record import RunRecord
+from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.training.product import check_product
 from bistil_ds.training.speed import peak_memory
 from bistil_ds.tuning.building import BASE, named_head_parameters
 from bistil_ds.tuning.checks import limit_steps
@@ -30,6 +33,8 @@ def train(run: PreparedRun) -> None:
     peaks = startup.from_every_rank(peak_memory(trainer.args.device))
     if startup.rank() == 0:
         fine_tuning.save(folder)
+    check_product(folder, SparseFineTuning.load)
+    if startup.rank() == 0:
         record = RunRecord.open(folder)
         record.update(results={"peak_memory_bytes": peaks})
         record.finish()
@@ -65,7 +70,8 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
         return trainer
 
     best = {"metric_for_best_model": f"eval_{task.metric}", "greater_is_better": True}
-    fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.resume, **best}
+    deepspeed = training_config(request.training["deepspeed"])
+    fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.resume, "deepspeed": deepspeed, **best}
     args = request.training.build(**fixed, **changes)
     return LotteryTicketTrainer(
         load_model,

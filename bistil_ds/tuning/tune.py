@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.distributed.run_on_ranks import run_on_ranks
+from bistil_ds.training.starting import start_from_python
 from bistil_ds.tuning.from_flags import request_of
 from bistil_ds.tuning.preparation import prepare
 from bistil_ds.tuning.run import train
 from bistil_ds.tuning.student_tuning import StudentTuning
 from bistil_ds.tuning.teacher_tuning import TeacherTuning
-from bistil_ds.tuning.tuned_model import TunedModel
 
 
 def tune_teacher(**flags: Any) -> Path:
@@ -31,11 +30,11 @@ def tune_teacher(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a file, the model or the run to resume cannot be used; raised before training.
-        NonFiniteLossError: training stopped on a loss that is not finite.
+        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
 
     Source: LT-SFT (arXiv 2110.07560).
     """
-    return _tune(TeacherTuning, flags)
+    return start_from_python(request_of(TeacherTuning, **flags), prepare, train)
 
 
 def distil_task(**flags: Any) -> Path:
@@ -56,13 +55,8 @@ def distil_task(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a file, a model or the run to resume cannot be used; raised before training.
-        NonFiniteLossError: training stopped on a loss that is not finite.
+        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
 
     Source: BiStil (arXiv 2306.01709), section 3.2.
     """
-    return _tune(StudentTuning, flags)
-
-
-def _tune(kind: type[TunedModel], flags: dict[str, Any]) -> Path:
-    request = request_of(kind, **flags)
-    return run_on_ranks(lambda: prepare(request), train, use_deepspeed=bool(request.training["deepspeed"])).folder
+    return start_from_python(request_of(StudentTuning, **flags), prepare, train)

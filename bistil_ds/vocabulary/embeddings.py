@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
 from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
+
+
+@dataclass(frozen=True)
+class Trimming:
+    """What a model was trimmed to: int64 [kept] old ids, ascending, of a vocabulary of `base_vocab_size` tokens."""
+
+    kept_ids: Ids
+    base_vocab_size: int
+
+
+def trimming_of(model: PreTrainedModel) -> Trimming | None:
+    """Return what `trim_model` made of this very model object, or of the one it is a copy of; None for nothing."""
+    return getattr(model, "_trimming", None)
 
 
 def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
@@ -45,6 +60,9 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
     for key, value in model.config.to_dict().items():
         if key.endswith("_token_id") and isinstance(value, int):
             setattr(model.config, key, new_id.get(value))
+    earlier = trimming_of(model)
+    first_ids = earlier.kept_ids[kept_ids] if earlier else kept_ids
+    model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else rows)
 
 
 def _vocabulary_parameters(

@@ -161,6 +161,11 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "no steps": ({"--max_steps": "0"}, ["--max_steps 0", "at least 1"]),
     "a negative learning rate": ({"--learning_rate": "-1e-4"}, ["--learning_rate -0.0001", "above 0"]),
     "saving between validations": ({"--eval_steps": "4", "--save_steps": "3"}, ["3", "not a round multiple of 4"]),
+    "a metric that no validation gives": (
+        {"--metric_for_best_model": "accuracy"},
+        ["--metric_for_best_model accuracy", "loss, aa_loss, bb_loss"],
+    ),
+    "steps and epochs": ({"--num_train_epochs": "2"}, ["--num_train_epochs 2.0", "--max_steps 4", "leave one"]),
     "two precisions": ({"--fp16": "true", "--bf16": "true"}, ["fp16"]),
     "an unknown logger": ({"--report_to": "papyrus"}, ["papyrus", "tensorboard"]),
     "an unknown flag": ({"--layers": "2"}, ["--layers", "--help"]),
@@ -173,6 +178,10 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "an SFT of another base": (
         {"--target_sft": "sft of another base"},
         ["--target_sft", "made for another"],
+    ),
+    "a width for a student that has one": (
+        {"--student": "teacher", "--hidden_reduction_factor": "2"},
+        ["--hidden_reduction_factor 2", "--student keeps its own width"],
     ),
     "no such student": ({"--student": "./pupil"}, ["--student ./pupil", "no such folder"]),
     "no such DeepSpeed file": ({"--deepspeed": "zero9.json"}, ["--deepspeed zero9.json", "zero2", "zero3_offload"]),
@@ -279,7 +288,7 @@ def test_a_failure_in_the_middle_of_building_leaves_nothing(
         assert list(written.iterdir())  # without a file there would be nothing to clear away
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bistil_ds.distillation.building.save_kept_ids", fails)
+    monkeypatch.setattr("bistil_ds.student.files.save_kept_ids", fails)
     before = snapshot(place)
     assert main(flags({})) == 130
     assert snapshot(place) == before

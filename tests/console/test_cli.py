@@ -15,7 +15,7 @@ import bistil_ds
 from bistil_ds.commands.general import COMMAND, main
 from bistil_ds.console import cli
 from bistil_ds.console.progress import progress_bar, share_bar
-from bistil_ds.errors import InputError, Notice, Preempted
+from bistil_ds.errors import InputError, NonFiniteError, Notice, Preempted
 from bistil_ds.runs.folder import is_begun, new_folder, run_folder
 from bistil_ds.tuning.arguments import TaskDataArguments
 
@@ -260,3 +260,19 @@ def test_a_hostile_recipe_is_one_line(
     assert error.startswith(f"error: {recipe}: ")
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_numbers_that_are_not_finite_are_one_line_on_rank_0_and_exit_code_1(
+    rank: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(cli.time, "sleep", waited.append)
+
+    def train() -> None:
+        raise NonFiniteError("non-finite loss at step 3,\nrank 0")
+
+    assert cli.run(train) == 1
+    assert capsys.readouterr().err == ("error: non-finite loss at step 3, rank 0\n" if rank == "0" else "")
+    assert waited == ([] if rank == "0" else [cli.AGREED_SECONDS])

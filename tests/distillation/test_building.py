@@ -15,6 +15,9 @@ from bistil_ds.distillation import building, checks
 from bistil_ds.distillation.from_flags import request_of
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.errors import InputError
+from bistil_ds.models.loading import load_masked_lm
+from bistil_ds.runs.folder import whole_or_nothing
+from bistil_ds.runs.seals import Seals
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import base_vocab_size, read_layer_map
 from bistil_ds.student.origin import Origin, read_origin
@@ -40,7 +43,8 @@ def request(material: Path, **flags: object) -> DistillationRequest:
 
 
 def built(material: Path, folder: Path, **flags: object) -> dict[str, object]:
-    return building.build(request(material, **flags), folder / "build")
+    with whole_or_nothing(folder / "build", Seals()) as partial:
+        return building.build(request(material, **flags), partial)
 
 
 def test_teacher_and_student_load_with_transformers_alone(material: Path, tmp_path: Path) -> None:
@@ -90,7 +94,7 @@ def test_a_failure_leaves_nothing(material: Path, tmp_path: Path, monkeypatch: p
     def fails(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(building, "write_alignment", fails)  # both models are written before this point
+    monkeypatch.setattr("bistil_ds.student.files.write_alignment", fails)  # both models are written before this point
     with pytest.raises(OSError, match="disk full"):
         built(material, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -141,7 +145,7 @@ def test_missing_head_weights_are_not_made_up(tmp_path: Path) -> None:
     model.roberta.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"lacks weights of a masked language model, such as lm_head\."):
-        building.load_model(str(tmp_path), "--teacher_model")
+        load_masked_lm(str(tmp_path), "--teacher_model")
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
@@ -149,9 +153,9 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     tiny.xlmr(len(tokenizer) - 1).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=f"has {len(tokenizer)} tokens, its embeddings {len(tokenizer) - 1}"):
-        building.load_model(str(tmp_path), "--teacher_model")
+        load_masked_lm(str(tmp_path), "--teacher_model")
 
 
 def test_the_real_mmt_is_whole(shared: Path) -> None:
-    model, tokenizer = building.load_model(str(shared / "models" / "mini-mmt"), "--teacher_model")
+    model, tokenizer = load_masked_lm(str(shared / "models" / "mini-mmt"), "--teacher_model")
     assert len(tokenizer) <= model.config.vocab_size

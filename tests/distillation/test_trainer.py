@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +21,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback
 
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.building import TEACHER
+from bistil_ds.distillation.run import results
 from bistil_ds.distillation.trainer import DistillationTrainer
-from bistil_ds.errors import InputError, NonFiniteLossError
+from bistil_ds.errors import InputError, NonFiniteLossError, Notice
 from bistil_ds.sft.changes import SparseDiff
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student
@@ -262,6 +266,33 @@ def test_a_non_finite_loss_stops_before_the_update(make: Make) -> None:
     assert same_bits(weights(trainer.model), spoilt[0])
 
 
+def test_a_last_update_that_is_not_finite_is_found_in_validation(make: Make, tmp_path: Path) -> None:
+    trainer = make(max_steps=1, learning_rate=1e30, lr_scheduler_type="constant")
+    with pytest.raises(NonFiniteLossError, match=r"in the validation after step 1, rank 0, language .*'eval_loss': "):
+        trainer.train()
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_training_without_validation_data_says_so_at_once_or_does_not_validate(make: Make) -> None:
+    trainer = make()
+    trainer.eval_dataset = {}
+    with pytest.raises(InputError, match="eval_dataset is missing: give chunks to validate on, or eval_strategy='no'"):
+        trainer.train()
+    trainer = make(max_steps=1, eval_strategy="no", load_best_model_at_end=False, save_strategy="no")
+    trainer.eval_dataset = {}
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+def test_the_best_validation_of_a_run_is_one_that_was_saved(tmp_path: Path, teacher_folder: Path) -> None:
+    rows = [{"step": step, "eval_loss": loss} for step, loss in ((0, 1.0), (4, 3.0), (8, 2.0))]
+    trainer: Any = SimpleNamespace(state=SimpleNamespace(log_history=rows, global_step=8))
+    shutil.copytree(teacher_folder, tmp_path / TEACHER)
+    found = results(trainer, teacher_folder, tmp_path)
+    assert found["validation_before"]["step"] == 0
+    assert found["validation_best"]["step"] == 8
+
+
 def shift(teacher_folder: Path, seed: int) -> SparseFineTuning:
     """Return an SFT that changes a hundred query weights of the teacher's second layer."""
     name = "roberta.encoder.layer.1.attention.self.query.weight"
@@ -401,12 +432,13 @@ def test_resuming_takes_whole_checkpoints_only_and_goes_on_to_the_same_bits(
     stopped.train()
     (tmp_path / "stopped" / "checkpoint-8" / "complete.json").unlink()
     resumed = make(losses, gradient_accumulation_steps=2, output_dir=str(tmp_path / "stopped"))
-    resumed.train(resume_from_checkpoint=True)
+    with pytest.warns(Notice, match="checkpoint-8 is left out: .*not written to its end"):
+        resumed.train(resume_from_checkpoint=True)
     assert logged(resumed, "loss") == logged(whole, "loss")
     assert same_bits(weights(resumed.model), weights(whole.model))
     assert "missing keys" not in caplog.text  # a tied weight is saved once, which must not be reported as missing
     (tmp_path / "stopped" / "checkpoint-4" / "optimizer.pt").write_bytes(b"tampered")
-    with pytest.raises(InputError, match="not the bytes this run wrote"):
+    with pytest.raises(InputError, match=r"optimizer\.pt: not the bytes that were written"):
         stopped.train(resume_from_checkpoint=str(tmp_path / "stopped" / "checkpoint-4"))
 
 
@@ -424,3 +456,14 @@ def test_compiled_models_train_the_same_and_compile_once(make: Make, tmp_path: P
     fast.train()
     assert logged(plain, "loss") == pytest.approx(logged(fast, "loss"), rel=1e-4)
     assert 0 < counters["stats"]["unique_graphs"] <= 12
+
+
+def test_a_resumed_run_logs_validates_and_saves_at_its_own_intervals(make: Make, tmp_path: Path) -> None:
+    make(max_steps=4, eval_steps=2, save_steps=2, logging_steps=1, save_total_limit=9).train()
+    own = {"eval_steps": 1, "save_steps": 3, "logging_steps": 4}
+    resumed = make(max_steps=4, **own, load_best_model_at_end=False, save_total_limit=9)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
+    rows = [row for row in resumed.state.log_history if row["step"] > 2]
+    assert [row["step"] for row in rows if "loss" in row] == [4]
+    assert [row["step"] for row in rows if "eval_loss" in row] == [3, 4]
+    assert (tmp_path / "run" / "checkpoint-3").is_dir()

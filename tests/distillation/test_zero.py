@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 from launch import history, several_runs
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from bistil_ds.distributed.config import find_config, read_config
 
 STEPS = 12
 
@@ -22,10 +25,19 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+UNGATHERED = "ungathered"  # a file of the user's own, which does not gather weights when a model is saved
 CONFIGS: dict[int, list[str | None]] = {
-    1: [None, "zero0", "zero1", "zero2", "zero3", "zero2_offload", "zero3_offload"],  # None is a run without DeepSpeed
+    1: [None, "zero0", "zero1", "zero2", "zero3", "zero2_offload", "zero3_offload", UNGATHERED],  # None: no DeepSpeed
     2: ["zero0", "zero1", "zero2", "zero3"],
 }
+
+
+def write_ungathered(folder: Path) -> Path:
+    config = read_config(find_config("zero3"))
+    config["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = False
+    path = folder / f"{UNGATHERED}.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path
 
 
 def run_all(material: Path, ranks: int) -> dict[str | None, Path]:
@@ -35,9 +47,13 @@ def run_all(material: Path, ranks: int) -> dict[str | None, Path]:
     flags += ["--source_file", material / "aa.txt", "--target_file", material / "bb.txt", "--max_length", 32]
     flags += ["--per_device_train_batch_size", 8 // ranks, "--max_steps", STEPS, "--logging_steps", 1]
     flags += ["--learning_rate", 2e-3]
+    files = {name: name for name in CONFIGS[ranks]} | {UNGATHERED: write_ungathered(material)}
     folders = {config: material / f"{config}-{ranks}" for config in CONFIGS[ranks]}
     several_runs(
-        [[*flags, "--output_dir", out, *(["--deepspeed", name] if name else [])] for name, out in folders.items()],
+        [
+            [*flags, "--output_dir", out, *(["--deepspeed", files[name]] if name else [])]
+            for name, out in folders.items()
+        ],
         ranks,
         cache=material / "cache",
     )

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launch import PROGRAMS
+import torch
+from launch import PROGRAMS, start_ranks
 
 from bistil_ds.commands.general import COMMAND
 from bistil_ds.console import cli
+from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import check_deepspeed, find_config, read_config
 from bistil_ds.errors import InputError
 
@@ -98,3 +100,26 @@ def test_ranks_that_torchrun_starts_join_through_its_store() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, capture_output=True, text=True, timeout=240, env=environment, check=False)
     assert "ranks [0, 1]" in done.stdout, done.stderr[-2000:]
+
+
+def test_a_rank_takes_its_share_of_the_threads_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = [8]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    startup._all_threads.cache_clear()
+    for _ in range(3):
+        startup.prepare_environment(use_deepspeed=False)
+    startup._all_threads.cache_clear()
+    assert threads == [8, 4, 4, 4]
+
+
+@pytest.mark.slow
+def test_a_second_run_waits_for_rank_0_longer_than_a_collective_may_take() -> None:
+    program = PROGRAMS / "prepares_again.py"
+    words = [*start_ranks(2), str(program)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "second run began on 2 ranks" in done.stdout

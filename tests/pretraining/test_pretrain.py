@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.commands.pretrain import main
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, NonFiniteError
 from bistil_ds.models.model_card import CardMetadata, read_model_card
 from bistil_ds.pretraining.data import chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
@@ -54,6 +54,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
     )
     assert first == again != other
     assert file_hash(trained[0] / "tokenizer.json") == file_hash(tmp_path / "again" / "tokenizer.json")
+
+
+def test_a_model_that_is_not_finite_is_not_saved(texts: dict[str, Path], tmp_path: Path) -> None:
+    huge_last_update = replace(TINY, steps=2, learning_rate=1e30)  # the first step warms up
+    with pytest.raises(NonFiniteError, match="non-finite weights after step 2, rank 0, chunks 8 to 15: "):
+        pretrain(texts, tmp_path / "model", huge_last_update, progress=False)
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_tokenizer_has_the_layout_of_xlmr_and_gives_the_text_back(

@@ -11,7 +11,7 @@ from accelerate import skip_first_batches
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from bistil_ds.text.batches import BilingualBatches
+from bistil_ds.text.batches import BilingualBatches, steps_of_epochs
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
 
 
@@ -137,3 +137,16 @@ def test_two_languages_in_a_batch_are_refused() -> None:
         chunks.__getitems__([0, 1])
     with pytest.raises(ValueError, match="one language"):
         collate_chunks([chunks[0], chunks[1]], pad_token_id=0)
+
+
+@pytest.mark.parametrize(("sizes", "rows"), [((50, 23), 8), ((23, 50), 8), ((50, 50), 7), ((3, 1), 64)])
+def test_an_epoch_is_a_pass_over_the_longer_text_and_no_step_more(sizes: tuple[int, int], rows: int) -> None:
+    steps = steps_of_epochs(1, sizes, rows)
+    longer = int(sizes[1] > sizes[0])
+    per_micro_step = rows // 2 if rows % 2 == 0 else rows
+    micro_steps = steps * rows // per_micro_step
+    sampler = batches(sizes, batch_size=per_micro_step, micro_steps=micro_steps + micro_steps % 2)
+    seen = [row for step in range(len(sampler)) if sampler.language_of(step) == longer for row in sampler.rows_of(step)]
+    assert set(seen) == set(range(max(sizes)))
+    assert len(seen) < max(sizes) + rows
+    assert steps_of_epochs(2.5, (400, 10), 8) == 250

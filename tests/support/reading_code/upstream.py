@@ -53,7 +53,11 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "on_train_begin": CALLBACK,
     },
     "transformers Trainer": {
+        "_get_grad_norm": "self, model, grad_norm=None",
         "_get_train_sampler": "self, train_dataset=None",
+        "_init_training_state": (
+            "self, max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial"
+        ),
         "_issue_warnings_after_load": "self, load_result",
         "_load_best_model": "self",
         "_load_from_checkpoint": "self, resume_from_checkpoint, model=None",
@@ -89,9 +93,10 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch TorchDispatchMode": {"total"},
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
-        *("_barrier", "_collate", "_copy_kept_files", "_count", "_evaluate_language", "_evaluation_model", "_loader"),
-        *("_masked", "_micro_steps", "batch_loss", "batches", "log_name", "log_validation", "on_saved"),
-        *("restart_speed", "terms"),
+        *("_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_evaluate_language"),
+        *("_evaluation_model", "_loader", "_masked", "_micro_steps", "_progress", "_reading", "_where", "after_loss"),
+        *("batch_loss", "batches", "before_loss", "check_state", "check_validation", "drain_skips", "log_name"),
+        *("log_validation", "on_saved", "restart_speed", "terms"),
     },
     "transformers TrainerCallback": {"_stop"},
     "transformers WandbCallback": {"_begin"},
@@ -180,20 +185,25 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_can_set_attn_implementation": At("transformers:PreTrainedModel._can_set_attn_implementation"),
     "_cdata": At("torch:UntypedStorage._cdata"),
     "_config": SetIn("deepspeed.runtime.engine"),
+    "_configure_basic_optimizer": At("deepspeed.runtime.engine:DeepSpeedEngine._configure_basic_optimizer"),
     "_fingerprint": SetIn("datasets.arrow_dataset"),
+    "_global_grad_norm": SetIn("deepspeed.runtime.zero.stage3"),
     "_format_args": At("argparse:HelpFormatter._format_args"),
     "_functorch": At("torch:_C._functorch.peek_interpreter_stack"),
     "_get_current_graph_task_keep_graph": At("torch:_C._autograd._get_current_graph_task_keep_graph"),
     "_group_actions": SetIn("argparse"),
     "_hp_mapping": SetIn("deepspeed.utils.mixed_precision_linkage"),
+    "_is_supported_optimizer": At("deepspeed.runtime.engine:DeepSpeedEngine._is_supported_optimizer"),
     "_len_torch_dispatch_stack": At("torch:_C._len_torch_dispatch_stack"),
     "_n_gpu": SetIn("transformers.training_args"),
     "_optionals": SetIn("argparse"),
     "_prepare_inputs": At("transformers:Trainer._prepare_inputs"),
     "_python_dispatch": At("torch.utils._python_dispatch:TorchDispatchMode"),
     "_reduce_scatter_base_": At("torch:ops.c10d._reduce_scatter_base_"),
+    "_scheduler_from_config": At("deepspeed.runtime.engine:DeepSpeedEngine._scheduler_from_config"),
     "_schema": At("torch:ops.aten.add.Tensor._schema"),
     "_sleep": At("torch.cuda:_sleep"),
+    "_validate_args": At("transformers:Trainer._validate_args"),
     "_weight_conversions": SetIn("transformers.core_model_loading"),
     "deepspeed.checkpoint.ds_to_universal": At("deepspeed.checkpoint.ds_to_universal:main"),
     "ds_id": PARTITIONS,
@@ -205,18 +215,23 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "ds_shape": PARTITIONS,
     "ds_status": PARTITIONS,
     "ds_tensor": PARTITIONS,
+    "ds_to_universal": At("deepspeed.checkpoint.ds_to_universal:parse_arguments"),
     "numpy._core.multiarray.scalar": At("numpy:_core.multiarray.scalar"),
 }
 
 # Private names of ours that our code reaches through something other than `self`.
-OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
+OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas", "_trimming"}
 
 # Public names whose loss would change results without an error. No search finds them: add each that you set or read.
 SILENT: dict[str, At | SetIn | ReadIn] = {
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": ReadIn("torch.serialization"),
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
+    "clip_fp32_gradients": At("deepspeed.runtime.engine:DeepSpeedEngine.clip_fp32_gradients"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
+    "fp32_groups_flat": SetIn("deepspeed.runtime.fp16.fused_optimizer"),
     "hf_deepspeed_config": SetIn("transformers.training_args"),
     "load_universal_checkpoint": ReadIn("deepspeed.runtime.engine"),
     "model_accepts_loss_kwargs": SetIn("transformers.trainer"),
+    "raise_error_at_min_scale": SetIn("deepspeed.runtime.fp16.loss_scaler"),
 }

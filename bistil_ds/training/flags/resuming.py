@@ -1,0 +1,41 @@
+"""Which flags a resumed run must have as it was started with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from bistil_ds.distributed.config import zero_stage
+from bistil_ds.errors import InputError
+from bistil_ds.runs.record import RunRecord
+from bistil_ds.training.flags.inherited import MAY_CHANGE, NO_EFFECT, by_name
+
+OPENING = {"whose checkpoints a run opens": ("seal_key", "trust_checkpoint")}
+
+
+def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Return the flags of a command that a resumed run must not change: all that no table lets change.
+
+    Args:
+        kinds: the dataclasses of the command's flags.
+        may_change: reason → flags, of the command's own flags that may have another value.
+    """
+    free = {name for table in (MAY_CHANGE, NO_EFFECT, OPENING, may_change) for name in by_name(table)}
+    return {one.name for kind in kinds for one in fields(kind) if one.init} - free
+
+
+def check_same_stage(deepspeed: str | None, folder: Path) -> None:
+    """Raise InputError if a run is resumed at another ZeRO stage, or with DeepSpeed where it began without.
+
+    Its checkpoints are of another form then. A run begun with an earlier version did not record its stage.
+    """
+    results = RunRecord.open(folder).content["results"]
+    stage = zero_stage(deepspeed)
+    if "zero_stage" in results and results["zero_stage"] != stage:
+        now, then = (_named(one) for one in (stage, results["zero_stage"]))
+        raise InputError(f"--deepspeed {deepspeed}: is {now}, but the run in {folder} was started {then}")
+
+
+def _named(stage: int | None) -> str:
+    return "without DeepSpeed" if stage is None else f"at ZeRO stage {stage}"

@@ -1,0 +1,32 @@
+"""Check, at the end of a run, that what the run was for is there and loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.config import forget_partitioning
+from bistil_ds.errors import ProductError
+
+
+def check_product(folder: Path, load: Callable[[Path], Any]) -> None:
+    """Load a run's product on rank 0; every rank calls this, after all of them have written.
+
+    Args:
+        folder: the folder of the product.
+        load: loads it from the folder, or raises.
+
+    Raises:
+        ProductError: on every rank; the product is missing or does not load.
+    """
+    forget_partitioning()
+    failure = ""
+    if startup.rank() == 0:
+        try:
+            load(folder)
+        except Exception as error:  # whatever a loader raises about files that are missing or damaged
+            failure = f"{folder}: training is over, but its result does not load: {error or type(error).__name__}"
+    if failure := startup.from_rank_0(failure):
+        raise ProductError(failure)
