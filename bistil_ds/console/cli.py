@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from bistil_ds.console.help_page import Formatter, arrange
 from bistil_ds.errors import InputError, Preempted
 
 RANK_0_SECONDS = 60
+SHIELD = "\0"  # no word of a command line has one
 
 
 class _Parser(HfArgumentParser):
@@ -49,11 +51,19 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
-    ns = parser.parse_args([*launcher, *argv])
+    ns = parser.parse_args([*launcher, *map(_shield, argv)])
+    for name, value in vars(ns).items():
+        if isinstance(value, list):
+            setattr(ns, name, [word.strip(SHIELD) if isinstance(word, str) else word for word in value])
     if not ns.verbose:
         quiet.hide_libraries()
     del ns.verbose  # it is no setting of the run
     return ns
+
+
+def _shield(word: str) -> str:
+    """Return a word that argparse takes for a value: it would take `-1=neutral` for a flag."""
+    return SHIELD + word if re.match("-[0-9]+=", word) else word
 
 
 def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:

@@ -1,12 +1,27 @@
-"""Refuse labels that a model was never taught, before the model is run."""
+"""Refuse labels that a model was never taught, before the model is run; say with which `--label_map` they are read."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.task import ReadOptions
+
+LONGEST_ADVICE = 40  # characters of a label that is spelled out in advice
+
+
+def map_advice(label: str, other: str) -> str:
+    """Return the end of a message that advises `--label_map LABEL=OTHER`, quoted for a shell.
+
+    It is empty if no flag can name the label: one that is blank, has "=" in it, does not print, or is very long.
+    """
+    if not label.strip() or label != label.strip() or "=" in label or not label.isprintable():
+        return ""
+    if len(label) > LONGEST_ADVICE:
+        return ""
+    return f"; read it as another label, such as --label_map {shlex.quote(f'{label}={other}')}"
 
 
 def check_known(found: Iterable[tuple[str, Place]], known: Sequence[str], flag: str, kind: str, other: str) -> None:
@@ -15,15 +30,18 @@ def check_known(found: Iterable[tuple[str, Place]], known: Sequence[str], flag: 
     Args:
         found: each label with the place of its example.
         kind: what the message calls such a label ("tag").
-        other: a known label; the message suggests mapping the unknown label to it.
+        other: a known label; the message suggests it for an unknown label, unless the two differ in case only.
     """
     taught = set(known)
     for label, place in found:
         if label not in taught:
-            mapped = label.removeprefix("B-").removeprefix("I-")  # mapping an entity type maps both of its tags
+            alike = next((one for one in known if one.casefold() == label.casefold()), None)
+            advice = map_advice(label, alike or other)
+            if alike is None and other == "O":  # mapping an entity type to O maps both of its tags
+                advice = map_advice(label.removeprefix("B-").removeprefix("I-"), other)
             raise InputError(
                 f"{flag}: {place}: {kind} {label!r} in the example that begins there is none the model knows "
-                f"({', '.join(known)}); read it as one of them, such as --label_map {mapped}={other}"
+                f"({', '.join(known)}){advice}"
             )
 
 

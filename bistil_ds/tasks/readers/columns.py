@@ -11,8 +11,14 @@ from bistil_ds.tasks.task import ReadOptions
 OtherNames = Mapping[str, tuple[str, ...]]
 
 
+LANGUAGE = "language"  # our name of the column that says in which language a row is; it may be absent
+LANGUAGE_NAMES = (LANGUAGE, "lang")
+
+
 def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions, where: str) -> dict[str, str]:
     """Return our name of each column → its name in the data: that of `options.columns`, else ours or an alternative.
+
+    The result has the column `language`, too, if the data has it or `options.columns` names it.
 
     Args:
         wanted: our names, each with its alternatives: what well-known data sets call the column.
@@ -23,11 +29,12 @@ def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions,
         InputError: a column is missing or there twice; several columns fit one name; or `options.columns` has a key
             that is not among our names.
     """
-    for name in options.columns:
-        if name not in wanted:
-            raise InputError(f"--columns {name}={options.columns[name]}: the columns here are {', '.join(wanted)}")
+    check_names(options, (*wanted, LANGUAGE))
     chosen: dict[str, str] = {}
-    for ours, others in wanted.items():
+    sought = dict(wanted)
+    if LANGUAGE in options.columns or (options.language is not None and set(LANGUAGE_NAMES) & set(found)):
+        sought[LANGUAGE] = LANGUAGE_NAMES[1:]
+    for ours, others in sought.items():
         candidates = (options.columns[ours],) if ours in options.columns else (ours, *others)
         present = [name for name in candidates if name in found]
         if len(present) > 1:
@@ -40,3 +47,10 @@ def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions,
             raise InputError(f"{where}: column {present[0]} is there twice; rename one")
         chosen[ours] = present[0]
     return chosen
+
+
+def check_names(options: ReadOptions, ours: Sequence[str]) -> None:
+    """Raise InputError if `options.columns` has a key that is not among our names of columns."""
+    for name in options.columns:
+        if name not in ours:
+            raise InputError(f"--columns {name}={options.columns[name]}: the columns here are {', '.join(ours)}")
