@@ -59,7 +59,7 @@ class TagMap:
         found: list[str] = []
         open_type, renamed_before = "", "O"  # the entity that an I- tag would continue; the tag before, renamed
         for index, tag in enumerate(tags):
-            known = tag if _is_tag(tag) else self.label_map.get(tag, tag)
+            known = tag if tag == "O" or _is_tag(tag) else self.label_map.get(tag, tag)
             if known != "O" and not _is_tag(known):
                 raise InputError(f"{where(index)}: {self._complaint(tag, known)}")
             kind = known[2:]
@@ -88,8 +88,10 @@ class TagMap:
                 return new
         kind = plain[2:]
         new = self.label_map.get(kind, kind) if kind else "O"
-        if kind and new != "O" and _is_tag(new):
-            raise InputError(f"--label_map {kind}={new}: expected a type, or O, because the data has {tag}")
+        if _is_tag(new):
+            if plain != "O" and tag != new:
+                raise InputError(f"--label_map {kind}={new}: expected a type, or O, because the data has {tag}")
+            return plain
         return new if new == "O" else plain[:2] + new
 
     def _complaint(self, tag: str, known: str) -> str:
