@@ -24,24 +24,28 @@ def map_advice(label: str, other: str) -> str:
     return f"; read it as another label, such as --label_map {shlex.quote(f'{label}={other}')}"
 
 
-def check_known(found: Iterable[tuple[str, Place]], known: Sequence[str], flag: str, kind: str, other: str) -> None:
+def check_known(
+    found: Iterable[tuple[str, Place]], known: Sequence[str], flag: str, kind: str, other: str | None
+) -> None:
     """Raise InputError, with file and line, for the first example in `found` whose label is not in `known`.
 
     Args:
         found: each label with the place of its example.
         kind: what the message calls such a label ("tag").
-        other: a known label; the message suggests it for an unknown label, unless the two differ in case only.
+        other: a known label to suggest for an unknown one; None: one that is alike, else one that no example has.
     """
-    taught = set(known)
-    for label, place in found:
+    taught, seen = set(known), set[str]()
+    rest = iter(found)
+    for label, place in rest:
+        seen.add(label)
         if label not in taught:
             alike = next((one for one in known if one.casefold() == label.casefold()), None)
-            advice = map_advice(label, alike or other)
-            if alike is None and other == "O":  # mapping an entity type to O maps both of its tags
-                advice = map_advice(label.removeprefix("B-").removeprefix("I-"), other)
+            seen |= set() if alike or other else {one for one, _ in rest}
+            free = next((one for one in known if one not in seen), known[0])
+            mapped = label.removeprefix("B-").removeprefix("I-") if other == "O" and not alike else label  # the type
             raise InputError(
                 f"{flag}: {place}: {kind} {label!r} in the example that begins there is none the model knows "
-                f"({', '.join(known)}){advice}"
+                f"({', '.join(known)}){map_advice(mapped, alike or other or free)}"
             )
 
 

@@ -24,7 +24,17 @@ XNLI = (
     *("sentence2_parse", "sentence1", "sentence2", "promptID", "pairID", "genre", "label1", "label2", "label3"),
     *("label4", "label5", "sentence1_tokenized", "sentence2_tokenized", "match"),
 )
-MNLI = ("index", "promptID", "pairID", "genre", "sentence1_binary_parse", "sentence1", "sentence2", "label1", "gold_label")
+MNLI = (
+    "index",
+    "promptID",
+    "pairID",
+    "genre",
+    "sentence1_binary_parse",
+    "sentence1",
+    "sentence2",
+    "label1",
+    "gold_label",
+)
 
 
 def table(names: tuple[str, ...], **more: str) -> str:

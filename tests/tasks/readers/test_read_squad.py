@@ -70,7 +70,10 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "blank question": (lambda a: a["first"].update(question=" "), ".qas[0] (id 'a'): question is empty"),
     "no answers": (lambda a: a["first"].pop("answers"), ".qas[0] (id 'a'): answers is None; expected a list"),
     "none, not marked": (lambda a: a["first"]["answers"].clear(), ".qas[0] (id 'a'): no answers; expected some, or "),
-    "some, but marked": (lambda a: a["first"].update(is_impossible=True), ".qas[0] (id 'a'): is_impossible, yet it has "),
+    "some, but marked": (
+        lambda a: a["first"].update(is_impossible=True),
+        ".qas[0] (id 'a'): is_impossible, yet it has ",
+    ),
     "marked by a word": (lambda a: a["first"].update(is_impossible="no"), ".qas[0] (id 'a'): is_impossible is 'no'"),
     "answer a string": (lambda a: a["first"].update(answers=["x"]), ".qas[0] (id 'a').answers[0] is 'x'"),
     "no start": (lambda a: a["first"]["answers"][1].pop("answer_start"), "(id 'a').answers[1]: answer_start is None"),
