@@ -63,7 +63,7 @@ class EvaluationArguments:
     )
     columns: list[str] | None = field(
         default=None,
-        metadata={"nargs": "+", "help": "OURS=THEIRS column names of hub datasets and headed files: tags=ner_tags."},
+        metadata={"nargs": "+", "help": "Columns of the data: tags=ner_tags, or their numbers where there is no header: tokens=2 tags=4."},
     )
     label_map: list[str] | None = field(
         default=None, metadata={"nargs": "+", "help": "Labels to read as others: DATE=O, or PERSON=PER."}
