@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.console import cli
+from bistil_ds.console.terminal import say
 
 
 def command_of(name: str) -> Callable[..., int]:
     """Return the `main(argv=None)` of a script in `benchmarks/`; `main` returns the exit code.
 
-    The registry is imported only when `main` is called: processes that a benchmark starts import the script again, and
-    should not spend time on importing every benchmark.
+    `main` imports the registry, and with it every benchmark, only when it is called. The processes that a benchmark
+    starts import the script again but do not call `main`, so they start faster.
     """
     return partial(main, name)
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark `name` with the flags in `argv`, else those of the command line.
+    """Run the benchmark `name` with the flags in `argv`, or those of the command line if `argv` is None.
 
     Returns:
         0; 1 if the benchmark reports a failure; 2 for bad input; 130 after Ctrl-C.
@@ -29,7 +30,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     failures: list[str] = []
     code = cli.run(lambda: failures.extend(run(name, argv)))
     for line in failures:
-        print(f"failed: {line}", flush=True)
+        say(f"failed: {line}")
     return code or int(bool(failures))
 
 
@@ -44,7 +45,7 @@ def run(name: str, argv: Sequence[str] | None) -> Sequence[str]:
     job = benchmark.plan(flags)
     result = ResultFile(Path(flags.output_dir), name, job.device, asdict(flags), job.seeds)
     if job.announcement:
-        print(job.announcement, flush=True)
+        say(job.announcement)
     with show_result(result, benchmark, job.bar) as tell:
         job.measure(result, tell)
     return benchmark.failures(result.content)

@@ -1,4 +1,4 @@
-"""Filter what a command prints: its own lines and errors, and the messages of libraries only with `--verbose`."""
+"""Filter what a command prints: always its own lines and errors, messages of libraries only with `--verbose`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from bistil_ds.console.plain_stream import PlainStream
+from bistil_ds.console.terminal import say
+from bistil_ds.console.untrusted import one_line
 from bistil_ds.errors import Notice
 
 _running: ExitStack | None = None  # of the innermost `plain_output` block; undoes its changes when the block ends
@@ -31,7 +33,7 @@ def plain_output() -> Iterator[None]:
 
 
 def hide_libraries() -> None:
-    """Hide log lines below errors, warnings and bars of libraries until the block of `plain_output` ends.
+    """Hide progress bars, warnings, and log lines below errors from libraries until the block of `plain_output` ends.
 
     A `Notice` or a warning of `bistil_kernels` is still shown, once, as a line on rank 0. Outside of such a block, do
     nothing.
@@ -89,7 +91,7 @@ class _NoticePrinter:
         self._printed: set[str] = set()
 
     def __call__(self, message: Warning | str, *args: Any, **kwargs: Any) -> None:
-        text = " ".join(str(message).split())
+        text = one_line(str(message))
         if text not in self._printed and int(os.environ.get("RANK", "0")) == 0:
-            print(f"note: {text}", file=sys.stderr, flush=True)
+            say(f"note: {text}", error=True)
         self._printed.add(text)

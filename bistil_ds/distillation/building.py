@@ -1,7 +1,7 @@
 """Read the text, trim the teacher, build the student and save both: what rank 0 does before phase 1 trains.
 
-This happens before a ZeRO-3 configuration object exists: with one, every model that is loaded is partitioned, and
-copies read empty tensors. Every rank then loads the folder written here.
+This happens before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
+and code that copies weights reads empty tensors. Every rank then loads the folder written here.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds import text
+from bistil_ds.console.terminal import say, show
 from bistil_ds.distillation import checks
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
@@ -83,19 +83,19 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
     return model, tokenizer
 
 
-def build(request: DistillationRequest, folder: Path, console: Console) -> dict[str, Any]:
+def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return counts for the record.
 
     Raises:
         InputError: teacher, text, student or sparse fine-tunings (SFTs) cannot be loaded or do not fit together.
     """
     with whole_or_nothing(folder) as partial:
-        return _build(request, partial, console)
+        return _build(request, partial)
 
 
-def _build(request: DistillationRequest, folder: Path, console: Console) -> dict[str, Any]:
+def _build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     plan = request.plan
-    console.print(f"teacher {request.teacher}")
+    say(f"teacher {request.teacher}")
     teacher, tokenizer = load_model(request.teacher, "--teacher_model")
     _check_sfts(request, teacher)
     base_vocab_size = teacher.config.vocab_size
@@ -114,7 +114,7 @@ def _build(request: DistillationRequest, folder: Path, console: Console) -> dict
             )
         tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
         report["vocabulary"] = trimmed.report.to_dict()
-        console.print(trimmed.report.table())
+        show(trimmed.report.grid())
         if student is not None and student.config.vocab_size == base_vocab_size:
             trim_model(student, kept_ids)
     chunks = read_chunks(request, tokenizer, progress=True)
@@ -167,7 +167,7 @@ def student_origin(request: DistillationRequest) -> Origin:
 
 
 def _own_layer_map(plan: StudentPlan) -> list[int] | None:
-    """Return the layer map for `--student`: that of `--layer_map`, else of its folder; None means evenly spread."""
+    """Return the layer map for `--student`: from `--layer_map`, else from its folder; None: layers spread evenly."""
     if plan.layer_map is not None:
         return list(plan.layer_map)
     folder = Path(str(plan.student))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from bistil_ds.console.terminal import say
 from bistil_ds.distillation import checks
 from bistil_ds.distillation.arguments import LossArguments, ModelArguments
 from bistil_ds.distillation.building import STUDENT, TEACHER, build
@@ -46,8 +45,8 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
 
     Args:
         request: what the run is asked to do.
-        teacher_may_move: a resumed run may have its teacher at another path, as the embedded sample's has after an
-            update of this package.
+        teacher_may_move: accept a resumed run whose teacher lies at another path; an update of this package moves the
+            embedded sample's.
 
     Raises:
         InputError: a file, the teacher or the run to resume cannot be used.
@@ -61,7 +60,7 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
         _check_resumed(request, folder, teacher_may_move)
         return PreparedRun(request, folder, _checkpoint(request, folder, resume))
     with new_folder(folder, explicit=request.training["output_dir"] is not None) as folder:
-        report = build(request, folder / BUILD, Console())
+        report = build(request, folder / BUILD)
     seeds = {"seed": request.training["seed"]}
     record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
     record.update(results={"build": report})
@@ -73,7 +72,7 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     flags = request.as_flags()
     names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
     names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}
-    if recorded.get("layer_map"):  # as the user wrote it, with spaces maybe
+    if recorded.get("layer_map"):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
     for side, found in _data_hashes(request).items():
@@ -88,7 +87,7 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
     """Return the checkpoint to resume from, converted if needed for this number of ranks; None if there is none."""
     checkpoint = checkpoints.find_checkpoint(folder, resume)
     if checkpoint is None:
-        Console().print(f"{folder} holds no whole checkpoint: starting at step 0", soft_wrap=True)
+        say(f"{folder} holds no whole checkpoint: starting at step 0")
         return None
     if request.training["deepspeed"] and checkpoints.world_size_of(checkpoint) != startup.world_size():
         checkpoints.to_universal(checkpoint)

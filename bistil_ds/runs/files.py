@@ -1,8 +1,7 @@
-"""Write a file whole or not at all, and read JSON or say in one line why it cannot be read."""
+"""Write a file whole or not at all; read a JSON file, with a one-line error that says why it cannot be used."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import load_json
 
 
 def part_of(path: Path) -> Path:
@@ -21,9 +21,9 @@ def part_of(path: Path) -> Path:
 def replace_when_written(path: Path) -> Iterator[Path]:
     """Yield a path to write the file to; when the block ends well, move the file to `path` in one step.
 
-    So a reader finds the earlier file or the new one, never half of one. When the block fails, the unfinished file is
-    removed; a killed process leaves it behind, and the next writer replaces it. Only one process may write `path` at a
-    time.
+    So a reader finds the earlier file or the new one, never a part of one. If the block fails, the unfinished file is
+    removed. If the process is killed, the unfinished file stays, and the next writer replaces it. Only one process may
+    write `path` at a time.
     """
     part = part_of(path)
     try:
@@ -35,31 +35,36 @@ def replace_when_written(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, in place of an earlier one, in one step."""
+    """Write a text file in UTF-8; it replaces an earlier file in one step."""
     with replace_when_written(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path, advice: str, *, keys: Sequence[str] = (), flag: str = "") -> dict[str, Any]:
-    """Return the JSON object in a file.
+def read_json(
+    path: Path, advice: str, *, keys: Sequence[str] = (), flag: str = "", finite: bool = True
+) -> dict[str, Any]:
+    """Return the JSON object in a file, read within the bounds of `bistil_ds.runs.bounded`.
 
     Args:
         advice: what the user can do about a file that cannot be used; the end of the message.
         keys: names that the object must have.
         flag: the flag that named the file; the start of the message.
+        finite: whether to refuse NaN, Infinity, and numbers such as 1e400 that are infinite as floats.
 
     Raises:
-        InputError: the file is missing, cannot be read, is not JSON, holds something else than an object, or lacks one
-            of the keys.
+        InputError: the file is missing, cannot be read, is too large, is not JSON or nested too deeply, holds something
+            else than an object, or lacks one of the keys.
     """
     where = f"{flag} {path}".strip()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path, finite=finite)
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; {advice}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: cannot be read ({error}); {advice}") from None
-    except (ValueError, RecursionError) as error:
+    except InputError as error:
+        raise InputError(f"{flag} {error}; {advice}".strip()) from None
+    except ValueError as error:
         raise InputError(f"{where}: not JSON ({error}); {advice}") from None
     if not isinstance(content, dict):
         raise InputError(f"{where}: expected a JSON object, found a {type(content).__name__}; {advice}")

@@ -17,17 +17,17 @@ from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
 from bistil_ds.sample.text import write_text
 
 RECIPE = Recipe()
-LICENCE = "apache-2.0"  # the licence of our code, which makes the sample's text and model
+LICENCE = "apache-2.0"  # the licence of our code, because that code generates the text and trains the model
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
 CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # seed of the first language; each further language adds 1
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
 
 
 def sample_mmt(progress: bool = True) -> Path:
-    """Return the folder of a small XLM-R of the sample's languages; train it if it is not in the cache.
+    """Return the folder of a small XLM-R for English, Turkish and Swahili; train it if it is not in the cache.
 
-    The languages are English, Turkish and Swahili. `AutoModelForMaskedLM` and `AutoTokenizer` load the folder. Its
-    `accuracy.json` holds what `held_out_accuracy` returns for it.
+    `AutoModelForMaskedLM` and `AutoTokenizer` load the folder. Its `accuracy.json` holds the model's
+    `held_out_accuracy`.
     """
     return cached("mmt", lambda folder: _make_mmt(folder, progress))
 
@@ -35,7 +35,7 @@ def sample_mmt(progress: bool = True) -> Path:
 def sample_corpora() -> dict[str, Path]:
     """Return language → path of its text for distillation (phase 1): en.txt, tr.txt or sw.txt.
 
-    Each text has a seed other than those of the model's text and of the other languages, so they are not parallel.
+    Each text is drawn with its own seed, so the texts are not parallel. The model's training text has yet another seed.
     """
     folder = cached("corpora", _make_corpora)
     return {language: folder / f"{language}.txt" for language in LANGUAGES}

@@ -62,6 +62,7 @@ def examine(choice: ModelChoice, shelf: ModelCache, max_length: int | None) -> C
     """Load the model, and check that its head was trained for the task of `shelf`.
 
     Args:
+        shelf: the cache that loads the model.
         max_length: the longest input in tokens. None: the length that the last fine-tuning for this task records, else
             that in the model's config, else the task's default, but at most the number of the model's positions.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import LONGEST_LINE, bounded_lines
 
 BLOCK_BYTES = 1 << 18  # blocks that fit the processor's cache are decoded twice as fast as blocks of 16 MB
 
@@ -44,14 +45,15 @@ def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
         raise InputError(f"{flag}: {path} cannot be read ({error.strerror}); check the file and its rights") from None
 
 
-def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path, flag: str, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
     """Yield each line's number, counted from 1, and its text without line end and byte order mark.
 
     Raises:
-        InputError: the file cannot be read, or a line is not UTF-8 or has a NUL; the message starts with `flag`.
+        InputError: the file cannot be read, or a line is not UTF-8, has a NUL or has more than `longest` bytes; the
+            message starts with `flag`.
     """
     with opened(path, flag) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(bounded_lines(file, f"{flag}: {path}", longest), 1):
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -102,7 +104,7 @@ def _text_of(line: str, text_column: str, where: str) -> str:
 def is_readable_plain_text(path: Path, flag: str) -> bool:
     """Return whether the whole file is UTF-8 without a NUL, and is not blank.
 
-    It decodes large blocks, which is faster than reading lines, but it cannot say which line is wrong.
+    Decoding large blocks is faster than reading lines, but does not show which line is wrong.
 
     Raises:
         InputError: the file cannot be opened or decompressed.

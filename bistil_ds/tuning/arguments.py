@@ -74,7 +74,10 @@ class TaskDataArguments:
     )
     columns: list[str] | None = field(
         default=None,
-        metadata={"nargs": "+", "help": "Columns of the data: tags=ner_tags, or their numbers where there is no header: tokens=2 tags=4."},
+        metadata={
+            "nargs": "+",
+            "help": "OURS=THEIRS columns: tags=ner_tags; without a header, tags=4 tokens=2.",
+        },
     )
     label_map: list[str] | None = field(
         default=None, metadata={"nargs": "+", "help": "Labels to read as others: DATE=O, or PERSON=PER."}
@@ -134,5 +137,5 @@ class TaskTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         if not torch.cuda.is_available():
-            self.use_cpu = True  # else transformers gives each of several CPU ranks a world of its own
+            self.use_cpu = True  # else transformers treats each of several CPU ranks as a run of one process
         super().__post_init__()

@@ -1,9 +1,9 @@
 """Run the steps from a massively multilingual Transformer (MMT) to an evaluation, each as a user's command.
 
-A step that is finished in the output folder is not run again, so a run that was stopped goes on. Phase 1 distils the
-MMT on plain text, phase 2 on a task. Models: `teacher` (the MMT, tuned on the task), `k2` and `k3` (students of every
-second and every third layer, tuned sparsely in phase 2), `dense` (k2, but tuned densely), `unphased` (k2 without
-phase 1), `scratch` (of k2's size, but pretrained from random weights and tuned densely without a teacher).
+A step that is finished in the output folder is not run again, so a run that was stopped can be continued. Phase 1
+distils the MMT on plain text, phase 2 on a task. Models: `teacher` (the MMT, tuned on the task), `k2` and `k3`
+(students of every second and every third layer, tuned sparsely in phase 2), `dense` (k2, but tuned densely), `unphased`
+(k2 without phase 1), `scratch` (of k2's size, but pretrained from random weights and tuned densely without a teacher).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.benchmarking.harness.result_file import REPOSITORY
+from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json, write_whole
 
@@ -33,7 +34,7 @@ class Transfer:
         """Run `script` to make the folder `name`, unless the same command has finished it; return the folder.
 
         Raises:
-            InputError: the folder was begun with other settings. Only an evaluation is run anew in this case.
+            InputError: the folder was begun with other settings. (An evaluation is run anew instead.)
             subprocess.CalledProcessError: the command failed.
         """
         folder = self.folder / name
@@ -51,7 +52,7 @@ class Transfer:
             raise InputError(
                 f"{folder}: was begun with other settings (see {command}); remove it, or choose another folder"
             )
-        print(f"=== {name}", flush=True)
+        say(f"=== {name}")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(command, json.dumps(words[1:]))
         resume = ["--resume_from_checkpoint", "true"] if begun and script in ("general", "teacher", "task") else []

@@ -12,6 +12,7 @@ from bistil_ds.tasks.readers.json_values import parse_json
 from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.text.text_files import is_jsonl
 
+LARGEST_VALUE = 512 * 2**20  # bytes of a line or a whole file that is one value; SQuAD's training set has 30 MB
 WRAPPERS = ("data", "rows")  # keys under which one object holds all rows of a file
 
 
@@ -32,7 +33,7 @@ def looks_like_json(path: Path, flag: str) -> bool:
     """
     if is_jsonl(path):
         return True
-    first = next((line.strip() for _, line in lines(path, flag) if line.strip()), "")
+    first = next((line.strip() for _, line in lines(path, flag, LARGEST_VALUE) if line.strip()), "")
     return first in ("{", "[") or first.startswith(('{"', '[{"'))
 
 
@@ -40,10 +41,10 @@ def json_documents(path: Path, flag: str) -> Iterator[Document]:
     """Stream JSON lines, or yield the one value of a file, which is then held in memory as a whole; skip blank lines.
 
     Raises:
-        InputError: the file cannot be read, or is not JSON.
+        InputError: the file cannot be read, is not JSON, or has a value of over LARGEST_VALUE bytes.
     """
     name = f"{flag}: {path}"
-    numbered = ((number, line) for number, line in lines(path, flag) if line.strip())
+    numbered = ((number, line) for number, line in lines(path, flag, LARGEST_VALUE) if line.strip())
     number, first = next(numbered, (0, ""))
     if not number:
         return
@@ -51,13 +52,17 @@ def json_documents(path: Path, flag: str) -> Iterator[Document]:
     where = f"{name}, line {number}"
     if second is None:
         yield Document(number, where, parse_json(first, where), True)
-    elif not _is_json(first) and not _is_json(second[1]):
-        yield Document(number, name, parse_json("\n".join(line for _, line in lines(path, flag)), name), True)
+    elif _is_json(first):
+        for at, line in chain([(number, first), second], numbered):
+            where = f"{name}, line {at}"
+            yield Document(at, where, parse_json(line, where), False)
     else:
-        yield Document(number, where, parse_json(first, where), False)
-        for number, line in chain([second], numbered):
-            where = f"{name}, line {number}"
-            yield Document(number, where, parse_json(line, where), False)
+        try:
+            yield Document(number, name, parse_json(_whole(path, flag), name), True)
+        except InputError:
+            if _is_json(second[1]):  # these are JSON lines, and the first one is damaged
+                parse_json(first, where)
+            raise
 
 
 def json_rows(path: Path, flag: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
@@ -82,6 +87,16 @@ def json_rows(path: Path, flag: str) -> Iterator[tuple[int, str, dict[str, Any]]
 def _numbered(listed: list[Any], name: str) -> Iterator[tuple[int, str, Any]]:
     for row, one in enumerate(listed, 1):
         yield row, f"{name}, row {row}", one
+
+
+def _whole(path: Path, flag: str) -> str:
+    found, size = [], 0
+    for _, line in lines(path, flag, LARGEST_VALUE):
+        found.append(line)
+        size += len(line)
+        if size > LARGEST_VALUE:
+            raise InputError(f"{flag}: {path} is one JSON value of over 512 MiB; write one object a line")
+    return "\n".join(found)
 
 
 def _is_json(text: str) -> bool:

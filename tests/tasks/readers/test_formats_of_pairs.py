@@ -15,7 +15,7 @@ import pytest
 from reading import read_all, refusal, write
 
 from bistil_ds.errors import Notice
-from bistil_ds.tasks.readers import read_pairs, read_texts
+from bistil_ds.tasks.readers import json_documents, read_pairs, read_texts
 
 PAIRS = [("It rains.", 'He said "wet"', "entailment"), ("It rains, hard.", "It is\tdry.", "contradiction")]
 PLAIN = [(premise, hypothesis.replace("\t", " "), label) for premise, hypothesis, label in PAIRS]
@@ -157,3 +157,18 @@ def test_the_column_of_the_language_may_have_another_name_and_stand_in_json(tmp_
     assert len(read_all(read_pairs, path, language="en", columns={"language": "locale"})) == 1
     lines = "\n".join(json.dumps({"text": text, "lang": text}) for text in ("de", "en"))
     assert [text.text for text in read_all(read_texts, write(tmp_path / "a.jsonl", lines), language="en")] == ["en"]
+
+
+def test_a_list_with_each_object_on_a_line_is_no_json_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", "[\n" + json.dumps(objects(("premise", "hypothesis", "label"))[0]) + "\n]\n")
+    assert len(read_all(read_pairs, path)) == 1
+
+
+def test_values_and_lines_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_documents, "LARGEST_VALUE", 100)
+    path = write(tmp_path / "a.json", "[\n" + "1,\n" * 200)
+    assert "is one JSON value of over 512 MiB" in refusal(read_pairs, path)
+    path = write(tmp_path / "b.json", "[" + " " * 200)
+    assert "line 1 is longer than" in refusal(read_pairs, path)
+    path = write(tmp_path / "c.tsv", "premise\thypothesis\tlabel\n" + "A" * 17 * 2**20)
+    assert "line 2 is longer than 16 MiB" in refusal(read_pairs, path)
