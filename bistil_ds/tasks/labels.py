@@ -15,11 +15,11 @@ LONGEST_ADVICE = 40  # characters of a label that is spelled out in advice
 def map_advice(label: str, other: str) -> str:
     """Return the end of a message that advises `--label_map LABEL=OTHER`, quoted for a shell.
 
-    It is empty if no flag can name the label: one that is blank, has "=" in it, does not print, or is very long.
+    It is empty if no flag can name the label (it has outer spaces, "=", or what does not print), if the label is very
+    long, or if it has neither letter nor digit, as "_" where there is no annotation.
     """
-    if not label.strip() or label != label.strip() or "=" in label or not label.isprintable():
-        return ""
-    if len(label) > LONGEST_ADVICE:
+    can_be_named = label == label.strip() and "=" not in label and label.isprintable()
+    if not can_be_named or len(label) > LONGEST_ADVICE or not any(map(str.isalnum, label)):
         return ""
     return f"; read it as another label, such as --label_map {shlex.quote(f'{label}={other}')}"
 

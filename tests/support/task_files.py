@@ -168,7 +168,7 @@ PREMISE, HYPOTHESIS, LABEL = ("premise", "sentence1"), ("hypothesis", "sentence2
 
 
 def _labelled(pairs: list[Values]) -> list[Values]:
-    named = [(premise, hypothesis, str(label).lower()) for premise, hypothesis, label in pairs]
+    named = [(premise, hypothesis, str(label).strip().lower()) for premise, hypothesis, label in pairs]
     return [pair for pair in named if pair[2] not in ("-", "-1")]
 
 

@@ -17,6 +17,7 @@ from bistil_ds.console import cli
 from bistil_ds.errors import InputError
 from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.data import parse_pairs, read_examples
+from bistil_ds.tasks.labels import map_advice
 
 CONLLU = "1\tIt\t_\tPRON\t_\t_\t2\tnsubj\t_\t_\n2\trains\t_\tVERB\t_\t_\t0\troot\t_\t_\n"
 PAIR = "premise\thypothesis\tlabel\nA\tB\t"
@@ -26,6 +27,7 @@ NER = ("O", "B-PER", "I-PER")
 CASES: dict[str, tuple[str, str, Sequence[str] | None]] = {  # task, content of the file, labels of the model
     "letters without a type": ("ner", "aspirin\tB\ntablets\tI\nhelp\tO\n", None),
     "types without a letter": ("ner", "Ada PER\nsaw O\nOslo LOC\n", None),
+    "types of two levels": ("ner", "Ada person-artist\nsaw O\n", None),
     "small letters": ("ner", "Ada b-per\nsaw o\n", None),
     "another sign": ("ner", "Ada B_PER\nsaw O\n", None),
     "a letter alone": ("ner", "Ada B-\n", None),
@@ -78,6 +80,11 @@ def test_who_follows_the_advice_gets_there(tmp_path: Path, name: str) -> None:
         assert not set(more) & set(words), f"{more} was followed, and is advised again"
         words += more
     assert words, "the file was to be refused"
+
+
+@pytest.mark.parametrize("label", ["", " ", "_", "-", "a=b", "neutral\u200b", "x" * 41])
+def test_a_label_that_no_flag_can_name_gets_no_advice(label: str) -> None:
+    assert map_advice(label, "neutral") == ""
 
 
 def test_entities_are_scored_by_what_the_models_labels_mean(tmp_path: Path) -> None:

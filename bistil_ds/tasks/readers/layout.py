@@ -90,6 +90,10 @@ def find_layout(
     if seen.width == 1:
         return Layout(seen.separator, 1, 0, 0, False)
     tag, word = _asked(options, tags_column, seen, where), _asked(options, "tokens", seen, where)
+    if tag is not None and tag == word:
+        raise InputError(
+            f"--columns tokens={tag + 1} {tags_column}={tag + 1}: one column cannot hold both; expected two"
+        )
     tag = _tag_column(seen, word, tags_column, is_outside, where) if tag is None else tag
     word = _word_column(seen, tag, tags_column, where) if word is None else word
     return Layout(seen.separator, seen.width, word, tag, seen.marked[word] * 2 > seen.rows)

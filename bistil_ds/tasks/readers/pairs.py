@@ -70,7 +70,8 @@ def _known(found: str, options: ReadOptions) -> str | None:
     """Return the label that is meant, renamed by `options.label_map`; None if it is no label."""
     if found in options.label_map:
         return options.label_map[found]
-    label = OTHER_NAMES.get(found.lower(), found.lower())
+    plain = found.strip().lower()
+    label = OTHER_NAMES.get(plain, plain)
     label = options.label_map.get(label, label)
     return label if label in (*LABELS, NO_LABEL, *options.label_map.values()) else None
 

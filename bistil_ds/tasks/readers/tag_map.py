@@ -100,7 +100,7 @@ class TagMap:
         example = {"i": "I-TYPE", "o": "O", "0": "O"}.get(tag[:1].lower(), "B-TYPE")
         if tag[1:2] in ("_", "-", ":") and tag[0].upper() in SCHEMES and tag[2:]:
             example = f"{tag[0].upper()}-{tag[2:]}"
-        elif tag.isidentifier() and len(tag) > 1:
+        elif tag.replace("-", "_").isidentifier() and len(tag) > 1:
             example = f"I-{tag}"  # a type alone, as in IO: I- begins an entity where none is open
         return f"tag {quote(tag)}; expected O, B-TYPE or I-TYPE (IOB2, IOB1, BIOES or BILOU){map_advice(tag, example)}"
 

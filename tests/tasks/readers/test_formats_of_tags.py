@@ -157,6 +157,7 @@ WRONG = {
     "no number": ({"tags": "ner_tags"}, "has 4 columns without a header; expected --columns tags=NUMBER, from 1"),
     "no such column": ({"tags": "5"}, "has 4 columns without a header"),
     "from 0": ({"tokens": "0"}, "expected --columns tokens=NUMBER, from 1"),
+    "one for both": ({"tokens": "2", "tags": "2"}, "--columns tokens=2 tags=2: one column cannot hold both"),
     "no such name": ({"word": "1"}, "--columns word=1: the columns here are tokens, tags"),
 }
 
