@@ -120,6 +120,31 @@ def make_iob2(rng: Random) -> str:
     return text
 
 
+def make_numbered(rng: Random) -> str:
+    """Return a file as those of UNER, with comments, numbers and further columns."""
+    text = ""
+    for number in range(rng.randint(2, 5)):
+        text += f"# sent_id = {number}\n# text = {' '.join(_words(rng))}\n"
+        words = _words(rng)
+        begins = rng.randrange(len(words))
+        for at, word in enumerate(words):
+            tag = "B-PER" if at == begins else "I-PER" if at == begins + 1 else "O"
+            text += f"{at + 1}\t{word}\t{tag}\t-\tx\n"
+        text += "\n"
+    return text
+
+
+def simple_numbered(text: str) -> list[Values]:
+    found = []
+    for block in _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)"):
+        cells = [[cell.strip(" ") for cell in line.split("\t")] for line in block]
+        cells = [c for at, c in enumerate(cells) if not block[at].startswith("#")]
+        assert all(len(c) == 5 for c in cells)
+        if cells:
+            found.append((tuple(c[1] for c in cells), _iob2([c[2] for c in cells])))
+    return found
+
+
 def write_iob2(sentences: Sequence[Values]) -> str:
     return "".join("".join(f"{w}\t{t}\n" for w, t in zip(*one, strict=True)) + "\n" for one in sentences)
 
@@ -249,6 +274,7 @@ FORMATS = [
     Format("trees", read_trees, ".conllu", make_conllu, write_trees, simple_trees),
     Format("upos", read_upos, ".conllu", make_conllu, write_upos, simple_upos),
     Format("tagged", read_tagged, ".iob2", make_iob2, write_iob2, simple_iob2),
+    Format("numbered", read_tagged, ".uner", make_numbered, write_iob2, simple_numbered),
     Format(
         "pairs",
         read_pairs,

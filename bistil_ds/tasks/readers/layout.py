@@ -180,14 +180,15 @@ def _word_column(seen: _Seen, tag: int, tags_column: str, where: str) -> int:
     """Return the first column beside the tags, or the second if the first counts the words of each sentence.
 
     Raises:
-        InputError: the first column holds numbers that do not count, or the same in all rows of each sentence.
+        InputError: most of the first column are numbers, which do not count; or it holds one cell in each sentence.
     """
     others = [c for c in range(seen.width) if c != tag]
     if len(others) > 1 and others[0] == 0:
         if seen.counts_from:
             return others[1]
-        strange = "only numbers" if seen.numbers == seen.rows else "the same cell in all rows of a sentence"
-        if seen.numbers == seen.rows or (seen.several and not seen.varies):
+        numbers = seen.numbers * 2 > seen.rows
+        strange = "numbers that do not count" if numbers else "the same cell in all rows of a sentence"
+        if numbers or (seen.several and not seen.varies):
             advice = f"--columns tokens={others[1] + 1} {tags_column}={tag + 1}"
             raise InputError(f"{where}: column 1 holds {strange}; say which column holds the words, such as {advice}")
     return others[0]

@@ -94,8 +94,8 @@ def test_words_that_look_like_tags_comments_or_numbers_are_words(tmp_path: Path)
     assert [one.words for one in read_all(read_tagged, path)] == [("#", "1", "B-52"), ("2", "#")]
     path = write(tmp_path / "b.txt", "# O\n")
     assert [one.words for one in read_all(read_tagged, path)] == [("#",)]
-    path = write(tmp_path / "c.txt", "1 CD O\n2 CD O\n\n7 CD O\nmen NN O\n")
-    assert [one.words for one in read_all(read_tagged, path)] == [("1", "2"), ("7", "men")]
+    path = write(tmp_path / "c.txt", "1 CD O\n2 CD O\n\nsome DT O\nmen NN O\n")
+    assert [one.words for one in read_all(read_tagged, path)] == [("1", "2"), ("some", "men")]
     assert "holds no sentence" in refusal(read_tagged, write(tmp_path / "d.txt", "# a comment of some words\n"))
 
 
@@ -112,7 +112,7 @@ AMBIGUOUS: dict[str, tuple[Reader, str, str, dict[str, str], tuple[str, ...], tu
     "numbers that do not count": (
         read_tagged,
         "7\tAda\tB-PER\n8\tslept\tO\n",
-        "column 1 holds only numbers; say which column holds the words, such as --columns tokens=2 tags=3",
+        "column 1 holds numbers that do not count; say which column holds the words, such as --columns tokens=2 tags=3",
         {"tokens": "2", "tags": "3"},
         ("Ada", "slept"),
         ("B-PER", "O"),
@@ -120,10 +120,18 @@ AMBIGUOUS: dict[str, tuple[Reader, str, str, dict[str, str], tuple[str, ...], tu
     "ranges among the numbers": (
         read_tagged,
         "1-2\tAdas\tO\n1\tAda\tB-PER\n2\ts\tO\n",
-        "column 1 holds only numbers",
+        "column 1 holds numbers that do not count",
         {"tokens": "2"},
         ("Adas", "Ada", "s"),
         ("O", "B-PER", "O"),
+    ),
+    "a number that was lost": (
+        read_tagged,
+        "1\tAda\tB-PER\n2\tslept\tO\n_\twell\tO\n",
+        "column 1 holds numbers that do not count",
+        {"tokens": "2"},
+        ("Ada", "slept", "well"),
+        ("B-PER", "O", "O"),
     ),
     "the name of a document": (
         read_tagged,
