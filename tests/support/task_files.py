@@ -155,13 +155,16 @@ def simple_iob2(text: str) -> list[Values]:
     separator = "\t" if any("\t" in line for block in blocks for line in block) else " +"
     for block in blocks:
         cells = [[cell.strip(" ") for cell in re.split(separator, line.rstrip(" "))] for line in block]
-        while cells and cells[0][0].startswith("#") and not re.fullmatch("O|[BIS]-.+", cells[0][-1]):
-            del cells[0]  # a comment
+        while cells and cells[0][0].startswith("#") and not (len(cells[0]) == 2 and re.fullmatch(TAG, cells[0][1])):
+            assert not any(re.fullmatch(TAG, cell) for cell in cells.pop(0)[1:])  # what is dropped is a comment
         if cells:
             found.append((tuple(c[0] for c in cells), _iob2([c[-1] for c in cells])))
             widths |= {len(c) for c in cells}
     assert len(widths) == 1  # otherwise a line could hold two tokens
     return found
+
+
+TAG = "O|[BIS]-.+"
 
 
 def _iob2(tags: list[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from bistil_ds.tasks.task import ReadOptions
 
 DOCUMENT_START = "-DOCSTART-"
 NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")  # of a word, a multiword token or an empty node
+COMMENT = re.compile(r"#\s*(id\s|[^\s=]+\s*=)")  # `# id … domain=en` in MultiCoNER, `# key = value` in CoNLL-U
 CHUNKS = {"NP", "VP", "PP", "ADVP", "SBAR", "ADJP", "PRT", "CONJP", "INTJ", "LST", "UCP", "NC", "VC", "PC"}  # CoNLL
 
 
@@ -44,9 +45,11 @@ class Layout:
         return _split(line, self.separator)
 
     def is_comment(self, line: str, is_tag: Callable[[str], bool]) -> bool:
-        """Return whether a line before the words of a sentence is a comment: it begins with #, and is no row."""
+        """Return whether a line before the words of a sentence is a comment, and no row, also no damaged one."""
         cells = self.split(line)
-        return line.startswith("#") and not (len(cells) == self.width and is_tag(cells[self.tag]))
+        if not line.startswith("#") or (len(cells) == self.width and is_tag(cells[self.tag])):
+            return False
+        return bool(COMMENT.match(line)) or (len(cells) != self.width and not any(map(is_tag, cells[1:])))
 
 
 def is_border(line: str) -> bool:
@@ -72,7 +75,7 @@ def find_layout(
     """
     check_names(options, ("tokens", tags_column))
     seen: _Seen | None = None
-    spare: list[str] = []  # the first block, if it has comments only: its lines may be rows after all
+    spare: list[str] = []  # the first block, if all its lines begin with #: they may be rows after all
     for block in sentences(path, options.flag, is_border):
         rows = [line for _, line in block]
         spare = spare or rows
@@ -82,7 +85,7 @@ def find_layout(
             seen = seen or _Seen(rows[0], is_tag)
             seen.add(rows)
     if seen is None:
-        if not spare:
+        if not spare or len(spare[-1].split()) != 2:
             return None
         seen = _Seen(spare[-1], is_tag)
         seen.add(spare)

@@ -96,7 +96,13 @@ def test_words_that_look_like_tags_comments_or_numbers_are_words(tmp_path: Path)
     assert [one.words for one in read_all(read_tagged, path)] == [("#",)]
     path = write(tmp_path / "c.txt", "1 CD O\n2 CD O\n\nsome DT O\nmen NN O\n")
     assert [one.words for one in read_all(read_tagged, path)] == [("1", "2"), ("some", "men")]
-    assert "holds no sentence" in refusal(read_tagged, write(tmp_path / "d.txt", "# a comment of some words\n"))
+    for comments in ("# a comment of some words\n", "# text = Ada saw O\n"):
+        assert "holds no sentence" in refusal(read_tagged, write(tmp_path / "d.txt", comments))
+
+
+def test_a_damaged_row_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
+    for row in ("#\tB-LOC\tAda\tO", "#\tB_LOC", "#O\tO\tO"):
+        assert "line 3: " in refusal(read_tagged, write(tmp_path / "a.txt", f"Ada\tO\n\n{row}\nwon\tO\n"))
 
 
 NESTED = "1\tReal\tB-ORG\tB-LOC\n2\tMadrid\tI-ORG\tI-LOC\n3\twon\tO\tO\n"
