@@ -135,13 +135,14 @@ def make_numbered(rng: Random) -> str:
 
 
 def simple_numbered(text: str) -> list[Values]:
-    found = []
+    found, widths = [], set()
     for block in _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)"):
         cells = [[cell.strip(" ") for cell in line.split("\t")] for line in block]
         cells = [c for at, c in enumerate(cells) if not block[at].startswith("#")]
-        assert all(len(c) == 5 for c in cells)
+        widths |= {len(c) for c in cells}
         if cells:
             found.append((tuple(c[1] for c in cells), _iob2([c[2] for c in cells])))
+    assert len(widths) == 1
     return found
 
 

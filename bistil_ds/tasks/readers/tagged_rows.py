@@ -115,6 +115,9 @@ def _of_columns(
 
 def _cells(line: str, layout: Layout, where: str, number_of_first: int) -> list[str]:
     cells = layout.split(line)
+    inner = line.splitlines()
+    if len(inner) > 1 and all(len(layout.split(part)) > 1 for part in inner if part):
+        raise InputError(f"{where} holds several rows ({quote(line)}), parted by other signs than line ends; use LF")
     if len(cells) < 2:
         raise InputError(f"{where}: {quote(line)} is one column; expected a token, a tab or space, and its tag")
     if len(cells) != layout.width:

@@ -94,6 +94,7 @@ LINES = {
     "no token": ("a O\n O\n", "line 2: an empty column"),
     "tab among spaces": ("a O\nb\tc O\n", "line 2: an empty column, or tabs and spaces mixed"),
     "old Mac lines": ("a O\rb O\rc O\r\n", "line 1 has a carriage return inside"),
+    "lines of U+2028": ("a O\u2028b B-X\u2028\u2028c O\n", "line 1 holds several rows"),
     "empty": ("", "holds no sentence"),
     "only documents": ("-DOCSTART- O\n\n", "holds no sentence"),
 }
