@@ -134,6 +134,11 @@ def make_numbered(rng: Random) -> str:
     return text
 
 
+def write_numbered(sentences: Sequence[Values]) -> str:
+    rows = [[f"{at}\t{w}\t{t}\n" for at, (w, t) in enumerate(zip(*one, strict=True), 1)] for one in sentences]
+    return "".join("".join(lines) + "\n" for lines in rows)
+
+
 def simple_numbered(text: str) -> list[Values]:
     found, widths = [], set()
     for block in _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)"):
@@ -278,7 +283,7 @@ FORMATS = [
     Format("trees", read_trees, ".conllu", make_conllu, write_trees, simple_trees),
     Format("upos", read_upos, ".conllu", make_conllu, write_upos, simple_upos),
     Format("tagged", read_tagged, ".iob2", make_iob2, write_iob2, simple_iob2),
-    Format("numbered", read_tagged, ".uner", make_numbered, write_iob2, simple_numbered),
+    Format("numbered", read_tagged, ".uner", make_numbered, write_numbered, simple_numbered),
     Format(
         "pairs",
         read_pairs,

@@ -163,14 +163,15 @@ def _asked(options: ReadOptions, name: str, seen: _Seen, where: str) -> int | No
 def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Callable[[str], bool], where: str) -> int:
     """Return the one column in which most cells are tags that are not chunks; without any, the last column.
 
+    It is never the first: words come first, and may look like tags (B-52).
+
     Raises:
         InputError: there are several such columns.
     """
-    likely = [c for c in range(seen.width) if c != word and sum(seen.tags[c].values()) * 2 > seen.rows]
+    likely = [c for c in range(1, seen.width) if c != word and sum(seen.tags[c].values()) * 2 > seen.rows]
     telling = {c: {tag for tag in seen.tags[c] if not is_outside(tag)} for c in likely}
     chunks = {c for c in likely if telling[c] and {tag[2:] for tag in telling[c]} <= CHUNKS}
     left = [c for c in likely if c not in chunks] or likely
-    left = [c for c in left if c > 0] or left  # words come first, and may look like tags (B-52)
     left = [c for c in left if telling[c]] or left[-1:]
     if len(left) > 1:
         listed = " and ".join(str(c + 1) for c in left)
@@ -185,7 +186,7 @@ def _word_column(seen: _Seen, tag: int, tags_column: str, where: str) -> int:
     Raises:
         InputError: most of the first column are numbers, which do not count; or it holds one cell in each sentence.
     """
-    others = [c for c in range(seen.width) if c != tag]
+    others = [c for c in range(seen.width) if c != tag]  # the first is column 0, unless --columns made it the tags
     if len(others) > 1 and others[0] == 0:
         if seen.counts_from:
             return others[1]

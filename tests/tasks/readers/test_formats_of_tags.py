@@ -42,7 +42,6 @@ ENTITIES = {
     "MasakhaNER": rows("{word} {tag}"),
     "FiNER, nothing nested": rows("{word}\t{tag}\tO"),
     "GermEval 2014, nothing nested": "#\tn-tv.de vom 26.02.2005 [2005-02-26]\n" + rows("{next}\t{word}\t{tag}\tO"),
-    "tag first": rows("{tag}\t{word}"),
     "aligned by spaces": rows("{word}   NNP  {tag}"),
     "spaces at the end": rows("{word} {tag} "),
     "CRLF": rows("{word}\t{tag}").replace("\n", "\r\n"),
@@ -106,6 +105,14 @@ def test_a_damaged_row_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> 
 
 
 NESTED = "1\tReal\tB-ORG\tB-LOC\n2\tMadrid\tI-ORG\tI-LOC\n3\twon\tO\tO\n"
+
+
+def test_tags_come_first_only_where_that_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", rows("{tag}\t{word}"))
+    assert "line 1: tag 'Ada'" in refusal(read_tagged, path)
+    assert [one.words for one in read_all(read_tagged, path, columns={"tags": "1"})] == [WORDS, SECOND]
+
+
 AMBIGUOUS: dict[str, tuple[Reader, str, str, dict[str, str], tuple[str, ...], tuple[str, ...]]] = {
     "nested tags (GermEval 2014, FiNER)": (
         read_tagged,
