@@ -143,7 +143,7 @@ def simple_numbered(text: str) -> list[Values]:
     found, widths = [], set()
     for block in _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)"):
         cells = [[cell.strip(" ") for cell in line.split("\t")] for line in block]
-        cells = [c for at, c in enumerate(cells) if not block[at].startswith("#")]
+        cells = [c for c in cells if c[0][:1] != "#" or (len(c) > 2 and re.fullmatch(TAG, c[2]))]
         widths |= {len(c) for c in cells}
         if cells:
             found.append((tuple(c[1] for c in cells), _iob2([c[2] for c in cells])))

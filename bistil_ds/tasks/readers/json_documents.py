@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -101,7 +102,7 @@ def _whole(path: Path, flag: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        parse_json(text, "")
-    except InputError:
+        json.loads(text)
+    except (ValueError, RecursionError):
         return False
     return True
