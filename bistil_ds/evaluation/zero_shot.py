@@ -110,7 +110,7 @@ def run(
     total = len(plan.models) * sum(len(held.examples) for held in plan.test_sets)
     with progress_bar(total=total, unit="example", show=progress) as bar:
         for candidate in plan.models:
-            loaded = plan.shelf.get(candidate.choice)
+            loaded = plan.cache.get(candidate.choice)
             loaded.model.to(device)
             for held in plan.test_sets:
                 bar.set_description(f"{candidate.choice.name}, {held.language}")
