@@ -160,7 +160,7 @@ def simple_iob2(text: str) -> list[Values]:
     blocks = _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)")
     separator = "\t" if any("\t" in line for block in blocks for line in block) else " +"
     for block in blocks:
-        cells = [[cell.strip(" ") for cell in re.split(separator, line.rstrip(" "))] for line in block]
+        cells = [[cell.strip(" ") for cell in re.split(separator, line.rstrip(" \t"))] for line in block]
         while cells and cells[0][0].startswith("#") and not (len(cells[0]) == 2 and re.fullmatch(TAG, cells[0][1])):
             assert not any(re.fullmatch(TAG, cell) for cell in cells.pop(0)[1:])  # what is dropped is a comment
         if cells:
@@ -203,7 +203,8 @@ PREMISE, HYPOTHESIS, LABEL = ("premise", "sentence1"), ("hypothesis", "sentence2
 
 def _labelled(pairs: list[Values]) -> list[Values]:
     named = [(premise, hypothesis, str(label).strip().lower()) for premise, hypothesis, label in pairs]
-    return [pair for pair in named if pair[2] not in ("-", "-1")]
+    letters = {label[0]: label for label in LABELS}  # as in ANLI, and in a file that is cut off
+    return [(*pair[:2], letters.get(pair[2], pair[2])) for pair in named if pair[2] not in ("-", "-1")]
 
 
 def make_pairs_jsonl(rng: Random) -> str:
