@@ -191,7 +191,7 @@ def make_tsv(rng: Random) -> str:
 
 def simple_tsv(text: str) -> list[Values]:
     header, *rows = [line.split("\t") for line in text.split("\n") if line]
-    if header[-1].lower() in [*LABELS, "-"] and len(header) == 3:
+    if header[-1].strip().lower() in [*LABELS, "-"] and len(header) == 3:
         header, rows = ["premise", "hypothesis", "label"], [header, *rows]
     assert all(len(row) == len(header) for row in rows)
     at = [next(header.index(n) for n in names if n in header) for names in (PREMISE, HYPOTHESIS, LABEL)]
