@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.readers.columns import OtherNames, check_names, find_columns
+from bistil_ds.tasks.readers.columns import LANGUAGE, OtherNames, check_names, find_columns
 from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.tasks.task import ReadOptions
 
@@ -66,11 +66,11 @@ def _table_of(
     """Return how the table is written whose first line this is."""
     where, refused = f"{name}, line {first[0]}", ""
     numbers = {ours: int(at) for ours, at in options.columns.items() if at.isdecimal() and len(at) < 5}
+    check_names(options, (*wanted, LANGUAGE))
     for _, separator, quoted in DIALECTS:
         try:
             ((_, cells),) = _split([first], separator, quoted, name)
             if numbers.keys() >= wanted.keys():
-                check_names(options, tuple(wanted))
                 if 1 <= min(numbers.values()) <= max(numbers.values()) <= len(cells):
                     return _Table(separator, quoted, False, len(cells), {ours: at - 1 for ours, at in numbers.items()})
                 raise InputError(
@@ -79,9 +79,8 @@ def _table_of(
             if len(cells) == len(wanted) and not options.columns and is_row(dict(zip(wanted, cells))):
                 return _Table(separator, quoted, False, len(cells), {ours: at for at, ours in enumerate(wanted)})
             columns = find_columns(wanted, cells, options, where)
-            return _Table(
-                separator, quoted, True, len(cells), {o: cells.index(theirs) for o, theirs in columns.items()}
-            )
+            places = {ours: cells.index(theirs) for ours, theirs in columns.items()}
+            return _Table(separator, quoted, True, len(cells), places)
         except InputError as error:
             refused = refused or str(error)
     example = " ".join(f"{ours}={at}" for at, ours in enumerate(wanted, 1))

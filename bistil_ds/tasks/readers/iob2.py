@@ -31,5 +31,5 @@ def read_tagged(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
     for row in tagged_rows(source, options, column):
         yield TaggedSentence(row.words, tag_map.read(row.tags, row.where), row.place, tag_map.meanings)
     if tag_map.mended and not tag_map.is_iob1:
-        few = f"{tag_map.first_mended}: this tag continues no entity of its type, and so begins one"
-        warnings.warn(f"{few}; {tag_map.mended} such tags were read as B-", Notice, stacklevel=2)
+        first = f"{tag_map.first_mended}: this tag continues no entity of its type, and so begins one"
+        warnings.warn(f"{first} (tags read as B- like this: {tag_map.mended})", Notice, stacklevel=2)

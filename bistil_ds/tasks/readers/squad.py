@@ -65,8 +65,8 @@ def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
             yield question
     chosen.check()
     if moved:
-        few = f"{moved[0]}: the answer is not where its offset says, and was found elsewhere in the context"
-        warnings.warn(f"{few}; so were {len(moved)} answers in all", Notice, stacklevel=2)
+        first = f"{moved[0]}: the answer is not where its offset says, but stands once in the context, and was found"
+        warnings.warn(f"{first} (answers found like this: {len(moved)})", Notice, stacklevel=2)
 
 
 def _found(source: str, options: ReadOptions) -> Iterator[_Found]:

@@ -109,6 +109,10 @@ def test_a_file_without_header_may_have_its_columns_numbered(tmp_path: Path) -> 
         ("A", "B"),
         ("C", "D"),
     ]
+    path = write(tmp_path / "b.tsv", "de\tneutral\tA\tB\ntr\tneutral\tC\tD\n")
+    (pair,) = read_all(read_pairs, path, columns={**columns, "language": "1"}, language="tr")
+    assert pair.premise == "C"
+    path = write(tmp_path / "a.tsv", "7\tneutral\tA\tB\n")
     assert "a.tsv, line 1: --columns has numbers up to 5, of 4 columns" in refusal(
         read_pairs, path, columns={**columns, "label": "5"}
     )
