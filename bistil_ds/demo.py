@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +16,7 @@ from bistil_ds.console import cli
 from bistil_ds.console.grid import Grid
 from bistil_ds.console.terminal import say, show
 from bistil_ds.distributed.startup import choose_accelerator, free_port
+from bistil_ds.runs.bounded import load_json
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.sample import sample_corpora, sample_mmt
 from bistil_ds.sample.defaults import (
@@ -64,7 +65,8 @@ def _main(argv: Sequence[str]) -> None:
     except subprocess.CalledProcessError as error:
         raise SystemExit(error.returncode) from None
     show(as_table(evaluation))
-    say(f"picture: {draw(folder, evaluation)}    models: {folder}    log: tensorboard --logdir {folder}")
+    log = f"tensorboard --logdir {shlex.quote(str(folder))}"
+    say(f"picture: {draw(folder, evaluation)}    models: {folder}    log: {log}")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
     models = [f"{name}={base}+{fine_tunings[name]}" for name, base in bases.items()]
     tests = [f"{language}={material.task_file(language, 'test')}" for language in languages]
     _run("evaluate", folder / "evaluation", model=models, test_file=tests, task=material.task)
-    found: dict[str, Any] = json.loads((folder / "evaluation" / RESULT_FILE).read_text())
+    found: dict[str, Any] = load_json(folder / "evaluation" / RESULT_FILE)
     return found
 
 
@@ -221,7 +223,7 @@ def _relative_bars(axis: Any, models: dict[str, Any]) -> None:
 def validation_history(folder: Path) -> list[dict[str, float]]:
     """Return the log rows of every validation of a phase-1 run, from its newest checkpoint."""
     newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    state = json.loads((newest / "trainer_state.json").read_text())
+    state = load_json(newest / "trainer_state.json", finite=False)
     return [row for row in state["log_history"] if "eval_loss" in row]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import time
@@ -105,11 +106,11 @@ def _run(main: Callable[[], None]) -> int:
     try:
         main()
     except InputError as error:
-        if _is_rank_0():
-            say(f"error: {error}", error=True)
-        else:
-            time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
-        return 2
+        return _refuse(str(error))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return _refuse(f"{error.filename}: is too long for the name of a file")
     except KeyboardInterrupt:
         return 130
     except Preempted as stop:
@@ -119,6 +120,14 @@ def _run(main: Callable[[], None]) -> int:
     except SystemExit as stop:  # Python prints a text, such as a failed run's reason
         raise SystemExit(one_line(stop.code) if isinstance(stop.code, str) else stop.code) from None
     return 0
+
+
+def _refuse(reason: str) -> int:
+    if _is_rank_0():
+        say(f"error: {reason}", error=True)
+    else:
+        time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
+    return 2
 
 
 def _is_rank_0() -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from bistil_ds.distillation import building
 from bistil_ds.distillation.preparation import BUILD, PreparedRun
 from bistil_ds.distillation.summary import print_student_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import RunRecord
@@ -50,7 +51,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
     args = request.training.build(**fixed, **changes)
     student, _ = load_pretrained(AutoModelForMaskedLM, built / building.STUDENT, dtype="float32")
     teacher, _ = load_pretrained(AutoModelForMaskedLM, built / building.TEACHER, dtype="float32")
-    tokenizer = AutoTokenizer.from_pretrained(built / building.STUDENT)
+    tokenizer = load_tokenizer("", built / building.STUDENT)
     chunks = building.read_chunks(request, tokenizer, progress=False)
     layers = read_layer_map(built / building.STUDENT)
     assert layers is not None  # preparation wrote it

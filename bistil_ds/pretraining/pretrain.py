@@ -13,9 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     AutoModelForMaskedLM,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -29,6 +27,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.head import HeadTap
+from bistil_ds.models.inputs import load_config, load_tokenizer
 from bistil_ds.pretraining.data import TokenChunks, chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.unigram import train_unigram_tokenizer
@@ -197,10 +196,7 @@ def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Pat
     if source is None:
         every = (line for each in lines.values() for line in each if line)
         return train_unigram_tokenizer(every, recipe.vocab_size, recipe.max_positions)
-    try:
-        return AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--tokenizer {source}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    return load_tokenizer("--tokenizer", source)
 
 
 def _corpora(
@@ -223,10 +219,7 @@ def _corpora(
 def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: str | Path | None) -> PretrainedConfig:
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     if source is not None:
-        try:
-            return AutoConfig.from_pretrained(source, vocab_size=len(tokenizer), **special)
-        except (OSError, ValueError) as error:
-            raise InputError(f"--config {source}: cannot be loaded: {str(error).splitlines()[0]}") from None
+        return load_config("--config", source, vocab_size=len(tokenizer), **special)
     return XLMRobertaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,

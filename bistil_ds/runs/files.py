@@ -35,9 +35,12 @@ def replace_when_written(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file in UTF-8; it replaces an earlier file in one step."""
+    """Write a text file in UTF-8; it replaces an earlier file in one step.
+
+    Half of a surrogate pair stands for a byte of a path that is not UTF-8; it is written as JSON spells it.
+    """
     with replace_when_written(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(

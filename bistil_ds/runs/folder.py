@@ -36,6 +36,8 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
             raise InputError("--resume_from_checkpoint needs --output_dir, the folder of the run to resume")
         return Path("runs") / f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = Path(output_dir).expanduser()
+    if not str(folder).isascii() and any("\ud800" <= character <= "\udfff" for character in str(folder)):
+        raise InputError(f"--output_dir {folder}: is not UTF-8, and tokenizers cannot be saved there; choose another")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output_dir {folder}: is a file; give a folder")
     is_run = is_begun(folder)

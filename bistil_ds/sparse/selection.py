@@ -20,6 +20,7 @@ from bistil_ds.distributed.partitions import full_size, is_partitioned
 from bistil_ds.distributed.startup import add_over_ranks, from_every_rank, rank, world_size
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
+from bistil_ds.runs.files import read_json
 from bistil_ds.sparse.base_weights import BaseWeights
 from bistil_ds.sparse.maskable import maskable_parameters
 
@@ -117,7 +118,7 @@ def read_selection(folder: Path) -> tuple[Selection, dict[str, Any]]:
     """
     if reason := checkpoints.broken(folder):
         raise InputError(reason)
-    return load_file(folder / FILE), json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    return load_file(folder / FILE), read_json(folder / DESCRIPTION, "start the run anew")
 
 
 def _check(parameters: Mapping[str, nn.Parameter], k: int) -> None:

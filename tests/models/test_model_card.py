@@ -56,3 +56,14 @@ def test_a_folder_without_a_card_and_a_hub_out_of_reach_say_nothing(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert read_model_card(str(tmp_path)) == CardMetadata()
     assert read_model_card("org/name") == CardMetadata()
+
+
+def test_a_card_that_grows_when_it_is_read_says_nothing(tmp_path: Path) -> None:
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9))
+    assert card(tmp_path, f"{bomb}license: *a9") == CardMetadata()
+    assert card(tmp_path, f"license: {'[' * 100_000}") == CardMetadata()
+    assert card(tmp_path, "license: !!python/object/apply:os.system ['true']") == CardMetadata()
+    assert card(tmp_path, "license: [[mit]]\nlanguage: [[en], tr]") == CardMetadata(None, ("tr",))
+    (tmp_path / "README.md").unlink()
+    (tmp_path / "README.md").symlink_to("/dev/zero")
+    assert read_model_card(str(tmp_path)) == CardMetadata()

@@ -14,10 +14,11 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from bistil_ds.commands.pretrain import main
 from bistil_ds.errors import InputError
 from bistil_ds.models.model_card import CardMetadata, read_model_card
-from bistil_ds.pretraining.data import chunk, pair_lines
+from bistil_ds.pretraining.data import chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
+from bistil_ds.runs.bounded import LONGEST_LINE
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.sample import mmt, write_text
 
@@ -167,6 +168,12 @@ def test_bad_input_ends_in_one_line_and_code_2(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_line_that_is_too_long_is_named(tmp_path: Path) -> None:
+    (tmp_path / "aa.txt").write_bytes(b"a\n" + b"b" * (LONGEST_LINE + 1))
+    with pytest.raises(InputError, match=r"aa\.txt, line 2 is longer than 16 MiB"):
+        read_lines(tmp_path / "aa.txt")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

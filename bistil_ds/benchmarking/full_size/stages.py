@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from bistil_ds.benchmarking.full_size.material import prepare
 from bistil_ds.benchmarking.harness.peak_memory import resident_peak
 from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_pretrained
+from bistil_ds.runs.bounded import load_json
 from bistil_ds.student import build_student
 from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
 
@@ -31,7 +33,7 @@ def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     """Load teacher and corpora, trim the vocabulary and save; return the report and the seconds of trimming only."""
     from datasets import load_dataset  # slow to import, and needed by this stage only
 
-    tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
+    tokenizer = load_tokenizer("", folder / "teacher")
     model, _ = load_pretrained(AutoModelForMaskedLM, folder / "teacher")
     texts = [
         load_dataset("text", data_files=str(folder / f"{language}.txt"), split="train", cache_dir=str(folder / "cache"))
@@ -60,7 +62,7 @@ def step(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     The step is forward, backward and AdamW on 8 sequences of 256 tokens (quick: 2 of 64).
     """
     teacher, student = (load_pretrained(AutoModelForMaskedLM, folder / each)[0] for each in ("trimmed", "student"))
-    distiller = Distiller(student, teacher, json.loads((folder / "layer_map.json").read_text()))
+    distiller = Distiller(student, teacher, load_json(folder / "layer_map.json"))
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
     torch.manual_seed(0)
     shape = (2, 64) if quick else (8, 256)

@@ -68,7 +68,7 @@ def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> di
                 row[stage] = {"unavailable": f"needs more than {needed / 1e9:.1f} GB, which are not free"}
                 continue
             try:
-                peak = peak_in_own_process(BUILDERS[stage], folder, given)
+                peak = peak_in_own_process(BUILDERS[stage], folder, given, device=given.device)
             except RemoteError as error:
                 row[stage] = {"unavailable": str(error)}
                 continue

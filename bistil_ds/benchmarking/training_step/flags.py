@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from bistil_ds.benchmarking.harness.benchmark import Job, Tell, parts_of
 from bistil_ds.benchmarking.harness.command import choose_device, explain, require_at_least_1
@@ -25,7 +25,7 @@ from bistil_ds.benchmarking.training_step.teachers import VARIANTS
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
 from bistil_ds.benchmarking.training_step.zero import compare_under_zero
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import cannot_load
+from bistil_ds.models.inputs import cannot_load, load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student import build_student
 from bistil_ds.text.text_files import read_texts
@@ -124,11 +124,9 @@ def real_pair(flags: Flags, device: torch.device) -> Pair | None:
     if not text:
         raise InputError(f"--text_file {flags.text_file}: holds no text")
     try:
-        teacher, _ = load_pretrained(
-            AutoModelForMaskedLM, flags.teacher_model, flag="--teacher_model", trust_remote_code=False
-        )
+        teacher, _ = load_pretrained(AutoModelForMaskedLM, flags.teacher_model, flag="--teacher_model")
         teacher.to(device)
-        tokenizer = AutoTokenizer.from_pretrained(flags.teacher_model, trust_remote_code=False)
+        tokenizer = load_tokenizer("--teacher_model", flags.teacher_model)
     except InputError:
         raise
     except Exception as error:  # transformers, the hub and json share no error class
