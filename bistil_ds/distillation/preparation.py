@@ -14,9 +14,9 @@ from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
-from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
+from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.training.request import fields_of
 
 # A resumed run may have other values of these flags; its texts are compared by content.
@@ -72,6 +72,7 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     flags = request.as_flags()
     names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
     names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}
+    recorded = {"max_texts": None, **recorded}  # runs of 0.1 read all texts
     if recorded.get("layer_map"):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
@@ -95,6 +96,5 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
 
 
 def _data_hashes(request: DistillationRequest) -> dict[str, Any]:
-    """Return side → path and SHA-256 of each text file; a hub id stands as path, with None as hash."""
-    paths = {corpus.side: Path(corpus.file) for corpus in request.corpora}
-    return {k: {"file": str(p), "sha256": file_hash(p) if p.is_file() else None} for k, p in paths.items()}
+    """Return side → path and SHA-256 of each text file or folder; a hub id stands as path, with None as hash."""
+    return {c.side: {"file": c.file, "sha256": corpus_hash(c.file, c.flag)} for c in request.corpora}

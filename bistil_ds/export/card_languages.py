@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bistil_ds import text
 from bistil_ds.console.untrusted import in_markdown
 from bistil_ds.errors import InputError
 from bistil_ds.export.card_facts import CardFacts
 from bistil_ds.models.language_codes import bare_language
 from bistil_ds.models.licences import UNKNOWN
 from bistil_ds.tasks.sources import parse_sources
+from bistil_ds.text.loading import load_corpus
+from bistil_ds.text.options import NO_FLAG, TextOptions
+from bistil_ds.text.specification import parse_specification
 from bistil_ds.vocabulary.report import sample_texts
 
 FLAG = "--language_samples"
@@ -27,7 +29,8 @@ def read_samples(words: Sequence[str] | None) -> dict[str, list[str]]:
     sources = parse_sources(words or (), FLAG)
     if twice := {language for language, _ in sources if [code for code, _ in sources].count(language) > 1}:
         raise InputError(f"{FLAG}: several files of {min(twice)}; give one for each language")
-    return {language: sample_texts(text.load_texts(source, name=FLAG)) for language, source in sources}
+    options = TextOptions(FLAG, advice=NO_FLAG)
+    return {language: sample_texts(load_corpus(parse_specification(source), options)) for language, source in sources}
 
 
 def languages_section(facts: CardFacts) -> str:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import bistil_ds
-from bistil_ds.runs.cache import cache_folder
+from bistil_ds.runs.cache import cache_folder, writing_cache
 
 # Every module that shapes the sample's model and corpora, by its path in the package.
 SOURCES = (
@@ -34,11 +34,15 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     """Return the folder `name` of the sample; make it if it is not in the cache.
 
     `make` fills a temporary folder, which is renamed once it is whole.
+
+    Raises:
+        InputError: the cache cannot be written.
     """
     parent = cache_folder("sample", _recipe_hash())
     final = parent / name
     if not final.is_dir():
-        part = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+        with writing_cache(parent):
+            part = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
         try:
             make(part)
             part.chmod(0o755)

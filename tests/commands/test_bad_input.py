@@ -106,7 +106,11 @@ GOOD = {
 
 CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "no such text": ({"--source_file": "cc.txt"}, ["--source_file", "cc.txt", "no file"]),
-    "a folder as text": ({"--source_file": "nothing"}, ["--source_file", "nothing", "is a folder"]),
+    "a folder without text": ({"--source_file": "nothing"}, ["--source_file", "nothing", "holds no files"]),
+    "a folder of other files": (
+        {"--source_file": "full"},
+        ["--source_file", "full/thesis.tex", "lies among the texts"],
+    ),
     "empty text": ({"--target_file": "empty.txt"}, ["--target_file", "empty.txt", "no text"]),
     "blank text": ({"--target_file": "blank.txt"}, ["--target_file", "blank.txt", "no text"]),
     "text not UTF-8": ({"--source_file": "latin1.txt"}, ["--source_file", "latin1.txt", "line 3", "UTF-8"]),

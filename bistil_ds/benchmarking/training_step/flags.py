@@ -8,7 +8,7 @@ other programs too.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import cannot_load, load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student import build_student
-from bistil_ds.text.text_files import read_texts
+from bistil_ds.text.corpus import corpus_texts
+from bistil_ds.text.options import NO_FLAG, TextOptions
 
 STAGES = (0, 1, 2, 3)
 Pair = tuple[Any, list[int], Any, dict[str, torch.Tensor]]  # student, layer map, teacher, inputs
@@ -120,7 +121,7 @@ def real_pair(flags: Flags, device: torch.device) -> Pair | None:
     """Return the student built from --teacher_model, its layer map, the teacher and real text; None without a model."""
     if flags.teacher_model is None or flags.text_file is None:
         return None
-    text = list(islice(read_texts(Path(flags.text_file), "text", "--text_file"), flags.batch))
+    text = list(corpus_texts(Path(flags.text_file), TextOptions("--text_file", advice=NO_FLAG), flags.batch))
     if not text:
         raise InputError(f"--text_file {flags.text_file}: holds no text")
     try:

@@ -20,6 +20,7 @@ from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.readers.tagged_rows import TagColumn, TaggedRow, tagged_rows
 from bistil_ds.tasks.readers.tree_check import check_tree, universal_relation
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.form import bare_name
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 UPOS = frozenset(
@@ -86,7 +87,7 @@ def read_upos(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
 
 
 def _is_conllu(path: Path, flag: str) -> bool:
-    if path.name.removesuffix(".gz").endswith(".conllu"):
+    if bare_name(path).endswith(".conllu"):
         return True
     first = next((line for _, line in lines(path, flag) if line.strip() and not line.startswith("#")), "")
     return first.count("\t") + 1 == len(FIELDS)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.readers.json_values import parse_json
 from bistil_ds.tasks.readers.lines import lines, quote
-from bistil_ds.text.text_files import is_jsonl
+from bistil_ds.text.form import is_jsonl
 
 LARGEST_VALUE = 512 * 2**20  # bytes of a line or a whole file that is one value; SQuAD's training set has 30 MB
 WRAPPERS = ("data", "rows")  # keys under which one object holds all rows of a file

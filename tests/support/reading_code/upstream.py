@@ -167,7 +167,9 @@ def assigned_in(module: str) -> set[str]:
 PARTITIONS = SetIn("deepspeed.runtime.zero.partition_parameters")
 
 PRIVATE: dict[str, At | SetIn | ReadIn] = {
+    "__cause__": At("builtins:BaseException.__cause__"),
     "__compatible_ops__": At("deepspeed.ops:__compatible_ops__"),
+    "__context__": At("builtins:BaseException.__context__"),
     "__getitems__": ReadIn("torch.utils.data._utils.fetch"),
     "_ArgumentGroup": At("argparse:_ArgumentGroup"),
     "_C": At("torch:_C"),

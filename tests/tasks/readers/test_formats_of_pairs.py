@@ -15,7 +15,7 @@ import pytest
 from reading import read_all, refusal, write
 
 from bistil_ds.errors import Notice
-from bistil_ds.tasks.readers import json_documents, read_pairs, read_texts
+from bistil_ds.tasks.readers import json_documents, read_pairs
 
 PAIRS = [("It rains.", 'He said "wet"', "entailment"), ("It rains, hard.", "It is\tdry.", "contradiction")]
 PLAIN = [(premise, hypothesis.replace("\t", " "), label) for premise, hypothesis, label in PAIRS]
@@ -155,12 +155,10 @@ def test_a_language_that_the_file_has_not_is_refused(tmp_path: Path) -> None:
     assert "line 6: language is ''; expected the code of a language" in refusal(read_pairs, path, language="ar")
 
 
-def test_the_column_of_the_language_may_have_another_name_and_stand_in_json(tmp_path: Path) -> None:
+def test_the_column_of_the_language_may_have_another_name(tmp_path: Path) -> None:
     pairs = [{"premise": "A", "hypothesis": "B", "label": "neutral", "locale": one} for one in ("de-DE", "en-US")]
     path = write(tmp_path / "a.json", json.dumps({"data": pairs}))
     assert len(read_all(read_pairs, path, language="en", columns={"language": "locale"})) == 1
-    lines = "\n".join(json.dumps({"text": text, "lang": text}) for text in ("de", "en"))
-    assert [text.text for text in read_all(read_texts, write(tmp_path / "a.jsonl", lines), language="en")] == ["en"]
 
 
 def test_a_list_with_each_object_on_a_line_is_no_json_lines(tmp_path: Path) -> None:
