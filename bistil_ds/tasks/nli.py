@@ -44,7 +44,7 @@ class Inference(Task):
         return tuple(sorted({example.label for example in examples}))
 
     def check_labels(self, examples: Sequence[SentencePair], labels: Sequence[str], flag: str) -> None:
-        check_known(((example.label, example.place) for example in examples), labels, flag, "label", labels[0])
+        check_known(((example.label, example.place) for example in examples), labels, flag, "label", None)
 
     def features(
         self,
