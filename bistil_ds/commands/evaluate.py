@@ -64,7 +64,10 @@ class EvaluationArguments:
     )
     columns: list[str] | None = field(
         default=None,
-        metadata={"nargs": "+", "help": "OURS=THEIRS column names of hub datasets and headed files: tags=ner_tags."},
+        metadata={
+            "nargs": "+",
+            "help": "OURS=THEIRS columns: tags=ner_tags; without a header, tags=4 tokens=2.",
+        },
     )
     label_map: list[str] | None = field(
         default=None, metadata={"nargs": "+", "help": "Labels to read as others: DATE=O, or PERSON=PER."}

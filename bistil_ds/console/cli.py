@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from bistil_ds.errors import InputError, NonFiniteError, Preempted, ProductError
 
 RANK_0_SECONDS = 60  # for rank 0 to find the same bad input
 AGREED_SECONDS = 5  # for rank 0 to print what all ranks raise at the same time
+SHIELD = "\0"  # no word of a command line has one
 CACHE = "BISTIL_CACHE"  # the environment's name of the folder that `bistil_ds.runs.cache` finds
 
 
@@ -56,13 +58,21 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
-    ns = parser.parse_args([*launcher, *argv])
+    ns = parser.parse_args([*launcher, *map(_shield, argv)])
+    for name, value in vars(ns).items():
+        if isinstance(value, list):
+            setattr(ns, name, [word.strip(SHIELD) if isinstance(word, str) else word for word in value])
     if not ns.verbose:
         quiet.hide_libraries()
     if ns.cache_dir:
         os.environ[CACHE] = str(Path(ns.cache_dir).expanduser().absolute())  # so that commands we start find it too
     del ns.verbose, ns.cache_dir  # they are no settings of the run
     return ns
+
+
+def _shield(word: str) -> str:
+    """Return a word that argparse takes for a value: it would take `-1=neutral` for a flag."""
+    return SHIELD + word if re.match("-[0-9]+=", word) else word
 
 
 def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ def prepare(
     label_map: Mapping[str, str] | None = None,
     max_length: int | None = None,
     limit: int | None = None,
+    progress: bool = True,
 ) -> Plan:
     """Read every file and load every model once, so that unusable input is reported before any model runs.
 
@@ -79,7 +80,10 @@ def prepare(
     reference = _reference(reference, [model.name for model in models])
     columns, label_map = columns or {}, label_map or {}
     options = ReadOptions("--test_file", columns, label_map)
-    examples = {language: read_examples(task, source, options, True) for language, source in test_files.items()}
+    examples = {
+        language: read_examples(task, source, replace(options, language=language), progress)
+        for language, source in test_files.items()
+    }
     cache = ModelCache(task)
     candidates = []
     for choice in reversed(models):  # the first model is loaded last and stays in the cache, because it runs first
@@ -92,7 +96,7 @@ def prepare(
     asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
     for file, how in asked or recorded_train_files(models, task):
         try:
-            keys |= text_keys(task, file, how)
+            keys |= text_keys(task, file, how, progress)
             known.append(file)
         except InputError as error:
             if asked:

@@ -28,18 +28,19 @@ def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tupl
             try:
                 arguments = read_json(record, "it names no files", keys=("arguments",))["arguments"]
                 words = arguments["train_file"] if arguments["task"] == task.name else []
-                files = [file for _, file in parse_sources(words, "--train_file")]
+                files = parse_sources(words, "--train_file")
                 columns, label_map = (parse_pairs(arguments.get(name), name) for name in ("columns", "label_map"))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):  # InputError is a ValueError
                 continue
-            options = ReadOptions(str(record), columns, label_map)
-            found |= {file: options for file in files if os.path.isfile(file) and file not in found}
+            for language, file in files:
+                if os.path.isfile(file) and file not in found:
+                    found[file] = ReadOptions(str(record), columns, label_map, language)
     return list(found.items())
 
 
-def text_keys(task: Task, file: str, options: ReadOptions) -> set[str]:
+def text_keys(task: Task, file: str, options: ReadOptions, progress: bool) -> set[str]:
     """Return `Task.text_key` of every example of the file."""
-    return {task.text_key(example) for example in read_examples(task, file, options, True)}
+    return {task.text_key(example) for example in read_examples(task, file, options, progress)}
 
 
 def share_seen(task: Task, examples: Sequence[Any], keys: set[str]) -> float:

@@ -61,7 +61,7 @@ def evaluate(
         limit: use only the first `limit` examples of each file.
         batch_size: rows in a batch.
         resamples, seed: arguments of `Bootstrap`.
-        progress: show a bar.
+        progress: show bars.
 
     Returns:
         The finished evaluation, with scores as shares between 0 and 1, 95 % intervals, and examples a second.
@@ -86,6 +86,7 @@ def evaluate(
         label_map=label_map,
         max_length=max_length,
         limit=limit,
+        progress=progress,
     )
     return run(plan, batch_size=batch_size, resamples=resamples, seed=seed, progress=progress)
 

@@ -35,7 +35,7 @@ class Classification(Task):
         return tuple(sorted({example.label for example in examples}))
 
     def check_labels(self, examples: Sequence[Any], labels: Sequence[str], flag: str) -> None:
-        check_known(((example.label, example.place) for example in examples), labels, flag, "label", labels[0])
+        check_known(((example.label, example.place) for example in examples), labels, flag, "label", None)
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         return load_classifier(AutoModelForSequenceClassification, folder, labels, **kwargs)

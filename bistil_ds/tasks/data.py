@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class TaskData:
 
 
 def read_examples(task: Task, source: str, options: ReadOptions, progress: bool = False) -> list[Any]:
-    """Return every example of a file or hub data set.
+    """Return every example of a file or hub data set; those in `options.language`, where it holds several languages.
 
     Raises:
         InputError: the source cannot be read, does not follow its format, or holds no example.
@@ -50,12 +50,12 @@ def load_data(
     training: bool = False,
     progress: bool = False,
 ) -> TaskData:
-    """Read `source`, check its labels against `labels`, and make the rows.
+    """Read `source`, check its labels against `labels`, and make the rows; `language` is `options.language`, too.
 
     Raises:
         InputError: `read_examples` raises it; a label is not among `labels`; or no row can be made of any example.
     """
-    examples = read_examples(task, source, options, progress)
+    examples = read_examples(task, source, replace(options, language=language), progress)
     task.check_labels(examples, labels, options.flag)
     rows = task.features(examples, tokenizer, labels, max_length, training=training)
     if not rows:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class TaggedSentence:
-    """A sentence with one tag for each word: a part-of-speech tag, or an IOB2 tag of an entity."""
+    """A sentence with one tag for each word: a part-of-speech tag, or an IOB2 tag of an entity.
+
+    `meanings` gives the IOB2 tag of each label of the model that is called otherwise (`LABEL_1`).
+    """
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     place: Place
+    meanings: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

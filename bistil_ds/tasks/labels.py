@@ -1,29 +1,51 @@
-"""Refuse labels that a model was never taught, before the model is run."""
+"""Refuse labels that a model was never taught, before the model is run; say with which `--label_map` they are read."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.task import ReadOptions
 
+LONGEST_ADVICE = 40  # characters of a label that is spelled out in advice
 
-def check_known(found: Iterable[tuple[str, Place]], known: Sequence[str], flag: str, kind: str, other: str) -> None:
+
+def map_advice(label: str, other: str) -> str:
+    """Return the end of a message that advises `--label_map LABEL=OTHER`, quoted for a shell.
+
+    It is empty if no flag can name the label (it has outer spaces, "=", or what does not print), if the label is very
+    long, or if it has neither letter nor digit, as "_" where there is no annotation.
+    """
+    can_be_named = label == label.strip() and "=" not in label and label.isprintable()
+    if not can_be_named or len(label) > LONGEST_ADVICE or not any(map(str.isalnum, label)):
+        return ""
+    return f"; read it as another label, such as --label_map {shlex.quote(f'{label}={other}')}"
+
+
+def check_known(
+    found: Iterable[tuple[str, Place]], known: Sequence[str], flag: str, kind: str, other: str | None
+) -> None:
     """Raise InputError, with file and line, for the first example in `found` whose label is not in `known`.
 
     Args:
         found: each label with the place of its example.
         kind: what the message calls such a label ("tag").
-        other: a known label; the message suggests mapping the unknown label to it.
+        other: a known label to suggest for an unknown one; None: one that is alike, else one that no example has.
     """
-    taught = set(known)
-    for label, place in found:
+    taught, seen = set(known), set[str]()
+    rest = iter(found)
+    for label, place in rest:
+        seen.add(label)
         if label not in taught:
-            mapped = label.removeprefix("B-").removeprefix("I-")  # mapping an entity type maps both of its tags
+            alike = next((one for one in known if one.casefold() == label.casefold()), None)
+            seen |= set() if alike or other else {one for one, _ in rest}
+            free = next((one for one in known if one not in seen), known[0])
+            mapped = label.removeprefix("B-").removeprefix("I-") if other == "O" and not alike else label  # the type
             raise InputError(
                 f"{flag}: {place}: {kind} {label!r} in the example that begins there is none the model knows "
-                f"({', '.join(known)}); read it as one of them, such as --label_map {mapped}={other}"
+                f"({', '.join(known)}){map_advice(mapped, alike or other or free)}"
             )
 
 

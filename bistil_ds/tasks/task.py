@@ -27,13 +27,16 @@ class ReadOptions:
 
     Attributes:
         flag: the command-line flag that named the source, for messages.
-        columns: our name of a column → its name in the data (hub data set, TSV, JSONL), where the two differ.
+        columns: our name of a column → its name in the data (hub data set, CSV, TSV, JSON), where the two differ; in
+            files without a header, its number from 1.
         label_map: label → the label to read it as (`{"DATE": "O"}`); an IOB2 label is an entity type or a whole tag.
+        language: the language to read from data of several languages, as a code or name; None: all of them.
     """
 
     flag: str = "--train_file"
     columns: Mapping[str, str] = field(default_factory=dict)
     label_map: Mapping[str, str] = field(default_factory=dict)
+    language: str | None = None
 
 
 class Task(ABC):

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from bistil_ds.errors import InputError
 from bistil_ds.tasks import Task, find_task, task_names
 from bistil_ds.tasks.data import TaskData, load_data, mix, read_examples
+from bistil_ds.tasks.languages import language_code
 from bistil_ds.tasks.task import Row
 from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.tuning.data_request import Sources, TaskDataRequest, absolute_sources
@@ -20,8 +21,12 @@ TRAIN, DEV = "--train_file", "--dev_file"
 
 def training_examples(data: TaskDataRequest) -> list[Any]:
     """Return the examples of all training files, in order."""
-    task, read = find_task(data.task), data.reading(TRAIN)
-    return [one for _, path in data.train for one in read_examples(task, path, read, progress=True)]
+    task = find_task(data.task)
+    return [
+        one
+        for language, path in data.train
+        for one in read_examples(task, path, data.reading(TRAIN, language), progress=True)
+    ]
 
 
 def training_rows(
@@ -48,7 +53,7 @@ def check_development_files(data: TaskDataRequest, task: Task, labels: Sequence[
     for language, path in data.dev:
         if languages.count(language) > 1:
             raise InputError(f"--dev_file {path}: several are called {language}; name it otherwise, as in NAME={path}")
-        task.check_labels(read_examples(task, path, data.reading(DEV)), labels, DEV)
+        task.check_labels(read_examples(task, path, data.reading(DEV, language)), labels, DEV)
 
 
 def development_sets(
@@ -74,7 +79,7 @@ def _longest(data: TaskDataRequest) -> int:
 def languages_of(sources: Sources) -> list[str]:
     """Return the language codes, such as en or hau, by which training files are named; each once, sorted."""
     names = {language for language, _ in sources} - set(task_names())
-    return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name))
+    return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name) and language_code(name))
 
 
 def data_hashes(data: TaskDataRequest) -> dict[str, Any]:

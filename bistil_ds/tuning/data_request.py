@@ -35,9 +35,10 @@ class TaskDataRequest:
     label_map: tuple[str, ...] | None = None
     data_licence: tuple[str, ...] | None = None
 
-    def reading(self, flag: str) -> ReadOptions:
-        """Return how the files of `flag` (`--train_file` or `--dev_file`) are read."""
-        return ReadOptions(flag, parse_pairs(self.columns, "--columns"), parse_pairs(self.label_map, "--label_map"))
+    def reading(self, flag: str, language: str | None = None) -> ReadOptions:
+        """Return how a file of `flag` (`--train_file` or `--dev_file`) in a language is read."""
+        columns, label_map = parse_pairs(self.columns, "--columns"), parse_pairs(self.label_map, "--label_map")
+        return ReadOptions(flag, columns, label_map, language)
 
 
 def absolute_sources(sources: Sources) -> list[str]:

@@ -67,7 +67,7 @@ def _read(request: TuningRequest) -> list[Row]:
     rows = []
     for flag, name, sources in ((TRAIN, "train", request.data.train), (DEV, "dev", request.data.dev)):
         for language, source in sources:
-            examples = len(read_examples(request.task, source, request.data.reading(flag)))
+            examples = len(read_examples(request.task, source, request.data.reading(flag, language)))
             rows.append((f"{name}, {language}: {sized(source)}", f"{examples:,} examples", COUNTED))
     return rows
 

@@ -79,6 +79,13 @@ def test_a_mapping_in_a_recipe_stands_for_pairs(tmp_path: Path) -> None:
     assert (ns.label_map, ns.train_file) == (["DATE=O", "PERSON=PER"], ["a.txt", "b.txt"])
 
 
+@pytest.mark.parametrize("form", ["flags", "recipe"])
+def test_a_pair_may_begin_with_a_number_below_zero(tmp_path: Path, form: str) -> None:
+    (tmp_path / "recipe.yaml").write_text('label_map: {0: neutral, -1: "-"}\n')
+    argv = {"flags": ["--label_map", "0=neutral", "-1=-"], "recipe": [str(tmp_path / "recipe.yaml")]}[form]
+    assert cli.parse(argv, (TaskDataArguments,), "").label_map == ["0=neutral", "-1=-"]
+
+
 def test_a_recipe_works_behind_the_launchers_own_flag(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("max_steps: 7\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from bistil_ds.evaluation import Evaluation, evaluate, zero_shot
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.tasks import ReadOptions
+from bistil_ds.tasks import ReadOptions, data
 
 TASK = Topics()
 
@@ -122,6 +122,35 @@ def test_recorded_training_files_are_read_as_they_were_in_training(files: Files,
     assert f"A recorded training file was not compared: {sft / 'run.json'}: {train}, line" in markdown(found)
     with pytest.raises(InputError, match=r"--train_file: .*no such topic N"):
         evaluate(model, files.tests, Strict(), train_files=[train], resamples=10, progress=False)
+
+
+def test_every_file_is_read_in_its_language(files: Files, tmp_path: Path) -> None:
+    read = []
+
+    class Spying(Topics):
+        def read(self, source: str, options: ReadOptions) -> Any:
+            read.append((options.flag, options.language))
+            return super().read(source, options)
+
+    sft = write_sft(tmp_path / "sft", files.base)
+    train = tmp_path / "train.tsv"
+    train.write_text(files.tests["aa"].read_text())
+    (sft / "run.json").write_text(json.dumps({"arguments": {"task": "topics", "train_file": [f"cc={train}"]}}))
+    evaluate({"m": [files.base, sft]}, files.tests, Spying(), resamples=10, progress=False)
+    assert read == [*(("--test_file", language) for language in files.tests), (str(sft / "run.json"), "cc")]
+
+
+def test_without_progress_no_bar_is_shown_for_reading_either(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    real = data.progress_bar
+    monkeypatch.setattr(data, "progress_bar", lambda *a, **k: shown.append(k["show"]) or real(*a, **k))
+    train = write_task_file(tmp_path / "train.tsv", "aa", 4, seed=0)
+    for progress in (False, True):
+        evaluate({"m": files.finished}, files.tests, TASK, train_files=[train], resamples=10, progress=progress)
+    reads = len(files.tests) + 1
+    assert shown == [False] * reads + [True] * reads
 
 
 def test_a_limit_takes_the_first_examples_and_is_told(files: Files) -> None:

@@ -29,6 +29,11 @@ def read_all(reader: Reader, path: Path | str, **options: Any) -> list[Any]:
     return list(reader(str(path), ReadOptions(FLAG, **options)))
 
 
+def values_of(example: Any) -> tuple[Any, ...]:
+    """Return what an example says, without its place and the model's names of its tags."""
+    return tuple(getattr(example, slot) for slot in example.__slots__ if slot not in ("place", "meanings"))
+
+
 def refusal(reader: Reader, path: Path | str, **options: Any) -> str:
     """Check that the reader refuses the file in one line that names flag and file; return that line."""
     with pytest.raises(InputError) as caught:

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from reading import Reader
+from seqeval.metrics.sequence_labeling import get_entities
 
 from bistil_ds.tasks.readers import read_pairs, read_questions, read_tagged, read_texts, read_trees, read_upos
 
@@ -119,18 +120,65 @@ def make_iob2(rng: Random) -> str:
     return text
 
 
+def make_numbered(rng: Random) -> str:
+    """Return a file as those of UNER, with comments, numbers and further columns."""
+    text = ""
+    for number in range(rng.randint(2, 5)):
+        text += f"# sent_id = {number}\n# text = {' '.join(_words(rng))}\n"
+        words = _words(rng)
+        begins = rng.randrange(len(words))
+        for at, word in enumerate(words):
+            tag = "B-PER" if at == begins else "I-PER" if at == begins + 1 else "O"
+            text += f"{at + 1}\t{word}\t{tag}\t-\tx\n"
+        text += "\n"
+    return text
+
+
+def write_numbered(sentences: Sequence[Values]) -> str:
+    rows = [[f"{at}\t{w}\t{t}\n" for at, (w, t) in enumerate(zip(*one, strict=True), 1)] for one in sentences]
+    return "".join("".join(lines) + "\n" for lines in rows)
+
+
+def simple_numbered(text: str) -> list[Values]:
+    found, widths = [], set()
+    for block in _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)"):
+        cells = [[cell.strip(" ") for cell in line.split("\t")] for line in block]
+        cells = [c for c in cells if c[0][:1] != "#" or (len(c) > 2 and re.fullmatch(TAG, c[2]))]
+        widths |= {len(c) for c in cells}
+        if cells:
+            found.append((tuple(c[1] for c in cells), _iob2([c[2] for c in cells])))
+    assert len(widths) == 1
+    return found
+
+
 def write_iob2(sentences: Sequence[Values]) -> str:
     return "".join("".join(f"{w}\t{t}\n" for w, t in zip(*one, strict=True)) + "\n" for one in sentences)
 
 
 def simple_iob2(text: str) -> list[Values]:
     found, widths = [], set()
-    for block in _blocks(text, r"-DOCSTART-([ \t]|$)"):
-        cells = [line.split("\t" if "\t" in line else " ") for line in block]
-        found.append((tuple(c[0] for c in cells), tuple(c[-1] for c in cells)))
-        widths |= {len(c) for c in cells}
+    blocks = _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)")
+    separator = "\t" if any("\t" in line for block in blocks for line in block) else " +"
+    for block in blocks:
+        cells = [[cell.strip(" ") for cell in re.split(separator, line.rstrip(" \t"))] for line in block]
+        while cells and cells[0][0].startswith("#") and not (len(cells[0]) == 2 and re.fullmatch(TAG, cells[0][1])):
+            assert not any(re.fullmatch(TAG, cell) for cell in cells.pop(0)[1:])  # what is dropped is a comment
+        if cells:
+            found.append((tuple(c[0] for c in cells), _iob2([c[-1] for c in cells])))
+            widths |= {len(c) for c in cells}
     assert len(widths) == 1  # otherwise a line could hold two tokens
     return found
+
+
+TAG = "O|[BIS]-.+"
+
+
+def _iob2(tags: list[str]) -> tuple[str, ...]:
+    """Return the tags whose entities are those that seqeval finds in tags of any scheme."""
+    found = ["O"] * len(tags)
+    for kind, start, end in get_entities(tags):
+        found[start : end + 1] = [f"B-{kind}"] + [f"I-{kind}"] * (end - start)
+    return tuple(found)
 
 
 def make_tsv(rng: Random) -> str:
@@ -143,12 +191,20 @@ def make_tsv(rng: Random) -> str:
 
 def simple_tsv(text: str) -> list[Values]:
     header, *rows = [line.split("\t") for line in text.split("\n") if line]
+    if header[-1].strip().lower() in [*LABELS, "-"] and len(header) == 3:
+        header, rows = ["premise", "hypothesis", "label"], [header, *rows]
     assert all(len(row) == len(header) for row in rows)
     at = [next(header.index(n) for n in names if n in header) for names in (PREMISE, HYPOTHESIS, LABEL)]
-    return [tuple(row[i] for i in at) for row in rows if row[at[2]] != "-"]
+    return _labelled([tuple(row[i] for i in at) for row in rows])
 
 
 PREMISE, HYPOTHESIS, LABEL = ("premise", "sentence1"), ("hypothesis", "sentence2"), ("label", "gold_label")
+
+
+def _labelled(pairs: list[Values]) -> list[Values]:
+    named = [(premise, hypothesis, str(label).strip().lower()) for premise, hypothesis, label in pairs]
+    letters = {label[0]: label for label in LABELS}  # as in ANLI, and in a file that is cut off
+    return [(*pair[:2], letters.get(pair[2], pair[2])) for pair in named if pair[2] not in ("-", "-1")]
 
 
 def make_pairs_jsonl(rng: Random) -> str:
@@ -166,8 +222,9 @@ def write_pairs_jsonl(pairs: Sequence[Values]) -> str:
 
 def simple_pairs_jsonl(text: str) -> list[Values]:
     rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    found = [tuple(next(row[n] for n in names if n in row) for names in (PREMISE, HYPOTHESIS, LABEL)) for row in rows]
-    return [pair for pair in found if pair[2] != "-"]
+    return _labelled(
+        [tuple(next(row[n] for n in names if n in row) for names in (PREMISE, HYPOTHESIS, LABEL)) for row in rows]
+    )
 
 
 def make_squad(rng: Random) -> str:
@@ -199,11 +256,20 @@ def write_squad(questions: Sequence[Values]) -> str:
 
 def simple_squad(text: str) -> list[Values]:
     return [
-        (q["id"], q["question"], p["context"], tuple((a["text"], a["answer_start"]) for a in q["answers"]))
+        (str(q["id"]), q["question"], p["context"], tuple(_placed(a, p["context"]) for a in q.get("answers") or ()))
         for article in json.loads(text)["data"]
         for p in article["paragraphs"]
         for q in p["qas"]
     ]
+
+
+def _placed(answer: dict[str, Any], context: str) -> tuple[str, int]:
+    """Return the answer where it stands in the context: as it says, or else at its only occurrence."""
+    start = int(answer["answer_start"])
+    if context[start : start + len(answer["text"])] != answer["text"] or start < 0:
+        assert len(re.findall(f"(?={re.escape(answer['text'])})", context)) == 1
+        start = context.index(answer["text"])
+    return answer["text"], start
 
 
 def make_text(rng: Random) -> str:
@@ -218,6 +284,7 @@ FORMATS = [
     Format("trees", read_trees, ".conllu", make_conllu, write_trees, simple_trees),
     Format("upos", read_upos, ".conllu", make_conllu, write_upos, simple_upos),
     Format("tagged", read_tagged, ".iob2", make_iob2, write_iob2, simple_iob2),
+    Format("numbered", read_tagged, ".uner", make_numbered, write_numbered, simple_numbered),
     Format(
         "pairs",
         read_pairs,

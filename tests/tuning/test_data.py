@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny import unigram_tokenizer
 
 from bistil_ds.errors import InputError
+from bistil_ds.tasks import ReadOptions, data, find_task
 from bistil_ds.tasks.data import mix, parse_pairs
 from bistil_ds.tasks.sources import parse_sources
+from bistil_ds.tuning import data as tuning_data
+from bistil_ds.tuning.data import check_development_files, development_sets, training_examples
+from bistil_ds.tuning.data_request import TaskDataRequest
 
 
 def rows(count: int, first: int) -> list[dict[str, int]]:
@@ -43,6 +48,28 @@ def test_a_file_is_called_after_its_language_its_folder_or_itself(
 def test_a_hub_data_set_needs_a_language() -> None:
     with pytest.raises(InputError, match=r"--train_file org/name: expected LANGUAGE=FILE"):
         parse_sources(["org/name"], "--train_file")
+
+
+def test_every_file_is_read_in_its_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+
+    def examples(task: object, source: str, options: ReadOptions, progress: bool = False) -> list[object]:
+        read.append((options.flag, options.language, source))
+        return []
+
+    monkeypatch.setattr(data, "read_examples", examples)
+    monkeypatch.setattr(tuning_data, "read_examples", examples)
+    request = TaskDataRequest("ner", (("de", "a.txt"), ("tr", "b.txt")), (("fi", "c.txt"),), max_length=8)
+    training_examples(request)
+    check_development_files(request, find_task("ner"), ("O",))
+    with pytest.raises(InputError, match="nothing in it fits"):
+        development_sets(request, unigram_tokenizer(), ("O",))
+    assert read == [
+        ("--train_file", "de", "a.txt"),
+        ("--train_file", "tr", "b.txt"),
+        ("--dev_file", "fi", "c.txt"),
+        ("--dev_file", "fi", "c.txt"),
+    ]
 
 
 def test_label_maps_are_pairs() -> None:

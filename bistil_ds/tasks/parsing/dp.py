@@ -53,7 +53,7 @@ class DependencyParsing(Task):
 
     def check_labels(self, examples: Sequence[Tree], labels: Sequence[str], flag: str) -> None:
         found = ((relation, tree.place) for tree in examples for relation in tree.relations)
-        check_known(found, labels, flag, kind="relation", other="dep" if "dep" in labels else labels[0])
+        check_known(found, labels, flag, kind="relation", other="dep" if "dep" in labels else None)
 
     def features(
         self,

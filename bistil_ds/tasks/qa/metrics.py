@@ -3,8 +3,8 @@
 Normalising lowers the case, removes punctuation (Unicode category P and `string.punctuation`) and articles, and leaves
 single spaces. F1 counts words, or single characters in scripts without spaces. MLQA defines this for en, es, de, ar,
 vi, hi and zh. Here, ja and th are cut into characters like zh, and all further languages keep their articles. Without a
-language, or with a name unlike an ISO 639 code (such as a folder's name, `squad`), the rules of English hold, as in
-SQuAD.
+language, or with a name that is no language (such as a folder's name, `squad` or `qa`), the rules of English hold, as
+in SQuAD.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+
+from bistil_ds.tasks.languages import language_code
 
 ARTICLES = {
     "en": re.compile(r"\b(a|an|the)\b"),
@@ -33,11 +35,10 @@ def normalise(answer: str, language: str | None) -> str:
     """Return the words of an answer that F1 and exact match compare, joined by single spaces.
 
     Args:
-        language: an ISO 639 code, possibly with a region (`zh-CN`); None or a name of another form counts as English.
+        language: a code or name that `language_code` knows, such as `zh-CN`, `deu` or `Arabic`; None or another name
+            counts as English.
     """
-    code = re.split("[-_]", (language or "en").lower())[0]
-    if not re.fullmatch("[a-z]{2,3}", code):
-        code = "en"
+    code = language_code(language or "en") or "en"
     text = "".join(c for c in answer.lower() if c not in string.punctuation and unicodedata.category(c)[0] != "P")
     if code in ARTICLES:
         text = ARTICLES[code].sub(" ", text)

@@ -9,10 +9,14 @@ from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.task import ReadOptions
 
 OtherNames = Mapping[str, tuple[str, ...]]
+LANGUAGE, LANGUAGE_NAMES = "language", ("lang",)  # the column that says in which language each row is, if there is one
 
 
 def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions, where: str) -> dict[str, str]:
     """Return our name of each column → its name in the data: that of `options.columns`, else ours or an alternative.
+
+    The result has the column `language`, too, if `options.columns` names it, or if the data has it and
+    `options.language` asks for one language.
 
     Args:
         wanted: our names, each with its alternatives: what well-known data sets call the column.
@@ -23,11 +27,12 @@ def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions,
         InputError: a column is missing or there twice; several columns fit one name; or `options.columns` has a key
             that is not among our names.
     """
-    for name in options.columns:
-        if name not in wanted:
-            raise InputError(f"--columns {name}={options.columns[name]}: the columns here are {', '.join(wanted)}")
+    check_names(options, (*wanted, LANGUAGE))
     chosen: dict[str, str] = {}
-    for ours, others in wanted.items():
+    sought = dict(wanted)
+    if LANGUAGE in options.columns or (options.language is not None and {LANGUAGE, *LANGUAGE_NAMES} & set(found)):
+        sought[LANGUAGE] = LANGUAGE_NAMES
+    for ours, others in sought.items():
         candidates = (options.columns[ours],) if ours in options.columns else (ours, *others)
         present = [name for name in candidates if name in found]
         if len(present) > 1:
@@ -40,3 +45,10 @@ def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions,
             raise InputError(f"{where}: column {present[0]} is there twice; rename one")
         chosen[ours] = present[0]
     return chosen
+
+
+def check_names(options: ReadOptions, ours: Sequence[str]) -> None:
+    """Raise InputError if `options.columns` has a name of ours that no column here has."""
+    for name in options.columns:
+        if name not in ours:
+            raise InputError(f"--columns {name}={options.columns[name]}: the columns here are {', '.join(ours)}")

@@ -6,26 +6,33 @@ The readers yield syntactic words. Multiword tokens (`3-4`) and empty nodes (`3.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, TaggedSentence, Tree
-from bistil_ds.tasks.readers.conllu_words import Words, words_of_block
-from bistil_ds.tasks.readers.hub import hub_rows, strings
-from bistil_ds.tasks.readers.lines import at_least_one, quote, sentences
+from bistil_ds.tasks.labels import map_advice
+from bistil_ds.tasks.readers.conllu_words import FIELDS, Words, words_of_block
+from bistil_ds.tasks.readers.hub import strings
+from bistil_ds.tasks.readers.json_documents import looks_like_json
+from bistil_ds.tasks.readers.lines import at_least_one, lines, quote, sentences
+from bistil_ds.tasks.readers.records import records
+from bistil_ds.tasks.readers.tagged_rows import TagColumn, TaggedRow, tagged_rows
 from bistil_ds.tasks.readers.tree_check import check_tree, universal_relation
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.form import bare_name
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 UPOS = frozenset(
     {"ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"}
     | {"PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"}
 )
+UPOS_NAMES = ("upos_tags", "pos_tags", "tags")  # what data sets call their column of universal tags
 NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 
 
 def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
-    """Stream the dependency trees of a CoNLL-U file, or of a hub data set with `tokens`, `upos`, `head`, `deprel`.
+    """Stream the dependency trees of CoNLL-U, or of JSON or a hub data set with `tokens`, `upos`, `head`, `deprel`.
 
     Relations lose their subtypes; then `options.label_map` renames them. UPOS may be `_`. Words may contain spaces.
 
@@ -39,7 +46,11 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
                 f"--label_map {old}={new}: relations are read without their subtypes; leave out the colon and the rest"
             )
     for words in _sentences(source, options, ("tokens", "upos", "head", "deprel")):
-        _check_upos(words, words.upos, or_none=True)
+        for index, tag in enumerate(words.upos):
+            if tag not in UPOS and tag != "_":
+                raise InputError(
+                    f"{words.where(index)}: UPOS is {quote(tag)}; expected one of the 17 universal tags or _"
+                )
         heads = tuple([_head(words, index) for index in range(len(words.forms))])
         relations = tuple([_relation(words, index, options) for index in range(len(words.forms))])
         check_tree(heads, relations, words.where)
@@ -47,24 +58,45 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
 
 
 def read_upos(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
-    """Stream words with their UPOS tags from a CoNLL-U file, or from a hub data set with `tokens` and `upos`.
+    """Stream words with their UPOS tags from CoNLL-U, or from a source of `tagged_rows` with `tokens` and `upos`.
 
-    HEAD and DEPREL of words are ignored. `options.label_map` renames tags; the new tags must be universal tags, too.
+    A file is CoNLL-U by its name (`.conllu`), or by the ten tab-separated columns of its first word. HEAD and DEPREL of
+    words are ignored. `options.label_map` renames tags; a new name may also be what the evaluated model calls a tag.
 
     Raises:
-        InputError: the data does not follow the format, a tag is not one of the 17 universal tags after renaming, or
-            there is no sentence at all.
+        InputError: the data does not follow its format; a tag is neither one of the 17 universal tags nor a new name
+            that `options.label_map` gives; or there is no sentence at all.
     """
-    for words in _sentences(source, options, ("tokens", "upos")):
-        tags = [options.label_map.get(tag, tag) for tag in words.upos]
-        _check_upos(words, tags, or_none=False)
-        yield TaggedSentence(tuple(words.forms), tuple(tags), words.place)
+    corpus, given = parse_specification(source), options.label_map
+    allowed = UPOS.union(given.values())
+    found: Iterable[Words | TaggedRow]
+    if isinstance(corpus, Path) and _is_conllu(corpus, options.flag):
+        found = _sentences(source, options, ())
+    else:
+        found = tagged_rows(source, options, TagColumn("upos", UPOS_NAMES, lambda cell: cell in UPOS or cell in given))
+    for one in found:
+        words, tags = (one.forms, one.upos) if isinstance(one, Words) else (one.words, one.tags)
+        renamed = tuple([given.get(tag, tag) for tag in tags])
+        for index, tag in enumerate(renamed):
+            if tag not in allowed:
+                raise InputError(
+                    f"{one.where(index)}: UPOS is {quote(tag)}; expected one of the 17 universal tags"
+                    f"{map_advice(tag, 'X')}"
+                )
+        yield TaggedSentence(tuple(words), renamed, one.place)
+
+
+def _is_conllu(path: Path, flag: str) -> bool:
+    if bare_name(path).endswith(".conllu"):
+        return True
+    first = next((line for _, line in lines(path, flag) if line.strip() and not line.startswith("#")), "")
+    return first.count("\t") + 1 == len(FIELDS)
 
 
 def _sentences(source: str, options: ReadOptions, columns: tuple[str, ...]) -> Iterator[Words]:
     corpus = parse_specification(source)
-    if isinstance(corpus, HubDataset):
-        for place, where, row in hub_rows(corpus, options, dict.fromkeys(columns, ())):
+    if isinstance(corpus, HubDataset) or looks_like_json(corpus, options.flag):
+        for place, where, row in records(source, options, dict.fromkeys(columns, ())):
             yield _words_of_row(row, where, place)
         return
     message = f"{options.flag}: {corpus} holds no sentence; expected CoNLL-U, ten tab-separated columns a word"
@@ -84,13 +116,6 @@ def _words_of_row(row: dict[str, object], where: str, place: Place) -> Words:
     if not forms or not all(forms):
         raise InputError(f"{where}: no tokens, or an empty one; expected a list of words")
     return Words(forms, columns["upos"], columns["head"], columns["deprel"], place, [], where)
-
-
-def _check_upos(words: Words, tags: list[str], *, or_none: bool) -> None:
-    for index, tag in enumerate(tags):
-        if tag not in UPOS and not (or_none and tag == "_"):
-            allowed = "one of the 17 universal tags" + (" or _" if or_none else "; rename it with --label_map")
-            raise InputError(f"{words.where(index)}: UPOS is {quote(tag)}; expected {allowed}")
 
 
 def _head(words: Words, index: int) -> int:

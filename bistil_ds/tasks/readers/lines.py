@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import LONGEST_LINE
 from bistil_ds.text.text_files import numbered_lines
 
 LONGEST_SENTENCE = 10_000  # lines; a longer one means that the empty lines were lost, and might not fit in memory
@@ -25,13 +26,14 @@ def quote(found: object) -> str:
     return repr(found)[:SHOWN_CHARACTERS]
 
 
-def lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
+def lines(path: Path, flag: str, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
     """Yield each line with its number, without its line end (LF or CRLF).
 
     Raises:
-        InputError: the file cannot be read, is not UTF-8, or has a NUL or a carriage return inside a line.
+        InputError: the file cannot be read, is not UTF-8, or has a NUL or a carriage return inside a line; or a line
+            has more than `longest` bytes.
     """
-    for number, line in numbered_lines(path, flag):
+    for number, line in numbered_lines(path, flag, longest):
         if "\r" in line:
             raise InputError(
                 f"{flag}: {path}, line {number} has a carriage return inside; end lines with LF or CRLF only"

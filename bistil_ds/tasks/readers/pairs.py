@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.examples import SentencePair
+from bistil_ds.tasks.labels import map_advice
 from bistil_ds.tasks.readers.hub import NO_LABEL
 from bistil_ds.tasks.readers.json_values import text_at
 from bistil_ds.tasks.readers.lines import quote
@@ -15,22 +16,38 @@ from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
 
 LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # the last is for two-class sets such as RTE
-COLUMNS = {"premise": ("sentence1",), "hypothesis": ("sentence2",), "label": ("gold_label",)}  # SNLI, MultiNLI, XNLI
+OTHER_NAMES = {
+    "e": "entailment",  # e, n and c: ANLI
+    "n": "neutral",
+    "c": "contradiction",
+    "entails": "entailment",  # SciTail
+    "contradictory": "contradiction",  # XNLI's translated training set
+    "not entailment": "not_entailment",
+    "not-entailment": "not_entailment",
+    "-1": NO_LABEL,  # class number of the hub for pairs without a label
+}
+NUMBERS = "0=entailment 1=neutral 2=contradiction"  # the order of XNLI and MultiNLI on the hub
+COLUMNS = {
+    "premise": ("sentence1", "context"),  # sentence1 and sentence2: SNLI, MultiNLI, XNLI, PAWS-X; context: ANLI
+    "hypothesis": ("sentence2", "hypo"),  # hypo: XNLI's translated training set
+    "label": ("gold_label",),
+}
 
 
 def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
-    """Stream the pairs of a TSV file with a header, a JSONL file or a hub data set; see `records`.
+    """Stream the pairs of a table, of JSON or of a hub data set; see `records`, which chooses those in one language.
 
-    The columns are `premise`, `hypothesis` and `label`, or, as in SNLI, MultiNLI and XNLI, `sentence1`, `sentence2` and
-    `gold_label`. A pair on which the annotators did not agree (label `-`; in hub data sets class -1) has no right
-    answer. Such pairs are left out, and a warning gives their number.
+    The columns are `premise`, `hypothesis` and `label`, or have the names that SNLI, MultiNLI, XNLI, ANLI and PAWS-X
+    give them. Labels may be written in any case. A pair on which the annotators did not agree (label `-`; -1 in hub
+    data sets and what was exported from them) has no right answer. Such pairs are left out, and a warning gives their
+    number.
 
     Raises:
-        InputError: `records` raises it; a sentence is blank; a label, once renamed by `options.label_map`, is not among
-            `LABELS` (so numbers must be renamed); or no pair has a label.
+        InputError: `records` raises it; a sentence is blank; a label is neither among `LABELS` nor a name that
+            `options.label_map` gives (so numbers must be named); or no pair has a label.
     """
     pairs = unlabelled = 0
-    for place, where, record in records(source, options, COLUMNS):
+    for place, where, record in records(source, options, COLUMNS, lambda cells: _is_pair(cells, options)):
         premise, hypothesis = text_at(record, "premise", where), text_at(record, "hypothesis", where)
         label = _label(record["label"], options, where)
         if label == NO_LABEL:
@@ -45,11 +62,27 @@ def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
         warnings.warn(f"{options.flag}: {source}: {counted}", Notice, stacklevel=2)
 
 
+def _is_pair(cells: Mapping[str, str], options: ReadOptions) -> bool:
+    return _known(cells["label"], options) is not None
+
+
+def _known(found: str, options: ReadOptions) -> str | None:
+    """Return the label that is meant, renamed by `options.label_map`; None if it is no label."""
+    if found in options.label_map:
+        return options.label_map[found]
+    plain = found.strip().lower()
+    label = OTHER_NAMES.get(plain, plain)
+    label = options.label_map.get(label, label)
+    return label if label in (*LABELS, NO_LABEL, *options.label_map.values()) else None
+
+
 def _label(found: Any, options: ReadOptions, where: str) -> str:
     if isinstance(found, bool) or not isinstance(found, str | int):
         raise InputError(f"{where}: label is {quote(found)}; expected one of {', '.join(LABELS)}")
-    label = options.label_map.get(str(found), str(found))
-    if label not in LABELS and label != NO_LABEL:
-        hint = f"name it with --label_map {quote(str(found))[1:-1]}=NAME" if str(found) else "every pair has one"
-        raise InputError(f"{where}: label is {quote(label)}; expected one of {', '.join(LABELS)}; {hint}")
+    label = _known(str(found), options)
+    if label is None:
+        number = str(found).isdecimal() and len(str(found)) == 1
+        hint = f"; say what each number means, such as --label_map {NUMBERS}"
+        hint = hint if number else map_advice(str(found), "neutral")
+        raise InputError(f"{where}: label is {quote(str(found))}; expected one of {', '.join(LABELS)}{hint}")
     return label

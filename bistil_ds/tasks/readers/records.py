@@ -1,78 +1,72 @@
-"""Stream records with named columns from a TSV file with a header, a JSONL file, or a hub data set."""
+"""Stream records with named columns from a table (TSV, CSV), JSON, or a hub data set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
-from bistil_ds.tasks.readers.columns import OtherNames, find_columns
+from bistil_ds.tasks.readers.columns import LANGUAGE, OtherNames, find_columns
+from bistil_ds.tasks.readers.delimited import table_rows
 from bistil_ds.tasks.readers.hub import hub_rows
-from bistil_ds.tasks.readers.json_values import parse_json
-from bistil_ds.tasks.readers.lines import at_least_one, lines, quote
+from bistil_ds.tasks.readers.json_documents import json_rows, looks_like_json
+from bistil_ds.tasks.readers.language import LanguageFilter
+from bistil_ds.tasks.readers.lines import at_least_one
 from bistil_ds.tasks.task import ReadOptions
-from bistil_ds.text.form import is_jsonl
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 Record = tuple[Place, str, dict[str, Any]]
 
 
-def records(source: str, options: ReadOptions, wanted: OtherNames) -> Iterator[Record]:
+def records(
+    source: str,
+    options: ReadOptions,
+    wanted: OtherNames,
+    is_row: Callable[[Mapping[str, str]], bool] = lambda cells: False,
+) -> Iterator[Record]:
     """Yield for each record its place, what messages call it, and its values under our names of the `wanted` columns.
 
-    TSV columns are separated by tabs, and quote characters are plain text. Empty lines are skipped. In JSONL (`.jsonl`,
-    `.json`) all objects must have the column names that are found in the first one.
+    See `table_rows` and `json_rows` for the files. All JSON objects must have the names that are found in the first
+    one. Where a column `language` or `lang` marks the language of each record, those in `options.language` are kept.
+
+    Args:
+        is_row: as in `table_rows`.
 
     Raises:
-        InputError: the file cannot be read or has no record; the header lacks a wanted column; or a line has more or
-            fewer columns than the header, is not a JSON object, or lacks a wanted column.
+        InputError: the source cannot be read or has no record; a wanted column is missing; or there are records, but
+            none in the language.
     """
     corpus = parse_specification(source)
     if isinstance(corpus, HubDataset):
-        yield from hub_rows(corpus, options, wanted)
-        return
-    kind, read = ("JSONL, one object a line", _jsonl) if is_jsonl(corpus) else ("a TSV header and rows", _tsv)
-    message = f"{options.flag}: {corpus} has no rows; expected {kind} with {', '.join(wanted)}"
-    yield from at_least_one(read(corpus, options, wanted), message)
+        found, name = hub_rows(corpus, options, wanted), f"{corpus.id}, split {corpus.split}"
+    else:
+        found, name = _of_file(corpus, options, wanted, is_row), str(corpus)
+    chosen = LanguageFilter(options, f"{options.flag}: {name}")
+    for place, where, record in found:
+        if LANGUAGE not in record or chosen.keeps(record.pop(LANGUAGE), where):
+            yield place, where, record
+    chosen.check()
 
 
-def _tsv(path: Path, options: ReadOptions, wanted: OtherNames) -> Iterator[Record]:
-    header: list[str] = []
-    position: dict[str, int] = {}
-    for number, line in lines(path, options.flag):
-        where = f"{options.flag}: {path}, line {number}"
-        cells = line.split("\t")
-        if not header:
-            header = cells
-            position = {ours: header.index(theirs) for ours, theirs in _of_header(header, options, wanted, where)}
-        elif line:
-            if len(cells) != len(header):
-                raise InputError(
-                    f"{where}: {len(cells)} tab-separated columns ({quote(line)}); the header has {len(header)}"
-                )
-            yield Place(str(path), number), where, {ours: cells[index] for ours, index in position.items()}
+def _of_file(
+    path: Path, options: ReadOptions, wanted: OtherNames, is_row: Callable[[Mapping[str, str]], bool]
+) -> Iterator[Record]:
+    if looks_like_json(path, options.flag):
+        kind, rows = "JSON, one object a line or a list of them", _of_json(path, options, wanted)
+    else:
+        kind, rows = "a header and rows, parted by tabs or commas", table_rows(path, options, wanted, is_row)
+    message = f"{options.flag}: {path} has no rows; expected {kind}, with {', '.join(wanted)}"
+    for number, where, record in at_least_one(rows, message):
+        yield Place(str(path), number), where, dict(record)
 
 
-def _of_header(header: list[str], options: ReadOptions, wanted: OtherNames, where: str) -> list[tuple[str, str]]:
-    try:
-        return list(find_columns(wanted, header, options, where).items())
-    except InputError as error:
-        raise InputError(f"{error}; the first line is the header, its names parted by tabs") from None
-
-
-def _jsonl(path: Path, options: ReadOptions, wanted: OtherNames) -> Iterator[Record]:
+def _of_json(path: Path, options: ReadOptions, wanted: OtherNames) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     columns: dict[str, str] = {}
-    for number, line in lines(path, options.flag):
-        if not line.strip():
-            continue
-        where = f"{options.flag}: {path}, line {number}"
-        value = parse_json(line, where)
-        if not isinstance(value, dict):
-            raise InputError(f"{where}: {quote(line)} is no object; expected one a line with {', '.join(wanted)}")
+    for number, where, value in json_rows(path, options.flag):
         columns = columns or find_columns(wanted, list(value), options, where)
         for theirs in columns.values():
             if theirs not in value:
                 raise InputError(f"{where}: no key {theirs}, which the first object has")
-        yield Place(str(path), number), where, {ours: value[theirs] for ours, theirs in columns.items()}
+        yield number, where, {ours: value[theirs] for ours, theirs in columns.items()}

@@ -1,81 +1,117 @@
-"""Read questions on contexts from the JSON of SQuAD 1.1 and 2.0, or from a hub data set with the same fields.
+"""Read questions on contexts from SQuAD 1.1 and 2.0 and their many relatives, in files or on the hub.
 
-A SQuAD file is one JSON value, so this reader, unlike the others, holds the whole file in memory.
+MLQA, XQuAD, KorQuAD and TyDiQA-GoldP are written as SQuAD is. What is exported from hub data sets is flat: a list or
+lines of objects, each with a context, a question and answers. A file that is one JSON value is held in memory.
 """
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.examples import Place, Question
-from bistil_ds.tasks.readers.hub import hub_rows
-from bistil_ds.tasks.readers.json_values import parse_json, text_at
+from bistil_ds.tasks.languages import language_code
+from bistil_ds.tasks.readers.columns import LANGUAGE, find_columns
+from bistil_ds.tasks.readers.json_documents import Document, json_documents
+from bistil_ds.tasks.readers.json_values import text_at
+from bistil_ds.tasks.readers.language import LanguageFilter
 from bistil_ds.tasks.readers.lines import at_least_one, quote
+from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
-from bistil_ds.text.compression import opened
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), "answers": ()}
+TYDIQA_ID = re.compile(r"([a-z]+)-+[0-9]{4,}-[0-9]+")  # arabic-2387335860751143628-1: all languages are in one file
+
+
+class _Found(NamedTuple):
+    """A question as the data has it: its place, what messages call it, its values, its context, and if it is flat."""
+
+    place: Place
+    where: str
+    values: dict[str, Any]
+    context: str
+    flat: bool = True
 
 
 def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
-    """Stream the questions; the `line` of a place is the number of a paragraph in the file, from 1, or of a hub row.
+    """Stream the questions. The place of each is the number of its paragraph in the file, from 1, or its row or line.
 
-    `answers` is empty for an unanswerable question (`is_impossible` in SQuAD 2.0, or a hub row without answers).
+    `answers` is empty for an unanswerable question: `is_impossible` in SQuAD 2.0, or a flat row without answers. Where
+    ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`, questions in `options.language` are
+    kept. An answer that is not where its offset says, but stands in the context once, is placed there, and a warning
+    gives the number of such answers.
 
     Raises:
         InputError: the data is not SQuAD (the message names the path in the JSON, such as
-            data[3].paragraphs[0].qas[2], and the question's id); an answer is not in the context where it claims to be;
-            two questions have one id; or there is no question at all.
+            data[3].paragraphs[0].qas[2], and the question's id); an answer is not where its offset says, and stands
+            nowhere in the context or several times; two questions have one id; or there is no question at all.
     """
     seen: set[str] = set()
+    moved: list[str] = []
     message = f"{options.flag}: {source} has no questions; expected SQuAD: data, each with paragraphs, each with qas"
-    for where, question in at_least_one(_questions(source, options), message):
+    chosen = LanguageFilter(options, f"{options.flag}: {source}")
+    for found in at_least_one(_found(source, options), message):
+        question = _question(found, moved)
         if question.id in seen:
-            raise InputError(f"{where}: id {quote(question.id)} is another question's too; every question has its own")
+            name = quote(question.id)
+            raise InputError(f"{found.where}: id {name} is another question's too; every question has its own")
         seen.add(question.id)
-        yield question
+        match = TYDIQA_ID.fullmatch(question.id)
+        if match is None or language_code(match[1]) is None or chosen.keeps(match[1], found.where):
+            yield question
+    chosen.check()
+    if moved:
+        first = f"{moved[0]}: the answer is not where its offset says, but stands once in the context, and was found"
+        warnings.warn(f"{first} (answers found like this: {len(moved)})", Notice, stacklevel=2)
 
 
-def _questions(source: str, options: ReadOptions) -> Iterator[tuple[str, Question]]:
+def _found(source: str, options: ReadOptions) -> Iterator[_Found]:
     corpus = parse_specification(source)
     if isinstance(corpus, HubDataset):
-        for place, where, row in hub_rows(corpus, options, COLUMNS):
-            yield where, _question(row, text_at(row, "context", where), _unzipped(row["answers"]), place, where)
+        for place, where, row in records(source, options, COLUMNS):
+            yield _Found(place, where, row, text_at(row, "context", where))
         return
-    name = f"{options.flag}: {corpus}"
-    paragraphs = 0
-    for article_path, article in _items(_content(corpus, options.flag), "data", name):
-        for path, paragraph in _items(article, "paragraphs", article_path):
-            paragraphs += 1
-            context = text_at(paragraph, "context", path)
-            place = Place(str(corpus), paragraphs)
-            for where, found in _items(paragraph, "qas", path):
-                yield where, _question(found, context, _answers_of(found, where), place, where)
+    file, paragraphs = str(corpus), 0
+    chosen = LanguageFilter(options, f"{options.flag}: {file}")
+    for document in json_documents(corpus, options.flag):
+        for path, holder in _holders(document, f"{options.flag}: {file}"):
+            if not {"paragraphs", "qas"} & holder.keys() and "question" in {*holder, *options.columns}:  # a flat row
+                paragraphs += 1
+                columns = find_columns(COLUMNS, list(holder), options, path)
+                values = holder | {ours: holder[theirs] for ours, theirs in columns.items()}
+                if LANGUAGE not in columns or chosen.keeps(values[LANGUAGE], path):
+                    place = Place(file, paragraphs if document.alone else document.line)
+                    yield _Found(place, path, values, text_at(values, "context", path))
+                continue
+            listed = [(path, holder)] if "qas" in holder else _items(holder, "paragraphs", path)
+            for where, paragraph in listed:
+                paragraphs += 1
+                context = text_at(paragraph, "context", where)
+                for asked, values in _items(paragraph, "qas", where):
+                    yield _Found(Place(file, paragraphs), asked, values, context, flat=False)
+    chosen.check()
 
 
-def _content(path: Path, flag: str) -> dict[str, Any]:
-    with opened(path, flag) as file:
-        content = file.read()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{flag}: {path}, line {line} is not UTF-8 (byte 0x{content[error.start]:02x}); convert it, with iconv say"
-        ) from None
-    value = parse_json(text, f"{flag}: {path}")
-    if not isinstance(value, dict):
-        raise InputError(f'{flag}: {path} is no SQuAD file; expected {{"data": [...]}}')
-    return value
+def _holders(document: Document, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (path, object) for each article, paragraph or flat row of a JSON value."""
+    value = document.value
+    if isinstance(value, list):
+        yield from _items({"": value}, "", name)
+    elif not isinstance(value, dict):
+        raise InputError(f'{document.where} is no SQuAD file; expected {{"data": [...]}}')
+    elif document.alone and not {"paragraphs", "qas", "question"} & value.keys():
+        yield from _items(value, "data", name)
+    else:
+        yield document.where, value
 
 
 def _items(holder: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (path, object) for each object of the list under the key."""
-    separator = ": " if key == "data" else "."
+    separator = ": " if key in ("data", "") else "."
     values = holder.get(key)
     if not isinstance(values, list):
         found = f"is {quote(values)}" if key in holder else "is missing"
@@ -86,46 +122,66 @@ def _items(holder: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, d
         yield f"{path}{separator}{key}[{index}]", value
 
 
-def _answers_of(question: dict[str, Any], where: str) -> Any:
-    """Return the answers of a question, after checking that they do not contradict `is_impossible`."""
-    impossible = question.get("is_impossible", False)
-    if not isinstance(impossible, bool):
+def _question(found: _Found, moved: list[str]) -> Question:
+    name = _id(found.values, found.where)
+    where = f"{found.where} (id {quote(name)})"
+    answers = _answers(found, where)
+    checked = [_answer(one, found.context, f"{where}.answers[{index}]", moved) for index, one in enumerate(answers)]
+    return Question(name, text_at(found.values, "question", where), found.context, tuple(checked), found.place)
+
+
+def _id(values: dict[str, Any], where: str) -> str:
+    number = values.get("id")
+    return str(number) if isinstance(number, int) and not isinstance(number, bool) else text_at(values, "id", where)
+
+
+def _answers(found: _Found, where: str) -> list[Any]:
+    """Return the answers of a question, none if it is unanswerable.
+
+    Raises:
+        InputError: they are no list, or contradict `is_impossible`.
+    """
+    impossible, answers = found.values.get("is_impossible"), _listed(found.values.get("answers"))
+    if impossible is not None and not isinstance(impossible, bool):
         raise InputError(f"{where}: is_impossible is {quote(impossible)}; expected true or false")
-    answers = question.get("answers")
-    if answers == [] and not impossible:
-        raise InputError(f"{where}: no answers; expected some, or is_impossible (SQuAD 2.0)")
-    if answers and impossible:
+    if impossible and answers:
         raise InputError(f"{where}: is_impossible, yet it has answers; expected one or the other")
+    if impossible and answers is None:
+        return []
+    if not isinstance(answers, list):
+        raise InputError(f"{where}: answers is {quote(answers)}; expected a list of text and answer_start")
+    if not answers and not impossible and not found.flat:
+        raise InputError(f"{where}: no answers; expected some, or is_impossible (SQuAD 2.0)")
     return answers
 
 
-def _unzipped(answers: Any) -> Any:
-    """Turn a hub row's lists of texts and of starts into SQuAD's list of answers; None if their lengths differ."""
-    if not isinstance(answers, dict) or not all(isinstance(answers.get(k), list) for k in ("text", "answer_start")):
+def _listed(answers: Any) -> Any:
+    """Turn one answer, or the lists of texts and of starts of a flat row, into SQuAD's list of answers."""
+    if not isinstance(answers, dict):
         return answers
-    if len(answers["text"]) != len(answers["answer_start"]):
-        return None
-    pairs = zip(answers["text"], answers["answer_start"], strict=True)
-    return [{"text": text, "answer_start": start} for text, start in pairs]
+    texts, starts = answers.get("text"), answers.get("answer_start")
+    if not isinstance(texts, list) or not isinstance(starts, list):
+        return [answers] if isinstance(texts, str) else answers
+    if len(texts) != len(starts):
+        return answers
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
 
 
-def _question(found: dict[str, Any], context: str, answers: Any, place: Place, where: str) -> Question:
-    name = text_at(found, "id", where)
-    where = f"{where} (id {quote(name)})"
-    if not isinstance(answers, list):
-        raise InputError(f"{where}: answers is {quote(answers)}; expected a list of text and answer_start")
-    checked = tuple(_answer(answer, context, f"{where}.answers[{index}]") for index, answer in enumerate(answers))
-    return Question(name, text_at(found, "question", where), context, checked, place)
-
-
-def _answer(answer: Any, context: str, where: str) -> tuple[str, int]:
+def _answer(answer: Any, context: str, where: str, moved: list[str]) -> tuple[str, int]:
     if not isinstance(answer, dict):
         raise InputError(f"{where} is {quote(answer)}; expected an object with text and answer_start")
     text, start = text_at(answer, "text", where), answer.get("answer_start")
+    if isinstance(start, str) and start.isdecimal() and len(start) < 10:
+        start = int(start)
     if isinstance(start, bool) or not isinstance(start, int):
         raise InputError(f"{where}: answer_start is {quote(start)}; expected the number of a character of the context")
-    if start < 0 or not context.startswith(text, start):
-        there = context.find(text)
-        hint = "it is nowhere in the context" if there < 0 else f"it first stands at {there}"
-        raise InputError(f"{where}: {quote(text)} is not in the context at character {start}; {hint}")
-    return text, start
+    if start >= 0 and context.startswith(text, start):
+        return text, start
+    there = context.find(text)
+    if there < 0:
+        raise InputError(f"{where}: {quote(text)} is nowhere in the context")
+    if (again := context.find(text, there + 1)) >= 0:
+        found = f"{quote(text)} is not at character {quote(start)}, but at {there} and {again}"
+        raise InputError(f"{where}: {found}; mend its answer_start")
+    moved.append(where)
+    return text, there

@@ -1,76 +1,113 @@
-"""Rename the IOB2 tags of a sentence as `--label_map` says; check that each I- tag continues an entity of its type."""
+"""Turn the tags of a sentence into IOB2, whatever their scheme, and rename them as `--label_map` says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 from bistil_ds.errors import InputError
+from bistil_ds.tasks.labels import map_advice
 from bistil_ds.tasks.readers.lines import quote
+
+BEGINS, CONTINUES, ENDS = "BSUW", "IELM", "SUWEL"  # letters of IOB1, IOB2, BIOES, BILOU, BMES and BMEWO
+SCHEMES = BEGINS + CONTINUES
 
 
 class TagMap:
-    """A map that renames entity types and whole tags.
+    """A map to IOB2 that renames entity types and whole tags.
+
+    An I- tag (or E-, L-, M-) that continues no entity of its type begins one, as in IOB1 and for conlleval.
 
     Args:
-        label_map: type → type or O, or tag → tag.
+        label_map: type → type or O; any tag of the data → IOB2 tag; or IOB2 tag → what the evaluated model calls it.
+
+    Attributes:
+        meanings: what the model calls a tag → the IOB2 tag.
+        mended: number of I- tags that were read as B-.
+        first_mended: where the first of them stands.
+        is_iob1: no B- tag was seen but where IOB1 needs one, between two entities of one type.
 
     Raises:
-        InputError: the new name of a type is not a type or O, or the new name of a tag is not a tag.
+        InputError: a new name is empty or has spaces, or two tags get one name.
     """
 
     def __init__(self, label_map: Mapping[str, str]) -> None:
         self.label_map = label_map
+        self.meanings: dict[str, str] = {}
+        self.mended, self.first_mended, self.is_iob1 = 0, "", True
         for old, new in label_map.items():
-            whole = _is_tag(old) or old[1:2] == "-"  # S-PER, E-PER: whole tags of another scheme
             if not new or new.split() != [new]:
                 raise InputError(f"--label_map {old}={new}: expected a name without spaces, or O")
-            if whole and not _is_tag(new):
-                raise InputError(f"--label_map {old}={new}: {new} is no tag; expected O, B-TYPE or I-TYPE")
-            if not whole and new != "O" and _is_tag(new):
-                raise InputError(f"--label_map {old}={new}: expected a type, or O; the B- and I- stay")
+            if _is_iob2(old) and not _is_iob2(new) and self.meanings.setdefault(new, old) != old:
+                other = self.meanings[new]
+                raise InputError(f"--label_map {old}={new}: {other} is called {new}, too; expected a name for each")
+
+    def could_be(self, cell: str) -> bool:
+        """Return whether a cell could be a tag, before renaming."""
+        return cell == "O" or _is_tag(cell) or cell in self.label_map
 
     def read(self, tags: Sequence[str], where: Callable[[int], str]) -> tuple[str, ...]:
-        """Return the renamed tags of one sentence.
+        """Return the tags of one sentence in IOB2, renamed.
 
         Args:
             tags: the tags as they stand in the data.
             where: a function from a tag's 0-based index to its place, for messages.
 
         Raises:
-            InputError: a tag is not IOB2 after renaming, or an I- tag continues no entity of its type, before or after
-                renaming; the message names the place of the first such tag.
+            InputError: a tag is of no scheme, or renaming left an I- tag that continues no entity of its type; the
+                message names the place of the first such tag.
         """
-        new_tags: list[str] = []
-        before, new_before = "O", "O"
+        found: list[str] = []
+        open_type, renamed_before = "", "O"  # the entity that an I- tag would continue; the tag before, renamed
         for index, tag in enumerate(tags):
-            new = self._renamed(tag)
-            if not _is_tag(new):
+            known = tag if tag == "O" or _is_tag(tag) else self.label_map.get(tag, tag)
+            if known != "O" and not _is_tag(known):
+                raise InputError(f"{where(index)}: {self._complaint(tag, known)}")
+            kind = known[2:]
+            if known[0] in BEGINS:
+                self.is_iob1 = self.is_iob1 and kind == open_type
+            elif known[0] in CONTINUES and kind != open_type:
+                self.mended += 1
+                self.first_mended = self.first_mended or where(index)
+                open_type = ""
+            plain = "O" if known == "O" else f"{'I' if open_type == kind and known[0] in CONTINUES else 'B'}-{kind}"
+            open_type = "" if known[0] in f"O{ENDS}" else kind
+            renamed = self._renamed(known, plain)
+            if renamed[0] == "I" and renamed[2:] != renamed_before[2:]:
                 raise InputError(
-                    f"{where(index)}: tag {quote(tag)}; expected O, B-TYPE or I-TYPE (IOB2), or a --label_map for it"
+                    f"{where(index)}: tag {quote(tag)} is renamed to {quote(renamed)} after {quote(renamed_before)}; "
+                    "rename both the B- and the I- of a type, or the type"
                 )
-            if new[0] == "I" and (new[2:] != new_before[2:] or self._is_other(tag, before)):
-                renamed = "" if (tag, before) == (new, new_before) else f" (renamed: {new} after {new_before})"
-                follows = f"follows {quote(before)}" if index else "begins the sentence"
-                raise InputError(
-                    f"{where(index)}: tag {quote(tag)} {follows}{renamed}; "
-                    f"in IOB2 I-TYPE follows B-TYPE or I-TYPE, so an entity begins with B-"
-                )
-            new_tags.append(new)
-            before, new_before = tag, new
-        return tuple(new_tags)
+            found.append(self.label_map[renamed] if self.label_map.get(renamed) in self.meanings else renamed)
+            renamed_before = renamed
+        return tuple(found)
 
-    def _renamed(self, tag: str) -> str:
-        if tag in self.label_map:
-            return self.label_map[tag]
-        if tag == "O" or not _is_tag(tag):
-            return tag
-        new = self.label_map.get(tag[2:], tag[2:])
-        return new if new == "O" else tag[:2] + new
+    def _renamed(self, tag: str, plain: str) -> str:
+        """Return the new name of a tag, given that in IOB2, too."""
+        for whole in (plain, tag):
+            if (new := self.label_map.get(whole, "")) and _is_iob2(new):
+                return new
+        kind = plain[2:]
+        new = self.label_map.get(kind, kind) if kind else "O"
+        if _is_tag(new):
+            if plain != "O" and tag != new:
+                raise InputError(f"--label_map {kind}={new}: expected a type, or O, because the data has {tag}")
+            return plain
+        return new if new == "O" else plain[:2] + new
 
-    def _is_other(self, tag: str, before: str) -> bool:
-        """Return whether two tags, neither of them renamed as a whole, have different types before renaming."""
-        return tag not in self.label_map and before not in self.label_map and tag[2:] != before[2:]
+    def _complaint(self, tag: str, known: str) -> str:
+        if known != tag:
+            return f"--label_map {tag}={known}: {known} is no tag; expected O, B-TYPE or I-TYPE"
+        example = {"i": "I-TYPE", "o": "O", "0": "O"}.get(tag[:1].lower(), "B-TYPE")
+        if tag[1:2] in ("_", "-", ":") and tag[0].upper() in SCHEMES and tag[2:]:
+            example = f"{tag[0].upper()}-{tag[2:]}"
+        elif tag.replace("-", "_").isidentifier() and len(tag) > 1:
+            example = f"I-{tag}"  # a type alone, as in IO: I- begins an entity where none is open
+        return f"tag {quote(tag)}; expected O, B-TYPE or I-TYPE (IOB2, IOB1, BIOES or BILOU){map_advice(tag, example)}"
 
 
 def _is_tag(tag: str) -> bool:
-    return tag == "O" or (tag[:2] in ("B-", "I-") and len(tag) > 2 and tag.split() == [tag])
+    return tag[1:2] == "-" and tag[0] in SCHEMES and len(tag) > 2 and tag.split() == [tag]
+
+
+def _is_iob2(tag: str) -> bool:
+    return tag == "O" or (_is_tag(tag) and tag[0] in "BI")

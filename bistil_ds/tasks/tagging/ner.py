@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import TaggedSentence
 from bistil_ds.tasks.readers import read_tagged
 from bistil_ds.tasks.tagging.tagging import Tagging
@@ -25,7 +26,16 @@ class NamedEntities(Tagging):
         return read_tagged(source, options)
 
     def labels(self, examples: Sequence[TaggedSentence]) -> tuple[str, ...]:
-        """Return O, then B- and I- of each entity type, sorted by type, even if the examples lack one of the two."""
+        """Return O, then B- and I- of each entity type, sorted by type, even if the examples lack one of the two.
+
+        Raises:
+            InputError: the examples have labels of another model, which `--label_map` named.
+        """
+        for name, tag in next((example.meanings for example in examples if example.meanings), {}).items():
+            raise InputError(
+                f"--label_map {tag}={name}: a new model's tags are O, B-TYPE and I-TYPE; such names are for evaluating "
+                "a model that has them"
+            )
         types = sorted({tag[2:] for example in examples for tag in example.tags if tag != "O"})
         return ("O", *(prefix + kind for kind in types for prefix in ("B-", "I-")))
 
@@ -33,7 +43,8 @@ class NamedEntities(Tagging):
         """Return float64 [3]: entities predicted right (type and both ends), entities predicted, gold entities."""
         from seqeval.metrics.sequence_labeling import get_entities  # it imports scikit-learn, which takes a second
 
-        found, gold = (set(get_entities(list(tags))) for tags in (answer, example.tags))
+        read = [[example.meanings.get(tag, tag) for tag in tags] for tags in (answer, example.tags)]
+        found, gold = (set(get_entities(tags)) for tags in read)
         return np.array([len(found & gold), len(found), len(gold)], dtype=np.float64)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:

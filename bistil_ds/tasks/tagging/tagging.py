@@ -36,7 +36,7 @@ class Tagging(Task):
 
     def check_labels(self, examples: Sequence[TaggedSentence], labels: Sequence[str], flag: str) -> None:
         found = ((tag, example.place) for example in examples for tag in example.tags)
-        check_known(found, labels, flag, "tag", "O" if "O" in labels else labels[0])
+        check_known(found, labels, flag, "tag", "O" if "O" in labels else None)
 
     def features(
         self,

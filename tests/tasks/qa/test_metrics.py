@@ -29,7 +29,12 @@ from bistil_ds.tasks.qa.metrics import normalise, scores
         (None, "The cat", "cat"),
         ("squad", "The cat", "cat"),  # the name of a folder is no language
         ("squad-v2", "The cat", "cat"),
-        ("deu", "The cat", "the cat"),
+        ("qa", "The cat", "cat"),
+        ("dev", "The cat", "cat"),
+        ("sw", "The cat", "the cat"),
+        ("quy", "The cat", "the cat"),
+        ("deu", "Die Katze", "katze"),  # the rules of German, by any of its codes
+        ("ger-AT", "Die Katze", "katze"),
     ],
 )
 def test_normalisation(language: str | None, answer: str, expected: str) -> None:

@@ -123,25 +123,35 @@ def test_the_best_span_of_all_windows_is_the_answer(unigram: PreTrainedTokenizer
     assert best_answer(CONTEXT, rows, scores, may_be_none=False) == CONTEXT[begin:end].strip()
 
 
-def test_neither_question_nor_special_tokens_nor_backward_or_long_spans_are_answers(
-    unigram: PreTrainedTokenizerFast,
-) -> None:
+# For each span that is no answer, its first and last token, and the answer: with a token of the span it would make
+# another span that is no answer. Numbers from 100 count the tokens of the context.
+SPANS = {
+    "in the question": ((1, 2), (105, 108)),
+    "from the question to the last special token": ((1, -1), (105, 108)),
+    "backward": ((139, 100), (105, 108)),
+    "of 31 tokens": ((102, 132), (100, 101)),
+    "of 41 tokens": ((100, 140), (110, 130)),
+}
+
+
+@pytest.mark.parametrize("name", SPANS)
+def test_spans_that_are_no_answers_are_passed_over(unigram: PreTrainedTokenizerFast, name: str) -> None:
     (row,) = rows_of(ask(CONTEXT[:200], None), unigram, 384)
-    tokens = len(row["characters"])
-    assert tokens > 40
-    start, end = logits(row, (5, 8, 2.0))
-    start[1] = end[2] = 90.0  # in the question, where no answer may lie
-    end[-1] = 90.0  # on the last special token
-    start[row["context"] + 39] = 30.0  # with the end below it would score best ...
-    end[row["context"]] = 30.0  # ... but that end is 39 tokens before it
-    found = best_answer(CONTEXT[:200], [row], [(start, end)], may_be_none=False)
-    reference = max(
-        (start[row["context"] + i] + end[row["context"] + j], -i, i, j)
-        for i in range(tokens)
-        for j in range(i, min(i + 30, tokens))
-    )
-    _, _, first, last = reference
-    assert found == CONTEXT[row["characters"][first][0] : row["characters"][last][1]].strip()
+    assert len(row["characters"]) > 41
+    start, end = logits(row)
+    for (first, last), logit in zip(SPANS[name], (15.0, 1.0)):
+        start[first if first < 100 else first - 100 + row["context"]] = logit
+        end[last if last < 100 else last - 100 + row["context"]] = logit
+    first, last = SPANS[name][1]
+    answer = CONTEXT[row["characters"][first - 100][0] : row["characters"][last - 100][1]].strip()
+    assert best_answer(CONTEXT[:200], [row], [(start, end)], may_be_none=False) == answer
+
+
+def test_a_span_of_30_tokens_is_an_answer(unigram: PreTrainedTokenizerFast) -> None:
+    (row,) = rows_of(ask(CONTEXT[:200], None), unigram, 384)
+    answer = CONTEXT[row["characters"][3][0] : row["characters"][32][1]].strip()
+    found = best_answer(CONTEXT[:200], [row], [logits(row, (5, 8, 2.0), (3, 32, 3.0))], may_be_none=False)
+    assert found == answer
 
 
 def test_none_is_the_answer_where_it_may_be_and_every_window_prefers_it(unigram: PreTrainedTokenizerFast) -> None:

@@ -19,7 +19,7 @@ import damage
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reading import FLAG
+from reading import FLAG, values_of
 from task_files import FORMATS, Format, Values
 
 from bistil_ds.errors import InputError
@@ -27,7 +27,7 @@ from bistil_ds.tasks import ReadOptions
 
 DAMAGES = ("none", "bytes", "columns", "ids", "tags", "structure", "encoding", "size")
 PLACE = re.compile(
-    r"line \d|data\[\d|data is |holds no |has no |is no SQuAD file|not a whole gzip file|not JSON|nested|twice"
+    r"line \d|row \d|\[\d|data is |holds no |has no |not a whole gzip file|not JSON|nested|twice|columns? \d|columns w"
 )
 CELL_EDITS = {"columns": damage.edit_columns, "ids": damage.edit_numbers, "tags": damage.edit_tags}
 
@@ -52,7 +52,7 @@ def damaged(form: Format, kind: str, rng: Random) -> tuple[bytes, str]:
 def values(form: Format, path: Path) -> list[tuple[int, Values]]:
     """Return the line and the values of every example."""
     examples = form.reader(str(path), ReadOptions(FLAG))
-    return [(e.place.line, tuple(getattr(e, s) for s in e.__slots__ if s != "place")) for e in examples]
+    return [(e.place.line, values_of(e)) for e in examples]
 
 
 def check(form: Format, folder: Path, content: bytes, suffix: str) -> str:

@@ -1,4 +1,4 @@
-"""Test that IOB2 is read with its order checked, and that labels are renamed by entity type or whole tag."""
+"""Test that tags of any scheme become IOB2, and that labels are renamed by entity type or whole tag."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from reading import read_all, refusal, write
 
+from bistil_ds.errors import Notice
 from bistil_ds.tasks.examples import Place, TaggedSentence
 from bistil_ds.tasks.readers import read_tagged
 
@@ -41,20 +42,49 @@ def test_a_token_in_a_tabbed_file_may_hold_spaces(tmp_path: Path) -> None:
     assert read_all(read_tagged, path)[0].words == ("New York", "\u00a0")
 
 
-ORDER = {
-    "after O": ("O I-PER", "line 2: tag 'I-PER' follows 'O'; in IOB2"),
-    "at the beginning": ("I-PER", "line 1: tag 'I-PER' begins the sentence"),
-    "after another type": ("B-LOC I-PER", "line 2: tag 'I-PER' follows 'B-LOC'"),
-    "other scheme": ("B-PER E-PER", "line 2: tag 'E-PER'; expected O, B-TYPE or I-TYPE (IOB2)"),
-    "no scheme": ("PER", "line 1: tag 'PER'; expected O, B-TYPE or I-TYPE (IOB2)"),
-    "no type": ("B-", "line 1: tag 'B-'"),
-    "small o": ("o", "line 1: tag 'o'"),
+SCHEMES = {
+    "IOB1": ("I-PER I-PER O I-LOC B-LOC I-PER", "B-PER I-PER O B-LOC B-LOC B-PER"),
+    "BIOES": ("B-PER I-PER E-PER S-LOC S-LOC B-LOC E-LOC", "B-PER I-PER I-PER B-LOC B-LOC B-LOC I-LOC"),
+    "BILOU": ("B-PER L-PER U-PER O B-PER I-PER L-PER", "B-PER I-PER B-PER O B-PER I-PER I-PER"),
+    "BMES": ("B-PER M-PER E-PER S-PER", "B-PER I-PER I-PER B-PER"),
+    "BMEWO": ("W-PER O B-PER M-PER E-PER", "B-PER O B-PER I-PER I-PER"),
 }
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_tags_out_of_order_are_refused(tmp_path: Path, name: str) -> None:
-    tags, expected = ORDER[name]
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", SCHEMES)
+def test_tags_of_every_scheme_become_iob2(tmp_path: Path, name: str) -> None:
+    tags, expected = SCHEMES[name]
+    assert tags_of(write(tmp_path / "a.txt", column(*tags.split()))) == [tuple(expected.split())]
+
+
+MENDED = {
+    "after O": ("B-PER O I-PER", "B-PER O B-PER", 3),
+    "after another type": ("B-LOC I-PER", "B-LOC B-PER", 2),
+    "after the end of an entity": ("B-LOC E-LOC I-LOC", "B-LOC I-LOC B-LOC", 3),
+}
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_a_tag_that_begins_an_entity_without_b_is_read_as_b_and_told(tmp_path: Path, name: str) -> None:
+    tags, expected, line = MENDED[name]
+    path = write(tmp_path / "a.txt", column(*tags.split()))
+    with pytest.warns(Notice, match=rf"a.txt, line {line}: this tag continues no entity .* like this: 1\)"):
+        assert tags_of(path) == [tuple(expected.split())]
+
+
+NO_TAGS = {
+    "no scheme": ("PER", "line 1: tag 'PER'; expected O, B-TYPE or I-TYPE (IOB2, IOB1, BIOES or BILOU)"),
+    "no type": ("B-", "line 1: tag 'B-'"),
+    "small o": ("o", "line 1: tag 'o'"),
+    "small letters": ("O b-per", "line 2: tag 'b-per'"),
+    "other sign": ("O B_PER", "line 2: tag 'B_PER'"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TAGS)
+def test_tags_of_no_scheme_are_refused(tmp_path: Path, name: str) -> None:
+    tags, expected = NO_TAGS[name]
     assert expected in refusal(read_tagged, write(tmp_path / "a.txt", column(*tags.split())))
 
 
@@ -62,10 +92,9 @@ LINES = {
     "one column": ("x\n", "line 1: 'x' is one column; expected a token, a tab or space, and its tag"),
     "two tokens in a line": ("a O\nb O c O\n", "line 2: 4 columns parted by spaces ('b O c O'); line 1 has 2"),
     "no token": ("a O\n O\n", "line 2: an empty column"),
-    "two spaces": ("a O\nb  O\n", "line 2: 3 columns"),
     "tab among spaces": ("a O\nb\tc O\n", "line 2: an empty column, or tabs and spaces mixed"),
-    "spaces only": ("a O\n \nb O\n", "line 2: only spaces"),
     "old Mac lines": ("a O\rb O\rc O\r\n", "line 1 has a carriage return inside"),
+    "lines of U+2028": ("a O\u2028b B-X\u2028\u2028c O\n", "line 1 holds several rows"),
     "empty": ("", "holds no sentence"),
     "only documents": ("-DOCSTART- O\n\n", "holds no sentence"),
 }
@@ -84,6 +113,13 @@ RENAMED = {
     "whole tags": ({"B-X": "O", "I-X": "O"}, "B-X I-X B-Y", "O O B-Y"),
     "another scheme": ({"S-X": "B-X", "E-X": "I-X"}, "S-X B-X I-X E-X", "B-X B-X I-X I-X"),
     "an order that is wrong goes": ({"DATE": "O"}, "O I-DATE O", "O O O"),
+    "letters without a type": ({"B": "B-ENT", "I": "I-ENT"}, "B I O B", "B-ENT I-ENT O B-ENT"),
+    "types without a letter": ({"PER": "I-PER", "LOC": "I-LOC"}, "PER PER O LOC PER", "B-PER I-PER O B-LOC B-PER"),
+    "one type, run into by another": ({"GPE": "LOC"}, "B-LOC B-GPE I-GPE", "B-LOC B-LOC I-LOC"),
+    "small letters": ({"b-per": "B-PER", "o": "O"}, "b-per o", "B-PER O"),
+    "to what a model calls them": ({"O": "L0", "B-X": "L1", "I-X": "L2"}, "B-X I-X O", "L1 L2 L0"),
+    "from numbers, through tags": ({"0": "O", "1": "B-X", "B-X": "L1"}, "1 0", "L1 O"),
+    "of another scheme, to a model's": ({"B-X": "L1"}, "I-X O", "L1 O"),
 }
 
 
@@ -95,10 +131,10 @@ def test_the_label_map_renames_types_and_whole_tags(tmp_path: Path, name: str) -
 
 
 NOT_RENAMED = {
-    "half an entity": ({"B-X": "O"}, "B-X I-X", "line 2: tag 'I-X' follows 'B-X' (renamed: I-X after O)"),
-    "a type runs into another": ({"GPE": "LOC"}, "B-LOC I-GPE", "line 2: tag 'I-GPE' follows 'B-LOC'"),
-    "no tag": ({"B-X": "PER"}, "O", "--label_map B-X=PER: PER is no tag"),
-    "no type": ({"DATE": "B-PER"}, "O", "--label_map DATE=B-PER: expected a type"),
+    "half an entity": ({"B-X": "O"}, "B-X I-X", "line 2: tag 'I-X' is renamed to 'I-X' after 'O'; rename both"),
+    "one name for two": ({"B-X": "X", "I-X": "X"}, "O", "--label_map I-X=X: B-X is called X, too"),
+    "no tag": ({"B": "PER"}, "B", "--label_map B=PER: PER is no tag"),
+    "no type": ({"DATE": "B-PER"}, "B-DATE", "--label_map DATE=B-PER: expected a type"),
     "nothing": ({"DATE": ""}, "O", "--label_map DATE=: expected a name"),
 }
 

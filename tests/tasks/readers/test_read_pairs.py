@@ -48,16 +48,17 @@ def test_pairs_without_gold_label_are_left_out_and_counted(tmp_path: Path) -> No
 
 
 TSV = {
-    "no header": ("A\tB\tneutral\n", "line 1: no column premise or sentence1 (it has 'A', 'B', 'neutral')"),
-    "commas": ("premise,hypothesis,label\nA,B,neutral\n", "line 1: no column premise"),
+    "no header": ("A\tneutral\tB\n", "line 1: no column premise or sentence1 or context (it has 'A', 'neutral', 'B')"),
+    "no header, numbers": ("A\tB\t0\n", "where there is none, give numbers: --columns premise=1 hypothesis=2 label=3"),
     "two columns": (HEADER + "A\tB\n", "line 2: 2 tab-separated columns ('A\\tB'); the header has 3"),
     "four columns": (HEADER + "A\tB\tneutral\n\nA\tB\tC\tneutral\n", "line 4: 4 tab-separated columns"),
     "both names": ("sentence1\t" + HEADER + "A\tB\tC\tD\n", "line 1: premise and sentence1 both there; say which with"),
     "column twice": ("label\t" + HEADER + "A\tB\tC\tD\n", "line 1: column label is there twice"),
     "empty sentence": (HEADER + " \tB\tneutral\n", "line 2: premise is empty"),
-    "number": (HEADER + "A\tB\t1\n", "line 2: label is '1'; expected one of entailment, neutral"),
+    "number": (HEADER + "A\tB\t1\n", "such as --label_map 0=entailment 1=neutral 2=contradiction"),
     "unknown label": (HEADER + "A\tB\tmaybe\n", "line 2: label is 'maybe'; expected one of"),
-    "capital": (HEADER + "A\tB\tNeutral\n", "name it with --label_map Neutral=NAME"),
+    "open quote": ('premise,hypothesis,label\nA,"B,neutral\nC,D,neutral\n', "line 2: not a row of quoted cells"),
+    "two of commas": ("premise,hypothesis,label\nA,neutral\n", "line 2: 2 comma-separated columns"),
     "no label": (HEADER + "A\tB\t\n", "line 2: label is ''"),
     "header only": (HEADER + "\n", "has no rows"),
     "empty": ("", "has no rows"),
@@ -74,7 +75,9 @@ GOOD = '{"premise": "A", "hypothesis": "B", "label": "neutral"}\n'
 JSONL = {
     "not JSON": (GOOD + "{premise", "line 2: not JSON"),
     "deep": ("[" * 100_000, "line 1: JSON nested too deeply"),
-    "no object": (GOOD + "[1]", "line 2: '[1]' is no object"),
+    "no object": (GOOD + "[1]", "line 2: a list of 1 is no object"),
+    "list of no objects": ("[1, 2]", "row 1: 1 is no object"),
+    "list over several lines": ('[\n{"premise": "A"},\n]', "a.jsonl: not JSON (Expecting value at line 3, column 1)"),
     "key missing": (GOOD + '{"premise": "A", "hypothesis": "B"}', "line 2: no key label, which the first object has"),
     "key twice": (
         '{"premise": "A", "premise": "B", "label": 1}',

@@ -1,0 +1,115 @@
+"""Read tables from text: columns parted by tabs, commas or semicolons, under a header or without one.
+
+Plain cells between tabs are tried first: quote characters in them are text, as in GLUE, XNLI and PAWS-X. If the header
+itself is quoted, or its names are parted by commas or semicolons, quoted cells may hold anything (RFC 4180).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.readers.columns import LANGUAGE, OtherNames, check_names, find_columns
+from bistil_ds.tasks.readers.lines import lines, quote
+from bistil_ds.tasks.task import ReadOptions
+
+DIALECTS = (("tab", "\t", False), ("tab", "\t", True), ("comma", ",", True), ("semicolon", ";", True))
+Cells = Mapping[str, str]
+
+
+class _Table(NamedTuple):
+    """How a table is written: its separator and whether cells may be quoted, header, width, and our columns' places."""
+
+    separator: str
+    quoted: bool
+    header: bool
+    width: int
+    position: Mapping[str, int]
+
+
+def table_rows(
+    path: Path, options: ReadOptions, wanted: OtherNames, is_row: Callable[[Cells], bool]
+) -> Iterator[tuple[int, str, Cells]]:
+    """Yield for each row its line, what messages call it, and its cells under our names; skip empty lines.
+
+    There is no header where `options.columns` gives numbers, from 1, or where the first line has as many cells as there
+    are wanted columns and `is_row` says that these cells, in the order of `wanted`, are a row.
+
+    Raises:
+        InputError: the file cannot be read; the first line is neither a header with the wanted columns nor a row; or a
+            row has more or fewer cells than the first line.
+    """
+    name = f"{options.flag}: {path}"
+    numbered = lines(path, options.flag)
+    first = next(((number, line) for number, line in numbered if line), None)
+    if first is None:
+        return
+    table = _table_of(first, options, wanted, is_row, name)
+    kind = next(what for what, separator, _ in DIALECTS if separator == table.separator)
+    rest = numbered if table.header else chain([first], numbered)
+    for number, cells in _split(rest, table.separator, table.quoted, name):
+        where = f"{name}, line {number}"
+        if len(cells) != table.width:
+            shown = quote(table.separator.join(cells))
+            above = "header" if table.header else "first row"
+            raise InputError(f"{where}: {len(cells)} {kind}-separated columns ({shown}); the {above} has {table.width}")
+        yield number, where, {ours: cells[at] for ours, at in table.position.items()}
+
+
+def _table_of(
+    first: tuple[int, str], options: ReadOptions, wanted: OtherNames, is_row: Callable[[Cells], bool], name: str
+) -> _Table:
+    """Return how the table is written whose first line this is."""
+    where, refused = f"{name}, line {first[0]}", ""
+    numbers = {ours: int(at) for ours, at in options.columns.items() if at.isdecimal() and len(at) < 5}
+    check_names(options, (*wanted, LANGUAGE))
+    for _, separator, quoted in DIALECTS:
+        try:
+            ((_, cells),) = _split([first], separator, quoted, name)
+            if numbers.keys() >= wanted.keys():
+                if 1 <= min(numbers.values()) <= max(numbers.values()) <= len(cells):
+                    return _Table(separator, quoted, False, len(cells), {ours: at - 1 for ours, at in numbers.items()})
+                raise InputError(
+                    f"{where}: --columns has numbers up to {max(numbers.values())}, of {len(cells)} columns"
+                )
+            if len(cells) == len(wanted) and not options.columns and is_row(dict(zip(wanted, cells))):
+                return _Table(separator, quoted, False, len(cells), {ours: at for at, ours in enumerate(wanted)})
+            columns = find_columns(wanted, cells, options, where)
+            places = {ours: cells.index(theirs) for ours, theirs in columns.items()}
+            return _Table(separator, quoted, True, len(cells), places)
+        except InputError as error:
+            refused = refused or str(error)
+    example = " ".join(f"{ours}={at}" for at, ours in enumerate(wanted, 1))
+    raise InputError(f"{refused}; the first line is the header; where there is none, give numbers: --columns {example}")
+
+
+def _split(
+    numbered: Iterable[tuple[int, str]], separator: str, quoted: bool, name: str
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line on which each row that is not empty begins, and the row's cells."""
+    if not quoted:
+        yield from ((number, line.split(separator)) for number, line in numbered if line)
+        return
+    at = 0
+
+    def feed() -> Iterator[str]:
+        nonlocal at
+        for number, line in numbered:
+            at = at or number
+            yield f"{line}\n"
+
+    rows = csv.reader(feed(), delimiter=separator, strict=True)
+    while True:
+        at = 0
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            raise InputError(f"{name}, line {at}: not a row of quoted cells ({error})") from None
+        if cells is None:
+            return
+        if cells:
+            yield at, cells

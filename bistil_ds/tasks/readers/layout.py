@@ -1,0 +1,198 @@
+"""Find out which columns of a tagged file hold the words and the tags, from the whole file.
+
+Public files differ: CoNLL-2003 has `word POS chunk TAG`, UNER `number word TAG …`, MultiCoNER `word _ _ TAG`, WikiAnn
+`en:word TAG`, GermEval 2014 `number word TAG TAG`. What the cells make plain is recognised; the rest is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bistil_ds.errors import InputError
+from bistil_ds.tasks.languages import CODE_OF
+from bistil_ds.tasks.readers.columns import check_names
+from bistil_ds.tasks.readers.lines import sentences
+from bistil_ds.tasks.task import ReadOptions
+
+DOCUMENT_START = "-DOCSTART-"
+NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")  # of a word, a multiword token or an empty node
+COMMENT = re.compile(r"#\s*(id\s|[^\s=]+\s*=)")  # `# id … domain=en` in MultiCoNER, `# key = value` in CoNLL-U
+CHUNKS = {"NP", "VP", "PP", "ADVP", "SBAR", "ADJP", "PRT", "CONJP", "INTJ", "LST", "UCP", "NC", "VC", "PC"}  # CoNLL
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a tagged file has its words and tags.
+
+    Attributes:
+        separator: a tab, or a space, which stands for one or several.
+        width: number of columns.
+        word, tag: 0-based columns.
+        marked: every word has its language before it, as in `en:word`.
+    """
+
+    separator: str
+    width: int
+    word: int
+    tag: int
+    marked: bool
+
+    def split(self, line: str) -> list[str]:
+        """Return the cells of a line."""
+        return _split(line, self.separator)
+
+    def is_comment(self, line: str, is_tag: Callable[[str], bool]) -> bool:
+        """Return whether a line before the words of a sentence is a comment, and no row, also no damaged one."""
+        cells = self.split(line)
+        if not line.startswith("#") or (len(cells) == self.width and is_tag(cells[self.tag])):
+            return False
+        return bool(COMMENT.match(line)) or (len(cells) != self.width and not any(map(is_tag, cells[1:])))
+
+
+def is_border(line: str) -> bool:
+    """Return whether a line ends a sentence: it is blank, or begins a document (`-DOCSTART-`, CoNLL-2003)."""
+    if not line or line[0] in "\t -":
+        return not line.strip(" \t") or re.split("[ \t]", line, maxsplit=1)[0] == DOCUMENT_START
+    return False
+
+
+def find_layout(
+    path: Path, options: ReadOptions, tags_column: str, is_tag: Callable[[str], bool], is_outside: Callable[[str], bool]
+) -> Layout | None:
+    """Read a file once, and return its layout; None if it has no sentence.
+
+    Args:
+        tags_column: our name of the column with the tags; that of the words is `tokens`. `options.columns` may give the
+            number, from 1, of either.
+        is_tag: says whether a cell could be a tag.
+        is_outside: says whether a tag tells nothing, such as O.
+
+    Raises:
+        InputError: the file cannot be read, or it is not clear from its cells which columns are meant.
+    """
+    check_names(options, ("tokens", tags_column))
+    seen: _Seen | None = None
+    spare: list[str] = []  # the first block, if all its lines begin with #: they may be rows after all
+    for block in sentences(path, options.flag, is_border):
+        rows = [line for _, line in block]
+        spare = spare or rows
+        while rows and rows[0].startswith("#") and (seen is None or not seen.may_be_row(rows[0])):
+            rows = rows[1:]
+        if rows:
+            seen = seen or _Seen(rows[0], is_tag)
+            seen.add(rows)
+    if seen is None:
+        if not spare or len(spare[-1].split()) != 2:
+            return None
+        seen = _Seen(spare[-1], is_tag)
+        seen.add(spare)
+    where = f"{options.flag}: {path}"
+    if seen.width == 1:
+        return Layout(seen.separator, 1, 0, 0, False)
+    tag, word = _asked(options, tags_column, seen, where), _asked(options, "tokens", seen, where)
+    if tag is not None and tag == word:
+        raise InputError(
+            f"--columns tokens={tag + 1} {tags_column}={tag + 1}: one column cannot hold both; expected two"
+        )
+    tag = _tag_column(seen, word, tags_column, is_outside, where) if tag is None else tag
+    word = _word_column(seen, tag, tags_column, where) if word is None else word
+    return Layout(seen.separator, seen.width, word, tag, seen.marked[word] * 2 > seen.rows)
+
+
+class _Seen:
+    """What was seen of the columns of a file, counted in the rows that have as many cells as the first one."""
+
+    def __init__(self, line: str, is_tag: Callable[[str], bool]) -> None:
+        self.separator = "\t" if "\t" in line else " "
+        self.width = len(_split(line, self.separator))
+        self.is_tag = is_tag
+        self.rows = 0
+        self.tags: list[dict[str, int]] = [{} for _ in range(self.width)]  # for each column: tag → its number of cells
+        self.marked = [0] * self.width  # for each column: cells that begin with a language
+        self.counts_from = {0, 1}  # the numbers from which column 1 may count the words of each sentence
+        self.numbers = 0  # numbers in column 1
+        self.varies = False  # some sentence has different cells in column 1
+        self.several = False  # some sentence has several rows
+
+    def may_be_row(self, line: str) -> bool:
+        cells = _split(line, self.separator)
+        return len(cells) == self.width and any(map(self.is_tag, cells))
+
+    def add(self, lines: list[str]) -> None:
+        rows = [cells for cells in (_split(line, self.separator) for line in lines) if len(cells) == self.width]
+        self.rows += len(rows)
+        for cells in rows:
+            for column, cell in enumerate(cells):
+                counts = self.tags[column]
+                if cell in counts or self.is_tag(cell):
+                    counts[cell] = counts.get(cell, 0) + 1
+                elif ":" in cell:
+                    self.marked[column] += language_mark(cell) is not None
+        first = [cells[0] for cells in rows]
+        self.counts_from = {n for n in self.counts_from if first == [str(n + at) for at in range(len(first))]}
+        self.numbers += sum(bool(NUMBER.fullmatch(cell)) for cell in first)
+        self.varies = self.varies or len(set(first)) > 1
+        self.several = self.several or len(first) > 1
+
+
+def language_mark(cell: str) -> tuple[str, str] | None:
+    """Return the language before a word, and the word: ("en", "Oslo") for `en:Oslo`; None if there is no language."""
+    language, colon, word = cell.partition(":")
+    return (language, word) if colon and word and language.split("-")[0] in CODE_OF and len(language) < 13 else None
+
+
+def _split(line: str, separator: str) -> list[str]:
+    if separator == " ":
+        cells = line.rstrip(" ").split(" ")
+        return [*cells[:1], *filter(None, cells[1:])]  # several spaces part as one
+    return [cell.strip(" ") for cell in line.split("\t")]
+
+
+def _asked(options: ReadOptions, name: str, seen: _Seen, where: str) -> int | None:
+    number = options.columns.get(name)
+    if number is None:
+        return None
+    if not number.isdecimal() or len(number) > 4 or not 1 <= int(number) <= seen.width:
+        raise InputError(f"{where} has {seen.width} columns without a header; expected --columns {name}=NUMBER, from 1")
+    return int(number) - 1
+
+
+def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Callable[[str], bool], where: str) -> int:
+    """Return the one column in which most cells are tags that are not chunks; without any, the last column.
+
+    It is never the first: words come first, and may look like tags (B-52).
+
+    Raises:
+        InputError: there are several such columns.
+    """
+    likely = [c for c in range(1, seen.width) if c != word and sum(seen.tags[c].values()) * 2 > seen.rows]
+    telling = {c: {tag for tag in seen.tags[c] if not is_outside(tag)} for c in likely}
+    chunks = {c for c in likely if telling[c] and {tag[2:] for tag in telling[c]} <= CHUNKS}
+    left = [c for c in likely if c not in chunks] or likely
+    left = [c for c in left if telling[c]] or left[-1:]
+    if len(left) > 1:
+        listed = " and ".join(str(c + 1) for c in left)
+        advice = f"--columns {tags_column}={left[0] + 1}"
+        raise InputError(f"{where}: columns {listed} hold tags; say which of them are meant, such as {advice}")
+    return left[0] if left else seen.width - 1
+
+
+def _word_column(seen: _Seen, tag: int, tags_column: str, where: str) -> int:
+    """Return the first column beside the tags, or the second if the first counts the words of each sentence.
+
+    Raises:
+        InputError: most of the first column are numbers, which do not count; or it holds one cell in each sentence.
+    """
+    others = [c for c in range(seen.width) if c != tag]  # the first is column 0, unless --columns made it the tags
+    if len(others) > 1 and others[0] == 0:
+        if seen.counts_from:
+            return others[1]
+        numbers = seen.numbers * 2 > seen.rows
+        strange = "numbers that do not count" if numbers else "the same cell in all rows of a sentence"
+        if numbers or (seen.several and not seen.varies):
+            advice = f"--columns tokens={others[1] + 1} {tags_column}={tag + 1}"
+            raise InputError(f"{where}: column 1 holds {strange}; say which column holds the words, such as {advice}")
+    return others[0]
