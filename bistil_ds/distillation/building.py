@@ -23,6 +23,7 @@ from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import cannot_load
 from bistil_ds.models.loading import load_pretrained
+from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
@@ -139,7 +140,7 @@ def _build(request: DistillationRequest, folder: Path, console: Console) -> dict
             layers = check_student(student, teacher, _own_layer_map(plan), projections)
     for name, model in ((TEACHER, teacher), (STUDENT, student)):
         model.save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
+        save_tokenizer(tokenizer, folder / name)
     save_kept_ids(folder / STUDENT, kept_ids, base_vocab_size)
     if projections is not None:
         save_projections(folder / STUDENT, projections)

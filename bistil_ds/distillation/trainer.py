@@ -22,7 +22,9 @@ from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.distributed.inference import evaluation_engine
 from bistil_ds.errors import InputError
+from bistil_ds.models.families import family_of
 from bistil_ds.models.inputs import padding_id
+from bistil_ds.models.tokenizer_folder import make_readable_by_4
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.text.batches import BilingualBatches
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
@@ -215,6 +217,18 @@ class DistillationTrainer(BaseTrainer):
             vocab_size=self.model.config.vocab_size,
             probability=self.distiller.losses.mask_probability,
         )
+
+    # Saving
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not self.model.config.tie_word_embeddings:
+            # the head then has two biases: transformers 5 adds the decoder's, transformers 4 the other
+            names = family_of(self.model)
+            state_dict = dict(state_dict or self.model.state_dict())
+            state_dict[names.decoder_bias] = state_dict[f"{names.decoder}.bias"].clone()
+        super()._save(output_dir, state_dict)
+        if self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
+            make_readable_by_4(self.processing_class, Path(output_dir or self.args.output_dir))
 
     # Validation
 

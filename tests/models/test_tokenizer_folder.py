@@ -1,0 +1,59 @@
+"""Test that saved tokenizers are the same when loaded, and say so in words that transformers 4 knows.
+
+`tests/export/test_transformers_4.py` loads them with transformers 4.57.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+from other_tokenizers import every_tokenizer
+from programs.outputs_of_folders import of_tokenizer, outputs_of
+from reading_code.import_graph import ROOT
+
+from bistil_ds.models.tokenizer_folder import CONFIG, save_tokenizer
+
+IN_4 = {"PreTrainedTokenizerFast", "BertTokenizer", "RobertaTokenizer", "XLMRobertaTokenizer"}
+TOKENIZERS = every_tokenizer()
+
+
+@pytest.mark.parametrize("name", list(TOKENIZERS))
+def test_a_saved_tokenizer_is_the_same_when_loaded(name: str, tmp_path: Path) -> None:
+    save_tokenizer(TOKENIZERS[name], tmp_path)
+    assert of_tokenizer(str(tmp_path)) == outputs_of(TOKENIZERS[name])
+
+
+@pytest.mark.parametrize("name", list(TOKENIZERS))
+def test_its_configuration_has_what_transformers_4_reads(name: str, tmp_path: Path) -> None:
+    save_tokenizer(TOKENIZERS[name], tmp_path)
+    content = json.loads((tmp_path / CONFIG).read_text())
+    assert content["tokenizer_class"] in IN_4
+    assert content["model_input_names"] == TOKENIZERS[name].model_input_names
+    assert not isinstance(content.get("extra_special_tokens"), list)  # transformers 4 wants a mapping there
+    assert ("<entity>" in content.get("additional_special_tokens", [])) == ("added" in name)
+
+
+def test_saving_again_changes_nothing(tmp_path: Path) -> None:
+    for name, tokenizer in TOKENIZERS.items():
+        save_tokenizer(tokenizer, tmp_path / name)
+        before = (tmp_path / name / CONFIG).read_bytes()
+        save_tokenizer(type(tokenizer).from_pretrained(tmp_path / name), tmp_path / name)
+        assert json.loads((tmp_path / name / CONFIG).read_bytes()) == json.loads(before), name
+
+
+def test_tokenizers_are_saved_here_only() -> None:
+    """`trim_tokenizer` saves one too, in a temporary folder that it loads again."""
+    others = set()
+    for path in (ROOT / "bistil_ds").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr == "save_pretrained":
+                saved = ast.unparse(node.value).rpartition(".")[2]
+                if saved not in ("model", "student"):
+                    others.add((path.relative_to(ROOT).as_posix(), saved))
+    assert others == {
+        ("bistil_ds/models/tokenizer_folder.py", "tokenizer"),
+        ("bistil_ds/vocabulary/tokenizer.py", "tokenizer"),
+    }
