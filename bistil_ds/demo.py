@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from bistil_ds.commands.evaluate import RESULT_FILE
 from bistil_ds.console import cli
+from bistil_ds.console.grid import Grid
+from bistil_ds.console.terminal import say, show
 from bistil_ds.distributed.startup import choose_accelerator, free_port
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.sample import sample_corpora, sample_mmt
@@ -64,8 +63,8 @@ def _main(argv: Sequence[str]) -> None:
         evaluation = pipeline(folder)
     except subprocess.CalledProcessError as error:
         raise SystemExit(error.returncode) from None
-    Console().print(as_table(evaluation))
-    print(f"picture: {draw(folder, evaluation)}    models: {folder}    log: tensorboard --logdir {folder}")
+    show(as_table(evaluation))
+    say(f"picture: {draw(folder, evaluation)}    models: {folder}    log: tensorboard --logdir {folder}")
 
 
 @dataclass(frozen=True)
@@ -150,26 +149,22 @@ def _run(command: str, output_dir: Path, launcher: list[str] | None = None, **fl
     words = [sys.executable, *(launcher or ["-m"]), *port, f"bistil_ds.commands.{command}"]
     for name, value in {**flags, "output_dir": output_dir}.items():
         words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    print(f"\n=== {command}: {output_dir.name}", flush=True)
+    say()
+    say(f"=== {command}: {output_dir.name}")
     subprocess.run(words, check=True)
 
 
-def as_table(evaluation: dict[str, Any]) -> Table:
+def as_table(evaluation: dict[str, Any]) -> Grid:
     """Return a table of the models: sizes, speed, and the score in each language with its 95 % interval."""
     metric = evaluation["metric"]
-    table = Table(title=f"the embedded sample: {evaluation['task']}, trained in English", title_justify="left")
-    table.add_column("model")
-    for column in ("parameters", "MB", "sentences/s", *(f"{metric} {language}" for language in SAMPLE_LANGUAGES)):
-        table.add_column(column, justify="right")
+    scored = [f"{metric} {language}" for language in SAMPLE_LANGUAGES]
+    title = f"the embedded sample: {evaluation['task']}, trained in English"
+    table = Grid(title, ["model", "parameters", "MB", "sentences/s", *scored])
     for name, model in evaluation["models"].items():
         scores = [model["languages"][language]["score"][metric] for language in SAMPLE_LANGUAGES]
-        table.add_row(
-            NAMES[name],
-            f"{model['parameters']:,}",
-            f"{model['bytes'] / 1e6:.1f}",
-            f"{model['examples_per_second']:.0f}",
-            *(f"{s['value']:.1%} ({s['low']:.1%} to {s['high']:.1%})" for s in scores),
-        )
+        size = [f"{model['parameters']:,}", f"{model['bytes'] / 1e6:.1f}", f"{model['examples_per_second']:.0f}"]
+        intervals = [f"{s['value']:.1%} ({s['low']:.1%} to {s['high']:.1%})" for s in scores]
+        table.rows.append([NAMES[name], *size, *intervals])
     return table
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.console import cli
+from bistil_ds.console.terminal import say
 
 
 def command_of(name: str) -> Callable[..., int]:
@@ -29,7 +30,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     failures: list[str] = []
     code = cli.run(lambda: failures.extend(run(name, argv)))
     for line in failures:
-        print(f"failed: {line}", flush=True)
+        say(f"failed: {line}")
     return code or int(bool(failures))
 
 
@@ -44,7 +45,7 @@ def run(name: str, argv: Sequence[str] | None) -> Sequence[str]:
     job = benchmark.plan(flags)
     result = ResultFile(Path(flags.output_dir), name, job.device, asdict(flags), job.seeds)
     if job.announcement:
-        print(job.announcement, flush=True)
+        say(job.announcement)
     with show_result(result, benchmark, job.bar) as tell:
         job.measure(result, tell)
     return benchmark.failures(result.content)

@@ -13,8 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console
-
+from bistil_ds.console.terminal import show
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import InputError
@@ -90,7 +89,7 @@ def check_made(folder: Path) -> Path:
 def print_table(rehearsal: Rehearsal, preparation: float, folder: Path) -> None:
     """Print the table of a dry run: its findings, the seconds before training, and what `folder`'s disk has left."""
     free = shutil.disk_usage(existing(folder)).free
-    Console().print(table(rehearsal, preparation=preparation, free=free).rich())
+    show(table(rehearsal, preparation=preparation, free=free))
 
 
 def existing(folder: Path) -> Path:

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
-
 from bistil_ds.console import cli
+from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.choices import parse_models, parse_test_files
 from bistil_ds.evaluation.plan import Plan, check_numbers, prepare
@@ -99,14 +98,13 @@ def _main(argv: Sequence[str]) -> None:
             on_cell=lambda so_far: write(so_far, record),
         )
     except KeyboardInterrupt:
-        print(f"interrupted; what was finished is in {folder}", file=sys.stderr)
+        say(f"interrupted; what was finished is in {folder}", error=True)
         raise
     record.update(results=_summary(evaluation))
     record.finish()
     write(evaluation, record)
-    console = Console()
-    print_report(evaluation, console)
-    console.print(f"{folder / RESULT_FILE}    {folder / REPORT_FILE}", soft_wrap=True, highlight=False)
+    print_report(evaluation)
+    say(f"{folder / RESULT_FILE}    {folder / REPORT_FILE}")
 
 
 def _plan(ns: argparse.Namespace) -> Plan:

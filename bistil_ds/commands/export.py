@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bistil_ds.console import cli
+from bistil_ds.console.terminal import say
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 from bistil_ds.export.card_languages import read_samples
@@ -83,7 +84,7 @@ def _main(argv: Sequence[str]) -> None:
         )
     except OnnxMismatchError as error:
         raise SystemExit(f"error: {error}") from None
-    print(folder)
+    say(folder)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from bistil_ds.commands.common_flags import CommonFlags
 from bistil_ds.commands.dry_run import check_made, print_table
 from bistil_ds.console import cli
+from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
 from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.data import find_texts
@@ -71,9 +72,9 @@ def _main(argv: Sequence[str]) -> None:
         record.update(results={"masked_accuracy": accuracy})
         for language in LANGUAGES:
             scores = accuracy[language]
-            print(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
+            say(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
     record.finish()
-    print(folder)
+    say(folder)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 
 from bistil_ds.console import quiet
 from bistil_ds.console.help_page import Formatter, arrange
+from bistil_ds.console.terminal import say
+from bistil_ds.console.untrusted import one_line
+from bistil_ds.console.yaml_file import read_yaml
 from bistil_ds.errors import InputError, Preempted
 
 RANK_0_SECONDS = 60
@@ -60,21 +61,17 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     """Return the content of a YAML file as flags.
 
     Raises:
-        InputError: the file cannot be read, is not a mapping, or has a name that is no flag.
+        InputError: the file cannot be read, is not a mapping, has a name that is no flag, or has lists or mappings
+            inside of others.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected `name: value` lines, found a {type(values).__name__}")
     known = {action.dest for action in parser._actions}
     flags: list[str] = []
-    for name, value in values.items():
+    for name, value in read_yaml(path).items():
         if name not in known:
             raise InputError(f"{path}: no flag is called {name!r} (see --help)")
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if any(isinstance(part, dict | list) for part in parts):
+            raise InputError(f"{path}: {name} has a list or mapping inside of another; give plain values")
         if isinstance(value, dict):
             flags += [f"--{name}", *(f"{key}={one}" for key, one in value.items())]
         elif isinstance(value, list):
@@ -99,7 +96,7 @@ def _run(main: Callable[[], None]) -> int:
         main()
     except InputError as error:
         if _is_rank_0():
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+            say(f"error: {error}", error=True)
         else:
             time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
         return 2
@@ -107,8 +104,10 @@ def _run(main: Callable[[], None]) -> int:
         return 130
     except Preempted as stop:
         if _is_rank_0():
-            print(stop.message, file=sys.stderr, flush=True)
+            say(stop.message, error=True)
         return Preempted.CODE
+    except SystemExit as stop:  # Python prints a text, such as a failed run's reason
+        raise SystemExit(one_line(stop.code) if isinstance(stop.code, str) else stop.code) from None
     return 0
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bistil_ds.console.untrusted import one_line
+
 
 def progress_bar(
     things: Iterable[Any] | None = None, what: str | None = None, *, show: bool = True, **more: Any
@@ -19,7 +21,7 @@ def progress_bar(
         show: False draws nothing; iterating works all the same.
         more: further arguments of `tqdm.tqdm`, such as `total`, `unit`, `leave` and `delay` (seconds until it appears).
     """
-    return tqdm(things, desc=what, disable=not show, dynamic_ncols=True, **more)
+    return tqdm(things, desc=what and one_line(what), disable=not show, dynamic_ncols=True, **more)
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def share_bar(*, show: bool = True) -> Iterator[Callable[[float, str], object]]:
     with progress_bar(total=100, unit="%", show=show) as bar:
 
         def move(done: float, what: str) -> None:
-            bar.set_description_str(what, refresh=False)
+            bar.set_description_str(one_line(what), refresh=False)
             bar.update(round(100 * done) - bar.n)
             bar.refresh()
 

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from bistil_ds.console.plain_stream import PlainStream
+from bistil_ds.console.terminal import say
+from bistil_ds.console.untrusted import one_line
 from bistil_ds.errors import Notice
 
 _running: ExitStack | None = None  # of the innermost `plain_output` block; undoes its changes when the block ends
@@ -89,7 +91,7 @@ class _NoticePrinter:
         self._printed: set[str] = set()
 
     def __call__(self, message: Warning | str, *args: Any, **kwargs: Any) -> None:
-        text = " ".join(str(message).split())
+        text = one_line(str(message))
         if text not in self._printed and int(os.environ.get("RANK", "0")) == 0:
-            print(f"note: {text}", file=sys.stderr, flush=True)
+            say(f"note: {text}", error=True)
         self._printed.add(text)

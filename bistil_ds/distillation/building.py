@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds import text
+from bistil_ds.console.terminal import say, show
 from bistil_ds.distillation import checks
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
@@ -84,19 +84,19 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
     return model, tokenizer
 
 
-def build(request: DistillationRequest, folder: Path, console: Console) -> dict[str, Any]:
+def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return counts for the record.
 
     Raises:
         InputError: teacher, text, student or sparse fine-tunings (SFTs) cannot be loaded or do not fit together.
     """
     with whole_or_nothing(folder) as partial:
-        return _build(request, partial, console)
+        return _build(request, partial)
 
 
-def _build(request: DistillationRequest, folder: Path, console: Console) -> dict[str, Any]:
+def _build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     plan = request.plan
-    console.print(f"teacher {request.teacher}")
+    say(f"teacher {request.teacher}")
     teacher, tokenizer = load_model(request.teacher, "--teacher_model")
     _check_sfts(request, teacher)
     base_vocab_size = teacher.config.vocab_size
@@ -115,7 +115,7 @@ def _build(request: DistillationRequest, folder: Path, console: Console) -> dict
             )
         tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
         report["vocabulary"] = trimmed.report.to_dict()
-        console.print(trimmed.report.table())
+        show(trimmed.report.grid())
         if student is not None and student.config.vocab_size == base_vocab_size:
             trim_model(student, kept_ids)
     chunks = read_chunks(request, tokenizer, progress=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from bistil_ds.console.terminal import say
 from bistil_ds.distillation import checks
 from bistil_ds.distillation.arguments import LossArguments, ModelArguments
 from bistil_ds.distillation.building import STUDENT, TEACHER, build
@@ -61,7 +60,7 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
         _check_resumed(request, folder, teacher_may_move)
         return PreparedRun(request, folder, _checkpoint(request, folder, resume))
     with new_folder(folder, explicit=request.training["output_dir"] is not None) as folder:
-        report = build(request, folder / BUILD, Console())
+        report = build(request, folder / BUILD)
     seeds = {"seed": request.training["seed"]}
     record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
     record.update(results={"build": report})
@@ -88,7 +87,7 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
     """Return the checkpoint to resume from, converted if needed for this number of ranks; None if there is none."""
     checkpoint = checkpoints.find_checkpoint(folder, resume)
     if checkpoint is None:
-        Console().print(f"{folder} holds no whole checkpoint: starting at step 0", soft_wrap=True)
+        say(f"{folder} holds no whole checkpoint: starting at step 0")
         return None
     if request.training["deepspeed"] and checkpoints.world_size_of(checkpoint) != startup.world_size():
         checkpoints.to_universal(checkpoint)

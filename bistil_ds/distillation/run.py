@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.distillation import building
@@ -34,7 +33,7 @@ def train(run: PreparedRun) -> None:
         record = RunRecord.open(folder)
         record.update(results={**results(trainer, folder, folder / BUILD), "peak_memory_bytes": peaks})
         record.finish()
-        print_student_summary(record.content, folder, Console())
+        print_student_summary(record.content, folder)
 
 
 def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:

@@ -1,6 +1,7 @@
 """Bootstrap confidence intervals of scores, and of score differences between models that answered the same examples.
 
-C counts of an example, K metrics, L languages, M models, N examples of a language, R resamples; X = M·C.
+Names of axes: C counts of an example, K metrics, L languages (the macro average is one more), M models, N examples of a
+language, R resamples, X = M·C.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ class Estimate:
 
 
 class Bootstrap:
-    """Percentile intervals from resampling the examples of each language, with replacement, `resamples` times.
+    """Percentile intervals: the examples of each language are drawn anew with replacement, `resamples` times.
 
-    All models get the same resamples, so a difference between two models is paired example by example. Each language is
-    resampled from a random stream of its own, so its intervals do not depend on the other languages. The macro average
-    treats test sets as independent, even if they are translations of each other.
+    All models get the same resamples, so a difference between two models is paired example by example. Each language
+    has its own random generator, so its intervals do not depend on the other languages. The macro average treats the
+    test sets as independent, even if they are translations of each other.
 
     Args:
         counts: the results of `Task.counts`, with the examples of a language in the same order for every model.
@@ -45,7 +46,7 @@ class Bootstrap:
         self.languages = list(counts[self.models[0]])
         of_language = [np.stack([counts[m][language] for m in self.models]) for language in self.languages]
         self.metrics = list(metrics(of_language[0][0].sum(0)))
-        # The axis R has 1 + R entries: first the metrics of all examples, then those of the resamples.
+        # The axis R of these arrays has one entry more: first the metrics of all examples, then those of the resamples.
         samples_LMRK = [
             _samples(counts_MNC, metrics, resamples, np.random.default_rng([seed, *language.encode()]))
             for language, counts_MNC in zip(self.languages, of_language)
@@ -80,9 +81,9 @@ def resampled_totals(counts_NC: np.ndarray, resamples: int, rng: np.random.Gener
 
 
 def _samples(counts_MNC: np.ndarray, metrics: Metrics, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return [M, 1 + R, K]: the metrics of all examples, then those of each resample."""
+    """Return float64 [M, 1 + R, K]: each model's metrics on all examples, then on each resample."""
     models, examples, width = counts_MNC.shape
-    counts_NX = counts_MNC.swapaxes(0, 1).reshape(examples, models * width)  # a row has the counts of all models
+    counts_NX = counts_MNC.swapaxes(0, 1).reshape(examples, models * width)  # a row holds the counts of all models
     totals_RX = np.concatenate([counts_NX.sum(0, keepdims=True), resampled_totals(counts_NX, resamples, rng)])
     totals_RMC = totals_RX.reshape(-1, models, width)
     return np.array([[list(metrics(total).values()) for total in totals_RMC[:, m]] for m in range(models)])

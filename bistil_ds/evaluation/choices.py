@@ -14,7 +14,7 @@ def parse_models(words: Sequence[str], sfts: Sequence[str] = ()) -> list[ModelCh
     """Parse models, each written as `[NAME=]FOLDER[+SFT...]`.
 
     Args:
-        sfts: further fine-tunings for the model; allowed only if there is one model.
+        sfts: sparse fine-tunings (SFTs) to add to the model's own; allowed only if there is one model.
 
     Raises:
         InputError: two models have one name; a name, folder or SFT is empty; or `sfts` are given for several models.
@@ -38,7 +38,7 @@ def parse_test_files(words: Sequence[str]) -> dict[str, str]:
     """Return language → file or hub data set.
 
     Raises:
-        InputError: as `parse_sources`, or two sources have the same language.
+        InputError: `parse_sources` raises it, or two sources have the same language.
     """
     sources = parse_sources(words, "--test_file")
     refuse_twice([language for language, _ in sources], "--test_file", "LANGUAGE=FILE")

@@ -24,7 +24,7 @@ class HeldOut:
         source: the file or hub data set.
         sha256: hash of the file; None for a hub data set.
         in_source: number of examples in the source; `examples` are the first of them, or all.
-        seen_in_training: share of `examples` with a text that also stands in a training file; None if no training file
+        seen_in_training: share of the `examples` whose text also stands in a training file; None if no training file
             is known.
     """
 
@@ -43,8 +43,8 @@ class Plan:
     Attributes:
         reference: the model that the others are compared with; None if there is only one model.
         train_files: the training files in which the texts of the test examples were looked up.
-        unread: for each training file that a `run.json` names and that could not be read, the reason.
-        shelf: the cache from which the models are taken, one at a time.
+        unread: error messages, one for each training file that a `run.json` names but that could not be read.
+        shelf: the cache that loads the models, one at a time.
         label_map: label in the test files → label that it was read as.
     """
 
@@ -73,8 +73,8 @@ def prepare(
     """Read every file and load every model once, so that unusable input is reported before any model runs.
 
     Raises:
-        InputError: a file, model or fine-tuning cannot be used; a model was never taught a label; or `reference` is
-            none of the models.
+        InputError: a file, model or fine-tuning cannot be used; a test file has a label that a model was not trained
+            on; or `reference` is none of the models.
     """
     reference = _reference(reference, [model.name for model in models])
     columns, label_map = columns or {}, label_map or {}
@@ -82,12 +82,12 @@ def prepare(
     examples = {language: read_examples(task, source, options, True) for language, source in test_files.items()}
     shelf = ModelCache(task)
     candidates = []
-    for choice in reversed(models):  # leaves the first model loaded, which is the first one to run
+    for choice in reversed(models):  # the first model is loaded last and stays in the cache, because it runs first
         candidates.append(examine(choice, shelf, max_length))
         labels, length, tokenizer = candidates[-1].labels, candidates[-1].max_length, shelf.get(choice).tokenizer
         for each in examples.values():
             task.check_labels(each, labels, options.flag)
-            task.features(each[:1], tokenizer, labels, length, training=False)  # raises if the length is too short
+            task.features(each[:1], tokenizer, labels, length, training=False)  # may raise: the length is too short
     known, unread, keys = [], [], set[str]()
     asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
     for file, how in asked or recorded_train_files(models, task):

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from bistil_ds.console.grid import Grid
+from bistil_ds.console.terminal import say, show
+from bistil_ds.console.untrusted import in_markdown
 from bistil_ds.evaluation.bootstrap import CONFIDENCE, Estimate
 from bistil_ds.evaluation.result import Evaluation
 
 ABSENT = "–"
-MOST_COLUMNS = 8  # languages side by side; if there are more, only the table of scores shows them
+MOST_COLUMNS = 8  # if there are more languages, the table of models leaves them out
 
 
-def print_report(evaluation: Evaluation, console: Console) -> None:
+def print_report(evaluation: Evaluation) -> None:
     """Print the test sets, the models, the task's main metric with its intervals, and the notes."""
     for grid in (sources(evaluation), overview(evaluation), scores(evaluation, evaluation.metrics[0])):
-        console.print(grid.rich())
+        show(grid)
     for note in notes(evaluation):
-        console.print(note, highlight=False)
+        say(note)
 
 
 def markdown(evaluation: Evaluation) -> str:
     """Return the test sets, the models, every metric with its intervals, and the notes, as Markdown."""
     grids = [sources(evaluation), overview(evaluation), *(scores(evaluation, name) for name in evaluation.metrics)]
     parts = [f"# Evaluation: {evaluation.plan.task.name}", *(grid.markdown().rstrip() for grid in grids)]
-    return "\n\n".join([*parts, *notes(evaluation)]) + "\n"
+    return "\n\n".join([*parts, *map(in_markdown, notes(evaluation))]) + "\n"
 
 
 def sources(evaluation: Evaluation) -> Grid:

@@ -13,9 +13,11 @@ from bistil_ds.evaluation.plan import Plan
 
 @dataclass(frozen=True)
 class Cell:
-    """The results of one model in one language: `Task.counts` of each example, and the wall seconds of its answers.
+    """The results of one model in one language.
 
-    N examples, C counts of an example; float64.
+    Attributes:
+        counts_NC: `Task.counts` of each example: float64, N examples, C counts.
+        seconds: wall time of answering all examples.
     """
 
     counts_NC: np.ndarray
@@ -23,9 +25,9 @@ class Cell:
 
     @property
     def examples_per_second(self) -> float:
-        """Return the speed of forward passes and decoding, without loading and tokenising.
+        """Return the speed of forward passes and decoding; loading and tokenising are not included.
 
-        Other work on the machine lowers it.
+        Other programs on the machine lower it.
         """
         return len(self.counts_NC) / self.seconds
 
@@ -34,7 +36,7 @@ class Cell:
 class Evaluation:
     """The results of an evaluation, in `cells[model][language]`.
 
-    Cells are filled one by one; `estimate` adds intervals, averages and differences once all are there. Scores are
+    Cells are filled one by one. Once all are filled, `estimate` adds intervals, averages and differences. Scores are
     shares between 0 and 1. `language=None` means the macro average over the languages.
     """
 
@@ -74,7 +76,7 @@ class Evaluation:
         self._bootstrap = Bootstrap(counts, self.plan.task.metrics, resamples=self.resamples, seed=self.seed)
 
     def score(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
-        """Return a model's score in a language, or None if it has not been run there.
+        """Return a model's score in a language, or None if the model has not been run in it.
 
         Before `estimate` there is no interval and no macro average.
         """
@@ -84,7 +86,7 @@ class Evaluation:
         return Estimate(self.plan.task.metrics(cell.counts_NC.sum(0))[metric]) if cell else None
 
     def difference(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
-        """Return the model's score minus the reference's, paired; None for the reference, or before `estimate`."""
+        """Return the model's score minus the reference's, paired; None for the reference and before `estimate`."""
         reference = self.plan.reference
         if self._bootstrap is None or reference in (None, model):
             return None

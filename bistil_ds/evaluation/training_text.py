@@ -15,10 +15,10 @@ from bistil_ds.tasks.task import ReadOptions, Task
 
 
 def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tuple[str, ReadOptions]]:
-    """Return the training files of this task, with reading options, that the `run.json` of models and SFTs name.
+    """Return (file, reading options) for each training file of this task that the models' `run.json` files name.
 
-    SFTs are sparse fine-tunings. Files that are not on this machine are left out. A `run.json` that is missing or
-    unreadable is no error, because the user did not ask for it; it counts as naming no files.
+    The `run.json` files of their sparse fine-tunings are read too. A training file that is not on this machine is left
+    out. A `run.json` that is missing or unreadable is skipped without an error, because the user did not ask for it.
     """
     found: dict[str, ReadOptions] = {}
     for model in models:

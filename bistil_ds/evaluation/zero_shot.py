@@ -21,7 +21,7 @@ from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.models import LoadedTaskModel
 from bistil_ds.tasks.prediction import predict
 
-WARM_UP = 8  # examples that a model answers before its time is taken
+WARM_UP = 8  # examples that a model answers before timing starts
 
 
 def evaluate(
@@ -54,8 +54,8 @@ def evaluate(
         test_files: language → file or hub data set.
         task: a task or its name.
         reference: the model that the others are compared with; by default the first.
-        train_files: training files in which the texts of the test examples are looked up, to report their share; by
-            default those that the `run.json` of models and fine-tunings name.
+        train_files: training files. The result says which share of the test examples has a text that also stands in
+            them. By default they are those that the `run.json` of models and fine-tunings name.
         columns, label_map: as in `ReadOptions`.
         max_length: longest input in tokens; by default as each model was trained.
         limit: use only the first `limit` examples of each file.

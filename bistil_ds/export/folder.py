@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
 from bistil_ds.export.card import model_card
 from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
@@ -79,7 +80,7 @@ def write_export(
         if onnx:
             try:
                 check = export_onnx(model, tokenizer, part)
-                print(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
+                say(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
             except OnnxMismatchError as error:
                 failure = error
         coverage = {language: measure_coverage(texts, tokenizer) for language, texts in samples.items()}

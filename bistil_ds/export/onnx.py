@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.console.progress import progress_bar
+from bistil_ds.console.terminal import waiting
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import longest_input, padding_id
 from bistil_ds.models.onnx_file import missing_packages, write_onnx
@@ -68,7 +68,7 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     names = _inputs(model, tokenizer)
     file, data = folder / ONNX_FILE, folder / f"{ONNX_FILE}.data"
     try:
-        with Console(stderr=True).status(f"writing {ONNX_FILE}"):
+        with waiting(f"writing {ONNX_FILE}"):
             write_onnx(model, file, random_batch(model, names, rows=2, length=9, seed=0))
         return check_onnx(file, model, names)
     except BaseException:

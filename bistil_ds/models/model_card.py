@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData, hf_hub_download, metadata_load
+from huggingface_hub import ModelCard, ModelCardData, hf_hub_download
+
+from bistil_ds.console.yaml_file import LARGEST, parse_yaml
 
 CARD_FILE = "README.md"
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-\w+)*")
+METADATA = re.compile(r"\s*---\n(.*?)\n---[ \t]*(?:\n|$)", re.DOTALL)  # at the start of a card
 LONGEST_LICENCE = 80  # characters
 
 
@@ -28,7 +31,9 @@ def read_model_card(source: str) -> CardMetadata:
     folder = Path(source).expanduser()
     try:
         card = folder / CARD_FILE if folder.is_dir() else Path(hf_hub_download(source, CARD_FILE))
-        metadata: Any = metadata_load(card)
+        with open(card, encoding="utf-8-sig") as file:
+            found = METADATA.match(file.read(LARGEST))
+        metadata = parse_yaml(found[1]) if found else None
     except Exception:  # errors of the hub, its HTTP client and YAML have no common class
         return CardMetadata()
     return CardMetadata(_licence(metadata), _languages(metadata)) if isinstance(metadata, dict) else CardMetadata()
@@ -47,7 +52,7 @@ def write_model_card(folder: Path, languages: Sequence[str], licence: str | None
 def _licence(metadata: dict[str, Any]) -> str | None:
     stated = metadata.get("license")
     named = metadata.get("license_name") if stated == "other" else None  # such as a community's own licence
-    names = [_one_line(str(name)) for name in _as_list(named or stated)]
+    names = [_bare(name) for name in _as_list(named or stated) if isinstance(name, str)]
     known = [name for name in names if name and name.lower() not in ("unknown", "none")]
     return " AND ".join(dict.fromkeys(known)) or None
 
@@ -64,6 +69,6 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _one_line(text: str) -> str:
+def _bare(text: str) -> str:
     """Drop characters that could break a Markdown table, as others wrote the card; cut to `LONGEST_LICENCE`."""
     return " ".join(re.sub(r"[^\w.+,:()/ -]", " ", text).split())[:LONGEST_LICENCE]

@@ -46,7 +46,7 @@ def find_texts(folder: str | Path) -> dict[str, Path]:
 
 
 def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
-    """Lay all texts end to end, cut them every `length` tokens, and return int32 [chunks, length].
+    """Lay all texts end to end and cut them every `length` tokens into int32 [chunks, length].
 
     Tokens after the last whole chunk are dropped.
     """
@@ -54,7 +54,7 @@ def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
 
 
 def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tuple[str, str]]:
-    """Return each line in two languages drawn at random for it; leave out pairs in which a line is empty."""
+    """Draw two languages for each line and return the line in both; leave out pairs with an empty line."""
     languages = sorted(lines)
     pairs = []
     for row in zip(*(lines[language] for language in languages)):
@@ -65,9 +65,10 @@ def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tupl
 
 
 class TokenChunks(Dataset[np.ndarray]):
-    """The chunks of a whole run, in order, as (place in the run, token ids).
+    """The chunks of a whole run in order, each as (number of the chunk in the run, token ids).
 
-    The corpus of each chunk is drawn, with its share as probability. A corpus is shuffled anew for each pass over it.
+    The corpus of each chunk is drawn at random; the probabilities are proportional to `shares`. A corpus is shuffled
+    anew for each pass over it.
     """
 
     def __init__(self, corpora: Sequence[np.ndarray], shares: Sequence[float], size: int, seed: int) -> None:

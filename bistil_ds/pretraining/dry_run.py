@@ -1,4 +1,4 @@
-"""The dry run of pretraining: the first steps, and what they say of the whole."""
+"""The dry run of pretraining: time the first steps, to estimate the whole run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bistil_ds.training.estimate.table import COUNTED, Rehearsal, Row, Training,
 
 
 def rehearse(texts: Mapping[str, Path], recipe: Recipe, **more: Any) -> tuple[Rehearsal, float]:
-    """Train the first steps into a temporary folder; return what they show, and the seconds before them.
+    """Train the first steps in a temporary folder; return the findings, and the seconds of preparation before training.
 
     Args:
-        texts, recipe, more: as for `pretrain`.
+        texts, recipe, more: arguments of `pretrain`.
 
     Raises:
-        InputError: as `pretrain`.
+        InputError: as for `pretrain`.
     """
     started, timed = time.perf_counter(), list[tuple[FirstSteps, float]]()
 

@@ -20,11 +20,11 @@ def masked_accuracy(
     seed: int = 0,
     batch_size: int = 64,
 ) -> dict[str, float]:
-    """Replace each token of `lines` by the mask token with `probability`, and count the model's right answers.
+    """Mask each token of `lines` with the given probability, and measure how often the model predicts it.
 
     Returns:
-        "accuracy" of the model, and "most_frequent", the accuracy of always guessing the token that is masked most
-            often; both from 0 to 1.
+        {"accuracy": of the model, "most_frequent": of always guessing the token that is masked most often}, both from
+            0 to 1.
     """
     was_training = model.training
     model.eval()

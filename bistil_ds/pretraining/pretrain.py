@@ -61,8 +61,8 @@ class Recipe:
 class _Collator:
     """Collator that masks a batch; the choice of tokens depends on the seed and on the batch's place in the run.
 
-    In the first `apart` chunks of the run, a token attends only to its own text: with little to attend to, a model
-    learns sooner to use its context. After that, it attends to the whole chunk.
+    In the first `apart` chunks of the run, a token attends only to its own text, because a model learns sooner to use
+    its context if there is little to attend to. In later chunks, a token attends to the whole chunk.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, probability: float, seed: int, apart: int) -> None:
@@ -83,7 +83,7 @@ class _Collator:
         )
         batch = {"input_ids": masked_BT, "labels": labels_BT}
         if rows[0][0] < self.apart:
-            text_BT = (ids_BT == self.tokenizer.cls_token_id).cumsum(1)  # starts each text or translation pair
+            text_BT = (ids_BT == self.tokenizer.cls_token_id).cumsum(1)  # <s> starts each text or translation pair
             batch["attention_mask"] = (text_BT[:, :, None] == text_BT[:, None, :])[:, None]
         return batch
 
@@ -118,15 +118,15 @@ def pretrain(
 
     Args:
         texts: language → UTF-8 text file, one text a line.
-        parallel: the files are translations of each other, line by line, so some of the chunks hold translation pairs.
+        parallel: the files are translations of each other, line by line; some of the chunks hold translation pairs.
         tokenizer: folder or hub id of a tokenizer; by default one is learned from the texts.
         config: folder or hub id of a configuration, in which only the vocabulary size and special token ids are
             replaced; by default an XLM-R of the recipe's size.
         progress: show a progress bar.
-        watch: gets the trainer before it trains.
+        watch: function that is called with the trainer before training.
 
     Returns:
-        The mean training losses of successive `max(1, steps // 20)` steps.
+        The mean training loss of every `max(1, steps // 20)` steps, in order.
 
     Raises:
         InputError: a text, a size, the tokenizer or the configuration cannot be used.
@@ -182,9 +182,9 @@ def pretrain(
 
 
 def _start(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
-    """Start word vectors from co-occurrence; in an XLM-R, let the first layer pass on the mean of a token's context.
+    """Start word vectors from co-occurrence, and the first layer of an XLM-R as a mean over each token's context.
 
-    From random weights alone, a short run learns little more than the frequencies of words.
+    With random weights instead, a short run learns little more than the frequencies of words.
     """
     weight_VD = model.get_input_embeddings().weight.data
     weight_VD.copy_(torch.from_numpy(0.05 * cooccurrence_vectors(corpora, window, *weight_VD.shape)))
@@ -234,7 +234,7 @@ def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: st
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         intermediate_size=4 * recipe.hidden_size,
-        max_position_embeddings=recipe.max_positions + 2,  # positions start after the padding id, 1
+        max_position_embeddings=recipe.max_positions + 2,  # position numbers start at 2, after the padding id 1
         type_vocab_size=1,
         layer_norm_eps=1e-5,
         initializer_range=0.03,

@@ -32,7 +32,7 @@ def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: i
             sentence_iterator=iter(lines),
             model_writer=trained,
             model_type="unigram",
-            vocab_size=vocab_size - len(SPECIAL_TOKENS),  # it counts its own <unk>, whose place <mask> takes
+            vocab_size=vocab_size - len(SPECIAL_TOKENS),  # sentencepiece counts its <unk>, we <mask>
             hard_vocab_limit=False,
             character_coverage=1.0,
             normalization_rule_name="nfkc",

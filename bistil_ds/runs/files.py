@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import load_json
 
 
 def part_of(path: Path) -> Path:
@@ -40,26 +40,31 @@ def write_whole(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path, advice: str, *, keys: Sequence[str] = (), flag: str = "") -> dict[str, Any]:
-    """Return the JSON object in a file.
+def read_json(
+    path: Path, advice: str, *, keys: Sequence[str] = (), flag: str = "", finite: bool = True
+) -> dict[str, Any]:
+    """Return the JSON object in a file, read within the bounds of `bistil_ds.runs.bounded`.
 
     Args:
         advice: what the user can do about a file that cannot be used; the end of the message.
         keys: names that the object must have.
         flag: the flag that named the file; the start of the message.
+        finite: whether to refuse NaN, Infinity, and numbers such as 1e400 that are infinite as floats.
 
     Raises:
-        InputError: the file is missing, cannot be read, is not JSON, holds something else than an object, or lacks one
-            of the keys.
+        InputError: the file is missing, cannot be read, is too large, is not JSON or nested too deeply, holds something
+            else than an object, or lacks one of the keys.
     """
     where = f"{flag} {path}".strip()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path, finite=finite)
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; {advice}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: cannot be read ({error}); {advice}") from None
-    except (ValueError, RecursionError) as error:
+    except InputError as error:
+        raise InputError(f"{flag} {error}; {advice}".strip()) from None
+    except ValueError as error:
         raise InputError(f"{where}: not JSON ({error}); {advice}") from None
     if not isinstance(content, dict):
         raise InputError(f"{where}: expected a JSON object, found a {type(content).__name__}; {advice}")

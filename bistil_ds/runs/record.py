@@ -97,7 +97,8 @@ class RunRecord:
         """
         record = cls.__new__(cls)
         record.path = Path(folder) / RECORD_FILE
-        record.content = read_json(record.path, "the run cannot be resumed", keys=("arguments", "data", "results"))
+        keys = ("arguments", "data", "results")
+        record.content = read_json(record.path, "the run cannot be resumed", keys=keys, finite=False)
         return record
 
     def update(self, *, results: Mapping[str, Any]) -> None:

@@ -17,10 +17,10 @@ Weights = nn.Module | Mapping[str, Tensor]
 def add_sparse(
     names: tuple[str, str], one: Mapping[str, SparseDiff], other: Mapping[str, SparseDiff], sign: int
 ) -> dict[str, SparseDiff]:
-    """Return one + sign·other on the union of their entries; where both change a parameter, in fp32 or wider.
+    """Return `one + sign · other` on the union of their entries; sums are computed in fp32 or wider.
 
     Raises:
-        InputError: a parameter has two shapes.
+        InputError: the two SFTs give a parameter different shapes.
     """
     total = dict(one)
     for name, diff in other.items():
@@ -48,9 +48,9 @@ def _sum(one: SparseDiff, other: SparseDiff, sign: int) -> SparseDiff:
 
 
 def _same_parameter(name: str, known: Collection[str]) -> str:
-    """Return `name` as `known` spells it, or as it is where `known` lacks it.
+    """Return the spelling of `name` that stands in `known`, or `name` itself if there is none.
 
-    `encoder.x` and `bert.encoder.x` are one parameter (see `ParameterNames`).
+    `encoder.x` and `bert.encoder.x` are spellings of one parameter (see `ParameterNames`).
     """
     if name in known:
         return name
@@ -60,7 +60,7 @@ def _same_parameter(name: str, known: Collection[str]) -> str:
 
 
 def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the whole tensors (heads) of both.
+    """Return the whole tensors (of heads) that either SFT brings.
 
     Raises:
         InputError: both have a tensor of the same name, with different values.
@@ -115,7 +115,7 @@ def difference(
 
 
 def _named(weights: Weights) -> dict[str, Tensor]:
-    """Return name → tensor on the CPU, with tied parameters of a model once."""
+    """Return name → tensor on the CPU; tied parameters of a model appear once."""
     pairs = saved_parameters(weights).items() if isinstance(weights, nn.Module) else weights.items()
     return {name: tensor.detach().cpu() for name, tensor in pairs}
 

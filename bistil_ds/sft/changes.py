@@ -19,7 +19,7 @@ class SparseDiff:
 
     Attributes:
         shape: the shape of the parameter.
-        indices_K: sorted, distinct, flat row-major; int32 where the parameter's size allows, else int64.
+        indices_K: flat row-major indices, ascending and distinct; int32 if the parameter's size allows it, else int64.
         values_K: floating-point values, in the dtype in which they were stored.
     """
 
@@ -55,7 +55,7 @@ class Change:
     values: torch.Tensor
 
     def put(self) -> torch.Tensor:
-        """Write the change into its parameter and return the values that were there before; sums are taken in fp32."""
+        """Apply the change to `parameter` and return the values that it replaced; sums are computed in fp32."""
         flat = self.parameter.data.view(-1)
         if self.indices_K is None:
             old = flat.clone()
@@ -76,7 +76,7 @@ class Change:
 def find_changes(
     sft_name: str, sparse: dict[str, SparseDiff], dense: dict[str, torch.Tensor], model: nn.Module
 ) -> list[Change]:
-    """Return the change of each parameter that the SFT changes, tied ones once; see `SparseFineTuning.changes`."""
+    """Return one `Change` for each parameter of `model` that the SFT changes; see `SparseFineTuning.changes`."""
     names = ParameterNames(model)
     found: dict[int, Change] = {}
     wanted = [(n, d.shape, d.indices_K, d.values_K) for n, d in sparse.items()]

@@ -1,4 +1,4 @@
-"""Sparse fine-tunings (SFTs): a few changed entries of a model's weights, put on and taken off with exact bits.
+"""Sparse fine-tunings (SFTs): changes to a few entries of a model's weights, applied and reverted to the bit.
 
 The method is LT-SFT (arXiv 2110.07560); see also section 2 of the BiStil paper. Indices are flat and row-major.
 """
@@ -30,7 +30,7 @@ from bistil_ds.sft.stack import Layer, put_on, replace, tokens_on
 
 @dataclass(eq=False)
 class SparseFineTuning:
-    """Sparse fine-tuning: differences for a base model, whole tensors for heads that it lacks, and metadata.
+    """Sparse fine-tuning: differences for a base model, whole tensors for heads that the base lacks, and metadata.
 
     Example:
         >>> from bistil_ds import SparseFineTuning
@@ -45,7 +45,7 @@ class SparseFineTuning:
         metadata: a JSON object; `SftMetadata` describes its known keys, all of which are optional.
 
     Raises:
-        InputError: from its methods, for a file, a model or another SFT that cannot be used or does not fit.
+        InputError: raised by the methods for a file, a model or another SFT that cannot be used or does not fit.
 
     Source: LT-SFT (arXiv 2110.07560); BiStil (arXiv 2306.01709), section 2.
     """
@@ -58,11 +58,11 @@ class SparseFineTuning:
 
     @classmethod
     def load(cls, source: str | Path) -> SparseFineTuning:
-        """Read our format or the published one, whichever is there; no code in the file is ever run.
+        """Read an SFT in our format, or else in the published one; code in the file is never run.
 
         Raises:
-            InputError: there is nothing at `source`, or it is damaged, is not an SFT, or has values that are not
-                finite.
+            InputError: there is nothing at `source`, or what is there is damaged, is no SFT, or has values that are
+                not finite.
         """
         folder = local_folder(source, "SFT", [TENSORS_FILE, HEADER_FILE, PUBLISHED_FILE])
         name = str(source)
@@ -88,7 +88,7 @@ class SparseFineTuning:
         return cls(name, sparse, dense, metadata)
 
     def save(self, folder: str | Path) -> None:
-        """Write `sft.safetensors` and `sft.json`; a save that is interrupted never loads."""
+        """Write `sft.safetensors` and `sft.json`; if interrupted, leave the old SFT or files that `load` refuses."""
         check_metadata(self.name, self.metadata)
         write_folder(
             folder, {n: (d.shape, d.indices_K, d.values_K) for n, d in self.sparse.items()}, self.dense, self.metadata
@@ -112,15 +112,15 @@ class SparseFineTuning:
     ) -> SparseFineTuning:
         """Return the SFT that leads from one model to another.
 
-        Its values are fp32 differences, so the sum of start and difference may be off by one rounding.
+        Its values are fp32 differences, so `before` plus a difference may miss `after` by one rounding.
 
         Args:
-            before, after: models (not partitioned by ZeRO-3), or name → tensor, with each tied weight once.
-            indices: parameter name → sorted flat indices to keep; None keeps every index where the two differ.
+            before, after: models (not partitioned by ZeRO-3), or name → tensor with each tied weight listed once.
+            indices: parameter name → sorted flat indices to keep; None keeps every index at which the two differ.
             heads: names of parameters to keep whole; those that `before` lacks are kept whole anyway.
 
         Raises:
-            InputError: a parameter has two shapes.
+            InputError: a parameter has another shape in `after` than in `before`.
         """
         return cls(name, *difference(before, after, indices, heads), dict(metadata or {}))
 
@@ -130,15 +130,15 @@ class SparseFineTuning:
         Entries are summed in fp32 or wider. Applying the sum rounds once; applying one after the other rounds twice.
 
         Raises:
-            InputError: the two were made for different base models or tasks, disagree on a shape or on a head, or one
-                replaces a parameter as a whole and the other changes entries of it.
+            InputError: the two were made for different base models or tasks, or disagree on a shape or on a head; or
+                one replaces a parameter as a whole while the other changes entries of it.
         """
         return self._combine(other, "+")
 
     def subtract(self, other: SparseFineTuning) -> SparseFineTuning:
         """Return this SFT without `other`; also written `self - other`.
 
-        The heads of `other` are dropped too, and with them the task and its labels.
+        Heads that both bring are dropped too. If there are any, the metadata loses its task, labels and longest input.
 
         Raises:
             InputError: as for `add`.
@@ -166,9 +166,9 @@ class SparseFineTuning:
         check_task(self.name, self.metadata, task)
 
     def check_base(self, source: str | Path) -> None:
-        """Raise InputError, naming both, when this SFT was made for other weights than those of `source`.
+        """Raise InputError when this SFT was made for other weights than those of `source`; the message names both.
 
-        An SFT that does not know its base passes.
+        An SFT whose metadata has no hash of its base passes.
 
         Args:
             source: folder or hub id of the untrimmed model; all its weights are read once.
@@ -182,43 +182,43 @@ class SparseFineTuning:
             )
 
     def changes(self, model: nn.Module) -> list[Change]:
-        """Return the change of each parameter of `model` that this SFT changes, tied ones once.
+        """Return one `Change` for each parameter of `model` that this SFT changes; tied parameters share one.
 
-        Dense tensors that the model lacks are left out.
+        Tensors of `dense` that the model lacks are left out.
 
         Raises:
-            InputError: the model lacks a parameter that has a difference, has it in another shape, or ties two
+            InputError: the model lacks a parameter of `sparse`, has a parameter in another shape, or ties two
                 parameters that the SFT changes differently.
         """
         return find_changes(self.name, self.sparse, self.dense, model)
 
     def apply(self, model: nn.Module, *, check_base: str | Path | None = None) -> None:
-        """Change the model in place; the sum is taken in fp32 and rounded once to the parameter's dtype.
+        """Change the model in place; sums are computed in fp32 and rounded once to the parameter's dtype.
 
         Args:
-            model: holds its parameters whole (under ZeRO-3 use `LanguageSwitch`). It may carry other SFTs.
-            check_base: where the model came from; see `check_base`.
+            model: must not be partitioned (under ZeRO-3 use `LanguageSwitch`). Other SFTs may be applied to it already.
+            check_base: folder or hub id that the model was loaded from, to call the method `check_base` with.
 
         Raises:
             InputError: the SFT was made for another model.
-            RuntimeError: it is already applied, or a parameter is partitioned.
+            RuntimeError: this SFT is already applied, or a parameter is partitioned.
         """
         if check_base is not None:
             self.check_base(check_base)
         put_on(model, self._layer(model))
 
     def revert(self, model: nn.Module) -> None:
-        """Take the SFT off again: every bit is as if it had never been applied, whatever was applied since.
+        """Undo `apply`: every bit is as if this SFT had never been applied, even if others were applied after it.
 
-        Entries that were trained while it was on return to the values that they had before it.
+        If its entries were trained meanwhile, they return to the values that they had before `apply`.
 
         Raises:
-            RuntimeError: it is not applied.
+            RuntimeError: this SFT is not applied.
         """
         self._replace(model, [])
 
     def swap(self, model: nn.Module, other: SparseFineTuning) -> None:
-        """Put `other` in this SFT's place: every bit is as if `other` had been applied instead.
+        """Replace this SFT by `other`: every bit is as if `other` had been applied instead.
 
         Raises:
             InputError: `other` was made for another model.
@@ -247,7 +247,7 @@ class SparseFineTuning:
             base_vocab_size: rows of the untrimmed embeddings.
 
         Raises:
-            InputError: the differences are for an embedding or output layer with another number of rows.
+            InputError: the SFT changes an embedding or output layer that has not `base_vocab_size` rows.
         """
         sparse, dense = restrict(self.name, self.sparse, self.dense, kept_ids, base_vocab_size)
         return SparseFineTuning(self.name, sparse, dense, dict(self.metadata))

@@ -23,7 +23,10 @@ Sparse = tuple[tuple[int, ...], torch.Tensor, torch.Tensor]
 def write_folder(
     folder: str | Path, sparse: dict[str, Sparse], dense: dict[str, torch.Tensor], metadata: dict[str, Any]
 ) -> None:
-    """Write both files. The header `sft.json` comes last, with the tensors' hash, so an interrupted save never loads.
+    """Write both files, the header `sft.json` last.
+
+    The header holds the hash of the tensors' file. So after an interrupted save, `read_folder` finds the old files or
+    refuses the new ones.
 
     Args:
         sparse: name → (shape, sorted row-major flat indices int32 or int64 [K], values [K]).
@@ -32,11 +35,11 @@ def write_folder(
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    # Tensors are cloned, because tied heads share memory and safetensors does not write shared tensors.
+    # Clone the tensors, because tied heads share memory and safetensors refuses tensors that do.
     tensors = {f"dense/{name}": tensor.contiguous().clone() for name, tensor in dense.items()}
     for name, (_, indices, values) in sparse.items():
         tensors |= {f"indices/{name}": indices.contiguous(), f"values/{name}": values.contiguous()}
-    # The inner block ends first, so the tensors are moved before the header.
+    # The last context manager exits first. So the tensors' file is moved into place before the header.
     with replace_when_written(target / HEADER_FILE) as header_part, replace_when_written(target / TENSORS_FILE) as part:
         save_file(tensors, part)
         header = {

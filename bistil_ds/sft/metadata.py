@@ -18,10 +18,11 @@ class SftMetadata(TypedDict, total=False):
         task: the task it was trained on; `mlm` means a language SFT, which goes with any task.
         labels: the classes of the task head, in the order of its outputs.
         languages: codes of the languages it was trained on.
-        density: changed entries as a share of the base model's maskable ones.
+        density: number of changed entries divided by the number of the base model's maskable ones.
         max_length: the longest input in training, in tokens.
         licence: SPDX identifier or expression.
-        licences: model or data it comes from, such as `model org/name` or `data en: train.txt` → licence or `unknown`.
+        licences: name of a model or data set that the SFT comes from → its licence or `unknown`. Names look like
+            `model org/name` and `data en: train.txt`.
     """
 
     base_model: str
@@ -72,9 +73,9 @@ def check_task(name: str, metadata: Mapping[str, Any], task: str) -> None:
 def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return the header of the sum of two SFTs.
 
-    Where both know their base model, it must be the same. The sum has the languages of both. Task, labels and length
-    come from the SFT that is no language SFT. Differing licences become one SPDX expression, and the `licences` of both
-    are merged. `density` is dropped, because it described one training.
+    If both name their base model, it must be the same. The sum has the languages of both. Task, labels and longest
+    input come from the task SFT. Differing licences become one SPDX expression, and the `licences` of both are merged.
+    `density` is dropped, because it describes the training of one SFT.
 
     Raises:
         InputError: the two were made for different base models or tasks.
@@ -97,7 +98,7 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
     for key in ("density", *_TASK_KEYS):
         merged.pop(key, None)
     merged |= {key: owner[key] for key in _TASK_KEYS if key in owner}
-    for key in ("base_model", "base_hash"):  # one of the two may not know
+    for key in ("base_model", "base_hash"):  # one of the two may lack it
         merged[key] = one.get(key) or other.get(key)
     merged["languages"] = list(dict.fromkeys([*(one.get("languages") or []), *(other.get("languages") or [])]))
     licences = dict.fromkeys(meta["licence"] for meta in (one, other) if meta.get("licence"))
@@ -107,15 +108,15 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
 
 
 def licences_of(name: str, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return `licences` of the SFT called `name`, and the SFT's own licence if it states one or has no `licences`."""
+    """Return the SFT's `licences`, and its own licence under `name` if it states one or if `licences` is empty."""
     parts, own = metadata.get("licences") or {}, metadata.get("licence")
     return {**parts, f"fine-tuning {public_name(name)}": own or UNKNOWN} if own or not parts else dict(parts)
 
 
 def without_density(metadata: Mapping[str, Any], *, keep_task: bool) -> dict[str, Any]:
-    """Return the header of an SFT from which another was subtracted.
+    """Return the header of the difference of two SFTs: that of the first without its density.
 
-    Without `keep_task` the task, its labels and its length are dropped too.
+    Without `keep_task` it loses the task, its labels and the longest input too.
     """
     gone = {"density"} if keep_task else {"density", *_TASK_KEYS}
     return {key: value for key, value in metadata.items() if key not in gone}

@@ -18,7 +18,7 @@ RowMajor = tuple[tuple[int, ...], np.ndarray, torch.Tensor]
 
 
 def write_published(file: Path, diffs: Mapping[str, RowMajor], dense: Mapping[str, torch.Tensor]) -> None:
-    """Write the file that `read_published` reads. It holds tensors and plain numbers only.
+    """Write a file that `read_published` can read; it holds nothing but tensors and plain numbers.
 
     Args:
         diffs: name → (shape, sorted row-major flat indices int [K], values [K]).
@@ -42,7 +42,7 @@ def _column_major(shape: tuple[int, ...], flat_K: np.ndarray, values_K: torch.Te
 
 
 class _IntegerType:
-    """Stand-in for `numpy.dtype` while unpickling, for integers only."""
+    """Stand-in for `numpy.dtype` while unpickling; it accepts integer types only."""
 
     def __init__(self, code: str, *_: object) -> None:
         if code not in {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}:
@@ -59,7 +59,7 @@ def _integer(kind: _IntegerType, data: bytes | str) -> int:
     return int(np.frombuffer(raw, dtype=kind.order + kind.code)[0])
 
 
-# numpy 1 and 2 write different module names. Nothing of numpy itself is reachable from the file.
+# Names in the file → our stand-ins; numpy 1 and 2 write different module names. The file cannot reach numpy itself.
 _ALLOWED: list[Any] = [
     (_IntegerType, "numpy.dtype"),
     (_integer, "numpy.core.multiarray.scalar"),
@@ -100,7 +100,7 @@ def _row_major(encoded: dict[str, Any]) -> RowMajor:
     shape = tuple(int(n) for n in encoded["size"])
     values = encoded["values"].detach().reshape(-1)
     steps = np.asarray(encoded["index_steps"])
-    if steps.size and not np.issubdtype(steps.dtype, np.integer):  # fractions, or too large for 64 bits
+    if steps.size and not np.issubdtype(steps.dtype, np.integer):  # fractions, or integers too large for 64 bits
         raise ValueError("index_steps are no 64-bit integers")
     column_major = np.cumsum(steps.astype(np.int64))
     if len(column_major) != len(values):

@@ -1,6 +1,6 @@
-"""The stack of sparse fine-tunings (SFTs) that a model carries, with the values that each of them replaced.
+"""The stack of sparse fine-tunings (SFTs) that are applied to a model, with the values that each of them replaced.
 
-Because of those values, any SFT can be taken off with exact bits.
+With these values any SFT can be reverted to the bit.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ Layer = tuple[str, list[Change]]  # an SFT's token, and its changes to the model
 
 
 def tokens_on(model: nn.Module) -> list[str]:
-    """Return the tokens of the SFTs on this model, first to last."""
+    """Return the tokens of the SFTs that are applied to this model, in the order of application."""
     return [token for token, _ in _stack(model)]
 
 
 def put_on(model: nn.Module, layer: Layer) -> None:
-    """Apply one more SFT on top of the others."""
+    """Apply one more SFT after the others."""
     token, changes = layer
     _stack(model).append((token, [(change, change.put()) for change in changes]))
 
 
 def replace(model: nn.Module, token: str, new: Sequence[Layer]) -> None:
-    """Put the SFTs `new` in the place of the one with `token`.
+    """Replace the SFT with `token` by the SFTs `new`.
 
-    The SFTs above it are taken off first and applied again afterwards, in their order.
+    SFTs that were applied after it are reverted first and applied again afterwards, in their order.
     """
     stack = _stack(model)
     place = tokens_on(model).index(token)

@@ -15,13 +15,13 @@ from bistil_ds.models.weight_files import WeightFolder
 
 
 class BaseWeights:
-    """Lookup of the weights in the base model's folder by the parameters of a model that was loaded from it."""
+    """Find the weight in the base model's folder for each parameter of a model that was loaded from that folder."""
 
     def __init__(self, model: nn.Module, folder: str | Path) -> None:
         self._names, self._weights = ParameterNames(model), WeightFolder(folder)
 
     def of(self, name: str, parameter: nn.Parameter) -> Tensor:
-        """Return the stored weight of `parameter`, flat and in the file's dtype; messages call the parameter `name`.
+        """Return the stored weight of `parameter`, flat and in the file's dtype; `name` is for messages.
 
         Raises:
             InputError: the folder has no weight of this parameter, or has it in another shape.
@@ -37,7 +37,7 @@ class BaseWeights:
         return weight.reshape(-1)
 
     def check(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Raise InputError unless these parameters equal the folder's weights, rounded to the parameters' dtypes.
+        """Raise InputError unless each parameter equals the folder's weight, rounded to the parameter's dtype.
 
         Each rank compares only the entries that it holds.
         """

@@ -1,20 +1,18 @@
-"""Deltas: 1-D parameters with the changes to K entries of a weight.
+"""Deltas: 1-D parameters that hold the changes to K entries of a weight.
 
-The weight itself gets no gradient; after each step its K entries are overwritten with their start values + delta.
-
+The weight itself gets no gradient. After each optimizer step its K entries are overwritten with start value + delta.
 So gradients, their exchange between ranks, clipping and optimizer state have K entries at every ZeRO stage. DeepSpeed
-knows nothing of a mask: it sees a model with few, small trainable parameters.
+needs no mask: it sees a model with a few small trainable parameters.
 
-The optimizer is torch's AdamW and not `SparseAdamW`, with DeepSpeed and without. `SparseAdamW` steps a whole delta
-together with its weight. DeepSpeed steps flat fp32 partitions, which know of no weight and may cut a delta in two. The
-head, which trains densely, has to be in the same optimizer as well. One optimizer everywhere means one schedule and one
+The optimizer is torch's AdamW and not `SparseAdamW`, with DeepSpeed and without. `SparseAdamW` updates a whole delta
+together with its weight. DeepSpeed updates flat fp32 partitions: they hold no weights, and they may cut a delta in two.
+The head trains densely, and it has to be in the same optimizer. One optimizer for all cases means one schedule and one
 kind of state.
 
-Weights are written after the step, so that no optimizer needs to know of them. At ZeRO-3 each rank writes into its own
-partition and not into the gathered weight in the forward pass. ZeRO-3 drops that copy once its module has run, and
-gathers it anew in backward, in recomputation, in each micro-step and in validation: each new copy would have to be
-written again. A partition that is
-written once a step is right for everything that later gathers or reads it. To write it, only the deltas are gathered.
+Weights are written after the step, so that the optimizer needs only the deltas. At ZeRO-3 each rank writes into its own
+partition of the weight, and gathers only the deltas for that. The alternative would be to write into the weight that
+ZeRO-3 gathers for the forward pass. But ZeRO-3 drops a gathered weight once its module has run, and gathers it again in
+backward, in recomputation, in each micro-step and in validation, so it would have to be written each time.
 """
 
 from __future__ import annotations
@@ -39,12 +37,13 @@ from bistil_ds.sparse.modules import DELTA, make_sparse
 
 
 class SparseDeltas:
-    """The deltas of one model, by the name of the weight they belong to.
+    """The deltas of one model.
 
     Attributes:
-        deltas: name → weight, indices [K] ascending, start [K] and delta [K]. The delta is a parameter of the weight's
-            module. Where several modules share a tied weight, each of them has the delta, and its gradients add up.
-        metadata: the metadata of every sparse fine-tuning (SFT) made of these deltas.
+        deltas: name of a weight → the weight, ascending indices [K], start values [K] and delta [K]. The delta is a
+            parameter of the weight's module. If several modules share a tied weight, each of them has the delta as a
+            parameter, and their gradients add up.
+        metadata: the metadata that `fine_tuning` gives to a sparse fine-tuning (SFT).
     """
 
     def __init__(self, model: nn.Module, deltas: dict[str, SparseDelta], metadata: Mapping[str, Any]) -> None:
@@ -52,14 +51,14 @@ class SparseDeltas:
 
     @torch.no_grad()
     def write(self) -> None:
-        """Make every weight hold start + delta.
+        """Write start + delta into every weight.
 
-        Call it after a step of any optimizer and after a checkpoint is loaded. Every rank takes part. At ZeRO-3 it
-        writes this rank's share of each weight, and the gathered copy where there is one.
+        Call it on every rank after each optimizer step, and after loading a checkpoint. At ZeRO-3 it writes this rank's
+        part of each weight, and the gathered weight too while there is one.
         """
         for delta in self.deltas.values():
             delta.indices_K = delta.indices_K.to(delta.weight.device)
-            delta.start_K = delta.start_K.to(delta.weight)  # rounded where an engine has made the weight bf16 or fp16
+            delta.start_K = delta.start_K.to(delta.weight)  # rounded, if DeepSpeed has made the weight bf16 or fp16
         with gathered([delta.delta_K for delta in self.deltas.values()]):
             whole = []
             for delta in self.deltas.values():
@@ -77,9 +76,9 @@ class SparseDeltas:
         return {n: p for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in ours}
 
     def fine_tuning(self, name: str = "sparse fine-tuning") -> SparseFineTuning:
-        """Return the deltas and the head as an SFT in fp32 on the CPU. Every rank takes part.
+        """Return the deltas and the head as an SFT, in fp32 on the CPU. Call it on every rank.
 
-        Where an engine holds parameters in bf16 or fp16, the values come from its fp32 masters.
+        If DeepSpeed holds parameters in bf16 or fp16, the values are those of its fp32 master copies.
         """
         sparse = {
             n: SparseDiff(full_shape(d.weight), d.indices_K.cpu().clone(), full_fp32(d.delta_K))
@@ -90,12 +89,12 @@ class SparseDeltas:
 
     @torch.no_grad()
     def load(self, fine_tuning: SparseFineTuning) -> None:
-        """Load the values and the head of an SFT whose entries are all among these deltas; others become 0.
+        """Load the values and the head of an SFT; deltas of entries that the SFT does not change become 0.
 
-        Do not call it after an engine has partitioned the deltas.
+        Do not call it after DeepSpeed has partitioned the deltas.
 
         Raises:
-            InputError: the SFT has other entries, or was made for another base.
+            InputError: the SFT changes an entry without a delta, or was made for another base model.
         """
         check_base(fine_tuning, self.metadata)
         if unknown := sorted(set(fine_tuning.sparse) - set(self.deltas)):
@@ -113,7 +112,7 @@ class SparseDeltas:
 
 
 def load_dense(model: nn.Module, dense: Mapping[str, Tensor]) -> None:
-    """Write whole tensors (heads) into a model, partitioned or not.
+    """Write whole tensors (of heads) into a model, even if ZeRO-3 has partitioned it.
 
     Raises:
         InputError: a tensor does not fit the model.
@@ -127,7 +126,7 @@ def load_dense(model: nn.Module, dense: Mapping[str, Tensor]) -> None:
 
 
 def check_base(fine_tuning: SparseFineTuning, metadata: Mapping[str, Any]) -> None:
-    """Raise InputError when fine-tuning and `metadata` both hold the hash of their base model and the two differ."""
+    """Raise InputError when the fine-tuning and `metadata` name different hashes of the base model."""
     theirs, ours = fine_tuning.metadata, metadata
     if theirs.get("base_hash") and ours.get("base_hash") and theirs["base_hash"] != ours["base_hash"]:
         bases = [f"{of.get('base_model', 'a model')} (weights {of['base_hash'][:12]})" for of in (theirs, ours)]
@@ -139,14 +138,14 @@ def attach(
 ) -> SparseDeltas:
     """Freeze the base model and give each selected weight a delta of zeros.
 
-    Call it before the model is wrapped or partitioned further. Where ZeRO-3 partitioned the model on loading, every
-    rank takes part. Parameters outside the base model keep training, or stay frozen, as they were.
+    Call it before DeepSpeed wraps the model; if ZeRO-3 partitioned the model on loading, call it on every rank.
+    Parameters outside the base model keep their `requires_grad`.
 
     Args:
-        selection: name (see `maskable_parameters`) → flat row-major indices [K], ascending.
+        selection: name of a maskable parameter (see `maskable_parameters`) → flat row-major indices [K], ascending.
 
     Raises:
-        InputError: a name is not maskable, or it is not known how a module uses its weights.
+        InputError: a name is not that of a maskable parameter, or its module is no plain Linear or Embedding.
     """
     maskable = maskable_parameters(model)
     if unknown := sorted(set(selection) - set(maskable)):
@@ -163,7 +162,7 @@ def attach(
         parameter = maskable[name]
         with gathered([parameter]):
             delta = SparseDelta.of(parameter, indices_K.to(parameter.device))
-        if is_partitioned(parameter):  # ZeRO-3 wants one dtype for all parameters; it keeps fp32 masters itself
+        if is_partitioned(parameter):  # ZeRO-3 wants one dtype for all parameters; it keeps fp32 copies itself
             delta.delta_K.data = delta.delta_K.data.to(parameter.dtype)
         for place in places[parameter]:
             owner, _, kind = place.rpartition(".")
@@ -188,9 +187,9 @@ def freeze_base(model: nn.Module) -> None:
 
 
 class WriteDeltas(TrainerCallback):
-    """Callback that writes the weights after every optimizer step, also under DeepSpeed and gradient accumulation.
+    """Callback that writes the deltas into the weights after every optimizer step, under DeepSpeed too.
 
-    It writes them before the first step too, because a checkpoint may have been loaded.
+    It also writes them before the first step, because a checkpoint may have been loaded.
     """
 
     def __init__(self, deltas: SparseDeltas) -> None:
@@ -205,7 +204,7 @@ class WriteDeltas(TrainerCallback):
 def _frozen_may_be_missing(model: nn.Module, incompatible: Any) -> None:
     """Take frozen parameters and buffers off the list of missing keys.
 
-    Checkpoints hold what trains. The frozen rest is the base, which was loaded from its own folder.
+    Checkpoints hold trained parameters only. The frozen ones are the base model's, loaded from its own folder.
     """
     frozen = {n for n, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
     buffers = {name for name, _ in model.named_buffers()}

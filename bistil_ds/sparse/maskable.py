@@ -41,7 +41,7 @@ def maskable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def maskable_count(model: nn.Module | PretrainedConfig) -> int:
-    """Return how many entries may be chosen; a configuration is enough, without a model in memory."""
+    """Return how many entries sparse training may choose from; a configuration is enough, no weights are needed."""
     if isinstance(model, PretrainedConfig):
         with torch.device("meta"):
             model = AutoModel.from_config(model)
@@ -52,7 +52,7 @@ def entries_to_train(density: float, k: int | None, maskable: int) -> int:
     """Return K: `k` itself, or the share `density` of the maskable entries.
 
     Raises:
-        InputError: the density is not above 0 and at most 1, or K is not among 1 … the maskable count.
+        InputError: the density is not above 0 and at most 1, or `k` is below 1 or above `maskable`.
     """
     if k is None:
         if not 0 < density <= 1:

@@ -1,7 +1,10 @@
-"""Linear and embedding modules that train K values of a weight; a dense gradient exists only in their backward.
+"""Linear and embedding modules that train K entries of a weight.
 
-The forward pass reads the weight itself, which holds start + delta already; the delta only receives the gradient.
-N input vectors (all leading dimensions flattened), I inputs, O outputs, V embedding rows, D width, K trained values.
+The forward pass reads the weight itself, which already holds start + delta. The delta serves to receive the gradient.
+The dense gradient of a linear weight exists only during the module's backward; embeddings never make one.
+
+Names of axes: N input vectors (all leading dimensions flattened), I inputs, O outputs, V embedding rows, D width, K
+trained entries.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from torch.nn import functional
 
 from bistil_ds.errors import InputError
 
-DELTA = "_delta"  # suffix of the name of a parameter that holds the trained values of another
+DELTA = "_delta"  # the delta of a parameter `weight` is a parameter `weight_delta` of the same module
 
 
 class SparseLinear(nn.Linear):
@@ -48,7 +51,7 @@ def sparse_kind(module: nn.Module, place: str) -> type[SparseLinear | SparseEmbe
     """Return the sparse class for `module`, which stands at `place` in its model.
 
     Raises:
-        InputError: the module is no plain Linear or Embedding, so it is unknown how it uses its weights.
+        InputError: the module is no plain Linear or Embedding, so how it uses its weights is unknown.
     """
     plain = isinstance(module, nn.Embedding) and module.max_norm is None and not module.scale_grad_by_freq
     if type(module) is nn.Linear:
@@ -91,7 +94,7 @@ class _Linear(torch.autograd.Function):
         kind = input.device.type
         if torch.is_autocast_enabled(kind):
             input = input.to(torch.get_autocast_dtype(kind))
-        # The parameter is saved and not a view of it: at ZeRO-3 it is empty until its module's backward gathers it.
+        # Save the parameter, not a view of it: at ZeRO-3 the parameter is empty until backward gathers it again.
         ctx.save_for_backward(input, weight_OI, weight_indices_K, bias_indices_K)
         bias_O = bias_O.to(input.dtype) if bias_O is not None else None
         return functional.linear(input, weight_OI.to(input.dtype), bias_O)
@@ -125,7 +128,7 @@ class _Embedding(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         ids, indices_K = ctx.saved_tensors
         ids_N, width = ids.reshape(-1), gradient.shape[-1]
-        # Only rows of the batch are summed, never a V×D gradient. An id's sum stands at one of its places in the batch.
+        # Sum the gradients of equal ids at one of their places in the batch, instead of making a V×D gradient.
         place_V = ids_N.new_full((ctx.rows,), -1)
         place_V[ids_N] = torch.arange(len(ids_N), device=ids.device)
         sums_ND = torch.zeros(len(ids_N), width, device=gradient.device)

@@ -16,10 +16,10 @@ from bistil_ds.sparse.maskable import maskable_parameters
 
 
 def penalise(trainer: Any, weight: float, base_folder: Path) -> None:
-    """Add the penalty's gradient, λ/N · sign(θ − θ0), to that of each trained entry; the logged loss leaves it out.
+    """Make backward add the penalty's gradient, λ/N · sign(θ − θ0), at each trained maskable entry.
 
-    λ is `weight`, and N the number of maskable entries. Each micro-step adds its share, as its loss does, so the sum
-    over an optimiser step is right at any accumulation and number of ranks. In the sparse stage, θ − θ0 are the deltas.
+    λ is `weight`, and N the number of maskable entries. The logged loss does not contain the penalty. With gradient
+    accumulation over m micro-steps, each of them adds 1/m of the gradient. In the sparse stage, θ − θ0 are the deltas.
     In the full stage, a copy of θ0 is kept in memory beside the model.
     """
     if not weight:

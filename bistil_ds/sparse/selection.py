@@ -26,7 +26,7 @@ from bistil_ds.sparse.maskable import maskable_parameters
 Selection = dict[str, Tensor]  # parameter name → flat row-major indices, ascending, on the CPU
 
 FILE, DESCRIPTION = "selection.safetensors", "selection.json"
-ABOVE_ALL = torch.finfo(torch.float32).max / 2  # finite, but larger than any change in training
+ABOVE_ALL = torch.finfo(torch.float32).max / 2  # given to kept entries: finite, but above any real change
 
 
 def moved_most(
@@ -35,12 +35,12 @@ def moved_most(
     """Select the entries `kept` from earlier iterations, then the maskable ones with the largest |θ1 − θ0|, `k` in all.
 
     θ1 are the weights of `model`, θ0 those in `base_folder`, compared in fp32. Ties go to the first parameter name,
-    then to the lowest flat index. The result is the same at any number of ranks and any ZeRO stage; at ZeRO-3
-    each rank compares its own share. Every rank takes part.
+    then to the lowest flat index. Call it on every rank; at ZeRO-3 each rank compares its own part of the weights. The
+    result does not depend on the number of ranks or the ZeRO stage.
 
     Raises:
-        InputError: there are fewer than `k` maskable entries, the folder holds other weights, or weights are not
-            finite.
+        InputError: there are fewer than `k` maskable entries, a weight is missing in the folder or has another shape
+            there, or weights are not finite.
     """
     parameters = maskable_parameters(model)
     _check(parameters, k)
@@ -101,7 +101,7 @@ def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
 
 
 def write_selection(folder: Path, selection: Selection, description: Mapping[str, Any], world_size: int) -> None:
-    """Write a selection and its description to `folder` and seal it (`bistil_ds.runs.checkpoints`), on one rank."""
+    """Write a selection and its description to `folder` and seal it (see `runs.checkpoints`). Call it on one rank."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(selection, folder / FILE)
     (folder / DESCRIPTION).write_text(json.dumps(dict(description), indent=1) + "\n", encoding="utf-8")
@@ -112,7 +112,7 @@ def read_selection(folder: Path) -> tuple[Selection, dict[str, Any]]:
     """Return the selection and the description that `write_selection` wrote.
 
     Raises:
-        InputError: the folder is not whole.
+        InputError: the folder has no seal, or its files do not match the seal.
     """
     if reason := checkpoints.broken(folder):
         raise InputError(reason)

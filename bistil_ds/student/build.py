@@ -45,22 +45,24 @@ def build_student(
         >>> build_student(teacher, layer_reduction_factor=2).layer_map  # a teacher of four layers
         [1, 3]
 
-    At equal width, embeddings, the chosen layers and the masked-LM head are exact copies. With a
-    `hidden_reduction_factor` f above 1, the widths of hidden states, attention heads and feed-forward layers are
-    divided by f, the number of attention heads stays, and every matrix starts from the projected teacher, fitted on
-    `sample_batches`. The student is in eval mode, in the teacher's dtype and on its device, and shares no storage with
-    it. Build it before any ZeRO-3 configuration exists, because partitioned weights are empty.
+    At equal width, embeddings, the chosen layers and the masked-LM head are exact copies. A `hidden_reduction_factor` f
+    above 1 divides the widths of hidden states, attention heads and feed-forward layers by f; the number of attention
+    heads stays. Every matrix is then fitted on `sample_batches`, so that the student imitates the projected teacher.
+
+    The student is in eval mode, in the teacher's dtype and on its device, and shares no storage with it. Build it
+    before you make a ZeRO-3 configuration, because a teacher that ZeRO-3 has partitioned has empty weights.
 
     Args:
-        teacher: a loaded BERT, RoBERTa or XLM-R masked language model (XLM-R XL/XXL: layers only).
+        teacher: a loaded BERT, RoBERTa or XLM-R masked language model; for XLM-R XL and XXL only the
+            number of layers can be reduced.
         layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`.
         layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it replaces k.
         sample_batches: text to fit on for f > 1, as dicts with `input_ids` [B, T] and, where there is padding,
             `attention_mask` [B, T], both int64.
-        progress: show a bar while projections are fitted.
+        progress: show bars while a narrower student is fitted.
 
     Returns:
-        The student, its layer map, and the projections of the teacher's states where the student is narrower.
+        The student, its layer map, and, if the student is narrower, the projections of the teacher's states.
 
     Raises:
         InputError: the model type, a factor, the layer map or the sample cannot be used.

@@ -1,4 +1,4 @@
-"""Check that a student which the user brings can be distilled into."""
+"""Check whether a teacher can be distilled into a student that the user brings."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def check_student(
     """Check that the student fits the teacher, and return the layer map to distil with.
 
     Args:
-        layer_map: checked and returned; by default every k-th teacher layer, where k is the ratio of the depths.
-        projections: fp32 [teacher width, student width] for each aligned state; needed where the widths differ.
+        layer_map: the 0-based teacher layer of each student layer. None means every k-th teacher layer, where k is the
+            number of teacher layers divided by the number of student layers.
+        projections: an fp32 matrix [teacher width, student width] for each state of the student; needed if the widths
+            differ.
 
     Raises:
         InputError: vocabularies, heads, depths, widths or projections do not fit together.

@@ -48,12 +48,10 @@ def base_vocab_size(folder: Path) -> int:
 
 
 def kept_ids_of(student: str, teacher_vocab_size: int) -> Ids | None:
-    """Return the ids of the teacher's `teacher_vocab_size` tokens that a student kept, as ascending int64.
-
-    None means that the student is not trimmed.
+    """Return the teacher's token ids that a student kept, int64 ascending; None if the student is not trimmed.
 
     Raises:
-        InputError: the student was trimmed from another vocabulary.
+        InputError: the student was trimmed from a vocabulary of another size than `teacher_vocab_size`.
     """
     if not (Path(student) / KEPT_IDS).is_file():
         return None
@@ -67,5 +65,5 @@ def kept_ids_of(student: str, teacher_vocab_size: int) -> Ids | None:
 
 
 def model_bytes(folder: Path) -> int:
-    """Return the size in bytes of a model folder's weight files."""
+    """Return the size in bytes of a model folder's weight files, without the projections."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors") if path.name != PROJECTIONS)

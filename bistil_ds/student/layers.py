@@ -17,7 +17,7 @@ from bistil_ds.models.inputs import without_dropout
 
 
 def choose_layers(teacher_layers: int, factor: int = 2, layer_map: Sequence[int] | None = None) -> list[int]:
-    """Return each student layer's 0-based teacher layer: `(i + 1) * factor - 1` for layer i, or `layer_map`, checked.
+    """Return the 0-based teacher layer of each student layer: `layer_map`, or `(i + 1) * factor - 1` for layer i.
 
     Raises:
         InputError: the factor does not divide the number of teacher layers, or the map is empty, not strictly
@@ -50,7 +50,7 @@ def student_config(teacher: PreTrainedModel, num_layers: int) -> PretrainedConfi
 
 
 def selected_state(teacher: PreTrainedModel, layer_map: Sequence[int]) -> dict[str, Tensor]:
-    """Copy the teacher's tensors under the student's names; layer `layer_map[i]` becomes layer i."""
+    """Copy the teacher's tensors under the student's names; teacher layer `layer_map[i]` becomes student layer i."""
     prefix = family_of(teacher).layers
     student_index = {layer: i for i, layer in enumerate(layer_map)}
     layer_name = re.compile(rf"{re.escape(prefix)}\.(\d+)\.(.*)")
@@ -71,13 +71,13 @@ def selected_state(teacher: PreTrainedModel, layer_map: Sequence[int]) -> dict[s
 def assemble(config: PretrainedConfig, state: dict[str, Tensor], teacher: PreTrainedModel) -> PreTrainedModel:
     """Build a model in eval mode whose parameters are the tensors of `state`, not copies of them.
 
-    No random number is drawn, so the state of random generators stays.
+    The teacher gives the dtype and the buffers. No random number is drawn.
     """
     with torch.device("meta"):
         student = AutoModelForMaskedLM.from_config(config, dtype=teacher.dtype)
     student.load_state_dict(state, assign=True)
     student.tie_weights()
-    # Buffers such as position ids are in no state dict, and they do not depend on depth or width.
+    # Buffers such as position ids are missing from `state`. The teacher's fit, as they do not depend on depth or width.
     for name, buffer in teacher.named_buffers():
         module, _, leaf = name.rpartition(".")
         setattr(student.get_submodule(module), leaf, buffer.clone())

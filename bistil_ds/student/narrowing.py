@@ -1,11 +1,13 @@
 """The matrices of a narrower student, each started from the projected teacher and fitted on a sample.
 
 The fit goes from the embeddings up. Each sub-layer of the student starts as a sub-layer of the teacher. A first ridge
-regression lets it read the student's stream (its hidden states so far) in place of the teacher's input. A second one
-fits its output map, so that the layer norm after it gives the projected teacher state. No random number is drawn.
+regression replaces its input: the sub-layer then reads the student's stream (the hidden states that the student
+computes up to there) and no longer the teacher's. A second regression fits its output map, so that the layer norm after
+it gives the projected teacher state. No random number is drawn.
 
-n real tokens of the sample; B sequences of T tokens in a batch of it; t teacher width, s student width; H heads of
-width e (teacher) and d (student); i teacher's and j student's intermediate width; p inputs of a map; V vocabulary.
+Names of axes: n real tokens of the sample; B sequences of T tokens in one of its batches; t teacher width, s student
+width; H heads of width e in the teacher and d in the student; i teacher's intermediate width, j the student's; p inputs
+of a map; V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ from bistil_ds.models.families import family_of
 from bistil_ds.student.fitting import fit_norm, narrow, ridge, second_moment
 from bistil_ds.student.sampling import Norm, Sample
 
-# The inputs of the masked-LM head's activation are moved this many of their standard deviations above 0, where the
-# activation is as good as the identity.
+# Mean of the inputs of the masked-LM head's activation, in standard deviations of these inputs. So far above 0, the
+# activation is almost the identity.
 LINEAR_REGIME = 6.0
 
 
 class Narrowing:
     """Fit of a narrower student's tensors, which it collects by name in `state`.
 
-    Call `embeddings`, then `attention` and `feed_forward` of each layer, then `head`. All but `head` return the
-    student's stream on the sample, fp32 [n, s], which the next call takes.
+    Call `embeddings`, then `attention` and `feed_forward` for each layer, then `head`. All but `head` return the
+    student's stream on the sample, fp32 [n, s]; pass it to the next call.
     """
 
     def __init__(self, teacher: PreTrainedModel, config: PretrainedConfig, sample: Sample) -> None:
@@ -53,11 +55,11 @@ class Narrowing:
     def attention(self, layer: int, teacher_layer: int, stream_ns: Tensor, input_nt: Tensor, proj_ts: Tensor) -> Tensor:
         """Fit the self-attention of student layer `layer`, head by head.
 
-        Queries and keys are narrowed for least error of the scores, values and outputs for least error of their
-        product.
+        Queries and keys are narrowed such that attention scores change as little as possible, values and the output
+        map such that their product does.
 
         Args:
-            input_nt: the input of the teacher's layer.
+            input_nt: the input of the teacher's layer `teacher_layer`.
             proj_ts: the projection from the teacher's to the student's state before the layer.
         """
         ours, theirs = self.family.layer(layer), self.family.layer(teacher_layer)
@@ -72,7 +74,8 @@ class Narrowing:
             maps_se[name], biases_e[name] = read_st @ weight_te, read_bias_t @ weight_te + bias_e
             values_nHe = (stream_ns @ maps_se[name] + biases_e[name]).unflatten(-1, (heads, -1))
             if name != "query":
-                # Both means are removed: the mean key adds the same to all scores of a query, the mean value is a bias.
+                # Remove both means: the mean key adds the same to all scores of a query, and the mean value acts
+                # as a bias.
                 values_nHe = values_nHe - values_nHe.mean(0)
             moments_Hee[name] = second_moment(values_nHe)
         output_Het = self._teacher_linear(theirs.attention_output)[0].unflatten(0, (heads, -1))
@@ -80,7 +83,7 @@ class Narrowing:
 
         query_map_Hed, key_map_Hed = narrow(moments_Hee["query"], moments_Hee["key"], width)
         value_map_Hed, output_map_Hed = narrow(moments_Hee["value"], written_Hes @ written_Hes.mT, width)
-        # Scores are divided by the square root of the head width, which is smaller now.
+        # The student divides scores by the square root of its smaller head width; `gain` makes up for that.
         gain = (width / query_map_Hed.shape[1]) ** 0.25
         projected_ns = []
         for name, map_Hed in (
@@ -99,7 +102,9 @@ class Narrowing:
     def feed_forward(
         self, layer: int, teacher_layer: int, stream_ns: Tensor, read_ts: Tensor, write_ts: Tensor
     ) -> Tensor:
-        """Fit the feed-forward sub-layer of student layer `layer`, from the teacher's neurons whose outputs vary most.
+        """Fit the feed-forward sub-layer of student layer `layer`, from the teacher's neurons that matter most.
+
+        A neuron matters by how much its output varies on the sample, times how strongly it is written to the stream.
 
         Args:
             read_ts, write_ts: the projections from the teacher's to the student's state before and after the layer.
@@ -145,8 +150,9 @@ class Narrowing:
         pull_ts = torch.linalg.solve(map_ts.T @ gram_tt @ map_ts, map_ts.T @ gram_tt).T.float()
         wanted_ns = hidden_nt @ pull_ts
 
-        # The teacher's neurons cannot be reduced as in the layers, because the only linear map after the activation is
-        # the decoder. So the student's neurons work where the activation is linear, and the norm removes the offset.
+        # In the layers, the linear map after the activation is fitted to make up for dropped neurons. Here the only one
+        # is the decoder, which is tied. So the student's neurons work where the activation is nearly linear, and the
+        # norm removes their offset.
         weight_ss, bias_s = ridge(stream_ns, wanted_ns, pull_ts.new_zeros(pull_ts.shape[1], pull_ts.shape[1]))
         fitted_ns = stream_ns @ weight_ss + bias_s
         weight_ss, bias_s = weight_ss / fitted_ns.std(), (bias_s - fitted_ns.mean()) / fitted_ns.std() + LINEAR_REGIME
@@ -165,21 +171,22 @@ class Narrowing:
         stream_ns: Tensor,
         projection_ts: Tensor,
     ) -> Tensor:
-        """Fit the linear map that adds to the stream, drawn towards `prior_pt`, and the layer norm after it.
+        """Fit a linear map whose output is added to the stream, and the layer norm that follows.
 
-        `names` are those of the map and of the norm. Return the norm's outputs, fp32 [n, s].
+        `names` are the names of the map and of the norm; `prior_pt` is the teacher's map. Return the norm's outputs,
+        fp32 [n, s].
         """
         writer_ts = norm.writer(projection_ts)
         wanted_ns = norm.inputs_nt @ writer_ts
-        # The map's output is added to the stream, and the norm accepts any scale. So the target is
-        # `wanted / share - stream`, where `share` is the coefficient of the stream in that part of `wanted` which the
-        # inputs do not explain. One regression serves both terms.
+        # Stream and map output are added, and the norm removes the scale of the sum. So the sum may be any multiple of
+        # `wanted`, and the map's target is `wanted / share - stream`. `share` is the regression coefficient of `wanted`
+        # on the stream, after what the inputs explain is taken from both. One ridge regression fits both terms.
         prior_p2s = torch.cat([prior_pt @ writer_ts, prior_pt.new_zeros(len(prior_pt), stream_ns.shape[1])], 1)
         both_n2s = torch.cat([wanted_ns, stream_ns], 1)
         weight_p2s, bias_2s = ridge(inputs_np, both_n2s, prior_p2s)
         open_wanted_ns, open_stream_ns = (both_n2s - inputs_np @ weight_p2s - bias_2s).chunk(2, 1)
         share = (open_wanted_ns * open_stream_ns).sum() / open_stream_ns.square().sum().clamp_min(1e-12)
-        share = share.clamp_min(0.1)  # else a layer that replaces its input divides by almost 0
+        share = share.clamp_min(0.1)  # a layer that hardly depends on the stream would divide by almost 0
         (wanted_weight_ps, stream_weight_ps), (wanted_bias_s, stream_bias_s) = weight_p2s.chunk(2, 1), bias_2s.chunk(2)
         weight_ps, bias_s = wanted_weight_ps / share - stream_weight_ps, wanted_bias_s / share - stream_bias_s
         self._set_linear(names[0], weight_ps, bias_s)

@@ -21,8 +21,9 @@ class Origin:
     """The models and data that a student is made from, and the languages of its teacher.
 
     Attributes:
-        licences: model or data, such as `model org/name` or `data tr: tr.txt` → licence, or `unknown`.
-        teacher_languages: codes of the languages that the teacher knows; empty if its card states none.
+        licences: name of a model or data set → its licence or `unknown`. Names look like `model org/name` and
+            `data tr: tr.txt`.
+        teacher_languages: codes of the languages that the teacher knows; empty if they are unknown.
     """
 
     licences: Mapping[str, str]
@@ -53,15 +54,15 @@ def read_origin(folder: Path) -> Origin | None:
 
 
 def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
-    """Return name → licence of everything that a model is made from, or of the model itself.
+    """Return name → licence for the parts listed in a model's `origin.json`, or for the model itself.
 
     Args:
         model: folder or hub id.
-        licence: the model's licence, as the user stated it; None for those in its `origin.json`, or else for the one on
-            its card.
+        licence: the model's licence, if the user states it; then the result holds this licence only. If None, the
+            licences are read from `origin.json`, or from the model card if there is no such file.
 
     Raises:
-        InputError: the student's `origin.json` is broken.
+        InputError: `origin.json` is broken.
     """
     if licence is None and (origin := read_origin(Path(model))):
         return dict(origin.licences)
@@ -69,9 +70,9 @@ def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
 
 
 def known_languages(model: str) -> tuple[str, ...]:
-    """Return the codes of the languages a model knows: a student's own, else those on its card; empty if unknown."""
+    """Return the language codes in a model's `distillation.json`, else those on its card; empty if neither has any."""
     try:
         aligned = json.loads((Path(model) / ALIGNMENT).read_text(encoding="utf-8"))
         return tuple(str(code) for code in aligned["languages"])
-    except (OSError, ValueError, KeyError, TypeError):  # no student of ours
+    except (OSError, ValueError, KeyError, TypeError):  # the folder is not one of our students
         return read_model_card(model).languages

@@ -1,6 +1,6 @@
-"""The frozen projections that bring teacher states to the width of a narrower student, for comparison.
+"""The frozen projections that bring teacher states to the width of a narrower student, so that losses can compare them.
 
-n tokens, Dt (in names t) teacher width, Ds (in names s) student width.
+Sizes: n tokens, Dt teacher width, Ds student width. In names of variables the widths are t and s.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ FILE = "projections.safetensors"
 def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
     """Fit a projection of rank `width` for each state, and rotate it towards the one before.
 
-    The columns span the leading right singular vectors of the states, found from their Dt x Dt second moment. States
-    are not centred: the comparison has no bias term, and without one this is the subspace of least squared error. A
-    student's residual stream is one space. So each basis is rotated within its subspace (orthogonal Procrustes) such
-    that the projected states change as little as possible from one state to the next. Only the first basis is free: it
-    decides how well layer norms fit (measured: a fifth of the error of state 0).
+    The columns span the leading right singular vectors of the states, computed from their Dt x Dt second moment. States
+    are not centred: the comparison has no bias term, and without one this is the subspace of least squared error.
+
+    All layers of a student add to one residual stream. So each basis is rotated within its subspace (orthogonal
+    Procrustes) such that the projected states change as little as possible from one state to the next. This leaves the
+    rotation of the first basis free. It is chosen such that layer norms fit well (measured: a fifth of the
+    error of state 0 depends on it).
 
     Args:
         states: fp32 [n, Dt] each, of the same n tokens.
@@ -52,7 +54,7 @@ def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
 def _mirror_to_mean(basis_ts: Tensor, state_nt: Tensor) -> Tensor:
     """Mirror the basis so that the mean over its dimensions is the direction in which the states vary the least.
 
-    A layer norm of the student removes the mean, so that it loses as little as possible.
+    The student's layer norms remove this mean, and so they lose as little as possible.
     """
     _, vectors = torch.linalg.eigh(torch.cov((state_nt @ basis_ts).T))
     mirror_s = vectors[:, 0] - basis_ts.shape[1] ** -0.5
@@ -63,7 +65,7 @@ def _mirror_to_mean(basis_ts: Tensor, state_nt: Tensor) -> Tensor:
 
 
 def save_projections(folder: str | Path, projections: Sequence[Tensor]) -> None:
-    """Write fp32 [Dt, Ds] for each aligned state to `projections.safetensors` in `folder`."""
+    """Write the projections, fp32 [Dt, Ds] for each aligned state, to `projections.safetensors` in `folder`."""
     save_file({f"state_{i:03d}": p.cpu().contiguous() for i, p in enumerate(projections)}, Path(folder) / FILE)
 
 

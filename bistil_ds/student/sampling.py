@@ -1,6 +1,7 @@
 """Record the inputs of the teacher's layer norms on a sample of text, for width reduction.
 
-B, T batch and length; n real tokens of the sample, batch by batch, row-major; t teacher width, s student width.
+Names of axes: B sequences of a batch, T tokens of a sequence, n real tokens of the whole sample (one batch after the
+other, row by row), t teacher width, s student width.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ class Norm(NamedTuple):
     weight_t: Tensor
 
     def writer(self, projection_ts: Tensor) -> Tensor:
-        """Return the matrix [t, s] that maps this norm's inputs to those of a student's norm with projected outputs.
+        """Return a matrix [t, s] that maps this norm's inputs to inputs of the student's norm.
 
-        It ignores the size and the mean of a token, which the student's norm sets, and this norm's bias, which the
-        student's norm adds.
+        From these, the student's norm computes about this norm's outputs times `projection_ts`. The matrix removes each
+        token's mean, as this norm does. It does not divide by the standard deviation and adds no bias, because the
+        student's norm does both.
         """
         scaled_ts = self.weight_t[:, None] * projection_ts
         return scaled_ts - scaled_ts.mean(0)
 
 
 class Sample:
-    """The inputs of some of the teacher's layer norms at the real tokens of a sample (4·n·t bytes each)."""
+    """The inputs of some of the teacher's layer norms at the real tokens of a sample; 4·n·t bytes for each norm."""
 
     def __init__(self, teacher: PreTrainedModel, inputs: dict[str, Tensor], masks_BT: list[Tensor]) -> None:
         self.teacher = teacher
@@ -60,7 +62,7 @@ def sample_teacher(
         batches: dicts with `input_ids` [B, T] and, where there is padding, `attention_mask` [B, T].
 
     Raises:
-        InputError: there is no real token in the batches.
+        InputError: the batches have no real token.
     """
     kept: dict[str, list[Tensor]] = {name: [] for name in norms}
     masks_BT: list[Tensor] = []

@@ -45,11 +45,11 @@ def reduce_width(
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Return name → tensor of the student that `config` describes, and the projection of each aligned state.
 
-    The tensors have the teacher's dtype. With n real tokens in `batches` and teacher width Dt, it takes 12·n·Dt
-    bytes for each student layer, and one forward pass of the teacher. A few thousand tokens are enough.
+    The tensors have the teacher's dtype. The teacher runs once over `batches`; a few thousand tokens are enough. With n
+    real tokens and teacher width Dt, its recorded states take up to 12·n·Dt bytes of memory for each student layer.
 
     Raises:
-        InputError: the teacher is a pre-norm model, or there is no token to fit on.
+        InputError: the teacher is a pre-norm model, or `batches` have no real token.
     """
     family = family_of(teacher)
     if family.pre_norm:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 
 from bistil_ds.distributed import startup
@@ -33,7 +32,7 @@ def train(run: PreparedRun) -> None:
         record = RunRecord.open(folder)
         record.update(results={"peak_memory_bytes": peaks})
         record.finish()
-        print_stages(record.content, folder, Console())
+        print_stages(record.content, folder)
 
 
 def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], **changes: Any) -> LotteryTicketTrainer:

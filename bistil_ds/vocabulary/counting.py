@@ -19,8 +19,10 @@ def count_tokens(
     """Count the tokens of a dataset's "text" column, read batch by batch from its memory map.
 
     Return int64 [V], where V is one more than the largest id. Special tokens, the unknown one included, get a count of
-    0. `name` labels the progress bar. The tokenizer runs threads on all cores (on one if TOKENIZERS_PARALLELISM=false):
-    for 7.9 M characters on two cores they took 1.8 s, and two processes of `datasets.map` 4.7 s.
+    0. `name` labels the progress bar.
+
+    The tokenizer runs threads on all cores (on one if TOKENIZERS_PARALLELISM=false). Measured on two cores for 7.9
+    million characters: 1.8 s, against 4.7 s with `datasets.map` in two processes.
     """
     # Copy the tokenizer, because truncation and padding are part of its state.
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())

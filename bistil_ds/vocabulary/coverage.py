@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a tokenizer cuts texts: their number, `unknown_share` and `fertility`."""
+    """How a tokenizer cuts texts: number of texts, share of unknown pieces, and pieces per word."""
 
     texts: int
     unknown: float
@@ -18,7 +18,7 @@ class Coverage:
 
 
 def measure_coverage(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Coverage:
-    """Cut `texts` without special tokens and measure the pieces."""
+    """Cut `texts` into pieces, without special tokens, and measure the cut."""
     ids = tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
     return Coverage(len(texts), unknown_share(ids, tokenizer.unk_token_id), fertility(ids, texts))
 

@@ -1,4 +1,4 @@
-"""Trim a masked language model where it has a row for each token: input embeddings, output layer and its bias."""
+"""Trim the parameters of a masked language model that have a row for each token: embeddings, output layer, its bias."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
     """Keep the rows `kept_ids` (int64 [V_new], ascending) of every parameter with one row for each token, in place.
 
     Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. `vocab_size`
-    and the special token ids of the configuration are updated (an id to None if its token was dropped). One parameter
-    is copied at a time, so peak memory is the model plus one trimmed matrix.
+    and the special token ids of the configuration are updated; an id whose token was dropped becomes None. Parameters
+    are copied one at a time, so peak memory is the model plus one trimmed matrix.
 
     Raises:
         InputError: the tokenizer has more ids than the model has rows, or the padding id would change.
@@ -54,7 +54,7 @@ def _vocabulary_parameters(
     found: list[tuple[nn.Module, str]] = [(embeddings, "weight")]
     if head is not None:
         found += [(head, "weight"), (head, "bias")]
-        # BERT and RoBERTa keep the bias, tied or not, in the module around the output layer too.
+        # In BERT and RoBERTa the module around the output layer has the bias as well, tied or not.
         found += [(module, "bias") for module in model.modules() if any(child is head for child in module.children())]
     distinct = {id(getattr(module, name, None)): (module, name) for module, name in found}
     distinct.pop(id(None), None)

@@ -16,7 +16,7 @@ FILE_NAME = "kept_ids.json"
 
 
 def save_kept_ids(folder: str | Path, kept_ids: Ids, base_vocab_size: int) -> None:
-    """Write `kept_ids.json` into an existing folder; `base_vocab_size` is the rows of the base model's embeddings."""
+    """Write `kept_ids.json` into an existing folder; `base_vocab_size` is the number of rows of the base embeddings."""
     check_kept_ids(kept_ids, base_vocab_size)
     content = {"base_vocab_size": base_vocab_size, "kept_ids": kept_ids.tolist()}
     (Path(folder) / FILE_NAME).write_text(json.dumps(content), encoding="utf-8")

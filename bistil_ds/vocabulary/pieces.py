@@ -44,7 +44,7 @@ def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = content["model"]["type"]
     if kind not in ("WordPiece", "Unigram"):
-        # A BPE piece cannot be reached without its merges, and merges break without the pieces that they join.
+        # BPE builds a piece from shorter pieces by merges, so trimming would have to keep those pieces and merges too.
         raise InputError(
             f"{name}: a {kind} vocabulary cannot be trimmed; choose a WordPiece or Unigram teacher (mBERT, XLM-R)"
         )
@@ -54,9 +54,9 @@ def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 def read_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
     """Read a WordPiece or Unigram tokenizer's vocabulary.
 
-    The forced ids are those of special and added tokens, that of the unknown piece, and every id up to the padding id
-    (so that the padding id does not change). For Unigram they include the piece with the lowest score, because the
-    score of an unknown character is that score minus 10, and any byte-fallback pieces.
+    The forced ids are those of special and added tokens, of the unknown piece, and of all pieces before the padding
+    token, so that the padding id does not change. Unigram has two more kinds: byte-fallback pieces, and the piece with
+    the lowest score. That score minus 10 is the score of an unknown character, so it must not change.
     """
     model = tokenizer_json(tokenizer)["model"]
     id_of: dict[str, int] = tokenizer.get_vocab()

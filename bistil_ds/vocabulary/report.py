@@ -8,9 +8,9 @@ from typing import Any
 
 import datasets
 import numpy as np
-from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.console.grid import Grid
 from bistil_ds.vocabulary.coverage import fertility, unknown_share
 from bistil_ds.vocabulary.kept_ids import Ids
 
@@ -56,17 +56,20 @@ class TrimReport:
         """Return the report as nested dicts of plain values, for JSON."""
         return asdict(self)
 
-    def table(self) -> Table:
-        """Return the report as a rich table."""
-        table = Table("", "before", "after", title="Vocabulary trimming")
-        table.add_row("tokens", f"{self.before.vocabulary:,}", f"{self.after.vocabulary:,}")
-        table.add_row("parameters", f"{self.before.parameters:,}", f"{self.after.parameters:,}")
-        table.add_row("size", f"{self.before.bytes / 1e6:,.1f} MB", f"{self.after.bytes / 1e6:,.1f} MB")
+    def grid(self) -> Grid:
+        """Return the report as a table to show."""
+        rows = [
+            ["tokens", f"{self.before.vocabulary:,}", f"{self.after.vocabulary:,}"],
+            ["parameters", f"{self.before.parameters:,}", f"{self.after.parameters:,}"],
+            ["size", f"{self.before.bytes / 1e6:,.1f} MB", f"{self.after.bytes / 1e6:,.1f} MB"],
+        ]
         for name, part in (("source", self.source), ("target", self.target)):
-            table.add_row(f"{name}: pieces a word", f"{part.fertility_before:.3f}", f"{part.fertility_after:.3f}")
-            table.add_row(f"{name}: unknown", f"{part.unknown_before:.3%}", f"{part.unknown_after:.3%}")
-            table.add_row(f"{name}: texts cut the same", "", f"{part.unchanged:.1%}")
-        return table
+            rows += [
+                [f"{name}: pieces a word", f"{part.fertility_before:.3f}", f"{part.fertility_after:.3f}"],
+                [f"{name}: unknown", f"{part.unknown_before:.3%}", f"{part.unknown_after:.3%}"],
+                [f"{name}: texts cut the same", "", f"{part.unchanged:.1%}"],
+            ]
+        return Grid("Vocabulary trimming", ["", "before", "after"], rows)
 
 
 def measure_size(model: PreTrainedModel) -> Size:
@@ -80,14 +83,14 @@ def measure_size(model: PreTrainedModel) -> Size:
 
 
 def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
-    """Return at most `most` texts, evenly spaced, so that every call returns the same ones."""
+    """Return at most `most` texts, evenly spaced; every call returns the same ones."""
     return texts.select(np.linspace(0, len(texts) - 1, min(most, len(texts))).astype(int))["text"][:]
 
 
 def compare_segmentation(
     texts: Sequence[str], before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, kept_ids: Ids
 ) -> Segmentation:
-    """Cut `texts` with a tokenizer and its trimmed copy, and compare the pieces; a share of nothing is 0."""
+    """Cut `texts` with a tokenizer and its trimmed copy, and compare the pieces; without texts the shares are 0."""
     old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     same = sum(np.array_equal(old_ids, kept_ids[new_ids]) for old_ids, new_ids in zip(old, new, strict=True) if new_ids)

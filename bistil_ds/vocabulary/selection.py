@@ -19,23 +19,23 @@ def select_ids(
     threshold: float = 1e-6,
     vocab_size: int | None = None,
 ) -> Ids:
-    """Select the tokens that are frequent enough in either corpus, or the `vocab_size` most probable ones.
+    """Select the tokens that are frequent enough in either corpus, or the `vocab_size` most frequent ones.
 
     The forced ids always stay (see `read_pieces`). For Unigram, each single-character piece that occurs in a kept piece
     also stays, so that text whose longer pieces are dropped falls back to characters and not to the unknown token.
 
     Args:
         counts_source, counts_target: int64 [V] as `count_tokens` returns them.
-        threshold: a token stays if its unigram probability in at least one corpus is at least this.
-        vocab_size: number of tokens to keep, in place of the threshold; it includes the ids that always stay. Tokens
-            are ranked by the larger of their two probabilities; ties go to the smaller id.
+        threshold: a token stays if its share of a corpus's tokens is at least this, in one corpus or both.
+        vocab_size: number of tokens to keep, forced ones included; the threshold is then ignored. Tokens are ranked by
+            their larger share in the two corpora; ties go to the smaller id.
 
     Returns:
         int64 [V_new], ascending.
 
     Raises:
         InputError: a corpus is empty, the threshold is outside 0..1 or so high that only forced tokens would stay, or
-            `vocab_size` cannot be reached.
+            `vocab_size` is too small for the forced tokens or above the size of the vocabulary.
         ValueError: the counts are not those of this tokenizer.
     """
     pieces = read_pieces(tokenizer)
@@ -68,7 +68,7 @@ def _share(counts_V: npt.NDArray[np.int64], corpus: str) -> npt.NDArray[np.float
 
 
 def _characters(pieces: Pieces) -> dict[int, list[int]]:
-    """Return for each Unigram piece's id the ids of the single-character pieces that occur in it; {} for WordPiece."""
+    """Return id of a Unigram piece → ids of the single-character pieces that occur in it; {} for WordPiece."""
     if pieces.scores is None:
         return {}
     single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}

@@ -35,7 +35,7 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrai
         )
     trim_content(content, new_id)
 
-    # Some tokenizer classes hold the vocabulary outside the backend too, so rebuild the tokenizer from a folder.
+    # Some tokenizer classes keep a second copy of the vocabulary outside the backend. So load the tokenizer anew.
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         Path(folder, "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

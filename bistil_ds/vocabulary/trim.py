@@ -20,10 +20,10 @@ class Trimmed:
     """The result of `trim_vocabulary`.
 
     Attributes:
-        model: the model that was given, changed in place.
-        tokenizer: a trimmed copy of the one that was given.
+        model: the argument `model`, which was changed in place.
+        tokenizer: a trimmed copy of the argument `tokenizer`.
         kept_ids: int64 [V_new], new id → old id.
-        report: sizes and segmentation before and after.
+        report: sizes, and how sample texts are cut, before and after.
     """
 
     model: PreTrainedModel
@@ -56,13 +56,13 @@ def trim_vocabulary(
         model: a masked language model; its embeddings and output layer are trimmed in place.
         tokenizer: its tokenizer, WordPiece or Unigram; it is not changed.
         source_texts, target_texts: data sets with a column "text" (string).
-        threshold: keep a token if its share of all tokens is at least this in either corpus. Special and added tokens
-            are always kept, and some more (see `select_ids`).
-        vocab_size: keep this many tokens, the most probable ones, in place of a threshold.
+        threshold: keep a token if its share of a corpus's tokens is at least this, in one corpus or both. Special and
+            added tokens and a few others always stay (see `select_ids`).
+        vocab_size: keep this many tokens, the most frequent ones; the threshold is then ignored.
         progress: show a bar while texts are counted.
 
     Returns:
-        The model, a trimmed tokenizer, the kept ids, and a report of sizes and segmentation.
+        The model, a trimmed tokenizer, the kept ids, and a report.
 
     Raises:
         InputError: the tokenizer's or the model's kind is not supported, or `threshold` or `vocab_size` cannot be used.

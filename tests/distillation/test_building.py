@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from rich.console import Console
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.distillation import building, checks
@@ -41,7 +40,7 @@ def request(material: Path, **flags: object) -> DistillationRequest:
 
 
 def built(material: Path, folder: Path, **flags: object) -> dict[str, object]:
-    return building.build(request(material, **flags), folder / "build", Console(quiet=True))
+    return building.build(request(material, **flags), folder / "build")
 
 
 def test_teacher_and_student_load_with_transformers_alone(material: Path, tmp_path: Path) -> None:
@@ -113,7 +112,7 @@ def test_a_students_depth_need_not_follow_the_layer_factor(material: Path, tmp_p
     student = tiny.write_teacher(tmp_path / "student", layers=1, seed=1)
     asked = request(material, student=str(student), teacher_model=str(teacher))
     checks.check_teacher(asked)  # 2, the default factor, does not divide 3
-    building.build(asked, tmp_path / "build", Console(quiet=True))
+    building.build(asked, tmp_path / "build")
     assert read_layer_map(tmp_path / "build" / "student") == [2]
 
 

@@ -47,6 +47,8 @@ BAD = {
     "cut": (b'{"a": 1', "not JSON"),
     "deep": (b"[" * 200_000, "not JSON"),
     "Latin-1": ('{"a": "é"}'.encode("latin-1"), "cannot be read"),
+    "infinite": (b'{"a": 1e400}', "not JSON (1e400 where a number is expected"),
+    "NaN": (b'{"a": NaN}', "not JSON (NaN where"),
     "a list": (b"[1]", "expected a JSON object, found a list"),
     "another key": (b'{"b": 1}', 'has no "a"'),
 }
@@ -69,6 +71,17 @@ def test_a_missing_file_and_a_folder_are_refused_too(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json", "do this")
     with pytest.raises(InputError, match="cannot be read"):
         read_json(tmp_path, "do this")
+
+
+def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"^--file .*x\.json is larger than 64 MiB, .*; do this$"):
+        read_json(tmp_path / "x.json", "do this", flag="--file")
+
+
+def test_numbers_that_are_not_finite_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"a": Infinity}')
+    assert read_json(tmp_path / "x.json", "", finite=False) == {"a": float("inf")}
 
 
 def test_an_object_is_returned_whole(tmp_path: Path) -> None:

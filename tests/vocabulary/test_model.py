@@ -158,7 +158,7 @@ def test_the_report_tells_what_went_and_what_it_costs(make_teacher, corpora):
         assert part.unchanged <= 120 / 121
     assert report.source.unknown_after > report.source.unknown_before == 0
     assert report.to_dict()["source"]["unchanged"] == report.source.unchanged
-    assert report.table().row_count == 9
+    assert len(report.grid().rows) == 9
 
 
 def test_on_the_real_small_model_real_text_keeps_its_bits(shared):

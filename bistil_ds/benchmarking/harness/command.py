@@ -9,17 +9,16 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 import torch
-from rich.console import Console
 
 from bistil_ds.benchmarking.harness.benchmark import Benchmark, Tell
 from bistil_ds.benchmarking.harness.plots import as_svg
 from bistil_ds.benchmarking.harness.result_file import ResultFile
 from bistil_ds.console import cli
 from bistil_ds.console.progress import share_bar
+from bistil_ds.console.terminal import say, show
 from bistil_ds.errors import InputError
 
 Flags = TypeVar("Flags")
-PLAIN_WIDTH = 110  # characters in a line where output goes to a file
 
 
 def parse_flags(argv: Sequence[str] | None, kind: type[Flags], description: str) -> Flags:
@@ -57,12 +56,6 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def open_console() -> Console:
-    """Return a console for standard output: as wide as the terminal, or PLAIN_WIDTH where there is none."""
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)
-
-
 @contextmanager
 def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> Iterator[Tell]:
     """Show a progress bar, and yield the callback that moves it: (share done, what is being done).
@@ -70,18 +63,17 @@ def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> I
     However the run ends, Ctrl-C included, close the record and print its rows as tables. If the record was saved, write
     its pictures and other files beside it.
     """
-    terminal = open_console()
     try:
         with result, share_bar(show=bar) as tell:
             yield tell
     finally:
         for grid in benchmark.tables(result.content) if result.content["rows"] else ():
-            terminal.print(grid.rich())
+            show(grid)
         if result.path.is_file():
-            terminal.print(f"result: {result.path}", soft_wrap=True)
+            say(f"result: {result.path}")
             for number, plot in enumerate(benchmark.plots(result.content)):
                 picture = result.path.with_suffix(f".{number}.svg" if number else ".svg")
                 picture.write_text(as_svg(plot), encoding="utf-8")
-                terminal.print(f"picture: {picture}", soft_wrap=True)
+                say(f"picture: {picture}")
             for path in benchmark.files(result.path, result.content):
-                terminal.print(f"beside it: {path}", soft_wrap=True)
+                say(f"beside it: {path}")

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bistil_ds.benchmarking.harness.command import explain, open_console, parse_flags
+from bistil_ds.benchmarking.harness.command import explain, parse_flags
 from bistil_ds.benchmarking.harness.result_file import RESULTS, read_result
 from bistil_ds.benchmarking.report.comparison import compare
 from bistil_ds.benchmarking.report.gathering import gather
 from bistil_ds.benchmarking.report.page import html_page, markdown
 from bistil_ds.console import cli
+from bistil_ds.console.terminal import say, show
 from bistil_ds.errors import InputError
 
 DESCRIPTION = "One page of everything that was measured: Markdown, and HTML with pictures that needs no other file."
@@ -44,7 +45,7 @@ def run(flags: Flags) -> None:
         if len(flags.compare) != 2:
             raise InputError(f"--compare: expected two result files, found {len(flags.compare)}")
         first, second = (read_result(Path(name)) for name in flags.compare)
-        open_console().print(compare(first, second).rich())
+        show(compare(first, second))
         return
     results, left_out = gather(Path(flags.results), quick=flags.quick)
     folder = Path(flags.output_dir or flags.results)
@@ -55,5 +56,5 @@ def run(flags: Flags) -> None:
     except OSError as error:
         raise InputError(f"--output_dir {folder}: cannot be written ({error.strerror})") from None
     for line in [*(f"shown: {result.path.name}" for result in results), *(f"left out: {line}" for line in left_out)]:
-        print(line)
-    print(f"pages: {folder / 'report.md'} {folder / 'report.html'}")
+        say(line)
+    say(f"pages: {folder / 'report.md'} {folder / 'report.html'}")

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from bistil_ds.benchmarking.harness.benchmark import Job, Tell
 from bistil_ds.benchmarking.harness.command import explain
 from bistil_ds.benchmarking.harness.result_file import ResultFile
 from bistil_ds.benchmarking.transfer.on_sample import SAMPLE_SETTINGS, link_sample
 from bistil_ds.benchmarking.transfer.pipeline import MODELS, Transfer
+from bistil_ds.console.yaml_file import read_yaml
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json
 from bistil_ds.sample import sample_mmt
@@ -50,7 +50,7 @@ def plan(flags: Flags) -> Job:
     """Check that the settings have data for every language and task, and plan the run."""
     if bool(flags.mmt) != bool(flags.data):
         raise InputError("--mmt and --data go together; without both, the embedded sample is used")
-    settings = yaml.safe_load(Path(flags.settings).read_text(encoding="utf-8")) if flags.data else SAMPLE_SETTINGS
+    settings = read_settings(flags.settings) if flags.data else SAMPLE_SETTINGS
     named = flags.settings if flags.data else "the embedded sample"
     tests = {task: set(found["test"]) - {"en"} for task, found in settings["tasks"].items()}
     tasks = flags.tasks or [task for task in ("pos", "dp", "ner") if task in tests]
@@ -80,6 +80,26 @@ def plan(flags: Flags) -> Job:
             raise SystemExit(error.returncode) from None
 
     return Job(torch.device("cpu"), measure, bar=False)
+
+
+def read_settings(name: str) -> dict[str, Any]:
+    """Return the content of a settings file.
+
+    Raises:
+        InputError: the file cannot be read, or lacks settings that every run needs.
+    """
+    settings = read_yaml(Path(name), "--settings")
+    tasks = settings.get("tasks")
+    parts = {"phase_1": settings.get("phase_1"), "scratch": settings.get("scratch"), "tasks": tasks}
+    for task, found in tasks.items() if isinstance(tasks, dict) else ():
+        given = found if isinstance(found, dict) else {}
+        parts |= {f"tasks.{task}.{part}": given.get(part) for part in ("test", "teacher", "student")}
+        for part in ("train", "dev"):
+            if not isinstance(given.get(part), str):
+                raise InputError(f"--settings {name}: tasks.{task}.{part} is {given.get(part)!r}; expected en=FILE")
+    if wrong := [part for part, value in parts.items() if not isinstance(value, dict)]:
+        raise InputError(f"--settings {name}: {wrong[0]} is {parts[wrong[0]]!r}; expected names with values")
+    return settings
 
 
 def shortened(settings: Any) -> Any:

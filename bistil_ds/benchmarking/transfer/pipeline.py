@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.benchmarking.harness.result_file import REPOSITORY
+from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json, write_whole
 
@@ -51,7 +52,7 @@ class Transfer:
             raise InputError(
                 f"{folder}: was begun with other settings (see {command}); remove it, or choose another folder"
             )
-        print(f"=== {name}", flush=True)
+        say(f"=== {name}")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(command, json.dumps(words[1:]))
         resume = ["--resume_from_checkpoint", "true"] if begun and script in ("general", "teacher", "task") else []

@@ -1,0 +1,32 @@
+"""Print lines and tables; everything that a command prints goes through here, so that no name can drive a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from bistil_ds.console.grid import Grid
+from bistil_ds.console.untrusted import one_line
+
+PLAIN_WIDTH = 110  # characters in a table's line where output goes to a file
+
+
+def say(text: object = "", *, error: bool = False) -> None:
+    """Print one line (see `one_line`) on standard output, or on standard error if `error`."""
+    print(one_line(str(text)), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def show(grid: Grid) -> None:
+    """Print a table, as wide as the terminal, or PLAIN_WIDTH where there is none."""
+    terminal = Console()
+    (terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)).print(grid.rich())
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on standard error, while the block runs, that something is being done."""
+    with Console(stderr=True).status(one_line(what)):
+        yield

@@ -1,0 +1,71 @@
+"""Make text that others wrote harmless where it is shown: names, labels, paths, messages of libraries.
+
+One function for each place. A text without anything special stays as it is.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+LONGEST = 10_000  # characters of one text that are shown
+_BREAKS = re.compile(r"\s*[^\S ]\s*")
+_JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and others are spelled with
+_SPECIAL = re.compile(
+    r"[\\`*<|~$]"
+    r"|&(?=[#\w])"  # an entity
+    r"|(?<![^\W_])_|_(?![^\W_])"  # inside a word it is no emphasis
+    r"|\](?=[\[(:])"  # the middle of a link or of its definition
+    r"|:(?=//)|(?<=www)\."  # what GitHub turns into a link by itself
+    r"|^(?:[-+](?= |$)|[-=]+$|[>#])"  # a list, a rule, a quotation or a heading
+)
+_NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")  # the start of a numbered list
+
+
+def one_line(text: str) -> str:
+    """Return text for a terminal or a log: one line, in which control characters are shown as `\\x1b`.
+
+    So are characters that change the direction of writing, other invisible ones, and bytes of a path that are not
+    UTF-8. Of a text longer than LONGEST the start is shown.
+    """
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}…"
+    text = _BREAKS.sub(" ", text).strip()
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def in_markdown(text: str) -> str:
+    """Return text for a paragraph, heading or table cell in Markdown, which shows it as it is."""
+    return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", one_line(text)))
+
+
+def as_code(text: str) -> str:
+    """Return text as a code span in Markdown, or as plain text where a code span cannot hold it."""
+    text = one_line(text)
+    return in_markdown(text) if not text or "`" in text or "|" in text else f"`{text}`"
+
+
+def as_python(text: str) -> str:
+    """Return text as a Python string in double quotes, in one line."""
+    return '"' + "".join(_in_quotes(character) for character in text) + '"'
+
+
+def in_html(text: str) -> str:
+    """Return text for an HTML page, inside an element or an attribute in quotes."""
+    return html.escape(one_line(text))
+
+
+def _visible(character: str) -> str:
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in _JOINERS
+    return _escaped(character) if hidden else character
+
+
+def _in_quotes(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    return character if character.isprintable() else _escaped(character)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -1,0 +1,74 @@
+"""Read YAML from outside: plain values only, and neither a large file nor one that grows when it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bistil_ds.errors import InputError
+
+LARGEST = 2**20  # bytes of a file
+DEEPEST = 20  # lists and mappings inside one another
+MOST_VALUES = 100_000  # counted as often as aliases repeat them
+
+
+def read_yaml(path: Path, flag: str = "") -> dict[Any, Any]:
+    """Return the mapping in a YAML file.
+
+    Args:
+        flag: the flag that named the file; the start of an error's message.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML that `parse_yaml` takes, or holds something else.
+    """
+    where = f"{flag} {path}".strip()
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
+        values = parse_yaml(content.decode("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: cannot be read: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{where}: not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: expected `name: value` lines, found a {type(values).__name__}")
+    return values
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the value of a YAML document.
+
+    Raises:
+        ValueError: the text is not YAML, names objects of a program, is larger than LARGEST or deeper than DEEPEST, or
+            holds more than MOST_VALUES values when each alias is replaced by what it stands for.
+    """
+    if len(text) > LARGEST:
+        raise ValueError(f"larger than {LARGEST} bytes")
+    try:
+        _check_depth(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None and _count(node, {}) > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} lists and mappings inside one another")
+
+
+def _count(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Return the number of values in a node; `counts` holds those of nodes that were met before, by their id."""
+    if id(node) not in counts:
+        counts[id(node)] = MOST_VALUES + 1  # while its parts are counted, for a node that holds itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        flat = [each for part in parts for each in (part if isinstance(part, tuple) else (part,))]
+        counts[id(node)] = 1 + sum(_count(part, counts) for part in flat)
+    return counts[id(node)]

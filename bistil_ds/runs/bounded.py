@@ -1,0 +1,127 @@
+"""Bound what a file from outside can cost: the memory of a line, of a whole file or of its JSON, and unpacked data."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from bistil_ds.errors import InputError
+
+LONGEST_LINE = 16 * 2**20  # bytes: five times "War and Peace"
+LARGEST_JSON = 64 * 2**20  # bytes: a kept_ids.json of a million tokens has 10 MB
+DEEPEST_JSON = 100  # lists and objects inside one another
+LARGEST_EXPANSION = 200  # bytes for each packed byte; text gives 3 to 30, a bomb 1,000 or more
+SMALL = 256 * 2**20  # bytes that any packed file may unpack to
+
+
+def bounded_lines(file: IO[bytes], where: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+    """Yield each line with its line end; hold `longest` bytes at most.
+
+    Args:
+        where: flag and file, in front of an error's message.
+        longest: bytes of a line, its line end included.
+
+    Raises:
+        InputError: a line is longer; the message gives its number, counted from 1.
+    """
+    for number, line in enumerate(iter(lambda: file.readline(longest + 1), b""), 1):
+        if len(line) > longest:
+            raise InputError(f"{where}, line {number} is longer than {_size(longest)}; break it into several lines")
+        yield line
+
+
+def read_at_most(file: IO[bytes], where: str, most: int) -> bytes:
+    """Return what is left of the file.
+
+    Raises:
+        InputError: that is more than `most` bytes.
+    """
+    content = file.read(most + 1)
+    if len(content) > most:
+        raise InputError(f"{where} is larger than {_size(most)}, more than such a file can hold; give another file")
+    return content
+
+
+def unpacked_at_most(file: IO[bytes], packed: int, where: str) -> io.BufferedReader:
+    """Return a reader of `file`, which unpacks a file of `packed` bytes; it stops where too much comes out.
+
+    A small file that unpacks without end would fill memory or disk. Text never unpacks to more than SMALL bytes and to
+    more than LARGEST_EXPANSION times its packed size.
+
+    Raises:
+        InputError: more comes out; raised by the reader's methods.
+    """
+    return io.BufferedReader(_Unpacked(file, max(SMALL, LARGEST_EXPANSION * packed), where), 2**18)
+
+
+class _Unpacked(io.RawIOBase):
+    def __init__(self, file: IO[bytes], most: int, where: str) -> None:
+        self._file, self._left, self._error = file, most, f"{where} unpacks to over {_size(most)}; unpack it yourself"
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self._left -= count
+        if self._left < 0:
+            raise InputError(self._error)
+        return count
+
+
+def parse_json(
+    text: str, *, finite: bool = True, object_of: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+    """Return the value of a JSON text.
+
+    Args:
+        finite: whether to refuse NaN, Infinity, and numbers such as 1e400 that are infinite as floats.
+        object_of: makes each object from its list of (key, value), in place of `dict`.
+
+    Raises:
+        ValueError: the text is not JSON (`json.JSONDecodeError`), is more than DEEPEST_JSON deep, or has a number that
+            is not finite or has thousands of digits.
+    """
+    checks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite} if finite else {}
+    try:
+        value = json.loads(text, object_pairs_hook=object_of, **checks)
+    except RecursionError:
+        raise ValueError(f"more than {DEEPEST_JSON} lists and objects inside one another") from None
+    level = [value]
+    for _ in range(DEEPEST_JSON + 1):
+        level = [inner for outer in level for inner in _parts(outer) if isinstance(inner, list | dict)]
+        if not level:
+            return value
+    raise ValueError(f"more than {DEEPEST_JSON} lists and objects inside one another")
+
+
+def load_json(path: Path, *, finite: bool = True) -> Any:
+    """Return the JSON value in a file of at most LARGEST_JSON bytes in UTF-8, as `parse_json` does.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: `parse_json` raises it; the file is not UTF-8, or is larger (InputError).
+    """
+    with open(path, "rb") as file:
+        return parse_json(read_at_most(file, str(path), LARGEST_JSON).decode("utf-8"), finite=finite)
+
+
+def _parts(value: Any) -> Any:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} where a number is expected")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refuse(digits[:40])
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"
