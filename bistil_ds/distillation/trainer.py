@@ -24,7 +24,7 @@ from bistil_ds.distributed.inference import evaluation_engine
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.inputs import padding_id
-from bistil_ds.models.tokenizer_folder import make_readable_by_4
+from bistil_ds.models.tokenizer_folder import make_portable
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.text.batches import BilingualBatches
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
@@ -228,7 +228,7 @@ class DistillationTrainer(BaseTrainer):
             state_dict[names.decoder_bias] = state_dict[f"{names.decoder}.bias"].clone()
         super()._save(output_dir, state_dict)
         if self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
-            make_readable_by_4(self.processing_class, Path(output_dir or self.args.output_dir))
+            make_portable(self.processing_class, Path(output_dir or self.args.output_dir))
 
     # Validation
 
