@@ -1,132 +1,145 @@
-"""Make the artifacts of the present version, which every later version must load: `python tests/regression/make.py`.
+"""Make the artifacts of a version, which every later version must load: `python tests/regression/make.py [CHECKOUT]`.
 
-Run it once for each release, when its formats are settled, and commit the folder that it writes beside this file,
-such as `0.2/`. Older folders stay as they are. Everything is made by the commands' own functions, from a random teacher
-with two layers and from made-up words.
+Run it once for each release, when its formats are settled, and commit the folder that it writes beside this file, such
+as `0.2/`. Older folders stay as they are. `CHECKOUT` is a clone at the version wanted; by default this one.
+
+Everything is made by the launch scripts of the checkout, from made-up words and a random teacher with two layers. The
+values that a later version must find are computed from the exported models, by transformers alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
+import time
+import tomllib
 from pathlib import Path
 from typing import Any
-from unittest import mock
+
+import torch
+from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification, AutoTokenizer
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "support")]
-LENGTH, STEPS, SAVED = 16, 4, 2  # tokens in a chunk; optimiser steps of phase 1; the step of its checkpoint
+sys.path.append(str(HERE.parent / "support"))
 TEXT = "bake lomi suta, renvor."
-# How phase 1 is called, in the folder of the artifacts; `output_dir` is given apart.
-PHASE_1: dict[str, Any] = {
+# How the commands are called, in the folder of the artifacts; `output_dir` is given apart.
+GENERAL: dict[str, Any] = {
     "teacher_model": "teacher",
     "source_language": "aa",
     "target_language": "bb",
     "source_file": "aa.txt",
     "target_file": "bb.txt",
-    "max_length": LENGTH,
-    "max_steps": STEPS,
-    "save_steps": SAVED,
-    "eval_steps": SAVED,
+    "max_length": 16,
+    "max_steps": 40,
+    "save_steps": 20,
+    "eval_steps": 20,
     "per_device_train_batch_size": 2,
     "learning_rate": 0.01,
     "mlm_weight": 0.1,
-    "report_to": ["none"],
+    "report_to": "none",
 }
 NER: dict[str, Any] = {
     "task": "ner",
-    "train_file": ["aa=ner-train.txt"],
-    "dev_file": ["aa=ner-dev.txt"],
-    "max_length": LENGTH,
+    "train_file": "aa=ner-train.txt",
+    "dev_file": "aa=ner-dev.txt",
+    "max_length": 16,
     "full_max_steps": 16,
     "sparse_max_steps": 16,
     "learning_rate": 0.02,
     "density": 0.2,
-    "report_to": ["none"],
+    "report_to": "none",
 }
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
+class Scripts:
+    """Runs the launch scripts of a checkout in the current folder."""
+
+    def __init__(self, checkout: Path, cache: Path) -> None:
+        self.checkout = checkout
+        more = {"PYTHONPATH": f"{checkout}:{checkout / 'kernels'}", "BISTIL_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+        self.environment = {**os.environ, **more, "HF_HUB_OFFLINE": "1"}
+
+    def run(self, script: str, *words: str, **flags: Any) -> None:
+        subprocess.run(self._words(script, words, flags), env=self.environment, check=True)
+
+    def kill(self, script: str, until: Path, **flags: Any) -> None:
+        """Run a script and kill it as soon as the file `until` is there."""
+        process = subprocess.Popen(self._words(script, (), flags), env=self.environment, start_new_session=True)
+        while not until.is_file() and process.poll() is None:
+            time.sleep(0.001)
+        assert process.poll() is None, f"{script} ended before it could be killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def _words(self, script: str, words: tuple[str, ...], flags: dict[str, Any]) -> list[str]:
+        named = [word for name, value in flags.items() for word in (f"--{name}", *str(value).split())]
+        return [sys.executable, str(self.checkout / script), *words, *named]
 
 
-def make(folder: Path) -> None:
-    """Fill the new `folder`, which is the current one: inputs, then what each command makes of them."""
+def make(scripts: Scripts) -> None:
+    """Fill the current folder, which is empty: inputs, then what each command makes of them."""
     import tiny
 
-    from bistil_ds import distil_general, distil_task, tune_teacher
-    from bistil_ds.benchmarking import run_benchmark
-    from bistil_ds.commands import evaluate
-    from bistil_ds.distillation.trainer import DistillationTrainer
-
     tokenizer = tiny.unigram_tokenizer(60)
-    tiny.xlmr(len(tokenizer), layers=2, width=8).save_pretrained("teacher")
+    teacher = tiny.xlmr(len(tokenizer), layers=2, width=8)
+    torch.nn.init.normal_(teacher.lm_head.bias)
+    teacher.save_pretrained("teacher")
     tokenizer.save_pretrained("teacher")
-    tiny.write_texts(folder, 40)
+    tiny.write_texts(Path(), 40)
     for name, seed in (("train", 1), ("dev", 2), ("test", 3)):
-        tiny.write_entities(folder / f"ner-{name}.txt", 20, seed)
-    with mock.patch.object(DistillationTrainer, "on_saved", side_effect=Killed), contextlib.suppress(Killed):
-        distil_general(**PHASE_1, output_dir="interrupted")
-    distil_general(**PHASE_1, output_dir="student")
-    tune_teacher(model="teacher", **NER, output_dir="teacher-sft")
-    task = {**NER, "student": "student", "teacher_model": "teacher", "teacher_sft": ["teacher-sft"]}
-    distil_task(**task, output_dir="student-sft")
-    words = ["--model", "teacher=teacher+teacher-sft", "student=student+student-sft", "--task", "ner"]
-    words += ["--test_file", "aa=ner-test.txt", "--resamples", "50", "--output_dir", "evaluation"]
-    assert evaluate.main(words) == 0
-    assert run_benchmark.main("flops", ["--quick", "--output_dir", "benchmarks"]) == 0
-    remove_bulk(folder)
-    Path("expected.json").write_text(json.dumps(expected(), indent=1) + "\n", encoding="utf-8")
-
-
-def remove_bulk(folder: Path) -> None:
-    """Leave out what no later version reads: copies, logs and pictures."""
-    for run in ("student", "teacher-sft", "student-sft"):
-        for part in ("build", "runs", "checkpoint-*", "stage-*"):
-            for path in folder.glob(f"{run}/{part}"):
-                shutil.rmtree(path)
-    shutil.rmtree(folder / "interrupted" / "runs", ignore_errors=True)
-    for path in (*folder.glob("benchmarks/*.svg"), *folder.glob("benchmarks/*.png")):
-        path.unlink()
+        tiny.write_entities(Path(f"ner-{name}.txt"), 20, seed)
+    sealed = Path("interrupted", "checkpoint-20", "complete.json")
+    scripts.kill("launch_scripts/general.py", sealed, **GENERAL, output_dir="interrupted")
+    scripts.run("launch_scripts/general.py", **GENERAL, output_dir="student")
+    scripts.run("launch_scripts/teacher.py", model="teacher", **NER, output_dir="teacher-sft")
+    models = {"student": "student", "teacher_model": "teacher", "teacher_sft": "teacher-sft"}
+    scripts.run("launch_scripts/task.py", **models, **NER, output_dir="student-sft")
+    test = {"model": "teacher=teacher+teacher-sft student=student+student-sft", "test_file": "aa=ner-test.txt"}
+    scripts.run("launch_scripts/evaluate.py", task="ner", **test, resamples=50, output_dir="evaluation")
+    scripts.run("benchmarks/flops.py", "--quick", output_dir="benchmarks")
+    scripts.run("launch_scripts/export.py", model="student", sft="student-sft", output_dir="exported")
+    content = {"general": GENERAL, "text": TEXT, **expected()}
+    Path("expected.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    remove_bulk()
 
 
 def expected() -> dict[str, Any]:
-    """Return what the artifacts in the current folder give, as a later version must find it."""
-    import torch
-
-    from bistil_ds.models.weight_files import hash_weights
-    from bistil_ds.tasks import find_task
-    from bistil_ds.tasks.models import load_task_model
-
-    found: dict[str, Any] = {"phase_1": PHASE_1, "text": TEXT, "weights_sha256": hash_weights("student")}
-    for name, sfts, task in (("mlm", [], "mlm"), ("ner", ["student-sft"], "ner")):
-        loaded = load_task_model("student", sfts, find_task(task))
-        inputs = loaded.tokenizer([TEXT], return_tensors="pt")
+    """Return the ids of `TEXT`, and for its second token the logits of the student and of its task model."""
+    inputs = AutoTokenizer.from_pretrained("student")([TEXT], return_tensors="pt")
+    found: dict[str, Any] = {"input_ids": inputs["input_ids"][0].tolist()}
+    kinds = {"student": AutoModelForMaskedLM, "exported": AutoModelForTokenClassification}
+    for folder, kind in kinds.items():
+        model = kind.from_pretrained(folder).eval()
         with torch.no_grad():
-            logits = loaded.model(**inputs).logits[0]
-        found["input_ids"] = inputs["input_ids"][0].tolist()
-        found[name] = {"labels": list(loaded.labels), "logits_of_second_token": logits[1].tolist()}
+            found[folder] = model(**inputs).logits[0, 1].tolist()
     return found
 
 
-def main() -> None:
-    name = ".".join(version("bistil-ds").split(".")[:2])
-    target = HERE / name
+def remove_bulk() -> None:
+    """Remove what no later version reads: copies, logs, pictures."""
+    for pattern in ("s*/build", "t*/build", "s*/checkpoint-*", "*/stage-*", "*/runs", "exported", "benchmarks/*.*g"):
+        for path in Path().glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def main(checkout: str | Path = HERE.parents[1]) -> None:
+    scripts_of = Path(checkout).resolve()
+    project = tomllib.loads((scripts_of / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    name = ".".join(project["version"].split(".")[:2])
     with tempfile.TemporaryDirectory(prefix="bistil-") as scratch:
-        folder = Path(scratch) / name
+        folder = Path(scratch, name)
         folder.mkdir()
-        os.environ["BISTIL_CACHE"] = str(Path(scratch) / "cache")
         os.chdir(folder)
-        make(folder)
+        make(Scripts(scripts_of, Path(scratch, "cache")))
         os.chdir(HERE)
-        shutil.copytree(folder, target)
-    print(f"{target}: {sum(p.stat().st_size for p in target.rglob('*') if p.is_file()):,} bytes")
+        shutil.copytree(folder, HERE / name)
+    print(f"{name}: {sum(path.stat().st_size for path in (HERE / name).rglob('*') if path.is_file()):,} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

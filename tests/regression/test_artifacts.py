@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from bistil_ds import evaluate
 from bistil_ds.benchmarking.report import gathering
@@ -20,10 +20,9 @@ from bistil_ds.distillation.run import train
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.export.card_facts import base_facts, sft_facts
 from bistil_ds.export.card_scores import read_scores
-from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.student.folder import base_vocab_size, kept_ids_of, read_layer_map
-from bistil_ds.student.origin import known_languages, read_origin
+from bistil_ds.student.origin import known_languages
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.models import load_task_model
 
@@ -40,46 +39,40 @@ def expected(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     return content
 
 
-def check_logits(expected: dict[str, Any], task: str, sfts: list[str]) -> None:
+def check_logits(expected: dict[str, Any], kind: str, sfts: list[str], task: str) -> None:
     loaded = load_task_model("student", sfts, find_task(task))
     inputs = loaded.tokenizer([expected["text"]], return_tensors="pt")
     assert inputs["input_ids"][0].tolist() == expected["input_ids"]
-    assert list(loaded.labels) == expected[task]["labels"]
     with torch.no_grad():
         logits_V = loaded.model(**inputs).logits[0, 1]
-    torch.testing.assert_close(logits_V, torch.tensor(expected[task]["logits_of_second_token"]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits_V, torch.tensor(expected[kind]), rtol=0, atol=1e-5)
 
 
-def test_this_version_has_left_artifacts() -> None:
-    assert "0.2" in [folder.name for folder in VERSIONS]
+def test_versions_have_left_artifacts() -> None:
+    assert {"0.1", "0.2"} <= {folder.name for folder in VERSIONS}
 
 
 def test_a_student(expected: dict[str, Any]) -> None:
-    check_logits(expected, "mlm", [])
-    assert hash_weights("student") == expected["weights_sha256"]
-    with_transformers_alone = AutoModelForMaskedLM.from_pretrained("student")
+    check_logits(expected, "student", [], "mlm")
     tokenizer = AutoTokenizer.from_pretrained("student")
-    assert with_transformers_alone.config.vocab_size == len(tokenizer)
     kept_ids = kept_ids_of("student", base_vocab_size(Path("student")))
     assert kept_ids is not None
     assert len(kept_ids) == len(tokenizer)
     assert read_layer_map(Path("student")) == [1]
     assert known_languages("student") == ("aa", "bb")
-    origin = read_origin(Path("student"))
-    assert origin is not None
-    assert set(origin.licences) == {"model teacher", "data aa: aa.txt", "data bb: bb.txt"}
 
 
 def test_a_sparse_fine_tuning_of_the_student(expected: dict[str, Any]) -> None:
     """Applying it checks the recorded hash of its base."""
-    check_logits(expected, "ner", ["student-sft"])
+    check_logits(expected, "exported", ["student-sft"], "ner")
 
 
 def test_the_records_of_runs(expected: dict[str, Any]) -> None:
     student, sft = base_facts("student"), sft_facts("student-sft")
     assert student.teacher == "teacher"
     assert student.languages == ("aa", "bb")
-    assert student.run.arguments["max_steps"] == 4
+    assert student.run.arguments["max_steps"] == 40
+    assert set(student.licences) in ({"model teacher"}, {"model teacher", "data aa: aa.txt", "data bb: bb.txt"})
     assert [name for name, _ in student.run.data or ()] == ["source: aa.txt", "target: bb.txt"]
     assert (sft.metadata["task"], sft.metadata["languages"], sft.sparse) == ("ner", ["aa"], True)
     assert [name for name, _ in sft.run.data or ()] == ["aa: ner-train.txt", "aa: ner-dev.txt"]
@@ -115,12 +108,12 @@ def test_the_record_of_a_benchmark(expected: dict[str, Any]) -> None:
 
 
 def test_a_run_that_was_interrupted(expected: dict[str, Any]) -> None:
-    """From its checkpoint at step 2 of 4, the student becomes the one of the run that was never stopped."""
-    request = request_of(**expected["phase_1"], output_dir="interrupted", resume_from_checkpoint="true")
+    """From its checkpoint at step 20 of 40, the student becomes the one of the run that was never stopped."""
+    request = request_of(**expected["general"], output_dir="interrupted", resume_from_checkpoint="true")
     run = run_on_ranks(lambda: prepare(request, teacher_may_move=True), train, use_deepspeed=False)
-    assert run.checkpoint == str(Path("interrupted", "checkpoint-2"))
+    assert run.checkpoint == str(Path("interrupted", "checkpoint-20"))
     resumed, whole = load_file("interrupted/model.safetensors"), load_file("student/model.safetensors")
     assert resumed.keys() == whole.keys()
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
-    assert RunRecord.open("interrupted").content["results"]["steps"] == 4
+    assert RunRecord.open("interrupted").content["results"]["steps"] == 40
