@@ -1,4 +1,4 @@
-"""Test the end of `make demo`: a table and a picture from what the commands left."""
+"""Test `make demo`: its pipeline, and the table and the picture that it makes from what the commands left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test that pyproject.toml names what the packages import, with ranges that include the tested set."""
+"""Test that pyproject.toml lists the libraries that we import, with version ranges that include the tested set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from reading_code.our_code import OURS, our_trees
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# distributions of modules that may not be installed
+# module → its distribution, for modules that may not be installed
 CONVENTIONAL = {"mlflow": "mlflow-skinny", "pynvml": "nvidia-ml-py", "wandb": "wandb", "zeus": "zeus"}
 COMPARED_WITH = {"liger_kernel"}  # a peer of the benchmarks, which nothing else needs
 BOUNDED = {"accelerate", "datasets", "deepspeed", "huggingface_hub", "tokenizers", "torch", "transformers", "triton"}

@@ -37,7 +37,7 @@ def models_and_texts(folder: Path) -> dict[str, Any]:
 
 def phase_1(folder: Path) -> dict[str, Any]:
     teacher = tiny.xlmr(40)
-    startup.choose_accelerator()  # DeepSpeed says on the console what it chose
+    startup.choose_accelerator()  # else DeepSpeed prints which one it chose
     args = DistillationArguments(str(folder / "run"), report_to="none")
     chunks = Dataset.from_dict({"input_ids": [[0, 5 + row, 7, 2] for row in range(8)]})
     student = build_student(teacher).student

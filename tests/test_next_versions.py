@@ -1,4 +1,4 @@
-"""Test the report of `make test-next` on a suite that failed."""
+"""Test the report that `make test-next` prints after the suite has run, most of all after failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test what is released: console commands, one version, and a wheel that works from an empty folder."""
+"""Test the release: its console commands, its single version number, and a wheel that works from an empty folder."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def python(*words: object, **options: object) -> str:
 
 
 def from_wheel(release: Release) -> dict[str, str]:
-    """Return an environment in which `release` is imported, and not the checkout."""
+    """Return environment variables with which Python imports the installed wheel instead of the checkout."""
     return {**os.environ, "PYTHONPATH": str(release.installed), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from reading_code.import_graph import ROOT, circles, imports, modules
 
-# From the top: a room imports from the lines below its own. `bistil_kernels` lies under all and imports none of them.
+# A room imports only from rooms on lines below its own. `bistil_kernels` lies under all rooms and imports none of them.
 LAYERS = (
     ("demo",),
     ("commands", "benchmarking"),

@@ -1,4 +1,4 @@
-"""Test that no function of ours takes more than eight parameters, apart from those listed here with a reason."""
+"""Test that no function of ours takes more than eight parameters, except those listed here with a reason."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Test that what we take from other libraries exists: the methods we override and the private names we read.
+"""Test that the methods of other libraries that we override, and their private names that we read, still exist.
 
-No error is raised where a method no longer overrides anything, or where `getattr(…, default)` no longer finds its name.
-So these tests search the code itself, in whatever module it lies, and every find must be in a table of
+Python raises no error if a method no longer overrides anything, or if `getattr(…, default)` no longer finds its name.
+So these tests search our code for such methods and names, in any module, and each must be in a table of
 `tests/support/reading_code/upstream.py`. Each failure names the library and its version.
-`python -m tests.test_upstream` prints what we take.
+`python -m tests.test_upstream` prints the methods and names.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Thing:
 
 
 def print_figures() -> None:
-    """Print how many private names of others our code takes, and where."""
+    """Print how many private names of other libraries our code takes, and where."""
     upstream = [read for read in private_reads() if read.name in PRIVATE]
     modules: dict[str, set[str]] = {}
     for read in upstream:

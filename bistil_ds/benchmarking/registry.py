@@ -1,6 +1,6 @@
 """List all benchmarks, one entry each, in the order of the report's chapters.
 
-The commands, their help, the report and the comparison are made from these entries. A new benchmark is a folder, an
+The commands, their help, the report and the comparison are made from these entries. A new benchmark needs a folder, an
 entry here, and a script in `benchmarks/`.
 """
 

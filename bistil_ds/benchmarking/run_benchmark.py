@@ -15,14 +15,14 @@ from bistil_ds.console.terminal import say
 def command_of(name: str) -> Callable[..., int]:
     """Return the `main(argv=None)` of a script in `benchmarks/`; `main` returns the exit code.
 
-    The registry is imported only when `main` is called: processes that a benchmark starts import the script again, and
-    should not spend time on importing every benchmark.
+    `main` imports the registry, and with it every benchmark, only when it is called. The processes that a benchmark
+    starts import the script again but do not call `main`, so they start faster.
     """
     return partial(main, name)
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark `name` with the flags in `argv`, else those of the command line.
+    """Run the benchmark `name` with the flags in `argv`, or those of the command line if `argv` is None.
 
     Returns:
         0; 1 if the benchmark reports a failure; 2 for bad input; 130 after Ctrl-C.

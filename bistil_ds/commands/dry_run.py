@@ -52,7 +52,7 @@ def dry_run(
         def show(prepared: tuple[Prepared, float]) -> None:
             run, seconds = prepared
             rehearsal = rehearse(run)
-            startup.wait_for_every_rank()  # a rank may still read what rank 0 removes
+            startup.wait_for_every_rank()  # then no rank reads the folder any more, and rank 0 may remove it
             if rehearsal is not None:
                 print_table(rehearsal, seconds, Path(flags["output_dir"] or "runs"))
 
@@ -75,10 +75,10 @@ def check_place(flags: Mapping[str, Any]) -> Path:
 
 
 def check_made(folder: Path) -> Path:
-    """Return the folder that is there and in which `folder` can be made.
+    """Check that `folder` can be made; return `folder` if it exists, else the nearest existing folder above it.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: `folder` cannot be made.
     """
     place = existing(folder)
     if not (place.is_dir() and os.access(place, os.W_OK)):
@@ -87,7 +87,7 @@ def check_made(folder: Path) -> Path:
 
 
 def print_table(rehearsal: Rehearsal, preparation: float, folder: Path) -> None:
-    """Print the table of a dry run: its findings, the seconds before training, and what `folder`'s disk has left."""
+    """Print the table of a dry run: findings, seconds of preparation, and the free bytes on the disk of `folder`."""
     free = shutil.disk_usage(existing(folder)).free
     show(table(rehearsal, preparation=preparation, free=free))
 
@@ -100,9 +100,10 @@ def existing(folder: Path) -> Path:
 
 @contextmanager
 def temporary_folder(place: Path) -> Iterator[Path]:
-    """Yield a temporary folder, removed at the end, also when SIGTERM or SIGUSR1 arrives.
+    """Yield a temporary folder, and remove it at the end or when SIGTERM or SIGUSR1 arrives.
 
-    On one machine it lies where temporary files do. For several machines it lies in `place`, which they share.
+    It lies in the system's folder for temporary files, or in `place` if the run has ranks on several machines, which
+    share `place`.
     """
     several = startup.local_world_size() < startup.world_size()
     with (

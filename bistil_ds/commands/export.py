@@ -1,4 +1,4 @@
-"""`export.py`: merge a model and its sparse fine-tunings (SFTs) into one folder that transformers loads without us."""
+"""`export.py`: merge a model and its sparse fine-tunings (SFTs) into one folder that transformers alone can load."""
 
 from __future__ import annotations
 

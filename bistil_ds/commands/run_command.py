@@ -71,6 +71,6 @@ def _run(command: TrainingCommand, words: Sequence[str]) -> None:
 
 
 def own_flags(flags: Mapping[str, Any], types: Sequence[type]) -> dict[str, Any]:
-    """Return the flags that are fields of the dataclasses in `types`; the parser adds some of its own."""
+    """Return the flags that are fields of the dataclasses in `types`, without those that the parser adds."""
     names = {name for kind in types for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
     return {name: value for name, value in flags.items() if name in names}

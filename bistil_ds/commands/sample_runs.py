@@ -28,18 +28,18 @@ def sample_student() -> Path:
 
 
 def sample_teacher_sft(task: str) -> Path:
-    """Return the folder of a sparse fine-tuning (SFT) of the sample's multilingual model for a task, in English."""
+    """Return the folder of a sparse fine-tuning (SFT) of the sample's multilingual model on a task's English data."""
     return cached(f"teacher-{task}-{_code_hash()}", lambda folder: _run("teacher", folder, "--task", task))
 
 
 def sample_student_and_sft(task: str) -> tuple[Path, Path]:
-    """Return the folder of the sample's student, and that of the SFT that phase 2 trained for it on a task."""
+    """Return the folders of the sample's student and of the SFT that phase 2 trained for this student on a task."""
     sft = cached(f"task-{task}-{_code_hash()}", lambda folder: _run("task", folder, "--task", task))
     return sample_student(), sft
 
 
 def _run(command: str, folder: Path, *flags: str) -> None:
-    """Run one of our commands on the sample, in another process because this one may be a rank of a run.
+    """Run one of our commands on the sample, in a new process, because this process may be a rank of a run.
 
     Raises:
         InputError: the command failed.

@@ -1,4 +1,4 @@
-"""The way from flags to a prepared run for `teacher.py` and `task.py`, with the embedded sample as default material."""
+"""Turn the flags of `teacher.py` and `task.py` into a prepared run; the embedded sample is the default material."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from bistil_ds.tuning.preparation import PreparedRun
 from bistil_ds.tuning.run import train
 from bistil_ds.tuning.tuned_model import TunedModel
 
-# From the task's name, makes the sample's models and sparse fine-tunings, and returns the flags that name them.
+# Function that makes the sample's models and sparse fine-tunings for a task, and returns the flags that name them.
 SampleModels = Callable[[str], Mapping[str, Any]]
 
 
 def tuning_command(kind: type[TunedModel], description: str, sample_models: SampleModels) -> TrainingCommand:
-    """Return the command that trains a model of this kind; without model, fine-tuning and file flags, on the sample."""
+    """Return the command that trains a model of this kind.
+
+    It runs on the embedded sample if no flag names a model, a fine-tuning or a file.
+    """
     types = flag_types(kind)
     named = (*kind.models, kind.sfts, "train_file", "dev_file")
 

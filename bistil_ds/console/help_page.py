@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from transformers import TrainingArguments
 
-# The flags that --help shows in groups, of over a hundred TrainingArguments. A text replaces the field's own help text.
+# Groups of flags in --help: some of over a hundred TrainingArguments. A text here replaces the field's own help text.
 USUAL: dict[str, dict[str, str | None]] = {
     "training": {
         "max_steps": None,
@@ -71,7 +71,7 @@ class Formatter(argparse.HelpFormatter):
 def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: bool) -> None:
     """Name each flag's value, and put the usual flags of `TrainingArguments` into groups.
 
-    Its other flags form one more group, which is hidden unless `everything` is True.
+    The other flags of `TrainingArguments` form one more group, which is hidden unless `everything` is True.
     """
     for action in parser._actions:
         if action.choices is None or action.dest in METAVARS:

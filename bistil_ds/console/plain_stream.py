@@ -25,7 +25,8 @@ _DRAWING = re.compile(r"(\d%)\|[^|]*\|")  # the part of tqdm's line that draws t
 class PlainStream:
     """Text stream in front of another one that is no terminal; it passes on complete lines and flushes each.
 
-    Text that a carriage return overwrites is passed on as a line of its own if the last such line is long enough ago.
+    A line that a progress bar overwrites is passed on only if enough time has passed since the last such line
+    (FIRST_SECONDS, SHARE).
 
     Args:
         stream: the stream behind this one, which gets the lines; other methods and attributes are its own.
@@ -56,7 +57,7 @@ class PlainStream:
                 if self._overwrites and self._text:  # follows a bar's line without a carriage return
                     self._end_bar()
                 self._text += part if plain(part) else ""
-                self._ended = "" if CURSOR_UP in part else self._ended  # the cursor returns to that bar: it goes on
+                self._ended = "" if CURSOR_UP in part else self._ended  # the cursor goes up to an unfinished bar
         if not self._text:
             self._overwrites = False
         return len(text)
@@ -85,7 +86,7 @@ class PlainStream:
             self._emit(text + "\n")
 
     def _end_bar(self) -> None:
-        """Drop the text, a bar's line, or pass it on if the last such line is long enough ago."""
+        """Pass on the text, a bar's line, if enough time has passed since the last such line; otherwise drop it."""
         text, now = self._text, self._clock()
         self._text, self._overwrites, self._after_bar = "", False, True
         if text.strip() and SHORT not in text and now - self._last >= max(FIRST_SECONDS, SHARE * (now - self._start)):

@@ -1,4 +1,4 @@
-"""Filter what a command prints: its own lines and errors, and the messages of libraries only with `--verbose`."""
+"""Filter what a command prints: always its own lines and errors, messages of libraries only with `--verbose`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plain_output() -> Iterator[None]:
 
 
 def hide_libraries() -> None:
-    """Hide log lines below errors, warnings and bars of libraries until the block of `plain_output` ends.
+    """Hide progress bars, warnings, and log lines below errors from libraries until the block of `plain_output` ends.
 
     A `Notice` or a warning of `bistil_kernels` is still shown, once, as a line on rank 0. Outside of such a block, do
     nothing.

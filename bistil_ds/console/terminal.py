@@ -1,4 +1,4 @@
-"""Print lines and tables; everything that a command prints goes through here, so that no name can drive a terminal."""
+"""Print lines and tables. All that a command prints goes through here, so no name can control the user's terminal."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Make text that others wrote harmless where it is shown: names, labels, paths, messages of libraries.
 
-One function for each place. A text without anything special stays as it is.
+There is one function for each place. A text without special characters stays as it is.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")  # the start of a numbered list
 def one_line(text: str) -> str:
     """Return text for a terminal or a log: one line, in which control characters are shown as `\\x1b`.
 
-    So are characters that change the direction of writing, other invisible ones, and bytes of a path that are not
-    UTF-8. Of a text longer than LONGEST the start is shown.
+    Invisible characters, such as those that change the direction of writing, and bytes of a path that are not UTF-8 are
+    shown in the same way. A text longer than LONGEST is cut.
     """
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"
@@ -36,7 +36,7 @@ def one_line(text: str) -> str:
 
 
 def in_markdown(text: str) -> str:
-    """Return text for a paragraph, heading or table cell in Markdown, which shows it as it is."""
+    """Return text with escapes, so that a paragraph, heading or table cell in Markdown shows it as it is."""
     return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", one_line(text)))
 
 

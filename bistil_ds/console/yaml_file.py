@@ -1,4 +1,4 @@
-"""Read YAML from outside: plain values only, and neither a large file nor one that grows when it is read."""
+"""Read YAML that others wrote; refuse large files, objects of a program, and aliases that multiply values."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def _check_depth(text: str) -> None:
 
 
 def _count(node: yaml.Node, counts: dict[int, int]) -> int:
-    """Return the number of values in a node; `counts` holds those of nodes that were met before, by their id."""
+    """Return the number of values in a node; `counts` maps the id of each node met before to its number."""
     if id(node) not in counts:
-        counts[id(node)] = MOST_VALUES + 1  # while its parts are counted, for a node that holds itself
+        counts[id(node)] = MOST_VALUES + 1  # for now; so a node that holds itself counts as too many values
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
         flat = [each for part in parts for each in (part if isinstance(part, tuple) else (part,))]
         counts[id(node)] = 1 + sum(_count(part, counts) for part in flat)

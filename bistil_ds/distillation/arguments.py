@@ -132,5 +132,5 @@ class DistillationArguments(TrainingArguments):
         if self.save_steps is None:
             self.save_steps = self.eval_steps
         if not torch.cuda.is_available():
-            self.use_cpu = True  # else transformers gives each of several CPU ranks a world of its own
+            self.use_cpu = True  # else transformers treats each of several CPU ranks as a run of one process
         super().__post_init__()

@@ -1,7 +1,7 @@
 """Read the text, trim the teacher, build the student and save both: what rank 0 does before phase 1 trains.
 
-This happens before a ZeRO-3 configuration object exists: with one, every model that is loaded is partitioned, and
-copies read empty tensors. Every rank then loads the folder written here.
+This happens before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
+and code that copies weights reads empty tensors. Every rank then loads the folder written here.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def student_origin(request: DistillationRequest) -> Origin:
 
 
 def _own_layer_map(plan: StudentPlan) -> list[int] | None:
-    """Return the layer map for `--student`: that of `--layer_map`, else of its folder; None means evenly spread."""
+    """Return the layer map for `--student`: from `--layer_map`, else from its folder; None: layers spread evenly."""
     if plan.layer_map is not None:
         return list(plan.layer_map)
     folder = Path(str(plan.student))

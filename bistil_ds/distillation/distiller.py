@@ -171,7 +171,7 @@ class Distiller(BaseDistiller):
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
         """Return the function that replaces the student's output projection; None for a batch without labels.
 
-        It returns the used losses of logits in place of the logits, stacked: logit before mlm.
+        In place of logits, the function returns the losses that need them, stacked: `logit`, then `mlm`, if used.
         """
         if positions is None or labels_BT is None:
             return None

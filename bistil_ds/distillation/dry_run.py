@@ -21,7 +21,7 @@ from bistil_ds.training.estimate.table import COUNTED, Rehearsal, Row, Training,
 
 
 def rehearse(run: PreparedRun) -> Rehearsal | None:
-    """Train the first steps of what rank 0 prepared; every rank calls this. Return the findings on rank 0 only."""
+    """Train the first steps of a run that rank 0 prepared, on every rank; return findings on rank 0, else None."""
     trainer = make_trainer(run, **UNSAVED)
     steps = FirstSteps(trainer)
     trainer.train()

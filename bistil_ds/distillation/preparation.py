@@ -45,8 +45,8 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
 
     Args:
         request: what the run is asked to do.
-        teacher_may_move: a resumed run may have its teacher at another path, as the embedded sample's has after an
-            update of this package.
+        teacher_may_move: accept a resumed run whose teacher lies at another path; an update of this package moves the
+            embedded sample's.
 
     Raises:
         InputError: a file, the teacher or the run to resume cannot be used.
@@ -72,7 +72,7 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     flags = request.as_flags()
     names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
     names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}
-    if recorded.get("layer_map"):  # as the user wrote it, with spaces maybe
+    if recorded.get("layer_map"):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
     for side, found in _data_hashes(request).items():

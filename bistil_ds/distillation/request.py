@@ -66,7 +66,7 @@ class Packing:
 
 @dataclass(frozen=True)
 class StatedLicences:
-    """Licences that the user states: the teacher's, and the texts' as one for both or `LANGUAGE=LICENCE` for each."""
+    """Licences that the user states: the teacher's, and one for both texts or `LANGUAGE=LICENCE` for each text."""
 
     teacher: str | None = None
     data: tuple[str, ...] | None = None

@@ -72,7 +72,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
 
 
 def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
-    """Return language → its sparse fine-tuning (SFT), restricted to the trimmed vocabulary; None for none."""
+    """Return language → its sparse fine-tuning (SFT), restricted to the trimmed vocabulary, or None if it has none."""
     found: dict[str, SparseFineTuning | None] = {}
     student = run.folder / BUILD / building.STUDENT
     for corpus in run.request.corpora:

@@ -1,8 +1,8 @@
 """Swap the teacher's language fine-tuning between batches, bit for bit, in whole models and in ZeRO-3 partitions.
 
-In BiStil the teacher carries the sparse fine-tuning (SFT) of the batch's language. To add differences and subtract them
-again would drift in floating point. So tables hold the values with and without each SFT, computed once from the fp32
-weights on disk, and a swap writes values from them.
+In BiStil the teacher carries the sparse fine-tuning (SFT) of the batch's language. Adding its differences and
+subtracting them again would change the weights by rounding. So tables hold the values with and without each SFT,
+computed once from the fp32 weights on disk, and a swap writes values from the tables.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 @dataclass(frozen=True)
 class _Table:
-    """The values of one parameter with and without an SFT, at those of the SFT's entries that this rank holds.
+    """The values of one parameter, with and without an SFT, at those entries of the SFT that this rank holds.
 
     Attributes:
         indices_K: flat indices [K] into the whole parameter, ascending.
@@ -131,7 +131,10 @@ def _write(table: _Table, values_K: torch.Tensor) -> None:
 
 
 def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
-    """Yield (flat tensor, the parameter's index of its first entry, rows of the table in it) for each held tensor."""
+    """Yield each tensor that holds entries of the table's parameter.
+
+    Each comes as (flat tensor, flat index of its first entry in the parameter, slice of the table's rows in it).
+    """
     for part, first in parts(table.parameter):
         last = first + part.numel()
         if first < table.start or min(last, full_size(table.parameter)) > table.stop:

@@ -266,8 +266,8 @@ class DistillationTrainer(BaseTrainer):
         if self.model_wrapped is not self.model or not self.is_deepspeed_enabled:
             yield self.model_wrapped
         elif self.accelerator.state.deepspeed_plugin.zero_stage < 3:
-            yield self.model.to(self.args.device)  # training has not begun, so nothing has moved it there
-        else:  # training has not begun; it will make an engine of its own
+            yield self.model.to(self.args.device)  # before training, nothing has moved the model there
+        else:  # before training, there is no engine yet; training will make its own
             with evaluation_engine(self) as engine:
                 yield engine
 

@@ -1,4 +1,4 @@
-"""Let every rank act on what only one rank knows, at the same point of the program."""
+"""Tell every rank what only one rank has noticed, so that all act on it at the same point of the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read parameters, whole or this rank's shares of them in fp32, however DeepSpeed holds them."""
+"""Read parameters in fp32, whole or as this rank's shares, however DeepSpeed holds them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
 
 
 def link_masters(optimizer: Any) -> None:
-    """Set `_fp32_master` on each parameter if an engine's optimizer keeps one fp32 master for each parameter.
+    """Set `_fp32_master` on each parameter for which an engine's optimizer has an fp32 master tensor of its own.
 
-    Without ZeRO, training in bf16 or fp16 uses such an optimizer, unless it is DeepSpeed's FusedAdam, whose masters are
-    flat. ZeRO-1 to ZeRO-3 need no such note: DeepSpeed itself finds their masters.
+    A master is the fp32 copy that the optimizer updates. Training in bf16 or fp16 without ZeRO has one for each
+    parameter, except with DeepSpeed's FusedAdam, which joins the masters into flat tensors. ZeRO-1 to ZeRO-3 need no
+    link: DeepSpeed's own functions find their masters.
     """
     for group, masters in zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ())):
         for parameter, master in zip(group, masters):
@@ -57,7 +58,7 @@ def full_fp32(parameter: nn.Parameter) -> Tensor:
 
 
 def share_fp32(parameter: Any) -> tuple[Tensor, int]:
-    """Return the entries of a parameter that this rank holds, flat and in fp32, and the flat index of the first one.
+    """Return (a parameter's entries that this rank holds, flat and in fp32; the flat index of the first of them).
 
     Under ZeRO-3 they are this rank's share without padding, otherwise the whole parameter. In training with bf16 or
     fp16 they come from the fp32 master (see `full_fp32`). Every rank must take part.

@@ -19,7 +19,7 @@ def inference_engine(model: nn.Module, zero_optimization: dict[str, Any], dtype:
 
     Args:
         zero_optimization: the section of this name in the training's DeepSpeed configuration, with stage 3. The engine
-            takes over its settings in `FOLLOWED`, except those that are "auto".
+            copies the settings that `FOLLOWED` names, unless their value is "auto".
     """
     import deepspeed
 
@@ -40,7 +40,7 @@ def inference_engine(model: nn.Module, zero_optimization: dict[str, Any], dtype:
 def evaluation_engine(trainer: Trainer) -> Iterator[nn.Module]:
     """Yield a ZeRO-3 engine around the model of a trainer that has not begun to train.
 
-    Such a trainer has no engine yet. This one is destroyed after the block.
+    Such a trainer has no engine of its own yet. The yielded engine is destroyed after the block.
     """
     deepspeed_init(trainer, num_training_steps=0, inference=True)
     engine = trainer.accelerator.prepare(trainer.model)

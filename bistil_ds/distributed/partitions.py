@@ -1,6 +1,7 @@
 """Find, read and write the entries of a parameter that this process holds.
 
-These are all entries, in one tensor, or under ZeRO-3 this rank's share of them and perhaps a gathered copy.
+Without ZeRO-3 a process holds all entries, in one tensor. Under ZeRO-3 it holds only its share and, while the parameter
+is gathered, a copy of all entries.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ def is_partitioned(parameter: torch.Tensor) -> bool:
 
 
 def full_shape(parameter: torch.Tensor) -> tuple[int, ...]:
-    """Return the shape of the whole parameter, also where this rank holds only a share of it."""
+    """Return the shape of the whole parameter, even if this rank holds only a share of it."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
@@ -47,7 +48,7 @@ def free_gathered(parameter: Any) -> None:
 
 
 def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
-    """Return the flat tensors of this rank that hold the parameter, each with the flat index of its first entry.
+    """Return (flat tensor, flat index of its first entry) for each tensor of this rank that holds the parameter.
 
     Under ZeRO-3 this rank's share comes first: later gathers read it, and padding may follow its entries. Then comes
     the gathered copy, where there is one.
@@ -78,7 +79,7 @@ def entries_between(indices_K: torch.Tensor, first: int, last: int) -> slice:
 
 
 def wait_for_writes(parameter: torch.Tensor, part: torch.Tensor) -> None:
-    """Wait for writes into `part` if ZeRO-3 may gather it on another CUDA stream, which would not wait."""
+    """Wait until writes into `part` are done if the parameter is ZeRO-3's, which gathers on another CUDA stream."""
     if is_partitioned(parameter) and part.is_cuda:
         torch.cuda.current_stream(part.device).synchronize()
 

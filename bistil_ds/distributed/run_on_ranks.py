@@ -16,14 +16,14 @@ def run_on_ranks(
 ) -> Prepared:
     """Call `prepare` on rank 0, before the ranks meet, then `train` on every rank with what it returned.
 
-    Rank 0 prepares before the ranks meet, because a model that is loaded afterwards at ZeRO-3 is partitioned.
+    Rank 0 prepares before the ranks meet, because at ZeRO-3 every model that is loaded after that is partitioned.
 
     Returns:
         What `prepare` returned, on every rank.
     """
     startup.choose_accelerator()
     if not use_deepspeed:
-        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)  # accelerate leaves it behind after a run with DeepSpeed
+        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)  # accelerate leaves it set after a run with DeepSpeed
     alone = prepare() if startup.rank() == 0 else None
     startup.prepare_environment(use_deepspeed)
     startup.start_distributed(use_deepspeed)

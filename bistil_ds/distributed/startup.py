@@ -1,4 +1,4 @@
-"""Start one rank: set its environment and join the process group, before the model that is trained is loaded."""
+"""Start one rank: set its environment and join the process group. Both come before the model to train is loaded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def local_world_size() -> int:
 
 
 def choose_accelerator() -> None:
-    """Tell DeepSpeed to use the CPU where there is no GPU, because DeepSpeed warns when it finds that out itself.
+    """If there is no GPU, tell DeepSpeed to use the CPU; otherwise DeepSpeed finds that out itself and warns of it.
 
     Call it before anything imports DeepSpeed.
     """
@@ -40,8 +40,8 @@ def choose_accelerator() -> None:
 def prepare_environment(use_deepspeed: bool) -> None:
     """Set what a rank needs before it joins the others: environment variables, device, threads.
 
-    Under DeepSpeed, a rank started by plain `python` gets the variables of a run with one rank. A rank with a GPU
-    selects it. Without a GPU, it takes its share of the threads, unless OMP_NUM_THREADS is set.
+    Under DeepSpeed, a rank started by plain `python` gets the variables of a run with one rank. On a machine with GPUs,
+    a rank selects its own. On a machine without, a rank uses its share of the threads, unless OMP_NUM_THREADS is set.
     """
     if use_deepspeed and "RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
@@ -68,8 +68,8 @@ def _prepare_cpu(use_deepspeed: bool) -> None:
 def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minutes=30)) -> None:
     """Join the other ranks; do nothing without the variable RANK.
 
-    A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days. `timeout` is that of the
-    process group's collectives afterwards.
+    A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days. After that, `timeout`
+    limits each collective of the process group.
     """
     if "RANK" not in os.environ:
         return
@@ -79,7 +79,7 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     if use_deepspeed:
         import deepspeed
 
-        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # otherwise ZeRO-3 loads models as if alone
+        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # else ZeRO-3 loads models for 1 rank
 
 
 def _join(backend: str, timeout: timedelta) -> None:

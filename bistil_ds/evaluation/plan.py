@@ -44,7 +44,7 @@ class Plan:
         reference: the model that the others are compared with; None if there is only one model.
         train_files: the training files in which the texts of the test examples were looked up.
         unread: error messages, one for each training file that a `run.json` names but that could not be read.
-        shelf: the cache that loads the models, one at a time.
+        cache: loads the models, one at a time.
         label_map: label in the test files → label that it was read as.
     """
 
@@ -53,7 +53,7 @@ class Plan:
     test_sets: tuple[HeldOut, ...]
     reference: str | None
     train_files: tuple[str, ...]
-    shelf: ModelCache = field(repr=False)
+    cache: ModelCache = field(repr=False)
     unread: tuple[str, ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,11 +80,11 @@ def prepare(
     columns, label_map = columns or {}, label_map or {}
     options = ReadOptions("--test_file", columns, label_map)
     examples = {language: read_examples(task, source, options, True) for language, source in test_files.items()}
-    shelf = ModelCache(task)
+    cache = ModelCache(task)
     candidates = []
     for choice in reversed(models):  # the first model is loaded last and stays in the cache, because it runs first
-        candidates.append(examine(choice, shelf, max_length))
-        labels, length, tokenizer = candidates[-1].labels, candidates[-1].max_length, shelf.get(choice).tokenizer
+        candidates.append(examine(choice, cache, max_length))
+        labels, length, tokenizer = candidates[-1].labels, candidates[-1].max_length, cache.get(choice).tokenizer
         for each in examples.values():
             task.check_labels(each, labels, options.flag)
             task.features(each[:1], tokenizer, labels, length, training=False)  # may raise: the length is too short
@@ -105,7 +105,7 @@ def prepare(
         sha256 = file_hash(source) if Path(source).is_file() else None
         test_sets.append(HeldOut(language, source, sha256, len(examples[language]), first, seen))
     ready = tuple(reversed(candidates))
-    return Plan(task, ready, tuple(test_sets), reference, tuple(known), shelf, tuple(unread), label_map)
+    return Plan(task, ready, tuple(test_sets), reference, tuple(known), cache, tuple(unread), label_map)
 
 
 def check_numbers(*, batch_size: int, limit: int | None, resamples: int, seed: int) -> None:

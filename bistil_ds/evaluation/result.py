@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def finished(self) -> bool:
-        """Return whether `estimate` has run; before it can, every model must have been run in every language."""
+        """Return whether `estimate` has run, for which every model must have been run in every language."""
         return self._bootstrap is not None
 
     @property

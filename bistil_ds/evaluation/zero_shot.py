@@ -57,7 +57,7 @@ def evaluate(
         train_files: training files. The result says which share of the test examples has a text that also stands in
             them. By default they are those that the `run.json` of models and fine-tunings name.
         columns, label_map: as in `ReadOptions`.
-        max_length: longest input in tokens; by default as each model was trained.
+        max_length: longest input in tokens; by default the length that each model was trained with.
         limit: use only the first `limit` examples of each file.
         batch_size: rows in a batch.
         resamples, seed: arguments of `Bootstrap`.
@@ -109,7 +109,7 @@ def run(
     total = len(plan.models) * sum(len(held.examples) for held in plan.test_sets)
     with progress_bar(total=total, unit="example", show=progress) as bar:
         for candidate in plan.models:
-            loaded = plan.shelf.get(candidate.choice)
+            loaded = plan.cache.get(candidate.choice)
             loaded.model.to(device)
             for held in plan.test_sets:
                 bar.set_description(f"{candidate.choice.name}, {held.language}")

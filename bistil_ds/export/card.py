@@ -189,7 +189,7 @@ def _licence(facts: CardFacts) -> str:
 
 
 def _commercial_use(facts: CardFacts) -> str:
-    """Return a sentence that names every part whose licence forbids commercial use; "" where none is known to."""
+    """Return a sentence that names every part whose licence forbids commercial use; "" if no part's is known to."""
     parts = {**({"this model": facts.licence} if facts.licence else {}), **facts.licences}
     said = ", ".join(f"`{part}` ({licence})" for part, licence in non_commercial(parts).items())
     return f" Not for commercial use, by the licence of {said}." if said else ""

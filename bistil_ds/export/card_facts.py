@@ -20,7 +20,7 @@ from bistil_ds.vocabulary.coverage import Coverage
 
 @dataclass(frozen=True)
 class Run:
-    """The facts that the `run.json` of a training run states; without it, mappings are empty and the rest is None."""
+    """The facts that the `run.json` of a training run states; without a file, mappings are empty, the rest is None."""
 
     arguments: Mapping[str, Any]
     data: tuple[DataFile, ...] | None
@@ -34,14 +34,14 @@ class BaseFacts:
 
     Attributes:
         name: the hub id, or the last part of the folder's path.
-        hub_id: for a student of ours, the hub id of its teacher, else that of the model itself; None if that model is a
-            local folder.
-        teacher: name of the teacher of a student of ours; None for any other model.
+        hub_id: the model's hub id or, for a student that this package made, its teacher's; None if that is a local
+            folder.
+        teacher: name of the teacher of such a student; None for any other model.
         languages: language codes; empty if unknown.
         layer_map: the teacher layer (from 0) of each layer; None if unknown.
-        vocabulary: numbers of tokens in the teacher's and the student's vocabulary; None if it was not trimmed.
+        vocabulary: numbers of tokens in the teacher's and in the student's vocabulary; None if it was not trimmed.
         run: the training run that left the folder.
-        licences: model or data that it is made from → licence, or `unknown`.
+        licences: part (a model or data set that this model is made from) → licence, or `unknown`.
         teacher_languages: codes of the languages that a student's teacher knows; empty if unknown.
     """
 
@@ -58,7 +58,7 @@ class BaseFacts:
 
 @dataclass(frozen=True)
 class SftFacts:
-    """A fine-tuning: numbers of entries that it changes and of values that it replaces, its header, and its run."""
+    """A fine-tuning: how many entries it changes, how many values it replaces, its file's metadata, and its run."""
 
     name: str
     entries: int
@@ -83,7 +83,7 @@ class CardFacts:
         licence: the licence that the user gave; None if unknown.
         scores: None if no evaluation was given.
         onnx: None if there is no ONNX file.
-        coverage: language → how the exported tokenizer cuts sample sentences of it.
+        coverage: language → statistics of the pieces into which the exported tokenizer cuts its sample sentences.
     """
 
     title: str
@@ -106,18 +106,18 @@ class CardFacts:
 
     @property
     def languages(self) -> list[str]:
-        """Return the language codes of base and fine-tunings, the base's first; empty if no file states any."""
+        """Return the language codes that the base states, then those that fine-tunings add; empty if there are none."""
         said = [*self.base.languages, *(code for sft in self.sfts for code in sft.metadata.get("languages") or ())]
         return list(dict.fromkeys(said))
 
     @property
     def licences(self) -> dict[str, str]:
-        """Return the licence of everything that base and fine-tunings are made from."""
+        """Return part → licence for everything that base and fine-tunings are made from."""
         return merge_licences(self.base.licences, *(licences_of(sft.name, sft.metadata) for sft in self.sfts))
 
 
 def base_facts(source: str) -> BaseFacts:
-    """Read the facts of a model folder, which need not hold files of ours, or of a hub id."""
+    """Read the facts of a model folder or hub id, which another program may have made."""
     folder, run = Path(source), _run(source)
     aligned, kept = read_json(folder / ALIGNMENT), read_json(folder / KEPT_IDS)
     teacher = run.arguments.get("teacher_model") or aligned.get("teacher")
@@ -152,7 +152,7 @@ def sft_facts(source: str) -> SftFacts:
 
 
 def _run(source: str) -> Run:
-    """Read a `run.json` of ours; if there is none, or another program's, the result states no facts."""
+    """Read a `run.json` of this package; if there is none, or it is another program's, return a `Run` without facts."""
     record = read_json(Path(source) / RECORD_FILE)
     commit = _mapping(record.get("git")).get("commit")
     return Run(_mapping(record.get("arguments")), _data(record), commit, _mapping(record.get("versions")))

@@ -16,9 +16,9 @@ FLAG = "--language_samples"
 
 
 def read_samples(words: Sequence[str] | None) -> dict[str, list[str]]:
-    """Return language → sentences for the words of `--language_samples`: `LANGUAGE=FILE`, or a hub data set for FILE.
+    """Return language → sentences for the words of `--language_samples`, which are `LANGUAGE=FILE`.
 
-    Of a long file, 2,000 evenly spaced lines are taken.
+    FILE may also be a hub data set. From a long file, 2,000 evenly spaced lines are taken.
 
     Raises:
         InputError: a file cannot be read, or a language is named twice.
@@ -30,7 +30,7 @@ def read_samples(words: Sequence[str] | None) -> dict[str, list[str]]:
 
 
 def languages_section(facts: CardFacts) -> str:
-    """Return the section on languages; "" for a model that is no student of ours if there are no samples either."""
+    """Return the section on languages; "" if the model has no samples and is no student that this package made."""
     parts = ["## Languages"]
     if facts.base.teacher:
         parts.append(_forgotten(facts))
@@ -40,7 +40,7 @@ def languages_section(facts: CardFacts) -> str:
 
 
 def dropped_languages(teacher_languages: Sequence[str], kept: Sequence[str]) -> list[str]:
-    """Return the teacher's languages that are not among those kept; `hau` and `ha` are one language."""
+    """Return the teacher's languages that are not in `kept`; codes such as `hau` and `ha` are one language."""
     known = {bare_language(code) for code in kept}
     return [code for code in teacher_languages if bare_language(code) not in known]
 

@@ -33,7 +33,7 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
                 task_name=facts.task,
                 dataset_type=score.test_set[0],
                 dataset_name=f"{score.test_set[0]} ({score.language})",
-                dataset_config=score.language,  # keeps apart files of one name, which would share an entry
+                dataset_config=score.language,  # else test sets of the same name would share one entry
                 metric_type=score.metric,
                 metric_name=score.metric,
                 metric_value=round(score.value, 6),

@@ -27,7 +27,7 @@ class Score:
 
 
 def read_scores(file: str, weights_sha256: str) -> list[Score]:
-    """Return the scores that `evaluate.py` found for the model with these weights; main metric first in each language.
+    """Return the scores that `evaluate.py` found for the model with these weights; in a language, main metric first.
 
     Raises:
         InputError: the file is not a result of `evaluate.py`, or holds no model with these weights.
@@ -66,12 +66,12 @@ def read_scores(file: str, weights_sha256: str) -> list[Score]:
 
 
 def data_file(source: str, sha256: str | None) -> DataFile:
-    """Return a file's name without its folder, with its hash; or a hub data set's id, with None."""
+    """Return (a file's name without its folder, its hash), or (a hub data set's id, None)."""
     return (Path(source).name if sha256 else source), sha256
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; {} if there is no file or it holds anything else."""
+    """Return the JSON object in a file; {} if there is no file or it holds no JSON object."""
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -37,7 +37,7 @@ def export_model(
         model: folder or hub id of a model.
         sfts: fine-tunings to merge, in order; the last brings the task head.
         output_dir: the folder to write; it must be new or empty. Default: `runs/export-<time>`.
-        task: the task's name, where no fine-tuning names its task.
+        task: the task's name; needed if no fine-tuning records its task.
         onnx: write `model.onnx` too, checked against ONNX Runtime.
         licence: licence for the model card, by its name on the hub.
         scores: `evaluation.json` of this very model, for the card.

@@ -58,11 +58,11 @@ def write_export(
 ) -> OnnxMismatchError | None:
     """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
 
-    The card says how the tokenizer cuts `samples`, language → sentences. All files are written into a subfolder, which
-    is removed on an error or interruption; then they are moved into `folder`, `run.json` last.
+    The card says how the tokenizer cuts `samples`, language → sentences. All files are first written into a subfolder,
+    which is removed on an error or interruption, and then moved into `folder`, `run.json` last.
 
     Returns:
-        The error because of which the wanted `model.onnx` is missing, or None.
+        None; or, if `model.onnx` was asked for but left out because it computes something else, that error.
     """
     model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))
@@ -103,7 +103,7 @@ def write_export(
         record.update(results={**merged, "onnx": None if check is None else vars(check)})
         record.update(results={"samples": {language: vars(found) for language, found in coverage.items()}})
         record.finish()
-        for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # moves the record last
+        for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # the record comes last
             os.replace(path, folder / path.name)
         part.rmdir()
     except BaseException:

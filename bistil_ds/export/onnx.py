@@ -22,13 +22,13 @@ from bistil_ds.models.inputs import longest_input, padding_id
 from bistil_ds.models.onnx_file import missing_packages, write_onnx
 
 ONNX_FILE = "model.onnx"
-TOLERANCE = 1e-4  # of an output's largest value
-DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, for scores equal within rounding
+TOLERANCE = 1e-4  # share of an output's largest absolute value
+DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, as scores may tie within rounding
 IMPOSSIBLE = -1e4  # the score of a choice that cannot be made
 
 
 class OnnxMismatchError(Exception):
-    """Error of a model that ONNX Runtime computes differently from PyTorch."""
+    """Error: ONNX Runtime's outputs of a model differ from PyTorch's."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
 
 
 def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
-    """Return the named inputs with random tokens; row i ends in i padding tokens, but keeps at least min(2, T) real."""
+    """Return the named inputs with random tokens; row i ends in i padding tokens, but at least min(2, T) stay real."""
     generator = torch.Generator().manual_seed(seed)
     pad = padding_id(model.config)
     real_B1 = (length - torch.arange(rows)).clamp(min=min(length, 2)).unsqueeze(1)

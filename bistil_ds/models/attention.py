@@ -22,10 +22,10 @@ _SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
 class AttentionRecorder:
     """Recorder of the queries and keys of `layers` of one model, for the attention-map loss.
 
-    It sets the model's attention to one that computes what SDPA does and can also record its queries and keys. It
-    records the first forward pass inside each `with recorder:`, but no later pass, no recomputation under gradient
-    checkpointing, and nothing outside. Gradients flow through the recorded tensors. The model may later be wrapped
-    (DDP, DeepSpeed).
+    It replaces the model's attention by one that computes the same as SDPA and can record its queries and keys. It
+    records only the first forward pass inside each `with recorder:` block, so neither later passes nor recomputation
+    under gradient checkpointing are recorded. Gradients flow through the recorded tensors. The model may later be
+    wrapped (DDP, DeepSpeed).
 
     Args:
         model: the model itself, not its wrapper: an encoder whose attention goes through transformers' interface.
@@ -93,6 +93,6 @@ def _recording_attention(
     sink = getattr(module, _SINK, None)
     if sink is not None:
         slot = getattr(module, _SLOT)
-        if slot not in sink:  # otherwise backward recomputes a checkpointed layer
+        if slot not in sink:  # it is there already when backward recomputes a checkpointed layer
             sink[slot] = (query, key)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)

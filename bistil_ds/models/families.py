@@ -25,8 +25,8 @@ VOCABULARY_NAME = re.compile(
 class LayerNames:
     """Names of one encoder layer's modules in a model's `state_dict`: linear modules, and the two layer norms.
 
-    `inner` is the feed-forward's linear module into the intermediate width, `output` its linear module back out. The
-    layer norms exist under these names in a model without `pre_norm` only.
+    `inner` is the feed-forward's linear module into the intermediate width, `output` its linear module back out. Only
+    models without `pre_norm` have layer norms of these names.
     """
 
     query: str
@@ -89,7 +89,7 @@ class Family:
     def follows_the_last_map(self, name: str, layers: int) -> bool:
         """Return whether no attention map of an encoder with `layers` layers depends on its parameter `name`.
 
-        This holds for the last layer's parameters, except those that its queries and keys depend on, and for the layer
+        Such parameters are those of the last layer that its queries and keys do not depend on, and those of the layer
         norm that follows the last layer in a `pre_norm` model.
         """
         last = f"{self.layers}.{layers - 1}."

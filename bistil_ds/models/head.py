@@ -1,8 +1,8 @@
 """Run a masked language model's head only where a loss needs it, inside the model's own forward.
 
-At ZeRO-3, code that reads an output weight outside the module which owns it gets an empty, partitioned tensor. So the
-head stays where it is. While a `HeadTap` is entered, the head receives only the wanted positions, and the decoder (the
-final projection) hands its input, weight and bias to a loss instead of producing logits over the vocabulary.
+At ZeRO-3, code that reads an output weight outside the module that owns it gets an empty, partitioned tensor. So the
+head runs inside the model. While a `HeadTap` is entered, the head receives only the wanted positions, and the decoder
+(the final projection) hands its input, weight and bias to a loss instead of producing logits over the vocabulary.
 
 Shapes: B batch, T tokens, D width, N wanted positions, V vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Find the local folder of what the user named: a folder on this machine, or a hub repository, which is fetched."""
+"""Find the local folder of a model or fine-tuning; fetch it if the user names it by a hub id."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def longest_input(config: PretrainedConfig) -> int:
 def padding_id(config: PretrainedConfig) -> int:
     """Return the id that fills up the shorter sequences of a batch; 0 if the configuration names none.
 
-    Position ids of RoBERTa-like models depend on it.
+    RoBERTa-like models compute position ids from this id.
     """
     return int(config.pad_token_id or 0)
 

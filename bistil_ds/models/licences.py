@@ -12,11 +12,12 @@ from bistil_ds.models.model_card import read_data_card
 UNKNOWN = "unknown"  # the hub's own name for a licence that nobody stated
 LICENCE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 NON_COMMERCIAL = re.compile(r"(?<![a-z0-9])(nc|non-?commercial|research)(?![a-z0-9])", re.IGNORECASE)
-ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")  # the names do not say so
+# licences that forbid commercial use although their names do not say so
+ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")
 
 
 def public_name(source: str) -> str:
-    """Return a hub id unchanged, but only the last part of a local path, because others read licences and cards."""
+    """Return a hub id unchanged, and only the last part of a local path: licences and model cards are published."""
     return source if is_hub_id(source) else Path(source).resolve().name
 
 
@@ -26,18 +27,18 @@ def is_hub_id(source: str) -> bool:
 
 
 def check_licence(flag: str, licence: str | None) -> None:
-    """Raise InputError, naming the flag, for a licence that is not a short name; None passes."""
+    """Raise InputError, which names the flag, unless the licence is None or a short name such as cc-by-4.0."""
     if licence is not None and not LICENCE_NAME.fullmatch(licence):
         raise InputError(f"{flag} {licence}: expected a licence's name on the hub, such as cc-by-4.0")
 
 
 def parse_data_licence(words: Sequence[str] | None, languages: Sequence[str]) -> dict[str, str]:
-    """Return language → licence for the words of `--data_licence`: one licence for all, or `LANGUAGE=LICENCE`.
+    """Return language → licence from the words of `--data_licence`, without the languages that no word covers.
 
-    Languages that no word covers are left out.
+    A word is `LANGUAGE=LICENCE`, or a licence for all languages that have no word of their own.
 
     Raises:
-        InputError: a word is no licence, or names a language whose data was not given.
+        InputError: a word holds no licence, or names a language whose data was not given.
     """
     for_all: dict[str, str] = {}
     for_one: dict[str, str] = {}

@@ -1,7 +1,8 @@
 """Load a pretrained model and check that its encoder is whole: no weight missing, left over or of another shape.
 
-transformers initialises what a folder lacks, drops what it cannot place, and says so in a table. Here both are errors
-where the encoder is concerned. Heads and poolers may differ, since tasks bring their own; a `Notice` says so.
+transformers initialises weights that a folder lacks, drops weights that the model has no place for, and merely lists
+both in a table. Here both cases are errors if the weight belongs to the encoder. Heads and poolers may differ, since
+tasks bring their own; a `Notice` then names them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ POOLER = "pooler"
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
-    """Load the model in `folder` and refuse one whose encoder is not the one that its configuration describes.
+    """Load the model in `folder`; raise unless its encoder has exactly the weights that its configuration describes.
 
     Args:
         kind: `AutoModelForMaskedLM` or another class with its `from_pretrained`.
@@ -30,8 +31,8 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
         kwargs: go to `from_pretrained`.
 
     Returns:
-        The model, and the names of its weights that the folder lacks or has in another shape. They are initialised, and
-        all of them belong to heads or poolers.
+        The model, and the names of its weights that the folder lacks or has in another shape. These weights are newly
+        initialised, and all of them belong to heads or poolers.
 
     Raises:
         InputError: a weight of the encoder is missing, left over or of another shape; the message names it.
@@ -67,7 +68,7 @@ def in_encoder(model: PreTrainedModel, name: str) -> bool:
 
 
 def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Iterable[str]) -> str:
-    """Say in one line which heads and poolers a folder lacks, and which of the folder's are not used."""
+    """Return a line that names the heads and poolers that the folder lacks, and those that only the folder has."""
     prefix = f"{model.base_model_prefix}."
     lacks, unused = (
         ", ".join(sorted({name.removeprefix(prefix).partition(".")[0] for name in names}))

@@ -17,7 +17,7 @@ from bistil_ds.models.head import IGNORED, flat_positions, masked_lm_head
 class MaskedHead:
     """Hooks on a BERT- or RoBERTa-like `...ForMaskedLM` that let it return logits [N, V] instead of [B, T, V].
 
-    They act when the model is given labels. The loss is the same. Without labels nothing changes.
+    They change only calls with labels, whose loss stays the same.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -27,12 +27,12 @@ class CardMetadata:
 
 
 def read_model_card(source: str) -> CardMetadata:
-    """Return what the card of a model folder or hub id states; a card that cannot be fetched or read states nothing."""
+    """Return the metadata of the card of a model folder or hub id, empty if the card cannot be fetched or read."""
     return _read_card(Path(source).expanduser(), source, "model")
 
 
 def read_data_card(source: str) -> CardMetadata:
-    """Return what the card beside a file, in a data folder or of a hub data set `org/name[:config[:split]]` states."""
+    """Return the same of data: a file, with its card beside it, a folder, or a hub data set `org/name[:config[:split]]`."""
     path = Path(source).expanduser()
     return _read_card(path.parent if path.is_file() else path, source.partition(":")[0], "dataset")
 
@@ -60,7 +60,7 @@ def write_model_card(folder: Path, languages: Sequence[str], licence: str | None
 
 def _licence(metadata: dict[str, Any]) -> str | None:
     stated = metadata.get("license")
-    named = metadata.get("license_name") if stated == "other" else None  # such as a community's own licence
+    named = metadata.get("license_name") if stated == "other" else None  # a licence that the hub has no id for
     names = [_bare(name) for name in _as_list(named or stated) if isinstance(name, str)]
     known = [name for name in names if name and name.lower() not in ("unknown", "none")]
     return " AND ".join(dict.fromkeys(known)) or None
@@ -79,5 +79,5 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _bare(text: str) -> str:
-    """Drop characters that could break a Markdown table, as others wrote the card; cut to `LONGEST_LICENCE`."""
+    """Drop characters that could break a Markdown table, since anybody may write a card; cut to `LONGEST_LICENCE`."""
     return " ".join(re.sub(r"[^\w.+,:()/ -]", " ", text).split())[:LONGEST_LICENCE]

@@ -13,24 +13,26 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # needed to write and to run ONNX files
 LARGEST_FILE = 1_900_000_000  # bytes; protobuf is limited to 2 GiB, so larger weights go into a file of their own
 
 
 def missing_packages() -> list[str]:
-    """Return the packages that writing and running an ONNX file needs and that are not installed."""
+    """Return the packages in `PACKAGES` that are not installed."""
     return [name for name in PACKAGES if find_spec(name) is None]
 
 
 def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]) -> None:
     """Write `model` to `file`, and weights of more than `LARGEST_FILE` bytes to `<file>.data` beside it.
 
-    The file's inputs have the names in `example`, its outputs those in the model's output object. The number of rows is
-    free. So is the length, which all inputs share, except that `word_positions` has another free length.
+    The file's inputs have the names in `example`, its outputs those in the model's output object. The file accepts any
+    number of rows and any length in tokens. All inputs have the same length, except `word_positions`, whose own length
+    is also free.
 
     Args:
         model: in evaluation mode.
-        example: name → int64 [rows, tokens], on the model's device; both sizes at least 2, else they would be fixed.
+        example: name → int64 [rows, tokens], on the model's device. Both sizes must be at least 2, because a file made
+            from a size of 1 accepts no other size.
     """
     with torch.no_grad():
         outputs = list(model(**example))
@@ -51,7 +53,7 @@ def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress all warnings; the exporter's are about packages that we do not use."""
+    """Suppress all warnings, because the exporter warns about packages that we do not use."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Find a model's parameters by name, however the name is prefixed, wrapped or tied."""
+"""Find a model's parameters by name, even if a prefix is missing, the model is wrapped or the weight is tied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ParameterNames:
     def __init__(self, model: nn.Module) -> None:
         model = unwrap(model)
         self._prefix = str(getattr(model, "base_model_prefix", "")) + "."
-        # Tied weights stay under each of their names.
+        # A tied weight is found under each of its names.
         self._parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def spellings(self, name: str) -> list[str]:

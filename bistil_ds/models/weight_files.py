@@ -20,10 +20,10 @@ WEIGHT_FILES = (SINGLE_FILE, INDEX_FILE, "model-*.safetensors")  # the files to 
 
 
 class WeightFolder:
-    """Mapping of name → tensor for `model.safetensors`, or for the shards that its index lists.
+    """Mapping of name → tensor for the weights in `model.safetensors`, or in the shards that an index file lists.
 
     Raises:
-        InputError: the folder holds neither that file nor an index, or a file is damaged.
+        InputError: the folder holds neither `model.safetensors` nor an index file, or a file is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -59,7 +59,7 @@ class WeightFolder:
 
 
 def hash_weights(source: str | Path | torch.nn.Module) -> str:
-    """Return the SHA-256 (hex) over sorted (name, dtype, shape, bytes); sharding does not change it.
+    """Return the SHA-256 (hex) of a model's weights, over sorted (name, dtype, shape, bytes), however they are sharded.
 
     A model and the folder that `save_pretrained` made of it have the same hash; tied weights count once.
 

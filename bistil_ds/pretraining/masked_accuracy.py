@@ -23,8 +23,8 @@ def masked_accuracy(
     """Mask each token of `lines` with the given probability, and measure how often the model predicts it.
 
     Returns:
-        {"accuracy": of the model, "most_frequent": of always guessing the token that is masked most often}, both from
-            0 to 1.
+        `accuracy`, that of the model, and `most_frequent`, that of always guessing the token that is masked most often.
+        Both are from 0 to 1.
     """
     was_training = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""Bound what a file from outside can cost: the memory of a line, of a whole file or of its JSON, and unpacked data."""
+"""Limit what a file that others wrote can cost: the size of a line, of a file, of unpacked data, the depth of JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = 256 * 2**20  # bytes that any packed file may unpack to
 
 
 def bounded_lines(file: IO[bytes], where: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
-    """Yield each line with its line end; hold `longest` bytes at most.
+    """Yield each line with its line end; keep at most `longest` bytes of the file in memory.
 
     Args:
         where: flag and file, in front of an error's message.
@@ -47,10 +47,10 @@ def read_at_most(file: IO[bytes], where: str, most: int) -> bytes:
 
 
 def unpacked_at_most(file: IO[bytes], packed: int, where: str) -> io.BufferedReader:
-    """Return a reader of `file`, which unpacks a file of `packed` bytes; it stops where too much comes out.
+    """Return a reader of `file`, which unpacks a file of `packed` bytes; the reader refuses to unpack too much.
 
-    A small file that unpacks without end would fill memory or disk. Text never unpacks to more than SMALL bytes and to
-    more than LARGEST_EXPANSION times its packed size.
+    A small file that unpacks without end would fill memory or disk. Too much is more than SMALL bytes and also more
+    than LARGEST_EXPANSION times `packed`; text never unpacks to that.
 
     Raises:
         InputError: more comes out; raised by the reader's methods.
@@ -100,7 +100,7 @@ def parse_json(
 
 
 def load_json(path: Path, *, finite: bool = True) -> Any:
-    """Return the JSON value in a file of at most LARGEST_JSON bytes in UTF-8, as `parse_json` does.
+    """Return the JSON value in a UTF-8 file of at most LARGEST_JSON bytes, within the limits of `parse_json`.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,7 +1,7 @@
 """Seal checkpoints, so that a checkpoint that was not written to its end is never used.
 
-The seal is written last and lists a hash of every file. Optimiser state has to be unpickled, so a run opens a
-checkpoint only after it has checked every file's hash.
+The seal is written last and lists a hash of every file. A run checks every file's hash before it opens a checkpoint,
+because it then unpickles the optimiser's state.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ NEWEST = ("true", "last")  # words for the newest whole checkpoint
 
 def seal(folder: Path, world_size: int) -> None:
     """Write the seal: the world size (number of ranks) and the SHA-256 of every other file in `folder`."""
-    ours = (folder / SEAL, part_of(folder / SEAL))  # a killed process may have left the second
+    ours = (folder / SEAL, part_of(folder / SEAL))  # the second is a half-written seal that a killed process left
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p not in ours)
     files = {str(p.relative_to(folder)): file_hash(p) for p in paths}
     write_whole(folder / SEAL, json.dumps({"world_size": world_size, "files": files}, indent=1))
 
 
 def broken(folder: Path) -> str | None:
-    """Return in words why a checkpoint cannot be used, or None when it is whole."""
+    """Return in words why a checkpoint cannot be used; None if it can, because it is whole."""
     try:
         files = _sealed(folder)["files"]
     except InputError:
@@ -66,8 +66,8 @@ def all_checkpoints(output_dir: Path) -> list[Path]:
 def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
     """Return the whole checkpoint to resume from.
 
-    `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. For these two words,
-    None means that no checkpoint is whole, usually because the run was killed before it wrote its first.
+    `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. With these two words,
+    the result is None if the run has no whole checkpoint, usually because it was killed before it wrote one.
 
     Raises:
         InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole.

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and read JSON or say in one line why it cannot be read."""
+"""Write a file whole or not at all; read a JSON file, with a one-line error that says why it cannot be used."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def part_of(path: Path) -> Path:
 def replace_when_written(path: Path) -> Iterator[Path]:
     """Yield a path to write the file to; when the block ends well, move the file to `path` in one step.
 
-    So a reader finds the earlier file or the new one, never half of one. When the block fails, the unfinished file is
-    removed; a killed process leaves it behind, and the next writer replaces it. Only one process may write `path` at a
-    time.
+    So a reader finds the earlier file or the new one, never a part of one. If the block fails, the unfinished file is
+    removed. If the process is killed, the unfinished file stays, and the next writer replaces it. Only one process may
+    write `path` at a time.
     """
     part = part_of(path)
     try:
@@ -35,7 +35,7 @@ def replace_when_written(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, in place of an earlier one, in one step."""
+    """Write a text file in UTF-8; it replaces an earlier file in one step."""
     with replace_when_written(path) as part:
         part.write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Choose and make the folder of a run; a command that fails before training leaves none behind."""
+"""Choose and make the folder of a run; a command that fails before training leaves no new folder behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
     """Return the folder of a run: `output_dir`, or if it is None, a new name from the script and the time.
 
     Args:
-        resume: the value of --resume_from_checkpoint. With `true` or `last`, the run may begin in an empty folder.
+        resume: the value of --resume_from_checkpoint. With `true` or `last`, the folder may also be new or empty.
         resumable: False if the script has no --resume_from_checkpoint to suggest.
 
     Raises:
@@ -69,7 +69,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 @contextmanager
 def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
-    """Make `folder` and its parents; when the block fails, remove those that were made here and are empty.
+    """Make `folder` and its parents; when the block fails, remove those of them that are new and empty.
 
     Args:
         explicit: True where the user named the folder. It may exist, and what a killed preparation left there is

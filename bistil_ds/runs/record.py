@@ -61,7 +61,7 @@ class RunRecord:
         folder: created when missing.
         arguments: values that JSON or `str` can show.
         seeds: name → seed.
-        data: name → what identifies the data (path, SHA-256, sentences …).
+        data: name → values that identify the data (path, SHA-256 …).
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class RunRecord:
 
     @classmethod
     def open(cls, folder: str | Path) -> RunRecord:
-        """Open the record of an earlier start of the same run, to add to it.
+        """Open the record that a run has left in its folder, to add to it.
 
         Raises:
             InputError: the record is missing or damaged.
@@ -173,7 +173,7 @@ def _now() -> str:
 
 
 def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
-    """Raise InputError if a resumed run is given another value for one of `names` than it was started with."""
+    """Raise InputError if one of `names` has another value in `given` than in `recorded`, the run's first start."""
     for name in names:
         if name in recorded and given[name] != recorded[name]:
             raise InputError(f"--{name} {given[name]}: the run in {folder} was started with {recorded[name]}")

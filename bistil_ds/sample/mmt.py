@@ -23,10 +23,10 @@ HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
 
 
 def sample_mmt(progress: bool = True) -> Path:
-    """Return the folder of a small XLM-R of the sample's languages; train it if it is not in the cache.
+    """Return the folder of a small XLM-R for English, Turkish and Swahili; train it if it is not in the cache.
 
-    The languages are English, Turkish and Swahili. `AutoModelForMaskedLM` and `AutoTokenizer` load the folder. Its
-    `accuracy.json` holds what `held_out_accuracy` returns for it.
+    `AutoModelForMaskedLM` and `AutoTokenizer` load the folder. Its `accuracy.json` holds the model's
+    `held_out_accuracy`.
     """
     return cached("mmt", lambda folder: _make_mmt(folder, progress))
 
@@ -34,7 +34,7 @@ def sample_mmt(progress: bool = True) -> Path:
 def sample_corpora() -> dict[str, Path]:
     """Return language → path of its text for distillation (phase 1): en.txt, tr.txt or sw.txt.
 
-    Each text has a seed other than those of the model's text and of the other languages, so they are not parallel.
+    Each text is drawn with its own seed, so the texts are not parallel. The model's training text has yet another seed.
     """
     folder = cached("corpora", _make_corpora)
     return {language: folder / f"{language}.txt" for language in LANGUAGES}

@@ -11,7 +11,7 @@ from bistil_ds.models.model_card import CARD_FILE
 from bistil_ds.sample.grammar import generation
 from bistil_ds.sample.grammar.generation import LANGUAGES
 
-LICENCE = "apache-2.0"  # the licence of our code, which makes the sample's text and model
+LICENCE = "apache-2.0"  # the licence of our code, because that code generates the text and trains the model
 
 
 def write_text(folder: str | Path, sentences: int = 10_000, seed: int = 0) -> dict[str, Path]:

@@ -197,7 +197,7 @@ class SparseFineTuning:
 
         Args:
             model: must not be partitioned (under ZeRO-3 use `LanguageSwitch`). Other SFTs may be applied to it already.
-            check_base: folder or hub id that the model was loaded from, to call the method `check_base` with.
+            check_base: folder or hub id of the model; if given, the method `check_base` is called with it first.
 
         Raises:
             InputError: the SFT was made for another model.
@@ -247,7 +247,8 @@ class SparseFineTuning:
             base_vocab_size: rows of the untrimmed embeddings.
 
         Raises:
-            InputError: the SFT changes an embedding or output layer that has not `base_vocab_size` rows.
+            InputError: the SFT changes an embedding or output layer whose number of rows is not
+                `base_vocab_size`.
         """
         sparse, dense = restrict(self.name, self.sparse, self.dense, kept_ids, base_vocab_size)
         return SparseFineTuning(self.name, sparse, dense, dict(self.metadata))

@@ -126,7 +126,7 @@ def load_dense(model: nn.Module, dense: Mapping[str, Tensor]) -> None:
 
 
 def check_base(fine_tuning: SparseFineTuning, metadata: Mapping[str, Any]) -> None:
-    """Raise InputError when the fine-tuning and `metadata` name different hashes of the base model."""
+    """Raise InputError if the fine-tuning and `metadata` have different hashes of the base model. None passes."""
     theirs, ours = fine_tuning.metadata, metadata
     if theirs.get("base_hash") and ours.get("base_hash") and theirs["base_hash"] != ours["base_hash"]:
         bases = [f"{of.get('base_model', 'a model')} (weights {of['base_hash'][:12]})" for of in (theirs, ours)]

@@ -88,7 +88,8 @@ def random_entries(model: nn.Module, k: int, seed: int) -> Selection:
 def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
     """Draw `k` distinct numbers from 0 … size − 1, ascending, in memory that grows with `k` and not with `size`.
 
-    Draw as many as are missing, drop duplicates, and repeat until none is missing.
+    Draw as many as are missing, drop duplicates, and repeat until none is missing. If `k` is more than half of `size`,
+    draw the numbers to leave out instead.
     """
     if 2 * k > size:
         rest = np.ones(size, bool)

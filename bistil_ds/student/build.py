@@ -20,7 +20,7 @@ class Built(NamedTuple):
     Attributes:
         student: the new model.
         layer_map: for each student layer, the 0-based teacher layer that it started from.
-        projections: an fp32 matrix [teacher width, student width] for each aligned state (student layers + 1); None at
+        projections: an fp32 matrix [teacher width, student width] for each state of the student (layers + 1); None at
             equal width.
     """
 
@@ -38,7 +38,7 @@ def build_student(
     sample_batches: Iterable[Mapping[str, Tensor]] | None = None,
     progress: bool = True,
 ) -> Built:
-    """Build a student of the teacher's kind with every k-th of its layers and no dropout.
+    """Build a student of the teacher's kind, with every k-th of the teacher's layers and no dropout.
 
     Example:
         >>> from bistil_ds import build_student

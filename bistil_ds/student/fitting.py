@@ -1,4 +1,4 @@
-"""Closed-form fits on a sample: ridge regression, layer norm parameters, and the narrowing of a product.
+"""Closed-form fits on a sample: ridge regression, layer norm parameters, and narrower factors of a product.
 
 n tokens, p inputs, q outputs, d layer norm width; H heads of width e.
 """

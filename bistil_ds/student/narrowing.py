@@ -55,8 +55,8 @@ class Narrowing:
     def attention(self, layer: int, teacher_layer: int, stream_ns: Tensor, input_nt: Tensor, proj_ts: Tensor) -> Tensor:
         """Fit the self-attention of student layer `layer`, head by head.
 
-        Queries and keys are narrowed such that attention scores change as little as possible, values and the output
-        map such that their product does.
+        Queries and keys are narrowed such that the attention scores change as little as possible. Values and the output
+        map are narrowed such that their product changes as little as possible.
 
         Args:
             input_nt: the input of the teacher's layer `teacher_layer`.

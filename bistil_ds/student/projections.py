@@ -65,7 +65,7 @@ def _mirror_to_mean(basis_ts: Tensor, state_nt: Tensor) -> Tensor:
 
 
 def save_projections(folder: str | Path, projections: Sequence[Tensor]) -> None:
-    """Write the projections, fp32 [Dt, Ds] for each aligned state, to `projections.safetensors` in `folder`."""
+    """Write `projections.safetensors` in `folder`, with an fp32 matrix [Dt, Ds] for each state of the student."""
     save_file({f"state_{i:03d}": p.cpu().contiguous() for i, p in enumerate(projections)}, Path(folder) / FILE)
 
 

@@ -19,7 +19,7 @@ from bistil_ds.errors import InputError
 
 
 class Norm(NamedTuple):
-    """A teacher layer norm on the sample: fp32 inputs and outputs [n, t], and its weight [t]."""
+    """A layer norm of the teacher: its weight [t], and its fp32 inputs and outputs [n, t] on the sample."""
 
     inputs_nt: Tensor
     outputs_nt: Tensor

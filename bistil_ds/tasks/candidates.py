@@ -58,10 +58,11 @@ class ModelCache:
         return self._loaded
 
 
-def examine(choice: ModelChoice, shelf: ModelCache, max_length: int | None) -> Candidate:
-    """Load the model, and check that its head was trained for the task of `shelf`.
+def examine(choice: ModelChoice, cache: ModelCache, max_length: int | None) -> Candidate:
+    """Load the model, and check that its head was trained for the task of `cache`.
 
     Args:
+        cache: loads the model.
         max_length: the longest input in tokens. None: the length that the last fine-tuning for this task records, else
             that in the model's config, else the task's default, but at most the number of the model's positions.
 
@@ -69,19 +70,19 @@ def examine(choice: ModelChoice, shelf: ModelCache, max_length: int | None) -> C
         InputError: `load_task_model` raises it; the head would be random; or `max_length` is below 1 or above the
             model's positions.
     """
-    loaded = shelf.get(choice)
+    loaded = cache.get(choice)
     sfts = [SparseFineTuning.load(name) for name in choice.sfts]
     kind, saved_as = type(loaded.model).__name__, loaded.model.config.architectures or []
-    if shelf.task.trains_head and kind not in saved_as and not any(sft.dense for sft in sfts):
+    if cache.task.trains_head and kind not in saved_as and not any(sft.dense for sft in sfts):
         raise InputError(
-            f"--model {choice.folder}: has no trained head for {shelf.task.name} (it is a {', '.join(saved_as)}); "
+            f"--model {choice.folder}: has no trained head for {cache.task.name} (it is a {', '.join(saved_as)}); "
             "give a model of that task, or add the task's sparse fine-tuning"
         )
     longest = longest_input(loaded.model.config)
     if max_length is not None and not 1 <= max_length <= longest:
         raise InputError(f"--max_length {max_length}: {choice.folder} takes 1 to {longest} tokens")
-    trained_at = [sft.metadata.get("max_length") for sft in sfts if sft.metadata.get("task") == shelf.task.name]
-    known = [shelf.task.max_length, getattr(loaded.model.config, TRAINED_LENGTH, None), *trained_at]
+    trained_at = [sft.metadata.get("max_length") for sft in sfts if sft.metadata.get("task") == cache.task.name]
+    known = [cache.task.max_length, getattr(loaded.model.config, TRAINED_LENGTH, None), *trained_at]
     weights = list(loaded.model.parameters())
     return Candidate(
         choice,

@@ -96,7 +96,7 @@ class MaskedLanguageModelling(Task):
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         """Load the masked language model in fp32, without dropout.
 
-        When its forward is given labels, it returns the logits [N, V] of the masked tokens only.
+        With labels, its forward returns the logits [N, V] of the masked tokens only.
 
         Raises:
             InputError: the folder's weights are not those of a masked language model of its configuration.

@@ -125,7 +125,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
 
 
 def base_metadata(folder: str) -> dict[str, str]:
-    """Return `base_model` and `base_hash`, with which an SFT records for which model it is made."""
+    """Return `base_model` and `base_hash`: the metadata by which an SFT records the model that it is made for."""
     here = local_folder(folder, "model", WEIGHT_FILES)
     return {
         "base_model": str(Path(folder).resolve()) if here == Path(folder) else folder,

@@ -27,7 +27,7 @@ from bistil_ds.tasks.text_key import text_key
 class Inference(Task):
     """Inference, which gives one label to each pair of sentences.
 
-    A pair that is too long loses tokens from the end of its longer sentence, then from both if they are equally long.
+    A pair that is too long loses tokens from the end of its longer sentence; once both are equally long, from both.
     """
 
     name = "nli"

@@ -1,7 +1,7 @@
 """The interface of a task: how its data becomes model inputs, and how the model's outputs become answers and scores.
 
-A task is stateless and knows nothing of training loops or devices. Plug-ins register one under the entry-point group
-`bistil_ds.tasks`.
+A task is stateless and knows nothing of training loops or devices. Another package adds a task by an entry point in the
+group `bistil_ds.tasks`.
 
 N labelled positions of a batch, C classes.
 """
@@ -37,9 +37,10 @@ class ReadOptions:
 
 
 class Task(ABC):
-    """A task. `--task` gives its `name`; `metric` is the result of `metrics` by which the best checkpoint is chosen.
+    """A task, which `--task` finds by its `name`.
 
-    Epochs and learning rates are the published ones (BiStil, appendix; LT-SFT) where there are any.
+    The best checkpoint is the one with the highest `metric`, which is a key of the results of `metrics`. Epochs and
+    learning rates are the published ones (BiStil, appendix; LT-SFT) where there are any.
     """
 
     name: ClassVar[str]
@@ -97,7 +98,7 @@ class Task(ABC):
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the logits in which a student imitates its teacher, each [N, C] at labelled positions only.
 
-        A class that cannot be chosen has -1e4, such as padding where the classes are positions of a sequence.
+        The logit of a class that cannot be chosen is -1e4: that of padding, if the classes are positions of a sequence.
         """
 
     @abstractmethod

@@ -60,8 +60,8 @@ def windows(
 ) -> list[list[Window]]:
     """Cut each sentence into windows of at most `max_length` tokens, special ones included, that overlap by about half.
 
-    Each word is decided by one window, that in which its first subword is farthest from a cut. The words decided by the
-    windows of a sentence, in order, are the words of the sentence.
+    Each word is decided by one window, the one in which its first subword is farthest from a cut. Each window decides
+    the words that follow those of the window before it.
 
     Raises:
         InputError: `max_length` leaves no room for a word.
@@ -99,7 +99,7 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
 def _pieces(
     words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield for each sentence its pieces, and a list of each word's first piece that ends with the number of pieces."""
+    """Yield, for each sentence, (its pieces, the index of each word's first piece and then the number of pieces)."""
     distinct = list(dict.fromkeys(word for words in words_of_sentences for word in words))
     unknown = tokenizer.unk_token_id
     special = set(tokenizer.all_special_ids) - {unknown}
@@ -136,7 +136,7 @@ def _shares(starts: list[int], room: int) -> list[tuple[int, int, int]]:
     for begin, following in zip(begins, [*begins[1:], None]):
         stop = words
         if following is not None:
-            # The next window decides the words that are no nearer to its beginning than to the end of this window.
+            # The next window decides the words that are at least as far from its start as from the end of this window.
             end = starts[begin] + room
             later = range(following, words)
             stop = next((w for w in later if starts[w] - starts[following] >= end - starts[w]), words)

@@ -14,7 +14,7 @@ from bistil_ds.runs.files import replace_when_written
 
 
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
-    """Return the memory-mapped data set stored under `key`; write it from the batches of `write()` if it is not there.
+    """Return the memory-mapped data set stored under `key`; if there is none, first write the batches of `write()`.
 
     One process writes while other processes on the machine wait. A killed writer leaves only a `.part` file, which is
     never read and which the next writer replaces. The data set's fingerprint is `key`.

@@ -24,7 +24,7 @@ class BilingualBatches(Sampler[list[int]]):
     and the smaller corpus has more passes. Rank r takes rows [r·B, (r+1)·B) of the global batch, so one rank with B = 8
     and two ranks with B = 4 see the same global batches.
 
-    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training can resume anywhere.
+    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training can resume at any one.
 
     Args:
         sizes: number of chunks of the source and of the target language.

@@ -44,7 +44,7 @@ def _check_hub(corpus: HubDataset, flag: str, text_column: str) -> None:
 
 
 def hub_error(corpus: HubDataset, flag: str, error: Exception) -> InputError:
-    """Return a one-line error for any exception of `datasets`, which has no common type for missing data or network."""
+    """Return a one-line error for any exception of `datasets`, which raises many types for missing data or network."""
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
     return InputError(f"{flag}: no file {corpus.id}, and as a hub data set it cannot be loaded: {first_line}")
 

@@ -24,8 +24,8 @@ def cut(
     Args:
         texts: the token ids of each text, or of several texts laid end to end.
         length: tokens in a chunk.
-        at_once: tokens to collect before an array is yielded; a corpus need not fit in memory.
-        keep_rest: at the end, yield the tokens that do not fill a chunk too, as an array of one shorter chunk.
+        at_once: tokens to collect before an array is yielded, so that a corpus need not fit in memory.
+        keep_rest: at the end, also yield the tokens that do not fill a chunk, as an array of one shorter chunk.
 
     Yields:
         int32 [N, T], with N at least 1.

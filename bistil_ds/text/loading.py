@@ -25,7 +25,7 @@ BATCH_TEXTS, BATCH_CHARACTERS = 10_000, 1 << 25
 def load_texts(spec: str | Path | Dataset, *, text_column: str = "text", name: str = "the corpus") -> Dataset:
     """Return the texts of a corpus, in order, as a data set whose only column is `text` (string).
 
-    Texts from files and from the hub are memory-mapped; a `datasets.Dataset` stays where it is.
+    Texts from files and from the hub are memory-mapped; a `datasets.Dataset` is not copied.
 
     Args:
         spec: a plain text file (one text a line; blank lines are skipped) or a JSONL file, gzipped or not; a hub data

@@ -1,4 +1,4 @@
-"""Mask tokens for the logit and masked-LM losses, the same on one rank or several and after a resume.
+"""Mask tokens for the logit and masked-LM losses; any number of ranks and a resumed run get the same masks.
 
 B rows of this rank, T tokens.
 """

@@ -24,7 +24,7 @@ from bistil_ds.text.cutting import cut
 
 RECIPE = "chunks-1"  # part of the cache's key: change it when the same texts are to be packed differently
 TEXTS_AT_ONCE = 1000
-TOKENS_WRITTEN = 1 << 20  # tokens in a record batch of the file, about
+TOKENS_WRITTEN = 1 << 20  # about as many tokens are in a record batch of the file
 
 
 def pack(
@@ -80,7 +80,7 @@ def _definition(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield for each batch of texts, in order, how many they are and their concatenated token ids (an int32 vector)."""
+    """Yield (number of texts, their token ids laid end to end, int32) for each batch of texts, in order."""
 
     def tokenise(start: int) -> tuple[int, np.ndarray]:
         batch = texts[start : start + TEXTS_AT_ONCE]["text"]

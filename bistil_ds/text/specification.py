@@ -23,8 +23,8 @@ class HubDataset:
 def parse_specification(spec: str | Path) -> Path | HubDataset:
     """Return a path, or the hub data set `org/name[:config[:split]]`, whose split is `train` by default.
 
-    `spec` is a path if that path exists, if it ends in one of `FILE_SUFFIXES`, or if it has not the form of a hub data
-    set.
+    `spec` is a path if that path exists, if it ends in one of `FILE_SUFFIXES`, or if it does not have the form of a hub
+    data set.
     """
     path = Path(spec).expanduser()
     match = HUB_ID.fullmatch(str(spec))

@@ -102,7 +102,7 @@ def _text_of(line: str, text_column: str, where: str) -> str:
 def is_readable_plain_text(path: Path, flag: str) -> bool:
     """Return whether the whole file is UTF-8 without a NUL, and is not blank.
 
-    It decodes large blocks, which is faster than reading lines, but it cannot say which line is wrong.
+    Decoding large blocks is faster than reading lines, but does not show which line is wrong.
 
     Raises:
         InputError: the file cannot be opened or decompressed.

@@ -32,7 +32,7 @@ def check_training_arguments(training: TrainingRequest) -> None:
     """Raise InputError for values that transformers or a tracker would refuse once models have been built."""
     if training["fp16"] and not torch.cuda.is_available():
         raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
-    # to choose a device, the arguments would join the other ranks, which have not started yet
+    # the arguments' own `device` would join the other ranks, which have not started yet
     unplaced: Any = type("Unplaced", (training.kind,), {"device": torch.device("cpu")})
     try:
         with warnings.catch_warnings():
@@ -44,7 +44,7 @@ def check_training_arguments(training: TrainingRequest) -> None:
 
 
 def check_numbers(flags: Mapping[str, Any]) -> None:
-    """Raise InputError for a flag of `AT_LEAST_1` below 1, or one of `ABOVE_0` that is not above 0 and finite."""
+    """Raise InputError if a flag in `AT_LEAST_1` is below 1, or if a flag in `ABOVE_0` is not finite or not above 0."""
     for name in AT_LEAST_1:
         if (value := flags.get(name)) is not None and value < 1:
             raise InputError(f"--{name} {value}: expected at least 1")

@@ -52,9 +52,9 @@ class BatchLoss:
 class BaseTrainer(Trainer):
     """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`), sparse deltas and meters.
 
-    It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. Where the model has
-    sparse deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step. It then saves a sparse
-    fine-tuning (SFT) in place of the model, so checkpoints hold what trains and not the base model. A subclass defines
+    It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. If the model has sparse
+    deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step, and saves a sparse
+    fine-tuning (SFT) in place of the model, so that checkpoints do not hold the base model. A subclass defines
     `batch_loss`. Each log line holds the mean of every loss term, tokens/s, model FLOPs utilisation, memory in GiB and,
     where there is an energy counter, joules per token.
 
@@ -282,8 +282,8 @@ class BaseTrainer(Trainer):
 def _own_step_counts(optimizer: Any) -> None:
     """Give each state in the optimizer a step counter of its own.
 
-    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, and AdamW would count it up
-    once for each of them.
+    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, which AdamW would increase once
+    for each state.
     """
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer

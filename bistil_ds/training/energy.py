@@ -83,7 +83,7 @@ def zeus_is_installed() -> bool:
 
 
 def zeus_sources() -> tuple[list[Source], str | None]:
-    """Return a source in millijoules for each counter that zeus reads, and None; if there are none, [] and the reasons.
+    """Return (a source in millijoules for each counter that zeus reads, None), or ([], why there is none).
 
     Only the GPUs that this process may use are among them. For RAPL counters that wrap around, zeus runs a process of
     its own.
@@ -115,7 +115,7 @@ def _zeus_reader(cpu: Any, part: str) -> Callable[[], int]:
 
 
 def gpu_sources() -> tuple[list[Source], str | None]:
-    """Return a source in millijoules for each GPU that this process may use, and None; else [] and the reason."""
+    """Return (a source in millijoules for each GPU that this process may use, None), or ([], why there is none)."""
     import torch
 
     if not torch.cuda.is_available():
@@ -143,7 +143,7 @@ def _nvml_reader(handle: object) -> Callable[[], int]:
 
 
 def rapl_sources(powercap: Path = POWERCAP) -> tuple[list[Source], str | None]:
-    """Return a source in microjoules for each CPU package and memory domain, and None; else [] and the reason."""
+    """Return (a source in microjoules for each CPU package and memory domain, None), or ([], why there is none)."""
     sources = []
     try:
         for domain in sorted(powercap.glob("intel-rapl:*")):  # AMD's counters have this name too

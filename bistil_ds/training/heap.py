@@ -21,7 +21,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
 
 
 def trim_heap(state: Tensor) -> None:
-    """Return the heap's free pages to the system; `state` is one of the tensors just worked on and gives their size.
+    """Return the heap's free pages to the system if `state`, one of the tensors just worked on, is large.
 
     On a GPU, without glibc or for a small state, do nothing: to ask for pages again costs a few per cent of a step, and
     small batches save next to nothing. At 8x512 tokens of width 768, trimming took a step's peak from 1.20 to 1.13

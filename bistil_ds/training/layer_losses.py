@@ -45,7 +45,7 @@ class Alignment:
 
 
 def _upstream(weight: float, pairs: Sequence[object]) -> float:
-    """Return the gradient of the total by each pair's value, if their mean has this weight in it; 1 for weight 0."""
+    """Return d total / d value of each pair, if the values' mean has this weight in the total; 1 for weight 0."""
     return weight / len(pairs) if weight > 0 else 1.0
 
 
@@ -62,7 +62,7 @@ def hidden_terms(
         student, teacher: P tensors [B, T, D] each, of each model's own width.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: P matrices [teacher width, student width], needed where the widths differ.
-        weight: weight of the values' mean in the total. Gradients are scaled by it in forward, which saves a pass.
+        weight: weight of the values' mean in the total. Forward scales the gradients by it, which saves a later pass.
     """
     upstream = _upstream(weight, student)
     if student[0].is_cuda:  # the kernel takes all pairs at once

@@ -16,7 +16,7 @@ def gather_licences(
     data: Sequence[tuple[str, str]],
     data_licence: Sequence[str] | None,
 ) -> dict[str, str]:
-    """Return name → licence of models, fine-tunings and data; also of what their own records say they are made from.
+    """Return part → licence for models, fine-tunings, data, and the parts that their own records list.
 
     Args:
         models: folder or hub id → the licence that the user stated; None for the one on its card.

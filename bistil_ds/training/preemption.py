@@ -1,7 +1,7 @@
 """Stop a run when SIGTERM or SIGUSR1 arrives: save a checkpoint at the next step, on all ranks, and exit with code 75.
 
 Schedulers send such a signal before they take a machine away. Not every rank need get it, nor all at the same time, so
-the ranks agree at the end of each optimiser step. The exception is `bistil_ds.errors.Preempted`.
+the ranks agree at the end of each optimiser step. The run then ends by raising `bistil_ds.errors.Preempted`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _received: signal.Signals | None = None  # the signal that was kept
 def stop_at_once() -> Iterator[None]:
     """Raise Preempted on rank 0 when a signal arrives. Use it before training, when there is nothing to save.
 
-    Other ranks wait for rank 0 in code that no exception can interrupt, so there a signal ends the process as usual.
+    Other ranks wait for rank 0 in code that no exception can interrupt, so a signal ends their process as usual.
     """
 
     def stop(number: int) -> None:

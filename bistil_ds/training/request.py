@@ -1,4 +1,4 @@
-"""The training arguments of a run as plain values, for the time before there is a device to make them for."""
+"""The training arguments of a run as plain values, for use before the run has a device and its ranks have met."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bistil_ds.errors import InputError
 class TrainingRequest:
     """Values of training arguments by field name; `build` makes the arguments themselves.
 
-    `transformers.TrainingArguments` looks for a device and joins the other ranks when it is made, so rank 0 prepares
-    with a request, and every rank builds the arguments once the ranks have met.
+    Making `transformers.TrainingArguments` chooses a device and joins the other ranks. So rank 0 prepares the run with
+    a request, and every rank builds the arguments after the ranks have met.
 
     Args:
         kind: the dataclass of the arguments.

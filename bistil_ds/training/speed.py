@@ -37,9 +37,9 @@ def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the FLOP/s of a large matrix product, measured now: the ceiling that utilisation is relative to."""
+    """Return the FLOP/s of a large matrix product, measured now; utilisation is a share of this rate."""
     size = 4096 if device.type == "cuda" else 1024
-    a = torch.ones(size, size, device=device, dtype=dtype)  # random numbers would move the run's random state
+    a = torch.ones(size, size, device=device, dtype=dtype)  # random numbers would change the run's random state
     taken: list[float] = []
     # take the fastest, because other programs slow single products; stop early on a CPU without bf16, which takes long
     while len(taken) < 2 or (len(taken) < 20 and sum(taken) < 1.0):

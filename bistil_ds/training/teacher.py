@@ -27,8 +27,8 @@ def place_teacher(
     Args:
         teacher: the model, which is put in eval mode and frozen in place.
         device, dtype: where and in what precision it runs.
-        deepspeed_config: the student's DeepSpeed configuration. Only at ZeRO-3 does it matter: the teacher's engine
-            then takes over its parameter offload and its prefetch and persistence thresholds.
+        deepspeed_config: the student's DeepSpeed configuration. It matters at ZeRO-3 only, where the teacher's engine
+            gets the same parameter offload, prefetch size and persistence threshold.
     """
     teacher.eval().requires_grad_(False)
     zero = (deepspeed_config or {}).get("zero_optimization", {})

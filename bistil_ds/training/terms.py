@@ -1,7 +1,7 @@
 """The registry of distillation losses, and the values they take on one batch.
 
-A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss that needs more (logits,
-labels) is listed here too, but the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
+A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss of logits or labels is
+listed here too, but the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, P pairs of states or of maps.
 """
@@ -39,7 +39,7 @@ class LayerView:
     losses: Any
 
     def copy(self) -> LayerView:
-        """Return a view of the same tensors whose lists can be emptied without a change to this view's."""
+        """Return a view of the same tensors with lists of its own; emptying them does not change this view's."""
         return replace(
             self,
             student_states=list(self.student_states),
@@ -64,7 +64,7 @@ class LossTerm:
     """One loss of distillation.
 
     Attributes:
-        name: in logs and records; `<name>_weight` is its weight.
+        name: its name in logs and records; the argument `<name>_weight` holds its weight.
         phases: the phases that have this loss: 1, 2 or both.
         compute: function (`LayerView`, weight of the mean in the total) → values [P]; None where the phase's distiller
             computes the loss.

@@ -77,7 +77,7 @@ def keep_in_run_folder(trainer: Trainer) -> None:
 
 
 def tracked_name(args: TrainingArguments) -> str:
-    """Return `--run_name`, by default the run folder's name; a stage adds its folder's, as in `ner/stage-1-full`."""
+    """Return `--run_name`, by default the run folder's name; a stage adds its folder's name: `ner/stage-1-full`."""
     folder = Path(str(args.output_dir)).resolve()
     run = run_of(folder)
     name = args.run_name or run.name

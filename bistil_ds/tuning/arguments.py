@@ -134,5 +134,5 @@ class TaskTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         if not torch.cuda.is_available():
-            self.use_cpu = True  # else transformers gives each of several CPU ranks a world of its own
+            self.use_cpu = True  # else transformers treats each of several CPU ranks as a run of one process
         super().__post_init__()

@@ -1,6 +1,6 @@
 """Save the models, with heads, in the folder that every rank loads: what rank 0 does before task training starts.
 
-This happens before a ZeRO-3 configuration object exists: with one, every model that is loaded is partitioned.
+This happens before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned.
 """
 
 from __future__ import annotations

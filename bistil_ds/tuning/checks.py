@@ -25,7 +25,7 @@ NO_EFFECT = ("metric_for_best_model", "greater_is_better", "label_smoothing_fact
 
 
 def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the flags, with the task's published settings where none were given, and the stages given no length."""
+    """Return (the flags, filled up with the task's published settings; the stages that were given no length)."""
     published = tuple(s for s in STAGES if not (flags[f"{s}_epochs"] or flags[f"{s}_max_steps"]))
     filled = {
         name: getattr(task, name)
@@ -36,7 +36,7 @@ def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, 
 
 
 def limit_steps(request: TuningRequest, rows: int) -> SparseArguments:
-    """Return `request.sparse`, with stages of published length limited to the task's maximum number of steps, if any.
+    """Return `request.sparse`; if the task has a maximum number of steps, limit stages of published length to it.
 
     Args:
         request: what the run is asked to do.

@@ -8,9 +8,9 @@ from pathlib import Path
 from bistil_ds.tasks import ReadOptions
 from bistil_ds.tasks.data import parse_pairs
 
-WORDS = ("columns", "label_map", "data_licence")  # fields that hold the words of their flags, not parsed
+WORDS = ("columns", "label_map", "data_licence")  # fields that hold the unparsed words of their flags
 
-Sources = tuple[tuple[str, str], ...]  # (language, file or hub id) each
+Sources = tuple[tuple[str, str], ...]  # (language, file or hub id) of each source
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class TaskDistiller(BaseDistiller):
 
     Args:
         student, teacher: models of one task with the same labels, on one vocabulary, with the same number of heads.
-        task: what both models are for; it says which logits are compared.
+        task: the task of both models; it selects the logits that are compared.
         layer_map: for each student layer the 0-based teacher layer it is aligned with.
         losses: weights and kinds; default: those of `TaskLossArguments`.
         projections: fp32 [Dt, Ds] for each of the S+1 states; needed where the widths differ.

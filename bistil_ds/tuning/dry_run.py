@@ -25,7 +25,7 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 
 def rehearse(run: PreparedRun) -> Rehearsal | None:
-    """Train the first steps of one stage of each kind; every rank calls this. Return the findings on rank 0 only."""
+    """Train the first steps of one stage of each kind, on every rank; return findings on rank 0, else None."""
     request, build = run.request, run.folder / BUILD
     rounds = request.sparse.iterations
     once = replace(run, request=replace(request, sparse=replace(request.sparse, iterations=1)))
@@ -45,7 +45,7 @@ def rehearse(run: PreparedRun) -> Rehearsal | None:
         built=_built(run, report),
         trainings=trainings,
         build_bytes=tree_bytes(build),
-        # the results of round i of n hold i/n of the entries; the last result is also copied to the run folder
+        # the results of iteration i of n hold i/n of the entries; the last result is also copied to the run folder
         result_bytes=round((rounds + 1) / 2 * sum(results.values())) + results[timed[-1][0].kind],
         keeps_checkpoints=False,
     )

@@ -53,10 +53,10 @@ class LotteryTicketTrainer:
 
     Args:
         load_model: returns the model with its head, in fp32 (at ZeRO-3, as `from_pretrained` returns it there). Each
-            stage calls it once, after the same seed, so that a new head is the same each time. Parameters outside the
-            base model that it froze stay frozen.
-        make_trainer: (model, arguments, stage) → the `BaseTrainer` of that stage, which must train that very model
-            with those arguments. When its stage is over, only `args` and `state` are left of a trainer.
+            stage calls it once, after the same seed, so that a new head is the same each time. If it freezes parameters
+            outside the base model, they stay frozen.
+        make_trainer: (model, arguments, stage) → the `BaseTrainer` of the stage; it must train the given model itself
+            with the given arguments. When its stage is over, only `args` and `state` are left of a trainer.
         args: arguments of the whole run; `args.output_dir` is the run folder. Each stage gets a copy with a folder and
             length of its own, and a full stage neither validates nor reloads its best checkpoint.
         sparse: which entries are chosen, how many, and how long each stage is; a stage without a length takes
@@ -133,7 +133,7 @@ class LotteryTicketTrainer:
         if stage.kind != "dense":
             weight = self.sparse.full_l1 if stage.kind == "full" else self.sparse.sparse_l1
             penalise(trainer, weight, self.base_folder)
-        set_seed(args.seed)  # training must not depend on what make_trainer drew
+        set_seed(args.seed)  # training must not depend on random numbers that make_trainer drew
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         self._finish(stage, trainer, k)
         _release(trainer)
@@ -166,7 +166,7 @@ class LotteryTicketTrainer:
         return replace(self.args, **changes, **({"deepspeed": universal} if universal else {}))
 
     def _k(self, stage: Stage, model: PreTrainedModel) -> int:
-        """Return how many entries are chosen by the end of this stage's iteration; in a dense stage, all maskable ones.
+        """Return how many entries are chosen when this stage's iteration ends; for a dense stage, all maskable ones.
 
         Raises:
             InputError: `sparse` does not fit the model.

@@ -46,8 +46,8 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
 
     Args:
         request: what the run is asked to do.
-        materials_may_move: a resumed run may have its models and files at other paths, as those of the embedded sample
-            have after an update of this package.
+        materials_may_move: accept a resumed run whose models and files lie at other paths; an update of this package
+            moves those of the embedded sample.
 
     Raises:
         InputError: a file, a model or the run to resume cannot be used.

@@ -51,7 +51,7 @@ class TuningRequest:
 
 
 def _absolute(names: Any) -> Any:
-    """Return a name or a list of names, with the absolute path in place of each one that is a file or folder."""
+    """Return the name or list of names, with each existing file or folder replaced by its absolute path."""
     if not names:
         return names
     paths = [str(Path(one).resolve()) if Path(one).exists() else one for one in _as_list(names)]

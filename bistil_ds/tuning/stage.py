@@ -15,7 +15,7 @@ HISTORY = "trainer_state.json"  # the Trainer's log of losses and metrics, in ea
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all; the only stage)."""
+    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all and is alone)."""
 
     kind: Literal["full", "sparse", "dense"]
     number: int  # from 1

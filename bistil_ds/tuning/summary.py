@@ -10,7 +10,7 @@ from bistil_ds.console.terminal import say, show
 
 
 def print_stages(record: dict[str, Any], folder: Path) -> None:
-    """Print the metrics of each stage that was validated, and the folder of fine-tuning and log."""
+    """Print the metrics of each stage that was validated, and the folder that holds the fine-tuning and the log."""
     results = record["results"]
     stages = [stage for stage in results["stages"] if stage["metrics"]]
     names = sorted({name for stage in stages for name in stage["metrics"]})

@@ -18,7 +18,7 @@ from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.tuning.distiller import TaskDistiller
 
-EXAMPLES = "example"  # key, in a batch, of the numbers of its examples, for messages
+EXAMPLES = "example"  # key in a batch: the numbers of its examples, for error messages
 
 
 class TaskTrainer(BaseTrainer):
@@ -64,7 +64,7 @@ class TaskTrainer(BaseTrainer):
         )
         self.task, self.labels, self.dev, self.distiller = task, tuple(labels), dict(dev), distiller
         self.teacher = distiller.teacher if distiller else None
-        if args.eval_strategy == IntervalStrategy.STEPS:  # an epoch's validation follows the last step anyway
+        if args.eval_strategy == IntervalStrategy.STEPS:  # by epochs, a validation follows the last step anyway
             self.add_callback(EndOfRun)
 
     def _collate(self, task: Task, rows: Sequence[Row]) -> dict[str, Any]:

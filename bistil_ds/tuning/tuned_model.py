@@ -1,4 +1,4 @@
-"""The interface of teacher tuning and phase 2 to the rest: which model they train, from what, and with which loss."""
+"""What teacher tuning and phase 2 do differently: which model they train, how it is built, and with which loss."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class TunedModel(ABC):
 
     @abstractmethod
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
-        """Write the models to `folder`, the one to train to `folder/base`; return it, and counts for the record."""
+        """Write the models to `folder`; return the one to train, written to `base`, and counts for the record."""
 
     @abstractmethod
     def check_losses(self, task: Task) -> None:
         """Raise InputError for loss weights that the task cannot be trained with."""
 
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
-        """Return the function (a stage's model, its arguments) → distillation loss; None stands for the model's own."""
+        """Return a function (a stage's model, its arguments) → distillation loss, or None for the model's own loss."""
         return lambda model, args: None

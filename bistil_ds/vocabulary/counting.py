@@ -16,7 +16,7 @@ BATCH_TEXTS = 4000
 def count_tokens(
     texts: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, *, name: str = "corpus", progress: bool = True
 ) -> npt.NDArray[np.int64]:
-    """Count the tokens of a dataset's "text" column, read batch by batch from its memory map.
+    """Count the tokens of a dataset's "text" column, which is read in batches and need not fit in memory.
 
     Return int64 [V], where V is one more than the largest id. Special tokens, the unknown one included, get a count of
     0. `name` labels the progress bar.

@@ -24,7 +24,7 @@ def measure_coverage(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -
 
 
 def fertility(ids: Sequence[Sequence[int]], texts: Sequence[str]) -> float:
-    """Return the number of pieces per word, where whitespace separates words; without a word, the number of pieces."""
+    """Return the number of pieces per whitespace-separated word; if there is no word, the number of pieces."""
     return sum(map(len, ids)) / max(sum(len(text.split()) for text in texts), 1)
 
 

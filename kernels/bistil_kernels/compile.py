@@ -29,13 +29,13 @@ OPERATIONS = (
     "sparse.entries",
     "sparse.top_k",
 )
-# bytes of shared memory a program; 99 KiB is the limit of sm_86 and sm_89, which run sm_80's code
+# most bytes of shared memory for a program; 99 KiB is the limit of sm_86 and sm_89, which run sm_80's code
 SHARED_LIMITS = {"sm_80": 99 * 1024, "sm_90": 227 * 1024}
 MOST_REGISTERS = 255
 
 
 def rows(operation: str, every_form: bool = False, capability: int | None = None) -> list[dict[str, Any]]:
-    """Compile one of `OPERATIONS` and return the rows of its resource table; `capability` (80 or 90): for that alone.
+    """Compile one of `OPERATIONS`, for all capabilities or one (80 or 90); return the rows of its resource table.
 
     Compilation runs in a process of its own, so that Triton compiles even where this process uses the interpreter.
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--capability", type=int, choices=machine_code.CAPABILITIES)
     args = parser.parse_args(argv)
     if args.capability:
-        machine_code.CAPABILITIES = (args.capability,)  # before the cases import it
+        machine_code.CAPABILITIES = (args.capability,)  # must be set before the cases import it
     cases = import_module(f"bistil_kernels.{args.operation}.compile_cases")
     print(json.dumps(cases.rows(args.every_form)))
 

@@ -1,7 +1,7 @@
 """FLOP formulas of all our operators, for `torch.utils.flop_counter`.
 
-They follow its convention: matrix products only, and a multiply and an add are two operations. Each formula is in the
-folder of the operator that it counts.
+They follow the counter's convention: only matrix products count, and a multiply and an add are two operations. Each
+formula is in the folder of its operator.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bistil_kernels.runtime.flops import FORMULAS as OF_SCALING
 from bistil_kernels.sparse.adamw.flops import FORMULAS as OF_ADAMW
 from bistil_kernels.sparse.entries.flops import FORMULAS as OF_ENTRIES
 
-# for each module that defines operators: the formula of every operator in it
+# module that defines operators → name of operator → formula
 OPERATORS: Mapping[str, Mapping[str, Callable[..., int]]] = {
     "attention_map.fused": OF_ATTENTION_MAP,
     "hidden_state.fused": OF_HIDDEN_STATE,
@@ -34,9 +34,9 @@ OPERATORS: Mapping[str, Mapping[str, Callable[..., int]]] = {
 
 
 def formulas() -> dict[Any, Callable[..., int]]:
-    """Return operator → formula, for each operator of `bistil_kernels`; this imports their modules, and so Triton.
+    """Return operator → formula for each operator of `bistil_kernels`. The call imports their modules, and so Triton.
 
-    The mapping is empty where Triton is not installed, because there are no operators then.
+    If Triton is not installed, there are no operators and the mapping is empty.
     """
     if find_spec("triton") is None:
         return {}

@@ -1,11 +1,11 @@
-"""Hash what every command makes from a tiny teacher, to show that a change of the code changes no bit.
+"""Hash what every command makes from a tiny teacher, to show that a change of the code changes no bit of it.
 
     python tests/support/bits.py record DIR      run every command in DIR, write DIR/bits.json
     python tests/support/bits.py check DIR       run every command again elsewhere, compare with DIR/bits.json
     python tests/support/bits.py resume DIR      finish copies of the runs that `record` left unfinished in DIR, compare
 
-`record` needs an empty DIR. DIR must stay where it is, since its runs refer to each other by path. Equal bits are
-promised only on one machine with the same versions of the libraries.
+`record` needs an empty DIR. DIR must stay where it is, since its runs refer to each other by path. Hashes are equal
+only on the same machine with the same versions of the libraries.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SFT = "sft.safetensors"
 
 
 def record(folder: Path) -> None:
-    """Run every command in `folder`, and phases 1 and 2 once more, each killed at a checkpoint."""
+    """Run every command in `folder`; then run phases 1 and 2 once more, and kill them at a checkpoint."""
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder}: not empty")
     write_material(folder)
@@ -47,13 +47,13 @@ def record(folder: Path) -> None:
 
 
 def check(folder: Path) -> int:
-    """Run every command again on what `record` left of the commands before it; return 1 when one differs, else 0."""
+    """Run every command again, on products of `record`'s earlier commands; return 1 if a product differs, else 0."""
     with tempfile.TemporaryDirectory() as scratch:
         return compare(run_all(folder, Path(scratch)), read(folder))
 
 
 def resume(folder: Path) -> int:
-    """Finish copies of the unfinished runs; return 1 when one differs from its run that was not killed, else 0."""
+    """Finish copies of the killed runs; return 1 if a product differs from that of the same run not killed, else 0."""
     found, expected = {}, read(folder)
     with tempfile.TemporaryDirectory() as scratch:
         for ranks in RANKS:
@@ -67,7 +67,7 @@ def resume(folder: Path) -> int:
 
 
 def compare(found: dict[str, str], expected: dict[str, str]) -> int:
-    """Print a line for each product; return 1 when one differs, else 0."""
+    """Print a line for each product; return 1 if one differs, else 0."""
     for name, value in expected.items():
         print(f"{'same     ' if found.get(name) == value else 'DIFFERENT'} {name} {value[:16]}")
     return int(found != expected)
@@ -80,7 +80,7 @@ def read(folder: Path) -> dict[str, str]:
 
 
 def write_material(folder: Path) -> None:
-    """Write two texts, a teacher of four layers, and tagged sentences whose entities begin with a certain syllable."""
+    """Write two texts, a teacher of four layers, and tagged sentences; words that begin with `ba` are entities."""
     (folder / "texts").mkdir(parents=True)
     tiny.write_texts(folder / "texts", 500)
     tiny.write_teacher(folder / "mmt")
@@ -109,7 +109,7 @@ def tuning(material: Path) -> list[object]:
 
 
 def phase_2(material: Path, ranks: int) -> list[object]:
-    """Return the flags of task.py for the student of the general.py run on as many ranks."""
+    """Return the flags of task.py, for the student that general.py made on the same number of ranks."""
     flags: list[object] = ["--student", material / f"general-{ranks}", "--teacher_model", material / "mmt"]
     flags += ["--teacher_sft", material / "teacher", "--per_device_train_batch_size", 4 // ranks]
     return [*flags, *tuning(material), "--deepspeed", "zero2"]
@@ -159,7 +159,7 @@ def kill_at(out: Path, flags: list[object], checkpoint: str, ranks: int, script:
 
 
 def output(script: str, out: Path) -> list[object]:
-    """Return `--output_dir`, and the flags against logs and progress bars where a command has them."""
+    """Return `--output_dir`, and the flags that turn logs and progress bars off if the command has them."""
     quiet: list[object] = ["--report_to", "none", "--disable_tqdm", "true"]
     return ["--output_dir", out, *(quiet if script in ("general", "teacher", "task") else [])]
 

@@ -1,4 +1,4 @@
-"""Damage a file of task data in named ways: each function returns one damaged copy, chosen by `rng`."""
+"""Damage a file of task data. Each `damage_` function does it in one way, and returns a copy damaged at random."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def damage_encoding(rng: Random, text: str) -> bytes:
 
 
 def damage_size(rng: Random, text: str) -> bytes:
-    """Return nothing, a text cut short, or far too much of the file, a line, a value or nesting."""
+    """Return almost nothing, a text cut short, or one with a far too long file, line or value or too deep nesting."""
     at = rng.randrange(len(text) + 1)
     lines = text.split("\n")
     match rng.randrange(7):
@@ -129,7 +129,7 @@ def damage_gzip(rng: Random, content: bytes) -> bytes:
 
 
 def damage_cells(rng: Random, text: str, edit: Callable[[Random, list[str]], None]) -> bytes:
-    """Apply `edit` to the cells of one to three lines, which tabs or single spaces separate."""
+    """Apply `edit` to the cells, separated by tabs or single spaces, of one to three lines."""
     lines = text.split("\n")
     separator = "\t" if "\t" in text else " "
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
@@ -159,7 +159,7 @@ def edit_columns(rng: Random, cells: list[str]) -> None:
 
 
 def edit_numbers(rng: Random, cells: list[str]) -> None:
-    """Replace the first cell, or one that begins with a digit, by another number or something like it."""
+    """Replace the first cell, or one that begins with a digit, by a text from NUMBERS, which need not be a number."""
     numeric = [index for index, cell in enumerate(cells) if cell[:1].isdigit()]
     cells[rng.choice([0, *numeric, *numeric])] = rng.choice(NUMBERS)
 
@@ -170,7 +170,7 @@ def edit_tags(rng: Random, cells: list[str]) -> None:
 
 
 def damage_json(rng: Random, value: Any, values: list[Any]) -> Any:
-    """Lose, double or rename a key or item somewhere in the value, or replace it by one of `values`."""
+    """Remove, double, rename or replace a key or item somewhere in the value; new values come from `values`."""
     holders = list(_holders(value))
     for _ in range(rng.choice([1, 1, 2])):
         holder = rng.choice(holders)
@@ -207,7 +207,7 @@ JSON_VALUES: dict[str, list[Any]] = {
 
 
 def dumped(rng: Random, value: Any) -> str:
-    """Return the value as JSON text, written in one of several ways, now and then with a key doubled."""
+    """Return the value as JSON text, with non-ASCII characters escaped or not, and now and then with a key twice."""
     text = json.dumps(value, ensure_ascii=rng.random() < 0.5 or "\\ud83d" in json.dumps(value))
     if rng.random() < 0.05:
         text = text.replace('", "', '", "label": 3, "', 1).replace("{", '{"id": "q1", ', 1)

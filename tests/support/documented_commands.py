@@ -1,4 +1,4 @@
-"""Rules for the commands that documents show: each is parsed by its own parser, and what it names must exist."""
+"""Check the commands that documents show: their own parsers must accept them, and the files they name must exist."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WrongCommand(Exception):
 
 
 class _Parsed(Exception):
-    """The flags of a command, on their way out of its `main`."""
+    """Raised with the flags of a command, to leave its `main` before it runs anything."""
 
 
 def check(words: Sequence[str]) -> None:
@@ -186,7 +186,7 @@ def _activate(words: Sequence[str]) -> None:
 
 
 def _tool(name: str, flags: set[str]) -> Callable[[Sequence[str]], None]:
-    """Return the rule for a command of a package: it must be one that we depend on, with flags that we know to work."""
+    """Return the rule for a command of another package: we must depend on the package, and `flags` has its flags."""
 
     def rule(words: Sequence[str]) -> None:
         if unknown := [word for word in words if word.startswith("-") and word not in flags]:

@@ -1,4 +1,4 @@
-"""The commands and the Python that README, CONTRIBUTING and docs/ show."""
+"""Find the blocks of code, the commands and the flags that README, CONTRIBUTING and docs/ show."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Block:
 
 
 def blocks(path: Path, text: str | None = None) -> list[Block]:
-    """Return all blocks of a document, fenced ones and those that four spaces indent."""
+    """Return all blocks of code in a document, fenced ones and those indented by four spaces."""
     found, kind, part, start = [], "", [], 0
     before = ""
     for number, line in enumerate([*(text or path.read_text(encoding="utf-8")).splitlines(), ""], 1):
@@ -52,7 +52,7 @@ def blocks(path: Path, text: str | None = None) -> list[Block]:
 
 
 def inline(path: Path) -> list[str]:
-    """Return what stands between single backticks outside of blocks; it may go over the end of a line."""
+    """Return the texts between single backticks outside of blocks; a text may continue on the next line."""
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"^    .*$", "", text, flags=re.MULTILINE)
@@ -60,7 +60,7 @@ def inline(path: Path) -> list[str]:
 
 
 def commands(block: Block) -> Iterator[list[str]]:
-    """Yield the words of each command of a block of commands; `\\` joins lines, `&&` parts them, `#` ends them."""
+    """Yield the words of each command in a block; `\\` joins lines, `&&` separates commands, `#` starts a comment."""
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         while "&&" in words:
@@ -72,7 +72,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def own_commands(block: Block) -> Iterator[list[str]]:
-    """Yield the words of each of our commands in a shell script, from the launcher or `python` on."""
+    """Yield the words, launcher included, of each command in a shell script that runs one of `launch_scripts/`."""
     text = re.sub(r"^\s*#.*$", "", block.text.replace("\\\n", " "), flags=re.MULTILINE)
     for line in re.split(r"\n|;|'", text):
         if found := re.search(r"(?:python|deepspeed|torchrun) .*launch_scripts/.*", line):
@@ -80,7 +80,7 @@ def own_commands(block: Block) -> Iterator[list[str]]:
 
 
 def inline_commands(path: Path) -> list[list[str]]:
-    """Return the words of each command in running text: a command with at least one word after it."""
+    """Return the words of each command in running text; a name such as `make` counts only with a word after it."""
     found = [span.split() for span in inline(path)]
     return [words for words in found if len(words) > 1 and COMMAND.fullmatch(words[0])]
 

@@ -1,4 +1,4 @@
-"""Write two tiny models for the task of `tiny_task` and their test files; one model is a base with its SFT."""
+"""Write two tiny models for the task of `tiny_task`, and test files; one model is a base with its SFT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = ("news", "sport")
 
 @dataclass(frozen=True)
 class Files:
-    """A `base` without head, the `sft` that makes it a task model, a `finished` model, and test files by language."""
+    """A base without task head, the SFT that makes it a task model, a finished task model, and language → test file."""
 
     base: Path
     sft: Path

@@ -1,4 +1,4 @@
-"""Write a made-up student and made-up SFTs of tasks, as phases 1 and 2 leave them."""
+"""Write a made-up student and made-up sparse fine-tunings (SFTs) for tasks, as phases 1 and 2 leave them."""
 
 from __future__ import annotations
 

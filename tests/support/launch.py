@@ -1,4 +1,4 @@
-"""Run phase 1 as a user does, on one rank or several, and read what it leaves."""
+"""Run launch scripts as a user does, on one rank or several, and read what they leave."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def run_script(
 
 
 def several_runs(runs: Sequence[Sequence[object]], ranks: int = 1, *, cache: Path) -> None:
-    """Run `general.py` once for each list of flags, one after the other in one process for each rank.
+    """Run `general.py` once for each list of flags, in one process for each rank.
 
-    The first run is as by plain `python`. Once one is by DeepSpeed, those after it have the variables of a rank.
+    On one rank, the runs start as if by plain `python`. The first run with DeepSpeed sets the environment variables of
+    a rank, and the runs after it keep these variables.
     """
     flags = json.dumps([[str(word) for word in run] for run in runs])
     words, environment = command(ranks=ranks, cache=cache, program=[PROGRAMS / "several_runs.py", flags])
@@ -50,7 +51,7 @@ def command(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the words and the environment that run a launch script, or `program` in its place, with `flags`.
 
-    More than one rank starts by DeepSpeed's launcher if `launcher`, else by `start_ranks.py`, which is faster.
+    Several ranks are started by DeepSpeed's launcher if `launcher`, else by `start_ranks.py`, which is faster.
     """
     given = [str(word) for word in (*(program or [REPOSITORY / "launch_scripts" / f"{script}.py"]), *flags)]
     words = [sys.executable, *given]
@@ -67,7 +68,7 @@ def command(
 
 
 def start_ranks(ranks: int) -> list[str]:
-    """Return the words that start a Python program, whose words follow, once for each rank."""
+    """Return the words that start a Python program once for each rank; the program and its flags must follow them."""
     return [sys.executable, str(PROGRAMS / "start_ranks.py"), str(ranks), str(free_port())]
 
 

@@ -1,4 +1,4 @@
-"""Use memory of a known size in a process that measures itself."""
+"""Take memory of a known size, for the tests of code that measures its own process."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def pins() -> dict[str, str]:
 def install(names: list[str], with_torch: bool) -> None:
     """Upgrade `names`, by default all bounded libraries except torch, to the newest releases that go together.
 
-    pip looks only at the requirements of the libraries that it is asked to install, so our own bounds do not hold
-    it back. Its complaint that they are broken is expected.
+    Our own bounds do not stop pip, which looks only at the requirements of the libraries that it is asked to install.
+    Its complaint that our bounds are broken is expected.
     """
     chosen = names or [name for name in bounded() if name != "torch"]
     if unknown := set(chosen) - set(bounded()):
@@ -64,7 +64,7 @@ def install(names: list[str], with_torch: bool) -> None:
 
 
 def failures(suite: Path) -> dict[str, list[str]]:
-    """Return the failed tests of each library in which their traceback ends."""
+    """Return library → the failed tests whose traceback ends in it."""
     found: dict[str, list[str]] = defaultdict(list)
     for case in ElementTree.parse(suite).iter("testcase"):
         for broken in [*case.iter("failure"), *case.iter("error")]:

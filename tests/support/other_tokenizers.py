@@ -18,7 +18,7 @@ LINES = [line for language in SYLLABLES for line in text_lines(language, 300)]
 
 
 def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a BERT-shaped one: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4, pieces; second sentences have type 1."""
+    """Return a tokenizer like BERT's: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4; second sentences have type 1."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
@@ -34,7 +34,10 @@ def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def byte_level_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a RoBERTa-shaped one: <s> 0, <pad> 1, </s> 2, <unk> 3, <mask> 4; first pieces include the space."""
+    """Return a tokenizer like RoBERTa's: <s> 0, <pad> 1, </s> 2, <unk> 3, <mask> 4.
+
+    The first piece of a word includes the space before it.
+    """
     specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -29,14 +29,14 @@ def small_model() -> BertForMaskedLM:
 
 
 def random_diff(shape: tuple[int, ...], entries: int, seed: int = 0) -> SparseDiff:
-    """Return a difference at `entries` random entries of a parameter, from a normal distribution of deviation 0.1."""
+    """Return normally distributed differences (standard deviation 0.1) at `entries` random entries of a parameter."""
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(int(np.prod(shape)), generator=generator)[:entries].sort().values
     return SparseDiff(shape, chosen, 0.1 * torch.randn(entries, generator=generator))
 
 
 def random_sft(model: PreTrainedModel, seed: int = 0, *, share: float = 0.1, **metadata: Any) -> SparseFineTuning:
-    """Return an SFT that moves `share` of each matrix of the base model and draws the head, if there is one, anew."""
+    """Return an SFT that changes `share` of each matrix of the base model, with a random head if the model has one."""
     prefix, generator = f"{model.base_model_prefix}.", torch.Generator().manual_seed(seed)
     sparse, dense = {}, {}
     for name, parameter in saved_parameters(model).items():
@@ -54,7 +54,10 @@ def small_sft() -> SparseFineTuning:
 
 
 def write_published(folder: Path, dense_diffs: dict[str, torch.Tensor], heads: dict[str, torch.Tensor]) -> None:
-    """Write an SFT in the published code's encoding: column-major flat indices as steps, the first a numpy int64."""
+    """Write an SFT in the published code's encoding.
+
+    Flat indices are column-major, and each is stored as the step from the one before it, the first as a numpy int64.
+    """
     diffs = {}
     for name, difference in dense_diffs.items():
         column_major = difference.permute(*reversed(range(difference.dim()))).reshape(-1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-# Files with long tests that share no fixture. Any worker may run any of these tests; the tests of another file all run
-# on one worker, so that a fixture of the module is made once.
+# Files with long tests that share no fixture. Any worker may run any of these tests. The tests of any other file all
+# run on one worker, so that fixtures of the module are made once.
 DEALT_BY_TEST = ("tests/kernels/test_interpreted.py", "tests/kernels/test_compile.py")
-# Files that take more than half a minute, longest first. What starts last should be short: a worker without work waits.
+# Files that take more than half a minute, longest first. All others start later, so no worker waits long at the end.
 LONGEST = (
     *DEALT_BY_TEST,
     "tests/distillation/test_zero.py",
@@ -27,7 +27,7 @@ def rank_of(nodeid: str) -> int:
 
 
 def longest_first(config: Any, log: Any) -> Any:
-    """Return a scheduler of pytest-xdist: a file to a worker, but the tests of `DEALT_BY_TEST` one by one."""
+    """Return a scheduler for pytest-xdist that deals out whole files, but the tests of `DEALT_BY_TEST` one by one."""
     from xdist.scheduler import LoadFileScheduling  # only runs with `-n` need pytest-xdist
 
     class LongestFirst(LoadFileScheduling):
@@ -35,5 +35,5 @@ def longest_first(config: Any, log: Any) -> Any:
             file = file_of(nodeid)
             return nodeid if file in DEALT_BY_TEST else file
 
-    config.option.loadscopereorder = False  # xdist would begin with the files of most tests, which are short ones
+    config.option.loadscopereorder = False  # else xdist begins with the files with the most tests, which are short
     return LongestFirst(config, log)

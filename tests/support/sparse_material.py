@@ -1,4 +1,4 @@
-"""A tiny model, a made-up task and a Trainer for it, on which the tests of sparse training run."""
+"""A tiny model, a made-up task, and a Trainer of the model on that task, for the tests of sparse training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VOCABULARY, LENGTH, LABELS = 120, 12, 5
 
 
 class Tags(Dataset):
-    """Random tokens, each labelled with a function of itself (for `mlm`, with itself); some rows end in padding."""
+    """Random tokens, each labelled with its id modulo LABELS (for `mlm`, with its id); some rows end in padding."""
 
     def __init__(self, rows: int, seed: int = 0, mlm: bool = False, padding: bool = True) -> None:
         draw = torch.Generator().manual_seed(seed)
@@ -53,7 +53,7 @@ def write_base(folder: Path) -> Path:
 
 
 def load(folder: Path, mlm: bool = False) -> PreTrainedModel:
-    """Load the base with a new token-classification head, or (`mlm`) as masked language model with a frozen head."""
+    """Load the base with a new token-classification head, or with `mlm` as a masked language model with frozen head."""
     if not mlm:
         return XLMRobertaForTokenClassification.from_pretrained(folder, num_labels=LABELS, dtype="float32")
     model = XLMRobertaForMaskedLM.from_pretrained(folder, dtype="float32")
@@ -64,7 +64,7 @@ def load(folder: Path, mlm: bool = False) -> PreTrainedModel:
 
 
 class TagTrainer(BaseTrainer):
-    """A Trainer with the model's own loss; it calls `probe`, if given, with itself at the end of its training."""
+    """A Trainer with the model's own loss; after training it calls `probe`, if there is one, with itself."""
 
     probe: Any = None
 

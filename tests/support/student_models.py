@@ -26,7 +26,7 @@ KINDS: dict[str, type[PretrainedConfig]] = {
 
 
 def tiny_teacher(kind: str, layers: int = 6, **changes: object) -> PreTrainedModel:
-    """Return a random teacher, 32 wide with 4 heads, with weights so large that every sub-layer matters."""
+    """Return a random teacher of width 32 with 4 heads, whose weights are so large that every sub-layer matters."""
     sizes = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,

@@ -1,4 +1,4 @@
-"""Formats of task data for the fuzz test: random right files, a writer, and a second, simple reader for comparison."""
+"""Formats of task data for the fuzz test: makers of random valid files, writers, and simple readers to compare with."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Format:
     """A format of task data: how its files are made, written and read a second time.
 
     Attributes:
-        make: returns a random right file.
-        write: returns the canonical file of examples, each a tuple of its values.
-        simple: returns the examples' values without any check; gets only text that the real reader accepted.
+        make: returns the text of a random valid file.
+        write: returns the text of the canonical file of some examples, each a tuple of its values.
+        simple: reads the examples' values without any check, from text that the real reader accepted.
     """
 
     name: str
@@ -58,7 +58,7 @@ def _words(rng: Random, most: int = 7) -> list[str]:
 
 
 def _blocks(text: str, border: str = "") -> list[list[str]]:
-    """Return the lines between borders, by block; a border is an empty line or one that matches `border`."""
+    """Return the blocks of lines between borders; a border is an empty line or one that matches `border`."""
     lines = ["" if border and re.match(border, line) else line for line in text.split("\n")]
     return [block.split("\n") for block in re.split(r"\n\n+", "\n".join(lines).strip("\n")) if block]
 

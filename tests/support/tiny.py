@@ -16,7 +16,7 @@ SYLLABLES = {
 
 
 def text_lines(language: str, lines: int, seed: int = 0) -> list[str]:
-    """Return sentences of made-up words, each language with its own syllables and a skewed distribution of words."""
+    """Return sentences of made-up words from the language's own syllables; few words are frequent, most are rare."""
     draw = random.Random(f"{language}{seed}")
     words = ["".join(draw.choices(SYLLABLES[language], k=draw.randint(1, 3))) for _ in range(80)]
     weights = [1 / (rank + 1) for rank in range(len(words))]
@@ -33,7 +33,7 @@ def write_texts(folder: Path, lines: int = 400) -> tuple[Path, Path]:
 
 
 def unigram_tokenizer(vocab_size: int = 200) -> PreTrainedTokenizerFast:
-    """Return an XLM-R-shaped tokenizer: <s> 0, <pad> 1, </s> 2, <unk> 3, pieces, <mask> last."""
+    """Return a tokenizer like XLM-R's: <s> 0, <pad> 1, </s> 2, <unk> 3, then pieces, and <mask> last."""
     lines = [line for language in SYLLABLES for line in text_lines(language, 300)]
     first = Tokenizer(models.Unigram())
     first.normalizer = normalizers.NFKC()

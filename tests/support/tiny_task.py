@@ -1,4 +1,4 @@
-"""A task for tests: to tell which of two topics a line `topic<TAB>text` has, scored by accuracy."""
+"""A task for tests: decide the topic of a text, from files with lines `topic<TAB>text`; scored by accuracy."""
 
 from __future__ import annotations
 

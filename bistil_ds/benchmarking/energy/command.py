@@ -14,11 +14,11 @@ from bistil_ds.errors import InputError
 def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str, Any]:
     """Measure the idle power, then run a command, and return the command's row: its seconds, joules and net joules.
 
-    Net joules leave out the idle power; they are None where the meter only estimates. On Ctrl-C, which the command
-    receives too, wait until it has ended and return its row all the same.
+    Net joules leave out the idle power; they are None if the meter only estimates. Ctrl-C reaches the command too.
+    This function then waits until the command has ended, and returns its row all the same.
 
     Raises:
-        InputError: the command cannot be started, or ends without Ctrl-C in an exit code other than 0.
+        InputError: the command cannot be started, or it ends with an exit code other than 0 without Ctrl-C.
     """
     idle = one_window(meter, None, idle_seconds)
     meter.begin()

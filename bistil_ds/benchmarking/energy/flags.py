@@ -1,8 +1,8 @@
 """Define the flags of the energy benchmark, and plan its run.
 
-Without an energy counter that can be read, the record says "unavailable" and why. With --estimate_watts nothing is
-read: joules are that power times the time, and are labelled as an estimate. --command measures a whole command, such
-as a training run, instead of models.
+If no energy counter can be read, the record says "unavailable" and why. With --estimate_watts no counter is read:
+joules are that power times the time, and are labelled as an estimate. --command measures a whole command, such as a
+training run, instead of models.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from bistil_ds.benchmarking.harness.samples import ratio
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.subject import InputCase, Subject
 
-UPDATES = 100  # the slowest counter should change this often in a window: one change more or less is then ≤ 1 %
-MOST_STRETCHES = 6  # a window whose counter changes less often is extended, at most to this many times its length
+UPDATES = 100  # changes of the slowest counter in a window; one more or less is then an error of at most 1 %
+MOST_STRETCHES = 6  # if the counter changes less often, the window grows, to at most this many times its length
 IDLE = "idle"
 
 
@@ -32,8 +32,8 @@ def measure(
 ) -> None:
     """Load and warm up every model of `plan`, measure them in rounds, and save the record after each round.
 
-    The record's content gets a row for each model and the list of idle windows. A window lasts `plan.seconds`; where a
-    counter changes seldom, up to MOST_STRETCHES times as long.
+    `content`, the record's content, gets a row for each model and the list of idle windows. A window lasts
+    `plan.seconds`, or up to MOST_STRETCHES times as long if a counter changes seldom.
     """
     (case,) = plan.cases
     draw = random.Random(plan.seed)
@@ -57,8 +57,8 @@ def measure(
 def one_window(meter: Meter, process: InOwnProcess | None, seconds: float) -> dict[str, Any]:
     """Let the model in `process` run, or wait if there is no process, and return the joules used in that window.
 
-    The window lasts `seconds`. Where the meter sees that a counter has changed less than UPDATES times, the window is
-    extended, to at most MOST_STRETCHES times `seconds`.
+    The window lasts `seconds`. If the meter counts fewer than UPDATES changes of a counter, the window grows, to at
+    most MOST_STRETCHES times `seconds`.
     """
     before, calls, needed = machine_state(), 0, UPDATES if not meter.is_estimate else 0
     parts: list[Window] = []
@@ -91,10 +91,10 @@ def temperatures(state: Mapping[str, Any]) -> list[float | None]:
 def rows_of(
     plan: MeasurementPlan, case: InputCase, windows: Mapping[str, Sequence[Mapping[str, Any]]], is_estimate: bool
 ) -> list[dict[str, Any]]:
-    """Return a row for each model: joules per sentence, gross and net of idle power, and a ratio.
+    """Return a row for each model: joules per sentence, gross and net (without idle power), and a ratio.
 
-    The ratio is that of the net joules to the reference's; it is left out unless those are above 0 in every window.
-    An estimate has no net joules; its ratio is that of the gross ones.
+    The ratio divides the model's net joules by the reference's. It is left out unless the reference's are above 0 in
+    every window. An estimate has no net joules; its ratio is that of gross joules.
     """
     idle = fmean(watts(window) for window in windows[IDLE])
     gross, net = [

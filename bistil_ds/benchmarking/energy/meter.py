@@ -1,7 +1,7 @@
 """Measure the joules used in a window of time.
 
-Where zeus is installed, zeus reads the counters; otherwise we read them ourselves. Only `EstimatingMeter` measures
-nothing.
+If the package zeus is installed, it reads the counters; otherwise we read them ourselves. `EstimatingMeter` reads no
+counter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from bistil_ds.training.energy import Counter, energy_counter, energy_unavailable, zeus_is_installed
 
-POLL_SECONDS = 0.02  # short enough to see a counter change 100 times in two seconds, long enough to cost little
+POLL_SECONDS = 0.02  # sees up to 100 changes of a counter in two seconds, and costs little
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Window:
 
     Attributes:
         seconds: the time between them.
-        joules: joules by device, such as "GPU 0", "package-0" (a CPU) and "dram-0"; of an estimate, "estimate" alone.
-        updates: how often the counter that changed least has changed; None where the meter cannot tell.
+        joules: name of a device, such as "GPU 0", "package-0" (a CPU) or "dram-0" → joules; for an estimate, "estimate"
+            is the only name.
+        updates: number of changes of the counter that changed least; None if the meter cannot count them.
     """
 
     seconds: float
@@ -42,8 +43,8 @@ class Meter(Protocol):
     """Meter of one window at a time.
 
     Attributes:
-        name: says in the record what the joules come from.
-        is_estimate: whether the joules are a given power times the time, and nothing is read.
+        name: text for the record that says where the joules come from.
+        is_estimate: whether the joules are a given power times the time; no counter is read then.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Meter(Protocol):
 
 
 class CounterMeter:
-    """Meter that reads hardware counters every POLL_SECONDS, so that none wraps twice between two readings."""
+    """Meter that reads hardware counters every POLL_SECONDS, so that no overflow of a counter is missed."""
 
     is_estimate = False
 

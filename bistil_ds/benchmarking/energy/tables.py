@@ -13,7 +13,7 @@ from bistil_ds.console.grid import Grid
 
 
 def energy_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return a table of models' joules and ratios, of a command's joules, or of the reason why there are none."""
+    """Return tables: models' joules and ratios, a command's joules, or the reason why there are none."""
     rows = content["rows"]
     missing = [row for row in rows if "unavailable" in row]
     models = [row for row in rows if "windows" in row]

@@ -19,9 +19,9 @@ META = torch.device("meta")
 
 
 def model_row(name: str, names: list[str], batch: int, length: int) -> dict[str, Any]:
-    """Return a model's row: operations of its encoder's forward pass and, where it has one, of a phase-1 step.
+    """Return a model's row: operations of its encoder's forward pass and, if possible, of a phase-1 step.
 
-    It has one where `step_flops` can count it for this model with its reference as teacher.
+    The step is that of the model as student, with its reference as teacher; `step_flops` says when it can be counted.
     """
     model, reference = shape_of(name), reference_of(name, names)
     row: dict[str, Any] = {"model": label_of(name), "reference": label_of(reference)}
@@ -39,7 +39,7 @@ def shape_of(name: str) -> PreTrainedModel:
 
 
 def forward_flops(model: PreTrainedModel, batch: int, length: int) -> dict[str, int]:
-    """Return the operations of the encoder's forward pass: `total`, and for each direct submodule that has any."""
+    """Return the operations of the encoder's forward pass: `total`, and those of each direct submodule that has any."""
     encoder = model.base_model
     with flop_counter() as counter, torch.no_grad():
         encoder(**_inputs(model, batch, length))
@@ -51,8 +51,8 @@ def forward_flops(model: PreTrainedModel, batch: int, length: int) -> dict[str, 
 def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, length: int) -> dict[str, int] | None:
     """Return the operations of a phase-1 step: `ours` with our losses, `floor` without any distillation loss.
 
-    Both include the teacher's forward pass and the student's forward and backward. The result is None unless the models
-    have the same type and width and the teacher has 2, 3, 4 … times as many layers as the student.
+    Both include the teacher's forward pass and the student's forward and backward. The result is None unless both
+    models have the same type and width and the teacher has 2, 3, 4 … times as many layers as the student.
     """
     layers = teacher.config.num_hidden_layers, student.config.num_hidden_layers
     if teacher.config.model_type != student.config.model_type or layers[0] % layers[1]:
@@ -72,9 +72,10 @@ def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, l
 
 
 def flops_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return a table for each batch and length: operations a sentence and a token, their ratio, and the losses' share.
+    """Return a table for each batch and length: operations for a sentence and for a token, and two ratios.
 
-    The ratio is to the reference's; the share is that of our losses in a phase-1 step.
+    One ratio is that of the model's operations to the reference's. The other is the share of our losses in the
+    operations of a phase-1 step.
     """
     rows = {row["model"]: row for row in content["rows"]}
     grids = []

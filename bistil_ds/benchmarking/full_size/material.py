@@ -45,10 +45,10 @@ def make_pieces(count: int, prefix: str, suffix: str) -> list[str]:
 
 
 def make_corpus(path: Path, alphabet: str, starts: list[str], lines: int) -> None:
-    """Write `lines` lines of 20 words, using those of the pieces `starts` whose letters are all in `alphabet`.
+    """Write `lines` lines of 20 words, made of those pieces in `starts` whose letters are all in `alphabet`.
 
-    A piece is the more frequent, the earlier it stands in `starts`. In each line 18 words are one piece and two are two
-    pieces joined.
+    Pieces that stand earlier in `starts` are more frequent. In each line, 18 words are one piece each, and two words
+    are two pieces each, joined.
     """
     draw = random.Random(alphabet)
     words = [word for word in starts if set(word) <= set(alphabet)]

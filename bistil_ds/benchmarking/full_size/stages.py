@@ -1,6 +1,6 @@
 """Define the stages of this benchmark: prepare, imports, trim, build, step.
 
-Each stage runs in a process of its own, so that its peak memory is not hidden by another's.
+Each stage runs in a process of its own, because the peak memory of an earlier stage would hide its own.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
 
 
 def imports(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Do nothing: this row shows the memory that the imported libraries take."""
+    """Do nothing: the row of this stage shows the memory that the imported libraries take."""
     return {}
 
 
 def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Load teacher and corpora, trim the vocabulary and save; return the report and the seconds of trimming alone."""
+    """Load teacher and corpora, trim the vocabulary and save; return the report and the seconds of trimming only."""
     from datasets import load_dataset  # slow to import, and needed by this stage only
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")

@@ -1,1 +1,1 @@
-"""Hold what all benchmarks share: flags, record, clock, statistics, plots and the processes that measure."""
+"""What all benchmarks share: flags, record, clock, statistics, plots, and the processes in which models run."""

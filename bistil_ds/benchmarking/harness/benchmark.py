@@ -15,8 +15,8 @@ from bistil_ds.benchmarking.harness.samples import Rounds
 from bistil_ds.console.grid import Grid
 
 Content = Mapping[str, Any]  # the content of a record
-Tell = Callable[[float, str], object]  # called with the share that is done, 0 to 1, and what is being done
-# (model, case) → samples by round, and the noise: |ratio − 1| of one model that ran twice, 0 where none did
+Tell = Callable[[float, str], object]  # called with the share of the run that is done (0 to 1), and what is being done
+# (model, case) → samples by round, and the noise: |ratio − 1| of a model's two runs, or 0 if no model ran twice
 Values = dict[tuple[str, str], tuple[Rounds, float]]
 
 
@@ -29,7 +29,7 @@ class Job:
         measure: fills in the rows of the record's content; it may save the record at any time.
         seeds: name → seed, for the record.
         announcement: a line to print before the run starts.
-        bar: whether a progress bar is shown; a run that starts other commands leaves the terminal to them.
+        bar: whether to show a progress bar; it is off for runs that start other commands, which show their own.
     """
 
     device: torch.device
@@ -51,9 +51,9 @@ class Benchmark:
         plan: checks the flags and returns the run; raises InputError before anything is written.
         tables: returns a record's content as tables.
         plots: returns a record's content as plots.
-        values: returns what `report.py --compare` compares, where less is better; None where nothing is compared.
-        files: writes other files beside the record, under its stem, and returns their paths.
-        failures: returns a line for everything that went wrong; if there is one, the command ends with exit code 1.
+        values: returns the numbers that `report.py --compare` compares (less is better); None if it compares none.
+        files: writes other files beside the record, with its name but other endings, and returns their paths.
+        failures: returns a line for each failure; if there is any, the command ends with exit code 1.
     """
 
     name: str
@@ -71,6 +71,6 @@ class Benchmark:
 def parts_of(tell: Tell, count: int) -> list[Tell]:
     """Return one callback for each of `count` equal parts of a run.
 
-    Each is called with the share of its part that is done, 0 to 1, and passes the share of the whole to `tell`.
+    Call it with the share of its part that is done, 0 to 1. It calls `tell` with the share of the whole run.
     """
     return [lambda done, what, part=part: tell((part + done) / count, what) for part in range(count)]  # type: ignore[misc]

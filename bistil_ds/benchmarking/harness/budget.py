@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class Budget:
-    """Time for measuring, divided among cases by weight. Time that one case leaves over goes to the later ones."""
+    """Time for measuring, divided among cases by weight. Time that one case does not use goes to the later ones."""
 
     def __init__(self, seconds: float, weights: Sequence[float]) -> None:
         self.stop = time.perf_counter() + seconds
@@ -22,5 +22,5 @@ class Budget:
         self.left -= weight
 
     def done(self, part: float = 0.0) -> float:
-        """Return the weight of the cases that are done, plus `part`, as a share of all cases' weight, 0 to 1."""
+        """Return the weight of the cases that are done, plus `part` of the next, as a share of the whole (0 to 1)."""
         return 1 - (self.left - part) / self.whole

@@ -1,4 +1,4 @@
-"""Read a benchmark command's flags, show its progress, and show its result however the run ends."""
+"""Read the flags of a benchmark's command, and show its progress and its result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Flags = TypeVar("Flags")
 
 
 def parse_flags(argv: Sequence[str] | None, kind: type[Flags], description: str) -> Flags:
-    """Return the flags in `argv`, else those of the command line, as an instance of the dataclass `kind`."""
+    """Return the flags in `argv` (None: those of the command line) as an instance of the dataclass `kind`."""
     ns = cli.parse(sys.argv[1:] if argv is None else argv, [kind], description)
     return kind(**{each.name: getattr(ns, each.name) for each in fields(kind)})  # type: ignore[arg-type]
 
@@ -60,8 +60,8 @@ def choose_device(name: str | None) -> torch.device:
 def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> Iterator[Tell]:
     """Show a progress bar, and yield the callback that moves it: (share done, what is being done).
 
-    However the run ends, Ctrl-C included, close the record and print its rows as tables. If the record was saved, write
-    its pictures and other files beside it.
+    When the run ends, also by an error or Ctrl-C, close the record and print its rows as tables. If the record was
+    saved, write its pictures and other files beside it.
     """
     try:
         with result, share_bar(show=bar) as tell:

@@ -12,7 +12,7 @@ import torch
 def machine_state() -> dict[str, Any]:
     """Return the state now: load averages, free memory in bytes, clocks in MHz, temperatures in °C, state of the GPUs.
 
-    What cannot be read of clocks, temperatures and GPUs is None.
+    Clocks, temperatures and states of GPUs that cannot be read are None.
     """
     return {
         "cpu_mhz": _cpu_clocks(),
@@ -29,7 +29,7 @@ def all_threads() -> int:
 
 
 def thread_counts() -> dict[str, Any]:
-    """Return the number of torch's threads, and the environment variables that can set it (None if unset)."""
+    """Return the number of torch's threads, and the environment variables that can set that number (None if unset)."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     return {"torch": torch.get_num_threads(), **{name: os.environ.get(name) for name in names}}
 

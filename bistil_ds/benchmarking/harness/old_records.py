@@ -1,4 +1,4 @@
-"""Convert records from before all benchmarks wrote one format.
+"""Convert records that were written before all benchmarks had one format.
 
 A field that an old record lacks stays absent.
 """
@@ -13,7 +13,7 @@ WAYS, TEACHERS = "ways_", "teachers_"
 
 
 def renew(content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the record in today's format, which has `benchmark` and `rows`; None if it is no record of ours."""
+    """Return the record in today's format, which has `benchmark` and `rows`; None if it is not one of our records."""
     if isinstance(content.get("rows"), list) and "benchmark" in content:
         return dict(content)
     for is_one, read in READERS:
@@ -23,7 +23,7 @@ def renew(content: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def is_evaluation(content: Mapping[str, Any]) -> bool:
-    """Return whether `content` is what `evaluate.py` writes; old records of the transfer benchmark look so too."""
+    """Return whether `content` is what `evaluate.py` writes; old records of the transfer benchmark look the same."""
     return {"models", "test_sets", "metric", "task"} <= set(content)
 
 

@@ -1,4 +1,4 @@
-"""Run an object or a function in a process of its own, and call it from this one."""
+"""Hold an object in a process of its own and call its methods from this process, or run a function there."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PRELOADED = ["torch", "transformers", "bistil_ds.benchmarking.models.subject"]
 def fresh_processes() -> ForkServerContext | SpawnContext:
     """Return the multiprocessing context that starts processes without a copy of this process's memory.
 
-    They are forked from a server that has imported PRELOADED and done nothing else, so they start quickly. Platforms
-    without a fork server spawn them.
+    A server that has imported PRELOADED and done nothing else forks them, so they start quickly. On platforms without a
+    fork server they are spawned.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -32,7 +32,7 @@ def fresh_processes() -> ForkServerContext | SpawnContext:
 
 
 class RemoteError(RuntimeError):
-    """Failure of another process: its object could not be made, a method raised the error in the text, or it ended."""
+    """Failure in another process: its object could not be made, a method raised an error, or the process ended."""
 
 
 @contextmanager
@@ -109,7 +109,7 @@ class _Caller:
 
 def _serve(pipe: Connection, make: Callable[..., object], arguments: tuple[object, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.disable(logging.WARNING)  # warnings of exporters would break the progress bar
+    logging.disable(logging.WARNING)  # warnings of model exporters would break the progress bar
     try:
         served = make(*arguments)
         pipe.send((None, None))

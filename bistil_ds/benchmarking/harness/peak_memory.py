@@ -33,10 +33,10 @@ class Peak:
 
 
 def peak_in_own_process(build: Callable[..., Callable[[], object]], *arguments: object, steps: int = 2) -> Peak:
-    """Return the peak memory of a step, the function that `build(*arguments)` returns, over `steps` calls of it.
+    """Return the peak memory of `steps` calls of the function that `build(*arguments)` returns, in a fresh process.
 
-    All of this runs in a fresh process, because a process does not always give memory back, which would hide the next
-    peak. `build` and its arguments must pickle.
+    A process that has measured one peak may not give the memory back, and that would hide the next peak. `build` and
+    its arguments must pickle.
     """
     found: Peak = run_in_own_process(_measure, build, arguments, steps, torch.get_num_threads())
     return found
@@ -72,7 +72,7 @@ def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
 
 
 def _forget_resident_peak() -> None:
-    """Reset the peak that Linux keeps, so that building does not count; where the system forbids this, it counts."""
+    """Reset the peak that Linux records, so that `build` does not count. If the system forbids this, `build` counts."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -80,7 +80,7 @@ def _forget_resident_peak() -> None:
 
 
 def resident_peak() -> int:
-    """Return the most bytes resident in this process so far; after a spawn, `ru_maxrss` would include the parent's."""
+    """Return the most bytes resident in this process so far (after a spawn, `ru_maxrss` may be the parent's)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -15,7 +15,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # 
 
 @dataclass
 class Bars:
-    """Horizontal bars with whiskers: series → name → (value, low end, high end); `label` is the x axis'."""
+    """Horizontal bars with whiskers: series → name → (value, low end, high end); `label` is that of the x axis."""
 
     title: str
     label: str
@@ -46,7 +46,7 @@ Plot = Bars | Points | Lines
 
 
 def as_svg(plot: Plot) -> str:
-    """Return the plot as an `<svg>` element, for a page or a file of its own; its letters are text, not outlines."""
+    """Return the plot as an `<svg>` element, for a page or a file of its own; letters are text, not outlines."""
     import matplotlib
 
     figure = _figure(_height(plot))
@@ -124,7 +124,7 @@ def _legend(axes, entries: int) -> None:  # type: ignore[no-untyped-def]
 
 
 def relative_bars(title: str, label: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Bars:
-    """Return bars of ratios; `found` holds, by series and name, the `median`, `low` and `high` of a ratio.
+    """Return bars of ratios; `found` is series → name → a ratio's `median`, `low` and `high`.
 
     A ratio without an interval, where `low` and `high` are None, gets a bar without a whisker.
     """

@@ -18,8 +18,8 @@ from bistil_ds.distributed import startup
 def on_ranks(count: int, threads: int, function: Callable[..., Any], *arguments: object) -> list[Any]:
     """Run `function(*arguments)` on `count` ranks at once, with `threads` threads each; return the results by rank.
 
-    Function, arguments and results must pickle. On every rank the process group has been joined and DeepSpeed can be
-    used.
+    Function, arguments and results must pickle. Before the function runs, its rank joins the process group and prepares
+    DeepSpeed.
 
     Raises:
         RemoteError: a rank could not start, or the function failed on it.

@@ -26,16 +26,16 @@ from bistil_ds.runs.files import read_json, write_whole
 from bistil_ds.runs.record import git_state, hardware, versions
 
 REPOSITORY = Path(__file__).parents[3]
-# in a clone of the repository, else below the current folder
+# `benchmarks/results` in the clone of the repository, or else below the current folder
 RESULTS = (REPOSITORY if (REPOSITORY / "benchmarks").is_dir() else Path()) / "benchmarks" / "results"
 DIGITS = 6  # significant digits of a float in the record; no measurement is more exact
-NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers, which the record puts on one line
+NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers over several lines; `save` joins them
 
 
 class ResultFile:
     """The record `<benchmark>[-quick]-<device>-<machine>-<time>.json`.
 
-    The end of a `with` saves it (see `__exit__`) and notes whether an exception ended the run.
+    Use it in a `with`, whose end saves the record (see `__exit__`) and notes whether an exception ended the run.
 
     Args:
         folder: where the record goes; it is made when missing.
@@ -45,7 +45,7 @@ class ResultFile:
         seeds: name → seed.
 
     Raises:
-        InputError: the folder cannot be made or written to; this is known before anything is measured.
+        InputError: the folder cannot be made or written to; raised before anything is measured.
 
     Attributes:
         content: everything in the file. A benchmark fills `content["rows"]`, one mapping for each measurement, and may
@@ -83,7 +83,7 @@ class ResultFile:
         }
 
     def save(self) -> None:
-        """Write the whole file in place of the earlier one.
+        """Write the whole record; it replaces the file of an earlier `save`.
 
         Raises:
             InputError: the folder cannot be written to.

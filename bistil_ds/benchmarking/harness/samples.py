@@ -1,7 +1,7 @@
 """Compute statistics of samples: percentiles, means and ratios with their intervals, and whether two results differ.
 
-A round is one turn of every subject, and each turn gives a list of samples. The calls of one turn saw the machine in
-one state, so intervals are computed from one value per round, not from every call.
+A round is one turn of every subject, and each turn gives a list of samples. All samples of a turn are taken while the
+machine is in about the same state. So intervals are computed from one value per round, not from every sample.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit  # scipy.stats has it too, but takes a second to import in every measured process
+from scipy.special import stdtrit  # not from scipy.stats, which takes each measured process a second to import
 
 from bistil_ds.benchmarking.harness.timing import paired_ratio
 
@@ -27,7 +27,7 @@ FEWEST_ROUNDS = 6  # fewer give no 95 % interval of a median
 class Summary:
     """Number, percentiles and mean of samples in any unit; `mean_low` to `mean_high` is the mean's 95 % interval.
 
-    With one round only, both ends are None, because nothing shows how far rounds differ.
+    With one round only, both ends are None, because one round does not show how far rounds differ.
     """
 
     count: int
@@ -41,7 +41,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A median ratio with the interval that `ratio` or `unpaired_ratio` computed; both ends are None without one."""
+    """A median ratio and its interval, from `ratio` or `unpaired_ratio`; both ends are None if there is no interval."""
 
     median: float
     low: float | None = None
@@ -77,7 +77,7 @@ def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
 
 
 def interval_of(rounds: int) -> str:
-    """Return what a table calls the interval that `ratio` computes from this many rounds."""
+    """Return the name in tables of the interval that `ratio` computes from this many rounds."""
     if rounds < 2:
         return "no interval"
     return "95 %" if rounds >= FEWEST_ROUNDS else f"range of {rounds}"
@@ -86,8 +86,8 @@ def interval_of(rounds: int) -> str:
 def ratio(rounds: Rounds, reference: Rounds) -> Ratio:
     """Divide each round's median by the reference's median of the same round; return the median of these ratios.
 
-    The 95 % interval runs from one of the sorted ratios to another, and assumes nothing of their distribution. Fewer
-    than six rounds cannot give 95 %; the interval is then the ratios' whole range. One round gives no interval.
+    The ends of the 95 % interval are two of the sorted ratios (see `median_rank`), whatever the ratios' distribution.
+    Fewer than six rounds cannot give 95 %; the interval is then the whole range of the ratios. One round gives none.
     """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, reference)]
     if len(ours) < 2:

@@ -27,8 +27,8 @@ def time_in_turns(
 ) -> dict[str, list[float]]:
     """Return the seconds of each way in each of `rounds` rounds, by `clock` or else `time_call`.
 
-    Every round runs every way once. A warm-up round comes first and is not counted. The order is rotated by one
-    each round, so that each way in turn comes first; otherwise the neighbours stay the same.
+    Every round runs every way once. A warm-up round comes first and is not counted. Each round starts with the next
+    way, so that each is the first in turn; apart from that the order stays the same.
     """
     clock = clock or time_call
     names = list(ways)
@@ -47,7 +47,7 @@ def time_in_turns(
 def time_call(step: Callable[[], object], device: torch.device) -> float:
     """Return the seconds of one call: on CUDA the time between two events, elsewhere wall time.
 
-    On CUDA the device's queue is empty before and after.
+    On CUDA the device has no work left when the call starts and when this function returns.
     """
     if device.type == "cuda":
         before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))

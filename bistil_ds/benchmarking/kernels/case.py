@@ -1,4 +1,4 @@
-"""Types that describe a case, one kernel at one size: the ways to compute it, its bytes and operations, its aims."""
+"""Types that describe a case (one kernel at one size): the ways to compute it, its bytes, operations and aims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OURS, EAGER, COMPILED, LIGER, FUSED_ADAMW = "ours", "eager", "compiled", "liger"
 class KernelCall:
     """One way of computing a case, such as ours or eager PyTorch's.
 
-    `run` returns a loss as one tensor, or the results of an update as a sequence. For a loss, a call of this object
+    `run` returns a loss as one tensor, or the results of an update as a sequence. If it is a loss, calling this object
     runs forward and backward, and `leaves` are the tensors that get gradients.
     """
 
@@ -32,10 +32,10 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class Aim:
-    """A ratio that a case should reach on an H200: at least `bound`, or, with `below`, less than `bound`.
+    """A ratio that a case should reach on an H200: at least `bound`, or less than `bound` with `below`.
 
-    `of` names the ratio: "copy_bandwidth" or "roofline" (which share of that our way reaches), "memory" (our peak over
-    eager's), or the name of another way (the time of that way over ours).
+    `of` names the ratio. "copy_bandwidth" and "roofline": the share of it that our way reaches. "memory": our peak
+    divided by eager's. The name of another way: that way's time divided by ours.
     """
 
     of: str
@@ -56,15 +56,15 @@ class KernelCase:
     """One kernel at one size.
 
     Attributes:
-        kernel: name of the public function and, where it has kinds, of the kind.
-        build: draws the tensors on the device and returns name of a way → call; a text in place of a call says why
-            that way is missing.
-        bytes_moved: bytes that our way reads and writes, forward and backward; None where they are not counted.
+        kernel: name of the public function, followed by the kind if it has kinds.
+        build: draws the tensors on the device; returns name of a way → call, or a text that says why that way is
+            missing.
+        bytes_moved: bytes that our way reads and writes, forward and backward; None if they are not counted.
         bytes_model: formula of `bytes_moved`.
         operations: operations of our way's matrix products, two for each multiply-add.
-        compared: whether the first call of each other way, fused AdamW excepted, must return the tensors that ours
-            returns, within a tolerance.
-        compiles: whether `torch.compile` of the eager way is measured where the user asks for it.
+        compared: whether the first call of each other way (except fused AdamW) is compared with ours, within a
+            tolerance.
+        compiles: whether `torch.compile` of the eager way is measured too if the user asks for it.
     """
 
     kernel: str

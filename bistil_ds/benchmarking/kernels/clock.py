@@ -10,7 +10,7 @@ import torch
 
 from bistil_ds.benchmarking.harness.timing import time_call
 
-SLEEP_CYCLES_A_SECOND = 2e9  # about a GPU's clock; a rough value does, as the sleep need only outlast the launches
+SLEEP_CYCLES_A_SECOND = 2e9  # a GPU's clock, roughly; the sleep need only outlast the launches
 LONGEST_SLEEP = 0.05  # seconds
 Clock = Callable[[Callable[[], object], torch.device], float]
 
@@ -18,10 +18,13 @@ Clock = Callable[[Callable[[], object], torch.device], float]
 class EventClock:
     """Clock that empties the L2 cache and then returns the seconds between two CUDA events around a call.
 
-    Without `queue_full` the device is idle before the call, so the host's time to launch kernels counts. With it the
-    device first sleeps, for LONGEST_SLEEP at most, while the host launches, so that only the device's time counts; if
-    the call itself waits for the device, that wait still counts. An extra call beforehand shows how long to sleep. The
-    cache is emptied by reading a large buffer: written data would go back to memory during the call.
+    Without `queue_full` the device is idle before the call, so the host's time to launch kernels counts. With
+    `queue_full` only the device's time counts: the device sleeps while the host launches the kernels, for at most
+    LONGEST_SLEEP. An extra call beforehand shows how long to sleep. If the call itself waits for the device, that wait
+    still counts.
+
+    Reading a large buffer empties the cache. Writing one would not do, because its data would go to memory during the
+    call.
     """
 
     def __init__(self, device: torch.device, queue_full: bool) -> None:
@@ -41,7 +44,7 @@ class EventClock:
         self._flush.sum()
         if wait:
             torch.cuda._sleep(int(wait * SLEEP_CYCLES_A_SECOND))
-        else:  # the host must not launch ahead while the cache is being emptied
+        else:  # the host must not launch kernels while the cache is still being emptied
             torch.cuda.synchronize(device)
         start.record()
         step()
@@ -51,9 +54,9 @@ class EventClock:
 
 
 def clocks(device: torch.device) -> tuple[Clock, Clock]:
-    """Return two clocks: the first counts the host's launches too, the second the device's time alone.
+    """Return two clocks: the first also counts the time of the host's launches, the second counts the device's only.
 
-    On a CPU both are `time_call`, which takes wall time.
+    On a CPU both are `time_call`, which measures wall time.
     """
     if device.type == "cuda":
         return EventClock(device, queue_full=False), EventClock(device, queue_full=True)
@@ -61,7 +64,7 @@ def clocks(device: torch.device) -> tuple[Clock, Clock]:
 
 
 def copy_bandwidth(device: torch.device, clock: Clock) -> float:
-    """Measure how many bytes a second are read and written, added up, while one large buffer is copied to another."""
+    """Measure the bytes read plus the bytes written, per second, while one large buffer is copied to another."""
     size = 2**30 if device.type == "cuda" else 2**27
     source, target = (torch.ones(size, dtype=torch.uint8, device=device) for _ in range(2))
     return 2 * size / _median(lambda: target.copy_(source), device, clock)
@@ -81,5 +84,5 @@ def _median(step: Callable[[], object], device: torch.device, clock: Clock) -> f
 
 
 def poison(device: torch.device) -> None:
-    """Fill memory with NaN and free it. The next tensors are likely to get it, so reads of unwritten memory show."""
+    """Fill memory with NaN and free it. New tensors are likely to get it, so results from unwritten memory are NaN."""
     torch.full((2**28 if device.type == "cuda" else 2**22,), torch.nan, device=device)

@@ -28,7 +28,7 @@ def write_csv(path: Path, rows: Rows) -> None:
 
 
 def draw(rows: Rows, title: str) -> Figure:
-    """Draw a line for each case: the share of the roofline that ours reaches (left), others' time over ours (right)."""
+    """Draw a line for each case: left the share of the roofline that ours reaches, right others' time / ours."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -80,7 +80,7 @@ def kernel_values(content: Content) -> Values:
 
 
 def failures(content: Content) -> list[str]:
-    """Return a line for each case in which our way did not run, or returned values that are not finite."""
+    """Return a line for each case in which our way failed to run or returned values that are not finite."""
     failed = [row for row in content["rows"] if row["way"] == OURS and row["status"] != "ok"]
     return [f"{row['kernel']}, {row['size']}, {row['dtype']}: {row['status']}" for row in failed]
 

@@ -1,11 +1,12 @@
 """The flags of the kernel benchmark, and the run they ask for.
 
-On CUDA, a time is that between two CUDA events, and the L2 cache is emptied before each call. Each case is timed with
-two clocks: one starts with an empty queue, so that the host's launches count, the other counts the device's time alone.
-The second time gives the shares of copy bandwidth and of the matrix-product rate; both rates are measured first. On a
-CPU the PyTorch references are measured instead of the kernels, at small sizes, in wall time, without memory.
-Each way's first call runs on memory filled with NaN, and its results are compared with ours where they can be. The
-JSON has every sample; CSV and PNG lie beside it. Energy is not measured.
+On CUDA, times are measured between two CUDA events, and the L2 cache is emptied before each call. Each case is timed
+with two clocks. One starts with an empty queue, so that the host's launches count. The other counts the device's time
+only; from it come the shares of copy bandwidth and of the matrix-product rate, two rates that are measured first. On a
+CPU, the PyTorch references are measured instead of the kernels: at small sizes, in wall time, without memory.
+
+Each way's first call runs on memory filled with NaN, and its results are compared with ours if both should be equal.
+The JSON has every sample; CSV and PNG lie beside it. Energy is not measured.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.benchmarking.kernels.cases import cases
 from bistil_ds.benchmarking.kernels.rows import Bench
 
-SECONDS = {"full": 4.0, "quick": 2.0}  # a guess of what a case takes, from drawing tensors to the last round
-COMPILE_SECONDS = 20.0  # a guess of what `torch.compile` adds to a case
+SECONDS = {"full": 4.0, "quick": 2.0}  # a guess of a case's seconds, from drawing tensors to the last round
+COMPILE_SECONDS = 20.0  # a guess of the seconds that `torch.compile` adds to a case
 
 
 @dataclass

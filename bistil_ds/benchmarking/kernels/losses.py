@@ -1,7 +1,7 @@
-"""Describe benchmark cases of the distillation losses: ours, eager PyTorch's, Liger-Kernel's where it has the loss.
+"""Describe benchmark cases of the distillation losses: ours, eager PyTorch's, and Liger-Kernel's if it has the loss.
 
 B sequences of T tokens (n = B·T in all), D the teacher's width and Ds the student's, H heads of width d, N positions,
-V vocabulary entries, P layer pairs, e bytes an element. No case has a mask: without masks eager PyTorch is at its best,
+V vocabulary entries, P layer pairs, e bytes an element. No case has a mask, because then eager PyTorch is at its best
 and the counted bytes are exact.
 """
 
@@ -28,8 +28,8 @@ NOT_INSTALLED = "not installed"
 def hidden_state(B: int, T: int, D: int, dtype: torch.dtype, device: torch.device, kind: str) -> KernelCase:
     """Return the case of comparing the hidden states of P layer pairs, forward and backward of the mean over pairs.
 
-    `kind` is "mse", "cosine" or "projected": "mse" with a narrower student, to whose width the teacher's states are
-    projected.
+    `kind` is "mse", "cosine" or "projected". The last is "mse" with a narrower student, and projections of the
+    teacher's states to its width.
     """
     P, e, Ds = STUDENT_LAYERS + 1, dtype.itemsize, NARROW if kind == "projected" else D
 
@@ -143,7 +143,7 @@ def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) 
         return ways
 
     operations = 2.0 * D * (4 * N * V + (2 * (N * V - _made_once(N, V, device)) if device.type == "cuda" else 0))
-    # CUDA reads both weights in each of two sweeps, a CPU reads them once; both write the student weight's gradient
+    # CUDA reads both weights in each of two sweeps, a CPU reads them once. Both write the student weight's gradient.
     moved = (5 if device.type == "cuda" else 3) * V * D * dtype.itemsize
     model = f"{5 if device.type == 'cuda' else 3}·V·D·e (weights and the weight's gradient, from memory)"
     aims = [Aim("memory", 0.1, below=True), Aim(LIGER, 1)]
@@ -153,7 +153,7 @@ def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) 
 
 
 def _made_once(N: int, V: int, device: torch.device) -> int:
-    """Return the number of logits in one head's last chunk: CUDA computes these once, and all others twice."""
+    """Return the number of logits in one head's last chunk; CUDA computes these once and all others twice."""
     available = processors(device) if torch.cuda.is_available() else 1  # so that cases can be listed without a GPU
     rows, columns = chunk_shape(N, V, available)
     return ((N - 1) % rows + 1) * ((V - 1) % columns + 1)

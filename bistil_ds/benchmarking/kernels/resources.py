@@ -30,7 +30,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Plan the compilation of the operations; raise InputError where Triton is not installed."""
+    """Plan the compilation of the operations; raise InputError if Triton is not installed."""
     if find_spec("triton") is None:
         raise InputError("the kernels' resources need Triton; pip install triton")
 

@@ -1,4 +1,4 @@
-"""Measure one case: time and memory of every way, and which share of the device's own rates our way reaches."""
+"""Measure one case: time and memory of every way, and the share of the device's rates that our way reaches."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from bistil_ds.benchmarking.kernels.clock import Clock, clocks, copy_bandwidth, 
 
 ROUNDS = (5, 30)  # fewest and most rounds that count
 SAMPLE = 20  # at most 2^SAMPLE entries of a tensor, evenly spread, are compared
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # most that `_agreement` lets a way differ
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # most that `_agreement` allows
 
 
 @dataclass
 class Bench:
-    """Measurement of cases on one device, whose own rates are measured first.
+    """Measurement of cases on one device; the copy bandwidth and product rates of the device are measured first.
 
     Attributes:
         dtypes: the dtypes of all cases; the matrix-product rate is measured in each.
-        compile: whether `torch.compile` of the eager way is measured too, where a case allows it.
-        seconds: about how long the rounds of a case take with each clock; there are at least 5 and at most 30 rounds.
+        compile: whether `torch.compile` of the eager way is measured too, if a case allows it.
+        seconds: aimed duration of a case's rounds with each clock; there are 5 to 30 rounds, whatever they take.
     """
 
     device: torch.device
@@ -64,7 +64,7 @@ class Bench:
     def _first_call(self, name: str, way: KernelCall | str) -> list[Tensor] | str:
         """Fill free memory with NaN, then call a way once; return a sample of each tensor, or why there is none.
 
-        So a result that reads memory which nobody wrote shows as NaN.
+        So a result that was computed from unwritten memory is NaN.
         """
         if isinstance(way, str):
             return way
@@ -73,7 +73,7 @@ class Bench:
             return [x.reshape(-1)[:: 1 + (x.numel() >> SAMPLE)].clone() for x in way()]
         except torch.OutOfMemoryError:
             reason = "out of memory"
-        except Exception as error:  # other libraries may raise anything, and no way may end the whole run
+        except Exception as error:  # other libraries may raise any error; one way must not end the whole run
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[: 2000 if name == OURS else 200]
         self._free()
         return reason
@@ -111,9 +111,10 @@ class Bench:
         return rows
 
     def _shares(self, case: KernelCase, seconds: float) -> dict[str, Any]:
-        """Return the rates that our way reaches in `seconds`, and which shares of the device's own rates they are.
+        """Return the rates that our way reaches if it takes `seconds`, and their shares of the device's rates.
 
-        The roofline is the time that the bytes or the operations take at the device's rates, whichever is longer.
+        The roofline is the shortest possible time: that of the bytes or that of the operations at the device's rates,
+        whichever is longer.
         """
         by_bytes = (case.bytes_moved or 0) / self.bandwidth
         by_products = case.operations / self.matmul[case.dtype]
@@ -131,7 +132,7 @@ class Bench:
         return found
 
     def _verdicts(self, case: KernelCase, rows: list[dict[str, Any]]) -> list[str]:
-        """Return a verdict on each aim; none on a CPU, because the aims are for a GPU."""
+        """Return a verdict on each aim. On a CPU there are none, because the aims are for a GPU."""
         if self.device.type != "cuda":
             return []
         ours, by_way = rows[0], {row["way"]: row for row in rows}
@@ -149,7 +150,7 @@ class Bench:
         return [aim.verdict(reached.get(aim.of)) + notes.get(aim.of, "") for aim in case.aims]
 
     def _peak(self, way: KernelCall) -> int | None:
-        """Return how many bytes more than before a call are allocated at its peak; None on a CPU."""
+        """Return the bytes that a call allocates at its peak beyond those allocated before it; None on a CPU."""
         if self.device.type != "cuda":
             return None
         torch.cuda.synchronize(self.device)

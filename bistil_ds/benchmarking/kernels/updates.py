@@ -1,6 +1,7 @@
 """Describe benchmark cases of the sparse operations, beside plain PyTorch and torch's fused AdamW.
 
-All weights together have n entries of e bytes. K of them are trained, read or written, and drawn at random, or chosen.
+All weights together have n entries of e bytes. K of them are trained, read, written or chosen. `selecting` chooses
+them; in the other cases they are drawn at random.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def adamw(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.devi
 
 
 class _PlainSparseAdamW:
-    """The same step in plain PyTorch: gather the gradients, run torch's foreach AdamW, write the weights."""
+    """A `SparseAdamW` step in plain PyTorch: gather the gradients, run torch's foreach AdamW, write the weights."""
 
     def __init__(self, weights: Sequence[Tensor], indices: Sequence[Tensor]) -> None:
         self.weights, self.indices = [x.detach().clone().view(-1) for x in weights], [x.long() for x in indices]
@@ -80,7 +81,7 @@ class _PlainSparseAdamW:
 
 
 def gathering(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of `gather_at`: read the K entries."""
+    """Return the case of `gather_at`, which reads K entries."""
     n, e = _entries(shapes), dtype.itemsize
 
     def build() -> Mapping[str, KernelCall | str]:
@@ -94,7 +95,7 @@ def gathering(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.
 
 
 def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of `swap_in`: write K new values and return the old ones."""
+    """Return the case of `swap_in`, which writes K new values and returns the old ones."""
     n, e = _entries(shapes), dtype.itemsize
 
     def build() -> Mapping[str, KernelCall | str]:
@@ -113,12 +114,12 @@ def swapping(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.d
 
     moved = (4 + 2 * e) * density * n + 2 * touched(n, density, e)
     model = "4·K + 2·e·K + twice the touched sectors"
-    # not compared, because eager reads what ours has written to the same tensors before
+    # not compared: ours runs first and writes to the tensors that eager then reads
     return KernelCase("swap_in", _size(n, density), dtype, build, moved, model, compared=False)
 
 
 def selecting(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of `top_k_delta`: choose the K entries that differ most between two versions of all weights."""
+    """Return the case of `top_k_delta`, which chooses the K entries that differ most in two versions of the weights."""
     n, e = _entries(shapes), dtype.itemsize
     k = int(density * n)
 

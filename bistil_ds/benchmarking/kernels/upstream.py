@@ -1,8 +1,8 @@
-"""Measure what a loss gains by knowing beforehand which gradient its values will get in backward.
+"""Measure how much time a loss saves if forward knows the gradient that its values will get in backward.
 
-Each round runs forward and backward of the mean over P layer pairs three times: once with `upstream=1/P`, twice without
-it. The ratio of the last two times shows the noise. Seconds are CPU seconds of the process, which other programs
-disturb little.
+Each round runs forward and backward of the mean over P layer pairs three times: once with `upstream=1/P`, and twice
+without it. The ratio of the last two times shows the noise. Seconds are CPU seconds of the process, which other
+programs hardly disturb.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bistil_ds.benchmarking.harness.timing import Way, time_in_turns
 from bistil_ds.benchmarking.models.rows import ratio_text
 from bistil_ds.console.grid import Grid
 
-STATES, MAPS = 7, 6  # pairs of hidden states and of attention maps: mBERT and its student of every second layer
+STATES, MAPS = 7, 6  # pairs of hidden states and of attention maps, for mBERT and a student of every second layer
 WAYS = ("told", "not told", "not told again")
 Step = Callable[[bool], object]
 
@@ -49,7 +49,7 @@ class UpstreamCase:
     shape: tuple[int, ...]
 
     def step(self) -> Step:
-        """Draw inputs; return a function that runs forward and backward, given whether the loss knows its upstream."""
+        """Draw inputs and return a function that runs forward and backward; its argument: is the upstream known?"""
         torch.manual_seed(0)
         pairs = STATES if len(self.shape) == 3 else MAPS
 

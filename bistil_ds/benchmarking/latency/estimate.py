@@ -11,17 +11,17 @@ from bistil_ds.benchmarking.models.shapes import config_of
 from bistil_ds.benchmarking.models.subject import LONG_CALL, InputCase, parameter_counts
 from bistil_ds.training.speed import matmul_rate
 
-START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # to start a process, and to draw a weight
-WARM_UP, LONG_WARM_UP = 6, 3  # calls that warm up, where a call is short and where it is long
+START_SECONDS, SECONDS_PER_PARAMETER = 2.0, 1.5e-8  # to start a process, and to draw one weight
+WARM_UP, LONG_WARM_UP = 6, 3  # calls in the warm-up of a model with short calls, and with long ones
 TEXT_LENGTH = 32  # tokens assumed in a sentence of --text_file
 
 
 def estimate_seconds(plan: MeasurementPlan) -> float:
-    """Return `plan.seconds` or the estimated seconds of the shortest run that `plan` allows, whichever is more.
+    """Return the larger of `plan.seconds` and the estimated seconds of the shortest run that `plan` allows.
 
-    That run starts and warms up every model and measures `plan.fewest_rounds` rounds. A call's time is its operations
-    (two for each token and parameter of the layers) divided by the rate of a matrix product, measured now. The time to
-    compile or export a model is unknown and left out.
+    The shortest run starts and warms up every model and measures `plan.fewest_rounds` rounds. The time of a call is
+    estimated as its operations (two for each token and parameter of the layers) divided by the rate of a matrix
+    product, which is measured here. The time to compile or export a model is unknown and left out.
     """
     counts = {label: _counts(name) for label, name in plan.names().items()}
     rate = matmul_rate(plan.device, torch.float32)  # with all threads

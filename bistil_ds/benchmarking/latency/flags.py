@@ -1,7 +1,8 @@
 """Define the flags of the latency benchmark, and plan its run.
 
 Without --model and --quick it measures XLM-R-base and mBERT, their students (every second or third layer; a vocabulary
-of 30k or 60k tokens), DistilmBERT and two multilingual MiniLMs. Of these it needs the shape only; weights are random.
+of 30k or 60k tokens), DistilmBERT and two multilingual MiniLMs. It needs only the shapes of these models; their weights
+are random.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Flags:
 
 
 def plan_of(flags: Flags) -> MeasurementPlan:
-    """Return the plan that the flags ask for; raise InputError where it cannot be measured."""
+    """Return the plan that the flags ask for; raise InputError if it cannot be measured."""
     if not flags.minutes > 0:
         raise InputError(f"--minutes {flags.minutes}: expected a number above 0")
     if any(count < 1 for count in flags.threads):
@@ -84,7 +85,7 @@ def plan_of(flags: Flags) -> MeasurementPlan:
 
 
 def sentences(path: Path, batch: int) -> list[list[str]]:
-    """Return the file's first texts, at most TEXT_BATCHES batches of `batch`; raise InputError where it has none."""
+    """Return the file's first texts, at most TEXT_BATCHES batches of `batch`; raise InputError if it has none."""
     texts = list(islice(read_texts(path, "text", "--text_file"), TEXT_BATCHES * batch))
     if not texts:
         raise InputError(f"--text_file {path}: holds no text")

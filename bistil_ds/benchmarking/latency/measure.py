@@ -1,7 +1,7 @@
 """Measure the latency of models side by side: each in a process of its own, taking turns in random order.
 
-A machine that slows down slows down all of them, so ratios are taken within a round. One model has two processes; how
-far their ratio is from 1 is the noise of the run.
+If the machine slows down, all models slow down. So ratios are taken within a round. One model has two processes; the
+distance of their ratio from 1 is the noise of the run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
     An engine or a case that cannot run gets one row that says why.
 
     Args:
-        tell: is called with the share done (0 to 1) and what is being done.
+        tell: called with the share of the run that is done (0 to 1) and what is being done.
     """
     content["models"] = {}
     budget = Budget(plan.seconds, [weight(case) for _ in plan.settings for case in plan.cases])
@@ -54,7 +54,7 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
                 )
                 try:
                     turns.take(case, budget.allot(weight(case)), plan.fewest_rounds)
-                except RemoteError as error:  # such as a failed export, or too little memory
+                except RemoteError as error:  # for example an export failed, or memory ran out
                     content["rows"].append({**setting, **asdict(case), "unavailable": str(error)})
                 finally:
                     content["rows"] += rows_of(plan, {**setting, **asdict(case)}, turns, tokenised)
@@ -63,7 +63,7 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
 
 
 def weight(case: InputCase) -> float:
-    """Return a case's weight in the time budget: a batch's tokens divided by its threads, with 32 tokens for a text."""
+    """Return a case's weight in the time budget: tokens of a batch (32 for each text) divided by threads."""
     return case.batch * (case.length or 32) / case.threads
 
 
@@ -95,8 +95,8 @@ class Turns:
     """Rounds of one case. In a round every model has one turn, in random order.
 
     Attributes:
-        rounds: for each model, the seconds of each call, by turn.
-        warm_up: for each model, what `Subject.prepare` returned.
+        rounds: label of a model → for each of its turns, the seconds of each call.
+        warm_up: label of a model → the result of `Subject.prepare`.
     """
 
     running: Mapping[str, InOwnProcess]
@@ -107,9 +107,9 @@ class Turns:
     warm_up: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def take(self, case: InputCase, seconds: float, fewest: int) -> None:
-        """Warm up, then run at least `fewest` rounds, and more until another could pass `seconds`.
+        """Warm up, then run rounds: at least `fewest`, at most MOST_ROUNDS.
 
-        The seconds include the warm-up. There are never more than MOST_ROUNDS rounds.
+        Between these bounds, stop when one more round could end after `seconds`, which include the warm-up.
         """
         stop, slowest = time.perf_counter() + seconds, 0.0
         for label, process in self.running.items():
@@ -130,7 +130,7 @@ class Turns:
 def turn_size(seconds: float) -> tuple[int, int]:
     """Return (timed calls, untimed calls before them) in a turn of a model whose call takes `seconds`.
 
-    Where calls are short, an untimed one first refills the caches that other models have used.
+    If calls are short, an untimed call comes first, because other models' data now fill the caches.
     """
     calls = max(1, min(MOST_CALLS, round(TURN_SECONDS / seconds)))
     return calls, 1 if calls > 1 else 0
@@ -141,7 +141,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return a row for each model: each call's seconds by round, their summary, and the ratio to the reference.
 
-    Only rounds that every model finished count; without one there are no rows.
+    Only rounds that every model finished count. If there is none, there are no rows.
     """
     rounds = turns.rounds
     whole = min((len(each) for each in rounds.values()), default=0)

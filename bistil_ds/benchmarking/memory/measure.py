@@ -1,4 +1,4 @@
-"""Measure what a model takes: parameters, size of its folder, load time, and memory at inference and in training.
+"""Measure a model: parameters, size of its folder, load time, and memory at inference and in training.
 
 Inference and a training step each run in a process of their own. Resident memory is counted without the libraries.
 """
@@ -24,7 +24,7 @@ from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, referen
 from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
 
 STAGES = ("inference", "training")
-BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # fp32; in training gradient and AdamW's two moments too
+BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # in fp32; training also has the gradient and AdamW's two moments
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> di
 
 
 def stage_bytes(peak: Peak) -> dict[str, int | None]:
-    """Return a stage's bytes: `loaded`, before it ran; `peak`, while it ran; `reserved`, by the GPU's allocator.
+    """Return the bytes of a stage: `loaded` before it ran, `peak` while it ran, `reserved` by the GPU's allocator.
 
     `loaded` and `peak` leave out the libraries. `reserved` is None on a CPU.
     """
@@ -123,7 +123,7 @@ def _training(folder: str, given: Input) -> Callable[[], object]:
 
 
 def _touch_weights(model: PreTrainedModel) -> PreTrainedModel:
-    """Read every weight once: weight files are memory-mapped, so weights that nobody read are not resident yet."""
+    """Read every weight once. Weight files are memory-mapped, so weights are resident only after they are read."""
     for tensor in model.state_dict().values():
         tensor.sum()
     return model

@@ -14,7 +14,7 @@ STAGES = {"inference": "inference", "training": "training step"}
 
 
 def memory_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return a table of parameters, load time and MiB; MiB have their ratio to the reference's in brackets."""
+    """Return a table of parameters, load time and MiB; ratios to the reference's MiB stand in brackets."""
     given = content["arguments"]
     where = f"batch {given['batch']}, length {given['length']}, {given['dtype']}, {content['device']}"
     columns = [
@@ -51,7 +51,7 @@ def memory_grids(content: Mapping[str, Any]) -> list[Grid]:
 
 
 def memory_plots(content: Mapping[str, Any]) -> list[Plot]:
-    """Return a plot of parameters and peak memory divided by the reference's; no plot of references alone."""
+    """Return a plot of parameters and peak memory divided by the reference's; no plot if there are only references."""
     rows = {row["model"]: row for row in content["rows"]}
     bars = Bars("Memory", "over its reference's (1)")
     for name, row in rows.items():

@@ -22,7 +22,7 @@ ENGINES = ("eager", "compile", "int8", "onnx", "onnx-int8")
 
 
 def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
-    """Return in one line why an engine cannot run here; None where it can."""
+    """Return in one line why an engine cannot run here; None if it can."""
     if engine in ("eager", "compile"):
         return None
     if dtype != "float32":
@@ -42,9 +42,9 @@ def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
 def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threads: int) -> Runner:
     """Return a function that runs a forward pass of `model` through an engine, with `threads` threads on a CPU.
 
-    The function takes `input_ids` and `attention_mask`, int64 [B, T], on the device, as one mapping. It returns
-    transformers' output object, or a list of arrays from ONNX Runtime; both hold the last hidden state [B, T, D]. The
-    engine int8 converts `model` itself.
+    The function takes one mapping, with `input_ids` and `attention_mask`, int64 [B, T], on the device. It returns
+    transformers' output object or, from ONNX Runtime, a list of arrays; both hold the last hidden state [B, T, D]. The
+    engine int8 converts `model` in place.
     """
     torch.set_num_threads(threads)
     if engine.startswith("onnx"):
@@ -62,7 +62,7 @@ def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threa
 def int8_matrices(module: nn.Module) -> nn.Module:
     """Convert the linear layers of `module` to dynamic int8, in place, and return it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecated in favour of another package, which torch does not install
+        warnings.simplefilter("ignore")  # it is deprecated in favour of a package that torch does not install
         torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, inplace=True)
     return module
 

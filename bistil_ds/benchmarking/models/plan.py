@@ -1,4 +1,4 @@
-"""Plan a measurement: which models, on what input, and what each is compared with."""
+"""Plan a measurement: the models, their input, and the model that each is compared with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bistil_ds.benchmarking.harness.samples import FEWEST_ROUNDS
 from bistil_ds.benchmarking.models.shapes import label_of, reference_of
 from bistil_ds.benchmarking.models.subject import InputCase
 
-AGAIN = " (again)"  # ends the label of the control: a model's second process, whose ratio to the first shows the noise
+AGAIN = " (again)"  # ends the label of the control, a second process of one model; their ratio is the noise
 
 
 @dataclass
@@ -22,8 +22,8 @@ class MeasurementPlan:
         models: names of ours, folders or hub ids.
         settings: tuples of engine and dtype; energy uses the first only.
         cases: inputs and threads; energy has one.
-        seconds: for latency, the time of the whole run, starting the models included; for energy, of one window.
-        fewest_rounds: for latency, rounds that are measured even if that takes longer.
+        seconds: for latency, of the whole run, with the start of the models; for energy, of one window.
+        fewest_rounds: for latency, so many rounds are measured even if they take longer than `seconds`.
         text: batches of sentences instead of random tokens; cases then have no length.
         max_length: longer sentences of `text` are cut to this many tokens.
         seed: decides the order in which models take turns.
@@ -40,7 +40,7 @@ class MeasurementPlan:
     seed: int = 0
 
     def names(self) -> dict[str, str]:
-        """Return label → name of all that runs: each model, and as control the second model, or the only one, again."""
+        """Return label → name of all that runs: the models, and as control the second (or only) model once more."""
         found = {label_of(name): name for name in self.models}
         control = self.models[min(1, len(self.models) - 1)]
         return {**found, label_of(control) + AGAIN: control}

@@ -1,11 +1,11 @@
-"""Read rows of models measured side by side: which belong to one case, and their text in cells and notes."""
+"""Read rows of models measured side by side: find those of one case, and return texts for cells and notes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-BUSY = 0.5  # load average per processor from which other programs disturb
+BUSY = 0.5  # from this load average per processor on, other programs disturb measurements
 SAME = ("engine", "dtype", "batch", "length", "threads")  # equal in all rows of one case
 
 

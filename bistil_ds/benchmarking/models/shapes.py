@@ -54,7 +54,7 @@ def default_names() -> list[str]:
 
 
 def config_of(name: str) -> PretrainedConfig:
-    """Return the configuration of the model that is a shape of ours, a folder or a hub id.
+    """Return the configuration of a model: one of our shapes, a folder or a hub id.
 
     Raises:
         InputError: the name is none of these, or its configuration cannot be loaded.
@@ -70,7 +70,7 @@ def config_of(name: str) -> PretrainedConfig:
 def check_models(names: Sequence[str], length: int, *, tokenizers: bool = False) -> None:
     """Raise InputError unless all models exist, take `length` tokens and have different labels.
 
-    With `tokenizers`, also raise it for a shape of ours, which has none.
+    With `tokenizers`, also raise it for our shapes, because they have no tokenizer.
     """
     for name in names:
         if length > (longest := longest_input(config_of(name))):
@@ -89,7 +89,7 @@ def is_ours(name: str) -> bool:
 
 
 def reference_of(name: str, names: Sequence[str]) -> str:
-    """Return the name of the model that `name` is compared with: its MMT if that is in `names`, else the first there.
+    """Return the name of the model that `name` is compared with: its MMT if that is in `names`, else the first name.
 
     An MMT is its own reference.
     """
@@ -100,7 +100,7 @@ def reference_of(name: str, names: Sequence[str]) -> str:
 
 
 def load_encoder(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Load the encoder, without pooler and vocabulary head, in eval mode; a shape of ours gets random weights."""
+    """Load the encoder in eval mode, without pooler and vocabulary head; our shapes get random weights."""
     if (config := _our_config(name)) is not None:
         torch.manual_seed(0)
         model = AutoModel.from_config(config, dtype=dtype)

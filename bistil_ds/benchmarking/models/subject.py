@@ -1,4 +1,4 @@
-"""Prepare and run one model under measurement (a subject); benchmarks start each in a process of its own.
+"""Prepare and run a subject: one model that is measured. Benchmarks start each subject in a process of its own.
 
 B sequences, T tokens.
 """
@@ -19,16 +19,16 @@ from bistil_ds.benchmarking.harness.timing import time_call
 from bistil_ds.benchmarking.models.engines import Inputs, make_runner
 from bistil_ds.benchmarking.models.shapes import load_encoder
 
-FIRST_ORDINARY_ID = 5  # least id of a random token; XLM-R's padding id, 1, would change the positions
-WARM_UP_SECONDS = 4.0  # after this long no warm-up call starts; the first call is not counted
+FIRST_ORDINARY_ID = 5  # lowest id of a random token; XLM-R's padding id, 1, would change the positions
+WARM_UP_SECONDS = 4.0  # after this time no warm-up call starts; the first call's time does not count
 WARM_UP_CALLS = 50  # most calls of a warm-up
 LONG_CALL = 0.5  # seconds; longer calls need a shorter warm-up, because a brief disturbance weighs little in them
-SHAPES = 3  # batches of text that warm up; torch.compile then has a program for every length
+SHAPES = 3  # batches of text in the warm-up; by then torch.compile has a program for every length
 
 
 @dataclass(frozen=True)
 class InputCase:
-    """Input and threads: sequences in a batch, tokens in each (None: the lengths of the text), and CPU threads."""
+    """Input and threads: sequences in a batch, tokens in each (None: as many as the text has), and CPU threads."""
 
     batch: int
     length: int | None
@@ -48,11 +48,11 @@ class Subject:
         self.batches: list[Inputs] = []
 
     def describe(self) -> dict[str, int]:
-        """Return how many parameters there are in all, in the embeddings and in the layers."""
+        """Return the numbers of parameters: of the whole model, its embeddings and its layers."""
         return self.parameters
 
     def use_text(self, batches: Sequence[Sequence[str]], max_length: int) -> dict[str, Any]:
-        """Use batches of sentences as inputs from now on; return each batch's seconds of tokenising and real tokens."""
+        """Use batches of sentences as inputs from now on; return, by batch, seconds of tokenising and real tokens."""
         tokenizer = AutoTokenizer.from_pretrained(self.name)
         seconds, self.batches = [], []
         for texts in batches:
@@ -63,10 +63,10 @@ class Subject:
         return {"seconds": seconds, "tokens": [int(one["attention_mask"].sum()) for one in self.batches]}
 
     def prepare(self, case: InputCase) -> dict[str, Any]:
-        """Set threads and input as `case` says, then run until calls take a steady time or a warm-up limit is reached.
+        """Set threads and input as `case` says, then warm up: run until calls take a steady time or a limit is reached.
 
         Returns:
-            `calls`, how many calls were timed; `stable`, whether their time became steady; `seconds`, that of the
+            `calls`, the number of timed calls; `stable`, whether their time became steady; `seconds`, the time of the
             fastest of the last three.
         """
         if case.threads != self.threads:
@@ -74,9 +74,9 @@ class Subject:
             self.threads = case.threads
         if case.length is not None:
             self.batches = [random_inputs(self.model.config.vocab_size, case.batch, case.length, self.device)]
-        for other in self.batches[1:SHAPES]:  # other lengths, which may compile again
+        for other in self.batches[1:SHAPES]:  # other lengths, for which the model may be compiled again
             self.run(other)
-        seconds = [self._timed(0)]  # may compile, so it does not count against the time allowed
+        seconds = [self._timed(0)]  # may compile, so it does not count towards WARM_UP_SECONDS
         started = time.perf_counter()
         while not is_steady(seconds) and len(seconds) < WARM_UP_CALLS:
             if len(seconds) >= 2 and time.perf_counter() - started > WARM_UP_SECONDS:
@@ -85,7 +85,7 @@ class Subject:
         return {"calls": len(seconds), "stable": is_steady(seconds), "seconds": min(seconds[-3:])}
 
     def turn(self, calls: int, untimed: int, batch: int = 0) -> list[float]:
-        """Run `untimed` calls to fill the caches; return the seconds of each of `calls` more, all on one batch."""
+        """Run `untimed` calls to fill the caches, then time `calls` more; return their seconds. All use one batch."""
         for _ in range(untimed):
             self._timed(batch)
         return [self._timed(batch) for _ in range(calls)]
@@ -106,7 +106,7 @@ class Subject:
 def is_steady(seconds: Sequence[float]) -> bool:
     """Return whether the last three calls took as long as the three before them.
 
-    If the last call was longer than LONG_CALL, it is enough that it took as long as the one before.
+    If the last call was longer than LONG_CALL, only the last two are compared.
     """
     return is_stable(seconds) or (seconds[-1] > LONG_CALL and is_stable(seconds, window=1))
 

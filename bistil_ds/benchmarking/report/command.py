@@ -35,7 +35,7 @@ class Flags:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+    """Run the report command and return its exit code."""
     return cli.run(lambda: run(parse_flags(argv, Flags, DESCRIPTION)))
 
 

@@ -15,15 +15,15 @@ SAME = ("device", "hardware", "versions", "threads")  # fields of a record; the 
 
 
 def compare(first: Content, second: Content) -> Grid:
-    """Return a table with a line for each model and case in both records: the second's value over the first's.
+    """Return a table with a line for each model and case in both records: the second record's value over the first's.
 
-    Less is better. The interval is resampled from the rounds of both records. The verdict widens it by the noise of
-    that case: how far the ratio of one model run twice is from 1, in the record where it is farther. Where a record has
-    one round only, the table shows no interval.
+    Less is better. The interval is resampled from the rounds of both records; if a record has one round only, there is
+    none. The verdict widens the interval by the noise of the case. The noise is how far the ratio of one model that ran
+    twice is from 1, in the record with the greater distance.
 
     Raises:
-        InputError: the records are of different benchmarks, or of one whose results are not compared, or share no
-            model and case.
+        InputError: the records are of different benchmarks, or of one whose results cannot be compared, or have no
+            model and case in common.
     """
     kind = first["benchmark"]
     if second["benchmark"] != kind:

@@ -12,7 +12,7 @@ from bistil_ds.benchmarking.harness.result_file import read_result
 from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.errors import InputError
 
-SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")  # flags that may differ between old and new record
+SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")  # may differ in a record and its replacement
 TIME = re.compile(r"-\d{8}(-\d{6})?$")  # at the end of a record's name
 
 
@@ -70,7 +70,7 @@ def read(path: Path) -> Gathered | None:
         content = read_result(path)
         found = Gathered(path, content["benchmark"], content)
         found.entry.tables(found.content)
-    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # of an old version, or not ours
+    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # of an old version or not ours
         return None
     return found
 

@@ -1,4 +1,4 @@
-"""Turn gathered records into one Markdown page, and into one HTML page that needs no other file."""
+"""Turn gathered records into a Markdown page, or into an HTML page that needs no other file."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from bistil_ds.benchmarking.training_step.ways import Steps
 
 
 def saved_bytes(student: str, teacher: str, batch: int, length: int, dtype: torch.dtype = torch.bfloat16) -> int:
-    """Return the bytes that are held for backward after the student's forward pass and the losses, beside weights.
+    """Return the bytes that are kept for backward after the student's forward pass and the losses, without weights.
 
-    Attention maps, [..., length, length], do not count, because fused attention keeps none. The teacher's aligned
+    Attention maps [..., length, length] do not count, because fused attention keeps none. The teacher's aligned
     hidden states, queries and keys do count: they are held until the losses are computed.
     """
     models = [shape_of(name).to(dtype) for name in (student, teacher)]
@@ -31,7 +31,7 @@ def _saved(steps: Steps, model: nn.Module) -> int:
 
     def pack(tensor: Tensor) -> Tensor:
         if _identity(tensor) not in weights and tuple(tensor.shape[-2:]) != (length, length):
-            kept[_identity(tensor)] = tensor  # kept alive, so that no later storage gets the same identity
+            kept[_identity(tensor)] = tensor  # kept alive, so that its identity stays its own
         return tensor
 
     way = steps.way("ours")

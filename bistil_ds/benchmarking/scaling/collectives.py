@@ -1,4 +1,4 @@
-"""Count the bytes that collectives send. PyTorch's dispatcher sees the collectives of every library."""
+"""Count the bytes that collectives send, whatever library calls them: all go through PyTorch's dispatcher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class SentBytes(TorchDispatchMode):
-    """Mode that counts the bytes that a rank sends if each collective runs as a ring, as in NCCL with large messages.
+    """Mode that counts the bytes a rank would send if each collective were a ring, as NCCL's are for large messages.
 
     Only the collectives in `COUNTED` are counted.
 
@@ -50,12 +50,12 @@ def _all_reduce(args: Sequence[Any], ranks: int) -> float:
 
 
 def _gather(args: Sequence[Any], ranks: int) -> float:
-    """Return the bytes sent; `args` starts with the tensors to gather into, then this rank's own."""
+    """Return the bytes sent; `args` starts with the tensors to gather into, followed by this rank's own tensors."""
     return (ranks - 1) * float(_bytes(args[1]))
 
 
 def _scatter(args: Sequence[Any], ranks: int) -> float:
-    """Return the bytes sent; `args` starts with this rank's share of the result, then the tensors to reduce."""
+    """Return the bytes sent; `args` starts with this rank's part of the result, followed by the tensors to reduce."""
     return (ranks - 1) * float(_bytes(args[0]))
 
 

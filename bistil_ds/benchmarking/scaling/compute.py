@@ -1,6 +1,6 @@
-"""Compute, without measuring, the memory that phase 1 needs on each of many GPUs, and the bytes that each GPU sends.
+"""Compute the memory that phase 1 needs on each of many GPUs, and the bytes that each GPU sends. Nothing is measured.
 
-Seconds are computed only where the user states a GPU's rate, utilisation and bandwidth.
+Seconds are computed only if the user states a GPU's rate, utilisation and bandwidth.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def scaling_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each ZeRO mode and number of GPUs.
 
-    The student has half the teacher's layers and a vocabulary of 60,000 tokens, to which the teacher is trimmed too. A
-    row has the bytes held on each GPU, held in each node's host memory, and sent by each GPU in a step. A step is one
+    The student has half the teacher's layers. Both have a trimmed vocabulary of 60,000 tokens. A row has the bytes held
+    on each GPU, held in each node's host memory, and sent by each GPU in a step. A step is one
     micro-batch of `batch` x `length` tokens on each GPU.
     """
     name = student_name(teacher, 2, 60_000)
@@ -62,15 +62,15 @@ def scaling_rows(
 
 
 def parameters_of(model: Any) -> tuple[int, int]:
-    """Return how many parameters a model has, and how many its largest module itself holds: ZeRO-3 gathers so many."""
+    """Return how many parameters a model has, and the most that one module holds directly (ZeRO-3 gathers these)."""
     layers = (sum(p.numel() for p in module.parameters(recurse=False)) for module in model.modules())
     return sum(p.numel() for p in model.parameters()), max(layers)
 
 
 def scaling_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return tables by ZeRO mode and number of GPUs for each teacher, then one that compares measured and computed.
+    """Return tables by ZeRO mode and number of GPUs for each teacher, then one of measured beside computed bytes.
 
-    The tables of a teacher are memory, bytes sent and, where they were computed, seconds.
+    A teacher has a table of memory, one of bytes sent and, if they were computed, one of seconds.
     """
     grids = []
     rows = [row for row in content["rows"] if "teacher" in row]

@@ -1,8 +1,8 @@
 """The flags of the scaling benchmark, and the run they ask for.
 
-Bytes are computed from shapes, DeepSpeed's own estimators and formulas of collectives. Unless the run is quick, small
-models are then measured on 1 and 2 ranks of this machine, and the error of the computed bytes is shown. Seconds need
---tflops, --mfu and --bandwidth_gb, and are marked as assumed.
+Bytes are computed from shapes, with DeepSpeed's own estimators and formulas for collectives. Unless the run is quick,
+small models are then measured on 1 and 2 ranks of this machine, and the error of the computed bytes is shown. Seconds
+need --tflops, --mfu and --bandwidth_gb, and are marked as assumed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Flags:
 
 
 def speed_of(flags: Flags) -> Speed | None:
-    """Return the GPU's speed that the flags state, or None; raise InputError where one of the three is not above 0."""
+    """Return the GPU's speed that the flags state, or None; raise InputError if one of them is not above 0."""
     given = {"tflops": flags.tflops, "mfu": flags.mfu, "bandwidth_gb": flags.bandwidth_gb}
     if all(value is None for value in given.values()):
         return None

@@ -1,4 +1,4 @@
-"""Measure the bytes of a phase-1 step under ZeRO on ranks of this machine, to check what `zero_memory` computes.
+"""Measure the bytes of a phase-1 step under ZeRO on ranks of this machine, to check those that `zero_memory` computes.
 
 Two models that differ only in their number of layers are trained on few tokens. They share libraries and embeddings,
 so the difference of their peaks comes from the added parameters: weights, gradients and optimizer state. Models are in
@@ -23,7 +23,7 @@ from bistil_ds.distributed import startup
 SMALL = Shape(length=8, batch=1, layers=0, width=512, heads=8, vocabulary=1000)
 LAYERS = (4, 12)  # of the teacher; the student has half
 STEPS = 3
-BUCKETS = (  # small here, so that parameters and optimizer state make the peak; they do not grow with a model
+BUCKETS = (  # small here, so that the peak is that of parameters and optimizer state
     "reduce_bucket_size",
     "allgather_bucket_size",
     "stage3_prefetch_bucket_size",
@@ -34,7 +34,7 @@ BUCKETS = (  # small here, so that parameters and optimizer state make the peak;
 
 
 def measure(stage: int, shape: Shape) -> tuple[Peak, float]:
-    """Return one rank's peak over STEPS steps, and the bytes that it sent in the last of them."""
+    """Return one rank's peak over STEPS steps, and the bytes that it sent in the last step."""
     sent = [0.0]
     return peak_of(lambda: _stepper(stage, shape, sent), STEPS), sent[0]
 
@@ -69,8 +69,8 @@ def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
 def check(stage: int, ranks: int, shape: Shape = SMALL, layers: tuple[int, int] = LAYERS) -> dict[str, Any]:
     """Return a row: bytes held and bytes sent, measured and computed, for each parameter added to the student.
 
-    The teacher is whole on each rank here, at stage 3 too. Parameters added to it count in the bytes held, measured and
-    computed.
+    The teacher is whole on each rank here, at stage 3 too. The parameters added to the teacher count in the bytes held,
+    in those measured and in those computed.
     """
     few, many = (on_ranks(ranks, 1, measure, stage, replace(shape, layers=count)) for count in layers)
     a_layer = _parameters(replace(shape, layers=2)) - _parameters(replace(shape, layers=1))

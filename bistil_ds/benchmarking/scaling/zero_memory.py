@@ -1,6 +1,6 @@
 """Compute the bytes that a rank holds and sends under DeepSpeed ZeRO, in bf16 with fp32 master weights and AdamW.
 
-Bytes a parameter: weights 2, bf16 gradients 2, fp32 gradients 4 more, master weights 4, moments 8; 20 in all.
+Bytes for each parameter: weights 2, bf16 gradients 2, fp32 gradients 4, master weights 4, moments 8; 20 in all.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Bytes:
 def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> Bytes:
     """Return the bytes of weights, gradients and optimizer state of a model under training.
 
-    For ZeRO stages 2 and 3 these are DeepSpeed's own estimates. DeepSpeed has none for stage 0, which partitions
-    nothing, and stage 1, which partitions master weights, moments and fp32 gradients; they are counted here in the same
-    way.
+    For ZeRO stages 2 and 3 these are DeepSpeed's own estimates. DeepSpeed has none for stages 0 and 1, which are
+    counted here in the same way: stage 0 partitions nothing, stage 1 partitions master weights, moments and fp32
+    gradients.
 
     Args:
         mode: one of `MODES`.
@@ -47,7 +47,7 @@ def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> B
 
 
 def teacher_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> float:
-    """Return the bytes of the bf16 teacher on each device: all of it; at stage 3 a share, and one gathered layer."""
+    """Return the bytes of the bf16 teacher on each device: the whole; at stage 3 a part, and one gathered layer."""
     if not mode.startswith("3"):
         return 2.0 * parameters
     return 2.0 * parameters / ranks + 2.0 * largest_layer * (ranks > 1)
@@ -57,10 +57,10 @@ def sent_bytes(mode: str, student: int, teacher: int, ranks: int) -> float:
     """Return the bytes that each rank sends, and receives, by ring collectives in a step without accumulation.
 
     Over N ranks, a reduce-scatter or an all-gather of n bytes sends (N − 1) / N · n, and an all-reduce is both. Stage 0
-    all-reduces gradients. So do stages 1 and 2, by default of DeepSpeed, instead of reducing each part to the rank that
-    owns it; then they all-gather the new weights. Stage 3 all-gathers weights in forward and again in backward,
-    reduce-scatters gradients, and all-gathers the teacher's weights once. It sends less where DeepSpeed keeps gathered
-    weights from forward to backward: below `stage3_max_reuse_distance`, 1e9 parameters by default.
+    all-reduces gradients. Stages 1 and 2 do so too, by DeepSpeed's defaults (they could reduce each part to the rank
+    that owns it), and then all-gather the new weights. Stage 3 all-gathers weights in forward and again in backward,
+    reduce-scatters gradients, and all-gathers the teacher's weights once. It sends less if DeepSpeed keeps gathered
+    weights from forward to backward, as it does below `stage3_max_reuse_distance` (default: 1e9 parameters).
     """
     share = (ranks - 1) / ranks
     if not mode.startswith("3"):

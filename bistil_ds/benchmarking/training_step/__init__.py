@@ -1,1 +1,1 @@
-"""Benchmarks of a training step: phase 1 beside a step without losses, also under ZeRO; sparse beside dense tuning."""
+"""Benchmarks of a training step: phase 1 against a step without losses, under ZeRO too; sparse against dense tuning."""

@@ -1,8 +1,8 @@
 """The flags of the throughput benchmark, and the run they ask for.
 
-Forward and backward alone are measured first, then the whole step, with the optimizer's update, under each ZeRO stage
-and number of ranks. Ratios are taken within a round. Absolute numbers mean little on a machine that does other things
-too.
+Forward and backward alone are measured first. Then the whole step, with the optimizer's update, is measured under each
+ZeRO stage and number of ranks. Ratios are taken within a round. Absolute numbers mean little on a machine that runs
+other programs too.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Flags:
 
 
 def check_flags(flags: Flags) -> torch.device:
-    """Check the flags, fill in `ranks` and return the device; raise InputError where the flags cannot be measured."""
+    """Check the flags, fill in `ranks` and return the device; raise InputError if a flag cannot be used."""
     require_at_least_1(flags, "rounds", "batch")
     if min(flags.lengths) < 1:
         raise InputError(f"--lengths {min(flags.lengths)}: expected at least 1")
@@ -73,7 +73,7 @@ def check_flags(flags: Flags) -> torch.device:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags, load the model that --teacher_model names, if any, and plan the run."""
+    """Check the flags, load the model of --teacher_model if there is one, and plan the run."""
     device = check_flags(flags)
     shapes = [Shape(length, flags.batch) for length in flags.lengths]
     zero = [] if flags.no_zero else list(product(flags.zero, flags.ranks))

@@ -1,4 +1,4 @@
-"""Measure tokens/s and peak memory of a training step: without losses (`floor`), as published (`eager`), and ours."""
+"""Measure tokens/s and peak memory of a training step in three ways: `floor`, `eager` and `ours` (see `ways`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MiB = 2**20
 
 
 def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, tell: Tell) -> dict[str, Any]:
-    """Return a row for each of `WAYS`, timed in turns, with `memory` also its peak; ratios are to the way `floor`."""
+    """Return a row for each of `WAYS`, timed in turns; with `memory` also peaks. Ratios are to the way `floor`."""
     steps = random_steps(shape, device)
     ways = {name: steps.way(name) for name in WAYS}
     before = matmul_rate(device, torch.float32)
@@ -48,7 +48,7 @@ def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, 
 def compare_teachers(
     names: Sequence[str], shape: Shape, rounds: int, device: torch.device, tell: Tell
 ) -> dict[str, Any]:
-    """Return a row for our step with each teacher, timed in turns; ratios are to our step with the fp32 teacher."""
+    """Return a row for our step with each teacher, timed in turns. Ratios are to our step with the fp32 teacher."""
     steps = random_steps(shape, device)
     ways = {"float32": steps.way("ours")}
     ways |= {name: steps.with_teacher(*cheaper_teacher(name, steps.teacher)) for name in names}
@@ -98,7 +98,7 @@ def grid(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Grid:
 
 
 def throughput_grids(content: Content) -> list[Grid]:
-    """Return a table for all rows that name the same table."""
+    """Return one table for each title in the rows' field `table`."""
     groups: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in content["rows"]:
         groups.setdefault(row["table"], {})[row["way"]] = row

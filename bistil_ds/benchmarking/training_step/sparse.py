@@ -1,4 +1,4 @@
-"""Measure a step of sparse training beside one of dense fine-tuning: time, memory, optimizer state, gradient bytes."""
+"""Measure a step of sparse training and one of dense fine-tuning: time, memory, optimizer state, gradient bytes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class StudentShape:
 
 
 class TrainingStep:
-    """A tagger with random weights and everything that a step needs; a call runs one step.
+    """A tagger with random weights, its optimizer and one batch; calling the object runs one training step.
 
     Args:
         density: share of the base model's entries, without layer norms, that train beside the head; None trains all.
-            They are drawn at random, because a step's cost depends on their number alone.
+            These entries are drawn at random, because the cost of a step depends on their number only.
     """
 
     def __init__(self, shape: StudentShape, density: float | None, device: str) -> None:
@@ -68,7 +68,7 @@ class TrainingStep:
         self.inputs: dict[str, Tensor] = {"input_ids": ids_BT, "labels": ids_BT % 9}
 
     def __call__(self) -> None:
-        """Run forward, backward, clipping and update; write the deltas, where there are any, into the weights."""
+        """Run forward, backward, clipping and update; in sparse training, also write the deltas into the weights."""
         self.optimizer.zero_grad()
         self.model(**self.inputs).loss.backward()
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)

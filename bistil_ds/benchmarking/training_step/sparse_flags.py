@@ -27,7 +27,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check the flags and plan the run. Weights and tokens are random, because the results depend on sizes only."""
+    """Check the flags and plan the run. Weights and tokens are random, because only sizes matter here."""
     require_at_least_1(flags, "batch", "length", "rounds")
     for density in flags.densities:
         SparseArguments(density=density).check(maskable=1)

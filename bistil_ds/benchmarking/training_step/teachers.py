@@ -1,6 +1,6 @@
-"""Make cheaper teachers, and compare the losses and gradients of a batch with those that the fp32 teacher gives.
+"""Make cheaper teachers, and compare their losses and gradients on a batch with those of the fp32 teacher.
 
-A cheaper teacher is made from the fp32 teacher and takes its place. Student and losses stay in fp32.
+A cheaper teacher is a copy of the fp32 teacher in a cheaper form. Student and losses stay in fp32.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ VARIANTS = ("bfloat16", "int8", "compiled")
 
 
 def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedModel, nn.Module | None]:
-    """Return a cheaper copy of the teacher, and the module to call in its place, or None to call the copy itself.
+    """Return a cheaper copy of the teacher, and the module to call in place of the copy (None: call the copy itself).
 
-    The copy is in bf16, has dynamic int8 linear layers in its encoder (for CPUs), or is called compiled.
+    "bfloat16" is a copy in bf16. "int8" has dynamic int8 linear layers in its encoder, for CPUs. For "compiled", the
+    module to call is the compiled copy.
     """
     other = copy.deepcopy(teacher)
     if name == "bfloat16":
@@ -34,10 +35,10 @@ def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedMode
 
 @dataclass
 class Cost:
-    """How far a batch's losses and gradient g with a cheaper teacher are from those with the fp32 one (gradient g₀)."""
+    """Losses and gradient g of a batch with a cheaper teacher, compared with the fp32 teacher's (gradient g₀)."""
 
     hidden: float  # relative difference of the hidden-state loss, averaged over layer pairs
-    attention: float  # the same of the attention loss
+    attention: float  # the same for the attention loss
     gradient_cosine: float  # cosine of g and g₀ over all student parameters
     gradient_difference: float  # |g − g₀| / |g₀|
 

@@ -1,4 +1,4 @@
-"""Run one training step of phase 1 in three ways: without any distillation loss, as published, and ours.
+"""Run a training step of phase 1 in three ways: without distillation losses, as published, and with our losses.
 
 B sequences of T tokens.
 """
@@ -23,7 +23,7 @@ WAYS = ("floor", "eager", "ours")
 class Shape:
     """Sizes of models and batch; by default those of mBERT's encoder with a trimmed vocabulary.
 
-    No vocabulary head runs, so the vocabulary's size changes memory, but hardly the time of forward and backward.
+    No vocabulary head runs. So the size of the vocabulary changes memory, but hardly the time of forward and backward.
     """
 
     length: int
@@ -53,20 +53,20 @@ class Shape:
 
 
 class Steps:
-    """The three ways of running a step on one student, one teacher and one batch, which the ways share."""
+    """The three ways of running a step; they share one student, one teacher and one batch."""
 
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
         self.student, self.teacher, self.inputs = student, teacher, inputs
         factor = teacher.config.num_hidden_layers // student.config.num_hidden_layers
         self.layer_map = [(i + 1) * factor - 1 for i in range(student.config.num_hidden_layers)]
         self.distiller = Distiller(student, teacher, self.layer_map)
-        self.recording = student.config._attn_implementation  # the one by which the distiller gets queries and keys
-        self.encoder: nn.Module = student.base_model  # what the ways without a distiller run
+        self.recording = student.config._attn_implementation  # attention from which the distiller gets queries and keys
+        self.encoder: nn.Module = student.base_model  # `floor` and `eager` call it
         self.trained: nn.Module = student
         self.learn: Callable[[Tensor], object] = Tensor.backward
 
     def under(self, wrapped: Any) -> None:
-        """Use `wrapped`, a DeepSpeed engine around the encoder, from now on; a step then includes the update."""
+        """Use `wrapped`, a DeepSpeed engine around the encoder, from now on; steps then include the update."""
         self.encoder = self.trained = wrapped
 
         def learn(loss: Tensor) -> None:
@@ -76,12 +76,12 @@ class Steps:
         self.learn = learn
 
     def way(self, name: str) -> Way:
-        """Return the way `floor`, `eager` or `ours`."""
+        """Return the way called `floor`, `eager` or `ours`."""
         attention = {"floor": "sdpa", "eager": "eager", "ours": self.recording}[name]
         return Way(getattr(self, name), lambda: self._prepare(attention))
 
     def with_teacher(self, teacher: PreTrainedModel, run_teacher: nn.Module | None = None) -> Way:
-        """Return our way with another teacher; `run_teacher` is the module to call in that teacher's place."""
+        """Return our way with another teacher; if `run_teacher` is given, it is called in that teacher's place."""
         distiller = Distiller(self.student, teacher, self.layer_map, run_teacher=run_teacher)
         return Way(lambda: self._distil(distiller), lambda: self._prepare(self.recording))
 
@@ -99,7 +99,7 @@ class Steps:
     def eager(self) -> None:
         """Run the step as published: eager attention returns whole maps, a boolean mask picks the entries to compare.
 
-        Each layer pair has an MSE of maps and one of hidden states.
+        The loss is the mean over layer pairs of the MSE of maps, plus the mean of the MSE of hidden states.
         """
         wanted: dict[str, Any] = {"output_attentions": True, "output_hidden_states": True}
         with torch.no_grad():
@@ -130,7 +130,7 @@ def random_steps(shape: Shape, device: torch.device) -> Steps:
 
 
 def single_step(name: str, shape: Shape, device: str) -> Callable[[], None]:
-    """Return a function that runs a step of one way, for a process that measures the memory of this way alone."""
+    """Return a function that runs a step in one way; its memory is measured in a process that runs nothing else."""
     way = random_steps(shape, torch.device(device)).way(name)
 
     def step() -> None:

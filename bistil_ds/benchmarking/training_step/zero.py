@@ -1,4 +1,4 @@
-"""Measure a training step with its update under DeepSpeed, at a ZeRO stage, on several ranks of this machine."""
+"""Measure a training step, optimizer update included, under DeepSpeed at a ZeRO stage on ranks of this machine."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ Measured = tuple[dict[str, list[float]], Peak, float, float]  # what `_measure` 
 def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
     """Return a row for each of `WAYS`: seconds, tokens/s of all ranks, MFU, and the time divided by `floor`'s.
 
-    A round takes as long as its slowest rank. MFU is relative to the matmul rate that a rank reaches. The row of `ours`
-    also has the peak memory of the rank that holds most. Both models are in fp32; the teacher is whole on every rank.
+    A round takes as long as its slowest rank. MFU is relative to the rate of matrix products that a rank reaches. The
+    row of `ours` also has the peak memory of the rank that holds most. Both models are in fp32; the teacher is whole on
+    every rank.
     """
     threads = max(1, torch.get_num_threads() // ranks)
     measured: list[Measured] = on_ranks(ranks, threads, _measure, stage, shape, rounds, device.type)
@@ -46,7 +47,7 @@ def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device
 
 
 def _measure(stage: int, shape: Shape, rounds: int, kind: str) -> Measured:
-    """Return one rank's seconds of each way, peak of our way, matmul rate in FLOP/s, and FLOPs of training a token."""
+    """Return one rank's seconds of each way, peak of our way, matmul rate in FLOP/s, and FLOPs to train on a token."""
     device = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
     steps: list[Steps] = []
 
@@ -56,17 +57,17 @@ def _measure(stage: int, shape: Shape, rounds: int, kind: str) -> Measured:
         way.prepare()
         return way.step
 
-    peak = peak_of(build, 2)  # before the other ways leave their traces in the heap
+    peak = peak_of(build, 2)  # measured first, because the other ways would enlarge the heap
     (wrapped,) = steps
     ways = {name: _together(wrapped.way(name)) for name in WAYS}
     seconds = time_in_turns(ways, rounds, device)
     dist.barrier()
-    rate = matmul_rate(device, torch.float32)  # all ranks measure at once, as they also compute at once
+    rate = matmul_rate(device, torch.float32)  # all ranks measure at once, as they train at once
     return seconds, peak, rate, training_flops(wrapped.student, wrapped.teacher, shape.length)
 
 
 def _together(way: Way) -> Way:
-    """Return the same way with a barrier before its step, so that all ranks begin at one time."""
+    """Return the same way with a barrier before its step, so that all ranks start the step together."""
 
     def prepare() -> None:
         way.prepare()
@@ -76,7 +77,7 @@ def _together(way: Way) -> Way:
 
 
 def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
-    """Return the ways, the student's encoder being in a DeepSpeed engine with the package's own file for `stage`."""
+    """Return the ways with the student's encoder in a DeepSpeed engine, set up by the package's file for `stage`."""
     import deepspeed
 
     steps = random_steps(shape, device)
@@ -90,6 +91,6 @@ def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
 
 
 def _decided(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration without "auto", which only the Trainer can fill in; DeepSpeed's defaults then hold."""
+    """Return the configuration without values "auto", which only the Trainer fills in; DeepSpeed then uses defaults."""
     whole = {key: _decided(value) if isinstance(value, dict) else value for key, value in config.items()}
     return {key: value for key, value in whole.items() if value != "auto"}

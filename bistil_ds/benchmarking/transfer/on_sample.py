@@ -1,4 +1,4 @@
-"""Lay out the package's sample data as the transfer benchmark expects them, and define the settings for them."""
+"""Lay out the package's sample data as the transfer benchmark expects them, and define its settings for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SAMPLE_SETTINGS: dict[str, Any] = {
 
 
 def link_sample(folder: Path) -> Path:
-    """Link the sample's corpora and task files into `folder`, under the names that commands get; return `folder`."""
+    """Link the sample's corpora and task files into `folder`, under the names that commands use; return `folder`."""
     links = {folder / "text" / f"{language}.txt": path for language, path in sample_corpora().items()}
     for language, split in (("en", "train"), ("en", "dev"), ("en", "test"), ("tr", "test"), ("sw", "test")):
         path = sample_task_file("ner", language, split)

@@ -48,7 +48,7 @@ def quality_grid(content: Mapping[str, Any]) -> Grid:
 def quality_plots(content: Mapping[str, Any]) -> list[Plot]:
     """Return plots of the average score over languages against speed and against size, all relative to the reference.
 
-    The reference is at (1, 1). Fewer than three models get no plot, because the table says as much.
+    The reference is at (1, 1). Fewer than three models get no plot, because the table shows them well enough.
     """
     models, metric = content["models"], content["metric"]
     reference = models.get(content["reference"]) or next(iter(models.values()), None)

@@ -10,7 +10,7 @@ from bistil_ds.sample.grammar.meaning import Clause, Participant
 
 _ON = {"table", "chair", "bed", "field", "island", "mountain", "road"}
 _AT = {"market", "station", "port", "hotel", "restaurant", "bank", "court", "school", "hospital"}
-# what is said after a verb of saying in the past takes an earlier tense
+# tense of a reported clause → the tense that it takes after a past verb: "she said that he had come"
 _REPORTED = {"past": "pluperfect", "present": "past progressive", "future": "would"}
 
 
@@ -37,6 +37,7 @@ def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
     """
     tense = tense or c.tense
     asked_object = c.object is not None and bool(c.object.asked)
+    # a question about the subject ("who reads?") is not inverted and has no "do"
     inverted = c.mood in ("question", "where") or asked_object
     silent = gap == "subject" or c.mood == "command" or c.kind == "exist"
     subject: Dependents = [] if silent else [(_full(c.subject, "subject"), "nsubj")]
@@ -48,7 +49,7 @@ def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
     if c.negative and c.kind != "exist":
         negation: Dependents = [(word("not", "PART"), "advmod")]
         if helpers and helpers[0][0] and helpers[0][0].head.form == "can" and not inverted:
-            helpers[0][0].head.space_after = False  # cannot
+            helpers[0][0].head.space_after = False  # makes "cannot"
     else:
         negation = []
     if inverted:
@@ -77,7 +78,7 @@ def _full(who: Participant, role: str = "object") -> Phrase:
 
 
 def _verbal(c: Clause, tense: str, support: bool, gap: str) -> tuple[Phrase, str]:
-    """Return the verb with everything that follows it except the time, and its auxiliary ("" for none)."""
+    """Return the verb phrase (the verb and all that follows it, without the time) and the auxiliary ("" for none)."""
     if c.kind == "have":
         third = c.subject.person == 3 and not c.subject.many
         forms = {"present": ("does" if third else "do", "has" if third else "have"), "past": ("did", "had")}[tense]
@@ -90,7 +91,6 @@ def _verbal(c: Clause, tense: str, support: bool, gap: str) -> tuple[Phrase, str
         auxiliary, form = verb_forms(c.control[0], tense, c.subject, support)
         inner = _after_verb(c, word(c.verb.en[0], "VERB"), gap).left(word("to", "PART"), "mark")
         return word(form, "VERB").right(inner, "xcomp"), auxiliary
-    # a question about the subject needs no "do"
     auxiliary, form = verb_forms(c.verb, tense, c.subject, support)
     return _after_verb(c, word(form, "VERB"), gap), auxiliary
 
@@ -155,7 +155,7 @@ def _place(c: Clause) -> Phrase:
     inside = "on" if noun in _ON else "at" if noun in _AT else "in"
     preposition = inside if c.place_role == "in" else c.place_role
     if c.place_role == "at" and (c.place.name or noun in ("city", "village")):
-        preposition = "in"  # one arrives in a named place, a city or a village, but at anything else
+        preposition = "in"  # one arrives in a named place, a city or a village, but at any other place
     return participant(c.place).left(word(preposition, "ADP"), "case")
 
 

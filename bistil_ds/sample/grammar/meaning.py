@@ -12,7 +12,7 @@ from bistil_ds.sample.grammar.verbs import Verb
 
 @dataclass(frozen=True)
 class Participant:
-    """A noun phrase. With neither noun nor name it is a personal pronoun; with `asked` it is "who" or "what"."""
+    """A noun phrase: `noun`, `name`, or the question word `asked`; without any of them, a personal pronoun."""
 
     noun: Noun | None = None
     name: Name | None = None
@@ -27,7 +27,7 @@ class Participant:
     demonstrative: str = ""  # "near", "far"
     possessor: Participant | None = None
     relative: Relative | None = None
-    also: Participant | None = None
+    also: Participant | None = None  # joined to this one by "and"
     asked: str = ""  # "who", "what"
 
     @property
@@ -66,7 +66,7 @@ class Clause:
     tense       past, present, future, habitual, perfect, can
     mood        statement, question (yes or no), where, command; "who" and "what" are participants with `asked`
     place_role  to, from, in, at
-    control     the verb before `verb` as an infinitive ("wants to read"), and that infinitive's form in Turkish
+    control     the verb that takes `verb` as an infinitive ("wants to read"), and the infinitive's form in Turkish
     complement  a clause that is said, thought or known; `complement_case` is its case in Turkish
     link        and, but, because, when, if: the conjunction of the clause `linked`
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-# English | Turkish | Swahili stem (agrees if it has a hyphen) | kinds of noun it goes with
+# English | Turkish | Swahili stem (a hyphen marks one that agrees with the noun's class) | kinds of noun it describes
 _ADJECTIVES = """
 big | büyük | -kubwa | animal thing vehicle place plant food idea
 small | küçük | -dogo | animal thing vehicle place plant food

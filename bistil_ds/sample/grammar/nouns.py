@@ -1,7 +1,7 @@
 """The nouns: English, Turkish and Swahili forms, Swahili noun class, and kinds of thing.
 
 A row is  English [plural] | Turkish [stem before a vowel] | Swahili singular, plural, class | kinds.
-A plural of "-" marks a mass noun. Verbs and adjectives go with nouns of certain kinds.
+A plural of "-" marks a mass noun. The tables of verbs and adjectives name the kinds of nouns that each goes with.
 """
 
 from __future__ import annotations
@@ -234,6 +234,6 @@ def nouns() -> tuple[Noun, ...]:
 
 @cache
 def nouns_of(kinds: str) -> tuple[Noun, ...]:
-    """Return the nouns of at least one of `kinds`, which are separated by spaces."""
+    """Return the nouns of at least one of the kinds in `kinds`, a string with spaces between them."""
     wanted = set(kinds.split())
     return tuple(noun for noun in nouns() if noun.kinds & wanted)

@@ -20,7 +20,7 @@ _ROLES = {
     *("nurse", "doctor", "teacher", "student", "farmer", "cook", "driver", "worker", "merchant", "soldier", "singer"),
     *("writer", "judge", "hunter", "engineer", "lawyer", "carpenter"),
 }
-_FOUND = (  # kind of what "there is", and kinds of the place where it is
+_FOUND = (  # for "there is X in Y": the kind of X, and the kinds of Y
     ("animal", "nature"),
     ("person", "building"),
     ("thing", "surface room"),
@@ -58,7 +58,7 @@ class Planner:
     def _noun(self, noun: Noun, plain: bool = False, definite: float = 0.6) -> Participant:
         """Draw a noun phrase of `noun`.
 
-        plain: draw plural, definiteness and adjective only (but a parent always has a possessor).
+        plain: draw only number, definiteness and adjective. A parent has a possessor even so.
         """
         made = Participant(noun=noun, plural=not noun.mass and self._chance(0.25), definite=self._chance(definite))
         if "language" in noun.kinds:
@@ -93,7 +93,10 @@ class Planner:
         return Participant(noun=self._pick(people), plural=self._chance(0.2))
 
     def participant(self, kinds: str, definite: float = 0.6, relative: bool = False) -> Participant:
-        """Draw a participant of one of `kinds` (separated by spaces); "org" stands for organisations."""
+        """Draw a participant of one of `kinds` (separated by spaces); "org" stands for organisations.
+
+        definite: the probability that a noun is definite. relative: whether a noun may get a relative clause.
+        """
         if "org" in kinds.split() and self._chance(0.3 if "person" in kinds else 1.0):
             return Participant(name=self._pick(organisation_names()))
         if "person" in kinds and self._chance(0.35):
@@ -141,7 +144,7 @@ class Planner:
             target = self.participant(verb.objects, 0.5, relative=not short)
             if not short and target.human and self._chance(0.3):
                 target = self._pronoun()
-                # prevents an object that is the subject itself: "I see me"
+                # keeps the object from being the subject itself: "I see me"
                 if subject.pronoun and (target.person == subject.person or subject.many == target.many):
                     target = Participant(person=3 if subject.person != 3 else 1, gender=self._pick("mf"))
             clause = replace(clause, object=target)

@@ -159,9 +159,9 @@ def _by(who: Participant | None, preposition: str) -> Phrase | None:
 
 
 def _place(place: Participant, role: str) -> Phrase:
-    """Return a place; a lone singular noun takes -ni.
+    """Return the phrase of a place. A singular noun without modifiers takes the suffix -ni.
 
-    "From" is always "kutoka". In other roles, what is neither a name nor a lone singular noun has "katika".
+    The role "from" adds the preposition "kutoka". In other roles, a noun without the suffix gets "katika".
     """
     phrase = participant(place)
     bare = place.noun and len(phrase.words) == 1 and not place.plural

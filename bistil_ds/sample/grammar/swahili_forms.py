@@ -44,7 +44,8 @@ _OWN = {(1, False): "angu", (2, False): "ako", (3, False): "ake", (1, True): "et
 _PERSON_SUBJECT = {(1, False): "ni", (2, False): "u", (1, True): "tu", (2, True): "m"}
 _PERSON_OBJECT = {(1, False): "ni", (2, False): "ku", (1, True): "tu", (2, True): "wa"}
 _NUMBERS_TEN = {"wili": "mbili", "tatu": "tatu", "nne": "nne", "tano": "tano", "nane": "nane"}
-_SHORT = {"la", "nywa", "ja", "pa"}  # one syllable: ku- stays wherever the stress would fall on the prefix
+# stems of one syllable, which keep ku- in forms whose stress would otherwise fall on the prefix
+_SHORT = {"la", "nywa", "ja", "pa"}
 
 
 def concord_class(who: Participant) -> int:
@@ -134,7 +135,7 @@ def object_prefix(who: Participant, stem: str) -> str:
 
 
 def _final(stem: str, vowel: str) -> str:
-    """Return a stem with its final -a replaced by `vowel`; borrowed stems do not end in -a, and stay."""
+    """Return a stem with its final -a replaced by `vowel`; a stem that does not end in -a is a loan and stays."""
     return stem[:-1] + vowel if stem.endswith("a") else stem
 
 
@@ -163,7 +164,7 @@ def verb(stem: str, tense: str, negative: bool, who: Participant, target: str = 
 
 
 def infinitive(stem: str, target: str = "") -> str:
-    """Return the infinitive, ku- with object prefix and stem; only "enda" gives kwenda."""
+    """Return the infinitive: ku-, object prefix and stem; the stem "enda" alone gives kwenda."""
     return "kwenda" if stem == "enda" else "ku" + target + stem
 
 
@@ -177,7 +178,7 @@ def command(stem: str, negative: bool, target: str = "", irregular: str = "") ->
 
 
 def be(tense: str, negative: bool, who: Participant) -> str:
-    """Return the copula: in the present ni, negative si, for every person; otherwise as in alikuwa, hakitakuwa."""
+    """Return the copula: ni (negative si) for every person in the present, else a form such as alikuwa, hakitakuwa."""
     if tense == "present":
         return "si" if negative else "ni"
     if negative:

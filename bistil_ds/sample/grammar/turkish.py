@@ -38,7 +38,7 @@ def sentence(c: Clause) -> Sentence:
 
 
 def agreement(who: Participant) -> forms.Agreement:
-    """Return the person and number that a verb or possessive shows: a pronoun's own, else third person singular."""
+    """Return (person, plural) for a verb or possessive suffix: those of a pronoun, else third person singular."""
     return (who.person, who.plural) if who.pronoun else (3, False)
 
 
@@ -107,7 +107,7 @@ def _object(c: Clause) -> tuple[Phrase, str]:
     assert c.object
     if c.verb.tr_case != "acc":
         return participant(c.object, c.verb.tr_case), "obl"
-    loved = c.verb.en[0] == "love"  # its object is known as a kind, so it is accusative
+    loved = c.verb.en[0] == "love"  # its object stands for the whole kind, and takes the accusative if indefinite too
     return participant(c.object, "acc" if loved or _specific(c.object) else "nom"), "obj"
 
 
@@ -124,7 +124,7 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
     if gap != "subject" and c.mood != "command" and not c.subject.pronoun and not c.subject.asked:
         before.append(subject)
     elif subject_case == "gen" and gap != "object":
-        before.append((participant(c.subject, "gen"), "nsubj"))  # no dropped pronoun: "onun geldiğini", "that he came"
+        before.append((participant(c.subject, "gen"), "nsubj"))  # a pronoun stays here: "onun geldiğini", that he came
     time = fixed_phrase(c.time.tr) if c.time else None
     relation = "advmod" if time and time.head.upos == "ADV" else "obl"
     before.insert(0 if c.time_first else len(before), (time, relation))

@@ -59,7 +59,7 @@ def attach(stem: str, template: str) -> str:
 
 
 def _softened(stem: str, soft: str, template: str) -> str:
-    """Attach a suffix to `soft` if it then starts with a vowel, else to `stem`."""
+    """Attach a suffix to `soft` (the stem before a vowel) if the suffix starts with a vowel there, else to `stem`."""
     bare = template[3:] if template.startswith(("(y)", "(s)", "(n)")) and not ends_in_vowel(soft) else template
     return attach(soft if bare[:1] in ("A", "I") or bare.startswith("(I)") else stem, template)
 
@@ -154,7 +154,7 @@ def verb_form(stem: str, soft: str, tense: str, negative: bool, who: Agreement, 
         form = attach(form, "lAr") if who == (3, True) else form
         return [form, particle(form, "" if who == (3, True) else person)]
     if form.endswith("k") and person.startswith("(y)"):
-        form = form[:-1] + "ğ"  # gideceğim
+        form = form[:-1] + "ğ"  # as in gideceğim
     return [attach(form, person)]
 
 

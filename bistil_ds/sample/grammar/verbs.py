@@ -1,10 +1,10 @@
 """The verbs: forms in the three languages, and the subjects, objects and places that they take.
 
-A row is  English base [past participle [-ing form]] | Turkish stem [stem before a vowel] | Swahili stem | subjects |
-objects | traits. English "look+for" has a prepositional object. Turkish "kork:abl" has its object in the ablative;
-"ziyaret_et" is a noun with a light verb. Swahili "fanya_kazi" is a verb with a noun. Traits: stative (no English
-progressive), to/in/at/from (may have a place in that role), placed (needs a place), give (has a recipient), with:TOOL,
-and sw=FORM (an irregular Swahili imperative).
+A row is  English base [past participle [-ing form]] | Turkish stem [stem before a vowel] | Swahili stem | kinds of
+subject | kinds of object | traits. English "look+for" has a prepositional object. Turkish "kork:abl" has its object in
+the ablative; "ziyaret_et" is a noun with a light verb. Swahili "fanya_kazi" is a verb with a noun. Traits: stative (no
+English progressive), to/in/at/from (may have a place in that role), placed (needs a place), give (has a recipient),
+with:TOOL (may be done with that tool), and sw=FORM (an irregular Swahili imperative).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ smile | gülümse | tabasamu | person | |
 leave left left | ayrıl | ondoka | person vehicle | | from
 """
 
-# Verbs with an infinitive; the fourth column is its Turkish form: "inf", or the case of a verbal noun.
+# Verbs that take an infinitive; the fourth column is its form in Turkish: "inf", or the case of a verbal noun.
 _CONTROL = """
 want | iste | taka | inf | stative
 like | sev | penda | acc | stative
@@ -107,7 +107,7 @@ try | çalış | jaribu | dat |
 forget forgot forgotten forgetting | unut | sahau | acc |
 """
 
-# Verbs with a clause as complement; the fourth column is the case of that clause in Turkish.
+# Verbs that take a clause as complement; the fourth column is the case of that clause in Turkish.
 _REPORT = """
 say said said | söyle | sema | acc |
 think thought thought | düşün | fikiri | acc | stative
@@ -147,7 +147,7 @@ class Verb:
 def _doubles(base: str) -> bool:
     """Return whether an English verb doubles its last consonant before -ed and -ing.
 
-    It does if its only vowel stands before its last letter, and that is not w, x or y.
+    It does if it has one vowel only, in second-last place, and does not end in w, x or y.
     """
     vowels = [c in "aeiou" for c in base]
     return len(base) > 2 and sum(vowels) == 1 and vowels[-2] and base[-1] not in "wxy"
@@ -185,7 +185,7 @@ def _verb(en: str, tr: str, sw: str, subjects: str, objects: str, traits: str) -
 
 @cache
 def verbs() -> tuple[Verb, ...]:
-    """Return all plain verbs, in the order of the table."""
+    """Return the verbs of the first table, in its order."""
     return tuple(_verb(*row.split("|")) for row in _TABLE.strip().splitlines())
 
 
@@ -196,11 +196,11 @@ def _with_case(table: str) -> tuple[tuple[Verb, str], ...]:
 
 @cache
 def control_verbs() -> tuple[tuple[Verb, str], ...]:
-    """Return (verb, Turkish form of its infinitive) for verbs like that in "wants to read"."""
+    """Return (verb, Turkish form of its infinitive) for each verb like "want" in "wants to read"."""
     return _with_case(_CONTROL)
 
 
 @cache
 def report_verbs() -> tuple[tuple[Verb, str], ...]:
-    """Return (verb, Turkish case of the clause) for verbs like that in "says that ..."."""
+    """Return (verb, Turkish case of the clause) for each verb like "say" in "says that ..."."""
     return _with_case(_REPORT)

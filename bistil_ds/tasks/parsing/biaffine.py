@@ -58,8 +58,8 @@ class RelationScorer(nn.Module):
 
         Args:
             chosen_BW: int64 [B, W], the index of each word's head among H, or None.
-            root: index of the relation that every arc to head 0 gets as its best, and no other arc; None for no such
-                rule. It does not change scores.
+            root: index of the relation that is to be the best of every arc to head 0 and of no other arc; None means
+                no such rule. It does not change scores.
         """
         dependents_BWr = nn.functional.gelu(self.dependent(words_BWD))
         heads_BHr = nn.functional.gelu(self.head(heads_BHD))

@@ -39,10 +39,10 @@ class ParserOutput(ModelOutput):
     """The outputs of a parser.
 
     Attributes:
-        loss: cross-entropy of the heads, plus that of the relations on the gold arcs if these are given; each is a mean
-            over annotated words. None without gold heads.
-        arc_logits: fp32 [B, W, W + 1]; column 0 is the root, column i is word i. What cannot be the word's head has
-            -1e4.
+        loss: cross-entropy of the heads, plus that of the relations on the gold arcs if gold relations are given; each
+            is a mean over annotated words. None without gold heads.
+        arc_logits: fp32 [B, W, W + 1]; column 0 is the root, column i is word i. Columns that cannot be the word's head
+            have -1e4.
         relation_logits: fp32 [B, W, R] on the gold arcs; None without gold heads.
         relations: int64 [B, W, W + 1], the best relation of every arc; None in training.
         hidden_states, attentions: those of the encoder, if they were asked for.

@@ -2,8 +2,8 @@
 
 This is Chu-Liu/Edmonds on a dense matrix. Every node takes its best head; a cycle is contracted to one node, until no
 cycle is left. A penalty on every arc from the root, larger than any difference of two trees' scores, forces exactly one
-such arc. A tree with exactly one always exists here. All such trees pay the penalty once, so their
-order does not change.
+such arc. A tree with one root arc always exists here, and all of these trees pay the penalty once, so that it does not
+change their order.
 
 n words; node 0 is the root, node i is word i.
 """

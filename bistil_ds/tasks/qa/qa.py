@@ -32,8 +32,8 @@ NO_CHOICE = -1e4
 class QuestionAnswering(Task):
     """Extractive question answering; a question has one row for each window of its context.
 
-    A model that was trained on data with unanswerable questions (SQuAD 2.0) may answer that there is no answer, which
-    its labels record. Any other model always gives an answer, and so fails on unanswerable questions.
+    A model that was trained on data with unanswerable questions (SQuAD 2.0) may answer that there is no answer; its
+    labels record that. Any other model always gives an answer, and so fails on unanswerable questions.
     """
 
     name = "qa"

@@ -44,8 +44,8 @@ def windows(
         `context` and `characters`, except in training: where in the row its context tokens begin, and (begin, end) of
             each of them in the characters of the whole context.
 
-    A question longer than half of a window without its special tokens is cut to that half. In training, a question
-    whose answer has no token is left out.
+    A question may take half of a window, special tokens not counted; the rest of a longer one is cut off. In training,
+    a question whose answer has no token is left out.
 
     Raises:
         InputError: `max_length` leaves no room for a question and its context.
@@ -95,8 +95,8 @@ def best_answer(
         context: the text from which the answer is cut.
         rows: the windows of a question, made with `training=False`.
         logits: for each window, the start and end logits of its T tokens.
-        may_be_none: whether "" may be the answer. The sum of the two logits at a window's first token is its score for
-            having no answer; "" is returned if even the lowest such score is above that of every span.
+        may_be_none: whether "" may be the answer. A window's score for "no answer" is the sum of the two logits at its
+            first token. "" is returned if the lowest of these scores is above the score of every span.
     """
     found: list[tuple[float, str]] = []
     none = np.inf

@@ -22,7 +22,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), 
 
 
 def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
-    """Stream the questions. The place of each is the number of its paragraph in the file, from 1, or of its hub row.
+    """Stream the questions; the `line` of a place is the number of a paragraph in the file, from 1, or of a hub row.
 
     `answers` is empty for an unanswerable question (`is_impossible` in SQuAD 2.0, or a hub row without answers).
 

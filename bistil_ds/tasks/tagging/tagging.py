@@ -26,8 +26,8 @@ class Tagging(Task):
     """A task with one tag for each word.
 
     In training, a sentence of more than `max_length` tokens is cut, and the words beyond the cut are not learned from.
-    In evaluation, such a sentence becomes overlapping windows, one row each, and every word gets its tag from the
-    window in which it is farthest from a cut.
+    In evaluation, such a sentence becomes overlapping windows, one row each. Every word gets its tag from the window in
+    which the word is farthest from a cut.
     """
 
     full_epochs = 3  # published for named entities (BiStil, appendix), and used for parts of speech too
@@ -49,8 +49,8 @@ class Tagging(Task):
     ) -> list[Row]:
         """Return rows of `input_ids`, `labels` and `example`.
 
-        `labels` has an entry for each token. At the first subword of each word that the row decides, it is the index of
-        the word's tag; everywhere else it is -100.
+        `labels` has an entry for each token: the index of a word's tag at the first subword of each word that the row
+        decides, and -100 everywhere else.
         """
         number = {label: i for i, label in enumerate(labels)}
         words = [example.words for example in examples]

@@ -2,11 +2,11 @@
 
 Memory is counted as for ZeRO (Rajbhandari et al., arXiv 1910.02054, sections 3.1 and 5, figure 1).
 With P parameters that train, N ranks, 2-byte weights and Adam, whose state is K = 12 bytes a parameter (fp32 weight,
-momentum and variance), a rank holds
+momentum and variance), a rank holds these bytes of weights + gradients + optimizer state:
 
     no partition 2P + 2P + 12P,  stage 1 2P + 2P + 12P/N,  stage 2 2P + (2P + 12P)/N,  stage 3 (2P + 2P + 12P)/N.
 
-Here a part of the model may be frozen, so that it has weights only, and weights may have 4 bytes. DeepSpeed keeps an
+This module also allows for frozen parameters, which have weights only, and for weights of 4 bytes. DeepSpeed keeps an
 fp32 copy of the weights from stage 1 on, even beside fp32 weights, and at stage 0 beside 2-byte weights. K is 12 with
 such a copy and 8 without. Activations (section 3.2) are not computed.
 """
@@ -127,9 +127,10 @@ class Saving:
     keeps_best: bool
 
     def of(self, steps: int, every: int, epochs: int) -> Checkpoints:
-        """Return the checkpoints of a training of `steps` steps, or `epochs` epochs, that may save at `every` steps.
+        """Return the checkpoints of a training of `steps` steps in `epochs` epochs that may save after `every` steps.
 
-        It saves at its last step too. For `best`, which saves only after a better validation, these are the most.
+        It saves at its last step too. For `best`, which saves only after a better validation, the numbers are the most
+        that there can be.
         """
         by_steps = -(-steps // every) if every else 0
         written = {"no": 0, "epoch": epochs}.get(self.strategy, by_steps)

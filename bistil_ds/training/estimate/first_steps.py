@@ -38,7 +38,7 @@ class Trained:
     Args:
         parameters, trainable: number of entries of the model, and of those that train; tied ones count once.
         layout: how training distributes them.
-        bookkeeping: bytes of indices and first values that a rank holds for sparse deltas; 0 without deltas.
+        bookkeeping: bytes of indices and start values that a rank holds for sparse deltas; 0 without deltas.
         teacher: number of entries of the teacher; 0 without a teacher.
         teacher_itemsize: bytes of one entry of the teacher; 0 without a teacher.
         examples: rows or chunks in one optimiser step, of all ranks.
@@ -75,7 +75,7 @@ class FirstSteps(TrainerCallback):
     """Callback that ends training after a warm-up step and three timed ones, and leaves its findings in `result`.
 
     The steps are the first of the real run, with its batches, schedule and kernels. A run of fewer steps is timed as
-    far as it goes. If there is only one step, it is timed although it is the warm-up.
+    far as it goes. The only step of a run of one step is timed, although it is the warm-up.
 
     Args:
         trainer: the trainer whose steps are timed; it gets this callback.

@@ -186,7 +186,7 @@ def shaped(config: PretrainedConfig) -> str:
 def size_text(size: float) -> str:
     """Return a text for a number of bytes in decimal units, such as 23.4 kB or 1.25 GB."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:  # which three digits still round to less than 1000
+        if size < 999.5:  # less than 1000 when it is rounded to three digits
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.1f} TB"

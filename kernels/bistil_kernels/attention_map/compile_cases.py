@@ -7,10 +7,10 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 6  # pairs of mBERT at layer reduction factor 2, one for each layer
+P = 6  # pairs for a student of mBERT at layer reduction factor 2, one for each of its layers
 Form = Mapping[str, Any]
 CUT: Form = {"mask": None, "stops": None, "counted": None, "m_b": 0, "m_t": 0}
-WHOLE: Form = {**CUT, "FULL": True}  # tiles divide the length, as they do usual lengths
+WHOLE: Form = {**CUT, "FULL": True}  # the tile size divides the number of tokens, as it usually does
 MASKED: Form = {}
 ALL_QUERIES: Form = {"MASK_QUERIES": False}
 KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # kind → dtype and width of heads, forms to compile
@@ -25,9 +25,9 @@ OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide",
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for the widest heads of each kind of input, in its forms, for both losses.
+    """Return the resource table: each kernel for the widest heads of each kind of input, in all forms, for both losses.
 
-    Without `every_form`, the kernels over tiles have one form for each launch configuration, with "mse".
+    Without `every_form`, the kernels over tiles come in one form for each launch configuration, for "mse" only.
     """
     table = []
     for capability in CAPABILITIES:
@@ -75,7 +75,7 @@ def _of_tiles(
         without = {**tile, "gradients": None, "stats": None}
         settings = module.FORWARD[kind]
         table.append(compiled(tiles.key_gradients, backward, module.BACKWARD[kind], {"KL": kl}, words))
-        if kind == "64 small":  # with a gradient this kind always fits one tile
+        if kind == "64 small":  # in this kind, one tile holds all keys if there is a gradient
             table.append(compiled(tiles.compare_maps, forward, settings, alone, f"{words}, one tile"))
         else:
             table.append(compiled(tiles.compare_maps, forward, settings, tile, words))

@@ -23,9 +23,10 @@ def attention_map(
     with_gradient: bool,
     **kwargs: Any,
 ) -> int:
-    """Count the scores [B, H, T, T] of student and teacher for each pair, and the gradient at the queries if wanted.
+    """Count each pair's scores [B, H, T, T] of student and teacher, and the gradient at the queries if it is wanted.
 
-    The kernel computes tiles of scores twice to save memory. The second time is no work of a model and is not counted.
+    The kernel computes tiles of scores twice to save memory. The second time is not work of the model, so it is not
+    counted.
     """
     return sum((1 + with_gradient) * _scores(s) + _scores(t) for s, t in zip(queries_s, queries_t))
 

@@ -1,18 +1,19 @@
 """Attention-map loss on CUDA: one launch compares all pairs of a layout, and no map is written to memory.
 
-A layout is the dtypes, shapes and strides of a pair's tensors; a launch takes at most 32 pairs. Two small launches
-count what the mask leaves (only with a mask) and write the means.
+A layout is the dtypes, shapes and strides of a pair's tensors; a launch takes at most 32 pairs. Another small launch
+writes the means, and with a mask one more counts the entries that the mask leaves.
 
 B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an element.
 
-Forward needs each row's softmax statistics before it can compare maps. So it computes tiles of scores twice (once where
-all keys fit in one tile), and from them the gradient at the queries. Backward computes the tiles once more, for the
-gradient at the keys. Each head then costs 8 products of T·T·d in all (6 with one tile). Where a head is held in parts
-(see `settings`), scores are computed again for every 64 entries of a gradient. Padding at a sequence's end is skipped.
+Forward needs each row's softmax statistics before it can compare maps. So it computes tiles of scores twice (once if
+all keys fit in one tile). The second time it computes the gradient at the queries too. Backward computes the tiles once
+more, for the gradient at the keys. Each head costs 8 products of T·T·d in all (6 with one tile). If a head is held in
+parts (see `settings`), scores are computed again for every 64 entries of a gradient. Padding at a sequence's end is
+skipped.
 
-Bytes moved, if the L2 cache serves repeated reads of tiles: forward moves 5·P·B·H·T·d·e and 12·P·B·H·T of statistics.
-Backward moves as much again, and 2·P·B·H·T·d·e more unless the upstream gradient is the `upstream` given to forward;
-the device compares the two, so the host need not wait. The workspace is the statistics.
+Bytes moved, if the L2 cache serves repeated reads of tiles: forward moves 5·P·B·H·T·d·e, and 12·P·B·H·T of statistics,
+which are the only workspace. Backward moves as much again. It moves 2·P·B·H·T·d·e more unless the upstream gradient is
+the `upstream` given to forward. The device compares the two, so the host need not wait.
 
 The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale. So the gradient at fp16
 queries is kept in fp32 until backward.
@@ -80,7 +81,7 @@ def _width(d: int, part: int) -> int:
 
 
 def _constants(four: Sequence[Tensor], masked: bool, kl: bool, mask_queries: bool, settings: Mapping[str, int]) -> dict:
-    """Return the constants of the kernels over tiles, for pairs like `four`: student's q and k, teacher's q and k."""
+    """Return the constants of the kernels over tiles. `four`: one pair's queries and keys, student's and teacher's."""
     T, d_s, d_t = four[0].shape[2], four[0].shape[3], four[2].shape[3]
     part, full = settings["PART"], not masked and T % settings["OWN"] == T % settings["OTHER"] == 0
     widths = {"d_s": d_s, "d_t": d_t, "WIDTH_S": _width(d_s, part), "WIDTH_T": _width(d_t, part)}
@@ -88,7 +89,7 @@ def _constants(four: Sequence[Tensor], masked: bool, kl: bool, mask_queries: boo
 
 
 def _numbers(four: Sequence[Tensor], mask: Tensor | None) -> tuple[tuple[int, ...], tuple[float, float]]:
-    """Return the integers and the scales (student, teacher) that the kernels over tiles take, for pairs like `four`."""
+    """Return the integers and both scales that the kernels over tiles take. `four` is as for `_constants`."""
     q_s, k_s, q_t, k_t = four
     B, H, T, d = q_s.shape
     strides = *q_s.stride(), *k_s.stride(), *q_t.stride(), *k_t.stride(), *((0, 0) if mask is None else mask.stride())
@@ -100,8 +101,8 @@ def _buffers(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
     """Return uninitialised tensors: values, factors, prepared upstreams, stops, statistics and gradients at queries.
 
-    The first three are fp32 [P]; stops are int32 [B], or [0] without a mask. Statistics (fp32 [3, B, H, T]) and
-    gradients are lists with an item for each pair, or empty without `with_gradient`.
+    The first three are fp32 [P]. Stops are int32 [B], or [0] without a mask. Statistics (fp32 [3, B, H, T] for a pair)
+    and gradients are lists over the pairs, which are empty without `with_gradient`.
     """
     device = queries[0].device
     values, factors, prepared = (torch.empty(len(queries), dtype=torch.float32, device=device) for _ in range(3))
@@ -112,7 +113,7 @@ def _buffers(
 
 
 def _gradient_like(x_BHTd: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return an empty [B, H, T, d] with the memory layout [B, T, H, d], which suits the backward of the projections."""
+    """Return an empty [B, H, T, d] with the memory layout [B, T, H, d], which suits the backward of linear layers."""
     B, H, T, d = x_BHTd.shape
     return torch.empty(B, T, H, d, dtype=dtype, device=x_BHTd.device).transpose(1, 2)
 
@@ -279,7 +280,7 @@ _operator.register_autograd(_backward, setup_context=_setup_context)
 
 
 class _Direct(torch.autograd.Function):
-    """Autograd function with the operators' forward and backward, for calls that may skip them (`is_direct`)."""
+    """Autograd function that does the same as the operators, for calls that may skip them (`is_direct`)."""
 
     @staticmethod
     def forward(

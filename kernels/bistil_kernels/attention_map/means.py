@@ -9,9 +9,9 @@ import triton.language as tl
 
 @triton.jit
 def entries_of(counted, all_of_a_head, H):
-    """Return how many entries ("mse") or rows ("kl") of a pair's maps count, at least 1.
+    """Return how many entries ("mse") or rows ("kl") of a pair's maps count, but at least 1.
 
-    `counted` is what `count_maps` wrote for one head; if it is None, `all_of_a_head` is taken instead.
+    `counted` points to the number for one head, which `count_maps` wrote. If it is None, the number is `all_of_a_head`.
     """
     one_head = all_of_a_head if counted is None else tl.load(counted)
     return tl.maximum(one_head * H, 1.0)
@@ -50,10 +50,11 @@ def finish_maps(
     partials, counted, values, factors, prepared, programs, H, all_of_a_head, upstream,
     KL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write for each pair its mean, a factor for the keys' gradients, and the upstream gradient: fp32 [P] each.
+    """Write for each pair to `values`, `factors` and `prepared`, fp32 [P] each.
 
-    A mean is the sum of the partial sums, divided by n, the number of entries or rows that count. The factor is 2/n for
-    "mse" and 1/n for "kl". The queries' gradients are prepared for the upstream gradient.
+    The value is the sum of the pair's partial sums, divided by the number n of entries or rows that count. The factor,
+    which `key_gradients` needs, is 2/n for "mse" and 1/n for "kl". The prepared number is the upstream gradient for
+    which `compare_maps` computed the gradients at the queries.
     """
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)

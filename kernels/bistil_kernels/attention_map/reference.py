@@ -1,6 +1,6 @@
 """Compare attention maps of student and teacher, from queries and keys (BiStil §3.1), in plain PyTorch.
 
-B sequences, H heads, T tokens, d the width of a head (d' the teacher's, which may differ), P pairs of layers.
+B sequences, H heads, T tokens, d the width of a student's head, d' that of a teacher's, P pairs of layers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled, 
 
 QueriesKeys = tuple[Tensor, Tensor]
 
-NOTHING = -1e30  # score of padded keys; finite, so that a row of padded keys only gives equal maps, not NaN
-TILE = 1 << 18  # elements in a block of maps: 1 MiB in fp32, which stays in cache
+NOTHING = -1e30  # score of padded keys; finite, because a row whose scores are all −inf gives NaN
+TILE = 1 << 18  # most elements in a block of maps: 1 MiB in fp32, which stays in cache
 
 
 def attention_map_loss(
@@ -43,8 +43,9 @@ def attention_map_loss(
         kind: "mse" (squared differences, mean over real (query, key) pairs and heads) or "kl" (KL(teacher ‖ student),
             mean over real queries and heads).
         mask_queries: if False, padded queries count too, as in the published code.
-        upstream: the gradient that the caller expects each value to get in backward, not 0. It is 1/P where the caller
-            takes the mean of the values. Only speed and the last rounding depend on it; on a CPU no gain was measured.
+        upstream: the gradient that the caller expects each value to get in backward; it must not be 0. It is 1/P if the
+            caller takes the mean of the values. Only speed and the last rounding depend on it; on a CPU no gain in
+            speed was measured.
 
     Returns:
         fp32 [P] (float64 for float64 students). A pair without a real token gives 0.
@@ -55,14 +56,14 @@ def attention_map_loss(
 
     Let dq and dk be the gradients at the student's queries and keys. On CUDA, one Triton launch compares up to 32 pairs
     of the same dtypes, shapes and strides, and holds maps as tiles on chip. For each pair, dq (in fp32 for fp16) and
-    12·B·H·T bytes of statistics are kept. Backward computes the tiles again for dk (`attention_map.fused` counts the
-    bytes).
+    12·B·H·T bytes of statistics are kept for backward, which computes the tiles again for dk. `attention_map.fused`
+    counts the bytes moved.
 
     On a CPU, maps exist only in blocks of at most max(2¹⁸, T) elements. Gradients are computed together with the value,
     so both maps are computed once, and nothing of the teacher is kept for backward. Memory beyond inputs: dq and dk,
-    the queries and keys of one sequence (or of several short ones, 2¹⁸ elements of each), and a few blocks. Elements
-    moved for each pair: 6·B·H·T·d, and 4·B·H·T·d more in backward unless its upstream gradient is `upstream` (fp16
-    always moves them). Under autocast too, products are computed in fp32.
+    the queries and keys of one sequence (or of several short ones, 2¹⁸ elements of each), and a few blocks. Each pair
+    moves 6·B·H·T·d elements. If the upstream gradient in backward is not `upstream`, backward moves 4·B·H·T·d more (for
+    fp16 always). Products are computed in fp32, even under autocast.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
@@ -122,11 +123,11 @@ class _AttentionMapLoss(torch.autograd.Function):
         dtype = compute_dtype(q_s.dtype)
         mean = 1.0 / max(_counted(mask_BT, B, H, T, kind, mask_queries), 1)
         gradients, weight = None, None
-        if any(ctx.needs_input_grad[:2]):  # memory layout [B, T, H, d] suits the backward of the projections
+        if any(ctx.needs_input_grad[:2]):  # memory layout [B, T, H, d], which suits the backward of the linear layers
             gradients = torch.empty(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
             weight = upstream * mean * (2 if kind == "mse" else 1)  # `_squared_difference` gives half the gradient
         total = torch.zeros((), dtype=dtype, device=q_s.device)
-        together = max(1, TILE // max(H * T * max(T, d), 1))  # for short sequences padding costs less than calls
+        together = max(1, TILE // max(H * T * max(T, d), 1))  # for short sequences, padding costs less than more calls
         for first in range(0, B, together):
             some = slice(first, first + together)
             four = [x[some].to(dtype) for x in (q_s, k_s, q_t, k_t)]
@@ -164,8 +165,8 @@ def _padded(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return what `_all_maps` returns, for whole sequences with their padding.
 
-    Padding is replaced by 0, so that the two maps of a padded query are equal. Without `mask_queries`, queries are left
-    as they are.
+    Padded queries and keys are replaced by 0. So both maps of a padded query are equal and add nothing to the loss.
+    Without `mask_queries`, padded queries stay as they are and count.
     """
     B, H, T, _ = four_BHTd[0].shape
     hidden = None
@@ -178,7 +179,7 @@ def _padded(
         if hidden is not None and is_filled:
             own = own.contiguous()
             own = own.clone() if own.data_ptr() == x.data_ptr() else own
-            own.view(B * H * T, own.shape[-1]).index_fill_(0, rows, 0.0)  # takes a fifth of masked_fill_'s time
+            own.view(B * H * T, own.shape[-1]).index_fill_(0, rows, 0.0)  # masked_fill_ takes five times as long
         heads.append(own)
     value, found = _all_maps(heads, hidden, kind, weight)
     return value, [gradient.view(x.shape) for x, gradient in zip(four_BHTd, found)]
@@ -199,10 +200,11 @@ def _cut(
 def _all_maps(
     four_HTd: list[Tensor], hidden: Tensor | None, kind: str, weight: float | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the loss summed over all maps, and the gradients [dq, dk] of that sum (for "mse" of half), times `weight`.
+    """Return the loss summed over all maps, and the gradients [dq, dk] of that sum times `weight`.
 
+    For "mse" they are the gradients of half the sum times `weight`. Without a `weight` the list of gradients is empty.
     All tensors are [H, tokens, d], where H counts the heads of all sequences. `hidden` (bool [H, 1, keys]) is True on
-    padding. Without a `weight` the list of gradients is empty.
+    padding.
     """
     q_s, k_s, q_t, k_t = four_HTd
     total = q_s.new_zeros(())
@@ -242,7 +244,7 @@ def _blocks(H: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _squared_difference(scores_s: Tensor, scores_t: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
-    """Return the sum of (softmax(s) − softmax(t))² and half its gradient at s; overwrite the inputs."""
+    """Return the sum of (softmax(s) − softmax(t))² and half its gradient at s; this overwrites s and t."""
     map_s, map_t = torch.softmax(scores_s, -1, out=scores_s), torch.softmax(scores_t, -1, out=scores_t)
     difference = torch.sub(map_s, map_t, out=map_t)
     value = difference.square().sum()

@@ -1,6 +1,6 @@
 """Functions that the attention-map loss's kernels share: tiles of scores, softmax statistics, gradients at scores.
 
-Scales include 1 / ln 2, so that exponentials are powers of two.
+Scales include a factor 1 / ln 2, because e^x is computed as 2^(x / ln 2).
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -12,7 +12,7 @@ import triton.language as tl
 from bistil_kernels.runtime.rounding import product, rounded
 
 LN_2 = tl.constexpr(0.6931471805599453)
-LIFT = tl.constexpr(16384.0)  # lifts small gradients at scores into fp16's range; all are below 2, and 2 · LIFT fits
+LIFT = tl.constexpr(16384.0)  # lifts small gradients at scores into fp16's range; none reaches 2, and 2 · LIFT fits
 
 
 @triton.jit
@@ -37,7 +37,7 @@ def store_gradient(into, found, b, h, token, T, H, d: tl.constexpr, left, WIDTH:
 
 @triton.jit
 def real_tokens(mask, token, T, m_t, FULL: tl.constexpr):
-    """Return which of these tokens of a sequence are real. With FULL all are, so that no score needs a comparison."""
+    """Return which of these tokens are real. With FULL all are, and the code compiled for FULL compares nothing."""
     if FULL:
         return tl.full(token.shape, 1, tl.int1)
     inside = token < T
@@ -48,9 +48,9 @@ def real_tokens(mask, token, T, m_t, FULL: tl.constexpr):
 
 @triton.jit
 def stop_of(stops, b, T, own_real):
-    """Return where a program stops reading a sequence: after its last real token, or at T if `stops` is None.
+    """Return where a program stops reading a sequence: after the sequence's last real token, or at T without `stops`.
 
-    With `stops`, a program whose own tokens are all padding stops at 0.
+    With `stops`, a program whose own tokens are all padding reads nothing: it stops at 0.
     """
     if stops is None:
         return T
@@ -65,7 +65,7 @@ def products(
 ):  # fmt: skip
     """Return fp32 [own tokens, other tokens]: dot products of a program's own tokens with others.
 
-    With a PART of 0 whole heads are held on chip, otherwise PART entries of them at a time.
+    If PART is 0, whole heads are held on chip, otherwise PART entries of them at a time.
     """
     if PART == 0:
         return product(own, tl.trans(tokens(other_at, token, real, other_t, other_d, d, 0, WIDTH)))
@@ -86,9 +86,9 @@ def of_keys(scores, keys_real, FULL: tl.constexpr):
 
 @triton.jit
 def _base(highest):
-    """Return what is subtracted from a row's scaled scores: their maximum, or 0 for a row without a real key.
+    """Return what to subtract from a row's scaled scores: their maximum, or 0 if the row has no real key.
 
-    So the exponentials of a row without a real key are 0, not NaN.
+    The maximum of such a row is −inf, and subtracting that would give NaN.
     """
     return tl.where(highest == float("-inf"), 0.0, highest)
 
@@ -97,12 +97,12 @@ def _base(highest):
 def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
     """Return each row's state after one more tile: running maxima and sums.
 
-    The maxima are those of the student's and of the teacher's scaled scores. The sums run over keys: of
-    e_s = 2^(score − maximum) of the student, of e_t of the teacher, and for "mse" of e_s² and of e_s · e_t. For a row
+    The maxima are those of the scaled scores of student and teacher. With e_s = 2^(score − maximum) for the student and
+    e_t for the teacher, the sums over keys are those of e_s, of e_t, and for "mse" of e_s² and of e_s · e_t. For a row
     without a real key the maxima stay −inf and the sums 0.
 
-    Maxima are kept scaled, so that the maxima of two tiles are compared as they were rounded. Otherwise a fused
-    multiply-add would not make `high · scale − base` exactly 0 where the maximum stays the same.
+    The state holds maxima that are scaled and rounded already. If it held them unscaled, `high · scale − base` would be
+    a fused multiply-add, and not exactly 0 where a tile leaves the maximum as it was.
     """
     high_s, high_t, sum_s, sum_t, square, cross = state
     new_s, new_t = tl.maximum(high_s, tl.max(s, 1) * scale_s), tl.maximum(high_t, tl.max(t, 1) * scale_t)
@@ -121,12 +121,12 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
 def statistics(state):
     """Return each row's statistics: log2 of both sums of 2^score, and the sum over keys of p_s · (p_s − p_t).
 
-    "mse" needs the third statistic for the derivative of softmax. All three are 0 for a row without a real key, so that
-    its probabilities are 0 too.
+    "mse" needs the third statistic for the derivative of softmax. All three are 0 for a row without a real key; the
+    probabilities of such a row are 0 too.
 
-    The third is computed for the probabilities that follow from the first two in fp32. Where scores are large, these
-    probabilities do not sum to 1 but to `total_s` and `total_t`. If that were ignored, the errors would be as large as
-    the differences between maps that are close to each other.
+    The third statistic is that of the probabilities as fp32 gives them from the first two. Where scores are large,
+    these probabilities do not sum to 1 but to `total_s` and `total_t`. Without this correction, the error would be as
+    large as the difference between two similar maps.
     """
     high_s, high_t, sum_s, sum_t, square, cross = state
     some = sum_s > 0.0
@@ -157,7 +157,7 @@ def terms(log_s, log_t, map_s, map_t, keys_real, KL: tl.constexpr, FULL: tl.cons
 
 @triton.jit
 def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
-    """Return the loss's derivative at each score (half of it for "mse"), times LIFT in fp16; 0 where there is no key.
+    """Return the loss's derivative at each score (half of it for "mse"), times LIFT in fp16; 0 where no key is real.
 
     Callers multiply the product of this gradient with queries or keys by a factor from `lowered`.
     """
@@ -171,5 +171,5 @@ def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
 
 @triton.jit
 def lowered(factor, dtype: tl.constexpr):
-    """Return `factor` times ln 2 (and divided by LIFT in fp16), to undo the 1 / ln 2 of scales and LIFT in products."""
+    """Return `factor` times ln 2, and divided by LIFT in fp16; this undoes the 1 / ln 2 of the scales, and LIFT."""
     return factor * (LN_2 / LIFT) if dtype == tl.float16 else factor * LN_2

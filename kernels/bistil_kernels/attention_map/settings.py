@@ -1,17 +1,18 @@
 """Launch configurations of the attention-map loss's kernels over tiles, by kind of input.
 
-A program compares OWN tokens with OTHER tokens at a time. With a PART of 0 it holds whole heads on chip. Otherwise it
-holds PART entries of a head at a time, and 64 entries of a gradient. The numbers are chosen so that no registers spill
-and an SM runs several programs at once.
+A program serves OWN tokens and compares them with OTHER tokens at a time. If PART is 0, it holds whole heads on chip.
+Otherwise it holds PART entries of a head at a time, and 64 entries of a gradient. The numbers are chosen so that no
+registers spill and an SM runs several programs at once.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-# 16-bit heads up to 64 wide: "64 masked" with a mask; "64 small" without a mask, for few tokens or without a gradient;
-# "64" otherwise. Wider 16-bit heads: "128" up to 128, then "wide". "fp32" is for pairs with an fp32 model. It needs
-# `maxnreg`: without a bound ptxas aims at fewer registers than it then needs, and spills.
+# Kinds of input: 16-bit heads up to 64 wide are "64 masked" with a mask. Without a mask they are "64 small" if there
+# are few tokens or no gradient, else "64". Wider 16-bit heads are "128" up to a width of 128, then "wide". Pairs with
+# an fp32 model are "fp32". This kind needs `maxnreg`: without it the assembler (ptxas) allots too few registers, which
+# spill.
 FORWARD = {
     "64": {"OWN": 128, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 2},
     "64 small": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},

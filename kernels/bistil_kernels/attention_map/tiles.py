@@ -41,8 +41,8 @@ def compare_maps(
 ):  # fmt: skip
     """Write partial sums of the loss, fp32 [P, programs], the statistics, and the gradients at the student's queries.
 
-    There is a partial sum for each block of queries of each head. Gradients are [B, T, H, d], contiguous. Statistics or
-    gradients that are None are not written.
+    There is one partial sum for each block of queries of each head. Gradients are [B, T, H, d], contiguous. If `stats`
+    or `gradients` is None, it is not written.
     """
     pair, blocks = tl.program_id(1), tl.cdiv(T, OWN)
     head = (tl.program_id(0) // blocks).to(tl.int64)
@@ -121,8 +121,8 @@ def key_gradients(
     """Write the gradients at the student's keys, [B, T, H, d] contiguous for each pair.
 
     A program serves a block of keys and loops over all queries. Tiles are [keys, queries] here, so that the last
-    product needs no transpose. Scores need no mask. Queries that do not count are read as 0: their scores are finite,
-    and the last product multiplies them by 0. For keys that do not count, 0 is stored.
+    product needs no transpose. Scores need no mask: queries that do not count are read as 0, so their scores are finite
+    and the last product multiplies their derivatives by 0. For keys that do not count, 0 is stored.
     """
     pair, blocks = tl.program_id(1), tl.cdiv(T, OWN)
     head = (tl.program_id(0) // blocks).to(tl.int64)

@@ -5,12 +5,13 @@ Pairs of other dtypes, shapes or strides need launches of their own, and so do m
 B sequences, T tokens, n = B·T, D and Dt the widths of student and teacher, P pairs, e bytes an element.
 
 Bytes moved, if caches serve repeated reads: forward reads the states of real tokens, at most P·n·(D + Dt)·e, and writes
-the gradients, P·n·D·e. Backward reads and writes them once more (2·P·n·D·e), unless the upstream gradient is the
-`upstream` given to forward; the device compares the two, so the host need not wait. With projections, every 64 tokens
-read all P·Dt·D entries of the matrices, from the L2 cache where they fit.
+the gradients, P·n·D·e. Backward reads and writes the gradients once more (2·P·n·D·e), unless the
+upstream gradient is the `upstream` given to forward. The device compares the two, so the host need not wait. With
+projections, every 64 tokens read all P·Dt·D entries of the matrices, from the L2 cache where they fit.
 
 The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale. So for fp16 students "mse"
-keeps half the difference instead, which backward always multiplies, and "cosine" keeps the gradient in fp32.
+keeps half the difference of the states instead, which backward always multiplies, and "cosine" keeps the gradient in
+fp32.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def forward_settings(projected: bool, dtype: torch.dtype) -> dict[str, int]:
 def _buffers(student: Sequence[Tensor], kind: str, with_gradient: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Return uninitialised tensors: values (fp32 [P]), prepared upstreams (fp32 [P]), and a list of gradients.
 
-    Gradients are prepared for these upstreams. They are contiguous, in the student's shape and dtype (fp32 for "cosine"
-    with fp16 students). Without `with_gradient` the list is empty.
+    A prepared upstream is the upstream gradient for which forward computes the gradient. Gradients are contiguous, in
+    the student's shape and dtype (fp32 for "cosine" with fp16 students). Without `with_gradient` the list is empty.
     """
     values, prepared = [torch.empty(len(student), dtype=torch.float32, device=student[0].device) for _ in range(2)]
     dtypes = [x.dtype if kind == "mse" else kept_dtype(x.dtype) for x in student] if with_gradient else []
@@ -127,7 +128,7 @@ def _forward(
 
 
 class _Direct(torch.autograd.Function):
-    """Autograd function with the operator's forward and backward, for calls that may skip it (`is_direct`)."""
+    """Autograd function that does the same as the operator, for calls that may skip the operator (`is_direct`)."""
 
     @staticmethod
     def forward(

@@ -1,6 +1,7 @@
 """The hidden-state loss (BiStil §3.1): its checks, the choice of Triton or PyTorch, and the PyTorch implementation.
 
-B sequences, T tokens, Ds and Dt the widths of student and teacher, P pairs (a student's state and its teacher's).
+B sequences, T tokens, Ds and Dt the widths of student and teacher, P pairs (a state of the student and the teacher's
+that it is compared with).
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ def hidden_state_loss(
         student: P states [B, T, Ds], floating point.
         teacher: P states [B, T, Dt]; Dt = Ds unless there are projections. They get no gradient.
         mask: bool [B, T], True on real tokens; None means that no token is padding.
-        projections: P frozen matrices [Dt, Ds]; each teacher state is multiplied by its pair's before it is compared.
+        projections: P frozen matrices [Dt, Ds]; each teacher state is multiplied by the matrix of its pair first.
         kind: "mse" (squared differences, mean over real tokens and width) or "cosine" (1 − cosine, mean over real
             tokens).
-        upstream: the gradient that the caller expects each value to get in backward, not 0. It is 1/P where the caller
-            takes the mean of the values. Only speed and the last rounding depend on it.
+        upstream: the gradient that the caller expects each value to get in backward; it must not be 0. It is 1/P if the
+            caller takes the mean of the values. Only speed and the last rounding depend on it.
 
     Returns:
         fp32 [P] (float64 for float64 students). A pair without a real token gives 0.
@@ -48,10 +49,12 @@ def hidden_state_loss(
         ValueError: the numbers of states, shapes, the mask's dtype or `kind` do not fit, states are on several devices,
             or `upstream` is 0.
 
-    The gradient is computed together with the value, so nothing of the teacher is kept for backward. Bytes moved
-    without projections, with n = B·T and e bytes an element: 3·P·n·Ds·e in forward. Backward moves 2·P·n·Ds·e more to
-    multiply the gradients by its upstream gradient, unless that is `upstream` (fp16 always needs the product). On CUDA
-    two Triton launches serve up to 32 pairs of the same dtypes, shapes and strides.
+    The gradient is computed together with the value, so nothing of the teacher is kept for backward. On CUDA two
+    Triton launches serve up to 32 pairs of the same dtypes, shapes and strides.
+
+    Bytes moved without projections, with n = B·T and e bytes an element: forward moves 3·P·n·Ds·e. If the upstream
+    gradient in backward is not `upstream`, backward multiplies the gradients by it, which moves 2·P·n·Ds·e more (for
+    fp16 always).
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
@@ -136,7 +139,7 @@ def _squared_error(
 ) -> tuple[Tensor, Tensor | None]:
     difference = student_BTD - target_BTD
     if mask_BT is not None:
-        difference.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)  # not a product with 0: padding may hold inf
+        difference.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)  # a product would be NaN where padding is inf
     count = max(_real_tokens(difference, mask_BT) * difference.shape[-1], 1)
     rows = torch.linalg.vector_norm(difference, dim=-1)  # one dot product would lose five digits on millions of terms
     value = rows.square().sum() / count

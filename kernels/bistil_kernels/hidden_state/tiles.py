@@ -23,7 +23,7 @@ def _load(pointer, row, column, D, width_stride, real):
 def _target(teacher, matrix, row, column, real, D, Dt, t_d, w_t, w_s, INNER: tl.constexpr):
     """Return a tile of the teacher's states in fp32, projected if there is a matrix.
 
-    16-bit states are multiplied with two 16-bit parts of the matrix, whose sum is nearly the fp32 matrix.
+    16-bit states are multiplied by two 16-bit matrices, whose sum is nearly the fp32 matrix.
     """
     if matrix is None:
         target = _load(teacher, row, column, D, t_d, real).to(tl.float32)
@@ -76,7 +76,7 @@ def compare_states(
 ):
     """Write partial sums, fp32 [P, programs], of squared differences or cosine distances; write gradients [n, D].
 
-    The gradients are multiplied by `upstream`; with HALVED half the differences are written in their place.
+    The gradients are multiplied by `upstream`. With HALVED, half the differences of the states are written instead.
     students, teachers, matrices (or None) and gradients (or None) are tuples of P pointers. mask is bool [B, T] and
     real_tokens int64 [], or both are None.
     """
@@ -134,9 +134,9 @@ def compare_states(
 def finish(
     partials, real_tokens, values, upstreams, programs, n, width, upstream, HALVED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Write each pair's mean and the upstream gradient for which its kept gradient is prepared: fp32 [P] each.
+    """Write each pair's mean, and the upstream gradient for which its kept gradient is right: fp32 [P] each.
 
-    With HALVED this is the upstream gradient at which half the difference is the gradient.
+    With HALVED, that is the upstream gradient for which half the difference of the states is the gradient.
     """
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)

@@ -1,10 +1,11 @@
 """Triton kernels of `linear_distillation_kl`, over fp32 chunks of logits [rows, columns] of n positions.
 
-The rows of a chunk are `stride` entries apart. Entries between the last column and the next row are read, so that reads
-are wide for any number of columns, but not used; they may hold anything.
-The state is fp32 [splits + 1, n, 8]. state[split] covers a share of the columns, and state[splits] covers all of them.
-For each position it holds, in one sector of memory, the five numbers of `logits.online_kl`. With HARD (labels), two
-more follow: the student's sum of exponentials at temperature 1, and the label's logit.
+The rows of a chunk are `stride` entries apart. The entries after a row's last column may hold anything. They are read,
+so that whole rows can be read 16 bytes at a time, but they are not used.
+
+The state is fp32 [splits + 1, n, 8]. state[split] covers a part of the columns, and state[splits] covers all of them.
+The 8 numbers of a position are one sector of memory (32 bytes). The first five are those of `logits.online_kl`. With
+HARD (labels), two more follow: the student's sum of exponentials at temperature 1, and the label's logit.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -65,9 +66,10 @@ def differentiate_chunk(
     student, teacher, student_bias, teacher_bias, labels, state, gradient, columns, stride, first_column, temperature,
     inverse_temperature, alpha_ce, HARD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write to `gradient` [rows, columns] the gradient of the sum of all losses at a chunk of the student's logits.
+    """Write the gradient of the summed losses at a chunk of the student's logits to `gradient` [rows, columns].
 
-    It is not divided by the number of positions. `state` is the state's last entry, which covers all columns.
+    The gradient is not divided by the number of positions. `state` is the last entry of the state, which covers all
+    columns.
     """
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -90,7 +92,7 @@ def differentiate_chunk(
 def finish_positions(
     state, value, n, splits, temperature, alpha_ce, HARD: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Join all splits in the last entry of the state, and write the mean loss to `value`."""
+    """Join the states of all splits in the state's last entry, and write the mean loss to `value`."""
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, n, BLOCK):
         i = first + tl.arange(0, BLOCK)

@@ -1,35 +1,37 @@
 """Choose how many of the logits [n, V] of n positions form one chunk.
 
 Large chunks need few launches, and their products have many tiles. Small chunks need little memory, and their logits
-stay in the L2 cache. `CHUNK` logits of both heads take 34 MB of the 50 MB of an H200's cache (40 MB on an A100). A head
-then has 128 tiles, about one for each multiprocessor. Where n·V is above `CHUNK · SHARE`, chunks grow up to
-`MOST_WAVES` tiles a processor. They then exceed the cache, and are written to memory and read back. That is worth it: a
-product of one tile a processor cannot hide its first loads and last stores, and 32,768 × 250,000 logits would take
-3,936 rounds of launches in both sweeps, instead of 960. In bf16 a chunk needs 10 bytes a logit. Where that is more than
-42 MB, it is less than 2 % of the 24·n·V bytes of eager PyTorch.
+stay in the L2 cache. `CHUNK` logits of both heads take 34 MB of an H200's cache of 50 MB (an A100 has 40 MB). The
+logits of a head then form 128 tiles, about one for each multiprocessor.
+
+If n·V is above `CHUNK · SHARE`, chunks grow, up to `MOST_WAVES` tiles for each multiprocessor. They then exceed the
+cache, so they are written to memory and read back. That is worth it. A product with one tile for each multiprocessor
+cannot hide its first loads and last stores. And both sweeps over 32,768 × 250,000 logits would take 3,936 rounds of
+launches instead of 960. In bf16 a chunk needs 10 bytes for each logit. If that is more than 42 MB, it is less than 2 %
+of the 24·n·V bytes that eager PyTorch needs.
 """
 
 from __future__ import annotations
 
 import torch
 
-CHUNK = 1 << 22  # logits of a head that a chunk may always have: 16 MiB
+CHUNK = 1 << 22  # a chunk may always have so many logits of a head: 16 MiB
 SHARE = 24  # a larger chunk has at most 1 / SHARE of all logits
 MOST_ROWS = 2048
-TILE = (128, 256)  # rows and columns of logits that a processor usually computes at a time in a product by cuBLAS
+TILE = (128, 256)  # rows and columns of the tile of logits that cuBLAS usually computes on one multiprocessor
 MOST_WAVES = 4
 
 
 def processors(device: torch.device) -> int:
-    """Return the number of multiprocessors of a GPU; 1 for another device."""
+    """Return the number of multiprocessors of a GPU; 1 for any other device."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def chunk_shape(n: int, V: int, processors: int) -> tuple[int, int]:
     """Return the number of rows and of columns of each chunk; the last chunks may have fewer.
 
-    A chunk has all n rows, or at most MOST_ROWS, so chosen that chunks have about equally many. It has all V columns,
-    or so many that each processor gets about the same number of tiles, if there is a tile for each.
+    If n is above MOST_ROWS, the rows are divided about equally among the chunks. If a chunk cannot have all V columns,
+    it has so many that all multiprocessors get about equally many tiles, if there is at least one tile for each.
     """
     high, wide = TILE
     rows = -(-n // -(-n // MOST_ROWS))

@@ -20,7 +20,7 @@ from bistil_kernels.logits.online_kl import LEAST
 
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}
-PROGRAMS = 4  # at least so many programs on each processor read logits, if there are blocks enough
+PROGRAMS = 4  # programs for each multiprocessor that read logits, at least, if there are enough blocks
 
 
 def _slices(length: int, size: int) -> list[slice]:
@@ -28,7 +28,7 @@ def _slices(length: int, size: int) -> list[slice]:
 
 
 def part(x: Tensor, rows: slice, columns: int | None = None) -> Tensor:
-    """Return x[rows, :columns]; where that is all of `x`, return `x` itself, as slicing takes time."""
+    """Return x[rows, :columns]; if that is all of `x`, return `x` itself, because slicing takes time."""
     if rows.start or rows.stop < len(x):
         x = x[rows]
     return x if columns is None or columns == x.shape[1] else x[:, :columns]
@@ -50,9 +50,9 @@ class VocabularyChunks:
         available = processors(self.hidden.device)
         rows, columns = chunk_shape(self.n, V, available)
         self.rows, self.columns = _slices(self.n, rows), _slices(V, columns)
-        self.stride = columns if columns <= 64 else triton.cdiv(columns, 64) * 64  # so that reads of rows are wide
+        self.stride = columns if columns <= 64 else triton.cdiv(columns, 64) * 64  # rows aligned for 16-byte reads
         self.student, self.teacher = (self.hidden.new_empty(rows, self.stride, dtype=torch.float32) for _ in range(2))
-        self.made: tuple[slice, slice] | None = None  # rows and columns of the logits held now
+        self.made: tuple[slice, slice] | None = None  # rows and columns of the chunk whose logits the buffers hold
         self.splits = min(triton.cdiv(PROGRAMS * available, rows), triton.cdiv(columns, READING["BLOCK"]))
         self.state = self.hidden.new_zeros(self.splits + 1, self.n, STATE.value, dtype=torch.float32)
         self.state[..., :3:2] = LEAST.value
@@ -60,7 +60,7 @@ class VocabularyChunks:
         self.hard = self.labels is not None
 
     def _make(self, r: slice, c: slice) -> tuple[int, int]:
-        """Compute the chunk's logits unless they are held already; return the chunk's numbers of rows and columns."""
+        """Compute the chunk's logits unless the buffers hold them already; return its numbers of rows and columns."""
         rows, columns = r.stop - r.start, c.stop - c.start
         if self.made != (r, c):
             student, teacher = (part(x, slice(0, rows), columns) for x in (self.student, self.teacher))
@@ -88,7 +88,7 @@ class VocabularyChunks:
     def differentiate(self, r: slice, c: slice, gradient: Tensor) -> Tensor:
         """Write the gradient at the chunk's logits into the buffer `gradient`; return a view of it, [rows, columns].
 
-        The buffer has the shape of the buffers of logits: the rows of the largest chunk, `stride` entries each.
+        The buffer has the shape of the buffers of logits: as many rows as the largest chunk, of `stride` entries each.
         """
         rows, columns = self._make(r, c)
         differentiate_chunk[(rows, -(-columns // READING["BLOCK"]))](

@@ -12,7 +12,7 @@ DTYPES = ("bf16", "fp16", "fp32")
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
     """Return the resource table: each kernel over chunks of logits, with and without biases and labels.
 
-    Without `every_form` it has all dtypes with labels, the forms that need most, and only bf16 without labels.
+    Without `every_form` the table has all dtypes with labels (these forms need the most resources), and bf16 without.
     """
     return [one for capability in CAPABILITIES for one in _of_chunks(capability, every_form)]
 
@@ -50,7 +50,7 @@ def _of_chunks(capability: int, every_form: bool) -> list[dict[str, Any]]:
         }
         name = "labels" if hard else ""
         found.append(row(kernels.finish_positions, name, last, {"HARD": hard}, module.FINISHING, capability))
-        unsplit = {"HARD": hard, "splits": 1}  # the usual case; only few positions take more splits
+        unsplit = {"HARD": hard, "splits": 1}  # the usual case; only a chunk of few positions has more splits
         types = {k: v for k, v in last.items() if k not in unsplit}
         name = "labels, one split" if hard else "one split"
         found.append(row(kernels.finish_positions, name, types, unsplit, module.FINISHING, capability))

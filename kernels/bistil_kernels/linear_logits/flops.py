@@ -24,8 +24,8 @@ def linear_distillation_kl(
 ) -> int:
     """Count the products that give both heads' logits and the wanted gradients of hidden states and weight.
 
-    All positions are counted, with a label or not. Logits that are computed a second time are not counted, because that
-    saves memory and is no work of the model.
+    All positions are counted, with a label or not. The logits are computed a second time to save memory; that is not
+    work of the model, so it is not counted.
     """
     positions, width = hidden
     product = 2 * positions * width * weight[0]

@@ -2,26 +2,28 @@
 
 N positions, n of which count, V vocabulary entries, Ds and Dt the widths of student and teacher, e bytes an element.
 
-Logits exist in fp32 chunks of C logits of each head, always in the same memory (`chunk_shape` chooses C). A first sweep
-over the chunks computes each position's log-sum-exps. A second sweep, from the last chunk to the first, computes each
-chunk again, except the last one, which is still there. It turns the chunk into its gradient, and from that computes the
-weight's gradient at the chunk's vocabulary entries. So weights are read twice, and nothing of a weight's size is ever
-accumulated.
+Logits are computed in fp32 chunks of C logits of each head, always in the same memory (`chunk_shape` chooses C). A
+first sweep over the chunks computes each position's log-sum-exps. A second sweep goes from the last chunk to the first.
+It computes the logits of each chunk again, except the last chunk's, which are still there. From them it computes the
+gradient at the chunk's logits, and from that the weight's gradient at the chunk's vocabulary entries. So weights are
+read twice, and no second buffer of a weight's size is needed to add up its gradient.
 
-Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32), and 64·n of statistics (more for few positions).
-bf16 takes 4·n·Ds more for the hidden states' gradient in fp32. Where n is more than `MOST_ROWS`, bf16 also takes 4·v·Ds
-for the weight's gradient in fp32 at the v vocabulary entries of one chunk. With labels there are copies of the hidden
-states that count, and of their gradient. The range of fp16 is too small for a gradient that is not yet multiplied by
-the loss scale, so fp16's gradients are also kept in fp32, 4·(N + V)·Ds, until backward is over.
+Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32), and 64·n bytes of statistics (more for few
+positions). bf16 takes 4·n·Ds bytes more for the hidden states' gradient in fp32. If n is more than `MOST_ROWS`, bf16
+also takes 4·v·Ds bytes for the weight's gradient in fp32 at the v vocabulary entries of one chunk. With labels there
+are copies of the hidden states that count, and of their gradient. The range of fp16 is too small for a gradient that is
+not yet multiplied by the loss scale. So fp16 keeps its gradients in fp32 too, 4·(N + V)·Ds bytes, until backward is
+over.
 
-Operations: 4·n·V·Ds + 2·n·V·(Ds + Dt), and the last term again for the second sweep. Bytes moved beside the products'
-operands: 16·n·V in each sweep (both heads' logits are written and read), and 3·e·n·V in the second (the gradient at the
-student's logits is written once and read twice). These bytes stay in the L2 cache where chunks fit.
+Operations: 4·n·V·Ds for gradients, and 2·n·V·(Ds + Dt) in each of the two sweeps for logits. Bytes moved beside the
+products' operands: 16·n·V in each sweep (both heads' logits are written and read), and 3·e·n·V in the second (the
+gradient at the student's logits is written once and read twice). If chunks fit into the L2 cache, these bytes stay
+there.
 
-Two kernels run between the products. One reads a chunk of both heads' logits once and adds it to the running
-statistics: bias, temperature, softmaxes, KL and cross-entropy. The other turns a chunk into its gradient. The products
-are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. fp32 products stay fp32, even where the
-program allows TF32 elsewhere.
+Two kernels run between the products. One reads a chunk of both heads' logits once, applies bias and temperature, and
+adds the chunk to the running statistics of softmaxes, KL and cross-entropy. The other computes the gradient at a
+chunk's logits. The products are left to cuBLAS, and each writes its chunk to memory (or the L2 cache) once. fp32
+products stay fp32, even if the program allows TF32 elsewhere.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -70,9 +72,10 @@ def _cast(
 
 
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return the value, a 0 in fp32 []; the upstreams that gradients are prepared for, ones in fp32 [3]; and gradients.
+    """Return the value, fp32 [], which is 0; three ones, fp32 [3]; and a list of gradients.
 
-    These are empty tensors for the gradients of hidden, weight and bias, [0] where a gradient is not wanted.
+    The ones are the upstream gradients that the gradients are computed for. The list has uninitialised tensors for the
+    gradients of hidden, weight and bias; a gradient that is not wanted is [0].
     """
     hidden = student[0]
     assert hidden is not None
@@ -97,7 +100,7 @@ def _value_and_gradients(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     value, ones, gradients = _buffers([hidden, weight, bias], wanted)
     counting = None
-    if labels is not None:  # skipping positions that do not count is worth waiting for their number
+    if labels is not None:  # waits for the device, but saves the work on positions that do not count
         counting = (labels != ignore_index).nonzero().squeeze(1)
         hidden, teacher_hidden, labels = (x.index_select(0, counting) for x in (hidden, teacher_hidden, labels))
     bias, teacher_bias = (None if x is None else x.contiguous() for x in (bias, teacher_bias))
@@ -110,7 +113,7 @@ def _value_and_gradients(
             for r in chunks.rows:
                 chunks.accumulate(r, c)
         chunks.finish(value)
-        if chunks.labels is not None:  # CUDA cannot raise on a wrong label: the loss becomes NaN
+        if chunks.labels is not None:  # a kernel cannot raise an error for a wrong label, so the value becomes NaN
             outside = ((chunks.labels < 0) | (chunks.labels >= weight.shape[0])).any()
             value.masked_fill_(outside, torch.nan)
         if any(wanted):

@@ -13,7 +13,7 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
-CHUNK = 1 << 21  # most logits of each head in a chunk, unless one row has more: 8 MiB in fp32
+CHUNK = 1 << 21  # most logits of each head in a chunk (8 MiB in fp32); a chunk has at least one row
 
 
 def linear_distillation_kl(
@@ -37,15 +37,15 @@ def linear_distillation_kl(
         tensor(0.)
 
     The cross-entropy is that of the student with `labels`, at temperature 1, times `alpha_ce`. Both losses are means
-    over the positions whose label is not `ignore_index`.
+    over the positions that count: those whose label is not `ignore_index`.
 
     Args:
         student_hidden: [N, Ds], floating point.
         student_weight: [V, Ds].
         teacher_hidden: [N, Dt].
-        teacher_weight: [V, Dt]. Nothing of the teacher gets a gradient.
+        teacher_weight: [V, Dt]. The teacher's tensors get no gradient.
         student_bias, teacher_bias: [V].
-        temperature: positive; there is no factor temperature².
+        temperature: positive. The result is not multiplied by temperature².
         labels: int64 [N]; None means that every position counts (then `alpha_ce` must be 0).
         alpha_ce: factor of the cross-entropy.
         ignore_index: the label of positions that do not count.
@@ -55,16 +55,17 @@ def linear_distillation_kl(
 
     Raises:
         ValueError: shapes, temperature or labels do not fit.
-        RuntimeError: with `alpha_ce`, a label outside [0, V) other than `ignore_index`. On CUDA, which cannot raise,
-            the value is NaN instead.
+        RuntimeError: with `alpha_ce`, a label is neither in [0, V) nor `ignore_index`. A CUDA kernel cannot raise an
+            error: there the value is NaN instead.
 
-    There is no [N, V] buffer, because logits exist in chunks. On CUDA a chunk has up to 2048 positions and a part of
+    Logits are computed in chunks, so there is no [N, V] buffer. On CUDA a chunk has up to 2048 positions and a part of
     the vocabulary (`linear_logits.fused` counts the bytes), and the host waits for the device once if there are labels.
-    Elsewhere a chunk is a few positions, of at most max(2²¹, V) logits. Gradients of hidden, weight and bias are
-    computed together with the value. So the weights are needed in forward only, and ZeRO-3 gathers them only there.
-    Memory beyond inputs is that of the returned gradients and a few chunks. For fp16 these gradients exist in fp32 too;
-    off CUDA, bf16 and fp16 have both weights and the weight's gradient in fp32 too. Under autocast, logits are products
-    in autocast's dtype.
+    On other devices a chunk has a few positions and the whole vocabulary, at most max(2²¹, V) logits. Gradients of
+    hidden, weight and bias are computed together with the value. So the weights are needed in forward only, and ZeRO-3
+    gathers them only there. Under autocast, logits are products in autocast's dtype.
+
+    Memory beyond inputs: the returned gradients and a few chunks. fp16 students need fp32 copies of these gradients. On
+    other devices than CUDA, bf16 and fp16 also need fp32 copies of both weights and of the weight's gradient.
 
     Source: BiStil (arXiv 2306.01709), section 3.2, for the divergence.
     """

@@ -10,9 +10,9 @@ DTYPES = ("bf16", "fp16", "fp32")
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for bf16, fp16 and fp32 logits and for every row length with own code.
+    """Return the resource table: each kernel for bf16, fp16 and fp32 logits, and every row length with its own code.
 
-    Without `every_form` it has a few row lengths, and fewer of the kernels' other forms.
+    Without `every_form` the table has a few row lengths only, and fewer of the kernels' other forms.
     """
     found = []
     for capability in CAPABILITIES:
@@ -38,7 +38,7 @@ def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, An
         found.append(row(kernel, f"{dtype}{name}", types, {**contiguous, **form}, settings, capability))
 
     lengths = [16 << n for n in range(20) if 16 << n <= module.LONGEST]
-    # in bf16, lengths that take 8 warps and lengths that take 16; in other dtypes, the length that needs most
+    # in bf16, some lengths with 8 warps and some with 16; in other dtypes, only the longest, which needs most resources
     few = [16, 256, 2048, 4096, lengths[-1]] if dtype == "bf16" else lengths[-1:]
     for V in lengths if every_form else few:
         scaled = {"SCALED": dtype != "fp16"}

@@ -3,11 +3,12 @@
 N positions, V vocabulary entries, e bytes an element.
 
 Rows of at most `LONGEST` entries fit on chip. Forward computes value and gradient in one pass, which moves 3·N·V·e
-bytes. Backward moves 2·N·V·e more, but only where the upstream gradient is not 1 or the graph is kept. The range of
+bytes. Backward moves 2·N·V·e more, but only if the upstream gradient is not 1 or the graph is kept. The range of
 fp16 is too small for a gradient that is not yet multiplied by the loss scale. So fp16 keeps the difference of the
 probabilities instead, and backward always multiplies.
-For longer rows, forward is one pass with online statistics (2·N·V·e bytes), and backward computes the gradient in
-another (3·N·V·e). Between the two passes 8·N bytes are kept beside the inputs, and no [N, V] buffer.
+
+For longer rows, forward is one pass with running maxima and sums (2·N·V·e bytes), and backward computes the gradient in
+another pass (3·N·V·e bytes). Between the two passes 8·N bytes are kept beside the inputs, and no [N, V] buffer.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -48,10 +49,10 @@ def distillation_kl(student: Tensor, teacher: Tensor, temperature: float, valid:
 
 
 def _buffers(student: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return empty tensors: value fp32 [], prepared fp32 [1], and the tensor that is kept for backward.
+    """Return uninitialised tensors: value fp32 [], prepared fp32 [1], and the tensor that is kept for backward.
 
-    `prepared` is the upstream gradient for which the kept tensor is the gradient. What is kept for long rows is
-    statistics, fp32 [2, N]; else the gradient [N, V] in the logits' dtype, or [0] without a gradient.
+    For long rows the kept tensor is the statistics, fp32 [2, N]. For other rows it is the gradient [N, V] in the
+    logits' dtype, or [0] if no gradient is wanted; `prepared` is the upstream gradient for which it is right.
     """
     N, V = student.shape
     value, prepared = (student.new_empty(shape, dtype=torch.float32) for shape in ((), (1,)))

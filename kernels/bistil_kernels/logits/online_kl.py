@@ -1,4 +1,4 @@
-"""Compute the KL divergence of a row of logits that is read in pieces, by running maxima and sums.
+"""Compute the KL divergence of rows of logits that are read in pieces, with running maxima and sums.
 
 s and t are logits of student and teacher, divided by the temperature. The state of a row is max s, Σ exp(s − max s),
 max t, Σ exp(t − max t) and Σ exp(t − max t) · (t − s), over the pieces read so far.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-LEAST = tl.constexpr(-3.0e38)  # running maximum before the first logit: finite, as −inf − (−inf) would be NaN
+LEAST = tl.constexpr(-3.0e38)  # maximum before the first logit: not −inf, because −inf − (−inf) is NaN
 
 
 @triton.jit

@@ -13,7 +13,7 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
-CHUNK = 1 << 20  # most logits in a chunk of rows, unless one row has more
+CHUNK = 1 << 20  # most logits in a chunk of rows; a chunk has at least one row
 
 
 def distillation_kl(
@@ -26,12 +26,12 @@ def distillation_kl(
         >>> distillation_kl(undecided, sure)  # log 2
         tensor(0.6931)
 
-    There is no factor temperature².
+    The result is not multiplied by temperature².
 
     Args:
         student_logits: [N, V], floating point.
         teacher_logits: [N, V]; gets no gradient.
-        temperature: positive; 2 where BiStil distils on a task.
+        temperature: positive; BiStil uses 2 when it distils on a task.
         valid: bool [N], True on positions that count; None means that all count.
 
     Returns:
@@ -40,10 +40,12 @@ def distillation_kl(
     Raises:
         ValueError: shapes or temperature do not fit.
 
-    With e bytes an element, 3·N·V·e to 5·N·V·e bytes are moved on CUDA, and beyond V = 8192 no [N, V] buffer is kept
-    for backward (`logits.fused` explains this). Elsewhere rows are processed in chunks, and the gradient is computed
-    together with the value: 3·N·V·e bytes are moved. The gradient, fp32 for fp16, is the only [N, V] buffer that is
-    kept for backward; there is none if the student needs no gradient.
+    On CUDA, with e bytes an element, 3·N·V·e to 5·N·V·e bytes are moved. Beyond V = 8192 no [N, V] buffer is kept for
+    backward (`logits.fused` explains this).
+
+    On other devices rows are processed in chunks, and the gradient is computed together with the value. That moves
+    3·N·V·e bytes. If the student needs a gradient, it is the only [N, V] buffer that is kept for backward (in fp32 for
+    fp16 students).
 
     Source: BiStil (arXiv 2306.01709), section 3.2.
     """

@@ -16,7 +16,7 @@ from bistil_kernels.runtime.rounding import rounded
 @triton.jit
 def _count(valid_rows, N):
     """Return the number of rows that count, but at least 1, in fp32."""
-    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)  # not N.to, as an N of 1 is an int
+    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)  # no N.to: an N of 1 is an int
     return tl.maximum(count, 1.0)
 
 
@@ -27,7 +27,8 @@ def compare_rows(
 ):  # fmt: skip
     """Write losses fp32 [N] and, unless `gradient` is None, gradient [N, V].
 
-    If SCALED, that is the gradient of the mean loss for an upstream gradient of 1; else p_student − p_teacher.
+    If SCALED, `gradient` gets the gradient of the mean loss, for an upstream gradient of 1. Otherwise it gets
+    p_student − p_teacher.
     """
     row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, COLUMNS)
     inside = row < N
@@ -37,7 +38,7 @@ def compare_rows(
         real = inside & (tl.load(valid + at * v_n, mask=inside, other=0) != 0)
     exists = (column < V)[None, :]
     wanted = real[:, None] & exists
-    # int64, as the columns of a transposed tensor are far apart
+    # int64, because the columns of a transposed tensor are far apart
     at_s, at_t = (column.to(tl.int64) * s_v)[None, :], (column.to(tl.int64) * t_v)[None, :]
     s = tl.load(student + at[:, None] * s_n + at_s, mask=wanted, other=0.0).to(tl.float32)
     t = tl.load(teacher + at[:, None] * t_n + at_t, mask=wanted, other=0.0).to(tl.float32)
@@ -49,7 +50,7 @@ def compare_rows(
     sum_s, sum_t = tl.sum(p_s, 1), tl.sum(p_t, 1)
     p_t /= sum_t[:, None]
     difference = t - tl.log(sum_t)[:, None] - (s - tl.log(sum_s)[:, None])
-    loss = tl.sum(tl.where(p_t > 0, p_t * difference, 0.0), 1)  # 0 where p_t is 0, as inf − inf is NaN
+    loss = tl.sum(tl.where(p_t > 0, p_t * difference, 0.0), 1)  # 0 where p_t is 0: there the product may be NaN
     tl.store(losses + row, tl.where(real, loss, 0.0), mask=inside)
     if gradient is not None:
         d = p_s / sum_s[:, None] - p_t
@@ -81,7 +82,7 @@ def compare_long_rows(
             s *= inverse_temperature
             t *= inverse_temperature
             max_s, sum_s, max_t, sum_t, cross = taken_in(s, t, max_s, sum_s, max_t, sum_t, cross)
-    # a row that does not count keeps sums of 0, so its loss would be NaN: `tl.where` stores 0
+    # a row that does not count has sums of 0, so its loss would be NaN; `tl.where` makes it 0
     lse_s, lse_t = max_s + tl.log(sum_s), max_t + tl.log(sum_t)
     tl.store(losses + row, tl.where(real, cross / sum_t + (lse_s - lse_t), 0.0))
     tl.store(statistics + row, lse_s)
@@ -113,9 +114,10 @@ def differentiate_long_rows(
 def finish_rows(
     losses, valid_rows, value, prepared, N, inverse_temperature, APPLIED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Write the mean loss to `value`, and an upstream gradient to `prepared`, which is 1 if APPLIED.
+    """Write the mean loss to `value`, and an upstream gradient to `prepared`.
 
-    For that upstream gradient, the tensor kept for backward is the gradient.
+    With APPLIED it is 1, because the kept gradient is that of the mean loss. Otherwise it is the upstream gradient for
+    which p_student − p_teacher is the gradient.
     """
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, N, BLOCK):

@@ -32,7 +32,7 @@ def pointer_of(pointers, pair):
 
 
 def layouts(*columns: Sequence[Tensor]) -> list[Hashable]:
-    """Return for each pair the dtypes, shapes and strides of its tensors, which must agree within a launch.
+    """Return for each pair its layout: the dtypes, shapes and strides of its tensors. A launch serves one layout.
 
     Each column holds one tensor of every pair.
     """
@@ -40,7 +40,7 @@ def layouts(*columns: Sequence[Tensor]) -> list[Hashable]:
 
 
 def launches(layouts: Sequence[Hashable]) -> Iterator[Sequence[int]]:
-    """Yield the indices of the pairs of each launch: pairs of the same layout, at most `MOST_PAIRS` of them."""
+    """Yield for each launch the indices of its pairs: at most `MOST_PAIRS` pairs, all of the same layout."""
     if layouts and layouts.count(layouts[0]) == len(layouts):  # quicker than hashing them
         groups: list[Sequence[int]] = [range(len(layouts))]
     else:
@@ -66,12 +66,12 @@ def picked(tensors: Sequence[Tensor], pairs: Sequence[int]) -> tuple[Tensor, ...
 
 
 def gathered(x_P: Tensor, pairs: Sequence[int]) -> Tensor:
-    """Return the entries of `x_P` for the `pairs` of a launch: `x_P` itself, with its stride, where these are all."""
+    """Return the entries of `x_P` for the `pairs` of a launch; if these are all pairs, `x_P` itself, strides too."""
     return x_P if len(pairs) == x_P.shape[0] else torch.stack([x_P[i] for i in pairs])
 
 
 def scatter(x: Tensor, into_P: Tensor, pairs: Sequence[int]) -> None:
-    """Copy `x`, which is `gathered(into_P, pairs)` and which a launch has written, back into `into_P`."""
+    """Copy back into `into_P` what a launch wrote to `x`, where `x` is the result of `gathered(into_P, pairs)`."""
     if x is not into_P:
         for one, i in zip(x, pairs):
             into_P[i].copy_(one)
@@ -80,7 +80,7 @@ def scatter(x: Tensor, into_P: Tensor, pairs: Sequence[int]) -> None:
 def grid(size: int, block: int, pairs: int) -> tuple[int, int]:
     """Return the grid (programs a pair, pairs) of a kernel that loops over blocks of a pair's `size` entries.
 
-    There are at most `MOST_PROGRAMS` programs in all, with about equal work.
+    There are at most `MOST_PROGRAMS` programs in all, which get about equally many blocks.
     """
     blocks = -(-size // block)  # `triton.cdiv` is slow outside a kernel
     rounds = -(-blocks // max(1, MOST_PROGRAMS // pairs))

@@ -27,10 +27,11 @@ def kept_dtype(dtype: torch.dtype) -> torch.dtype:
 def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype, prepared: float = 1.0) -> Tensor:
     """Return `gradient * upstream / prepared` in `dtype`, for a gradient saved for backward and a scalar `upstream`.
 
-    `prepared` is the upstream gradient that the saved one already contains. The product is computed in fp32 (float64
-    for float64), because fp16 cannot hold a usual loss scale. In the last backward pass a gradient that keeps its dtype
-    needs no copy in two cases: on a CPU it is returned as it is where `upstream` equals `prepared`; in fp32 and float64
-    it is otherwise multiplied in place.
+    `prepared` is the upstream gradient that `gradient` was already multiplied by. The product is computed in fp32
+    (float64 for float64), because fp16 cannot hold a usual loss scale.
+
+    If `gradient` has this dtype already and nobody reads it again, a copy is often unnecessary. On a CPU, it is
+    returned as it is where `upstream` equals `prepared`. Otherwise it is multiplied in place in fp32 and float64.
     """
     if gradient.dtype == dtype and may_be_overwritten(gradient):
         if upstream.is_cpu and is_one(float(upstream) / prepared):
@@ -50,7 +51,7 @@ def is_one(factor: float) -> bool:
 
 def may_be_overwritten(saved: Tensor) -> bool:
     """Return whether the running backward pass is the last through its graph, so that nobody reads `saved` again."""
-    if type(saved) is not Tensor:  # a compiler traces the pass, and needs functions without side effects
+    if type(saved) is not Tensor:  # a compiler traces the pass; it needs functions without side effects
         return False
     is_kept = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
     return is_kept is not None and not is_kept()

@@ -1,6 +1,7 @@
 """Round and multiply alike on a GPU and under Triton's interpreter.
 
-By itself the interpreter truncates fp32 to bf16, where a GPU rounds, and multiplies bf16 matrices as integers.
+Without this module the interpreter truncates fp32 to bf16, where a GPU rounds, and multiplies bf16 matrices as
+integers.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -24,6 +25,6 @@ def rounded(x, dtype: tl.constexpr):
 @triton.jit
 def product(a, b):
     """Return `a @ b` in fp32, for matrices of one dtype, accumulated in fp32; TF32 is never used."""
-    if INTERPRETED:  # in float64, as BLAS chooses the order of sums, differently for transposes, and fp32 would show it
+    if INTERPRETED:  # in float64, because BLAS sums transposes in another order, which would change fp32 results
         return tl.dot(a.to(tl.float64), b.to(tl.float64), out_dtype=tl.float64).to(tl.float32)
     return tl.dot(a, b, input_precision="ieee")

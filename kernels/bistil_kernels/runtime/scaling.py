@@ -1,7 +1,7 @@
 """Multiply gradients from forward by the upstream gradient, in place where possible.
 
-There are P gradients. Forward computed each for an expected upstream gradient, its `prepared` value. In place, a
-gradient whose upstream and prepared values agree is left as it is.
+There are P gradients. Forward has computed each gradient for an expected upstream gradient, its `prepared` value. So
+the factor is upstream / prepared. In place, a gradient whose factor is 1 is left as it is.
 """
 
 # mypy: disable-error-code="no-untyped-def"

@@ -1,11 +1,12 @@
 """Serve many tensors of very different sizes in one launch, by a table of their pointers on the device.
 
-Blocks are numbered through all tensors, and each program serves one block. The table is int64 [rows, P] for P tensors:
-row 0 holds the number of each tensor's first block, row 1 its size in entries, every further row a pointer for it.
+The blocks of all tensors are numbered in one sequence, and each program serves one block. The table is int64 [rows, P]
+for P tensors. Row 0 has the number of each tensor's first block, row 1 each tensor's size in entries, and every further
+row a pointer for each tensor.
 
-A thread that reads or writes entries in order can move 16 bytes at a time. The compiler allows this only if it knows
-that the pointers are multiples of 16 (ALIGNED; `Table` checks it) and that no mask hides a part of the block. So a
-kernel uses a mask only in a block that reaches beyond the end of its tensor.
+A thread that reads or writes entries in order can move 16 bytes at a time. The compiler makes use of this only if it
+knows two things: that the pointers are multiples of 16 (ALIGNED, which `Table` finds out), and that no mask hides a
+part of the block. So a kernel uses a mask only in a block that reaches beyond the end of its tensor.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -28,7 +29,7 @@ from torch import Tensor
 def owner(table, P, block, STEPS: tl.constexpr):
     """Return the number of the tensor that `block` belongs to: the last tensor that starts at or before `block`.
 
-    It is found by bisection, in STEPS steps; 2^STEPS must be greater than P.
+    A bisection finds it in STEPS steps; 2^STEPS must be greater than P.
     """
     low, high = block * 0, block * 0 + P
     for _ in tl.static_range(STEPS):
@@ -41,7 +42,7 @@ def owner(table, P, block, STEPS: tl.constexpr):
 
 @triton.jit
 def pointer(table, P, row, one, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
-    """Return the pointer for tensor `one` in the table's row of pointers number `row`, from 0."""
+    """Return the pointer for tensor number `one` from the table's row `row` of pointers; these rows count from 0."""
     found = tl.load(table + (row + 2) * P + one).to(tl.pointer_type(DTYPE))
     if ALIGNED:
         found = tl.multiple_of(found, 16)
@@ -92,7 +93,7 @@ class Table:
         return {"STEPS": self.P.bit_length(), "ALIGNED": all(self._aligned)}
 
     def replace(self, column: int, addresses: Sequence[int]) -> None:
-        """Let later launches find the tensors of one column at new addresses."""
+        """Replace the pointers of one column; later launches find its tensors at the new addresses."""
         self._aligned[column] = column in self._scattered or _are_aligned(addresses)
         self.tensor[column + 2].copy_(_on_host(addresses, self.tensor.device), non_blocking=True)
 
@@ -108,7 +109,7 @@ def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
 
 def _on_host(numbers: Sequence[object], device: torch.device) -> Tensor:
     """Return an int64 tensor on the host, pinned for a CUDA device, so that copies to it do not block."""
-    host = torch.tensor(numbers, dtype=torch.int64, device="cpu")  # torch's default device may be another
+    host = torch.tensor(numbers, dtype=torch.int64, device="cpu")  # else torch's default device, which may be a GPU
     return host.pin_memory() if device.type == "cuda" else host
 
 

@@ -27,8 +27,8 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
     Args:
         deltas: any number, of any floating dtypes and devices.
 
-    On CUDA one launch serves all deltas that share a device and dtypes, if every weight is contiguous and none is
-    float64; otherwise PyTorch operations serve each delta.
+    On CUDA one launch serves all deltas that share a device and dtypes. If a weight is float64 or not contiguous, and
+    on other devices, PyTorch operations serve the deltas one by one.
 
     Bytes moved for a delta of K entries, with e bytes an element of its weight: 4·K of delta, e·K of start, 4·K of
     indices (8·K if they are int64), and the touched sectors of the weight (see `gather_at`).

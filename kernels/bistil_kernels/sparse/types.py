@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
 
-# element size in bytes → integer dtype: values are moved as integers, so that none of their bits can change
+# element size in bytes → the integer dtype as which values are moved, so that none of their bits can change
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 

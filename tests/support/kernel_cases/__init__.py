@@ -1,4 +1,4 @@
-"""Tests of operations that hold for a reference, for its kernels under Triton's interpreter, and on a GPU."""
+"""Tests of operations that hold for the references, for the kernels under Triton's interpreter, and on a GPU."""
 
 import pytest
 

@@ -45,7 +45,7 @@ def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
     x = queries_keys(1, 2, 5, 4, 4, torch.float32)
     mask = torch.tensor([[True, False, True, True, False]])
     q, k = x[0].requires_grad_(), x[1].requires_grad_()
-    # with gradients too, because a GPU's kernel without them may add in another order
+    # this call records gradients too: without them, a GPU's kernel may add in another order
     clean = call(x, mask, kind, True)
     with torch.no_grad():
         for y in x:

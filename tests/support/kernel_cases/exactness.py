@@ -28,9 +28,10 @@ def draw_mask(name: str, B: int, T: int) -> Tensor | None:
 
 
 def assert_as_exact_as_plain(ours: Loss, plain: Loss, inputs: Sequence[Tensor], trained: int) -> None:
-    """Check value and gradients of `ours`, with a random upstream gradient, by the rule against `plain`.
+    """Check that value and gradients of `ours` are as near to float64 as those of `plain`, within ALLOWANCE.
 
-    The first `trained` inputs get gradients; the others must get none, even where they ask for it.
+    The upstream gradient is random. The first `trained` inputs get gradients; the others must get none, although all
+    inputs require them.
     """
     dtype = inputs[0].dtype
     doubles = [x.double() for x in inputs]

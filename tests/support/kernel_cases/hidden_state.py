@@ -81,6 +81,6 @@ def test_an_upstream_gradient_told_beforehand_changes_no_gradient(kind: str, dty
 
 def test_gradients_add_up_over_several_passes_as_torchs_do() -> None:
     student, teacher = torch.randn(1, 2, 3, requires_grad=True), torch.randn(1, 2, 3)
-    for _ in range(2):  # the first pass must not have given away what the second needs
+    for _ in range(2):  # the first pass must leave intact what the second needs
         hidden_state_loss([student], [teacher], None).sum().backward()
     torch.testing.assert_close(student.grad, 4 * (student.detach() - teacher) / 6)

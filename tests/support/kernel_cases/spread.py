@@ -1,4 +1,4 @@
-"""Parameters of a test in every combination, of which a spread stays in `make test` and the others are slow."""
+"""Combine parameters of a test; `make test` runs an even selection of the combinations, the others are marked slow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 def spread(*axes: Iterable[Any], every: int = 3) -> list[Any]:
     """Return all combinations of the axes' values, as parameters; one in `every` of them is not marked slow.
 
-    An axis is a collection of values, or a mapping from their names. Fast are those combinations whose places along
-    the axes add up to a multiple of `every`. So where an axis has `every` values, each combination of the others is
-    fast with just one of them, and each of them is fast with about as many combinations.
+    An axis is a collection of values, or a mapping from names to values. A combination is fast if its places along the
+    axes add up to a multiple of `every`. So all values of an axis are in about equally many fast combinations. If an
+    axis has `every` values, each choice of values for the other axes is fast with exactly one of them.
     """
     found = []
     for one in product(*(_named(axis) for axis in axes)):

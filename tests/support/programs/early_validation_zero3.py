@@ -1,4 +1,7 @@
-"""Validate, train and validate under ZeRO-3 from Python, and print the losses; test_zero_vocabulary.py runs this."""
+"""Validate, train and validate again under ZeRO-3 from Python; print the validation losses.
+
+`test_zero_vocabulary.py` runs this program.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check that task models load at ZeRO-3 as they do on one device; test_heads.py runs this on 2 ranks."""
+"""Check that task models load at ZeRO-3 as they do on one device; `test_heads.py` runs this program on 2 ranks."""
 
 from __future__ import annotations
 

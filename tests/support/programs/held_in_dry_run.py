@@ -1,6 +1,6 @@
-"""Run `general.py` with the given flags and print what rank 0 holds at the end of the first steps, in bytes.
+"""Run `general.py` with the given flags, `--dry_run` among them; print the bytes that rank 0 holds after the steps.
 
-test_dry_run.py starts this on several ranks.
+`test_dry_run.py` starts this program on several ranks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def print_held(self: FirstSteps, *args: Any, **kwargs: Any) -> None:
     parameters = self.trainer.model.parameters()
     engine: Any = self.trainer.model_wrapped
     zero, adam = engine.optimizer, engine.optimizer.optimizer
-    copies = getattr(zero, "fp32_partitioned_groups_flat", None)  # at ZeRO-3, which hands them to AdamW for a step only
+    # ZeRO-3 keeps the fp32 copies here and gives them to AdamW only during a step
+    copies = getattr(zero, "fp32_partitioned_groups_flat", None)
     if copies is None:
         copies = [parameter for group in adam.param_groups for parameter in group["params"]]
     moments = [tensor for one in adam.state.values() for tensor in one.values() if tensor.numel() > 1]

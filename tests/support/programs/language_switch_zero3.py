@@ -1,4 +1,7 @@
-"""Check that a switched teacher answers at ZeRO-3 as a whole one; test_teacher_languages.py runs this."""
+"""Check that a teacher switched between languages computes the same at ZeRO-3 as on one device.
+
+`test_teacher_languages.py` runs this program.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ ORDER = ("en", None, "tr", "tr", "en", "tr", None)
 
 
 def check(folder: Path, dtype: torch.dtype, persistent_below: int) -> tuple[int, int]:
-    """Compare every answer along ORDER; return how many parameters stay gathered and how many do not."""
+    """Compare the logits after each switch in ORDER; return how many parameters stay gathered and how many do not."""
     sfts = {language: SparseFineTuning.load(folder / language) for language in ("en", "tr")}
     whole = BertForMaskedLM.from_pretrained(folder).eval().to(dtype)
     config = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": persistent_below}}
@@ -28,7 +31,7 @@ def check(folder: Path, dtype: torch.dtype, persistent_below: int) -> tuple[int,
     answers = []
     with torch.no_grad():
         for language in ORDER:
-            if language == "en":  # copies that are gathered when the language changes must not keep the old language
+            if language == "en":  # gather copies now: after the switch they must not hold the old language
                 for parameter in (p for p in parameters if p.ds_status.name == "NOT_AVAILABLE"):
                     parameter.all_gather()
             for switch in switches:

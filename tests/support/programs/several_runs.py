@@ -1,4 +1,4 @@
-"""Run `general.py` several times in one process, so that a test pays once for the imports of a rank.
+"""Run `general.py` several times in one process, so that a rank imports the libraries only once.
 
     python several_runs.py RUNS
 

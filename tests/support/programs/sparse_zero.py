@@ -1,11 +1,11 @@
-"""Train sparsely under DeepSpeed, several runs in one process; test_zero_sparse.py runs this on one rank or two.
+"""Train sparsely under DeepSpeed, several runs in one process; `test_zero_sparse.py` runs this on one rank or two.
 
     python sparse_zero.py BASE FOLDER RUNS
 
-RUNS is a JSON list of {"name", "zero", "arguments", "sparse", "mlm", "resume", "kill", "copy"}; "kill" is
-[stage kind, step] and "copy" a name. Each run leaves in FOLDER its run folder `name`, `name.safetensors` (all weights
-at its end) and `name-RANK.json`. The last one holds for each stage the number of entries in the optimizer's state
-and in reductions between ranks.
+RUNS is a JSON list of {"name", "zero", "arguments", "sparse", "mlm", "resume", "kill", "copy"}. "kill" is
+[stage kind, step]; "copy" names a folder in FOLDER that gets a copy of the run folder. Each run leaves in FOLDER its
+run folder `name`, `name.safetensors` (all weights at its end) and `name-RANK.json`. This JSON file holds, for each kind
+of stage, the number of entries in the optimizer's state and in reductions between ranks.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def counting(reduce: Any, name: str) -> Any:
 
 
 def state_entries(optimizer: Any) -> int:
-    """Return the number of entries of first moments on this rank."""
+    """Return how many entries AdamW's first moments have on this rank."""
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     return sum(state["exp_avg"].numel() for state in optimizer.state.values() if "exp_avg" in state)
@@ -90,7 +90,7 @@ def run(base: Path, folder: Path, given: dict[str, Any]) -> None:
         return trainer
 
     config = json.loads(find_config(f"zero{given['zero']}").read_text()) if "zero" in given else None
-    # with this threshold some parameters stay gathered, as small ones do, and others do not
+    # with this threshold, smaller parameters stay gathered and larger ones do not
     if config and given["zero"] == 3:
         config["zero_optimization"] |= {"stage3_param_persistence_threshold": 300}
     args = material.arguments(folder / given["name"], deepspeed=config, **given.get("arguments", {}))
@@ -98,7 +98,7 @@ def run(base: Path, folder: Path, given: dict[str, Any]) -> None:
     trainer = LotteryTicketTrainer(lambda: material.load(base, mlm), make, args, sparse, base)
     with suppress(Killed):
         trainer.train(given.get("resume"))
-    if (copy := given.get("copy")) and startup.rank() == 0:  # keeps what the killed run left
+    if (copy := given.get("copy")) and startup.rank() == 0:  # a copy of the folder as the killed run left it
         shutil.copytree(folder / given["name"], folder / copy)
     (folder / f"{given['name']}-{startup.rank()}.json").write_text(json.dumps(sizes))
 

@@ -2,9 +2,9 @@
 
     python start_ranks.py RANKS PORT PROGRAM [ARGUMENTS ...]
 
-The ranks are forks of this process, which has imported what every rank needs; DeepSpeed's launcher imports it twice
-itself and once more in each rank. When one rank fails, the others are killed and the exit code is that of the one that
-failed.
+The ranks are forks of this process, which has imported the libraries that every rank needs. (DeepSpeed's launcher
+imports them twice itself and once more in each rank.) When one rank fails, the others are killed, and the exit code is
+that of the failed rank.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(ranks: int, port: str, words: list[str]) -> int:
         if status:
             for process in running:
                 os.kill(process, signal.SIGKILL)
-            return max(os.waitstatus_to_exitcode(status), 1)  # a rank that a signal ended has a negative code
+            return max(os.waitstatus_to_exitcode(status), 1)  # the code is negative if a signal ended the rank
     return 0
 
 

@@ -1,1 +1,1 @@
-"""What our code says of itself: its modules, imports, and what it takes from other libraries."""
+"""Read our own code: its modules, its imports, and the names that it takes from other libraries."""

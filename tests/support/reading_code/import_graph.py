@@ -1,4 +1,4 @@
-"""Read from the sources which of our modules imports which, including imports inside functions."""
+"""Read from the sources which of our modules import which others, including imports inside functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports() -> dict[str, set[str]]:
-    """Return each module's imports of ours; `from package import name` counts for both where `name` is a module."""
+    """Return module → the modules of ours that it imports; `from package import module` imports both."""
     known = modules()
     return {name: set(_imported(path, known)) - {name} for name, path in known.items()}
 

@@ -1,6 +1,6 @@
-"""Search our own code for its subclasses of other libraries' classes and for the private names it takes from others.
+"""Search our own code for subclasses of other libraries' classes, and for private names of other libraries.
 
-Nothing here knows the path of a module: the search walks all modules of the two packages.
+Nothing here depends on the path of a module: the search walks all modules of the two packages.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def is_ours(kind: type) -> bool:
 
 
 def upstream_of(kind: type) -> type | None:
-    """Return the first class of another library among the ancestors of `kind`; containers and typing do not count."""
+    """Return the first class of another library among the ancestors of `kind`; standard base classes do not count."""
     plain = {"builtins", "typing", "abc", "enum", "collections", "dataclasses"}
     others = (each for each in kind.__mro__ if not is_ours(each))
     return next((each for each in others if each.__module__.partition(".")[0] not in plain), None)
@@ -100,13 +100,13 @@ def is_private(name: str) -> bool:
 
 @cache
 def private_reads() -> list[Read]:
-    """Return every private name, and every `ds_` name, that our code takes from what is not its own."""
+    """Return every private name, and every name that begins with `ds_`, that our code takes from other code."""
     own = own_names()
     return [read for module, tree in our_trees().items() for read in reads_in(tree, module, own)]
 
 
 def own_names() -> dict[str, set[str]]:
-    """Return, by class, the names that it or a class of ours above it defines or sets on `self`."""
+    """Return class → the names that it, or a base class of ours, defines or sets on `self`."""
     bases: dict[str, set[str]] = {}
     names: dict[str, set[str]] = {}
     classes = [node for tree in our_trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
@@ -145,7 +145,7 @@ def reads_in(tree: ast.Module, module: str, own: dict[str, set[str]]) -> Iterato
 
 
 def names_taken(node: ast.AST) -> list[str]:
-    """Return the private names a node takes by a dot, by `getattr` and its kin, by an import or by a dotted string."""
+    """Return the private names in a node: after a dot, in `getattr` and the like, in imports and in dotted strings."""
     match node:
         case ast.Attribute(attr=name):
             return [name] if is_private(name) else []

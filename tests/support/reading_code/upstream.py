@@ -1,6 +1,6 @@
-"""Tables of what our code takes from other libraries although they do not promise to keep it.
+"""Tables of the names that our code takes from other libraries, which do not promise to keep them.
 
-`tests/test_upstream.py` searches our code for what these tables must list, and the libraries for what they do list.
+`tests/test_upstream.py` tests that the tables list all such names in our code, and that the libraries still have them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# Upstream class → method that we override → its parameters there. "=…" is a default that is not a plain value; after a
-# last "…" anything may follow.
+# Upstream class → method that we override → its parameters upstream. "=…" is a default that is not a plain value; after
+# a final "…" more parameters may follow.
 CALLBACK = "self, args, state, control, **kwargs"
 OVERRIDDEN: dict[str, dict[str, str]] = {
     "argparse HelpFormatter": {
@@ -83,7 +83,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
 
 # Methods of our subclasses that override nothing, so that only we call them.
 OWN_METHODS: dict[str, set[str]] = {
-    "torch Dataset": {"__getitems__"},  # PRIVATE names the caller
+    "torch Dataset": {"__getitems__"},  # torch calls it, too: see PRIVATE
     "torch Optimizer": {"_launch", "_update"},
     "torch Sampler": {"_shuffle", "language_of", "rows_of"},
     "torch TorchDispatchMode": {"total"},
@@ -122,7 +122,7 @@ class At:
 
 @dataclass(frozen=True)
 class SetIn:
-    """An attribute of objects that some line of the module assigns."""
+    """An attribute that some line of the upstream module assigns on objects."""
 
     module: str
 
@@ -135,7 +135,7 @@ class SetIn:
 
 @dataclass(frozen=True)
 class ReadIn:
-    """A name that the library looks for on objects of ours, so that some line of the module mentions it."""
+    """A name that the library looks for on objects of ours; some line of the upstream module mentions it."""
 
     module: str
 
@@ -209,7 +209,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
 # Private names of ours that our code reaches through something other than `self`.
 OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
 
-# Public names whose loss would change results without an error. No search finds these: add what you set or read so.
+# Public names whose loss would change results without an error. No search finds them: add each that you set or read.
 SILENT: dict[str, At | SetIn | ReadIn] = {
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),

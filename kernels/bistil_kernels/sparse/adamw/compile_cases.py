@@ -12,10 +12,10 @@ SCALARS = ("decay", "step_size", "one_minus_beta1", "beta2", "one_minus_beta2", 
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: the kernel for bf16, fp16 and fp32 weights, and its rarer forms for some of them.
+    """Return the resource table: the kernel for bf16, fp16 and fp32 weights.
 
-    Rarer forms are int64 indices, gradients in another dtype than the weight's, and tensors that are not 16-byte
-    aligned. They are left out without `every_form`.
+    With `every_form`, some of these weights also come with int64 indices, with gradients in another dtype than the
+    weight's, or with tensors that are not 16-byte aligned.
     """
     return [one for capability in CAPABILITIES for one in _of_updates(capability, every_form)]
 

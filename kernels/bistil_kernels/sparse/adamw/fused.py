@@ -19,7 +19,7 @@ from bistil_kernels.runtime.table import Table, owner, pointer, read, span, trit
 from bistil_kernels.sparse.types import SparseDelta
 
 UPDATING = {"BLOCK": 1024, "num_warps": 4}
-UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # for 16-bit weights: 4 entries a thread, as 8 need twice the registers
+UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # for 16-bit weights: 4 entries a thread; 8 need twice the registers
 
 
 def update_settings(weight: torch.dtype) -> dict[str, int]:
@@ -60,9 +60,9 @@ def update_deltas(
 ):  # fmt: skip
     """Update deltas and moments by AdamW, and write start + delta to the weights.
 
-    Table rows: weights, indices, starts, deltas, first moments, second moments, gradients. A gradient is that of the
-    whole weight if DENSE, otherwise that of the delta.
-    Without ADAMW the deltas stay as they are, only the weights are written, and the table ends at the deltas.
+    Table rows: weights, indices, starts, deltas, first moments, second moments, gradients. With DENSE, a gradient is
+    that of the whole weight, otherwise that of the delta. Without ADAMW, only the weights are written, deltas and
+    moments do not change, and the table ends at the deltas.
     """
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
@@ -92,7 +92,7 @@ class SparseUpdate:
         self._places: object = None
         self._gradients: list[int] = []
         self._launches: list[tuple[Table, dict[str, Any], list[int]]] = []
-        self._alive: list[Tensor] = []  # compared by id; kept alive, so that no new tensor gets an old id
+        self._alive: list[Tensor] = []  # we compare ids, and a living tensor's id is not given to another
 
     def adamw(
         self,

@@ -41,8 +41,9 @@ class SparseAdamW(torch.optim.Optimizer):
 
     On CUDA one launch serves a parameter group (several if the group mixes devices, dtypes, step counts or both kinds
     of gradient). If a weight of the group is float64 or not contiguous, torch's foreach AdamW updates the group's
-    deltas instead. On a CPU torch's fused AdamW does. `step` runs outside compiled code and is no torch operator: its
-    scalars change with every step, its table of pointers stays on the device, and one launch leaves nothing to fuse.
+    deltas instead. On a CPU torch's fused AdamW updates them. `step` runs outside compiled code and is no torch
+    operator: its scalars change with every step, its table of pointers stays on the device, and one launch leaves
+    nothing to fuse.
 
     Memory for a delta of K entries: at most 16·K bytes for delta, start and two moments (20·K for a float64 weight),
     and 4·K for indices (8·K if they are int64). Nothing is kept for the weight's other entries.
@@ -50,9 +51,9 @@ class SparseAdamW(torch.optim.Optimizer):
     Bytes moved for a delta in a launch, with e bytes an element of weight and gradient: 24·K (delta and moments, read
     and written), e·K of start, 4·K of indices, and the touched 32-byte sectors of gradient and weight. For K random
     positions in a weight of n entries and ρ = K/n, these sectors are a share 1 − (1 − ρ)^(32/e) of each tensor. At
-    ρ = 8 % all this is 6.5·n bytes in fp32 and 5.4·n in bf16. Dense AdamW moves 28·n and 22·n (in bf16 with moments in
-    fp32). A bitmask of n/8 bytes would be smaller than the indices above ρ = 3.1 %. It is not used, because at 8 % it
-    saves only 3 to 4 % of the bytes moved.
+    ρ = 8 % all this is 6.5·n bytes in fp32 and 5.4·n in bf16. Dense AdamW moves 28·n bytes in fp32, and 22·n in bf16
+    with moments in fp32. Above ρ = 3.1 % a bitmask of n/8 bytes would be smaller than the indices. It is not used,
+    because at 8 % it would save only 3 to 4 % of the bytes moved.
 
     Source: lottery-ticket sparse fine-tuning (LT-SFT, arXiv 2110.07560), which masks a dense optimizer's gradients.
     """
@@ -90,7 +91,7 @@ class SparseAdamW(torch.optim.Optimizer):
     @outside_compiled_code
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Do one step; return the result of `closure`, which must compute the gradients."""
+        """Do one step; return the result of `closure`, a function that computes the gradients first."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -152,7 +153,7 @@ class SparseAdamW(torch.optim.Optimizer):
         write_deltas(deltas)
 
     def _launch(self, deltas: list[SparseDelta]) -> Any:
-        """Return the `SparseUpdate` of these deltas; keep it, because its tables stay on the device between steps."""
+        """Return the `SparseUpdate` of these deltas, and keep it: its tables stay on the device between steps."""
         from bistil_kernels.sparse.adamw import fused
 
         key = tuple(id(x) for x in deltas)

@@ -11,10 +11,10 @@ TABLE = {"table": "*i64", "P": "i32"}
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: both kernels for every element size with int32 and int64 indices.
+    """Return the resource table: both kernels for every element size, with int32 and with int64 indices.
 
-    One more row of each kernel is for 2-byte elements that are not 16-byte aligned. Without `every_form` only aligned
-    elements of 2 and 4 bytes with int32 indices are left.
+    One more row of each kernel is for 2-byte elements in tensors that are not 16-byte aligned. Without `every_form` the
+    table has aligned tensors of 2- and 4-byte elements only, with int32 indices.
     """
     return [one for capability in CAPABILITIES for one in _of_moving(capability, every_form)]
 

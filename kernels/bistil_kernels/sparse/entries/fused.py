@@ -90,7 +90,7 @@ def _gather(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor
     found = [
         torch.empty_like(i, dtype=x.dtype, memory_format=torch.contiguous_format) for x, i in zip(tensors, indices)
     ]
-    for n in _strided(tensors):  # only contiguous tensors suit our kernels; torch's take any
+    for n in _strided(tensors):  # our kernels need contiguous tensors; torch.take does not
         found[n] = torch.take(tensors[n].detach(), indices[n].long())
     indices = [x.contiguous() for x in indices]
     for group in _groups(tensors, indices):
@@ -123,7 +123,7 @@ torch.library.custom_op(
     "bistil_kernels::swap_in",
     _swap,
     mutates_args=("weights", "old"),
-    # the old values are written into an argument: operators that return lists cannot also change their arguments
+    # Old values go into an argument, because an operator that returns a list must not change its arguments.
     schema="(Tensor(a!)[] weights, Tensor[] indices, Tensor[] values, Tensor(b!)[] old) -> ()",
 )
 
@@ -135,7 +135,8 @@ def _strided(tensors: Sequence[Tensor]) -> list[int]:
 def _groups(tensors: Sequence[Tensor], indices: Sequence[Tensor]) -> list[list[int]]:
     """Return for each launch the positions of its tensors in `tensors`.
 
-    They are contiguous and share a device, an element size and an index dtype. Tensors without indices are left out.
+    The tensors of a launch are contiguous and share a device, an element size and an index dtype. Tensors with no index
+    to read or write are left out, and so are tensors that are not contiguous.
     """
     groups: dict[object, list[int]] = {}
     for n, (x, index) in enumerate(zip(tensors, indices)):

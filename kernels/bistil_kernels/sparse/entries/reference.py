@@ -30,14 +30,14 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
     Args:
         dense_grad: a tensor of any shape, with at most 8 bytes an element, or a sequence of such tensors. On CUDA one
             launch serves all contiguous ones of the same device, element size and index dtype.
-        indices: int32 or int64 [K] for each tensor, flat row-major, in range. On CUDA the range is not checked, as that
-            would wait for the device.
+        indices: int32 or int64 [K] for each tensor, flat row-major, in range. On CUDA the range is not checked, because
+            the host would have to wait for the device.
 
     Returns:
         [K] in the tensor's dtype; a list for a sequence. No gradient flows through it.
 
     Raises:
-        ValueError: there are not as many `indices` as tensors, or indices are not 1-D integers on the tensor's device.
+        ValueError: the numbers of `indices` and tensors differ, or indices are not 1-D integers on the tensor's device.
 
     Bytes moved, with e bytes an element: 4·K or 8·K of indices, e·K written, and the touched 32-byte sectors of the
     tensor. For K random positions, a share ρ of all entries, these sectors are a share 1 − (1 − ρ)^(32/e) of the tensor
@@ -67,7 +67,7 @@ def swap_in(
         >>> swap_in(weight, torch.tensor([0, 3]), torch.tensor([8.0, 9.0])), weight
         (tensor([0., 3.]), tensor([[8., 1.], [2., 9.]]))
 
-    Bits are copied, never computed with. So `swap_in(weight, indices, old)` is the exact inverse, for NaN and −0 too.
+    Bits are only copied. So `swap_in(weight, indices, old)` restores the weight exactly, with NaN and −0 too.
 
     Args:
         weight: a tensor of any shape, or a sequence of tensors; changed in place.
@@ -105,8 +105,8 @@ def _swap(weight: Tensor, index: Tensor, new: Tensor) -> Tensor:
     return old
 
 
-# On a CPU the quickest function depends on the number of threads. On one thread, index_select and scatter_ are quicker
-# by a quarter to two fifths; on several, take (which divides the work among threads) and index_copy_ are.
+# On a CPU the quickest function depends on the number of threads. With one thread, index_select and scatter_ take a
+# quarter to two fifths less time. With several, take and index_copy_ are quicker; take divides the work among threads.
 def _picked(x: Tensor, index: Tensor) -> Tensor:
     if x.is_contiguous() and torch.get_num_threads() == 1:
         return x.view(-1).index_select(0, index)

@@ -13,8 +13,8 @@ TABLE = {"table": "*i64", "P": "i32"}
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
     """Return the resource table: each kernel for bf16, fp16 and fp32 tensors, and for fp32 compared with bf16.
 
-    One more row is `count_blocks` for fp32 tensors that are not 16-byte aligned. Without `every_form` only bf16 and
-    fp32 are left, aligned and with int32 indices.
+    One more row is `count_blocks` for fp32 tensors that are not 16-byte aligned. Without `every_form` the table has
+    aligned bf16 and fp32 tensors only, with int32 indices.
     """
     return [one for capability in CAPABILITIES for one in _of_selection(capability, every_form)]
 

@@ -22,7 +22,7 @@ from bistil_kernels.runtime.table import Table, owner, pointer, read, span, to_d
 from bistil_kernels.sparse.types import Pairs, index_dtype
 
 READING = {"BLOCK": 4096, "num_warps": 8}
-PROGRAMS = 1056  # at most; each keeps a histogram in registers, so 8 run on each of the 132 SMs of an H100 or H200
+PROGRAMS = 1056  # most in a launch: 8 for each of the 132 SMs of an H100, as each keeps a histogram in registers
 
 
 @triton.jit
@@ -86,7 +86,7 @@ def collect_chosen(
 ):  # fmt: skip
     """Write the indices of each block's chosen keys to `chosen`, from `places[block]` on.
 
-    Chosen are all keys greater than `key`, and the block's first `quotas[block]` keys equal to it.
+    All keys greater than `key` are chosen, and of the block's keys equal to it the first `quotas[block]`.
     """
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
@@ -157,7 +157,7 @@ class Worker:
             blocks_P = to_device([b - a for a, b in pairwise(first)], self.device)
             quotas_P = to_device([quotas[n] for n in group.numbers], self.device)
             firsts_P = to_device(first[:-1], self.device)
-            left_P = quotas_P + earlier[firsts_P]  # compared with `earlier`, which counts from the launch's start
+            left_P = quotas_P + earlier[firsts_P]  # counted from the first block of the launch, as `earlier` is
             quota = (left_P.repeat_interleave(blocks_P, output_size=table.blocks) - earlier).clamp(min=0)
             counts = group.greater + torch.minimum(quota, group.equal)
             sizes = _sums(counts, first).tolist()

@@ -14,8 +14,8 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.sparse.types import Pairs, index_dtype
 
-# |θ1 − θ0| in fp32 is not negative, so its bits, read as an integer, have the same order. They are read from the top in
-# digits of eight bits; the last has seven.
+# |θ1 − θ0| is not negative. So its fp32 bits, read as an integer, have the same order. The radix select reads these
+# integers as four digits, highest first, of eight bits each; the last has seven.
 DIGITS = ((23, 8), (15, 8), (7, 8), (0, 7))  # (lowest bit, number of bits)
 NOT_FINITE = 255  # the exponent of inf and NaN
 CHUNK = 1 << 20  # entries that the reference reads at once
@@ -44,9 +44,9 @@ def top_k_delta(
         pairs: (θ1, θ0), two tensors of one shape and device, fp32, bf16 or fp16.
         k: how many entries to choose, at least 0.
         all_reduce: function that sums an int64 tensor over ranks in place, such as `torch.distributed.all_reduce`. Pass
-            it where each rank holds only a slice of every pair: rank r holds the r-th slice of the flat tensors, which
-            may be empty. Together the ranks then choose what a single rank would. Leave it out where every rank holds
-            whole tensors.
+            it if each rank holds only a slice of every pair: rank r holds the r-th slice of the flat tensors, which may
+            be empty. Together the ranks then choose what one rank with whole tensors would choose. Leave it out if
+            every rank holds whole tensors.
         rank, world_size: this rank and the number of ranks in the group that `all_reduce` sums over.
 
     Returns:
@@ -93,7 +93,10 @@ class _Worker(Protocol):
         ...
 
     def collect(self, key: int, quotas: list[int]) -> list[Tensor]:
-        """Return for each pair, ascending, the indices of keys above `key` and of the first `quotas` equal ones."""
+        """Return each pair's chosen indices, ascending: keys above `key`, and the first of those equal to it.
+
+        `quotas` has for each pair the number of equal keys to choose.
+        """
         ...
 
 
@@ -107,7 +110,7 @@ def _find_threshold(worker: _Worker, k: int, all_reduce: Callable[[Tensor], None
     for shift, bits in DIGITS:
         counts = worker.histogram(key, shift, bits)
         all_reduce(counts)
-        at_least = counts.cpu().flip(0).cumsum(0).flip(0)  # how many have this digit or a higher one
+        at_least = counts.cpu().flip(0).cumsum(0).flip(0)  # how many keys have this digit or a higher one
         if shift == DIGITS[0][0]:
             if at_least[NOT_FINITE]:
                 raise ValueError(f"top_k_delta: {int(at_least[NOT_FINITE])} differences are not finite")
@@ -123,7 +126,7 @@ def _share(
 ) -> list[int]:
     """Return for each pair how many of this rank's keys equal to the threshold are chosen.
 
-    All ranks together choose `of_equals` of them, from earlier pairs first, and within a pair from lower ranks first.
+    All ranks together choose `of_equals` such keys: those of earlier pairs first, within a pair those of lower ranks.
     """
     counts_PR = counts_P.new_zeros(len(counts_P), world_size)
     counts_PR[:, rank] = counts_P
