@@ -32,7 +32,10 @@ def read_model_card(source: str) -> CardMetadata:
 
 
 def read_data_card(source: str) -> CardMetadata:
-    """Return the same of data: a file, with its card beside it, a folder, or a hub data set `org/name[:config[:split]]`."""
+    """Return the metadata of the card beside a file, in a folder, or of a hub data set `org/name[:config[:split]]`.
+
+    They are empty if the card cannot be fetched or read.
+    """
     path = Path(source).expanduser()
     return _read_card(path.parent if path.is_file() else path, source.partition(":")[0], "dataset")
 

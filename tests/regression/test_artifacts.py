@@ -1,4 +1,4 @@
-"""Test that what earlier versions wrote is read as it was meant: `make.py` made a folder of artifacts for each version."""
+"""Test that what each version wrote is still read as it was meant; `make.py` made the folders of artifacts."""
 
 from __future__ import annotations
 

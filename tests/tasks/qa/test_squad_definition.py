@@ -1,11 +1,11 @@
 """Test F1 and exact match against the definition of SQuAD's official evaluation; every value is worked out by hand.
 
 The definition (Rajpurkar et al., arXiv 1606.05250 and 1806.03822): an answer is put in lower case; the 32 ASCII
-punctuation characters are deleted; the words a, an and the are replaced by a space; what is left is cut at white space.
-Exact match: both word lists are equal. F1: with s words in common, counted with repetition, p words in the answer and g
-in the gold answer, precision s/p and recall s/g give 2·s/(p + g); 0 for s = 0, and where a list is empty, 1 if both are.
-Gold answers that have no words are dropped; if none is left, the right answer has no words. Each question counts with
-its best gold answer, for either score by itself.
+punctuation characters are deleted; the words a, an and the are replaced by a space; the rest is cut at white space.
+Exact match: both word lists are equal. F1: with s words in common, counted with repetition, p words in the answer and
+g in the gold answer, precision s/p and recall s/g give 2·s/(p + g). Where a list is empty, F1 is 1 if both are, else 0.
+Gold answers without words are dropped; if none is left, the right answer has no words. Each question counts with its
+best gold answer, for either score by itself.
 """
 
 from __future__ import annotations
@@ -78,6 +78,6 @@ def test_a_set_scores_the_mean_over_its_questions() -> None:
     questions = [Question("", "", "", tuple((one, 0) for one in gold), Place("x.json", 1)) for _, gold, *_ in CASES]
     total = sum(task.counts(question, answer, "en") for question, (answer, *_) in zip(questions, CASES))
     found = task.metrics(total)  # type: ignore[arg-type]
-    assert found["f1"] == pytest.approx(float(sum(Fraction(over, under) for _, _, over, under, _ in CASES) / len(CASES)))
+    f1 = sum(Fraction(over, under) for _, _, over, under, _ in CASES) / len(CASES)
+    assert found["f1"] == pytest.approx(float(f1))
     assert found["exact_match"] == pytest.approx(sum(exact for *_, exact in CASES) / len(CASES))
-
