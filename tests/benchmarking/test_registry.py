@@ -15,7 +15,6 @@ from bistil_ds.benchmarking.run_benchmark import command_of
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 NAME = re.compile(r"[a-z_]+(-\w+)*-(cpu|cuda|meta)-\w+-\d{8}(-\d{6})?$")
-UNDATED = {"kernel_resources"}  # neither the record nor its name has ever held a date or a device
 NO_BENCHMARK = {"phase1-cpu-x86_64-20261121-134704"}  # two run.json files of phase 1 itself
 
 
@@ -58,7 +57,7 @@ def test_every_committed_record_is_shown_by_the_report_and_named_by_one_scheme()
     for path in records:
         found = read(path)
         assert found is not None
-        assert path.stem in UNDATED or NAME.match(path.stem), path.name
+        assert NAME.match(path.stem), path.name
         assert path.name.startswith(found.benchmark)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from bistil_kernels.compile import OPERATIONS, faults, rows
+from bistil_kernels.runtime.machine_code import CAPABILITIES
 
 pytest.importorskip("triton")
 
@@ -36,9 +37,10 @@ def test_configurations_compile_and_fit(operation: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_form_compiles_and_fits(operation: str) -> None:
-    check(operation, rows(operation, every_form=True), {"sm_80", "sm_90"})
+def test_every_form_compiles_and_fits(operation: str, capability: int) -> None:
+    check(operation, rows(operation, every_form=True, capability=capability), {f"sm_{capability}"})
 
 
 def test_what_does_not_fit_is_named() -> None:
