@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from bistil_ds.console import cli
 from bistil_ds.console.grid import Grid
 from bistil_ds.console.terminal import say, show
 from bistil_ds.distributed.startup import choose_accelerator, free_port
+from bistil_ds.runs.checkpoints import STATE, all_checkpoints
+from bistil_ds.runs.files import read_json
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.sample import sample_corpora, sample_mmt
 from bistil_ds.sample.defaults import (
@@ -140,8 +141,7 @@ def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
     models = [f"{name}={base}+{fine_tunings[name]}" for name, base in bases.items()]
     tests = [f"{language}={material.task_file(language, 'test')}" for language in languages]
     _run("evaluate", folder / "evaluation", model=models, test_file=tests, task=material.task)
-    found: dict[str, Any] = json.loads((folder / "evaluation" / RESULT_FILE).read_text())
-    return found
+    return read_json(folder / "evaluation" / RESULT_FILE, "evaluate again")
 
 
 def _run(command: str, output_dir: Path, launcher: list[str] | None = None, **flags: Any) -> None:
@@ -220,8 +220,7 @@ def _relative_bars(axis: Any, models: dict[str, Any]) -> None:
 
 def validation_history(folder: Path) -> list[dict[str, float]]:
     """Return the log rows of every validation of a phase-1 run, from its newest checkpoint."""
-    newest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    state = json.loads((newest / "trainer_state.json").read_text())
+    state = read_json(all_checkpoints(folder)[-1] / STATE, "train again", keys=("log_history",), finite=False)
     return [row for row in state["log_history"] if "eval_loss" in row]
 
 

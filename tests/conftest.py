@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -11,6 +12,15 @@ import pytest
 from scheduling import longest_first, rank_of
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub, and a name that is no folder must not wait for it
+
+
+CONFIG_HOME = tempfile.TemporaryDirectory(prefix="bistil-tests-")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep tests out of the user's configuration folder, in which the first run makes a key."""
+    if not hasattr(config, "workerinput"):  # workers of pytest-xdist share the folder of the process that starts them
+        os.environ["XDG_CONFIG_HOME"] = CONFIG_HOME.name
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -37,6 +37,8 @@ USUAL: dict[str, dict[str, str | None]] = {
             "true: from the newest whole checkpoint of --output_dir, or from the start where no run has begun there; "
             "or a folder: one of its checkpoints. SIGTERM or SIGUSR1 saves one at the next step and exits with code 75."
         ),
+        "trust_checkpoint": None,
+        "seal_key": None,
         "eval_steps": None,
         "per_device_eval_batch_size": "Chunks per device in validation.",
         "save_steps": None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from transformers import TrainingArguments
+
+from bistil_ds.training.arguments import SealedArguments
 
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
 
@@ -84,7 +85,7 @@ class LossArguments:
 
 
 @dataclass
-class DistillationArguments(TrainingArguments):
+class DistillationArguments(SealedArguments):
     """`transformers.TrainingArguments` with the published defaults of phase 1."""
 
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/general-<time>."})

@@ -24,7 +24,6 @@ from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import cannot_load
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.tokenizer_folder import save_tokenizer
-from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections, save_projections
 from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
@@ -85,16 +84,11 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 
 def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
-    """Write `teacher/` and `student/`, on the trimmed vocabulary, to the new `folder`; return counts for the record.
+    """Write `teacher/` and `student/`, on the trimmed vocabulary, to `folder`; return counts for the record.
 
     Raises:
         InputError: teacher, text, student or sparse fine-tunings (SFTs) cannot be loaded or do not fit together.
     """
-    with whole_or_nothing(folder) as partial:
-        return _build(request, partial)
-
-
-def _build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     plan = request.plan
     say(f"teacher {request.teacher}")
     teacher, tokenizer = load_model(request.teacher, "--teacher_model")

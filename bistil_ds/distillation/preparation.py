@@ -12,11 +12,13 @@ from bistil_ds.distillation.arguments import LossArguments, ModelArguments
 from bistil_ds.distillation.building import STUDENT, TEACHER, build
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.distributed import startup
+from bistil_ds.distributed.universal import fit_to_ranks
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder
+from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
+from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.request import fields_of
 
 # A resumed run may have other values of these flags; its texts are compared by content.
@@ -52,18 +54,19 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
         InputError: a file, the teacher or the run to resume cannot be used.
     """
     resume = request.training["resume_from_checkpoint"]
-    folder = run_folder(request.training["output_dir"], "general", resume)
+    folder, seals = run_folder(request.training["output_dir"], "general", resume), seals_of(request.training)
+    seals.check_key()
     checks.check_files(request)
     checks.check_teacher(request)
     data = _data_hashes(request)
     if resume and is_begun(folder):
         _check_resumed(request, folder, teacher_may_move)
         return PreparedRun(request, folder, _checkpoint(request, folder, resume))
-    with new_folder(folder, explicit=request.training["output_dir"] is not None) as folder:
-        report = build(request, folder / BUILD)
+    explicit = request.training["output_dir"] is not None
+    with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as partial:
+        report = build(request, partial)
     seeds = {"seed": request.training["seed"]}
-    record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
-    record.update(results={"build": report})
+    RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results={"build": report})
     return PreparedRun(request, folder)
 
 
@@ -72,25 +75,28 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     flags = request.as_flags()
     names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
     names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}
-    if recorded.get("layer_map"):  # recorded as the user wrote it, perhaps with spaces
+    if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
     for side, found in _data_hashes(request).items():
-        if (found["sha256"] or found["file"]) != (data[side]["sha256"] or data[side]["file"]):
+        before = data[side] if isinstance(data.get(side), dict) else {}
+        if (found["sha256"] or found["file"]) != (before.get("sha256") or before.get("file")):
             raise InputError(f"--{side}_file {found['file']}: not the text that the run in {folder} was started with")
     for part in (TEACHER, STUDENT):
         if not (folder / BUILD / part / "config.json").is_file():
             raise InputError(f"{folder / BUILD / part}: missing, so the run cannot be resumed; start a new one")
+    seals_of(request.training).check(folder / BUILD, "the run cannot be resumed; start a new one")
 
 
 def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str | None:
     """Return the checkpoint to resume from, converted if needed for this number of ranks; None if there is none."""
-    checkpoint = checkpoints.find_checkpoint(folder, resume)
+    seals = seals_of(request.training)
+    checkpoint = checkpoints.find_checkpoint(folder, resume, seals)
     if checkpoint is None:
         say(f"{folder} holds no whole checkpoint: starting at step 0")
         return None
-    if request.training["deepspeed"] and checkpoints.world_size_of(checkpoint) != startup.world_size():
-        checkpoints.to_universal(checkpoint)
+    if request.training["deepspeed"]:
+        fit_to_ranks(checkpoint, startup.world_size(), seals)
     return str(checkpoint)
 
 

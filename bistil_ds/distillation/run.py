@@ -12,8 +12,8 @@ from bistil_ds.distillation.preparation import BUILD, PreparedRun
 from bistil_ds.distillation.summary import print_student_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
+from bistil_ds.distributed.universal import universal_config
 from bistil_ds.models.loading import load_pretrained
-from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
@@ -44,7 +44,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
         changes: training arguments that are to differ from the request's, as in a dry run.
     """
     request, built = run.request, run.folder / BUILD
-    universal = checkpoints.universal_config(request.training["deepspeed"], run.checkpoint, startup.world_size())
+    universal = universal_config(request.training["deepspeed"], run.checkpoint, startup.world_size())
     deepspeed = universal or request.training["deepspeed"]
     fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.checkpoint, "deepspeed": deepspeed}
     args = request.training.build(**fixed, **changes)

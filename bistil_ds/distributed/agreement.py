@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
+
+from bistil_ds.distributed import startup
+from bistil_ds.errors import InputError
+
+T = TypeVar("T")
 
 
 def on_any_rank(flag: bool) -> bool:
@@ -17,3 +25,21 @@ def on_any_rank(flag: bool) -> bool:
     raised = torch.tensor([int(flag)], dtype=torch.int32, device=device)
     dist.all_reduce(raised, op=dist.ReduceOp.MAX)
     return bool(raised.item())
+
+
+def ask_rank_0(function: Callable[[], T]) -> T:
+    """Return, on every rank, what `function` returns on rank 0, which alone calls it; every rank must call this.
+
+    Raises:
+        InputError: `function` raised it; every rank raises the same.
+    """
+    answer: tuple[list[T], str] | None = None
+    if startup.rank() == 0:
+        try:
+            answer = [function()], ""
+        except InputError as error:
+            answer = [], str(error)
+    values, refusal = startup.from_rank_0(answer)
+    if not values:
+        raise InputError(refusal)
+    return values[0]

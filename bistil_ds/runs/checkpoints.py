@@ -1,55 +1,69 @@
-"""Seal checkpoints, so that a checkpoint that was not written to its end is never used.
+"""Find the checkpoints of a run. One that was not written to its end, or that changed since, is never used.
 
-The seal is written last and lists a hash of every file. A run checks every file's hash before it opens a checkpoint,
-because it then unpickles the optimiser's state.
+Optimiser states are pickles, so a run opens a checkpoint only when every file matches its seal and the user's key
+signed the seal (`bistil_ds.runs.seals`).
 """
 
 from __future__ import annotations
 
-import copy
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.errors import InputError
-from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.files import part_of, read_json, write_whole
+from bistil_ds.errors import InputError, Notice, blaming
+from bistil_ds.runs.files import read_json
+from bistil_ds.runs.seals import SEAL, Seals, damage, read_seal
 
-SEAL = "complete.json"
 NEWEST = ("true", "last")  # words for the newest whole checkpoint
+LATEST, LATEST_UNIVERSAL = "latest", "latest_universal"  # files in which DeepSpeed names the subfolder it reads
+STATE = "trainer_state.json"  # the Trainer's step, log and best checkpoint so far
 
 
-def seal(folder: Path, world_size: int) -> None:
-    """Write the seal: the world size (number of ranks) and the SHA-256 of every other file in `folder`."""
-    ours = (folder / SEAL, part_of(folder / SEAL))  # the second is a half-written seal that a killed process left
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p not in ours)
-    files = {str(p.relative_to(folder)): file_hash(p) for p in paths}
-    write_whole(folder / SEAL, json.dumps({"world_size": world_size, "files": files}, indent=1))
+def seal(folder: Path, world_size: int, seals: Seals, best: str | None = None) -> None:
+    """Seal a checkpoint, or the result of a stage, that `world_size` ranks have written.
+
+    Args:
+        best: the run's best checkpoint so far, if there is one.
+    """
+    seals.write(folder, world_size=world_size, best=Path(best).name if best else None)
 
 
 def broken(folder: Path) -> str | None:
-    """Return in words why a checkpoint cannot be used; None if it can, because it is whole."""
-    try:
-        files = _sealed(folder)["files"]
-    except InputError:
+    """Return in words, naming the file, why a checkpoint is not whole; None when it is."""
+    if not (folder / SEAL).exists():
         return f"{folder}: no {SEAL}, so the checkpoint was not written to its end"
-    for name, digest in files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{path}: missing from the checkpoint"
-        if file_hash(path) != digest:
-            return f"{path}: not the bytes this run wrote"
+    return damage(folder, ignored=_unfinished_universal(folder)) or _wrong_latest(folder)
+
+
+def _unfinished_universal(folder: Path) -> tuple[str, ...]:
+    """Return names of what a killed conversion leaves; nothing reads it, and the next conversion replaces it."""
+    universal = universal_of(folder)
+    return () if universal is None else (universal, f"{universal}_partial", LATEST_UNIVERSAL)
+
+
+def universal_of(folder: Path) -> str | None:
+    """Return the name of the subfolder for DeepSpeed's universal form; None for a checkpoint without DeepSpeed's."""
+    tag = _read_tag(folder / LATEST)
+    return f"{tag}_universal" if tag else None
+
+
+def _read_tag(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _wrong_latest(folder: Path) -> str | None:
+    """Return what is wrong with a file that names the subfolder DeepSpeed reads: it must be sealed, so lie inside."""
+    files = read_seal(folder)["files"]
+    for name in (LATEST, LATEST_UNIVERSAL):
+        tag = _read_tag(folder / name)
+        if name in files and not (tag and any(file.startswith(f"{tag}/") for file in files)):
+            return f"{folder / name}: names {tag!r}, which is no sealed folder of the checkpoint"
     return None
-
-
-def _sealed(folder: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint's seal; raise InputError if it is missing or damaged."""
-    return read_json(folder / SEAL, "resume from a whole checkpoint", keys=("world_size", "files"))
 
 
 def steps_of(folder: Path) -> int:
@@ -60,75 +74,97 @@ def steps_of(folder: Path) -> int:
 
 def all_checkpoints(output_dir: Path) -> list[Path]:
     """Return the `checkpoint-N` folders of a run, lowest step first."""
-    return sorted((p for p in output_dir.glob("checkpoint-*") if steps_of(p) >= 0), key=steps_of)
+    return sorted((p for p in output_dir.glob("checkpoint-*") if steps_of(p) >= 0 and p.is_dir()), key=steps_of)
 
 
-def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
-    """Return the whole checkpoint to resume from.
+def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
+    """Return the whole checkpoint to resume from; call it on one rank only.
 
-    `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. With these two words,
-    the result is None if the run has no whole checkpoint, usually because it was killed before it wrote one.
+    `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. For these two words,
+    a Notice names each newer checkpoint that is not whole, and None means that no checkpoint is whole, usually because
+    the run was killed before it wrote its first.
 
     Raises:
-        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole.
+        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; or the checkpoint is
+            not signed by the key and not to be trusted without.
     """
     if wanted.lower() in NEWEST:
-        return next((folder for folder in reversed(all_checkpoints(output_dir)) if broken(folder) is None), None)
-    folder = Path(wanted).expanduser()
+        found = _newest_whole(output_dir)
+        if found is not None:
+            seals.check_signed(found)
+        return found
+    with blaming("--resume_from_checkpoint"):
+        check(Path(wanted).expanduser(), output_dir, seals)
+    return Path(wanted).expanduser()
+
+
+def check(folder: Path, output_dir: Path, seals: Seals) -> None:
+    """Raise InputError unless `folder` is a whole checkpoint of the run, signed or to be trusted without."""
     if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():
-        raise InputError(
-            f"--resume_from_checkpoint {wanted}: is no checkpoint of the run in {output_dir}; "
-            f"give true, or a folder {output_dir}/checkpoint-N"
-        )
-    if reason := broken(folder):
-        raise InputError(f"--resume_from_checkpoint: {reason}; give true for the newest whole one")
-    return folder
+        advice = f"give true, or a folder {output_dir}/checkpoint-N"
+        raise InputError(f"{folder}: is no checkpoint of the run in {output_dir}; {advice}")
+    if reason := broken(folder) or _broken_best(folder):
+        raise InputError(f"{reason}; give true for the newest whole one")
+    seals.check_signed(folder)
 
 
-def prune(output_dir: Path, keep: int, best: str | None) -> None:
-    """Delete the oldest checkpoints until `keep` are left, but never the best one or the newest."""
-    folders = all_checkpoints(output_dir)
+def _newest_whole(output_dir: Path) -> Path | None:
+    for folder in reversed(all_checkpoints(output_dir)):
+        if (reason := broken(folder) or _broken_best(folder)) is None:
+            return folder
+        warnings.warn(f"{folder.name} is left out: {reason}", Notice, stacklevel=3)
+    return None
+
+
+def best_of(checkpoint: Path) -> Path | None:
+    """Return the run's best checkpoint at the time of this one, None if there was none; it may be the same.
+
+    Only its name counts: the run's folder may have another path than when it was written.
+    """
+    about = read_seal(checkpoint)
+    if "best" not in about and (checkpoint / STATE).is_file():  # version 0.1 did not seal it
+        state = read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False)
+        about["best"] = state.get("best_model_checkpoint")
+    best = about.get("best")
+    return checkpoint.parent / Path(str(best)).name if best else None
+
+
+def _broken_best(checkpoint: Path) -> str | None:
+    """Return why a checkpoint's best model so far, which a resumed run may end with, cannot be used."""
+    best = best_of(checkpoint)
+    if best is None or best.name == checkpoint.name:
+        return None
+    reason = broken(best) if steps_of(best) >= 0 else "no name of a checkpoint"
+    return f"{checkpoint.name} needs {best.name}, the best so far: {reason}" if reason else None
+
+
+def prune(newest: Path, keep: int, best: str | None) -> None:
+    """Delete the run's oldest checkpoints until `keep` are left, but never the best one or `newest`, the last written.
+
+    Checkpoints of later steps do not count: a run leaves them behind that went on from an earlier one, because they are
+    not whole.
+    """
+    folders = [folder for folder in all_checkpoints(newest.parent) if steps_of(folder) <= steps_of(newest)]
     spare = [p for p in folders[:-1] if best is None or p.resolve() != Path(best).resolve()]
     for folder in spare[: max(0, len(folders) - keep)]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def world_size_of(checkpoint: Path) -> int:
-    """Return the number of ranks that wrote a sealed checkpoint."""
-    return int(_sealed(checkpoint)["world_size"])
-
-
-def to_universal(checkpoint: Path) -> None:
-    """Add DeepSpeed's universal form to a checkpoint, so that another number of ranks can resume from it."""
-    tag = (checkpoint / "latest").read_text().strip()
-    universal, partial = checkpoint / f"{tag}_universal", checkpoint / f"{tag}_partial"
-    if any(name.startswith(f"{universal.name}/") for name in _sealed(checkpoint)["files"]):
-        return
-    for left in (universal, partial):  # left by a conversion that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
-    command += ["--input_folder", str(checkpoint / tag), "--output_folder", str(partial)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(f"{checkpoint}: could not be converted for another number of ranks: {done.stderr[-300:]}")
-    os.replace(partial, universal)
-    (checkpoint / "latest_universal").write_text(universal.name)
-    seal(checkpoint, world_size_of(checkpoint))
-
-
-def universal_config(
-    deepspeed: str | dict[str, Any] | None, checkpoint: str | None, ranks: int
-) -> dict[str, Any] | None:
-    """Return the DeepSpeed configuration that loads `checkpoint`'s universal form.
-
-    None means that it is not needed: no DeepSpeed, no checkpoint, or as many ranks as wrote the checkpoint.
-    """
-    if not deepspeed or not checkpoint or world_size_of(Path(checkpoint)) == ranks:
-        return None
-    if isinstance(deepspeed, dict):
-        config = copy.deepcopy(deepspeed)
+def make_room(folder: Path) -> None:
+    """Delete what a killed run, or anybody, left at the place of a new checkpoint."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
     else:
-        config = read_json(Path(deepspeed), "give a DeepSpeed file", flag="--deepspeed")
-    config.setdefault("checkpoint", {})["load_universal"] = True
-    return config
+        folder.unlink(missing_ok=True)
+
+
+def world_size_of(checkpoint: Path) -> int:
+    """Return the number of ranks that wrote a sealed checkpoint.
+
+    Raises:
+        InputError: the seal does not say.
+    """
+    ranks: Any = read_seal(checkpoint).get("world_size")
+    if not isinstance(ranks, int) or ranks < 1:
+        raise InputError(f"{checkpoint / SEAL}: world_size is {ranks!r}; resume from a whole checkpoint")
+    return ranks

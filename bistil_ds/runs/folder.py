@@ -13,7 +13,9 @@ from pathlib import Path
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.checkpoints import NEWEST
+from bistil_ds.runs.files import part_of
 from bistil_ds.runs.record import RECORD_FILE
+from bistil_ds.runs.seals import SEAL, Seals
 
 UNFINISHED = ".build-"  # prefix of a folder that a preparation has not finished
 BUILD = "build"  # the folder, inside that of a run, of the models that every rank loads
@@ -61,10 +63,19 @@ def is_begun(folder: Path) -> bool:
 def leftovers(folder: Path) -> list[Path]:
     """Return what a killed preparation left in `folder`: unfinished folders, or models without a `run.json`."""
     found = list(folder.glob(f"{UNFINISHED}*"))
-    build = folder / BUILD
-    if not is_begun(folder) and any((build / part / "config.json").is_file() for part in ("student", "base")):
-        found.append(build)
-    return found
+    if is_begun(folder):
+        return found
+    build, half_record = folder / BUILD, part_of(folder / RECORD_FILE)
+    ours = (SEAL, "student/config.json", "base/config.json")  # version 0.1 did not seal it
+    found += [build] if any((build / name).is_file() for name in ours) else []
+    return [*found, half_record] if half_record.is_file() else found
+
+
+def _discard(left: Path) -> None:
+    """Delete a file or folder so that a kill on the way leaves what `leftovers` still finds."""
+    grave = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=left.parent))
+    os.replace(left, grave / left.name)
+    shutil.rmtree(grave)
 
 
 @contextmanager
@@ -87,7 +98,7 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
         _remove(made)
         raise InputError(f"--output_dir {folder}: cannot be made ({error.strerror}); choose another folder") from None
     for left in leftovers(folder):
-        shutil.rmtree(left, ignore_errors=True)
+        _discard(left)
     try:
         yield folder
     except BaseException:
@@ -96,14 +107,15 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_or_nothing(folder: Path) -> Iterator[Path]:
+def whole_or_nothing(folder: Path, seals: Seals) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, which must be new.
 
-    The temporary folder is renamed to `folder` when the block ends well, and removed when it fails.
+    The temporary folder is sealed and renamed to `folder` when the block ends well, and removed when it fails.
     """
     partial = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
     try:
         yield partial
+        seals.write(partial)
         os.replace(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

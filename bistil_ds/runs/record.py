@@ -22,6 +22,8 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json, write_whole
 
 RECORD_FILE = "run.json"
+OBJECTS = ("arguments", "data", "results")  # parts of the record that later starts of the run read
+ADVICE = "the run cannot be resumed"
 PACKAGES = (
     "bistil-ds",
     "torch",
@@ -62,6 +64,7 @@ class RunRecord:
         arguments: values that JSON or `str` can show.
         seeds: name → seed.
         data: name → values that identify the data (path, SHA-256 …).
+        results: what is known already.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class RunRecord:
         arguments: Mapping[str, Any],
         seeds: Mapping[str, int] | None = None,
         data: Mapping[str, Any] | None = None,
+        results: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(folder) / RECORD_FILE
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +88,7 @@ class RunRecord:
             "hardware": hardware(),
             "started": _now(),
             "finished": None,
-            "results": {},
+            "results": dict(results or {}),
         }
         self._write()
 
@@ -97,8 +101,9 @@ class RunRecord:
         """
         record = cls.__new__(cls)
         record.path = Path(folder) / RECORD_FILE
-        keys = ("arguments", "data", "results")
-        record.content = read_json(record.path, "the run cannot be resumed", keys=keys, finite=False)
+        record.content = read_json(record.path, ADVICE, keys=OBJECTS, finite=False)
+        if odd := _odd_part(record.content):
+            raise InputError(f'{record.path}: "{odd}" is not what a run records; {ADVICE}')
         return record
 
     def update(self, *, results: Mapping[str, Any]) -> None:
@@ -112,7 +117,38 @@ class RunRecord:
         self._write()
 
     def _write(self) -> None:
-        write_whole(self.path, json.dumps(self.content, indent=1, ensure_ascii=False, default=str) + "\n")
+        content = without_tokens(self.content)
+        write_whole(self.path, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def _odd_part(content: Mapping[str, Any]) -> str | None:
+    """Return the name of a part that later starts read and that has another JSON type than a record of ours."""
+    objects = {name: content[name] for name in OBJECTS}
+    if isinstance(results := content["results"], dict):
+        objects["build"] = results.get("build", {})
+        stages = results.get("stages", [])
+        if not isinstance(stages, list) or not all(isinstance(one, dict) and "stage" in one for one in stages):
+            return "stages"
+    if not isinstance(content.get("command", []), list):
+        return "command"
+    return next((name for name, value in objects.items() if not isinstance(value, dict)), None)
+
+
+def without_tokens(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record's content without access tokens: flags such as `--hub_token`, and their words in the command."""
+    arguments = {name: value for name, value in content["arguments"].items() if not is_token(name)}
+    words, hides_next = [], False
+    for word in content.get("command", ()):
+        flag, equals, _ = str(word).partition("=")
+        names_token = flag.startswith("--") and is_token(flag)
+        words.append("..." if hides_next else f"{flag}=..." if names_token and equals else word)
+        hides_next = names_token and not equals
+    return {**content, "arguments": arguments, "command": words}
+
+
+def is_token(flag: str) -> bool:
+    """Return whether a flag holds an access token."""
+    return flag.replace("-", "_").endswith("_token")
 
 
 def versions() -> dict[str, str | None]:

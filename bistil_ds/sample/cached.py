@@ -7,12 +7,15 @@ import hashlib
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 import bistil_ds
+from bistil_ds.errors import Notice
 from bistil_ds.runs.cache import cache_folder
+from bistil_ds.runs.seals import damage, write_seal
 
 # Every module that shapes the sample's model and corpora, by its path in the package.
 SOURCES = (
@@ -31,24 +34,37 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder `name` of the sample; make it if it is not in the cache.
+    """Return the folder `name` of the sample; make it if it is not in the cache, or damaged, which a Notice then says.
 
-    `make` fills a temporary folder, which is renamed once it is whole.
+    `make` fills a temporary folder, which is sealed and renamed once it is whole.
     """
     parent = cache_folder("sample", _recipe_hash())
     final = parent / name
-    if not final.is_dir():
+    if not final.is_dir() or (reason := damage(final)):
+        if final.is_dir():
+            warnings.warn(f"{reason}; this part of the cached sample is made again", Notice, stacklevel=2)
         part = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
         try:
             make(part)
             part.chmod(0o755)
-            os.rename(part, final)
-        except OSError:
-            if not final.is_dir():  # else another process made it first
-                raise
+            write_seal(part)
+            _replace(final, part)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return final
+
+
+def _replace(final: Path, part: Path) -> None:
+    """Rename `part` to `final`, unless another process has made that one by now; remove a damaged one first."""
+    if final.is_dir():
+        if damage(final) is None:
+            return
+        shutil.rmtree(final, ignore_errors=True)
+    try:
+        os.rename(part, final)
+    except OSError:
+        if damage(final):
+            raise
 
 
 def code_hash(paths: Iterable[Path]) -> str:

@@ -19,7 +19,7 @@ from bistil_ds.distributed.gathering import share_fp32
 from bistil_ds.distributed.partitions import full_size, is_partitioned
 from bistil_ds.distributed.startup import add_over_ranks, from_every_rank, rank, world_size
 from bistil_ds.errors import InputError
-from bistil_ds.runs import checkpoints
+from bistil_ds.runs.files import read_json
 from bistil_ds.sparse.base_weights import BaseWeights
 from bistil_ds.sparse.maskable import maskable_parameters
 
@@ -101,23 +101,20 @@ def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
     return chosen
 
 
-def write_selection(folder: Path, selection: Selection, description: Mapping[str, Any], world_size: int) -> None:
-    """Write a selection and its description to `folder` and seal it (see `runs.checkpoints`). Call it on one rank."""
+def write_selection(folder: Path, selection: Selection, description: Mapping[str, Any]) -> None:
+    """Write a selection and its description to `folder`. Call it on one rank."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(selection, folder / FILE)
     (folder / DESCRIPTION).write_text(json.dumps(dict(description), indent=1) + "\n", encoding="utf-8")
-    checkpoints.seal(folder, world_size)
 
 
 def read_selection(folder: Path) -> tuple[Selection, dict[str, Any]]:
     """Return the selection and the description that `write_selection` wrote.
 
     Raises:
-        InputError: the folder has no seal, or its files do not match the seal.
+        InputError: the description is missing or damaged.
     """
-    if reason := checkpoints.broken(folder):
-        raise InputError(reason)
-    return load_file(folder / FILE), json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    return load_file(folder / FILE), read_json(folder / DESCRIPTION, "start the run anew")
 
 
 def _check(parameters: Mapping[str, nn.Parameter], k: int) -> None:

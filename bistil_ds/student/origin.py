@@ -72,7 +72,7 @@ def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
 def known_languages(model: str) -> tuple[str, ...]:
     """Return the language codes in a model's `distillation.json`, else those on its card; empty if neither has any."""
     try:
-        aligned = json.loads((Path(model) / ALIGNMENT).read_text(encoding="utf-8"))
+        aligned = read_json(Path(model) / ALIGNMENT, ADVICE, keys=("languages",))
         return tuple(str(code) for code in aligned["languages"])
-    except (OSError, ValueError, KeyError, TypeError):  # the folder is not one of our students
+    except (InputError, TypeError):  # the folder is not one of our students
         return read_model_card(model).languages

@@ -1,33 +1,73 @@
-"""Store data sets as Arrow files in the cache folder, so that each file is either whole or absent."""
+"""Store data sets as Arrow files in the cache folder. A file that is not whole, or was damaged since, is made again."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pyarrow as pa
 from datasets import Dataset, Features
 from datasets.table import MemoryMappedTable
 from filelock import FileLock
 
+from bistil_ds.errors import Notice
 from bistil_ds.runs.cache import cache_folder
-from bistil_ds.runs.files import replace_when_written
+from bistil_ds.runs.seals import damage, write_seal
+
+ARROW = "data.arrow"
+
+_checked: dict[Path, int] = {}  # files that this process has compared with their seals → time of their last change
 
 
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
     """Return the memory-mapped data set stored under `key`; if there is none, first write the batches of `write()`.
 
-    One process writes while other processes on the machine wait. A killed writer leaves only a `.part` file, which is
-    never read and which the next writer replaces. The data set's fingerprint is `key`.
+    Each data set has a sealed folder (`bistil_ds.runs.seals`). A process compares it with the seal once; where they
+    differ, a Notice names the file, and the data set is written again. One process writes while other processes on the
+    machine wait. A killed writer leaves only a `.part` folder, which is never read and which the next writer replaces.
+    The data set's fingerprint is `key`.
     """
-    folder = cache_folder("corpora")
-    whole = folder / f"{key}.arrow"
-    with FileLock(folder / f"{key}.lock"):
-        if not whole.exists():
-            with (
-                replace_when_written(whole) as part,
-                pa.OSFile(str(part), "wb") as file,
-                pa.ipc.new_stream(file, features.arrow_schema) as writer,
-            ):
-                for batch in write():
-                    writer.write_batch(batch)
-    return Dataset(MemoryMappedTable.from_file(str(whole)), fingerprint=key)
+    cache = cache_folder("corpora")
+    folder = cache / key
+    if not _is_whole(folder):
+        with FileLock(cache / f"{key}.lock"):
+            if not _is_whole(folder):  # while this process waited, another may have written it
+                _write(folder, features, write)
+    return Dataset(MemoryMappedTable.from_file(str(folder / ARROW)), fingerprint=key)
+
+
+def _is_whole(folder: Path) -> bool:
+    path = folder / ARROW
+    if not path.is_file():
+        return False
+    changed = path.stat().st_mtime_ns
+    if _checked.get(path) == changed:
+        return True
+    if reason := damage(folder):
+        warnings.warn(f"{reason}; this file of the cache is made again", Notice, stacklevel=3)
+        return False
+    _checked[path] = changed
+    return True
+
+
+def _write(folder: Path, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> None:
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        with (
+            pa.OSFile(str(part / ARROW), "wb") as file,
+            pa.ipc.new_stream(file, features.arrow_schema) as writer,
+        ):
+            for batch in write():
+                writer.write_batch(batch)
+        write_seal(part)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    folder.with_name(f"{folder.name}.arrow").unlink(missing_ok=True)  # as version 0.1 kept it
+    _checked[folder / ARROW] = (folder / ARROW).stat().st_mtime_ns

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from transformers import TrainingArguments
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.seals import Seals
 from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.trackers import check_trackers
 
@@ -26,6 +29,29 @@ AT_LEAST_1 = (
 
 
 ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps")
+
+
+@dataclass
+class SealedArguments(TrainingArguments):
+    """`transformers.TrainingArguments`, and whose checkpoints a run opens."""
+
+    seal_key: str | None = field(
+        default=None,
+        metadata={"help": "File with the key that signs checkpoints; default: $BISTIL_SEAL_KEY, else one of your own."},
+    )
+    trust_checkpoint: bool = field(
+        default=False,
+        metadata={
+            "help": "Resume though your key did not sign the run's folder. Only where you know who wrote it: a hostile "
+            "one decides what you train and may try to run code."
+        },
+    )
+
+
+def seals_of(training: Any) -> Seals:
+    """Return how a run seals, from its training arguments or request; without our flags, by the user's own key."""
+    flags = training.values if isinstance(training, TrainingRequest) else vars(training)
+    return Seals(flags.get("seal_key"), flags.get("trust_checkpoint", False))
 
 
 def check_training_arguments(training: TrainingRequest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from transformers.training_args import ParallelMode
 from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
-from bistil_ds.errors import InputError, NonFiniteLossError, Preempted
+from bistil_ds.distributed.universal import own_step_counts
+from bistil_ds.errors import NonFiniteLossError, Preempted
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
+from bistil_ds.training import resuming
+from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.energy import energy_counter
 from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.preemption import Preemption, close_displays
@@ -164,13 +168,12 @@ class BaseTrainer(Trainer):
             resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder.
 
         Raises:
-            InputError: the folder is not one of this run's checkpoints, or not whole.
+            InputError: the folder is not one of this run's checkpoints, not whole, or not signed by the user's key.
             Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
         """
         self._micro_step = (-1, 0)
         if resume_from_checkpoint:
-            folder = Path(str(self.args.output_dir))
-            found = checkpoints.find_checkpoint(folder, str(resume_from_checkpoint))
+            found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -195,8 +198,19 @@ class BaseTrainer(Trainer):
         if self.args.should_save and not isinstance(self.lr_scheduler, DeepSpeedSchedulerWrapper):
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        prepared = super()._prepare_for_training(*args, **kwargs)
+    def _init_training_state(
+        self, max_steps: int, steps_per_epoch: int, epochs: int, resume_from_checkpoint: str | None, trial: Any
+    ) -> tuple[int, int]:
+        start = super()._init_training_state(max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial)
+        if resume_from_checkpoint is not None:
+            best = checkpoints.best_of(Path(resume_from_checkpoint))
+            self.state.best_model_checkpoint = str(best) if best else None
+        is_over = self.state.global_step >= max_steps  # it was killed between its last checkpoint and its result
+        return (epochs, 0) if is_over else start
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        with self._reading(resume_from_checkpoint):
+            prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         if self.is_deepspeed_enabled:
             link_masters(self.model_wrapped.optimizer)
         return prepared
@@ -204,7 +218,7 @@ class BaseTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint and self.is_deepspeed_enabled:
-            _own_step_counts(self.optimizer)
+            own_step_counts(self.optimizer)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.deltas is None:
@@ -230,20 +244,21 @@ class BaseTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         best = Path(self.state.best_model_checkpoint or "")
-        if reason := checkpoints.broken(best):
-            raise InputError(f"the best model cannot be loaded: {reason}")
-        if self.is_deepspeed_enabled:  # another number of ranks may have written it
-            other = checkpoints.world_size_of(best) != self.args.world_size
-            if other and self.args.should_save:
-                checkpoints.to_universal(best)
-            self._barrier()
+        other = resuming.fit_best(self.args, best, deepspeed=self.is_deepspeed_enabled)
+        if self.is_deepspeed_enabled:
             load_universal(self.model_wrapped, other)
         elif self.deltas is not None:
             self.deltas.load(SparseFineTuning.load(best))
             return
-        super()._load_best_model()
+        with self._reading(best):
+            super()._load_best_model()
         if self.deltas is not None:
             self.deltas.write()
+
+    def _reading(self, checkpoint: str | Path | None) -> AbstractContextManager[None]:
+        if checkpoint is None:
+            return nullcontext()
+        return resuming.reading(self.args, Path(checkpoint), deepspeed=self.is_deepspeed_enabled)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         names = dict(self.model.named_parameters(remove_duplicate=False))
@@ -254,8 +269,8 @@ class BaseTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save and folder.exists():  # a killed run left it half-written
-            shutil.rmtree(folder)
+        if self.args.should_save:
+            checkpoints.make_room(folder)
         self._barrier()
         keep, self.args.save_total_limit = self.args.save_total_limit, None  # prune below, once this one is whole
         try:
@@ -264,9 +279,10 @@ class BaseTrainer(Trainer):
             self.args.save_total_limit = keep
         self._barrier()
         if self.args.should_save:
-            checkpoints.seal(folder, self.args.world_size)
+            best = self.state.best_model_checkpoint
+            checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
             if keep:
-                checkpoints.prune(folder.parent, keep, self.state.best_model_checkpoint)
+                checkpoints.prune(folder, keep, best)
         self._barrier()
         self.on_saved()
 
@@ -277,16 +293,3 @@ class BaseTrainer(Trainer):
     def _barrier(self) -> None:
         if self.args.parallel_mode == ParallelMode.DISTRIBUTED:
             wait_for_every_rank()
-
-
-def _own_step_counts(optimizer: Any) -> None:
-    """Give each state in the optimizer a step counter of its own.
-
-    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, which AdamW would increase once
-    for each state.
-    """
-    while hasattr(optimizer, "optimizer"):
-        optimizer = optimizer.optimizer
-    for state in optimizer.state.values():
-        if isinstance(state.get("step"), Tensor):
-            state["step"] = state["step"].clone()

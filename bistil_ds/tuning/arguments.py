@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from transformers import TrainingArguments
 
 from bistil_ds.tasks.registry import NAMES
+from bistil_ds.training.arguments import SealedArguments
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class TaskLossArguments:
 
 
 @dataclass
-class TaskTrainingArguments(TrainingArguments):
+class TaskTrainingArguments(SealedArguments):
     """`transformers.TrainingArguments` with the defaults of task training; each stage validates every epoch."""
 
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/<script>-<time>."})

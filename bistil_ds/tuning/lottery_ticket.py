@@ -10,13 +10,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
-from bistil_ds.distributed import startup
+from bistil_ds.distributed import startup, universal
+from bistil_ds.distributed.agreement import ask_rank_0
 from bistil_ds.distributed.gathering import full_fp32
 from bistil_ds.distributed.partitions import full_size, write_entries
 from bistil_ds.distributed.startup import wait_for_every_rank
@@ -31,6 +33,7 @@ from bistil_ds.sparse.maskable import base_model_of, entries_to_train, is_norm, 
 from bistil_ds.sparse.modules import sparse_kind
 from bistil_ds.sparse.penalty import penalise
 from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
+from bistil_ds.training.arguments import seals_of
 from bistil_ds.tuning.stage import Stage
 
 if TYPE_CHECKING:
@@ -77,7 +80,7 @@ class LotteryTicketTrainer:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.load_model, self.make_trainer, self.args, self.sparse = load_model, make_trainer, args, sparse
-        self.base_folder = Path(base_folder)
+        self.base_folder, self.seals = Path(base_folder), seals_of(args)
         self.metadata = {"base_model": str(base_folder), **(metadata or {})}
         kinds: list[Any] = ["dense"] if sparse.dense else ["full", "sparse"] * sparse.iterations
         if sparse.selection == "random" and not sparse.dense:
@@ -107,7 +110,7 @@ class LotteryTicketTrainer:
         wait_for_every_rank()
         self.metadata.setdefault("base_hash", startup.from_rank_0(self._base_hash()))
         for stage in self.stages:
-            if not stage.is_done:
+            if not ask_rank_0(partial(stage.is_done, self.seals)):
                 self._run(stage, resume)
                 _free_memory()
                 resume = None
@@ -142,12 +145,13 @@ class LotteryTicketTrainer:
     # Before a stage
 
     def _checkpoint(self, stage: Stage, resume: str | bool | None) -> Path | None:
-        found = checkpoints.find_checkpoint(stage.folder, str(resume)) if resume else None
-        if found and self.args.deepspeed and checkpoints.world_size_of(found) != self.args.world_size:
-            if startup.rank() == 0:
-                checkpoints.to_universal(found)
-            wait_for_every_rank()
-        return found
+        def find() -> Path | None:
+            found = checkpoints.find_checkpoint(stage.folder, str(resume), self.seals)
+            if found and self.args.deepspeed:
+                universal.fit_to_ranks(found, self.args.world_size, self.seals)
+            return found
+
+        return ask_rank_0(find) if resume else None
 
     def _arguments(self, stage: Stage, checkpoint: Path | None) -> TrainingArguments:
         full = stage.kind == "full"
@@ -160,10 +164,10 @@ class LotteryTicketTrainer:
         }
         if full:  # the entries are chosen by its last weights, not its best
             changes |= {"load_best_model_at_end": False, "eval_strategy": "no", "eval_on_start": False}
-        universal = checkpoints.universal_config(
+        config = universal.universal_config(
             self.args.deepspeed, str(checkpoint) if checkpoint else None, self.args.world_size
         )
-        return replace(self.args, **changes, **({"deepspeed": universal} if universal else {}))
+        return replace(self.args, **changes, **({"deepspeed": config} if config else {}))
 
     def _k(self, stage: Stage, model: PreTrainedModel) -> int:
         """Return how many entries are chosen when this stage's iteration ends; for a dense stage, all maskable ones.
@@ -222,7 +226,8 @@ class LotteryTicketTrainer:
             selection = moved_most(trainer.model, self.base_folder, k, kept)
             if startup.rank() == 0:
                 about = {"k": k, "base_hash": self.metadata["base_hash"]}
-                write_selection(stage.result, selection, about, self.args.world_size)
+                write_selection(stage.result, selection, about)
+                checkpoints.seal(stage.result, self.args.world_size, self.seals)
             return
         deltas = attached_to(trainer.model)
         if deltas is not None:
@@ -232,7 +237,7 @@ class LotteryTicketTrainer:
             fine_tuning = SparseFineTuning("dense fine-tuning", {}, dense, {**self.metadata, "density": 1.0})
         if startup.rank() == 0:
             fine_tuning.save(stage.result)
-            checkpoints.seal(stage.result, self.args.world_size)
+            checkpoints.seal(stage.result, self.args.world_size, self.seals)
 
 
 def _release(trainer: Any) -> None:

@@ -12,6 +12,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
+from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.request import fields_of
 from bistil_ds.tuning.arguments import TaskDataArguments
 from bistil_ds.tuning.building import BASE
@@ -54,7 +55,8 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     """
     training, model, task = request.training, request.model, request.task
     resume = training["resume_from_checkpoint"]
-    folder = run_folder(training["output_dir"], model.script, resume)
+    folder, seals = run_folder(training["output_dir"], model.script, resume), seals_of(training)
+    seals.check_key()
     longest = longest_of(request)
     request = replace(request, data=replace(request.data, max_length=longest))
     examples = training_examples(request.data)
@@ -67,14 +69,14 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         _check_resumed(request, base, folder, materials_may_move)
         return PreparedRun(request, folder, labels, base, resume)
     explicit = training["output_dir"] is not None
-    with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD) as build:
+    with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as build:
         built, report = model.build(build, task, labels, training["seed"])
         request.sparse.check(maskable_count(built), zero_stage(training["deepspeed"]), fp16=training["fp16"])
         tokenizer = AutoTokenizer.from_pretrained(build / BASE)
         task.features(examples[:1], tokenizer, labels, longest, training=True)  # raises for too short a length
     seeds = {"seed": training["seed"]}
-    record = RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data)
-    record.update(results={"build": {**report, **base}})
+    results = {"build": {**report, **base}}
+    RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)
     return PreparedRun(request, folder, labels, base)
 
 
@@ -95,3 +97,4 @@ def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, m
         raise InputError(f"{changed}: other weights than the run in {folder} was started with")
     if not (folder / BUILD / BASE / "config.json").is_file():
         raise InputError(f"{folder / BUILD / BASE}: missing, so the run cannot be resumed; start a new one")
+    seals_of(request.training).check(folder / BUILD, "the run cannot be resumed; start a new one")

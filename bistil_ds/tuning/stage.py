@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bistil_ds.errors import Notice
 from bistil_ds.runs import checkpoints
+from bistil_ds.runs.seals import SEAL, Seals, damage
 
 RESULT = "result"  # subfolder of a finished stage: the chosen entries, or a sparse fine-tuning
-HISTORY = "trainer_state.json"  # the Trainer's log of losses and metrics, in each checkpoint
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,19 @@ class Stage:
     def result(self) -> Path:
         return self.folder / RESULT
 
-    @property
-    def is_done(self) -> bool:
-        return checkpoints.broken(self.result) is None
+    def is_done(self, seals: Seals) -> bool:
+        """Return whether the stage has its whole result; call it on one rank only. A Notice names a damaged file.
+
+        Raises:
+            InputError: the result is not signed by the key and not to be trusted without.
+        """
+        if not (self.result / SEAL).exists():
+            return False
+        if reason := damage(self.result):
+            warnings.warn(f"the {self.kind} stage runs again: {reason}", Notice, stacklevel=2)
+            return False
+        seals.check_signed(self.result)
+        return True
 
     def remove_checkpoints(self) -> None:
         """Delete a finished stage's checkpoints; the stage folder keeps the newest one's `trainer_state.json`.
@@ -36,7 +48,7 @@ class Stage:
         interrupted removal can be repeated.
         """
         folders = checkpoints.all_checkpoints(self.folder)
-        if folders and (history := folders[-1] / HISTORY).is_file():
-            shutil.copy2(history, self.folder / HISTORY)
+        if folders and (history := folders[-1] / checkpoints.STATE).is_file():
+            shutil.copy2(history, self.folder / checkpoints.STATE)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from bistil_ds.console import cli
 from bistil_ds.distillation.preparation import PreparedRun
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
+from bistil_ds.runs.seals import Seals
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def resumed(*flags: object, start: str = "") -> PreparedRun:
 def checkpoint(run: Path, step: int = 4) -> Path:
     folder = run / f"checkpoint-{step}"
     folder.mkdir()
-    checkpoints.seal(folder, world_size=1)
+    (folder / "trainer_state.json").write_text("{}")
+    checkpoints.seal(folder, 1, Seals())
     return folder
 
 

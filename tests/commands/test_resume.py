@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
+import torch
 from launch import command, general, history, several_runs
 from safetensors.torch import load_file
 
 from bistil_ds.commands.general import main
+from bistil_ds.runs.seals import SEAL, read_seal, write_seal
 
 STEPS = 12
 
@@ -36,13 +40,13 @@ def flags(material: Path, out: Path, config: str, ranks: int = 1, mlm: float = 0
     return words
 
 
-def killed_after_step_8(cache: Path, out: Path, run: list[object], ranks: int = 1) -> None:
+def killed_after_step(step: int, cache: Path, out: Path, run: list[object], ranks: int = 1) -> None:
     words, environment = command(*run, ranks=ranks, cache=cache)
     process = subprocess.Popen(
         words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     until = time.monotonic() + 240
-    while not (out / "checkpoint-8" / "complete.json").is_file():
+    while not (out / f"checkpoint-{step}" / "complete.json").is_file():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -59,13 +63,16 @@ def whole(material: Path) -> dict[float, Path]:
     return folders
 
 
-def test_a_killed_run_resumes_to_the_same_bits(material: Path, whole: dict[float, Path]) -> None:
-    out = material / "killed"
-    killed_after_step_8(material / "cache", out, flags(material, out, "zero2"))
-    (out / "checkpoint-12").mkdir(exist_ok=True)  # a run that is killed while it writes leaves such a folder
-    (out / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
+@pytest.mark.parametrize("step", [8, pytest.param(STEPS, marks=pytest.mark.slow)])  # the last: before the student
+def test_a_killed_run_resumes_to_the_same_bits(material: Path, whole: dict[float, Path], step: int) -> None:
+    out = material / f"killed-{step}"
+    killed_after_step(step, material / "cache", out, flags(material, out, "zero2"))
+    if step < STEPS:
+        (out / "checkpoint-12").mkdir(exist_ok=True)  # a run that is killed while it writes leaves such a folder
+        (out / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
     done = general(*flags(material, out, "zero2"), "--resume_from_checkpoint", "true", cache=material / "cache")
     assert done.returncode == 0, done.stderr[-3000:]
+    assert ("checkpoint-12 is left out" in done.stderr) == (step < STEPS)
     assert history(out, "loss") == history(whole[0.1], "loss")
     ours, theirs = load_file(out / "model.safetensors"), load_file(whole[0.1] / "model.safetensors")
     assert ours.keys() == theirs.keys()
@@ -74,7 +81,7 @@ def test_a_killed_run_resumes_to_the_same_bits(material: Path, whole: dict[float
 
 def test_two_ranks_resume_as_one(material: Path, whole: dict[float, Path]) -> None:
     out = material / "two"
-    killed_after_step_8(material / "cache", out, flags(material, out, "zero2", ranks=2, mlm=0), ranks=2)
+    killed_after_step(8, material / "cache", out, flags(material, out, "zero2", ranks=2, mlm=0), ranks=2)
     words = [*flags(material, out, "zero2", mlm=0), "--resume_from_checkpoint", "true"]
     done = general(*words, cache=material / "cache")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -104,7 +111,7 @@ def test_a_tampered_checkpoint_is_not_opened(
     scheduler = next((out / "checkpoint-8").rglob("*optim_states.pt"))
     scheduler.write_bytes(scheduler.read_bytes()[:-1] + b"x")
     words = [*flags(material, out, "zero2"), "--resume_from_checkpoint", out / "checkpoint-8"]
-    assert "not the bytes this run wrote" in refused(words, material / "cache", monkeypatch, capfd)
+    assert "optim_states.pt: not the bytes that were written" in refused(words, material / "cache", monkeypatch, capfd)
 
 
 def test_resuming_with_another_setting_is_refused(
@@ -112,3 +119,82 @@ def test_resuming_with_another_setting_is_refused(
 ) -> None:
     words = [*flags(material, whole[0.1], "zero2"), "--resume_from_checkpoint", "true", "--mlm_weight", "0.5"]
     assert "--mlm_weight 0.5: the run in" in refused(words, material / "cache", monkeypatch, capfd)
+
+
+class Code:
+    """Object whose pickle makes a folder when it is read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+def seal_as_a_stranger(run: Path, ranks: int = 1) -> None:
+    for folder in (run / "build", *run.glob("checkpoint-*")):
+        write_seal(folder, b"the key of a stranger", world_size=ranks)
+
+
+@pytest.mark.parametrize("trust", [[], ["--trust_checkpoint"]])
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("shard", ["optim_states.pt", "model_states.pt"])
+def test_code_in_a_strangers_shards_never_runs(
+    material: Path,
+    whole: dict[float, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    trust: list[str],
+    ranks: int,
+    shard: str,
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole[0.1], out)
+    path = next((out / "checkpoint-12").rglob(f"*{shard}"))
+    torch.save({**torch.load(path, weights_only=False), "more": Code(tmp_path / "ran")}, path)
+    seal_as_a_stranger(out, ranks)  # written by two ranks, it is first converted for one
+    words = [*flags(material, out, "zero2"), "--resume_from_checkpoint", "true", *trust]
+    error = refused(words, material / "cache", monkeypatch, capfd)
+    assert ("wants to run posix.mkdir" if trust else "not signed with your key") in error
+    assert not (tmp_path / "ran").exists()
+
+
+def test_files_outside_a_checkpoint_are_never_opened(
+    material: Path,
+    whole: dict[float, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole[0.1], out)
+    outside = shutil.copytree(next((out / "checkpoint-12").glob("global_step*")), tmp_path / "outside")
+    for path in outside.iterdir():
+        torch.save(Code(tmp_path / "ran"), path)
+    (out / "checkpoint-12" / "latest").write_text("../../outside")
+    seal_as_a_stranger(out)
+    words = [*flags(material, out, "zero2"), "--resume_from_checkpoint", out / "checkpoint-12", "--trust_checkpoint"]
+    assert "latest: names '../../outside'" in refused(words, material / "cache", monkeypatch, capfd)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_checkpoint_of_version_0_1_resumes_where_it_is_trusted(
+    material: Path, whole: dict[float, Path], tmp_path: Path, ranks: int
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole[0], out)
+    shutil.rmtree(out / "checkpoint-12")
+    (out / "build" / SEAL).unlink()
+    for folder in out.glob("checkpoint-*"):
+        hashes = {name: one["sha256"] for name, one in read_seal(folder)["files"].items()}
+        (folder / SEAL).write_text(json.dumps({"world_size": 1, "files": hashes}))
+    words = [*flags(material, out, "zero2", ranks=ranks, mlm=0), "--resume_from_checkpoint", "true"]
+    done = general(*words, ranks=ranks, cache=material / "cache")
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "not signed with your key" in done.stderr or "no such file" in done.stderr
+    done = general(*words, "--trust_checkpoint", ranks=ranks, cache=material / "cache")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert history(out, "loss") == pytest.approx(history(whole[0], "loss"), rel=1e-5)

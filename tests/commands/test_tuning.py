@@ -133,7 +133,7 @@ def test_a_run_killed_in_the_sparse_stage_resumes_to_the_same_bits(
         assert torch.equal(tensor, other.dense[name])
 
 
-def test_a_student_that_changed_since_a_run_began_is_refused_when_it_resumes(
+def test_a_student_or_built_models_that_changed_since_a_run_began_are_refused_when_it_resumes(
     material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def kill(trainer: TaskTrainer) -> None:
@@ -145,6 +145,12 @@ def test_a_student_that_changed_since_a_run_began_is_refused_when_it_resumes(
         patched.setattr(TaskTrainer, "on_saved", kill)
         with pytest.raises(Killed):
             task.main(given)
+    weights = tmp_path / "cut" / "build" / "teacher" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert task.main([*given, "--resume_from_checkpoint", "true"]) == 2
+    assert f"{weights}: not the bytes that were written; the run cannot be resumed" in capsys.readouterr().err
+    weights.write_bytes(content)
     write_teacher(student, layers=2, seed=4)
     assert task.main([*given, "--resume_from_checkpoint", "true"]) == 2
     assert f"--student {student}: other weights than" in capsys.readouterr().err

@@ -15,6 +15,8 @@ from bistil_ds.distillation import building, checks
 from bistil_ds.distillation.from_flags import request_of
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.errors import InputError
+from bistil_ds.runs.folder import whole_or_nothing
+from bistil_ds.runs.seals import Seals
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import base_vocab_size, read_layer_map
 from bistil_ds.student.origin import Origin, read_origin
@@ -40,7 +42,8 @@ def request(material: Path, **flags: object) -> DistillationRequest:
 
 
 def built(material: Path, folder: Path, **flags: object) -> dict[str, object]:
-    return building.build(request(material, **flags), folder / "build")
+    with whole_or_nothing(folder / "build", Seals()) as partial:
+        return building.build(request(material, **flags), partial)
 
 
 def test_teacher_and_student_load_with_transformers_alone(material: Path, tmp_path: Path) -> None:

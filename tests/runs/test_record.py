@@ -51,6 +51,17 @@ def test_a_write_that_fails_leaves_the_last_record(tmp_path: Path, monkeypatch: 
     assert read(tmp_path)["results"] == {"loss": 1.0}
 
 
+def test_an_access_token_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["general.py", "--hub_token", "hf_a", "--hub-token=hf_b", "--max_steps", "9"])
+    RunRecord(tmp_path, arguments={"hub_token": "hf_c", "max_steps": 9})
+    assert "hf_" not in (tmp_path / "run.json").read_text()
+    assert read(tmp_path)["arguments"] == {"max_steps": 9}
+    assert read(tmp_path)["command"] == ["general.py", "--hub_token", "...", "--hub-token=...", "--max_steps", "9"]
+    (tmp_path / "run.json").write_text(json.dumps({**read(tmp_path), "arguments": {"hub_token": "hf_d"}}))
+    RunRecord.open(tmp_path).finish()  # version 0.1 wrote it
+    assert "hf_" not in (tmp_path / "run.json").read_text()
+
+
 def test_git_state_names_the_commit_and_whether_the_tree_is_clean(tmp_path: Path) -> None:
     def git(*words: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]

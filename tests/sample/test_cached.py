@@ -9,6 +9,7 @@ from reading_code.import_graph import imports, modules, reached
 
 import bistil_ds
 from bistil_ds.commands import sample_runs
+from bistil_ds.errors import Notice
 from bistil_ds.sample import cached
 from bistil_ds.sample.cached import SOURCES, code_hash
 
@@ -71,3 +72,22 @@ def test_the_key_is_of_what_the_code_does(tmp_path: Path) -> None:
     assert key('"""Says it better."""\nSEED = 1  # why\n\ndef f():\n    "Says, too."\n    return SEED\n') == plain
     assert key('"""Says."""\nSEED = 2\n\n\ndef f():\n    """Says."""\n    return SEED\n') != plain
     assert key('"""Says."""\nSEED = 1\n\n\ndef f():\n    """Says."""\n    return SEED + 1\n') != plain
+
+
+def test_a_damaged_part_of_the_sample_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BISTIL_CACHE", str(tmp_path))
+    made = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "en.txt").write_text("bakelo.")
+
+    folder = cached.cached("part", make)
+    assert cached.cached("part", make) == folder
+    assert len(made) == 1
+    (folder / "en.txt").write_text("bakelu.")
+    with pytest.warns(Notice, match="en.txt: not the bytes that were written; this part of the cached sample is made"):
+        assert cached.cached("part", make) == folder
+    assert (folder / "en.txt").read_text() == "bakelo."
+    assert [path.name for path in folder.parent.iterdir()] == ["part"]
+    assert len(made) == 2

@@ -61,7 +61,12 @@ def resume(folder: Path) -> int:
                 name = f"{script}-{ranks}"
                 out = Path(scratch) / name
                 shutil.copytree(folder / f"unfinished-{name}", out)
-                run(script, out, [*flags, "--resume_from_checkpoint", "true"], ranks, folder)
+                more = [
+                    "--resume_from_checkpoint",
+                    "true",
+                    "--trust_checkpoint",
+                ]  # perhaps begun by 0.1
+                run(script, out, [*flags, *more], ranks, folder)
                 found[name] = product(out)
     return compare(found, {name: expected[name] for name in found})
 

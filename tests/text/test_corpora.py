@@ -80,7 +80,7 @@ def test_every_file_form_gives_the_same_texts(tmp_path: Path, name: str) -> None
 def test_a_file_is_read_once_and_again_when_its_content_changes(tmp_path: Path, cache: Path) -> None:
     path = write(tmp_path / "a.txt", "one\ntwo\n")
     first = load_texts(path)
-    stored = next(cache.glob("texts-*.arrow"))
+    stored = next(cache.glob("texts-*/*.arrow"))
     written = stored.stat().st_mtime_ns
     moved = path.rename(tmp_path / "b.txt")
     assert load_texts(moved)._fingerprint == first._fingerprint
@@ -225,7 +225,7 @@ def test_packing_neither_depends_on_workers_and_batches_nor_cuts_at_their_border
     texts = Dataset.from_dict({"text": [chr(97 + i % 16) * (i % 7) for i in range(400)]})
     whole = pack(texts, letters, 5, num_proc=1, progress=False)["input_ids"][:]
     for workers, at_once, written in [(1, 3, 1), (4, 7, 40), (3, 1000, 12)]:
-        next(cache.glob("chunks-*.arrow")).unlink()
+        next(cache.glob("chunks-*/*.arrow")).unlink()
         monkeypatch.setattr("bistil_ds.text.packing.TEXTS_AT_ONCE", at_once)
         monkeypatch.setattr("bistil_ds.text.packing.TOKENS_WRITTEN", written)
         assert pack(texts, letters, 5, num_proc=workers, progress=False)["input_ids"][:] == whole
@@ -252,7 +252,7 @@ def test_packing_is_cached_by_texts_tokenizer_and_length(letters: PreTrainedToke
     assert letters.backend_tokenizer.truncation != truncation
     assert letters.backend_tokenizer.padding != padding
     assert pack(texts, letters, 4, progress=False)._fingerprint == first._fingerprint
-    assert len(list(cache.glob("*.arrow"))) == 1
+    assert len(list(cache.glob("*/*.arrow"))) == 1
     cased = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(letters.backend_tokenizer.to_str()))
     cased.backend_tokenizer.normalizer = normalizers.NFC()
     keys = {
@@ -285,7 +285,7 @@ pack(texts, AutoTokenizer.from_pretrained({str(tokenizer_folder)!r}), 4, progres
 """
     killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"HF_HUB_OFFLINE": "1"})
     assert killed.returncode == 9
-    assert list(cache.glob("chunks-*.arrow.part"))
+    assert list(cache.glob("chunks-*.part"))
     chunks = pack(load_texts(path), PreTrainedTokenizerFast.from_pretrained(tokenizer_folder), 4, progress=False)
     assert len(chunks) == 50 * 10 // 4
     assert not list(cache.glob("*.part"))

@@ -14,8 +14,9 @@ import sparse_material as material
 import torch
 from torch import Tensor
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.runs import checkpoints
+from bistil_ds.runs.seals import write_seal
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.sparse.maskable import maskable_parameters
@@ -175,6 +176,44 @@ def test_a_killed_run_resumes_to_the_same_bits(
     out = tmp_path / "out"
     killed(base, out, kind, step)
     assert same(lottery(base, out).train(resume=True), run[1])
+
+
+# the usual schedule ends at 0, where a step changes nothing
+CONSTANT = {"arguments": {"lr_scheduler_type": "constant"}}
+
+
+@pytest.fixture(scope="module")
+def at_a_constant_rate(base: Path, tmp_path_factory: pytest.TempPathFactory) -> SparseFineTuning:
+    return lottery(base, tmp_path_factory.mktemp("constant") / "out", **CONSTANT).train()
+
+
+@pytest.mark.parametrize("kind", ["full", "sparse"])
+def test_a_stage_killed_between_its_last_checkpoint_and_its_result_takes_no_further_step(
+    base: Path, tmp_path: Path, at_a_constant_rate: SparseFineTuning, kind: str
+) -> None:
+    killed(base, tmp_path / "cut", kind, None, **CONSTANT)
+    trained: list[int] = []
+    cut = lottery(base, tmp_path / "cut", probe=lambda t, _: trained.append(t.state.global_step), **CONSTANT)
+    assert same(cut.train(resume=True), at_a_constant_rate)
+    assert set(trained) == {4}
+
+
+def test_a_damaged_result_is_named_and_its_stage_runs_again(base: Path, tmp_path: Path, run: Any) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(run[0], out)
+    shutil.rmtree(out / "stage-2-sparse")
+    chosen = out / "stage-1-full" / "result" / "selection.safetensors"
+    chosen.write_bytes(chosen.read_bytes()[:-1] + b"x")
+    with pytest.warns(Notice, match="the full stage runs again: .*selection.safetensors: not the bytes"):
+        assert same(lottery(base, out).train(resume=True), run[1])
+
+
+def test_a_result_that_a_stranger_sealed_is_not_used(base: Path, tmp_path: Path, run: Any) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(run[0], out)
+    write_seal(out / "stage-1-full" / "result", b"the key of a stranger", world_size=1)
+    with pytest.raises(InputError, match="not signed with your key"):
+        lottery(base, out).train(resume=True)
 
 
 def test_a_run_killed_between_the_stages_resumes_to_the_same_bits(base: Path, tmp_path: Path, run: Any) -> None:

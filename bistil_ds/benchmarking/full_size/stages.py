@@ -5,7 +5,6 @@ Each stage runs in a process of its own, because the peak memory of an earlier s
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.student import build_student
+from bistil_ds.student.folder import read_layer_map, write_alignment
 from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
 
 
@@ -51,7 +51,7 @@ def build(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     """Load the trimmed teacher, build and save a student of every second layer; return its number of parameters."""
     built = build_student(load_pretrained(AutoModelForMaskedLM, folder / "trimmed")[0], layer_reduction_factor=2)
     built.student.save_pretrained(folder / "student")
-    (folder / "layer_map.json").write_text(json.dumps(built.layer_map))
+    write_alignment(folder / "student", teacher=name, languages=[], layer_map=built.layer_map)
     return {"parameters": sum(p.numel() for p in built.student.parameters())}
 
 
@@ -61,7 +61,9 @@ def step(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     The step is forward, backward and AdamW on 8 sequences of 256 tokens (quick: 2 of 64).
     """
     teacher, student = (load_pretrained(AutoModelForMaskedLM, folder / each)[0] for each in ("trimmed", "student"))
-    distiller = Distiller(student, teacher, json.loads((folder / "layer_map.json").read_text()))
+    layers = read_layer_map(folder / "student")
+    assert layers is not None  # the stage build wrote it
+    distiller = Distiller(student, teacher, layers)
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
     torch.manual_seed(0)
     shape = (2, 64) if quick else (8, 256)

@@ -54,6 +54,9 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
     },
     "transformers Trainer": {
         "_get_train_sampler": "self, train_dataset=None",
+        "_init_training_state": (
+            "self, max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial"
+        ),
         "_issue_warnings_after_load": "self, load_result",
         "_load_best_model": "self",
         "_load_from_checkpoint": "self, resume_from_checkpoint, model=None",
@@ -90,7 +93,7 @@ OWN_METHODS: dict[str, set[str]] = {
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
         *("_barrier", "_collate", "_copy_kept_files", "_count", "_evaluate_language", "_evaluation_model", "_loader"),
-        *("_masked", "_micro_steps", "batch_loss", "batches", "log_name", "log_validation", "on_saved"),
+        *("_masked", "_micro_steps", "_reading", "batch_loss", "batches", "log_name", "log_validation", "on_saved"),
         *("restart_speed", "terms"),
     },
     "transformers TrainerCallback": {"_stop"},
@@ -203,6 +206,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "ds_shape": PARTITIONS,
     "ds_status": PARTITIONS,
     "ds_tensor": PARTITIONS,
+    "ds_to_universal": At("deepspeed.checkpoint.ds_to_universal:parse_arguments"),
     "numpy._core.multiarray.scalar": At("numpy:_core.multiarray.scalar"),
 }
 
@@ -211,6 +215,7 @@ OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
 
 # Public names whose loss would change results without an error. No search finds them: add each that you set or read.
 SILENT: dict[str, At | SetIn | ReadIn] = {
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": ReadIn("torch.serialization"),
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),

@@ -1,0 +1,66 @@
+"""Read DeepSpeed's checkpoints without running code: as tensors, plain values and a few classes of DeepSpeed.
+
+DeepSpeed asks `torch.load` for full unpickling, in which a file can name any function to call.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bistil_ds.errors import InputError
+from bistil_ds.runs.seals import Seals
+
+FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load then ignores `weights_only=False`
+
+
+def _classes() -> list[Any]:
+    """Return the classes, all without code of their own for unpickling, of which DeepSpeed saves objects."""
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    return [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
+
+
+@contextmanager
+def weights_only() -> Iterator[None]:
+    """Let `torch.load` make nothing but tensors, plain values and `_classes`, also where DeepSpeed asks for more."""
+    before = os.environ.get(FORCE)
+    os.environ[FORCE] = "1"
+    try:
+        with torch.serialization.safe_globals(_classes()):
+            yield
+    finally:
+        if before is None:
+            del os.environ[FORCE]
+        else:
+            os.environ[FORCE] = before
+
+
+def weights_only_is_enough(checkpoint: Path, seals: Seals) -> bool:
+    """Return whether `weights_only` can read the files that DeepSpeed wrote to a whole checkpoint.
+
+    Raises:
+        InputError: it cannot, and the checkpoint is not signed by the user's key, so more must not be tried.
+    """
+    with torch.serialization.safe_globals(_classes()):
+        found = {path: _names(path) for path in sorted(checkpoint.glob("*/**/*.pt"))}
+    others = {path: names for path, names in found.items() if names}
+    if others and not seals.is_signed(checkpoint):
+        path, names = next(iter(others.items()))
+        raise InputError(f"{path}: wants to run {names[0]} when it is read; not signed with your key, so never read")
+    return not others
+
+
+def _names(path: Path) -> list[str]:
+    """Return the functions and classes of a file that may not be read; one word for a file that nobody can read."""
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (ValueError, RuntimeError):
+        return ["code"]

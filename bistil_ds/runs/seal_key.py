@@ -1,0 +1,86 @@
+"""The key that signs a user's seals: of a file that the user names, or made once in the user's configuration folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+import warnings
+from pathlib import Path
+
+from bistil_ds.errors import InputError, Notice
+
+VARIABLE = "BISTIL_SEAL_KEY"
+SHORTEST, LONGEST = 16, 4096  # bytes of a key file
+
+
+def user_key(file: str | None = None) -> bytes | None:
+    """Return the key of `file`, else of the file that `$BISTIL_SEAL_KEY` names, else the user's own.
+
+    The user's own key lies in `bistil_ds/seal.key` below `$XDG_CONFIG_HOME` or `~/.config`. It is made on first use,
+    and only the user can read it. Of two processes that make it at once, both get the key of the first.
+
+    Returns:
+        The bytes of the file; None, after a Notice, where there is no place to keep a key of the user's own.
+
+    Raises:
+        InputError: a named file cannot be read, or is too short or too long for a key.
+    """
+    if file:
+        return _read(Path(file).expanduser(), "--seal_key")
+    if named := os.environ.get(VARIABLE):
+        return _read(Path(named).expanduser(), VARIABLE)
+    try:
+        path = config_folder() / "seal.key"
+        if not path.exists():
+            _make(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
+        warnings.warn(
+            f"no key can be kept in your configuration folder ({error}), so checkpoints are not signed and resuming "
+            "from them needs --trust_checkpoint; or name a key with --seal_key",
+            Notice,
+            stacklevel=2,
+        )
+        return None
+    return _read(path, "your key")
+
+
+def config_folder() -> Path:
+    """Return our folder in the user's configuration folder; it need not exist.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    given = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".config") / "bistil_ds"
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        about = path.stat()
+        key = path.read_bytes().strip() if stat.S_ISREG(about.st_mode) and about.st_size <= LONGEST else b""
+    except OSError as error:
+        raise InputError(f"{what} {path}: cannot be read ({error.strerror}); name a file with a key") from None
+    if len(key) < SHORTEST:
+        size = f"a file of {SHORTEST} to {LONGEST} random bytes"
+        raise InputError(f"{what} {path}: holds no key; expected {size}, as `openssl rand -hex 32` writes")
+    if about.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        warnings.warn(f"{what} {path}: others may use it; take their rights with chmod 600", Notice, stacklevel=3)
+    return key
+
+
+def _make(path: Path) -> None:
+    """Make a key file that only the user can read, unless another process makes it first."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".seal-")  # with mode 600
+    try:
+        with open(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(handle)
+        os.link(part, path)  # unlike a rename, it leaves a key that is there already
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(part)

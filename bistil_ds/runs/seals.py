@@ -1,0 +1,171 @@
+"""Seal a folder: a file that lists the others with sizes and SHA-256 hashes, signed with the user's key.
+
+A seal is written last, so a folder that was not written to its end has none. What no longer matches its seal is named
+before anything in it is read. A seal that lists no file vouches for nothing and counts as none. Nothing outside the
+folder is ever opened: names in a seal are compared with what lies in the folder, and links are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.files import part_of, read_json, write_whole
+from bistil_ds.runs.seal_key import user_key
+
+SEAL = "complete.json"
+PURPOSE = b"bistil_ds seal, version 1\n"  # signed with each seal, so that no other use of the key signs one
+
+
+def write_seal(folder: Path, key: bytes | None = None, **about: Any) -> None:
+    """Write the seal of every other file in `folder`, replacing an earlier one.
+
+    Args:
+        folder: a folder without links.
+        key: signs the seal; None leaves it unsigned.
+        about: further values that the seal vouches for; anything JSON can hold.
+    """
+    files = {name: {"bytes": path.stat().st_size, "sha256": file_hash(path)} for name, path in _entries(folder)}
+    content: dict[str, Any] = {**about, "files": files}
+    if key is not None:
+        content["signature"] = _signature(content, key)
+    write_whole(folder / SEAL, json.dumps(content, indent=1))
+
+
+def read_seal(folder: Path) -> dict[str, Any]:
+    """Return the content of a seal: `files`, `signature` if it is signed, and what else it vouches for.
+
+    Raises:
+        InputError: there is no seal, or the file is none, as one that lists no files.
+    """
+    content = read_json(folder / SEAL, "the folder was not written to its end", keys=("files",))
+    files = content["files"]
+    if not isinstance(files, dict) or not files or not all(map(_is_entry, files.values())):
+        raise InputError(f"{folder / SEAL}: lists no files with their hashes, so it vouches for nothing")
+    return content
+
+
+def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
+    """Return in words how a folder differs from its seal, naming the file; None if it is as it was sealed.
+
+    Args:
+        ignored: names of files and subfolders of which the seal need not know; hidden files never count.
+    """
+    try:
+        files = read_seal(folder)["files"]
+    except InputError as error:
+        return str(error)
+    present = dict(_entries(folder))
+    for name, entry in files.items():
+        path = present.pop(name, None)
+        if path is None:
+            return f"{folder / SEAL}: lists {name!r}, which is missing from the folder"
+        if not path.is_file() or path.is_symlink():
+            return f"{path}: is no plain file"
+        try:
+            if not _matches(path, entry):
+                return f"{path}: not the bytes that were written"
+        except OSError as error:
+            return f"{path}: cannot be read ({error.strerror})"
+    for name, path in present.items():
+        if name.split("/")[0] not in ignored:
+            return f"{path}: not a file that was sealed; move it away"
+    return None
+
+
+def _matches(path: Path, entry: Any) -> bool:
+    size, sha256 = (entry["bytes"], entry["sha256"]) if isinstance(entry, dict) else (None, entry)
+    return size in (None, path.stat().st_size) and file_hash(path) == sha256
+
+
+def is_signed(folder: Path, key: bytes | None) -> bool:
+    """Return whether the folder's seal, which must be there, carries the signature of this key."""
+    content = read_seal(folder)
+    signature = content.pop("signature", None)
+    if key is None or not isinstance(signature, str):
+        return False
+    return hmac.compare_digest(signature.encode(errors="replace"), _signature(content, key).encode())
+
+
+@dataclass(frozen=True)
+class Seals:
+    """How a run seals its folders, and which seals it believes. Use the methods on one rank only.
+
+    Args:
+        key_file: the file with the key, as in `--seal_key`; None for the usual one (`bistil_ds.runs.seal_key`).
+        trust: believe seals that are not signed by the key.
+    """
+
+    key_file: str | None = None
+    trust: bool = False
+
+    def write(self, folder: Path, **about: Any) -> None:
+        """Seal a folder with this key.
+
+        Raises:
+            InputError: the key cannot be read.
+        """
+        write_seal(folder, user_key(self.key_file), **about)
+
+    def check_key(self) -> None:
+        """Raise InputError if the key cannot be read; warn if there is none."""
+        user_key(self.key_file)
+
+    def is_signed(self, folder: Path) -> bool:
+        """Return whether a folder's seal, which must be there, is signed by this key."""
+        return is_signed(folder, user_key(self.key_file))
+
+    def check_signed(self, folder: Path) -> None:
+        """Raise InputError if a seal is not signed by this key and is not to be trusted without."""
+        if not self.trust and not self.is_signed(folder):
+            raise InputError(
+                f"{folder / SEAL}: not signed with your key, so it is of another user, another key (--seal_key) or an "
+                "earlier version; --trust_checkpoint uses it all the same: only where you know who wrote it, because "
+                "a hostile one decides what you train and may try to run code"
+            )
+
+    def check(self, folder: Path, advice: str) -> None:
+        """Check that a folder is as this user sealed it. Where seals are trusted unsigned, it may have none.
+
+        Args:
+            advice: what the user can do about a folder that is not; the end of the message.
+
+        Raises:
+            InputError: the message names the file.
+        """
+        if self.trust and not (folder / SEAL).exists():
+            return
+        if reason := damage(folder):
+            raise InputError(f"{reason}; {advice}")
+        self.check_signed(folder)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Return whether this is what a seal says of a file; version 0.1 wrote the hash alone."""
+    if isinstance(entry, dict):
+        return isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
+    return isinstance(entry, str)
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name, with slashes, and path of all that is no folder, without hidden files, the seal and its part."""
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        folders[:] = sorted(name for name in folders if name not in links and not name.startswith("."))
+        for name in sorted([*names, *links]):
+            path = Path(place, name)
+            if not name.startswith(".") and path not in (folder / SEAL, part_of(folder / SEAL)):
+                yield path.relative_to(folder).as_posix(), path
+
+
+def _signature(content: dict[str, Any], key: bytes) -> str:
+    message = PURPOSE + json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return hmac.new(key, message, hashlib.sha256).hexdigest()

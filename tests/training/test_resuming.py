@@ -1,0 +1,86 @@
+"""Test that a resumed training ends with the model that it would have ended with, and reads no checkpoint unchecked."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sparse_material as material
+from sparse_material import base, quiet
+from transformers import set_seed
+
+from bistil_ds.errors import InputError, Notice
+from bistil_ds.runs.seals import Seals, write_seal
+
+__all__ = ["base", "quiet"]
+
+BEST = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": True}
+
+
+def trainer(base: Path, folder: Path, **changes: Any) -> material.TagTrainer:
+    """Return a trainer of four steps whose best model is that of step 2, because the loss falls."""
+    args = material.arguments(folder, max_steps=4, eval_strategy="steps", eval_steps=2, **BEST, **changes)
+    set_seed(3)  # for the head, which is new
+    return material.factory()(material.load(base), args, None)
+
+
+@pytest.fixture(scope="module")
+def run(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, material.TagTrainer]:
+    folder = tmp_path_factory.mktemp("run") / "out"
+    whole = trainer(base, folder)
+    whole.train()
+    assert whole.state.best_model_checkpoint == str(folder / "checkpoint-2")
+    return folder, whole
+
+
+def test_a_run_that_was_moved_and_has_no_step_left_ends_with_its_best_model(
+    base: Path, run: tuple[Path, material.TagTrainer], tmp_path: Path
+) -> None:
+    shutil.copytree(run[0], tmp_path / "moved")
+    (run[0] / "checkpoint-2").rename(run[0] / "hidden")
+    again = trainer(base, tmp_path / "moved")
+    again.train(resume_from_checkpoint=True)
+    (run[0] / "hidden").rename(run[0] / "checkpoint-2")
+    assert again.state.global_step == 4
+    assert again.state.best_model_checkpoint == str(tmp_path / "moved" / "checkpoint-2")
+    weights = dict(run[1].model.named_parameters())
+    assert all(parameter.equal(weights[name]) for name, parameter in again.model.named_parameters())
+
+
+def test_with_the_best_damaged_the_steps_after_it_are_made_again(
+    base: Path, run: tuple[Path, material.TagTrainer], tmp_path: Path
+) -> None:
+    out = shutil.copytree(run[0], tmp_path / "out")
+    (out / "checkpoint-2" / "model.safetensors").write_bytes(b"")
+    again = trainer(base, out)
+    with pytest.warns(Notice, match="checkpoint-4 needs checkpoint-2, the best so far: .*model.safetensors: not"):
+        again.train(resume_from_checkpoint="true")
+    weights = dict(run[1].model.named_parameters())
+    assert all(parameter.equal(weights[name]) for name, parameter in again.model.named_parameters())
+
+
+def test_the_best_model_is_checked_before_it_is_loaded(
+    base: Path, run: tuple[Path, material.TagTrainer], tmp_path: Path
+) -> None:
+    out = shutil.copytree(run[0], tmp_path / "out")
+    again = trainer(base, out)
+    again.state.best_model_checkpoint = str(out / "checkpoint-2")
+    write_seal(out / "checkpoint-2", b"the key of a stranger", world_size=1)
+    with pytest.raises(InputError, match=r"the best model cannot be loaded: .*not signed with your key"):
+        again._load_best_model()
+    again.state.best_model_checkpoint = str(run[0] / "checkpoint-2")
+    with pytest.raises(InputError, match=r"the best model cannot be loaded: .*is no checkpoint of the run in"):
+        again._load_best_model()
+
+
+def test_a_trainer_signs_with_the_key_of_its_arguments(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sixteen bytes or more")
+    (tmp_path / "key").chmod(0o600)
+    args = material.arguments(tmp_path / "out", max_steps=2)
+    args.seal_key = str(tmp_path / "key")
+    material.factory()(material.load(base), args, None).train()
+    folder = tmp_path / "out" / "checkpoint-2"
+    assert Seals(str(tmp_path / "key")).is_signed(folder)
+    assert not Seals().is_signed(folder)
