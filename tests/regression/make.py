@@ -26,6 +26,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForTokenClassification, 
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "support"))
+KEY = "seal.key"  # the file, among the artifacts, with the key that signs the run folders
 TEXT = "bake lomi suta, renvor."
 # How the commands are called, in the folder of the artifacts; `output_dir` is given apart.
 GENERAL: dict[str, Any] = {
@@ -62,7 +63,7 @@ class Scripts:
     def __init__(self, checkout: Path, cache: Path) -> None:
         self.checkout = checkout
         more = {"PYTHONPATH": f"{checkout}:{checkout / 'kernels'}", "BISTIL_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-        self.environment = {**os.environ, **more, "HF_HUB_OFFLINE": "1"}
+        self.environment = {**os.environ, **more, "HF_HUB_OFFLINE": "1", "BISTIL_SEAL_KEY": KEY}
 
     def run(self, script: str, *words: str, **flags: Any) -> None:
         subprocess.run(self._words(script, words, flags), env=self.environment, check=True)
@@ -85,6 +86,8 @@ def make(scripts: Scripts) -> None:
     """Fill the current folder, which is empty: inputs, then what each command makes of them."""
     import tiny
 
+    Path(KEY).write_text("the key of the artifacts, which nothing else should use\n", encoding="ascii")
+    Path(KEY).chmod(0o600)
     tokenizer = tiny.unigram_tokenizer(60)
     teacher = tiny.xlmr(len(tokenizer), layers=2, width=8)
     torch.nn.init.normal_(teacher.lm_head.bias)

@@ -15,9 +15,10 @@ from transformers import AutoTokenizer
 from bistil_ds import evaluate
 from bistil_ds.benchmarking.report import gathering
 from bistil_ds.distillation.from_flags import request_of
-from bistil_ds.distillation.preparation import prepare
+from bistil_ds.distillation.preparation import PreparedRun, prepare
 from bistil_ds.distillation.run import train
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
+from bistil_ds.errors import InputError
 from bistil_ds.export.card_facts import base_facts, sft_facts
 from bistil_ds.export.card_scores import read_scores
 from bistil_ds.runs.record import RunRecord
@@ -26,6 +27,7 @@ from bistil_ds.student.origin import known_languages
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.models import load_task_model
 
+OTHER_KEY = "another key, as long as a key must be\n"
 HERE = Path(__file__).parent
 VERSIONS = sorted(path.parent for path in HERE.glob("*/expected.json"))
 
@@ -36,6 +38,12 @@ def expected(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("BISTIL_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(shutil.copytree(request.param, tmp_path / "artifacts"))
     content: dict[str, Any] = json.loads(Path("expected.json").read_text())
+    key = Path("seal.key")
+    content["signed"] = key.is_file()  # 0.1 signed nothing
+    if not content["signed"]:
+        key.write_text(OTHER_KEY)
+    key.chmod(0o600)
+    monkeypatch.setenv("BISTIL_SEAL_KEY", str(key))
     return content
 
 
@@ -107,13 +115,25 @@ def test_the_record_of_a_benchmark(expected: dict[str, Any]) -> None:
     assert found.entry.tables(found.content)
 
 
+def resume(flags: dict[str, Any], **more: Any) -> PreparedRun:
+    """Go on with the interrupted run, whose teacher is at another path here."""
+    request = request_of(**flags, output_dir="interrupted", resume_from_checkpoint="true", **more)
+    return run_on_ranks(lambda: prepare(request, teacher_may_move=True), train, use_deepspeed=False)
+
+
 def test_a_run_that_was_interrupted(expected: dict[str, Any]) -> None:
     """From its checkpoint at step 20 of 40, the student becomes the one of the run that was never stopped."""
-    request = request_of(**expected["general"], output_dir="interrupted", resume_from_checkpoint="true")
-    run = run_on_ranks(lambda: prepare(request, teacher_may_move=True), train, use_deepspeed=False)
+    run = resume(expected["general"], trust_checkpoint=not expected["signed"])
     assert run.checkpoint == str(Path("interrupted", "checkpoint-20"))
     resumed, whole = load_file("interrupted/model.safetensors"), load_file("student/model.safetensors")
     assert resumed.keys() == whole.keys()
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
     assert RunRecord.open("interrupted").content["results"]["steps"] == 40
+
+
+def test_what_the_key_did_not_sign_is_not_trusted(expected: dict[str, Any]) -> None:
+    Path("seal.key").write_text(OTHER_KEY)
+    with pytest.raises(InputError, match="--trust_checkpoint"):
+        resume(expected["general"])
+    assert not Path("interrupted", "model.safetensors").exists()
