@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def _main(argv: Sequence[str]) -> None:
     except subprocess.CalledProcessError as error:
         raise SystemExit(error.returncode) from None
     show(as_table(evaluation))
-    say(f"picture: {draw(folder, evaluation)}    models: {folder}    log: tensorboard --logdir {folder}")
+    log = f"tensorboard --logdir {shlex.quote(str(folder))}"
+    say(f"picture: {draw(folder, evaluation)}    models: {folder}    log: {log}")
 
 
 @dataclass(frozen=True)

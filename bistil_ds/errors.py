@@ -14,7 +14,15 @@ class InputError(ValueError):
     """
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteError(RuntimeError):
+    """Error for training that has met a NaN or infinite loss, gradient or weight; raised on every rank.
+
+    No checkpoint or model of the spoilt state has been written. The commands print the message in one line and exit
+    with code 1.
+    """
+
+
+class NonFiniteLossError(NonFiniteError):
     """Error for a batch with a NaN or infinite loss; raised before the update that it would have spoilt."""
 
 

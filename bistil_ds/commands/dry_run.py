@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import tempfile
@@ -17,6 +16,7 @@ from bistil_ds.console.terminal import show
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import nearest_existing
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.training.estimate.table import Rehearsal, table
 from bistil_ds.training.preemption import SIGNALS
@@ -65,37 +65,16 @@ def check_place(flags: Mapping[str, Any]) -> Path:
     Raises:
         InputError: the run's folder cannot be made or used, or a run was started there already.
     """
-    name, resume = flags["output_dir"], flags["resume_from_checkpoint"]
-    if name is None and not resume:
-        return existing(Path("runs"))
-    folder = run_folder(name, "", resume)
+    folder = run_folder(flags["output_dir"], "", flags["resume_from_checkpoint"])
     if (folder / "run.json").is_file():
         raise InputError(f"--dry_run: a run was begun in {folder}, and its run.json says what it takes; leave it out")
-    return check_made(folder)
-
-
-def check_made(folder: Path) -> Path:
-    """Check that `folder` can be made; return `folder` if it exists, else the nearest existing folder above it.
-
-    Raises:
-        InputError: `folder` cannot be made.
-    """
-    place = existing(folder)
-    if not (place.is_dir() and os.access(place, os.W_OK)):
-        raise InputError(f"--output_dir {folder}: cannot be made in {place}; choose another folder")
-    return place
+    return nearest_existing(folder)
 
 
 def print_table(rehearsal: Rehearsal, preparation: float, folder: Path) -> None:
     """Print the table of a dry run: findings, seconds of preparation, and the free bytes on the disk of `folder`."""
-    free = shutil.disk_usage(existing(folder)).free
+    free = shutil.disk_usage(nearest_existing(folder)).free
     show(table(rehearsal, preparation=preparation, free=free))
-
-
-def existing(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists."""
-    folder = folder.expanduser().absolute()
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 @contextmanager

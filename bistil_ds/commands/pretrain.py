@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bistil_ds.commands.common_flags import CommonFlags
-from bistil_ds.commands.dry_run import check_made, print_table
+from bistil_ds.commands.dry_run import print_table
 from bistil_ds.console import cli
 from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
 from bistil_ds.models.model_card import write_model_card
-from bistil_ds.pretraining.data import find_texts
+from bistil_ds.pretraining.corpora import as_lines, find_corpora
 from bistil_ds.pretraining.dry_run import rehearse
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.cache import file_hash
@@ -29,7 +29,11 @@ class PretrainArguments(Recipe):
     """The flags: where the text is, where the model goes, and the recipe."""
 
     input_folder: str | None = field(
-        default=None, metadata={"help": "folder of <language>.txt files; default: the sample"}
+        default=None,
+        metadata={"help": "folder of <language>.txt, .jsonl, .csv, .tsv or .parquet files; default: the sample"},
+    )
+    max_texts: int | None = field(
+        default=None, metadata={"help": "read the first texts of each file only; default: all"}
     )
     output_dir: str | None = field(default=None, metadata={"help": "default: runs/pretrain-<time>"})
     parallel: bool = field(default=False, metadata={"help": "line n of each file says the same: train on pairs too"})
@@ -38,7 +42,10 @@ class PretrainArguments(Recipe):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C, or 1.
+
+    1 means that training met a loss, gradient or weight that is not finite; no model was saved.
+    """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 
@@ -48,20 +55,23 @@ def _main(argv: Sequence[str]) -> None:
     )
     if ns.input_folder is not None and not Path(ns.input_folder).is_dir():
         raise InputError(f"--input_folder {ns.input_folder}: no such folder")
+    if ns.max_texts is not None and ns.max_texts < 1:
+        raise InputError(f"--max_texts {ns.max_texts}: expected at least 1")
     folder = run_folder(ns.output_dir, "pretrain", None)
     recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
     with tempfile.TemporaryDirectory() as scratch:
         if ns.input_folder is None:
-            texts = write_text(scratch, mmt.PRETRAINING_SENTENCES, mmt.PRETRAINING_SEED)
+            found = write_text(scratch, ns.max_texts or mmt.PRETRAINING_SENTENCES, mmt.PRETRAINING_SEED)
+            texts = found
         else:
-            texts = find_texts(ns.input_folder)
+            found = find_corpora(ns.input_folder)
+            texts = as_lines(found, Path(scratch), max_texts=ns.max_texts, keep_blank=ns.parallel)
         if ns.dry_run:
-            check_made(folder)
             more = {"parallel": ns.parallel or ns.input_folder is None, "tokenizer": ns.tokenizer, "config": ns.config}
             rehearsal, seconds = rehearse(texts, recipe, **more)
             print_table(rehearsal, seconds, folder)
             return
-        data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in texts.items()}
+        data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in found.items()}
         parallel = ns.parallel or ns.input_folder is None
         losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
     write_model_card(folder, list(texts), LICENCE if ns.input_folder is None else None)

@@ -12,7 +12,7 @@ from bistil_ds.commands.dry_run import dry_run
 from bistil_ds.console import cli
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.run_on_ranks import run_on_ranks
-from bistil_ds.errors import NonFiniteLossError
+from bistil_ds.errors import NonFiniteError
 from bistil_ds.training import preemption
 from bistil_ds.training.estimate.table import Rehearsal
 
@@ -38,12 +38,10 @@ class TrainingCommand:
 
 
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
-    """Run the command on `argv` (None: `sys.argv`); return 0, or 2 for bad input, 130 after Ctrl-C, or 75.
+    """Run the command on `argv` (None: `sys.argv`); return 0, or 2 for bad input, 130 after Ctrl-C, 1 or 75.
 
-    75 means that SIGTERM or SIGUSR1 stopped the run, after a checkpoint was saved or before training began.
-
-    Raises:
-        SystemExit: training stopped on a non-finite loss; the process then exits with code 1.
+    1 means that training met a loss, gradient or weight that is not finite. 75 means that SIGTERM or SIGUSR1 stopped
+    the run, after a checkpoint was saved or before training began.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     return cli.run(lambda: _run(command, words))
@@ -65,8 +63,9 @@ def _run(command: TrainingCommand, words: Sequence[str]) -> None:
             dry_run(command.prepare, command.rehearse, flags)
         else:
             run_on_ranks(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
-    except NonFiniteLossError as error:
-        raise SystemExit(f"error: {error}") from None
+    except NonFiniteError:  # raised on every rank
+        startup.stop_distributed()
+        raise
     startup.stop_distributed()
 
 

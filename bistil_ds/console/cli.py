@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from bistil_ds.console import quiet
 from bistil_ds.console.help_page import Formatter, arrange
 from bistil_ds.console.terminal import say
 from bistil_ds.console.untrusted import one_line
+from bistil_ds.console.unwritable import unwritable
 from bistil_ds.console.yaml_file import read_yaml
-from bistil_ds.errors import InputError, Preempted
+from bistil_ds.errors import InputError, NonFiniteError, Preempted
 
-RANK_0_SECONDS = 60
+RANK_0_SECONDS = 60  # for rank 0 to find the same bad input
+AGREED_SECONDS = 5  # for rank 0 to print what all ranks raise at the same time
+CACHE = "BISTIL_CACHE"  # the environment's name of the folder that `bistil_ds.runs.cache` finds
 
 
 class _Parser(HfArgumentParser):
@@ -40,6 +44,8 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     parser.add_argument("--help_all", action="store_true", help="show every flag and exit")
     what = "show what libraries log and warn of, too"
     parser.add_argument("--verbose", type=string_to_bool, default=False, const=True, nargs="?", help=what)
+    where = "folder that keeps derived files between runs; default: $BISTIL_CACHE, or below $XDG_CACHE_HOME or ~/.cache"
+    parser.add_argument("--cache_dir", help=where)
     if "local_rank" not in TrainingArguments.__dataclass_fields__:  # launchers pass it
         parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     if {"-h", "--help", "--help_all"} & set(argv):
@@ -53,7 +59,9 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     ns = parser.parse_args([*launcher, *argv])
     if not ns.verbose:
         quiet.hide_libraries()
-    del ns.verbose  # it is no setting of the run
+    if ns.cache_dir:
+        os.environ[CACHE] = str(Path(ns.cache_dir).expanduser().absolute())  # so that commands we start find it too
+    del ns.verbose, ns.cache_dir  # they are no settings of the run
     return ns
 
 
@@ -82,24 +90,38 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, or 75.
+    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, 1 or 75.
 
-    75 stands for a run that a signal stopped (see `bistil_ds.training.preemption`). Bad input is explained in one line,
-    on rank 0. Control characters are taken out of output that does not go to a terminal.
+    1 stands for training that met a number that is not finite, 75 for a run that a signal stopped (see
+    `bistil_ds.training.preemption`). Errors and bad input, and a place that is full or may not be written, are
+    explained in one line, on rank 0. Control characters are taken out of output that does not go to a terminal.
     """
-    with quiet.plain_output():
+    with quiet.plain_output(), _own_cache():
         return _run(main)
+
+
+@contextmanager
+def _own_cache() -> Iterator[None]:
+    """Undo at the end what `--cache_dir` sets, for programs that call several commands."""
+    before = os.environ.get(CACHE)
+    try:
+        yield
+    finally:
+        os.environ.pop(CACHE, None)
+        os.environ.update({} if before is None else {CACHE: before})
 
 
 def _run(main: Callable[[], None]) -> int:
     try:
         main()
     except InputError as error:
-        if _is_rank_0():
-            say(f"error: {error}", error=True)
-        else:
-            time.sleep(RANK_0_SECONDS)  # a launcher ends all ranks when one ends: let rank 0 print first
-        return 2
+        return _fail(str(error), 2, RANK_0_SECONDS)
+    except NonFiniteError as error:
+        return _fail(str(error), 1, AGREED_SECONDS)
+    except Exception as error:
+        if (reason := unwritable(error)) is None:
+            raise
+        return _fail(reason, 2, RANK_0_SECONDS)
     except KeyboardInterrupt:
         return 130
     except Preempted as stop:
@@ -109,6 +131,15 @@ def _run(main: Callable[[], None]) -> int:
     except SystemExit as stop:  # Python prints a text, such as a failed run's reason
         raise SystemExit(one_line(stop.code) if isinstance(stop.code, str) else stop.code) from None
     return 0
+
+
+def _fail(reason: str, code: int, seconds: float) -> int:
+    """Return `code`. Print the reason on rank 0; wait on others, because a launcher ends all ranks when one ends."""
+    if _is_rank_0():
+        say(f"error: {reason}", error=True)
+    else:
+        time.sleep(seconds)
+    return code
 
 
 def _is_rank_0() -> bool:

@@ -90,7 +90,7 @@ def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: 
                 _move(ungrouped[name], parser._optionals, group)
     rare = parser.add_argument_group("all other transformers.TrainingArguments")
     for action in list(parser._optionals._group_actions):
-        if action.dest not in ("help", "help_all", "verbose"):
+        if action.dest not in ("help", "help_all", "verbose", "cache_dir"):
             _move(action, parser._optionals, rare)
             action.help = action.help if everything else argparse.SUPPRESS
 

@@ -22,12 +22,19 @@ class ModelArguments:
     )
     source_file: str | None = field(
         default=None,
-        metadata={"help": "Source-language text: .txt, .jsonl (either gzipped) or a hub dataset id[:config[:split]]."},
+        metadata={
+            "help": "Source-language text: a file or folder of text, JSONL, CSV or Parquet, compressed or not, or "
+            "hf:DATASET[:CONFIG][:SPLIT][:COLUMN]."
+        },
     )
     target_file: str | None = field(default=None, metadata={"help": "Target-language text, in the same forms."})
     source_language: str | None = field(default=None, metadata={"help": "Code of the source language, such as en."})
     target_language: str | None = field(default=None, metadata={"help": "Code of the target language, such as tr."})
-    text_column: str = field(default="text", metadata={"help": "Column of JSONL files and hub datasets with the text."})
+    text_column: str = field(default="text", metadata={"help": "Column with the text, in data that has columns."})
+    max_texts: int | None = field(
+        default=None,
+        metadata={"help": "Read the first texts of each corpus only; stream a hub dataset."},
+    )
     teacher_licence: str | None = field(
         default=None, metadata={"help": "The teacher's licence, such as mit; default: the one its model card states."}
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds import text
 from bistil_ds.console.terminal import say, show
@@ -21,7 +21,7 @@ from bistil_ds.distillation import checks
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError, blaming
-from bistil_ds.models.inputs import cannot_load
+from bistil_ds.models.inputs import cannot_load, load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -65,10 +65,8 @@ def load_model(name: str, flag: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
             tokens than the embeddings.
     """
     try:
-        model, absent = load_pretrained(
-            AutoModelForMaskedLM, name, flag=flag, dtype=torch.float32, trust_remote_code=False
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        model, absent = load_pretrained(AutoModelForMaskedLM, name, flag=flag, dtype=torch.float32)
+        tokenizer = load_tokenizer(flag, name)
     except InputError:
         raise
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class

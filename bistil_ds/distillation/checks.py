@@ -14,8 +14,10 @@ from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.families import check_teacher_config
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
+from bistil_ds.runs.cache import cache_folder
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
+from bistil_ds.text.arrow_file import CORPORA
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
 from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
@@ -49,6 +51,8 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--mask_probability {flags['mask_probability']}: expected a probability between 0 and 1")
     if flags["layer_map"] is not None:
         parse_layers(flags["layer_map"])
+    if flags["student"] is not None and (factor := flags["hidden_reduction_factor"]) != 1:
+        raise InputError(f"--hidden_reduction_factor {factor}: --student keeps its own width; leave the factor out")
     check_licence("--teacher_licence", flags["teacher_licence"])
     parse_data_licence(flags["data_licence"], [str(flags[f"{side}_language"]) for side in ("source", "target")])
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags))
@@ -56,9 +60,10 @@ def check_flags(flags: Mapping[str, Any]) -> None:
 
 
 def check_files(request: DistillationRequest) -> None:
-    """Raise InputError, naming the file and a wrong line, unless both texts can be read and differ."""
+    """Raise InputError unless both texts can be read (it names file and line) and differ, and the cache be written."""
+    cache_folder(CORPORA)
     for corpus in request.corpora:
-        check_text_file(corpus.file, flag=corpus.flag, text_column=corpus.column)
+        check_text_file(corpus.file, corpus.flag, corpus.column, corpus.most)
     check_two_languages(request.source.file, request.target.file)
 
 

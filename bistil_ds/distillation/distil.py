@@ -29,7 +29,7 @@ def distil_general(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a text, the teacher or the run to resume cannot be used; raised before training.
-        NonFiniteLossError: training stopped on a loss that is not finite.
+        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """

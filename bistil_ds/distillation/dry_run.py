@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
-
 from bistil_ds.distillation.building import STUDENT, TEACHER
 from bistil_ds.distillation.preparation import BUILD, PreparedRun
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.distillation.run import make_trainer
 from bistil_ds.distributed import startup
+from bistil_ds.models.inputs import load_config
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.runs.size import tree_bytes
 from bistil_ds.student.folder import base_vocab_size, model_bytes
@@ -56,7 +55,7 @@ def _read(request: DistillationRequest, chunks: dict[str, dict[str, int]]) -> li
 
 
 def _built(build: Path, report: dict[str, Any]) -> list[Row]:
-    teacher, student = (AutoConfig.from_pretrained(build / part) for part in (TEACHER, STUDENT))
+    teacher, student = (load_config("", build / part) for part in (TEACHER, STUDENT))
     base = base_vocab_size(build / STUDENT)
     return [
         (f"teacher, {shaped(teacher)}", f"{report['teacher_parameters']:,} parameters", COUNTED),

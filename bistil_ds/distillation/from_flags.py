@@ -36,7 +36,7 @@ def request_of(**flags: Any) -> DistillationRequest:
 
     def corpus(side: str) -> Corpus:
         language, file, sft = (flags[f"{side}_{name}"] for name in ("language", "file", "sft"))
-        return Corpus(side, str(language), str(file), flags["text_column"], sft)
+        return Corpus(side, str(language), str(file), flags["text_column"], sft, flags["max_texts"])
 
     plan = fields_of(StudentPlan, flags)
     if flags["layer_map"] is not None:

@@ -15,9 +15,9 @@ from bistil_ds.distributed import startup
 from bistil_ds.distributed.universal import fit_to_ranks
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
-from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
+from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.request import fields_of
 
@@ -75,6 +75,7 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     flags = request.as_flags()
     names = {*fields_of(ModelArguments, flags), *fields_of(LossArguments, flags), "max_steps", "seed"}
     names -= {*MAY_CHANGE, *(["teacher_model"] if teacher_may_move else [])}
+    recorded = {"max_texts": None, **recorded}  # runs of 0.1 read all texts
     if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
@@ -101,6 +102,5 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
 
 
 def _data_hashes(request: DistillationRequest) -> dict[str, Any]:
-    """Return side → path and SHA-256 of each text file; a hub id stands as path, with None as hash."""
-    paths = {corpus.side: Path(corpus.file) for corpus in request.corpora}
-    return {k: {"file": str(p), "sha256": file_hash(p) if p.is_file() else None} for k, p in paths.items()}
+    """Return side → path and SHA-256 of each text file or folder; a hub id stands as path, with None as hash."""
+    return {c.side: {"file": c.file, "sha256": corpus_hash(c.file, c.flag)} for c in request.corpora}

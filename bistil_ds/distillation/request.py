@@ -20,9 +20,10 @@ class Corpus:
     Args:
         side: source or target.
         language: the language's code.
-        file: a text file, or the id of a hub dataset.
-        column: column of JSONL files and hub datasets with the text.
+        file: a text file, a folder of them, or the id of a hub dataset.
+        column: column with the text, in data that has columns.
         sft: the sparse fine-tuning (SFT) that the teacher carries on this language's batches, if any.
+        most: how many texts are read at most; None: all.
     """
 
     side: str
@@ -30,6 +31,7 @@ class Corpus:
     file: str
     column: str = "text"
     sft: str | None = None
+    most: int | None = None
 
     @property
     def flag(self) -> str:
@@ -41,7 +43,7 @@ class Corpus:
         Raises:
             InputError: as `load_texts`.
         """
-        return text.load_texts(self.file, text_column=self.column, name=self.flag)
+        return text.load_texts(self.file, text_column=self.column, max_texts=self.most, name=self.flag)
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class DistillationRequest:
         Paths of models and SFTs are absolute, because a run may be resumed from another working folder.
         """
         flags: dict[str, Any] = {"teacher_model": absolute(self.teacher), "text_column": self.source.column}
+        flags["max_texts"] = self.source.most
         for corpus in self.corpora:
             flags[f"{corpus.side}_file"], flags[f"{corpus.side}_language"] = corpus.file, corpus.language
             flags[f"{corpus.side}_sft"] = absolute(corpus.sft)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from bistil_ds.distillation import building
 from bistil_ds.distillation.preparation import BUILD, PreparedRun
@@ -13,6 +13,7 @@ from bistil_ds.distillation.summary import print_student_summary
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.universal import universal_config
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -50,7 +51,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
     args = request.training.build(**fixed, **changes)
     student, _ = load_pretrained(AutoModelForMaskedLM, built / building.STUDENT, dtype="float32")
     teacher, _ = load_pretrained(AutoModelForMaskedLM, built / building.TEACHER, dtype="float32")
-    tokenizer = AutoTokenizer.from_pretrained(built / building.STUDENT)
+    tokenizer = load_tokenizer("", built / building.STUDENT)
     chunks = building.read_chunks(request, tokenizer, progress=False)
     layers = read_layer_map(built / building.STUDENT)
     assert layers is not None  # preparation wrote it
@@ -84,14 +85,14 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the results for the record: steps, first and best validation, median speed, and model sizes in bytes."""
+    """Return the record's results: steps, first and best saved validation, median speed, and model sizes in bytes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
-    best = min(history, key=lambda row: row["eval_loss"]) if history else {}
+    saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]
     return {
         "steps": trainer.state.global_step,
         "validation_before": history[0] if history else None,
-        "validation_best": best or None,
+        "validation_best": min(saved, key=lambda row: row["eval_loss"], default=None),
         "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
         "teacher_bytes": model_bytes(built / building.TEACHER),
         "student_bytes": model_bytes(folder),

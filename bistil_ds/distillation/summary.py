@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def print_student_summary(record: dict[str, Any], folder: Path) -> None:
                 if key in after:
                     table.rows.append([language, term, f"{before[key]:.5g}", f"{after[key]:.5g}"])
         show(table)
-    say(f"student: {folder}    log: tensorboard --logdir {folder}")
+    say(f"student: {folder}    log: tensorboard --logdir {shlex.quote(str(folder))}")
 
 
 def validated_languages(arguments: dict[str, Any]) -> list[str]:

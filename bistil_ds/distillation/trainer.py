@@ -15,6 +15,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_utils import IntervalStrategy
 
 from bistil_ds.console.progress import progress_bar
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
@@ -59,7 +60,7 @@ class DistillationTrainer(BaseTrainer):
         layer_map: S ints, for each student layer the 0-based teacher layer it is aligned with.
         train_dataset: `{source language: chunks, target language: chunks}`, in this order; a row holds `input_ids` [T]
             and maybe `attention_mask` [T], 0 on padding. Rows of unequal lengths are padded.
-        eval_dataset: language → chunks, for validation.
+        eval_dataset: language → chunks, for validation; `train` needs it unless `args.eval_strategy` is "no".
         losses: weights and kinds of the losses; default: hidden-state and attention-map MSE, both of weight 1.
         projections: S+1 frozen matrices fp32 [teacher width, student width], one for each state; needed where the
             widths differ.
@@ -73,8 +74,8 @@ class DistillationTrainer(BaseTrainer):
     Raises:
         InputError: not two languages, loss weights that cannot be used, a model whose family or attention is not
             supported, a tokenizer or `teacher_folder` that is needed and missing, or an SFT or `teacher_folder` that
-            does not belong to `teacher`.
-        NonFiniteLossError: from `train`, before the update; the message names the step, the language and the rows.
+            does not belong to `teacher`; from `train`, that `eval_dataset` is needed and missing.
+        NonFiniteError: from `train`, on every rank (see `FiniteTrainer`); the message names step, language and rows.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
@@ -133,6 +134,14 @@ class DistillationTrainer(BaseTrainer):
             self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
         self._pad_token_id = padding_id(model.config)
         self.add_callback(EndOfRun)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        if self.args.eval_strategy != IntervalStrategy.NO and not self.eval_dataset:
+            raise InputError(
+                "eval_dataset is missing: give chunks to validate on, or eval_strategy='no' and "
+                "load_best_model_at_end=False"
+            )
+        return super().train(*args, **kwargs)
 
     # Batches
 

@@ -27,6 +27,13 @@ def on_any_rank(flag: bool) -> bool:
     return bool(raised.item())
 
 
+def first_complaint(complaint: str | None) -> str | None:
+    """Return, on every rank, the complaint of the lowest rank that has one; None if no rank has. All must call this."""
+    if not on_any_rank(complaint is not None):
+        return None
+    return next(one for one in startup.from_every_rank(complaint) if one is not None)
+
+
 def ask_rank_0(function: Callable[[], T]) -> T:
     """Return, on every rank, what `function` returns on rank 0, which alone calls it; every rank must call this.
 

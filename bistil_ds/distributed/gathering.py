@@ -30,21 +30,30 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
 
 
 def link_masters(optimizer: Any) -> None:
-    """Set `_fp32_master` on each parameter for which an engine's optimizer has an fp32 master tensor of its own.
+    """Set `_fp32_master` on each parameter for which an engine's optimizer has a whole fp32 master on every rank.
 
     A master is the fp32 copy that the optimizer updates. Training in bf16 or fp16 without ZeRO has one for each
-    parameter, except with DeepSpeed's FusedAdam, which joins the masters into flat tensors. ZeRO-1 to ZeRO-3 need no
-    link: DeepSpeed's own functions find their masters.
+    parameter, or with DeepSpeed's FusedAdam a flat one for each group. ZeRO-1 to ZeRO-3 need no link: DeepSpeed's own
+    functions find their masters.
     """
-    for group, masters in zip(getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ())):
+    for group, masters in zip(getattr(optimizer, "fp16_groups", ()), _masters_of(optimizer)):
         for parameter, master in zip(group, masters):
-            parameter._fp32_master = master
+            parameter._fp32_master = master.view(parameter.shape)
+
+
+def _masters_of(optimizer: Any) -> Iterator[Sequence[Tensor]]:
+    """Yield the masters of each group; those of FusedAdam are views of a flat one, which its steps change in place."""
+    if hasattr(optimizer, "fp32_groups"):
+        yield from optimizer.fp32_groups
+    elif isinstance(getattr(optimizer, "fp32_groups_flat", None), list):
+        for group, flat in zip(optimizer.fp16_groups, optimizer.fp32_groups_flat):
+            yield flat.detach().split([parameter.numel() for parameter in group])
 
 
 def full_fp32(parameter: nn.Parameter) -> Tensor:
     """Return a copy of the whole parameter on the CPU, in fp32. Every rank must take part.
 
-    If DeepSpeed trains in bf16 or fp16, this copies the fp32 master, unless masters are flat (see `link_masters`).
+    If DeepSpeed trains in bf16 or fp16, this copies the fp32 master.
     """
     if (master := getattr(parameter, "_fp32_master", None)) is not None:
         return master.detach().cpu().clone()

@@ -47,6 +47,13 @@ def free_gathered(parameter: Any) -> None:
     parameter.partition()
 
 
+def is_in_place(parameter: Any) -> bool:
+    """Return whether this rank's share of a partitioned parameter can be read and written in place."""
+    share = parameter.ds_tensor
+    plain = parameter.ds_secondary_tensor is None and not hasattr(share, "ds_quant_scale")
+    return plain and bool(share.status.name == "AVAILABLE")
+
+
 def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
     """Return (flat tensor, flat index of its first entry) for each tensor of this rank that holds the parameter.
 
@@ -58,14 +65,9 @@ def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
     """
     if not is_partitioned(parameter):
         return [(parameter.data.view(-1), 0)]
-    share = parameter.ds_tensor
-    if (
-        parameter.ds_secondary_tensor is not None
-        or hasattr(share, "ds_quant_scale")
-        or share.status.name != "AVAILABLE"
-    ):
+    if not is_in_place(parameter):
         raise RuntimeError("entries cannot be swapped in quantised, NVMe-offloaded or hierarchical (hpZ) partitions")
-    found = [(share.data.view(-1), first_held(parameter))]
+    found = [(parameter.ds_tensor.data.view(-1), first_held(parameter))]
     if parameter.ds_status.name == "AVAILABLE":
         found.append((parameter.data.view(-1), 0))
     return found

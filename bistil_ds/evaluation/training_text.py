@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tupl
                 words = arguments["train_file"] if arguments["task"] == task.name else []
                 files = [file for _, file in parse_sources(words, "--train_file")]
                 columns, label_map = (parse_pairs(arguments.get(name), name) for name in ("columns", "label_map"))
-            except (ValueError, KeyError, TypeError, AttributeError):  # InputError is a ValueError
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):  # InputError is a ValueError
                 continue
             options = ReadOptions(str(record), columns, label_map)
-            found |= {file: options for file in files if Path(file).is_file() and file not in found}
+            found |= {file: options for file in files if os.path.isfile(file) and file not in found}
     return list(found.items())
 
 

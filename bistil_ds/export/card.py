@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 
+from bistil_ds.console.untrusted import as_code, as_python, in_markdown
 from bistil_ds.export.card_facts import CardFacts, Run, SftFacts
 from bistil_ds.export.card_languages import languages_section
 from bistil_ds.export.card_metadata import card_metadata
@@ -32,18 +33,19 @@ TUNING = (
 
 def model_card(facts: CardFacts) -> ModelCard:
     """Return the whole card; `str` of it is the file's text."""
-    parts = [f"---\n{card_metadata(facts).to_yaml()}\n---", f"# {facts.title}", _summary(facts), _usage(facts)]
-    parts += [_method(facts), _data(facts), _scores(facts), languages_section(facts), _limitations(facts)]
-    return ModelCard("\n\n".join(part for part in (*parts, _licence(facts)) if part) + "\n")
+    parts = [f"---\n{card_metadata(facts).to_yaml()}\n---", f"# {in_markdown(facts.title)}"]
+    parts += [_summary(facts), _usage(facts), _method(facts), _data(facts), _scores(facts)]
+    parts += [languages_section(facts), _limitations(facts), _licence(facts)]
+    return ModelCard("\n\n".join(part for part in parts if part) + "\n")
 
 
 def _summary(facts: CardFacts) -> str:
     return "\n".join(
         [
             f"- Class: {facts.kind}, {facts.parameters:,} parameters",
-            f"- Task: {facts.task}",
-            f"- Languages: {', '.join(facts.languages) or UNKNOWN}",
-            f"- Labels: {', '.join(f'`{label}`' for label in facts.labels) or 'none'}",
+            f"- Task: {in_markdown(facts.task)}",
+            f"- Languages: {_names(facts.languages)}",
+            f"- Labels: {', '.join(map(as_code, facts.labels)) or 'none'}",
             f"- Longest input in training, in tokens: {facts.max_length or UNKNOWN}",
         ]
     )
@@ -62,8 +64,9 @@ def _usage(facts: CardFacts) -> str:
     else:
         load = f"AutoModelFor{facts.head}"
         lines += [f"from transformers import {load}, AutoTokenizer", ""]
-    lines += [f'model = {load}.from_pretrained("{facts.title}")']
-    lines += [f'tokenizer = AutoTokenizer.from_pretrained("{facts.title}")', "```"]
+    name = as_python(facts.title)
+    lines += [f"model = {load}.from_pretrained({name})"]
+    lines += [f"tokenizer = AutoTokenizer.from_pretrained({name})", "```"]
     if facts.head == PARSER_SUFFIX:
         lines += [
             "",
@@ -91,28 +94,26 @@ def _method(facts: CardFacts) -> str:
         layers = ", ".join(map(str, base.layer_map or ()))
         how = "distilled from" if base.run.arguments else "built from"  # only phase 1 leaves a record
         parts.append(
-            f"Base: `{base.name}`, a student that BiStil (arXiv 2306.01709) {how} `{base.teacher}`, from its layers "
-            f"{layers} (counted from 0).{trimmed}"
+            f"Base: {as_code(base.name)}, a student that BiStil (arXiv 2306.01709) {how} {as_code(base.teacher)}, from "
+            f"its layers {layers} (counted from 0).{trimmed}"
         )
         parts.append(_arguments(base.run, PHASE_1))
     else:
-        parts.append(f"Base: `{base.name}`. How it was made: {UNKNOWN}.")
+        parts.append(f"Base: {as_code(base.name)}. How it was made: {UNKNOWN}.")
     for sft in facts.sfts:
-        codes = ", ".join(sft.metadata.get("languages") or [UNKNOWN])
-        parts.append(
-            f"{_change(sft)} Task: {sft.metadata.get('task') or UNKNOWN}. Languages: {codes}.{_taught_by(sft.run)}"
-        )
+        task, codes = in_markdown(sft.metadata.get("task") or UNKNOWN), _names(sft.metadata.get("languages") or ())
+        parts.append(f"{_change(sft)} Task: {task}. Languages: {codes}.{_taught_by(sft.run)}")
         parts.append(_arguments(sft.run, TUNING))
     return "\n\n".join(parts)
 
 
 def _change(sft: SftFacts) -> str:
     if not sft.sparse:
-        return f"Dense fine-tuning `{sft.name}`, merged into the weights: {sft.replaced:,} values set."
+        return f"Dense fine-tuning {as_code(sft.name)}, merged into the weights: {sft.replaced:,} values set."
     density = sft.metadata.get("density")
     share = UNKNOWN if density is None else f"{density:.4g}"
     return (
-        f"Sparse fine-tuning `{sft.name}` (LT-SFT, arXiv 2110.07560), merged into the weights: {sft.entries:,} "
+        f"Sparse fine-tuning {as_code(sft.name)} (LT-SFT, arXiv 2110.07560), merged into the weights: {sft.entries:,} "
         f"entries changed (density {share}), {sft.replaced:,} values of the head set."
     )
 
@@ -121,18 +122,25 @@ def _taught_by(run: Run) -> str:
     """Return a sentence that names the teacher of phase 2, or "" if the run's record names none."""
     sfts = run.arguments.get("teacher_sft")
     models = [run.arguments.get("teacher_model"), *(sfts if isinstance(sfts, list) else ())]
-    names = " + ".join(f"`{public_name(str(model))}`" for model in models if model)
+    names = " + ".join(as_code(public_name(str(model))) for model in models if model)
     return f" Distilled from the task teacher {names} (BiStil, phase 2)." if names else ""
 
 
 def _arguments(run: Run, names: Sequence[str]) -> str:
-    given = [f"`{name}` {_show(run.arguments[name])}" for name in names if run.arguments.get(name) is not None]
+    given = [
+        f"`{name}` {in_markdown(_show(run.arguments[name]))}" for name in names if run.arguments.get(name) is not None
+    ]
     if not given:
         return f"Training arguments: {UNKNOWN}."
     versions = ", ".join(
-        f"{p} {run.versions[p]}" for p in ("bistil-ds", "torch", "transformers") if run.versions.get(p)
+        in_markdown(f"{p} {run.versions[p]}") for p in ("bistil-ds", "torch", "transformers") if run.versions.get(p)
     )
-    return f"Training arguments: {', '.join(given)}. Software: {versions or UNKNOWN}; commit {run.commit or UNKNOWN}."
+    commit = in_markdown(run.commit or UNKNOWN)
+    return f"Training arguments: {', '.join(given)}. Software: {versions or UNKNOWN}; commit {commit}."
+
+
+def _names(codes: Sequence[str]) -> str:
+    return ", ".join(map(in_markdown, codes)) or UNKNOWN
 
 
 def _show(value: Any) -> str:
@@ -143,7 +151,7 @@ def _data(facts: CardFacts) -> str:
     rows = ["| training of | data | SHA-256 |", "|---|---|---|"]
     for name, run in [(facts.base.name, facts.base.run), *((sft.name, sft.run) for sft in facts.sfts)]:
         for file, sha256 in run.data or [(UNKNOWN, None)]:
-            rows.append(f"| `{name}` | {file} | {f'`{sha256}`' if sha256 else UNKNOWN} |")
+            rows.append(f"| {as_code(name)} | {in_markdown(file)} | {as_code(sha256) if sha256 else UNKNOWN} |")
     return "\n".join(["## Data", "", *rows])
 
 
@@ -159,7 +167,8 @@ def _scores(facts: CardFacts) -> str:
         interval = (
             UNKNOWN if None in bounds else " to ".join(f"{100 * bound:.1f}" for bound in bounds if bound is not None)
         )
-        cells = (score.language, score.test_set[0], examples, seen, score.metric, f"{100 * score.value:.1f}", interval)
+        language, source, metric = map(in_markdown, (score.language, score.test_set[0], score.metric))
+        cells = (language, source, examples, seen, metric, f"{100 * score.value:.1f}", interval)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(["## Scores", "", "Per cent.", "", *rows])
 
@@ -173,9 +182,7 @@ def _limitations(facts: CardFacts) -> str:
         for code in sft.metadata.get("languages") or ()
     ]
     if unseen := [code for code in facts.base.languages if trained and code not in trained]:
-        points.append(
-            f"No labelled text in {', '.join(unseen)} was used: there the model relies on zero-shot transfer."
-        )
+        points.append(f"No labelled text in {_names(unseen)} was used: there the model relies on zero-shot transfer.")
     measured = "on text unlike the test sets above" if facts.scores else "on any text"
     points.append(f"Nothing is known here of its quality {measured}.")
     points.append("Training text was not searched for harmful or biased content; the model may repeat what is in it.")
@@ -184,12 +191,13 @@ def _limitations(facts: CardFacts) -> str:
 
 def _licence(facts: CardFacts) -> str:
     rows = ["| made from | licence |", "|---|---|"]
-    rows += [f"| `{part}` | {licence} |" for part, licence in facts.licences.items()]
-    return "\n".join(["## Licence", "", f"{facts.licence or UNKNOWN.capitalize()}.{_commercial_use(facts)}", "", *rows])
+    rows += [f"| {as_code(part)} | {in_markdown(licence)} |" for part, licence in facts.licences.items()]
+    own = in_markdown(facts.licence or UNKNOWN.capitalize())
+    return "\n".join(["## Licence", "", f"{own}.{_commercial_use(facts)}", "", *rows])
 
 
 def _commercial_use(facts: CardFacts) -> str:
     """Return a sentence that names every part whose licence forbids commercial use; "" if no part's is known to."""
     parts = {**({"this model": facts.licence} if facts.licence else {}), **facts.licences}
-    said = ", ".join(f"`{part}` ({licence})" for part, licence in non_commercial(parts).items())
+    said = ", ".join(f"{as_code(part)} ({in_markdown(licence)})" for part, licence in non_commercial(parts).items())
     return f" Not for commercial use, by the licence of {said}." if said else ""

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.export.card_scores import DataFile, Score, data_file, read_json
+from bistil_ds.errors import InputError
+from bistil_ds.export.card_scores import DataFile, Score, data_file
 from bistil_ds.export.onnx import OnnxCheck
 from bistil_ds.models.licences import UNKNOWN, merge_licences, public_name
+from bistil_ds.runs.files import read_json
 from bistil_ds.runs.record import RECORD_FILE
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sft.metadata import licences_of
-from bistil_ds.student.folder import ALIGNMENT, KEPT_IDS
+from bistil_ds.student.folder import KEPT_IDS, base_vocab_size, read_alignment
 from bistil_ds.student.origin import model_licences, read_origin
 from bistil_ds.vocabulary.coverage import Coverage
+from bistil_ds.vocabulary.kept_ids import load_kept_ids
 
 
 @dataclass(frozen=True)
@@ -117,25 +120,29 @@ class CardFacts:
 
 
 def base_facts(source: str) -> BaseFacts:
-    """Read the facts of a model folder or hub id, which another program may have made."""
+    """Read the facts of a model folder or hub id, which another program may have made.
+
+    Raises:
+        InputError: a file of this package beside the weights is broken.
+    """
     folder, run = Path(source), _run(source)
-    aligned, kept = read_json(folder / ALIGNMENT), read_json(folder / KEPT_IDS)
-    teacher = run.arguments.get("teacher_model") or aligned.get("teacher")
-    if aligned:  # a recorded name is a hub id or an absolute path
-        recorded = run.arguments.get("teacher_model")
+    alignment, origin = read_alignment(folder), read_origin(folder)
+    found = run.arguments.get("teacher_model")
+    recorded = found if isinstance(found, str) else None
+    if alignment:  # a recorded name is a hub id or an absolute path
         hub_id = recorded if recorded and recorded.count("/") <= 1 and not Path(recorded).is_absolute() else None
     else:
         hub_id = None if folder.exists() else source
-    named = (hub_id or public_name(str(teacher))) if aligned else None
-    origin = read_origin(folder)
-    older = {f"model {named}": UNKNOWN} if aligned and origin is None else None  # left by version 0.1
-    vocabulary = (int(kept["base_vocab_size"]), len(kept["kept_ids"])) if kept else None
+    named = (hub_id or public_name(recorded or alignment.teacher or UNKNOWN)) if alignment else None
+    older = {f"model {named}": UNKNOWN} if alignment and origin is None else None  # left by version 0.1
+    trimmed = (folder / KEPT_IDS).is_file()
+    vocabulary = (base_vocab_size(folder), len(load_kept_ids(folder))) if trimmed else None
     return BaseFacts(
         public_name(source),
         hub_id,
         named,
-        tuple(aligned.get("languages") or ()),
-        tuple(aligned["layer_map"]) if aligned.get("layer_map") else None,
+        alignment.languages if alignment else (),
+        alignment.layer_map if alignment else None,
         vocabulary,
         run,
         older or model_licences(source),
@@ -153,9 +160,13 @@ def sft_facts(source: str) -> SftFacts:
 
 def _run(source: str) -> Run:
     """Read a `run.json` of this package; if there is none, or it is another program's, return a `Run` without facts."""
-    record = read_json(Path(source) / RECORD_FILE)
+    try:
+        record = read_json(Path(source) / RECORD_FILE, "", finite=False)
+    except InputError:
+        record = {}
     commit = _mapping(record.get("git")).get("commit")
-    return Run(_mapping(record.get("arguments")), _data(record), commit, _mapping(record.get("versions")))
+    versions = {package: str(version) for package, version in _mapping(record.get("versions")).items() if version}
+    return Run(_mapping(record.get("arguments")), _data(record), commit and str(commit), versions)
 
 
 def _data(record: Mapping[str, Any]) -> tuple[DataFile, ...] | None:
@@ -169,7 +180,7 @@ def _data(record: Mapping[str, Any]) -> tuple[DataFile, ...] | None:
         if isinstance(value, Mapping):
             source, value = str(value.get("file") or value.get("path")), value.get("sha256")
         if source:
-            name, sha256 = data_file(source, value)
+            name, sha256 = data_file(source, value and str(value))
             found.append((f"{label}: {name}", sha256))
     return tuple(found) or None
 

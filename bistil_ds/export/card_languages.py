@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bistil_ds import text
+from bistil_ds.console.untrusted import in_markdown
 from bistil_ds.errors import InputError
 from bistil_ds.export.card_facts import CardFacts
 from bistil_ds.models.language_codes import bare_language
 from bistil_ds.models.licences import UNKNOWN
 from bistil_ds.tasks.sources import parse_sources
+from bistil_ds.text.loading import load_corpus
+from bistil_ds.text.options import NO_FLAG, TextOptions
+from bistil_ds.text.specification import parse_specification
 from bistil_ds.vocabulary.report import sample_texts
 
 FLAG = "--language_samples"
@@ -26,7 +29,8 @@ def read_samples(words: Sequence[str] | None) -> dict[str, list[str]]:
     sources = parse_sources(words or (), FLAG)
     if twice := {language for language, _ in sources if [code for code, _ in sources].count(language) > 1}:
         raise InputError(f"{FLAG}: several files of {min(twice)}; give one for each language")
-    return {language: sample_texts(text.load_texts(source, name=FLAG)) for language, source in sources}
+    options = TextOptions(FLAG, advice=NO_FLAG)
+    return {language: sample_texts(load_corpus(parse_specification(source), options)) for language, source in sources}
 
 
 def languages_section(facts: CardFacts) -> str:
@@ -47,12 +51,12 @@ def dropped_languages(teacher_languages: Sequence[str], kept: Sequence[str]) -> 
 
 def _forgotten(facts: CardFacts) -> str:
     base = facts.base
-    said = f"The student was made from text of {', '.join(base.languages) or 'languages that are unknown'} only."
+    said = f"The student was made from text of {_names(base.languages) or 'languages that are unknown'} only."
     if base.vocabulary:
         said += " Its vocabulary was trimmed to that text: other languages are cut into more pieces, some unknown."
     dropped = dropped_languages(base.teacher_languages, base.languages)
     if dropped:
-        said += f" Of its teacher's languages it no longer knows {len(dropped)}: {', '.join(dropped)}."
+        said += f" Of its teacher's languages it no longer knows {len(dropped)}: {_names(dropped)}."
     elif not base.teacher_languages:
         said += " Which other languages its teacher knew is unknown; the student no longer knows them."
     if dropped and not any(_among(language, dropped) for language in facts.coverage):
@@ -70,8 +74,13 @@ def _table(facts: CardFacts) -> str:
     ]
     for language, found in facts.coverage.items():
         known = UNKNOWN if not facts.base.teacher else "yes" if _among(language, facts.base.languages) else "no"
-        rows.append(f"| {language} | {known} | {found.texts:,} | {found.unknown:.2%} | {found.fertility:.2f} |")
+        name = in_markdown(language)
+        rows.append(f"| {name} | {known} | {found.texts:,} | {found.unknown:.2%} | {found.fertility:.2f} |")
     return "\n".join(rows)
+
+
+def _names(codes: Sequence[str]) -> str:
+    return ", ".join(map(in_markdown, codes))
 
 
 def _among(language: str, codes: Sequence[str]) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from bistil_ds.console.untrusted import one_line
 from bistil_ds.export.card_facts import CardFacts
 from bistil_ds.models.licences import UNKNOWN
+from bistil_ds.models.model_card import LANGUAGE_CODE
 
 PIPELINES = {
     "TokenClassification": "token-classification",
@@ -18,24 +20,29 @@ PIPELINES = {
 def card_metadata(facts: CardFacts) -> ModelCardData:
     """Return the metadata; unknown facts are left out, except the licence, which is then `unknown`."""
     scores = facts.scores or ()
+    codes = [code for code in facts.languages if LANGUAGE_CODE.fullmatch(code)]
     return ModelCardData(
-        language=facts.languages or None,
-        license=facts.licence or UNKNOWN,
+        language=codes or None,
+        license=one_line(facts.licence or UNKNOWN),
         library_name="transformers",
         pipeline_tag=PIPELINES.get(facts.head),
-        base_model=facts.base.hub_id,
-        tags=["bistil", *(["sparse-fine-tuning"] if any(sft.sparse for sft in facts.sfts) else []), facts.task],
-        metrics=list(dict.fromkeys(score.metric for score in scores)) or None,
-        model_name=facts.title if scores else None,
+        base_model=facts.base.hub_id and one_line(facts.base.hub_id),
+        tags=[
+            "bistil",
+            *(["sparse-fine-tuning"] if any(sft.sparse for sft in facts.sfts) else []),
+            one_line(facts.task),
+        ],
+        metrics=list(dict.fromkeys(one_line(score.metric) for score in scores)) or None,
+        model_name=one_line(facts.title) if scores else None,
         eval_results=[
             EvalResult(
-                task_type=PIPELINES.get(facts.head, facts.task),
-                task_name=facts.task,
-                dataset_type=score.test_set[0],
-                dataset_name=f"{score.test_set[0]} ({score.language})",
-                dataset_config=score.language,  # else test sets of the same name would share one entry
-                metric_type=score.metric,
-                metric_name=score.metric,
+                task_type=PIPELINES.get(facts.head, one_line(facts.task)),
+                task_name=one_line(facts.task),
+                dataset_type=one_line(score.test_set[0]),
+                dataset_name=one_line(f"{score.test_set[0]} ({score.language})"),
+                dataset_config=one_line(score.language),  # else test sets of the same name would share one entry
+                metric_type=one_line(score.metric),
+                metric_name=one_line(score.metric),
                 metric_value=round(score.value, 6),
             )
             for score in scores

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.files import read_json
+
+EXPECTED = "expected the evaluation.json that evaluate.py writes"
 
 DataFile = tuple[str, str | None]  # the name of a file or hub data set, and the SHA-256 of a file
 
@@ -32,7 +35,7 @@ def read_scores(file: str, weights_sha256: str) -> list[Score]:
     Raises:
         InputError: the file is not a result of `evaluate.py`, or holds no model with these weights.
     """
-    content = read_json(Path(file))
+    content = read_json(Path(file), EXPECTED, flag="--scores")
     try:
         models, test_sets, metric = content["models"], content["test_sets"], content["metric"]
         mine = next((model for model in models.values() if model["weights_sha256"] == weights_sha256), None)
@@ -49,31 +52,29 @@ def read_scores(file: str, weights_sha256: str) -> list[Score]:
                 found.append(
                     Score(
                         language,
-                        data_file(test_set["source"], test_set["sha256"]),
-                        test_set["examples"],
-                        test_set["seen_in_training"],
+                        data_file(_checked(test_set["source"], str), _checked(test_set["sha256"], str, NoneType)),
+                        _checked(test_set["examples"], int, NoneType),
+                        _checked(test_set["seen_in_training"], float, int, NoneType),
                         name,
-                        float(each["value"]),
-                        each["low"],
-                        each["high"],
+                        float(_checked(each["value"], float, int)),
+                        _checked(each["low"], float, int, NoneType),
+                        _checked(each["high"], float, int, NoneType),
                     )
                 )
         return found
+    except InputError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"--scores {file}: expected the evaluation.json that evaluate.py writes ({error!r})") from None
+        raise InputError(f"--scores {file}: {EXPECTED} ({error!r:.200})") from None
+
+
+def _checked(value: Any, *kinds: type) -> Any:
+    """Return the value; raise TypeError unless it is of one of the types."""
+    if type(value) not in kinds:
+        raise TypeError(f"{value!r:.40} where {' or '.join(kind.__name__ for kind in kinds)} is expected")
+    return value
 
 
 def data_file(source: str, sha256: str | None) -> DataFile:
     """Return (a file's name without its folder, its hash), or (a hub data set's id, None)."""
     return (Path(source).name if sha256 else source), sha256
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; {} if there is no file or it holds no JSON object."""
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

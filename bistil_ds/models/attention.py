@@ -14,6 +14,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.families import SUPPORTED_MODEL_TYPES
 
 IMPLEMENTATION = "bistil_recording"
 _SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
@@ -81,8 +82,8 @@ def self_attentions(model: PreTrainedModel) -> list[nn.Module]:
     modules = [m for m in model.modules() if type(m).__name__.endswith("SelfAttention")]
     if not modules or not model._can_set_attn_implementation():
         raise InputError(
-            f"model type {model.config.model_type!r} does not let its attention be observed: "
-            "use a BERT, RoBERTa, XLM-R or DistilBERT model, or turn the attention loss off"
+            f"model type {model.config.model_type!r} does not let its attention be observed: use a model of one of the "
+            f"types {', '.join(SUPPORTED_MODEL_TYPES)}, or turn the attention loss off"
         )
     return modules
 

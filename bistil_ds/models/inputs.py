@@ -1,19 +1,27 @@
-"""Load a model's configuration and read its sizes, its longest input and its padding id; turn its dropout off."""
+"""Load a model's configuration and its tokenizer; read sizes, longest input and padding id; turn dropout off."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoConfig, PretrainedConfig
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.config_file import check_config_file, check_tokenizer_files
 
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
 def longest_input(config: PretrainedConfig) -> int:
     """Return how many tokens a model has positions for; RoBERTa's positions begin after the padding id."""
-    return int(config.max_position_embeddings - (config.pad_token_id + 1 if "roberta" in config.model_type else 0))
+    return int(config.max_position_embeddings - (padding_id(config) + 1 if "roberta" in config.model_type else 0))
 
 
 def padding_id(config: PretrainedConfig) -> int:
@@ -24,17 +32,32 @@ def padding_id(config: PretrainedConfig) -> int:
     return int(config.pad_token_id or 0)
 
 
-def load_config(flag: str, name: str) -> PretrainedConfig:
-    """Load the configuration of the model folder or hub id `name`.
+def load_config(flag: str, name: str | Path, **changes: Any) -> PretrainedConfig:
+    """Load the configuration of the model folder or hub id `name`, with `changes` to its values.
+
+    Raises:
+        InputError: it cannot be loaded, or describes a model that cannot be; the message names `flag`.
+    """
+    check_config_file(name, flag)
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False, **changes)
+    except Exception as error:  # errors of transformers, the hub and json have no common class
+        raise cannot_load(flag, str(name), error) from None
+    return config
+
+
+def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of the model folder or hub id `name`.
 
     Raises:
         InputError: it cannot be loaded; the message names `flag`.
     """
+    check_tokenizer_files(name, flag)
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # errors of transformers, the hub and json have no common class
-        raise cannot_load(flag, name, error) from None
-    return config
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # errors of transformers, tokenizers, the hub and json have no common class
+        raise cannot_load(flag, str(name), error) from None
+    return tokenizer
 
 
 def cannot_load(flag: str, name: str, error: Exception) -> InputError:
@@ -42,13 +65,19 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
     path = Path(name).expanduser()
     if not path.exists() and (path.is_absolute() or name.count("/") != 1 or name.startswith((".", "~"))):
         return InputError(f"{flag} {name}: there is no such folder; give a model folder or a hub id")
+    if "trust_remote_code" in str(error):
+        return InputError(f"{flag} {name}: needs code of its own (auto_map), which is never run; give another model")
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return InputError(f"{flag} {name}: cannot be loaded: {first_line}; give a model folder or a hub id")
 
 
 def is_encoder(config: PretrainedConfig) -> bool:
-    """Return whether `config` has all `SIZES`, as BERT and XLM-R do, and describes no encoder-decoder model."""
-    return not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)
+    """Return whether `config` describes an encoder with all `SIZES`, as BERT and XLM-R are.
+
+    transformers has no masked language model for a decoder, such as Llama; encoder-decoder models are none either.
+    """
+    is_masked_lm = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    return is_masked_lm and not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)
 
 
 def feed_forward_width(config: PretrainedConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ def public_name(source: str) -> str:
 
 def is_hub_id(source: str) -> bool:
     """Return whether `source` has the form of a hub id and is not a path on this machine."""
-    return not Path(source).exists() and not Path(source).is_absolute() and source.count("/") <= 1
+    # `os.path.exists` also answers for a text that is too long for a path
+    return not os.path.exists(source) and not os.path.isabs(source) and source.count("/") <= 1
 
 
 def check_licence(flag: str, licence: str | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError, Notice
+from bistil_ds.models.config_file import check_config_file, check_weight_files
 
 POOLER = "pooler"
 
@@ -28,15 +29,19 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
         kind: `AutoModelForMaskedLM` or another class with its `from_pretrained`.
         folder: a model folder or hub id.
         flag: the command-line flag that named the folder, for messages.
-        kwargs: go to `from_pretrained`.
+        kwargs: go to `from_pretrained`; code that the folder names is never run.
 
     Returns:
         The model, and the names of its weights that the folder lacks or has in another shape. These weights are newly
         initialised, and all of them belong to heads or poolers.
 
     Raises:
-        InputError: a weight of the encoder is missing, left over or of another shape; the message names it.
+        InputError: a weight of the encoder is missing, left over or of another shape; the message names it. Or
+            `check_config_file` and `check_weight_files` raise it.
     """
+    check_config_file(folder, flag)
+    check_weight_files(folder, flag)
+    kwargs["trust_remote_code"] = False
     with no_load_report():
         model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     place = f"{flag} {folder}".strip()

@@ -42,10 +42,7 @@ class WeightFolder:
         index = self.folder / INDEX_FILE
         if not index.is_file():
             raise InputError(f"no {SINGLE_FILE} in {self.folder}: give a model folder written by save_pretrained")
-        shards = read_json(index, "fetch it again", keys=("weight_map",))["weight_map"]
-        if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
-            raise InputError(f"{index}: its weight_map does not map weights to files; fetch it again")
-        return [self.folder / name for name in sorted(set(shards.values()))]
+        return shard_paths(index)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._file_of)
@@ -56,6 +53,21 @@ class WeightFolder:
     def __getitem__(self, name: str) -> torch.Tensor:
         with safe_open(self._file_of[name], framework="pt") as weights:
             return weights.get_tensor(name)
+
+
+def shard_paths(index: Path) -> list[Path]:
+    """Return the files that an index of weights names, all of them in its own folder.
+
+    Raises:
+        InputError: the index is damaged, or names a file elsewhere.
+    """
+    shards = read_json(index, "fetch it again", keys=("weight_map",))["weight_map"]
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        raise InputError(f"{index}: its weight_map does not map weights to files; fetch it again")
+    names = sorted(set(shards.values()))
+    if outside := [name for name in names if Path(name).name != name or name in ("", "..")]:
+        raise InputError(f"{index}: names {outside[0]!r}, which is no file of its own folder; fetch it again")
+    return [index.parent / name for name in names]
 
 
 def hash_weights(source: str | Path | torch.nn.Module) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import bounded_lines
 from bistil_ds.text.cutting import cut
 
 
@@ -17,13 +18,13 @@ def read_lines(path: Path) -> list[str]:
     """Return the stripped lines of a UTF-8 text file; keep empty lines, so that parallel files stay in step.
 
     Raises:
-        InputError: there is no such file, a line is not UTF-8 (the message names it), or there is no text.
+        InputError: there is no such file, a line is not UTF-8 or too long (the message names it), or there is no text.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     lines = []
     with open(path, "rb") as file:
-        for number, raw in enumerate(file, start=1):
+        for number, raw in enumerate(bounded_lines(file, str(path)), start=1):
             try:
                 lines.append(raw.decode("utf-8").strip())
             except UnicodeDecodeError:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, Trainer
+from transformers import Trainer
 
+from bistil_ds.models.inputs import load_config
 from bistil_ds.pretraining.data import read_lines
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.size import tree_bytes
@@ -34,7 +35,7 @@ def rehearse(texts: Mapping[str, Path], recipe: Recipe, **more: Any) -> tuple[Re
 
     with tempfile.TemporaryDirectory() as folder:
         pretrain(texts, folder, recipe, progress=False, watch=watch, **more)
-        config, result = AutoConfig.from_pretrained(folder), tree_bytes(Path(folder))
+        config, result = load_config("", folder), tree_bytes(Path(folder))
     ((steps, seconds),) = timed
     first = steps.result
     read: list[Row] = [

@@ -13,9 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     AutoModelForMaskedLM,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -29,11 +27,13 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.head import HeadTap
+from bistil_ds.models.inputs import load_config, load_tokenizer
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.pretraining.data import TokenChunks, chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.unigram import train_unigram_tokenizer
 from bistil_ds.text.masking import mask_tokens
+from bistil_ds.training.finite_trainer import BatchLoss, FiniteTrainer
 from bistil_ds.training.progress import ShortProgress
 
 
@@ -88,16 +88,19 @@ class _Collator:
         return batch
 
 
-class _MaskedTrainer(Trainer):
+class _MaskedTrainer(FiniteTrainer):
     """Trainer that takes chunks in the order of the data set, and runs the output head at masked positions only."""
 
     tap: HeadTap
 
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def batch_loss(self, model: Any, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
         labels = inputs.pop("labels").flatten()
         positions = (labels != -100).nonzero().squeeze(1)
         self.tap.set(positions, None)
-        return torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
+        loss = torch.nn.functional.cross_entropy(model(**inputs).logits.float(), labels[positions])
+        size = self.args.per_device_train_batch_size
+        rows = f"chunks {micro_step * size} to {(micro_step + 1) * size - 1}"
+        return BatchLoss(loss, {"loss": loss.detach()}, "train", lambda: rows)
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> torch.utils.data.Sampler:
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -130,6 +133,7 @@ def pretrain(
 
     Raises:
         InputError: a text, a size, the tokenizer or the configuration cannot be used.
+        NonFiniteError: a loss, gradients or weights were not finite; nothing is saved.
     """
     recipe = recipe or Recipe()
     lines = {language: read_lines(Path(path)) for language, path in sorted(texts.items())}
@@ -198,10 +202,7 @@ def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Pat
     if source is None:
         every = (line for each in lines.values() for line in each if line)
         return train_unigram_tokenizer(every, recipe.vocab_size, recipe.max_positions)
-    try:
-        return AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--tokenizer {source}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    return load_tokenizer("--tokenizer", source)
 
 
 def _corpora(
@@ -224,10 +225,7 @@ def _corpora(
 def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: str | Path | None) -> PretrainedConfig:
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     if source is not None:
-        try:
-            return AutoConfig.from_pretrained(source, vocab_size=len(tokenizer), **special)
-        except (OSError, ValueError) as error:
-            raise InputError(f"--config {source}: cannot be loaded: {str(error).splitlines()[0]}") from None
+        return load_config("--config", source, vocab_size=len(tokenizer), **special)
     return XLMRobertaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,

@@ -14,6 +14,8 @@ from bistil_ds.errors import InputError
 LONGEST_LINE = 16 * 2**20  # bytes: five times "War and Peace"
 LARGEST_JSON = 64 * 2**20  # bytes: a kept_ids.json of a million tokens has 10 MB
 DEEPEST_JSON = 100  # lists and objects inside one another
+TOO_DEEP = f"nested too deeply, more than {DEEPEST_JSON} lists and objects inside one another"
+MOST_DIGITS = 300  # of a whole number; a float holds 308
 LARGEST_EXPANSION = 200  # bytes for each packed byte; text gives 3 to 30, a bomb 1,000 or more
 SMALL = 256 * 2**20  # bytes that any packed file may unpack to
 
@@ -79,24 +81,24 @@ def parse_json(
     """Return the value of a JSON text.
 
     Args:
-        finite: whether to refuse NaN, Infinity, and numbers such as 1e400 that are infinite as floats.
+        finite: whether to refuse NaN, Infinity, and numbers that no float can hold, such as 1e400.
         object_of: makes each object from its list of (key, value), in place of `dict`.
 
     Raises:
-        ValueError: the text is not JSON (`json.JSONDecodeError`), is more than DEEPEST_JSON deep, or has a number that
-            is not finite or has thousands of digits.
+        ValueError: the text is not JSON (`json.JSONDecodeError`), is more than DEEPEST_JSON deep, has a number that
+            `finite` refuses, or has one of thousands of digits.
     """
-    checks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite} if finite else {}
+    checks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite, "parse_int": _whole} if finite else {}
     try:
         value = json.loads(text, object_pairs_hook=object_of, **checks)
     except RecursionError:
-        raise ValueError(f"more than {DEEPEST_JSON} lists and objects inside one another") from None
+        raise ValueError(TOO_DEEP) from None
     level = [value]
     for _ in range(DEEPEST_JSON + 1):
         level = [inner for outer in level for inner in _parts(outer) if isinstance(inner, list | dict)]
         if not level:
             return value
-    raise ValueError(f"more than {DEEPEST_JSON} lists and objects inside one another")
+    raise ValueError(TOO_DEEP)
 
 
 def load_json(path: Path, *, finite: bool = True) -> Any:
@@ -116,6 +118,12 @@ def _parts(value: Any) -> Any:
 
 def _refuse(name: str) -> float:
     raise ValueError(f"{name} where a number is expected")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
 
 
 def _finite(digits: str) -> float:

@@ -4,15 +4,50 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from bistil_ds.errors import InputError
+from bistil_ds.runs.files import writing
+
+ADVICE = "name another folder with --cache_dir or BISTIL_CACHE"
+
+
+def cache_root() -> Path:
+    """Return `$BISTIL_CACHE`, which `--cache_dir` sets, else `bistil_ds` below `$XDG_CACHE_HOME`, else below ~/.cache.
+
+    As the XDG specification has it, a relative `$XDG_CACHE_HOME` does not count.
+
+    Raises:
+        InputError: there is none of them, because the user has no home folder.
+    """
+    try:
+        if chosen := os.environ.get("BISTIL_CACHE"):
+            return Path(chosen).expanduser()
+        caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return (caches if caches.is_absolute() else Path.home() / ".cache") / "bistil_ds"
+    except RuntimeError as error:
+        raise InputError(f"no folder for the cache ({error}); {ADVICE}") from None
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return the folder `parts` below `$BISTIL_CACHE`, else below `~/.cache/bistil_ds`; create it when missing."""
-    root = Path(os.environ.get("BISTIL_CACHE") or Path.home() / ".cache" / "bistil_ds")
-    folder = root.joinpath(*parts)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return the folder `parts` below `cache_root`; create it when missing.
+
+    Raises:
+        InputError: it cannot be created.
+    """
+    folder = cache_root().joinpath(*parts)
+    with writing_cache(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def writing_cache(folder: Path) -> Iterator[None]:
+    """Raise InputError, with the folder, for an error of the file system in the block, which writes to the cache."""
+    with writing(f"the cache {folder}", ADVICE):
+        yield
 
 
 def file_hash(path: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all; read a JSON file, with a one-line error that says why it cannot be used."""
+"""Write a file whole or not at all; read a JSON file; one-line errors say why either is not possible."""
 
 from __future__ import annotations
 
@@ -10,6 +10,30 @@ from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.bounded import load_json
+
+
+@contextmanager
+def writing(what: str, advice: str) -> Iterator[None]:
+    """Run a block that writes files.
+
+    Args:
+        what: the file or folder, the start of the message.
+        advice: what the user can do, its end.
+
+    Raises:
+        InputError: the block raised an error of the file system: no right to write, a full disk, a file in the way.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{what} cannot be written ({reason}); {advice}") from None
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return the path, absolute, or the nearest folder above it that exists."""
+    path = path.expanduser().absolute()
+    return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 
 def part_of(path: Path) -> Path:
@@ -35,9 +59,12 @@ def replace_when_written(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file in UTF-8; it replaces an earlier file in one step."""
+    """Write a text file in UTF-8; it replaces an earlier file in one step.
+
+    Half of a surrogate pair stands for a byte of a path that is not UTF-8; it is written as JSON spells it.
+    """
     with replace_when_written(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.checkpoints import NEWEST
-from bistil_ds.runs.files import part_of
+from bistil_ds.runs.files import nearest_existing, part_of
 from bistil_ds.runs.record import RECORD_FILE
 from bistil_ds.runs.seals import SEAL, Seals
 
@@ -30,14 +30,16 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
         resumable: False if the script has no --resume_from_checkpoint to suggest.
 
     Raises:
-        InputError: `resume` is given but the folder holds no run, `output_dir` is a file, or it is not empty and
-            `resume` is not given.
+        InputError: `resume` is given but the folder holds no run, `output_dir` is a file, it is not empty and `resume`
+            is not given, or the folder cannot be made or written.
     """
     if output_dir is None:
         if resume:
             raise InputError("--resume_from_checkpoint needs --output_dir, the folder of the run to resume")
-        return Path("runs") / f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
+        return _checked(Path("runs") / f"{script}-{time.strftime('%Y%m%d-%H%M%S')}")
     folder = Path(output_dir).expanduser()
+    if not str(folder).isascii() and any("\ud800" <= character <= "\udfff" for character in str(folder)):
+        raise InputError(f"--output_dir {folder}: is not UTF-8, and tokenizers cannot be saved there; choose another")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output_dir {folder}: is a file; give a folder")
     is_run = is_begun(folder)
@@ -47,7 +49,7 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
     if not resume and not is_empty:
         hint = "add --resume_from_checkpoint true or " if is_run and resumable else ""
         raise InputError(f"--output_dir {folder}: is not empty; {hint}choose another folder")
-    return folder
+    return _checked(folder)
 
 
 def run_of(folder: Path) -> Path:
@@ -87,16 +89,17 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
             removed. Otherwise it must be new: if another run has made it already, it becomes `<folder>-2`, `-3` ...
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be made or written.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder = _claimed(folder) if not explicit else folder
         folder.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        _remove(made)
-        raise InputError(f"--output_dir {folder}: cannot be made ({error.strerror}); choose another folder") from None
+        _remove([folder, *made[1:]] if made or not explicit else [])
+        raise InputError(f"--output_dir {folder}: cannot be written ({error.strerror}); choose another") from None
     for left in leftovers(folder):
         _discard(left)
     try:
@@ -120,6 +123,14 @@ def whole_or_nothing(folder: Path, seals: Seals) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _checked(folder: Path) -> Path:
+    """Return the folder, after checking that it is there and can be written, or can be made."""
+    place = nearest_existing(folder)
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise InputError(f"--output_dir {folder}: cannot be made in {place}; choose another folder")
+    return folder
 
 
 def _claimed(folder: Path) -> Path:

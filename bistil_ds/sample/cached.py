@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bistil_ds
 from bistil_ds.errors import Notice
-from bistil_ds.runs.cache import cache_folder
+from bistil_ds.runs.cache import cache_folder, writing_cache
 from bistil_ds.runs.seals import damage, write_seal
 
 # Every module that shapes the sample's model and corpora, by its path in the package.
@@ -37,13 +37,17 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     """Return the folder `name` of the sample; make it if it is not in the cache, or damaged, which a Notice then says.
 
     `make` fills a temporary folder, which is sealed and renamed once it is whole.
+
+    Raises:
+        InputError: the cache cannot be written.
     """
     parent = cache_folder("sample", _recipe_hash())
     final = parent / name
     if not final.is_dir() or (reason := damage(final)):
         if final.is_dir():
             warnings.warn(f"{reason}; this part of the cached sample is made again", Notice, stacklevel=2)
-        part = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+        with writing_cache(parent):
+            part = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
         try:
             make(part)
             part.chmod(0o755)

@@ -6,8 +6,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
@@ -52,7 +53,7 @@ def held_out_sentences() -> dict[str, list[str]]:
 def held_out_accuracy(model_folder: str | Path) -> dict[str, dict[str, float]]:
     """Return language → `masked_accuracy` of a saved model on the sentences of `held_out_sentences`."""
     model, _ = load_pretrained(AutoModelForMaskedLM, model_folder)
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    tokenizer = load_tokenizer("", model_folder)
     return {language: masked_accuracy(model, tokenizer, lines) for language, lines in held_out_sentences().items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,16 @@ def write_folder(
             "shapes": {name: list(shape) for name, (shape, _, _) in sparse.items()},
             "tensors_sha256": file_hash(part),
         }
-        header_part.write_text(json.dumps(header, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(header, indent=1, ensure_ascii=False) + "\n"
+        header_part.write_text(text, encoding="utf-8", errors="backslashreplace")  # see `write_whole`
+
+
+def _shape(sizes: Any) -> tuple[int, ...]:
+    """Return the sizes as a tuple; raise ValueError unless a tensor can have them."""
+    shape = tuple(sizes)
+    if not all(type(size) is int and size >= 0 for size in shape) or math.prod(shape) >= 2**63:
+        raise ValueError(f"{shape!r:.60} is no shape")
+    return shape
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor], dict[str, Any]]:
@@ -65,7 +75,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Sparse], dict[str, torch.Tensor
         if header["tensors_sha256"] != file_hash(path):
             raise InputError(f"{path} is not the file {HEADER_FILE} describes: save or fetch the SFT again")
         tensors = load_file(path)
-        shapes = {name: tuple(int(n) for n in shape) for name, shape in header["shapes"].items()}
+        shapes = {name: _shape(shape) for name, shape in header["shapes"].items()}
         sparse = {
             name: (shape, tensors[f"indices/{name}"], tensors[f"values/{name}"]) for name, shape in shapes.items()
         }

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.config_file import check_pickled
 from bistil_ds.runs.files import replace_when_written
 
 PUBLISHED_FILE = "pytorch_diff.bin"
@@ -76,6 +77,7 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
     Raises:
         InputError: the file would run code when loaded, is damaged, or is not an SFT.
     """
+    check_pickled(file)
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -88,7 +90,7 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
     for name, encoded in content["diffs"].items():
         try:
             diffs[str(name)] = _row_major(encoded)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{file}: the difference for {name} cannot be decoded ({error!r})") from error
     dense = content.get("abs") or {}
     if not isinstance(dense, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in dense.values()):
@@ -99,7 +101,10 @@ def read_published(file: Path) -> tuple[dict[str, RowMajor], dict[str, torch.Ten
 def _row_major(encoded: dict[str, Any]) -> RowMajor:
     shape = tuple(int(n) for n in encoded["size"])
     values = encoded["values"].detach().reshape(-1)
-    steps = np.asarray(encoded["index_steps"])
+    steps = encoded["index_steps"]
+    if not isinstance(steps, torch.Tensor) and any(isinstance(step, list | tuple | dict) for step in steps):
+        raise ValueError("index_steps are no list of numbers")  # a small list of lists can fill memory in numpy
+    steps = np.asarray(steps)
     if steps.size and not np.issubdtype(steps.dtype, np.integer):  # fractions, or integers too large for 64 bits
         raise ValueError("index_steps are no 64-bit integers")
     column_major = np.cumsum(steps.astype(np.int64))

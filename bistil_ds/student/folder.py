@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json
@@ -17,6 +19,7 @@ from bistil_ds.vocabulary.kept_ids import Ids, load_kept_ids
 
 ALIGNMENT = "distillation.json"
 ORIGIN = "origin.json"  # see origin.py
+ADVICE = "build the student again"
 OURS = (KEPT_IDS, ALIGNMENT, PROJECTIONS, ORIGIN)
 
 
@@ -26,25 +29,68 @@ def write_alignment(folder: Path, *, teacher: str, languages: Sequence[str], lay
     (folder / ALIGNMENT).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """What `distillation.json` says; None or empty where it does not.
+
+    Attributes:
+        teacher: the teacher's name, a hub id or a path.
+        languages: codes of the languages of the student's text.
+        layer_map: each student layer's teacher layer, counted from 0.
+    """
+
+    teacher: str | None
+    languages: tuple[str, ...]
+    layer_map: tuple[int, ...] | None
+
+
+def read_alignment(folder: Path) -> Alignment | None:
+    """Return what the `distillation.json` of a student folder says; None for a folder that is not one of ours.
+
+    Raises:
+        InputError: the file is broken.
+    """
+    path = folder / ALIGNMENT
+    if not path.is_file():
+        return None
+    content = read_json(path, ADVICE)
+    teacher, languages, layers = (content.get(key) for key in ("teacher", "languages", "layer_map"))
+    if not (teacher is None or isinstance(teacher, str)):
+        raise InputError(f"{path}: its teacher is no name; {ADVICE}")
+    if not _is_list(languages, str):
+        raise InputError(f"{path}: its languages are no list of codes; {ADVICE}")
+    if not _is_list(layers, int):
+        raise InputError(f"{path}: its layer_map does not list layers; {ADVICE}")
+    return Alignment(teacher, tuple(languages or ()), tuple(layers) if layers else None)
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    """Return whether the value is None or a list of values of that very type."""
+    return value is None or (isinstance(value, list) and all(type(item) is kind for item in value))
+
+
 def read_layer_map(folder: Path) -> list[int] | None:
     """Return the layer map of a student folder; None for a folder that is not one of ours.
 
     Raises:
         InputError: `distillation.json` is broken.
     """
-    path = folder / ALIGNMENT
-    if not path.is_file():
-        return None
-    layers = read_json(path, "build the student again", keys=("layer_map",))["layer_map"]
-    try:
-        return [int(layer) for layer in layers]
-    except (ValueError, TypeError):
-        raise InputError(f"{path}: its layer_map does not list layers; build the student again") from None
+    alignment = read_alignment(folder)
+    if alignment is not None and alignment.layer_map is None:
+        raise InputError(f'{folder / ALIGNMENT}: has no "layer_map"; {ADVICE}')
+    return None if alignment is None else list(alignment.layer_map or ())
 
 
 def base_vocab_size(folder: Path) -> int:
-    """Return the number of rows that the teacher's embeddings had before they were trimmed for this student."""
-    return int(read_json(folder / KEPT_IDS, "build the student again", keys=("base_vocab_size",))["base_vocab_size"])
+    """Return the number of rows that the teacher's embeddings had before they were trimmed for this student.
+
+    Raises:
+        InputError: `kept_ids.json` is missing or broken.
+    """
+    size = read_json(folder / KEPT_IDS, ADVICE, keys=("base_vocab_size",))["base_vocab_size"]
+    if type(size) is not int:
+        raise InputError(f"{folder / KEPT_IDS}: base_vocab_size is {size!r:.40}, no whole number; {ADVICE}")
+    return size
 
 
 def kept_ids_of(student: str, teacher_vocab_size: int) -> Ids | None:

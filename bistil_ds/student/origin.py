@@ -10,8 +10,8 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.models.licences import UNKNOWN, public_name
 from bistil_ds.models.model_card import read_model_card
-from bistil_ds.runs.files import read_json
-from bistil_ds.student.folder import ALIGNMENT, ORIGIN
+from bistil_ds.runs.files import read_json, write_whole
+from bistil_ds.student.folder import ORIGIN, read_alignment
 
 ADVICE = "correct it, or delete it"
 
@@ -33,7 +33,7 @@ class Origin:
 def write_origin(folder: Path, origin: Origin) -> None:
     """Write `origin.json` into an existing student folder."""
     content = {"licences": dict(origin.licences), "teacher_languages": list(origin.teacher_languages)}
-    (folder / ORIGIN).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(folder / ORIGIN, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_origin(folder: Path) -> Origin | None:
@@ -70,9 +70,10 @@ def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
 
 
 def known_languages(model: str) -> tuple[str, ...]:
-    """Return the language codes in a model's `distillation.json`, else those on its card; empty if neither has any."""
-    try:
-        aligned = read_json(Path(model) / ALIGNMENT, ADVICE, keys=("languages",))
-        return tuple(str(code) for code in aligned["languages"])
-    except (InputError, TypeError):  # the folder is not one of our students
-        return read_model_card(model).languages
+    """Return the language codes in a model's `distillation.json`, else those on its card; empty if neither has any.
+
+    Raises:
+        InputError: `distillation.json` is broken.
+    """
+    alignment = read_alignment(Path(model))
+    return alignment.languages if alignment and alignment.languages else read_model_card(model).languages

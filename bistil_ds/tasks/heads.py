@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from bistil_ds.distributed.gathering import gathered
 from bistil_ds.models.families import CLASSIFIER
-from bistil_ds.models.inputs import without_dropout
+from bistil_ds.models.inputs import load_config, without_dropout
 from bistil_ds.models.loading import load_pretrained
 
 
@@ -44,7 +44,7 @@ def load_classifier(
     Raises:
         InputError: the folder's weights are not those of the encoder that its configuration describes.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = load_config("", folder)
     same_labels = [config.id2label[i] for i in sorted(config.id2label)] == list(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.console.progress import progress_bar
 from bistil_ds.distributed.startup import rank
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import IGNORED
-from bistil_ds.models.inputs import without_dropout
+from bistil_ds.models.inputs import load_config, without_dropout
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.masked_head import MaskedHead
 from bistil_ds.tasks.examples import Text
@@ -101,7 +101,7 @@ class MaskedLanguageModelling(Task):
         Raises:
             InputError: the folder's weights are not those of a masked language model of its configuration.
         """
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = load_config("", folder)
         without_dropout(config)
         model, absent = load_pretrained(AutoModelForMaskedLM, folder, config=config, dtype=torch.float32, **kwargs)
         if absent:

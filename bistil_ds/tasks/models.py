@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.hub_folder import local_folder
-from bistil_ds.models.inputs import cannot_load, load_config
+from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
 from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sft.metadata import LANGUAGE_TASK, check_task
@@ -63,7 +63,7 @@ def load_task_model(
     try:
         if labels is None:
             labels = _labels(fine_tunings, folder, task, flag)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(flag, folder)
         model = _load_model(task, folder, labels, flag)
     except InputError:
         raise
@@ -77,7 +77,7 @@ def load_task_model(
 
 def _load_model(task: Task, folder: str, labels: Sequence[str], flag: str) -> PreTrainedModel:
     try:
-        return task.load_model(folder, labels, trust_remote_code=False)
+        return task.load_model(folder, labels)
     except InputError as error:  # most of these messages begin with the folder
         raise InputError(f"{flag} {error}") from None
 
@@ -121,7 +121,10 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
             f"{flag} {folder}: is a {kind}, which has no head for {task.name}; {missing} one that teacher.py or "
             "task.py made for the task"
         )
-    return tuple(config.id2label[i] for i in range(len(config.id2label)))
+    found = [config.id2label.get(i) for i in range(len(config.id2label))]
+    if not all(isinstance(label, str) for label in found):
+        raise InputError(f"{flag} {folder}: id2label in its config.json does not name the labels 0, 1, 2 …; correct it")
+    return tuple(found)
 
 
 def base_metadata(folder: str) -> dict[str, str]:

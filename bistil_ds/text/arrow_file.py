@@ -14,9 +14,10 @@ from datasets.table import MemoryMappedTable
 from filelock import FileLock
 
 from bistil_ds.errors import Notice
-from bistil_ds.runs.cache import cache_folder
+from bistil_ds.runs.cache import cache_folder, cache_root, writing_cache
 from bistil_ds.runs.seals import damage, write_seal
 
+CORPORA = "corpora"  # the folder, in the cache, of these files
 ARROW = "data.arrow"
 
 _checked: dict[Path, int] = {}  # files that this process has compared with their seals → time of their last change
@@ -29,11 +30,14 @@ def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa
     differ, a Notice names the file, and the data set is written again. One process writes while other processes on the
     machine wait. A killed writer leaves only a `.part` folder, which is never read and which the next writer replaces.
     The data set's fingerprint is `key`.
+
+    Raises:
+        InputError: the cache cannot be written; what it already holds is read all the same.
     """
-    cache = cache_folder("corpora")
-    folder = cache / key
+    folder = cache_root() / CORPORA / key
     if not _is_whole(folder):
-        with FileLock(cache / f"{key}.lock"):
+        cache = cache_folder(CORPORA)
+        with writing_cache(cache), FileLock(cache / f"{key}.lock"):
             if not _is_whole(folder):  # while this process waited, another may have written it
                 _write(folder, features, write)
     return Dataset(MemoryMappedTable.from_file(str(folder / ARROW)), fingerprint=key)

@@ -5,61 +5,57 @@ from __future__ import annotations
 import filecmp
 from pathlib import Path
 
-from datasets import load_dataset_builder
-
 from bistil_ds.errors import InputError
+from bistil_ds.text.corpus import corpus_hash, corpus_texts, files_of, hub_options, no_text, saved_texts
+from bistil_ds.text.folders import is_saved
+from bistil_ds.text.form import PLAIN, form_of
+from bistil_ds.text.hub import check_hub
+from bistil_ds.text.options import TextOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
-from bistil_ds.text.text_files import is_jsonl, is_readable_plain_text, read_texts
+from bistil_ds.text.text_files import is_readable_plain_text
 
 
-def check_text_file(spec: str | Path, flag: str, text_column: str = "text") -> None:
-    """Check that a file holds readable text, or that the hub has a data set.
+def check_text_file(spec: str | Path, flag: str, text_column: str = "text", max_texts: int | None = None) -> None:
+    """Check that a file or folder holds readable text, or that the hub has a data set.
 
-    A good file is read once from end to end, and nothing is written for it.
+    Of a good corpus, what is to be used (all, or the first `max_texts` texts) is read once, and nothing is written for
+    it.
 
     Raises:
-        InputError: the file is missing, a folder, without text, not UTF-8 or broken gzip; a JSONL line has no text; the
-            data set is neither on the hub nor in the cache; or its description lacks the split or the column. The
-            message starts with `flag` and, where possible, names the line.
+        InputError: the file is missing, without text, not UTF-8, broken, or of an unknown form; a line or row has no
+            text; the data set is neither on the hub nor in the cache; or its description lacks the split or the column.
+            The message starts with `flag` and, where possible, names the line.
     """
-    corpus = parse_specification(spec)
+    corpus, options = parse_specification(spec), TextOptions(flag, text_column)
     if isinstance(corpus, HubDataset):
-        _check_hub(corpus, flag, text_column)
-    elif is_jsonl(corpus) or not is_readable_plain_text(corpus, flag):
-        count = sum(1 for _ in read_texts(corpus, text_column, flag))
-        if not count:
-            raise InputError(f"{flag}: {corpus} holds no text (empty or blank lines only); give a file with text")
+        check_hub(corpus, hub_options(corpus, options))
+        return
+    if is_saved(corpus):
+        saved_texts(corpus, options)
+        return
+    if max_texts is None and all(_is_readable(path, options) for path in files_of(corpus, flag)):
+        return
+    if not sum(1 for _ in corpus_texts(corpus, options, max_texts)):
+        raise no_text(corpus, flag)
 
 
-def _check_hub(corpus: HubDataset, flag: str, text_column: str) -> None:
-    try:
-        info = load_dataset_builder(corpus.id, corpus.config).info
-    except Exception as error:
-        raise hub_error(corpus, flag, error) from None
-    if info.splits and corpus.split not in info.splits:
-        raise InputError(f"{flag}: data set {corpus.id} has no split {corpus.split!r}; it has {', '.join(info.splits)}")
-    if info.features and text_column not in info.features:
-        columns = ", ".join(info.features)
-        raise InputError(f"{flag}: data set {corpus.id} has no column {text_column!r} (it has {columns})")
-
-
-def hub_error(corpus: HubDataset, flag: str, error: Exception) -> InputError:
-    """Return a one-line error for any exception of `datasets`, which raises many types for missing data or network."""
-    first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    return InputError(f"{flag}: no file {corpus.id}, and as a hub data set it cannot be loaded: {first_line}")
+def _is_readable(path: Path, options: TextOptions) -> bool:
+    return form_of(path, options) == PLAIN and is_readable_plain_text(path, options.flag)
 
 
 def check_two_languages(
     source: str | Path, target: str | Path, flags: tuple[str, str] = ("--source_file", "--target_file")
 ) -> None:
-    """Raise InputError if two corpora are the same file or hub data set, or are files with identical content.
+    """Raise InputError if two corpora are the same file, folder or hub data set, or are files with identical content.
 
     Each corpus must have passed `check_text_file` before.
     """
     first, second = parse_specification(source), parse_specification(target)
     same = first == second
-    if isinstance(first, Path) and isinstance(second, Path):
+    if isinstance(first, Path) and isinstance(second, Path) and first.is_file() and second.is_file():
         same = first.samefile(second) or filecmp.cmp(first, second, shallow=False)
+    elif isinstance(first, Path) and isinstance(second, Path):
+        same = corpus_hash(first, flags[0]) == corpus_hash(second, flags[1])
     if same:
         raise InputError(
             f"{flags[0]} {source} and {flags[1]} {target} are the same text; give the text of two different languages"

@@ -3,68 +3,104 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-from datasets import Dataset, Features, Value, load_dataset
+from datasets import Dataset, Features, Value
 
 from bistil_ds.console.progress import progress_bar
-from bistil_ds.errors import InputError
-from bistil_ds.runs.cache import file_hash
 from bistil_ds.text.arrow_file import cached_dataset
-from bistil_ds.text.checks import hub_error
+from bistil_ds.text.compression import compression_of
+from bistil_ds.text.corpus import corpus_hash, corpus_texts, files_of, hash_of, hub_options, no_text, saved_texts
+from bistil_ds.text.folders import is_saved
+from bistil_ds.text.form import JSONL, PARQUET, PLAIN, TABLE, form_of
+from bistil_ds.text.hub import hub_key, load_rows, only_texts
+from bistil_ds.text.options import TextOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
-from bistil_ds.text.text_files import is_jsonl, read_texts
 
 FEATURES = Features({"text": Value("string")})
 RECIPE = "texts-1"  # part of the cache's key: change it when the same file is to be read differently
 BATCH_TEXTS, BATCH_CHARACTERS = 10_000, 1 << 25
+IN_KEY = {PLAIN: "False", JSONL: "True"}  # the words for these forms in keys of 0.1, whose caches stay
 
 
-def load_texts(spec: str | Path | Dataset, *, text_column: str = "text", name: str = "the corpus") -> Dataset:
+def load_texts(
+    spec: str | Path | Dataset, *, text_column: str = "text", max_texts: int | None = None, name: str = "the corpus"
+) -> Dataset:
     """Return the texts of a corpus, in order, as a data set whose only column is `text` (string).
 
     Texts from files and from the hub are memory-mapped; a `datasets.Dataset` is not copied.
 
     Args:
-        spec: a plain text file (one text a line; blank lines are skipped) or a JSONL file, gzipped or not; a hub data
-            set `org/name[:config[:split]]`; or a `datasets.Dataset`. Files are cached by the hash of their bytes.
-        text_column: the column with the text; plain text files have none.
+        spec: a file, compressed or not: plain text (one text a line; blank lines are skipped), JSONL, CSV, TSV or
+            Parquet, recognised as docs/data-and-runs.md says; a folder of such files; a folder that `save_to_disk`
+            left; a hub data set `org/name[:config[:split[:column]]]`, or any that `datasets` loads with `hf:` in front;
+            or a `datasets.Dataset`. What is read from files is cached by the hash of their bytes.
+        text_column: the column with the text, in data that has columns.
+        max_texts: read no more than the first texts; of a hub data set, no more is downloaded.
         name: the name of the corpus in error messages, such as `--source_file`.
 
     Raises:
         InputError: the corpus cannot be read or holds no text; the message has one line and names a bad line's number.
     """
+    options = TextOptions(name, text_column)
     if isinstance(spec, Dataset):
-        return _only_text(spec, text_column, name)
-    corpus = parse_specification(spec)
-    if isinstance(corpus, HubDataset):
-        try:
-            loaded = load_dataset(corpus.id, corpus.config, split=corpus.split)
-        except Exception as error:
-            raise hub_error(corpus, name, error) from None
-        return _only_text(loaded, text_column, name)
-    texts = cached_dataset(
-        _key(corpus, text_column, name), FEATURES, lambda: _batches(read_texts(corpus, text_column, name), corpus)
-    )
+        return _first_rows(only_texts(spec, options, name), max_texts)
+    return load_corpus(parse_specification(spec), options, max_texts)
+
+
+def load_corpus(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None = None) -> Dataset:
+    """Return the texts of a file, folder or data set as `load_texts` does.
+
+    Raises:
+        InputError: as `load_texts`.
+    """
+    name = options.flag
+    if isinstance(corpus, HubDataset) and max_texts is None:
+        options = hub_options(corpus, options)
+        return only_texts(load_rows(corpus, name), options, f"{name}: data set {corpus.id}, split {corpus.split}")
+    if isinstance(corpus, Path) and is_saved(corpus):
+        texts = saved_texts(corpus, options)
+        # by its content: the fingerprint that was saved says nothing of a file that was changed since
+        key = f"saved-{options.column}-{corpus_hash(corpus, name)}"
+        return _first_rows(Dataset(texts.data, fingerprint=key), max_texts)
+    key = _key(corpus, options, max_texts)
+    shown = corpus.id if isinstance(corpus, HubDataset) else corpus.name
+    texts = cached_dataset(key, FEATURES, lambda: _batches(corpus_texts(corpus, options, max_texts), shown))
     if not len(texts):
-        raise InputError(f"{name}: {corpus} holds no text (empty or blank lines only); give a file with text")
+        raise no_text(corpus, name)
     return texts
 
 
-def _key(path: Path, text_column: str, name: str) -> str:
-    if not path.is_file():
-        next(read_texts(path, text_column, name), None)  # raises an error that names the reason
-    column = text_column if is_jsonl(path) else ""
-    parts = "\0".join([RECIPE, file_hash(path), "gz" if path.suffix == ".gz" else "", column, str(is_jsonl(path))])
-    return "texts-" + hashlib.sha256(parts.encode()).hexdigest()[:32]
+def _first_rows(rows: Dataset, most: int | None) -> Dataset:
+    """Return the first `most` rows of a data set, or all of them where `most` is None or larger."""
+    return rows if most is None or most >= len(rows) else rows.select(range(most))
 
 
-def _batches(texts: Iterator[str], path: Path) -> Iterator[pa.RecordBatch]:
+def _key(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None) -> str:
+    """Return the key of the texts in the cache: everything that decides what is read."""
+    if isinstance(corpus, HubDataset):
+        parts = ["hub", hub_key(corpus, options.flag), hub_options(corpus, options).column]
+    else:
+        parts = [part for path in files_of(corpus, options.flag) for part in _key_parts(path, options)]
+    if max_texts is not None:
+        parts.append(f"first {max_texts}")
+    return "texts-" + hashlib.sha256("\0".join([RECIPE, *parts]).encode()).hexdigest()[:32]
+
+
+def _key_parts(path: Path, options: TextOptions) -> list[str]:
+    form = form_of(path, options)
+    compression = compression_of(path)
+    column = options.column if form in (JSONL, TABLE, PARQUET) else ""
+    suffix = compression.suffix.removeprefix(".") if compression else ""
+    return [hash_of(path, options.flag), suffix, column, IN_KEY.get(form, form)]
+
+
+def _batches(texts: Iterable[str], name: str) -> Iterator[pa.RecordBatch]:
     batch: list[str] = []
     characters = 0
-    for text in progress_bar(texts, f"reading {path.name}", unit=" texts", unit_scale=True, delay=1):
+    for text in progress_bar(texts, f"reading {name}", unit=" texts", unit_scale=True, delay=1):
         batch.append(text)
         characters += len(text)
         if len(batch) == BATCH_TEXTS or characters > BATCH_CHARACTERS:
@@ -72,16 +108,3 @@ def _batches(texts: Iterator[str], path: Path) -> Iterator[pa.RecordBatch]:
             batch, characters = [], 0
     if batch:
         yield pa.record_batch([pa.array(batch, pa.string())], schema=FEATURES.arrow_schema)
-
-
-def _only_text(texts: Dataset, text_column: str, name: str) -> Dataset:
-    if text_column not in texts.column_names:
-        columns = ", ".join(texts.column_names)
-        raise InputError(f"{name}: no column {text_column!r} (it has {columns}); name it with --text_column")
-    dtype = getattr(texts.features[text_column], "dtype", "a list")
-    if dtype not in ("string", "large_string"):
-        raise InputError(f"{name}: column {text_column!r} holds {dtype}, not text; name the text with --text_column")
-    if not len(texts):
-        raise InputError(f"{name} holds no text; give a corpus with text")
-    texts = texts.select_columns([text_column])
-    return texts if text_column == "text" else texts.rename_column(text_column, "text")

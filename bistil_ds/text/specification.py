@@ -1,4 +1,4 @@
-"""Parse the name of a corpus that a user gives: a file, or a data set on the hub."""
+"""Parse the name of a corpus that a user gives: a file or folder, or a data set on the hub."""
 
 from __future__ import annotations
 
@@ -7,27 +7,44 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE_SUFFIXES = (".txt", ".gz", ".jsonl", ".json", ".tsv", ".conllu", ".conll", ".iob2", ".bio")
-HUB_ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(:(?P<config>[\w.-]*))?(:(?P<split>[\w.-]+))?")
+from bistil_ds.text.compression import SUFFIXES
+from bistil_ds.text.form import NAMES
+
+FILE_SUFFIXES = (*NAMES, *SUFFIXES, ".conllu", ".conll", ".iob2", ".bio")
+PREFIX = "hf:"
+# config, split (with a slice, maybe) and column, each optional
+PARTS = r"(?P<id>{})(:(?P<config>[^:]*))?(:(?P<split>[\w.+-]*(\[[\w:%-]*\][\w.+-]*)?))?(:(?P<column>[^:]*))?"
+HUB_ID = re.compile(PARTS.format(r"\w[\w.-]*/\w[\w.-]*"))
+PREFIXED = re.compile(PREFIX + PARTS.format(r"[^:]+"))
 
 
 @dataclass(frozen=True)
 class HubDataset:
-    """A data set on the Hugging Face hub."""
+    """A data set that the library `datasets` loads: one on the Hugging Face hub, or a folder that it can read.
+
+    Args:
+        id: `org/name`, a name, or a folder.
+        config: its configuration; None where it has one only.
+        split: its split, with a slice maybe, such as `train[:1000]`.
+        column: the column of its texts, where the user named it here.
+    """
 
     id: str
     config: str | None
     split: str
+    column: str | None = None
 
 
 def parse_specification(spec: str | Path) -> Path | HubDataset:
-    """Return a path, or the hub data set `org/name[:config[:split]]`, whose split is `train` by default.
+    """Return a path, or the data set `org/name[:config[:split[:column]]]`, whose split is `train` by default.
 
-    `spec` is a path if that path exists, if it ends in one of `FILE_SUFFIXES`, or if it does not have the form of a hub
-    data set.
+    With `hf:` in front, a data set may have any name. Without, `spec` is a path if that path exists, if it ends in one
+    of `FILE_SUFFIXES`, or if it does not have the form of a hub data set.
     """
-    path = Path(spec).expanduser()
-    match = HUB_ID.fullmatch(str(spec))
-    if os.path.exists(path) or match is None or path.suffix in FILE_SUFFIXES:
+    path = Path(spec).expanduser() if str(spec).startswith("~") else Path(spec)
+    if os.path.exists(path):
         return path
-    return HubDataset(match["id"], match["config"] or None, match["split"] or "train")
+    match = PREFIXED.fullmatch(str(spec)) or (None if path.suffix in FILE_SUFFIXES else HUB_ID.fullmatch(str(spec)))
+    if match is None:
+        return path
+    return HubDataset(match["id"], match["config"] or None, match["split"] or "train", match["column"] or None)

@@ -1,57 +1,44 @@
-"""Read texts from plain, gzipped and JSONL files, with errors that name the line."""
+"""Read texts from files of every form, with errors that name the line."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
-import json
-import os
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import csv
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import LONGEST_LINE, bounded_lines, parse_json
+from bistil_ds.text.compression import opened
+from bistil_ds.text.form import (
+    EXTRACTED,
+    JSONL,
+    PARQUET,
+    PLAIN,
+    TABLE,
+    bare_name,
+    csv_rows,
+    find_delimiter,
+    form_of,
+    split_header,
+)
+from bistil_ds.text.options import TextOptions, check_text, choose_column, listed
+from bistil_ds.text.parquet import parquet_texts
 
 BLOCK_BYTES = 1 << 18  # blocks that fit the processor's cache are decoded twice as fast as blocks of 16 MB
 
-
-def is_jsonl(path: Path) -> bool:
-    """Return whether the file's name promises one JSON object a line (`.jsonl` or `.json`, gzipped or not)."""
-    return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
+Numbered = Iterator[tuple[int, str]]
 
 
-@contextmanager
-def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
-    """Open a file to read bytes; decompress them if its name ends in `.gz`.
-
-    Raises:
-        InputError: the file is missing, a folder, a pipe or a device, or cannot be read or decompressed.
-    """
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise InputError(f"{flag}: {path} is a pipe or device, which cannot be read twice; save its text to a file")
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-            yield file  # type: ignore[misc]
-    except FileNotFoundError:
-        raise InputError(f"{flag}: there is no file {path}; give a text file or a hub data set org/name") from None
-    except IsADirectoryError:
-        raise InputError(f"{flag}: {path} is a folder; give the text file itself") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{flag}: {path} is not a whole gzip file ({error}); compress or copy it again") from None
-    except OSError as error:
-        raise InputError(f"{flag}: {path} cannot be read ({error.strerror}); check the file and its rights") from None
-
-
-def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path, flag: str) -> Numbered:
     """Yield each line's number, counted from 1, and its text without line end and byte order mark.
 
     Raises:
-        InputError: the file cannot be read, or a line is not UTF-8 or has a NUL; the message starts with `flag`.
+        InputError: the file cannot be read, or a line is not UTF-8, has a NUL or is longer than `LONGEST_LINE`; the
+            message starts with `flag`.
     """
     with opened(path, flag) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(bounded_lines(file, f"{flag}: {path}", LONGEST_LINE), 1):
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -66,41 +53,116 @@ def numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
             yield number, text.rstrip("\r\n")
 
 
-def read_texts(path: Path, text_column: str, flag: str) -> Iterator[str]:
-    """Yield the texts of the file in order: its lines, or the text column of its JSONL lines; leave out blank texts.
+def numbered_texts(path: Path, options: TextOptions) -> Numbered:
+    """Yield the texts of a file in order, blank ones too, each with the number of its line (in Parquet, of its row).
 
     Raises:
-        InputError: the file cannot be read, a line is not UTF-8 or has a NUL, or a JSONL line is not an object with a
-            string in the text column; the message starts with `flag`.
+        InputError: the file cannot be read, or a text cannot; the message names the line.
     """
-    jsonl = is_jsonl(path)
-    for number, text in numbered_lines(path, flag):
-        if jsonl and text.strip():
-            text = _text_of(text, text_column, f"{flag}: {path}, line {number}")
-        if text.strip():
-            yield text
+    yield from READERS[form_of(path, options)](path, options)
 
 
-def _text_of(line: str, text_column: str, where: str) -> str:
+def _plain(path: Path, options: TextOptions) -> Numbered:
+    return numbered_lines(path, options.flag)
+
+
+def _extracted(path: Path, options: TextOptions) -> Numbered:
+    """Yield the lines between the lines `<doc id="…">` and `</doc>` of what WikiExtractor writes."""
+    for number, line in numbered_lines(path, options.flag):
+        if not line.startswith(("<doc ", "</doc>")):
+            yield number, line
+
+
+def _jsonl(path: Path, options: TextOptions) -> Numbered:
+    column = ""
+    for number, line in numbered_lines(path, options.flag):
+        if not line.strip():
+            continue
+        where = f"{options.flag}: {path}, line {number}"
+        record = _object(line, options, where)
+        column = column or choose_column(record, options, where)
+        if column != options.column and sum(isinstance(value, str) for value in record.values()) > 1:
+            raise InputError(f"{where} has other columns of strings beside {column!r}; {options.advice}")
+        if column not in record:
+            raise InputError(f"{where} has no column {column!r} (it has {listed(record)}); {options.advice}")
+        yield number, check_text(record[column], column, options, where)
+
+
+def _object(line: str, options: TextOptions, where: str) -> dict[str, object]:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        raise InputError(f"{where} is not JSON; a JSONL file has one object a line") from None
+        record = parse_json(line, finite=False)
+    except ValueError:
+        raise InputError(f"{where} is not JSON; expected one object a line, as jq -c writes it") from None
     if not isinstance(record, dict):
-        raise InputError(f'{where} is not an object; expected {{"{text_column}": "..."}}')
-    if text_column not in record:
-        columns = ", ".join(record) or "none"
-        raise InputError(f"{where} has no column {text_column!r} (it has {columns}); name it with --text_column")
-    if not isinstance(record[text_column], str):
-        kind = type(record[text_column]).__name__
-        raise InputError(f"{where}: column {text_column!r} is {kind}, not a string; name the text with --text_column")
-    if not record[text_column].isascii() and any("\ud800" <= c <= "\udfff" for c in record[text_column]):
-        raise InputError(f"{where}: the text has an escaped surrogate without its partner; write it as UTF-8")
-    return record[text_column]
+        expected = f'{{"{options.column}": "..."}}'
+        raise InputError(f"{where} is not an object; expected {expected} a line, as jq -c '.[]' writes a list")
+    return record
+
+
+def _table(path: Path, options: TextOptions) -> Numbered:
+    """Yield the text column of a table with a header: CSV with any of `DELIMITERS`, or tab-separated values.
+
+    In tab-separated values quotes are plain characters; a file whose names are quoted is not taken for one.
+    """
+    lines = numbered_lines(path, options.flag)
+    number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
+    where = f"{options.flag}: {path}, line {number}"
+    tabs = Path(bare_name(path)).suffix == ".tsv"
+    delimiter = "\t" if tabs else find_delimiter(header, options.column) or ","
+    names = split_header(header, delimiter)
+    if delimiter == "\t" and any(name.startswith('"') for name in names):
+        raise InputError(f"{where} has quoted columns; write them without quotes, or parted by commas as CSV")
+    if options.column not in names:
+        raise InputError(
+            f"{where} names the columns, but none {options.column!r} (it has {listed(names)}); {options.advice}"
+        )
+    if names.count(options.column) > 1:
+        raise InputError(f"{where} names the column {options.column!r} twice; rename one")
+    index = names.index(options.column)
+    for number, cells in (_tabbed if delimiter == "\t" else _quoted)(lines, delimiter, f"{options.flag}: {path}"):
+        if len(cells) != len(names):
+            raise InputError(f"{options.flag}: {path}, line {number} has {len(cells)} columns; the header {len(names)}")
+        yield number, cells[index]
+
+
+def _tabbed(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in lines:
+        if not line:
+            continue
+        cells = line.split(delimiter)
+        if any(len(cell) > 1 and cell[0] == cell[-1] == '"' and '""' in cell[1:-1] for cell in cells):
+            raise InputError(f"{where}, line {number} is quoted as CSV; write it as CSV or without quotes")
+        yield number, cells
+
+
+def _quoted(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    number = 0
+
+    def ended() -> Iterator[str]:  # a quoted cell may go over several lines
+        nonlocal number
+        for place, line in lines:
+            number = place
+            yield line + "\n"
+
+    try:
+        for cells in csv_rows(ended(), delimiter, strict=True):
+            if cells:
+                yield number, cells
+    except csv.Error as error:
+        raise InputError(f"{where}, line {number} is not CSV ({error}); write it with a CSV library") from None
+
+
+READERS: dict[str, Callable[[Path, TextOptions], Numbered]] = {
+    PLAIN: _plain,
+    JSONL: _jsonl,
+    TABLE: _table,
+    EXTRACTED: _extracted,
+    PARQUET: parquet_texts,
+}
 
 
 def is_readable_plain_text(path: Path, flag: str) -> bool:
-    """Return whether the whole file is UTF-8 without a NUL, and is not blank.
+    """Return whether the whole file is UTF-8 without a NUL, is not blank, and has no line above `LONGEST_LINE`.
 
     Decoding large blocks is faster than reading lines, but does not show which line is wrong.
 
@@ -108,13 +170,16 @@ def is_readable_plain_text(path: Path, flag: str) -> bool:
         InputError: the file cannot be opened or decompressed.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    blank = True
+    blank, length = True, 0
     with opened(path, flag) as file:
         try:
             while block := file.read(BLOCK_BYTES):
                 text = decoder.decode(block)
-                if "\0" in text:
+                length += (block.find(b"\n") + 1) or len(block)  # of the line with which the block begins
+                if "\0" in text or length > LONGEST_LINE:
                     return False
+                if end := block.rfind(b"\n") + 1:
+                    length = len(block) - end
                 blank = blank and not text.removeprefix("\ufeff").strip()
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:

@@ -17,6 +17,7 @@ from bistil_ds.training.trackers import check_trackers
 
 AT_LEAST_1 = (
     "max_length",
+    "max_texts",
     "per_device_train_batch_size",
     "per_device_eval_batch_size",
     "gradient_accumulation_steps",

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import DeepSpeedSchedulerWrapper
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.training_args import ParallelMode
@@ -22,13 +21,14 @@ from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
 from bistil_ds.distributed.universal import own_step_counts
-from bistil_ds.errors import NonFiniteLossError, Preempted
+from bistil_ds.errors import NonFiniteError, Preempted
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 from bistil_ds.training import resuming
 from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.energy import energy_counter
+from bistil_ds.training.finite_trainer import BatchLoss, FiniteTrainer
 from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.preemption import Preemption, close_displays
 from bistil_ds.training.progress import ShortProgress
@@ -36,31 +36,14 @@ from bistil_ds.training.speed import SpeedMeter, training_flops
 from bistil_ds.training.trackers import keep_in_run_folder
 
 
-@dataclass(frozen=True)
-class BatchLoss:
-    """The loss of one batch.
-
-    Args:
-        total: the loss to minimise.
-        terms: name → value to log.
-        group: name under which the terms are averaged, such as a language.
-        rows: returns which rows the batch holds, for messages.
-    """
-
-    total: Tensor
-    terms: dict[str, Tensor]
-    group: str
-    rows: Callable[[], str]
-
-
-class BaseTrainer(Trainer):
+class BaseTrainer(FiniteTrainer):
     """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`), sparse deltas and meters.
 
     It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. If the model has sparse
     deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step, and saves a sparse
     fine-tuning (SFT) in place of the model, so that checkpoints do not hold the base model. A subclass defines
-    `batch_loss`. Each log line holds the mean of every loss term, tokens/s, model FLOPs utilisation, memory in GiB and,
-    where there is an energy counter, joules per token.
+    `batch_loss` (see `FiniteTrainer`, whose checks it inherits). Each log line holds the mean of every loss term,
+    tokens/s, model FLOPs utilisation, memory in GiB and, where there is an energy counter, joules per token.
 
     Args:
         model, args: the model and the training arguments.
@@ -69,7 +52,6 @@ class BaseTrainer(Trainer):
     """
 
     control: TrainerControl
-    model_wrapped: Any  # the model, or the engine around it
     teacher: nn.Module | None = None  # a subclass sets it; its forward pass counts in the FLOPs utilisation
 
     def __init__(self, model: PreTrainedModel, args: Any, *, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
@@ -83,7 +65,6 @@ class BaseTrainer(Trainer):
         self.keep_files = list(keep_files)
         self.meter = TermMeter()
         self.speed: SpeedMeter | None = None
-        self._micro_step = (-1, 0)  # the current optimiser step, and its latest micro-step, from 0
         self.deltas = attached_to(self.model)
         if self.deltas is not None:
             self.add_callback(WriteDeltas(self.deltas))
@@ -93,38 +74,11 @@ class BaseTrainer(Trainer):
 
     # One step
 
-    def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
-        """Return the loss of one batch.
-
-        Args:
-            model: the model, or the engine around it.
-            inputs: the batch.
-            micro_step: number of the batch on this rank, from 0.
-            progress: share of the run done (0 to 1), for scheduled weights.
-        """
-        raise NotImplementedError
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        step = self.state.global_step
-        seen = self._micro_step[1] + 1 if self._micro_step[0] == step else 0
-        self._micro_step = (step, seen)
-        micro_step = step * self.args.gradient_accumulation_steps + seen
+    def before_loss(self, inputs: dict[str, Any]) -> None:
         self._count(inputs["input_ids"])
-        loss = self.batch_loss(model, inputs, micro_step, step / max(self.state.max_steps, 1))
-        if not torch.isfinite(loss.total):
-            named = {name: round(float(value), 4) for name, value in loss.terms.items() if "_" not in name}
-            raise NonFiniteLossError(
-                f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, rank {self.args.process_index}, "
-                f"{loss.rows()}: {named}; no update was made"
-            )
+
+    def after_loss(self, loss: BatchLoss) -> None:
         self.meter.add(loss.group, loss.terms)
-        return loss.total
 
     def _count(self, ids_BT: Tensor) -> None:
         if self.speed is None:
@@ -146,6 +100,8 @@ class BaseTrainer(Trainer):
         self.restart_speed()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if self.is_in_train:
+            self.check_validation(metrics)
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -153,6 +109,8 @@ class BaseTrainer(Trainer):
             for group, row in self.meter.drain().items():
                 logs.update({self.log_name(group, name): value for name, value in row.items()})
             logs.update(self.speed.drain(self.args.world_size))
+            if skipped := self.drain_skips():
+                logs["skipped_updates"] = skipped
         super().log(logs, start_time)
 
     def log_name(self, group: str, term: str) -> str:
@@ -170,14 +128,14 @@ class BaseTrainer(Trainer):
         Raises:
             InputError: the folder is not one of this run's checkpoints, not whole, or not signed by the user's key.
             Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
+            NonFiniteError: see `FiniteTrainer`.
         """
-        self._micro_step = (-1, 0)
         if resume_from_checkpoint:
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)
-        except Preempted:
+        except (Preempted, NonFiniteError):
             close_displays(self)
             raise
 
@@ -268,6 +226,7 @@ class BaseTrainer(Trainer):
         super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.check_state()
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if self.args.should_save:
             checkpoints.make_room(folder)

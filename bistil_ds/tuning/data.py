@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.cache import file_hash
 from bistil_ds.tasks import Task, find_task, task_names
 from bistil_ds.tasks.data import TaskData, load_data, mix, read_examples
 from bistil_ds.tasks.task import Row
+from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.tuning.data_request import Sources, TaskDataRequest, absolute_sources
 
 TRAIN, DEV = "--train_file", "--dev_file"
@@ -79,7 +78,6 @@ def languages_of(sources: Sources) -> list[str]:
 
 
 def data_hashes(data: TaskDataRequest) -> dict[str, Any]:
-    """Return `LANGUAGE=FILE` → SHA-256 of each training and validation file; None as the hash of a hub data set."""
+    """Return `LANGUAGE=FILE` → SHA-256 of each training and validation file or folder; None for a hub data set."""
     words = absolute_sources(data.train) + absolute_sources(data.dev)
-    files = {word: Path(word.partition("=")[2]) for word in words}
-    return {word: file_hash(path) if path.is_file() else None for word, path in files.items()}
+    return {word: corpus_hash(word.partition("=")[2], TRAIN) for word in words}

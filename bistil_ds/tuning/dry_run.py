@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from bistil_ds.distributed import startup
+from bistil_ds.models.inputs import load_config
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.runs.size import tree_bytes
 from bistil_ds.student.folder import model_bytes
@@ -76,9 +75,9 @@ def _read(request: TuningRequest) -> list[Row]:
 def _built(run: PreparedRun, report: dict[str, int]) -> list[Row]:
     build, rows = run.folder / BUILD, list[Row]()
     if (build / TEACHER).is_dir():
-        teacher = AutoConfig.from_pretrained(build / TEACHER)
+        teacher = load_config("", build / TEACHER)
         rows.append((f"teacher, {shaped(teacher)}", f"{report['teacher_parameters']:,} parameters", COUNTED))
-    base = AutoConfig.from_pretrained(build / BASE)
+    base = load_config("", build / BASE)
     return [
         *rows,
         (f"model to train, {shaped(base)}", f"{report['parameters']:,} parameters", COUNTED),

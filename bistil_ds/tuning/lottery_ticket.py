@@ -102,8 +102,9 @@ class LotteryTicketTrainer:
 
         Raises:
             InputError: the run folder holds an earlier run, `resume` is no whole checkpoint of this run, an earlier
-                stage had another base model or K, `base_folder` has other weights than the model, `sparse` does not fit
-                the model, or the full stage ends with weights that are not finite.
+                stage had another base model or K, `base_folder` has other weights than the model, or `sparse` does not
+                fit the model.
+            NonFiniteError: a stage met a loss, gradient or weight that is not finite; its result is not saved.
         """
         if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):
             raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
@@ -72,7 +71,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as build:
         built, report = model.build(build, task, labels, training["seed"])
         request.sparse.check(maskable_count(built), zero_stage(training["deepspeed"]), fp16=training["fp16"])
-        tokenizer = AutoTokenizer.from_pretrained(build / BASE)
+        tokenizer = load_tokenizer("", build / BASE)
         task.features(examples[:1], tokenizer, labels, longest, training=True)  # raises for too short a length
     seeds = {"seed": training["seed"]}
     results = {"build": {**report, **base}}

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 
 from bistil_ds.distributed import startup
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.training.speed import peak_memory
 from bistil_ds.tuning.building import BASE, named_head_parameters
@@ -45,7 +46,7 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
     """
     request, labels, task = run.request, run.labels, run.request.task
     build = run.folder / BUILD
-    tokenizer = AutoTokenizer.from_pretrained(build / BASE)
+    tokenizer = load_tokenizer("", build / BASE)
     rows = training_rows(request.data, tokenizer, labels, progress=startup.rank() == 0)
     dev = development_sets(request.data, tokenizer, labels)
     distiller_of = request.model.distillers(build, task, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,4 +21,4 @@ def print_stages(record: dict[str, Any], folder: Path) -> None:
         values = [stage["metrics"].get(name) for name in names]
         table.rows.append([stage["stage"], *("" if value is None else f"{value:.2%}" for value in values)])
     show(table)
-    say(f"fine-tuning: {folder}    log: tensorboard --logdir {folder}")
+    say(f"fine-tuning: {folder}    log: tensorboard --logdir {shlex.quote(str(folder))}")

@@ -36,7 +36,7 @@ class TaskTrainer(BaseTrainer):
         kwargs: further arguments of `BaseTrainer`.
 
     Raises:
-        NonFiniteLossError: from `train`, before the update; the message names the step and the examples.
+        NonFiniteError: from `train`, on every rank (see `FiniteTrainer`); the message names the step and the examples.
     """
 
     model: PreTrainedModel

@@ -31,7 +31,7 @@ def tune_teacher(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a file, the model or the run to resume cannot be used; raised before training.
-        NonFiniteLossError: training stopped on a loss that is not finite.
+        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
 
     Source: LT-SFT (arXiv 2110.07560).
     """
@@ -56,7 +56,7 @@ def distil_task(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a file, a model or the run to resume cannot be used; raised before training.
-        NonFiniteLossError: training stopped on a loss that is not finite.
+        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
 
     Source: BiStil (arXiv 2306.01709), section 3.2.
     """

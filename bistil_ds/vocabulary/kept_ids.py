@@ -33,7 +33,7 @@ def load_kept_ids(folder: str | Path) -> Ids:
     try:
         kept_ids = np.asarray(content["kept_ids"])
         check_kept_ids(kept_ids, int(content["base_vocab_size"]))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: {error}; build the student again") from None
     return kept_ids
 

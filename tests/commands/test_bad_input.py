@@ -54,6 +54,11 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     SparseFineTuning("x", {name: _diff((32, 64))}, metadata=other).save(folder / "sft of another base")
     (folder / "not.json").write_text("{stage: 2", encoding="utf-8")
     (folder / "list.json").write_text("[2]", encoding="utf-8")
+    (folder / "deep.json").write_text('{"zero_optimization": ' + "[" * 100_000, encoding="utf-8")
+    (folder / "infinite.json").write_text('{"gradient_clipping": 1e400}', encoding="utf-8")
+    for name in ("kept_ids.json", "distillation.json", "origin.json", "config.json"):
+        shutil.copytree(teacher, folder / f"deep {name}")
+        (folder / f"deep {name}" / name).write_text("[" * 100_000, encoding="utf-8")
     contradictions = {
         "batch": {"train_micro_batch_size_per_gpu": 16},
         "clip": {"gradient_clipping": 5.0},
@@ -101,7 +106,11 @@ GOOD = {
 
 CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "no such text": ({"--source_file": "cc.txt"}, ["--source_file", "cc.txt", "no file"]),
-    "a folder as text": ({"--source_file": "nothing"}, ["--source_file", "nothing", "is a folder"]),
+    "a folder without text": ({"--source_file": "nothing"}, ["--source_file", "nothing", "holds no files"]),
+    "a folder of other files": (
+        {"--source_file": "full"},
+        ["--source_file", "full/thesis.tex", "lies among the texts"],
+    ),
     "empty text": ({"--target_file": "empty.txt"}, ["--target_file", "empty.txt", "no text"]),
     "blank text": ({"--target_file": "blank.txt"}, ["--target_file", "blank.txt", "no text"]),
     "text not UTF-8": ({"--source_file": "latin1.txt"}, ["--source_file", "latin1.txt", "line 3", "UTF-8"]),
@@ -165,11 +174,35 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
         {"--target_sft": "sft of another base"},
         ["--target_sft", "made for another"],
     ),
+    "a width for a student that has one": (
+        {"--student": "teacher", "--hidden_reduction_factor": "2"},
+        ["--hidden_reduction_factor 2", "--student keeps its own width"],
+    ),
     "no such student": ({"--student": "./pupil"}, ["--student ./pupil", "no such folder"]),
     "no such DeepSpeed file": ({"--deepspeed": "zero9.json"}, ["--deepspeed zero9.json", "zero2", "zero3_offload"]),
     "a missing DeepSpeed path": ({"--deepspeed": "/x/ds_configs/zero2.json"}, ["--deepspeed /x/", "no such file"]),
     "DeepSpeed not JSON": ({"--deepspeed": "not.json"}, ["--deepspeed", "not.json", "line 1"]),
     "a DeepSpeed list": ({"--deepspeed": "list.json"}, ["--deepspeed", "list.json", "JSON object"]),
+    "DeepSpeed too deep": (
+        {"--deepspeed": "deep.json"},
+        ["--deepspeed", "deep.json", "not JSON", "inside one another"],
+    ),
+    "DeepSpeed's infinity": ({"--deepspeed": "infinite.json"}, ["--deepspeed", "infinite.json", "1e400"]),
+    "ids too deep": ({"--student": "deep kept_ids.json"}, ["kept_ids.json", "not JSON", "or build it again"]),
+    "an alignment too deep": (
+        {"--student": "deep distillation.json"},
+        ["distillation.json", "not JSON", "build the student again"],
+    ),
+    "an origin too deep": ({"--student": "deep origin.json"}, ["origin.json", "not JSON", "delete it"]),
+    "a configuration too deep": (
+        {"--teacher_model": "deep config.json"},
+        ["--teacher_model", "config.json", "not JSON"],
+    ),
+    "a name with an escape": (
+        {"--teacher_model": "./\x1b[31mred"},
+        [r"--teacher_model ./\x1b[31mred", "no such folder"],
+    ),
+    "a name that is too long": ({"--output_dir": "x" * 300}, ["xxx", "too long"]),
     "DeepSpeed's batch": ({"--deepspeed": "batch.json"}, ["train_micro_batch_size_per_gpu is 16", "is 8", '"auto"']),
     "DeepSpeed's clipping": ({"--deepspeed": "clip.json"}, ["gradient_clipping is 5.0", "--max_grad_norm is 1.0"]),
     "DeepSpeed's precision": ({"--deepspeed": "bf16.json"}, ["bf16.enabled is True", "--bf16 is False"]),

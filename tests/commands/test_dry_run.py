@@ -201,6 +201,14 @@ def test_what_the_command_refuses_is_refused(
     assert len(list((place / "here").rglob("*"))) == 4
 
 
+def test_a_run_that_could_not_make_its_default_folder_is_refused(material: Path, place: Path, capsys: Capture) -> None:
+    Path("runs").write_text("a file\n")
+    for more in (["--dry_run"], []):
+        assert general.main(phase_1_flags(material, *more)) == 2
+        assert "cannot be made in" in capsys.readouterr().err
+    assert not list((place / "tmp").iterdir())
+
+
 def test_sigterm_removes_the_temporary_folder(material: Path, place: Path) -> None:
     def rehearse(run: Any) -> None:
         assert [path.name for path in (place / "tmp").glob("*/run/run.json")]

@@ -120,3 +120,31 @@ def test_a_checkpoint_of_another_run_is_refused(place: Path) -> None:
     folder = checkpoint(place / "other")
     with pytest.raises(InputError, match="is no checkpoint of the run in run; give true, or a folder run/checkpoint-N"):
         prepare(arguments("--resume_from_checkpoint", folder))
+
+
+def test_folders_of_texts_and_their_number_are_part_of_the_run(place: Path) -> None:
+    for side in ("aa", "bb"):
+        (place / side / "AA").mkdir(parents=True)
+        (place / f"{side}.txt").rename(place / side / "AA" / "wiki_00.txt")
+    folders = ("--source_file", "aa", "--target_file", "bb")
+    prepare(arguments(*folders, "--max_texts", 150))
+    record = json.loads((place / "run" / "run.json").read_text())
+    assert record["arguments"]["max_texts"] == 150
+    assert resumed(*folders, "--max_texts", 150).checkpoint is None
+    with pytest.raises(InputError, match="--max_texts 140: the run in run was started with 150"):
+        resumed(*folders, "--max_texts", 140)
+    del record["arguments"]["max_texts"]  # as 0.1 wrote it, whose runs read all texts
+    (place / "run" / "run.json").write_text(json.dumps(record))
+    assert resumed(*folders).checkpoint is None
+    with pytest.raises(InputError, match="--max_texts 150: the run in run was started with None"):
+        resumed(*folders, "--max_texts", 150)
+    with open(place / "bb" / "AA" / "wiki_00.txt", "a") as file:
+        file.write("one more text\n")
+    with pytest.raises(InputError, match="--target_file bb: not the text that the run in run was started with"):
+        resumed(*folders)
+
+
+@pytest.mark.parametrize("most", [0, -3])
+def test_less_than_one_text_is_refused(place: Path, most: int) -> None:
+    with pytest.raises(InputError, match=f"--max_texts {most}: expected at least 1"):
+        prepare(arguments("--max_texts", most))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import pytest
 import bistil_ds
 from bistil_ds.commands.general import COMMAND, main
 from bistil_ds.console import cli
-from bistil_ds.errors import InputError
+from bistil_ds.console.progress import progress_bar, share_bar
+from bistil_ds.errors import InputError, NonFiniteError, Notice, Preempted
 from bistil_ds.runs.folder import is_begun, new_folder, run_folder
 from bistil_ds.tuning.arguments import TaskDataArguments
 
@@ -170,3 +173,106 @@ def test_importing_the_command_starts_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout + done.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+EVIL = "\x1b]0;owned\x07\x1b[31m\u202e"
+SHOWN = r"\x1b]0;owned\x07\x1b[31m\u202e"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(InputError(EVIL), 2), (OSError(errno.ENAMETOOLONG, "too long", EVIL), 2), (Preempted(EVIL), Preempted.CODE)],
+)
+def test_a_name_in_an_error_does_not_drive_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.run(fail) == code
+    said = capsys.readouterr().err
+    assert SHOWN in said
+    assert said.rstrip("\n").isprintable()
+
+
+def test_neither_does_the_reason_of_a_failed_run() -> None:
+    def fail() -> None:
+        raise SystemExit(f"error: {EVIL}")
+
+    with pytest.raises(SystemExit) as stop:
+        cli.run(fail)
+    assert stop.value.code == f"error: {SHOWN}"
+
+
+def test_neither_do_notices_and_bars(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def main() -> None:
+        cli.parse([], [TaskDataArguments], "A command.")
+        warnings.warn(EVIL, Notice, stacklevel=1)
+        with share_bar() as move:
+            move(0.5, EVIL)
+        list(progress_bar([1], EVIL))
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.run(main) == 0
+    said = capsys.readouterr().err
+    assert said.count(SHOWN) >= 3
+    assert EVIL not in said
+
+
+def test_other_errors_of_the_system_pass() -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, "input or output", "x")
+
+    with pytest.raises(OSError, match="input or output"):
+        cli.run(fail)
+
+
+BOMBS = {
+    "deep": ("seed: " + "[" * 100_000, "more than 20"),
+    "deep blocks": ("\n".join(f"{' ' * depth}a:" for depth in range(30)), "more than 20"),
+    "aliases": (
+        "a: &a0 [x]\n" + "".join(f"b{n}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
+        "values",
+    ),
+    "merges": (
+        "a0: &a0 {x: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{<<: [{', '.join([f'*a{n}'] * 9)}]}}\n" for n in range(9)),
+        "more than 100,000 values",
+    ),
+    "a list that holds itself": ("train_file: &a [*a]", "not YAML"),
+    "code": ("seed: !!python/object/apply:os.system ['true']", "not YAML"),
+    "large": ("#" * 2**21, "larger than"),
+    "lists in lists": ("train_file: [[a]]", "train_file has a list or mapping inside of another"),
+    "not UTF-8": ("\udcff", "cannot be read"),
+    "control characters": ("seed: \x1b[31m", "not YAML"),
+    "a name": ('"\\e[31m": 1', r"no flag is called '\x1b[31m'"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BOMBS.values(), ids=BOMBS)
+def test_a_hostile_recipe_is_one_line(
+    content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert cli.run(lambda: cli.parse([str(recipe)], (TaskDataArguments,), "") and None) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {recipe}: ")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_numbers_that_are_not_finite_are_one_line_on_rank_0_and_exit_code_1(
+    rank: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(cli.time, "sleep", waited.append)
+
+    def train() -> None:
+        raise NonFiniteError("non-finite loss at step 3,\nrank 0")
+
+    assert cli.run(train) == 1
+    assert capsys.readouterr().err == ("error: non-finite loss at step 3, rank 0\n" if rank == "0" else "")
+    assert waited == ([] if rank == "0" else [cli.AGREED_SECONDS])

@@ -146,7 +146,9 @@ PRINTING = ("print", "sys.stdout.write", "sys.stderr.write")
 def printing(path: Path) -> list[str]:
     """Return the places in a file that print, or that import a library which does."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    text = path.read_text(encoding="utf-8")
+    may = any(word in text for word in (*PRINTING, "rich", "tqdm"))  # parsing all takes long
+    for node in ast.walk(ast.parse(text)) if may else ():
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         prints = isinstance(node, ast.Call) and ast.unparse(node.func) in (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback
 
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
+from bistil_ds.distillation.building import TEACHER
+from bistil_ds.distillation.run import results
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.errors import InputError, NonFiniteLossError, Notice
 from bistil_ds.sft.changes import SparseDiff
@@ -260,6 +264,33 @@ def test_a_non_finite_loss_stops_before_the_update(make: Make) -> None:
     assert f"language {LANGUAGES[language]}, rows {rows}" in message
     assert "'hidden': nan" in message
     assert same_bits(weights(trainer.model), spoilt[0])
+
+
+def test_a_last_update_that_is_not_finite_is_found_in_validation(make: Make, tmp_path: Path) -> None:
+    trainer = make(max_steps=1, learning_rate=1e30, lr_scheduler_type="constant")
+    with pytest.raises(NonFiniteLossError, match=r"in the validation after step 1, rank 0, language .*'eval_loss': "):
+        trainer.train()
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_training_without_validation_data_says_so_at_once_or_does_not_validate(make: Make) -> None:
+    trainer = make()
+    trainer.eval_dataset = {}
+    with pytest.raises(InputError, match="eval_dataset is missing: give chunks to validate on, or eval_strategy='no'"):
+        trainer.train()
+    trainer = make(max_steps=1, eval_strategy="no", load_best_model_at_end=False, save_strategy="no")
+    trainer.eval_dataset = {}
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+def test_the_best_validation_of_a_run_is_one_that_was_saved(tmp_path: Path, teacher_folder: Path) -> None:
+    rows = [{"step": step, "eval_loss": loss} for step, loss in ((0, 1.0), (4, 3.0), (8, 2.0))]
+    trainer: Any = SimpleNamespace(state=SimpleNamespace(log_history=rows, global_step=8))
+    shutil.copytree(teacher_folder, tmp_path / TEACHER)
+    found = results(trainer, teacher_folder, tmp_path)
+    assert found["validation_before"]["step"] == 0
+    assert found["validation_best"]["step"] == 8
 
 
 def shift(teacher_folder: Path, seed: int) -> SparseFineTuning:

@@ -244,12 +244,47 @@ def test_scores_of_other_weights_are_refused(tmp_path: Path) -> None:
         read_scores(str(evaluation(tmp_path)), "1" * 64)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"models": [], "test_sets": {}, "metric": "f1"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"models": [], "test_sets": {}, "metric": "f1"}',
+        "[" * 100_000,
+        '{"models": 1e400}',
+        '{"a": NaN}',
+    ],
+)
 def test_a_file_that_holds_no_scores_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
-    with pytest.raises(InputError, match=r"--scores .*x\.json: expected the evaluation\.json") as caught:
+    with pytest.raises(InputError, match=r"^--scores .*x\.json: .*expected the evaluation\.json") as caught:
         read_scores(str(tmp_path / "x.json"), HASH)
     assert "\n" not in str(caught.value)
+
+
+def test_half_an_evaluation_is_refused_in_one_line(tmp_path: Path) -> None:
+    whole = json.loads(evaluation(tmp_path).read_text())
+    refused = 0
+
+    def spoil(holder: dict[str, Any]) -> None:
+        nonlocal refused
+        for key in list(holder):
+            value = holder.pop(key)
+            for other in (None, [], {}, "x", True, 10**400):  # None: the key is missing
+                holder |= {} if other is None else {key: other}
+                (tmp_path / "x.json").write_text(json.dumps(whole))
+                try:
+                    for one in read_scores(str(tmp_path / "x.json"), HASH):
+                        assert [type(part) for part in (one.value, one.metric, one.test_set[0])] == [float, str, str]
+                except InputError as error:
+                    refused += str(error).startswith("--scores") and "\n" not in str(error)
+            holder[key] = value
+            if isinstance(value, dict):
+                spoil(value)
+
+    spoil(whole)
+    assert refused > 100
 
 
 @pytest.mark.parametrize(

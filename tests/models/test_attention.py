@@ -23,6 +23,7 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
+from bistil_ds.models.families import SUPPORTED_MODEL_TYPES
 
 SHAPE = {
     "vocab_size": 40,
@@ -189,8 +190,10 @@ def test_a_saved_folder_says_nothing_of_the_recording(tmp_path: Path) -> None:
 
 def test_an_architecture_that_hides_its_attention_is_refused_by_name() -> None:
     model = DebertaV2ForMaskedLM(DebertaV2Config(**SHAPE))
-    with pytest.raises(InputError, match="deberta-v2"):
+    with pytest.raises(InputError, match="deberta-v2") as caught:
         AttentionRecorder(model, [0])
+    advised = str(caught.value).partition("one of the types ")[2].partition(", or turn")[0]
+    assert tuple(advised.split(", ")) == SUPPORTED_MODEL_TYPES
 
 
 def test_a_layer_that_does_not_exist_is_refused() -> None:

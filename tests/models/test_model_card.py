@@ -72,3 +72,14 @@ def test_the_card_of_a_hub_data_set_is_asked_for_under_its_bare_name(
     monkeypatch.setattr("bistil_ds.models.model_card.hf_hub_download", download)
     assert read_data_card("org/name:config:train").licence == "cc-by-sa-4.0"
     assert asked == [("org/name", "dataset")]
+
+
+def test_a_card_that_grows_when_it_is_read_says_nothing(tmp_path: Path) -> None:
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9))
+    assert card(tmp_path, f"{bomb}license: *a9") == CardMetadata()
+    assert card(tmp_path, f"license: {'[' * 100_000}") == CardMetadata()
+    assert card(tmp_path, "license: !!python/object/apply:os.system ['true']") == CardMetadata()
+    assert card(tmp_path, "license: [[mit]]\nlanguage: [[en], tr]") == CardMetadata(None, ("tr",))
+    (tmp_path / "README.md").unlink()
+    (tmp_path / "README.md").symlink_to("/dev/zero")
+    assert read_model_card(str(tmp_path)) == CardMetadata()

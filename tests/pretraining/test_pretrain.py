@@ -12,12 +12,13 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.commands.pretrain import main
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, NonFiniteError
 from bistil_ds.models.model_card import CardMetadata, read_model_card
-from bistil_ds.pretraining.data import chunk, pair_lines
+from bistil_ds.pretraining.data import chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
+from bistil_ds.runs.bounded import LONGEST_LINE
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.sample import mmt, write_text
 
@@ -53,6 +54,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
     )
     assert first == again != other
     assert file_hash(trained[0] / "tokenizer.json") == file_hash(tmp_path / "again" / "tokenizer.json")
+
+
+def test_a_model_that_is_not_finite_is_not_saved(texts: dict[str, Path], tmp_path: Path) -> None:
+    huge_last_update = replace(TINY, steps=2, learning_rate=1e30)  # the first step warms up
+    with pytest.raises(NonFiniteError, match="non-finite weights after step 2, rank 0, chunks 8 to 15: "):
+        pretrain(texts, tmp_path / "model", huge_last_update, progress=False)
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_tokenizer_has_the_layout_of_xlmr_and_gives_the_text_back(
@@ -167,6 +175,12 @@ def test_bad_input_ends_in_one_line_and_code_2(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_line_that_is_too_long_is_named(tmp_path: Path) -> None:
+    (tmp_path / "aa.txt").write_bytes(b"a\n" + b"b" * (LONGEST_LINE + 1))
+    with pytest.raises(InputError, match=r"aa\.txt, line 2 is longer than 16 MiB"):
+        read_lines(tmp_path / "aa.txt")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

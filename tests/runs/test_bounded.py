@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import bz2
 import gzip
 import io
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reading_code.import_graph import ROOT
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs import bounded
@@ -98,7 +100,7 @@ def bad_json() -> Iterator[tuple[str, str]]:
     yield from ((nested('{"a":[', "]}", 51), "100 lists"), (nested('{"a":', "}", 100_000)[:-1], "100 lists"))
     for number in ("NaN", "Infinity", "-Infinity", "1e400", "-1E999"):
         yield f'{{"a": [{number}]}}', f"{number} where a number is expected"
-    yield "9" * 5000, "4300 digits"
+    yield from ((f"[{'9' * count}]", f"a number of {count:,} digits") for count in (301, 5000))
 
 
 @pytest.mark.parametrize(("text", "message"), list(bad_json()))
@@ -112,3 +114,30 @@ def test_json_within_the_bounds_is_what_json_makes_of_it() -> None:
     assert parse_json(text) == json.loads(text)
     assert parse_json('{"a": 1, "a": 2}', object_of=tuple) == (("a", 1), ("a", 2))
     assert str(parse_json("[NaN, 1e400]", finite=False)) == "[nan, inf]"
+
+
+# call → the files that may make it: each of these kinds of file has one reader, with bounds
+OF_A_TOKENIZER = ("vocabulary/pieces.py", "text/packing.py")  # JSON that a tokenizer makes of itself
+READERS: dict[str, set[str]] = {
+    "json.load": set(),
+    "json.loads": {"runs/bounded.py", "text/text_files.py", *OF_A_TOKENIZER},
+    "yaml.load": set(),
+    "yaml.safe_load": {"console/yaml_file.py"},
+    "torch.load": {"sft/published.py"},
+    "pickle.load": set(),
+    "pickle.loads": set(),
+}
+
+
+def calls(path: Path) -> set[str]:
+    text = path.read_text(encoding="utf-8")
+    nodes = ast.walk(ast.parse(text)) if any(call in text for call in READERS) else ()  # parsing all takes long
+    return {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)} & READERS.keys()
+
+
+def test_every_kind_of_file_has_one_reader(tmp_path: Path) -> None:
+    package = ROOT / "bistil_ds"
+    found = [(call, str(path.relative_to(package))) for path in package.rglob("*.py") for call in calls(path)]
+    assert [(call, file) for call, file in found if file not in READERS[call]] == []
+    (tmp_path / "x.py").write_text("import json\njson.load(open('x'))\n")
+    assert calls(tmp_path / "x.py") == {"json.load"}

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bistil_ds.errors import InputError
 from bistil_ds.runs import files, record
-from bistil_ds.runs.record import RunRecord, git_state
+from bistil_ds.runs.record import RunRecord, git_state, read_start
 
 
 def read(folder: Path) -> dict:
@@ -86,3 +87,17 @@ def test_a_missing_package_is_recorded_as_missing(monkeypatch: pytest.MonkeyPatc
     assert found["no-such-package"] is None
     assert found["torch"]
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"arguments": {}}', "[" * 100_000])
+def test_a_record_that_is_missing_or_damaged_cannot_be_resumed(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match=r"run\.json: .*; the run cannot be resumed$"):
+        read_start(tmp_path)
+
+
+def test_a_record_may_hold_infinite_arguments_and_names_that_are_no_utf8(tmp_path: Path) -> None:
+    arguments = {"clip": float("inf"), "folder": b"out\xff".decode("utf-8", "surrogateescape")}
+    RunRecord(tmp_path, arguments=arguments)
+    assert read_start(tmp_path) == (arguments, {})

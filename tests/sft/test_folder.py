@@ -98,6 +98,14 @@ def test_a_numpy_scalar_that_is_no_integer_is_refused(tmp_path: Path) -> None:
         SparseFineTuning.load(tmp_path)
 
 
+def doubled(times: int) -> list:
+    """Return a list in a list in a list …, which holds itself twice each time: small in a file, 2^times in numpy."""
+    one: list = [1]
+    for _ in range(times):
+        one = [one, one]
+    return one
+
+
 @pytest.mark.parametrize(
     ("encoded", "message"),
     [
@@ -108,6 +116,11 @@ def test_a_numpy_scalar_that_is_no_integer_is_refused(tmp_path: Path) -> None:
         ({"size": (2, 2), "index_steps": [0.5, 1.0], "values": torch.ones(2)}, "no 64-bit integers"),
         ({"size": (2, 2), "index_steps": [10**30], "values": torch.ones(1)}, "no 64-bit integers"),
         ({"size": (2, 2), "index_steps": [0], "values": torch.ones(1).to_sparse()}, "cannot be decoded"),
+        ({"size": (2, 2), "index_steps": doubled(40), "values": torch.ones(1)}, "no list of numbers"),
+        *(
+            ({"size": (size, 2), "index_steps": [1], "values": torch.ones(1)}, "cannot be decoded")
+            for size in (1e300, float("inf"), 2**62, -1, None)
+        ),
     ],
 )
 def test_damaged_differences_name_the_parameter(tmp_path: Path, encoded: dict, message: str) -> None:
@@ -156,14 +169,18 @@ def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, sft: SparseFine
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("shapes", [{EMBEDDINGS: [40, 8]}, {EMBEDDINGS: [40, 8], DENSE: [float("inf"), 8]}])
+@pytest.mark.parametrize(
+    "shapes",
+    [{EMBEDDINGS: [40, 8]}]
+    + [{EMBEDDINGS: [40, 8], DENSE: [size, 8]} for size in (float("inf"), 1e300, 8.0, -1, 2**61, True, None, "8")],
+)
 def test_a_header_without_the_shape_of_a_difference_is_refused(
     tmp_path: Path, sft: SparseFineTuning, shapes: dict[str, list[float]]
 ) -> None:
     sft.save(tmp_path)
     header = json.loads((tmp_path / "sft.json").read_text())
     (tmp_path / "sft.json").write_text(json.dumps({**header, "shapes": shapes}))
-    with pytest.raises(InputError, match="not a readable SFT folder"):
+    with pytest.raises(InputError, match=r"not a readable SFT folder|Infinity where a number is expected"):
         SparseFineTuning.load(tmp_path)
 
 

@@ -26,12 +26,6 @@ from bistil_ds.text import (
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("BISTIL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "corpora"
-
-
 @pytest.fixture(scope="module")
 def letters() -> PreTrainedTokenizerFast:
     """Return a tokenizer with a token for each letter, [CLS] … [SEP] around a text, and a maximum of four tokens."""
@@ -150,10 +144,10 @@ def test_a_bad_file_is_refused_in_one_line_that_says_where(tmp_path: Path, cache
 
 
 @pytest.mark.parametrize("check", [check_text_file, lambda path, flag: load_texts(path, name=flag)])
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path, check: object) -> None:
+def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path, check: object) -> None:
     with pytest.raises(InputError, match=r"--target_file: there is no file .*absent\.txt"):
         check(tmp_path / "absent.txt", "--target_file")  # type: ignore[operator]
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="holds no files"):
         check(tmp_path, "--target_file")  # type: ignore[operator]
 
 

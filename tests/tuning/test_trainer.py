@@ -11,7 +11,7 @@ from tiny import text_lines, write_teacher
 from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import DefaultFlowCallback
 
-from bistil_ds.errors import NonFiniteLossError
+from bistil_ds.errors import NonFiniteError, NonFiniteLossError
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.examples import Place, TaggedSentence
@@ -77,6 +77,13 @@ def test_a_non_finite_loss_names_step_micro_step_and_batch(base: Path, tmp_path:
     assert "step 2, micro-step 4, rank 0, epoch 0.500" in message
     assert f"input_ids {list(seen[3]['input_ids'].shape)}, examples {examples}" in message
     assert "'loss': nan" in message
+
+
+def test_a_last_update_that_is_not_finite_is_not_saved(base: Path, tmp_path: Path) -> None:
+    made = trainer(base, tmp_path, max_steps=1, learning_rate=1e30, lr_scheduler_type="constant")
+    with pytest.raises(NonFiniteError, match=r"after step 1, rank 0, epoch 0\.000, .*; nothing was saved"):
+        made.train()
+    assert not list(tmp_path.glob("checkpoint-*"))
 
 
 class OnlyIntervals(TrainerCallback):

@@ -11,11 +11,11 @@ from bistil_ds.benchmarking.energy.meter import Meter
 from bistil_ds.errors import InputError
 
 
-def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str, Any]:
-    """Measure the idle power, then run a command, and return the command's row: its seconds, joules and net joules.
+def measure_command(command: str, meter: Meter, idle_seconds: float) -> tuple[dict[str, Any], bool]:
+    """Measure the idle power, then run a command; return its row, and whether Ctrl-C was pressed while it ran.
 
-    Net joules leave out the idle power; they are None if the meter only estimates. Ctrl-C reaches the command too.
-    This function then waits until the command has ended, and returns its row all the same.
+    The row has the command's seconds, joules and net joules. Net joules leave out the idle power; they are None if the
+    meter only estimates. Ctrl-C reaches the command too. This function then waits until the command has ended.
 
     Raises:
         InputError: the command cannot be started, or it ends with an exit code other than 0 without Ctrl-C.
@@ -29,7 +29,7 @@ def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str
     if exit_code and not interrupted:
         raise InputError(f"--command {command!r}: ended with exit code {exit_code}")
     net = None if meter.is_estimate else window.total - watts(idle) * window.seconds
-    return {
+    row = {
         "command": f"{command} (interrupted)" if interrupted else command,
         "seconds": window.seconds,
         "joules": window.joules,
@@ -38,6 +38,7 @@ def measure_command(command: str, meter: Meter, idle_seconds: float) -> dict[str
         "idle_watts": watts(idle),
         "estimate": meter.is_estimate,
     }
+    return row, interrupted
 
 
 def _run(command: str) -> tuple[int, bool]:

@@ -68,7 +68,10 @@ def plan(flags: Flags) -> Job:
             return
         result.content["meter"] = meter.name
         if flags.command:
-            result.content["rows"] = [measure_command(flags.command, meter, seconds)]
+            row, interrupted = measure_command(flags.command, meter, seconds)
+            result.content["rows"] = [row]
+            if interrupted:  # the row is kept, and this command ends as the measured one was asked to
+                raise KeyboardInterrupt
         else:
             measure(wanted, meter, flags.rounds, result.content, tell, result.save)
 

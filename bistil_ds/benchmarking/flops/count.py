@@ -77,9 +77,11 @@ def flops_grids(content: Mapping[str, Any]) -> list[Grid]:
     One ratio is that of the model's operations to the reference's. The other is the share of our losses in the
     operations of a phase-1 step.
     """
-    rows = {row["model"]: row for row in content["rows"]}
+    cases: dict[tuple[int, int], dict[str, Any]] = {}
+    for row in content["rows"]:
+        cases.setdefault((row["batch"], row["length"]), {})[row["model"]] = row
     grids = []
-    for batch, length in dict.fromkeys((row["batch"], row["length"]) for row in rows.values()):
+    for (batch, length), rows in cases.items():
         columns = ["model", "GFLOP/sentence", "MFLOP/token", "over reference", "phase-1 step, GFLOP", "of it losses"]
         grid = Grid(f"Operations, length {length}", columns)
         for name, row in rows.items():

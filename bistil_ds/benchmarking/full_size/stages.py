@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from bistil_ds.benchmarking.full_size.material import prepare
 from bistil_ds.benchmarking.harness.peak_memory import resident_peak
 from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.student import build_student
@@ -32,7 +33,7 @@ def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     """Load teacher and corpora, trim the vocabulary and save; return the report and the seconds of trimming only."""
     from datasets import load_dataset  # slow to import, and needed by this stage only
 
-    tokenizer = AutoTokenizer.from_pretrained(folder / "teacher")
+    tokenizer = load_tokenizer("", folder / "teacher")
     model, _ = load_pretrained(AutoModelForMaskedLM, folder / "teacher")
     texts = [
         load_dataset("text", data_files=str(folder / f"{language}.txt"), split="train", cache_dir=str(folder / "cache"))

@@ -32,42 +32,55 @@ class Peak:
     reserved: int | None = None
 
 
-def peak_in_own_process(build: Callable[..., Callable[[], object]], *arguments: object, steps: int = 2) -> Peak:
+def peak_in_own_process(
+    build: Callable[..., Callable[[], object]], *arguments: object, steps: int = 2, device: str | None = None
+) -> Peak:
     """Return the peak memory of `steps` calls of the function that `build(*arguments)` returns, in a fresh process.
 
     A process that has measured one peak may not give the memory back, and that would hide the next peak. `build` and
     its arguments must pickle.
+
+    Args:
+        device: the GPU whose memory is counted if the step uses one, such as `cuda:1`; None means the current one.
     """
-    found: Peak = run_in_own_process(_measure, build, arguments, steps, torch.get_num_threads())
+    found: Peak = run_in_own_process(_measure, build, arguments, steps, device, torch.get_num_threads())
     return found
 
 
 def _measure(
-    build: Callable[..., Callable[[], object]], arguments: tuple[object, ...], steps: int, threads: int
+    build: Callable[..., Callable[[], object]],
+    arguments: tuple[object, ...],
+    steps: int,
+    device: str | None,
+    threads: int,
 ) -> Peak:
     torch.set_num_threads(threads)
-    return peak_of(lambda: build(*arguments), steps)
+    return peak_of(lambda: build(*arguments), steps, device)
 
 
-def peak_of(build: Callable[[], Callable[[], object]], steps: int) -> Peak:
-    """Return the peak memory, in this process, of `steps` calls of the function that `build()` returns."""
+def peak_of(build: Callable[[], Callable[[], object]], steps: int, device: str | None = None) -> Peak:
+    """Return the peak memory, in this process, of `steps` calls of the function that `build()` returns.
+
+    `device` is the GPU whose memory is counted where the step uses one; None: the current one.
+    """
     empty = psutil.Process().memory_info().rss
     started = time.perf_counter()
     step = build()
     on_gpu = torch.cuda.is_initialized()
     if on_gpu:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     seconds = time.perf_counter() - started
     if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-        empty, baseline = 0, torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats(device)
+        empty, baseline = 0, torch.cuda.memory_allocated(device)
     else:
         _forget_resident_peak()
         baseline = psutil.Process().memory_info().rss
     for _ in range(steps):
         step()
     if on_gpu:
-        return Peak(empty, baseline, torch.cuda.max_memory_allocated(), seconds, torch.cuda.max_memory_reserved())
+        allocated, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+        return Peak(empty, baseline, allocated, seconds, reserved)
     return Peak(empty, baseline, resident_peak(), seconds)
 
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bistil_ds.console.untrusted import one_line
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LARGEST = 1e100  # magnitude of a number that is drawn
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # colour-blind readers can tell them apart
 
 
@@ -46,22 +49,27 @@ Plot = Bars | Points | Lines
 
 
 def as_svg(plot: Plot) -> str:
-    """Return the plot as an `<svg>` element, for a page or a file of its own; letters are text, not outlines."""
+    """Return the plot as an `<svg>` element, for a page or a file of its own; letters are text, not outlines.
+
+    Names are shown as they are: a `$` does not start a formula, and control characters are shown as escapes.
+    """
     import matplotlib
 
-    figure = _figure(_height(plot))
-    axes = figure.add_subplot()
-    axes.set_title(plot.title, loc="left", fontsize=11)
-    if isinstance(plot, Bars):
-        _bars(axes, plot)
-    elif isinstance(plot, Points):
-        _points(axes, plot)
-    else:
-        _lines(axes, plot)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": plot.title}):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": one_line(plot.title), "text.parse_math": False}
+    ):
+        figure = _figure(_height(plot))
+        axes = figure.add_subplot()
+        axes.set_title(one_line(plot.title), loc="left", fontsize=11)
+        if isinstance(plot, Bars):
+            _bars(axes, plot)
+        elif isinstance(plot, Points):
+            _points(axes, plot)
+        else:
+            _lines(axes, plot)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
@@ -87,35 +95,52 @@ def _bars(axes, plot: Bars) -> None:  # type: ignore[no-untyped-def]
         middle = [value for value, _, _ in values.values()]
         errors = [[v - low for v, low, _ in values.values()], [high - v for v, _, high in values.values()]]
         style = {"color": COLOURS[i % len(COLOURS)], "error_kw": {"elinewidth": 1, "ecolor": "#333"}}
-        bars = axes.barh(y, middle, thickness, xerr=errors, label=label, **style)
+        bars = axes.barh(y, middle, thickness, xerr=errors, label=_label(label), **style)
         axes.bar_label(bars, [f"{value:.2f}" for value in middle], padding=4, fontsize=7)
     axes.axvline(1, color="#777", linewidth=0.8)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_yticks(range(len(names)), map(one_line, names), fontsize=8)
     axes.margins(x=0.12)
     axes.set_ylim(len(names) - 0.4, -0.6)  # the first name on top
-    axes.set_xlabel(plot.label)
+    axes.set_xlabel(one_line(plot.label))
     _legend(axes, len(plot.series))
 
 
 def _points(axes, plot: Points) -> None:  # type: ignore[no-untyped-def]
     for i, (name, (x, y)) in enumerate(plot.points.items()):
         axes.plot(x, y, marker="o", color=COLOURS[i % len(COLOURS)])
-        axes.annotate(name, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
-    axes.set(xlabel=plot.x_label, ylabel=plot.y_label)
+        axes.annotate(one_line(name), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+    axes.set(xlabel=one_line(plot.x_label), ylabel=one_line(plot.y_label))
     axes.margins(0.2)
 
 
 def _lines(axes, plot: Lines) -> None:  # type: ignore[no-untyped-def]
     for i, (name, line) in enumerate(plot.lines.items()):
         xs, ys = zip(*sorted(line))
-        axes.plot(
-            xs, ys, marker=".", color=COLOURS[i % len(COLOURS)], linestyle=("-", "--", ":")[i // 6 % 3], label=name
-        )
-    axes.set(xlabel=plot.x_label, ylabel=plot.y_label, xscale="log", ylim=(0, None))
+        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": ("-", "--", ":")[i // 6 % 3]}
+        axes.plot(xs, ys, marker=".", label=_label(name), **style)
+    axes.set(xlabel=one_line(plot.x_label), ylabel=one_line(plot.y_label), xscale="log", ylim=(0, None))
     ticks = sorted({x for line in plot.lines.values() for x, _ in line})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     _legend(axes, len(plot.lines))
+
+
+def _label(name: str) -> str:
+    """Return a name for the legend, which leaves out names that begin with an underscore."""
+    return f" {one_line(name)}" if name.startswith("_") else one_line(name)
+
+
+def check_numbers(plot: Plot) -> None:
+    """Raise TypeError or ValueError for a plot of anything but numbers that can be drawn."""
+    if isinstance(plot, Bars):
+        bars = [bar for named in plot.series.values() for bar in named.values()]
+        fit = all(-LARGEST < low <= value <= high < LARGEST for value, low, high in bars)
+    elif isinstance(plot, Points):
+        fit = all(abs(x) < LARGEST and abs(y) < LARGEST for x, y in plot.points.values())
+    else:
+        fit = all(0 < x < LARGEST and abs(y) < LARGEST for line in plot.lines.values() for x, y in line)
+    if not fit:
+        raise ValueError(f"{plot.title}: has numbers that cannot be drawn")
 
 
 def _legend(axes, entries: int) -> None:  # type: ignore[no-untyped-def]

@@ -28,6 +28,8 @@ from bistil_ds.runs.record import git_state, hardware, versions
 REPOSITORY = Path(__file__).parents[3]
 # `benchmarks/results` in the clone of the repository, or else below the current folder
 RESULTS = (REPOSITORY if (REPOSITORY / "benchmarks").is_dir() else Path()) / "benchmarks" / "results"
+# what reading a record raises whose values are missing or of another kind than a benchmark writes; InputError is one
+DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 DIGITS = 6  # significant digits of a float in the record; no measurement is more exact
 NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers over several lines; `save` joins them
 
@@ -62,7 +64,8 @@ class ResultFile:
     ) -> None:
         _check_writable(folder)
         now = datetime.now(UTC)
-        kind = torch.cuda.get_device_name(device).replace(" ", "_") if device.type == "cuda" else platform.machine()
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+        kind = re.sub(r"[^\w.-]", "_", name)  # part of a file's name
         quick = "-quick" if arguments.get("quick") else ""
         self.path = folder / f"{benchmark}{quick}-{device.type}-{kind}-{now:%Y%m%d-%H%M%S}.json"
         self.content: dict[str, Any] = {
@@ -127,7 +130,11 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, or is no record of ours.
     """
-    record = renew(read_json(path, "give a result file of a benchmark"))
+    content = read_json(path, "give a result file of a benchmark")
+    try:
+        record = renew(content)
+    except DAMAGED:
+        record = None
     if record is None:
         raise InputError(f"{path}: has no `benchmark` and `rows`; give a result file of a benchmark")
     return record

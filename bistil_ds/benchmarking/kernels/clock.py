@@ -33,6 +33,10 @@ class EventClock:
         self._flush = torch.zeros(cache // 2, dtype=torch.float32, device=device)  # twice the cache's bytes
 
     def __call__(self, step: Callable[[], object], device: torch.device) -> float:
+        with torch.cuda.device(device):  # events are recorded, and the sleep is queued, on the current one
+            return self._time(step, device)
+
+    def _time(self, step: Callable[[], object], device: torch.device) -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         wait = 0.0
         if self.queue_full:

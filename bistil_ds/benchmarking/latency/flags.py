@@ -8,7 +8,6 @@ are random.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from bistil_ds.benchmarking.harness.benchmark import Job
@@ -22,7 +21,8 @@ from bistil_ds.benchmarking.models.plan import MeasurementPlan
 from bistil_ds.benchmarking.models.shapes import MBERT, check_models, default_names, student_name
 from bistil_ds.benchmarking.models.subject import InputCase
 from bistil_ds.errors import InputError
-from bistil_ds.text.text_files import read_texts
+from bistil_ds.text.corpus import corpus_texts
+from bistil_ds.text.options import NO_FLAG, TextOptions
 
 INPUTS = {"small": ([1, 8], [128]), "full": ([1, 8, 32], [32, 128, 512])}
 DTYPES = ("float32", "bfloat16", "float16")
@@ -86,7 +86,7 @@ def plan_of(flags: Flags) -> MeasurementPlan:
 
 def sentences(path: Path, batch: int) -> list[list[str]]:
     """Return the file's first texts, at most TEXT_BATCHES batches of `batch`; raise InputError if it has none."""
-    texts = list(islice(read_texts(path, "text", "--text_file"), TEXT_BATCHES * batch))
+    texts = list(corpus_texts(path, TextOptions("--text_file", advice=NO_FLAG), TEXT_BATCHES * batch))
     if not texts:
         raise InputError(f"--text_file {path}: holds no text")
     return [texts[start : start + batch] for start in range(0, len(texts), batch)]

@@ -24,7 +24,7 @@ from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, referen
 from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
 
 STAGES = ("inference", "training")
-BYTES_A_PARAMETER = {"inference": 4, "training": 16}  # in fp32; training also has the gradient and AdamW's two moments
+COPIES = {"inference": 1, "training": 4}  # of the weights; in training gradient and both moments have their dtype too
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,24 @@ def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> di
         row |= {"folder_bytes": folder_bytes(Path(folder)), "load_seconds": []}
         for done, stage in enumerate(STAGES, 1):
             tell(done, stage)
-            needed = BYTES_A_PARAMETER[stage] * row["parameters"]
+            needed = bytes_needed(stage, row["parameters"], given.dtype)
             if given.device == "cpu" and psutil.virtual_memory().available < 1.2 * needed:
                 row[stage] = {"unavailable": f"needs more than {needed / 1e9:.1f} GB, which are not free"}
                 continue
             try:
-                peak = peak_in_own_process(BUILDERS[stage], folder, given)
+                peak = peak_in_own_process(BUILDERS[stage], folder, given, device=given.device)
             except RemoteError as error:
                 row[stage] = {"unavailable": str(error)}
                 continue
             row["load_seconds"].append(peak.build_seconds)
             row[stage] = stage_bytes(peak)
     return row
+
+
+def bytes_needed(stage: str, parameters: int, dtype: str) -> int:
+    """Return the bytes that a stage needs at least: all but activations, for a model of so many parameters."""
+    itemsize: int = getattr(torch, dtype).itemsize
+    return COPIES[stage] * itemsize * parameters
 
 
 def stage_bytes(peak: Peak) -> dict[str, int | None]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModel,
     BertConfig,
     DistilBertConfig,
@@ -25,7 +24,7 @@ from transformers import (
 )
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import cannot_load, longest_input
+from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student.layers import choose_layers
 
@@ -61,10 +60,7 @@ def config_of(name: str) -> PretrainedConfig:
     """
     if (ours := _our_config(name)) is not None:
         return ours
-    try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers, the hub and json share no error class
-        raise cannot_load("--model", name, error) from None
+    return load_config("--model", name)
 
 
 def check_models(names: Sequence[str], length: int, *, tokenizers: bool = False) -> None:
@@ -105,7 +101,7 @@ def load_encoder(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedMod
         torch.manual_seed(0)
         model = AutoModel.from_config(config, dtype=dtype)
     else:
-        model, _ = load_pretrained(AutoModel, name, flag="--model", dtype=dtype, trust_remote_code=False)
+        model, _ = load_pretrained(AutoModel, name, flag="--model", dtype=dtype)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model.eval()

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from bistil_ds.benchmarking.harness.samples import is_stable
 from bistil_ds.benchmarking.harness.timing import time_call
 from bistil_ds.benchmarking.models.engines import Inputs, make_runner
 from bistil_ds.benchmarking.models.shapes import load_encoder
+from bistil_ds.models.inputs import load_tokenizer
 
 FIRST_ORDINARY_ID = 5  # lowest id of a random token; XLM-R's padding id, 1, would change the positions
 WARM_UP_SECONDS = 4.0  # after this time no warm-up call starts; the first call's time does not count
@@ -53,7 +53,7 @@ class Subject:
 
     def use_text(self, batches: Sequence[Sequence[str]], max_length: int) -> dict[str, Any]:
         """Use batches of sentences as inputs from now on; return, by batch, seconds of tokenising and real tokens."""
-        tokenizer = AutoTokenizer.from_pretrained(self.name)
+        tokenizer = load_tokenizer("--model", self.name)
         seconds, self.batches = [], []
         for texts in batches:
             start = time.perf_counter()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bistil_ds.benchmarking.harness.command import explain, parse_flags
-from bistil_ds.benchmarking.harness.result_file import RESULTS, read_result
+from bistil_ds.benchmarking.harness.result_file import DAMAGED, RESULTS, read_result
 from bistil_ds.benchmarking.report.comparison import compare
 from bistil_ds.benchmarking.report.gathering import gather
 from bistil_ds.benchmarking.report.page import html_page, markdown
@@ -45,7 +45,15 @@ def run(flags: Flags) -> None:
         if len(flags.compare) != 2:
             raise InputError(f"--compare: expected two result files, found {len(flags.compare)}")
         first, second = (read_result(Path(name)) for name in flags.compare)
-        show(compare(first, second))
+        try:
+            grid = compare(first, second)
+            grid.html()  # fails where a cell is no text
+        except InputError:
+            raise
+        except DAMAGED as error:
+            files = " ".join(flags.compare)
+            raise InputError(f"--compare {files}: a value is missing or no number ({error!r:.100})") from None
+        show(grid)
         return
     results, left_out = gather(Path(flags.results), quick=flags.quick)
     folder = Path(flags.output_dir or flags.results)

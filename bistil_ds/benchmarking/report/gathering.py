@@ -6,9 +6,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bistil_ds.benchmarking.harness.benchmark import Benchmark, Content
-from bistil_ds.benchmarking.harness.result_file import read_result
+from bistil_ds.benchmarking.harness.plots import check_numbers
+from bistil_ds.benchmarking.harness.result_file import DAMAGED, read_result
 from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.errors import InputError
 
@@ -28,6 +30,29 @@ class Gathered:
     def entry(self) -> Benchmark:
         """Return the registry's entry, which says how the record is shown."""
         return BENCHMARKS[self.benchmark]
+
+    @property
+    def is_quick(self) -> bool:
+        """Return whether the record is of a quick run."""
+        return bool(self.content.get("arguments", {}).get("quick"))
+
+    def flags(self) -> dict[str, Any]:
+        """Return the flags that tell this record from others of its benchmark and machine."""
+        return {name: value for name, value in self.content.get("arguments", {}).items() if name not in SAME_RUN}
+
+    def about(self) -> str:
+        """Return a line: file, machine, torch version, commit, and whether it is interrupted or quick."""
+        hardware, versions = self.content.get("hardware") or {}, self.content.get("versions") or {}
+        gpus = ", ".join(gpu["name"] for gpu in hardware.get("gpus") or [])
+        device = str(self.content.get("device", ""))
+        machine = gpus if device.startswith("cuda") else f"{hardware.get('cpu')}, {hardware.get('threads')} threads"
+        facts = [self.path.name, machine if hardware else "", _commit(self.content.get("git"))]
+        facts[2:2] = [f"torch {versions['torch']}"] if "torch" in versions else []
+        if self.content.get("interrupted"):
+            facts.append("interrupted: what was measured until then")
+        if self.is_quick:
+            facts.append("a quick run")
+        return "; ".join(fact for fact in facts if fact)
 
 
 def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[str]]:
@@ -50,11 +75,10 @@ def gather(folder: Path, *, quick: bool = False) -> tuple[list[Gathered], list[s
         found = read(path)
         if found is None:
             left_out.append(f"{path.name}: not a result that is drawn here")
-        elif found.content.get("arguments", {}).get("quick") and not quick:
+        elif found.is_quick and not quick:
             left_out.append(f"{path.name}: a quick run")
         else:
-            flags = {k: v for k, v in found.content.get("arguments", {}).items() if k not in SAME_RUN}
-            key = (found.benchmark, TIME.sub("", path.stem), json.dumps(flags, sort_keys=True))
+            key = (found.benchmark, TIME.sub("", path.stem), json.dumps(found.flags(), sort_keys=True))
             if key in newest:
                 left_out.append(f"{newest[key].path.name}: there is a newer one")
             newest[key] = found
@@ -69,10 +93,19 @@ def read(path: Path) -> Gathered | None:
     try:
         content = read_result(path)
         found = Gathered(path, content["benchmark"], content)
-        found.entry.tables(found.content)
-    except (InputError, KeyError, TypeError, IndexError, AttributeError, ValueError):  # of an old version or not ours
+        found.about()
+        json.dumps(found.flags(), sort_keys=True)
+        for grid in found.entry.tables(found.content):
+            grid.html()
+        for plot in found.entry.plots(found.content):
+            check_numbers(plot)
+    except DAMAGED:  # of an old version, half of one, or not ours
         return None
     return found
+
+
+def _commit(git: dict[str, Any] | None) -> str:
+    return f"commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}" if git else ""
 
 
 def _age(path: Path) -> tuple[str, str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
-from typing import Any
 
 from bistil_ds.benchmarking.harness.plots import as_svg
 from bistil_ds.benchmarking.report.gathering import Gathered
+from bistil_ds.console.untrusted import in_html, in_markdown
 
 TITLE = "Benchmarks: students beside the multilingual model they come from"
 INTRODUCTION = (
@@ -34,47 +33,28 @@ def markdown(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
     for title, group in _chapters(results):
         parts += [f"## {title}", ""]
         for result in group:
-            parts += [f"{about(result)}", "", *(grid.markdown() for grid in result.entry.tables(result.content))]
+            parts += [in_markdown(result.about()), ""]
+            parts += [grid.markdown() for grid in result.entry.tables(result.content)]
     if left_out:
-        parts += ["Left out: " + "; ".join(left_out) + ".", ""]
+        parts += [in_markdown(f"Left out: {'; '.join(left_out)}."), ""]
     return "\n".join(parts)
 
 
 def html_page(results: Sequence[Gathered], left_out: Sequence[str]) -> str:
     """Return the HTML page: a line about each record, its pictures and its tables. The page loads no other file."""
-    parts = [f"<h1>{html.escape(TITLE)}</h1><p>{html.escape(INTRODUCTION)}</p>"]
+    parts = [f"<h1>{in_html(TITLE)}</h1><p>{in_html(INTRODUCTION)}</p>"]
     for title, group in _chapters(results):
-        parts.append(f"<h2>{html.escape(title)}</h2>")
+        parts.append(f"<h2>{in_html(title)}</h2>")
         for result in group:
-            parts.append(f"<p class='about'>{html.escape(about(result))}</p>")
+            parts.append(f"<p class='about'>{in_html(result.about())}</p>")
             parts += [f"<figure>{as_svg(plot)}</figure>" for plot in result.entry.plots(result.content)]
             parts += [grid.html() for grid in result.entry.tables(result.content)]
     if left_out:
-        parts.append(f"<p class='note'>Left out: {html.escape('; '.join(left_out))}.</p>")
+        parts.append(f"<p class='note'>Left out: {in_html('; '.join(left_out))}.</p>")
     head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
-    head += f"<title>{html.escape(TITLE)}</title>"
+    head += f"<title>{in_html(TITLE)}</title>"
     body = "\n".join(parts)
     return f"<!doctype html>\n<html lang='en'><head>{head}<style>{STYLE}</style></head>\n<body>{body}</body></html>\n"
-
-
-def about(result: Gathered) -> str:
-    """Return a line about a record: file, machine, torch version, commit, and whether it is interrupted or quick."""
-    content = result.content
-    hardware, versions = content.get("hardware") or {}, content.get("versions") or {}
-    gpus = ", ".join(gpu["name"] for gpu in hardware.get("gpus") or [])
-    device = str(result.content.get("device", ""))
-    machine = gpus if device.startswith("cuda") else f"{hardware.get('cpu')}, {hardware.get('threads')} threads"
-    facts = [result.path.name, machine if hardware else "", _commit(content.get("git"))]
-    facts[2:2] = [f"torch {versions['torch']}"] if "torch" in versions else []
-    if result.content.get("interrupted"):
-        facts.append("interrupted: what was measured until then")
-    if result.content.get("arguments", {}).get("quick"):
-        facts.append("a quick run")
-    return "; ".join(fact for fact in facts if fact)
-
-
-def _commit(git: dict[str, Any] | None) -> str:
-    return f"commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}" if git else ""
 
 
 def _chapters(results: Sequence[Gathered]) -> list[tuple[str, list[Gathered]]]:

@@ -8,12 +8,12 @@ other programs too.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from bistil_ds.benchmarking.harness.benchmark import Job, Tell, parts_of
 from bistil_ds.benchmarking.harness.command import choose_device, explain, require_at_least_1
@@ -25,10 +25,11 @@ from bistil_ds.benchmarking.training_step.teachers import VARIANTS
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
 from bistil_ds.benchmarking.training_step.zero import compare_under_zero
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import cannot_load
+from bistil_ds.models.inputs import cannot_load, load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.student import build_student
-from bistil_ds.text.text_files import read_texts
+from bistil_ds.text.corpus import corpus_texts
+from bistil_ds.text.options import NO_FLAG, TextOptions
 
 STAGES = (0, 1, 2, 3)
 Pair = tuple[Any, list[int], Any, dict[str, torch.Tensor]]  # student, layer map, teacher, inputs
@@ -120,15 +121,13 @@ def real_pair(flags: Flags, device: torch.device) -> Pair | None:
     """Return the student built from --teacher_model, its layer map, the teacher and real text; None without a model."""
     if flags.teacher_model is None or flags.text_file is None:
         return None
-    text = list(islice(read_texts(Path(flags.text_file), "text", "--text_file"), flags.batch))
+    text = list(corpus_texts(Path(flags.text_file), TextOptions("--text_file", advice=NO_FLAG), flags.batch))
     if not text:
         raise InputError(f"--text_file {flags.text_file}: holds no text")
     try:
-        teacher, _ = load_pretrained(
-            AutoModelForMaskedLM, flags.teacher_model, flag="--teacher_model", trust_remote_code=False
-        )
+        teacher, _ = load_pretrained(AutoModelForMaskedLM, flags.teacher_model, flag="--teacher_model")
         teacher.to(device)
-        tokenizer = AutoTokenizer.from_pretrained(flags.teacher_model, trust_remote_code=False)
+        tokenizer = load_tokenizer("--teacher_model", flags.teacher_model)
     except InputError:
         raise
     except Exception as error:  # transformers, the hub and json share no error class

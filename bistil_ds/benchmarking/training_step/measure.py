@@ -36,7 +36,7 @@ def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, 
         peaks = {}
         for number, name in enumerate(WAYS):
             tell(0.5 + 0.5 * number / len(WAYS), f"memory, length {shape.length}: {name}")
-            peaks[name] = peak_in_own_process(single_step, name, shape, str(device))
+            peaks[name] = peak_in_own_process(single_step, name, shape, str(device), device=str(device))
         floor = peaks["floor"]
         for name, peak in peaks.items():
             result[name]["peak_mib"], result[name]["baseline_mib"] = peak.peak / MiB, peak.baseline / MiB

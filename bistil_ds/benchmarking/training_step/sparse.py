@@ -110,7 +110,7 @@ def measure(
     }
     del steps
     for name, density in ways.items():
-        peak = peak_in_own_process(TrainingStep, shape, density, str(device), steps=MEMORY_STEPS)
+        peak = peak_in_own_process(TrainingStep, shape, density, str(device), steps=MEMORY_STEPS, device=str(device))
         tell((done := done + 2) / total, "memory")
         rows.append(
             {

@@ -7,6 +7,7 @@ Without --mmt and --data it runs on the package's sample model and sample data.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,8 @@ def plan(flags: Flags) -> Job:
         if not any(language in tests[task] for task in tasks):
             raise InputError(f"--languages {language}: {named} has no test data for it in these tasks")
     pairs = [(task, language) for task in tasks for language in languages if language in tests[task]]
+    if wrong := [name for pair in pairs for name in pair if not re.fullmatch(r"\w[\w-]*", name)]:
+        raise InputError(f"{named}: the task or language {wrong[0]!r} cannot be part of a folder's name")
     if flags.quick:
         flags.models, settings = QUICK_MODELS, shortened(settings)
 

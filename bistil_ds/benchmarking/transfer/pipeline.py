@@ -18,6 +18,7 @@ from typing import Any
 from bistil_ds.benchmarking.harness.result_file import REPOSITORY
 from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import load_json
 from bistil_ds.runs.files import read_json, write_whole
 
 SCRIPTS = (REPOSITORY if (REPOSITORY / "launch_scripts").is_dir() else Path()) / "launch_scripts"  # in a clone
@@ -43,7 +44,7 @@ class Transfer:
             words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
         record, command = folder / "run.json", self.folder / f"{name}.command.json"
         begun = read_json(record, f"remove {folder}", keys=("finished",)) if record.is_file() else None
-        same = not command.is_file() or json.loads(command.read_text()) == words[1:]
+        same = not command.is_file() or load_json(command) == words[1:]
         if begun and begun["finished"] and same:
             return folder
         if begun and script == "evaluate":  # evaluating is cheap, and the models may have changed since

@@ -26,6 +26,7 @@ from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrained
 from transformers.utils import ModelOutput
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.config_file import check_config_file
 from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks.parsing.biaffine import ArcScorer, GlorotLinear, RelationScorer, start_weight
 
@@ -76,7 +77,9 @@ class BiaffineParser(PreTrainedModel):
             return loaded
         config = kwargs.pop("config", None)
         hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
+        hub["trust_remote_code"] = False
         if config is None:
+            check_config_file(folder, "")
             config, kwargs = AutoConfig.from_pretrained(folder, return_unused_kwargs=True, **hub, **kwargs)
         kind: Any = type(config)  # mypy sees transformers' classes as Any
         return parser_class(kind).from_pretrained(folder, *args, config=config, **hub, **kwargs)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from datasets import ClassLabel, load_dataset
+from datasets import ClassLabel
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.readers.columns import OtherNames, find_columns
 from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.task import ReadOptions
-from bistil_ds.text.checks import hub_error
+from bistil_ds.text.hub import load_rows
 from bistil_ds.text.specification import HubDataset
 
 NO_LABEL = "-"  # SNLI's label of a pair without a right answer; hub data sets have class number -1
@@ -26,11 +26,10 @@ def hub_rows(
     Raises:
         InputError: the data set cannot be loaded, has no rows, or lacks a column.
     """
-    try:
-        rows = load_dataset(corpus.id, corpus.config, split=corpus.split)
-    except Exception as error:  # the errors that `datasets` raises here have no common type
-        raise hub_error(corpus, options.flag, error) from None
     name = f"{corpus.id}, split {corpus.split}"
+    if corpus.column:
+        raise InputError(f"{options.flag}: {name}: columns are named with --columns, not with :{corpus.column}")
+    rows = load_rows(corpus, options.flag)
     columns = find_columns(wanted, rows.column_names, options, f"{options.flag}: {name}")
     if not len(rows):
         raise InputError(f"{options.flag}: {name} has no rows")

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs import bounded
 from bistil_ds.tasks.readers.lines import quote
 
 
@@ -22,15 +23,15 @@ def parse_json(text: str, where: str) -> Any:
             has a key twice in an object.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object_of)
+        return bounded.parse_json(text, finite=False, object_of=_object_of)
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
-    except RecursionError:
-        raise InputError(f"{where}: JSON nested too deeply") from None
     except _KeyTwiceError as error:
         raise InputError(f"{where}: {error}") from None
-    except ValueError:  # what remains is an integer of over 4,300 digits, which Python refuses
-        raise InputError(f"{where}: a number with thousands of digits{_place_of_long_number(text)}") from None
+    except ValueError as error:  # nested too deeply, or with a very long number
+        place = _place_of_long_number(text) if "digits" in str(error) else ""
+        reason = f"a number with thousands of digits{place}" if place else f"JSON {error}"
+        raise InputError(f"{where}: {reason}") from None
 
 
 def text_at(value: dict[str, Any], key: str, where: str) -> str:

@@ -13,8 +13,8 @@ from bistil_ds.tasks.readers.hub import hub_rows
 from bistil_ds.tasks.readers.json_values import parse_json
 from bistil_ds.tasks.readers.lines import at_least_one, lines, quote
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.form import is_jsonl
 from bistil_ds.text.specification import HubDataset, parse_specification
-from bistil_ds.text.text_files import is_jsonl
 
 Record = tuple[Place, str, dict[str, Any]]
 

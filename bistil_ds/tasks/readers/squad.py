@@ -15,8 +15,8 @@ from bistil_ds.tasks.readers.hub import hub_rows
 from bistil_ds.tasks.readers.json_values import parse_json, text_at
 from bistil_ds.tasks.readers.lines import at_least_one, quote
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.compression import opened
 from bistil_ds.text.specification import HubDataset, parse_specification
-from bistil_ds.text.text_files import opened
 
 COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), "answers": ()}
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.checks import check_devices
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled, without_autocast
 
 QueriesKeys = tuple[Tensor, Tensor]
@@ -102,6 +103,7 @@ def _check(
         devices, first = [x.device for x in (*student, *teacher)], student_qk[0][0].device
         if any(x != first for x in devices):
             raise ValueError(f"attention_map_loss: pair {i} on {[str(x) for x in devices]}, expected {first}")
+        check_devices("attention_map_loss", first, {"mask": mask})
 
 
 class _AttentionMapLoss(torch.autograd.Function):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.checks import check_devices
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
 
@@ -46,8 +47,8 @@ def hidden_state_loss(
         fp32 [P] (float64 for float64 students). A pair without a real token gives 0.
 
     Raises:
-        ValueError: the numbers of states, shapes, the mask's dtype or `kind` do not fit, states are on several devices,
-            or `upstream` is 0.
+        ValueError: the numbers of states, shapes, the mask's dtype or `kind` do not fit, tensors are on several
+            devices, or `upstream` is 0.
 
     The gradient is computed together with the value, so nothing of the teacher is kept for backward. On CUDA two
     Triton launches serve up to 32 pairs of the same dtypes, shapes and strides.
@@ -97,6 +98,8 @@ def _check(
             raise ValueError(f"hidden_state_loss: pair {i} on {s.device} and {t.device}, expected {student[0].device}")
         if mask is not None and (mask.dtype != torch.bool or mask.shape != s.shape[:2]):
             raise ValueError(f"hidden_state_loss: mask is {mask.dtype} {list(mask.shape)}, expected bool [B, T]")
+        projection = None if projections is None else projections[i]
+        check_devices("hidden_state_loss", s.device, {"mask": mask, f"projection {i}": projection})
 
 
 class _HiddenStateLoss(torch.autograd.Function):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.checks import check_devices
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
 CHUNK = 1 << 21  # most logits of each head in a chunk (8 MiB in fp32); a chunk has at least one row
@@ -54,7 +55,7 @@ def linear_distillation_kl(
         fp32 scalar (float64 for float64 students); 0 if no position counts.
 
     Raises:
-        ValueError: shapes, temperature or labels do not fit.
+        ValueError: shapes, devices, temperature or labels do not fit.
         RuntimeError: with `alpha_ce`, a label is neither in [0, V) nor `ignore_index`. A CUDA kernel cannot raise an
             error: there the value is NaN instead.
 
@@ -81,6 +82,8 @@ def linear_distillation_kl(
     for name, (tensor, shape) in expected.items():
         if tensor is not None and tuple(tensor.shape) != shape:
             raise ValueError(f"linear_distillation_kl: {name} is {list(tensor.shape)}, expected {list(shape)}")
+    tensors = {name: tensor for name, (tensor, _) in expected.items()}
+    check_devices("linear_distillation_kl", student_hidden.device, tensors)
     if not temperature > 0:
         raise ValueError(f"linear_distillation_kl: temperature is {temperature}, expected a positive number")
     if labels is None and alpha_ce:

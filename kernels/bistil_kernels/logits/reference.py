@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime.checks import check_devices
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled
 
 CHUNK = 1 << 20  # most logits in a chunk of rows; a chunk has at least one row
@@ -38,7 +39,7 @@ def distillation_kl(
         fp32 scalar (float64 for float64 students); 0 if no position is valid.
 
     Raises:
-        ValueError: shapes or temperature do not fit.
+        ValueError: shapes, devices or temperature do not fit.
 
     On CUDA, with e bytes an element, 3·N·V·e to 5·N·V·e bytes are moved. Beyond V = 8192 no [N, V] buffer is kept for
     backward (`logits.fused` explains this).
@@ -54,6 +55,7 @@ def distillation_kl(
         raise ValueError(f"distillation_kl: student and teacher logits are {shapes}, expected the same [N, V]")
     if valid is not None and (valid.dtype != torch.bool or valid.shape != student_logits.shape[:1]):
         raise ValueError(f"distillation_kl: valid is {valid.dtype} {list(valid.shape)}, expected bool [N]")
+    check_devices("distillation_kl", student_logits.device, {"teacher_logits": teacher_logits, "valid": valid})
     if not temperature > 0:
         raise ValueError(f"distillation_kl: temperature is {temperature}, expected a positive number")
     if dispatch.on_triton([student_logits, teacher_logits]):

@@ -223,7 +223,9 @@ def test_a_reference_that_takes_no_more_than_idling_has_no_ratio() -> None:
 
 
 def test_a_command_is_measured_whole(tmp_path: Path) -> None:
-    row = measure_command(f"{sys.executable} -c 'import time; time.sleep(0.2)'", EstimatingMeter(10.0), 0.01)
+    program = f"{sys.executable} -c 'import time; time.sleep(0.2)'"
+    row, interrupted = measure_command(program, EstimatingMeter(10.0), 0.01)
+    assert not interrupted
     assert row["gross_joules"] == pytest.approx(10 * row["seconds"])
     assert row["seconds"] > 0.2
     assert row["net_joules"] is None
@@ -233,12 +235,17 @@ def test_a_command_is_measured_whole(tmp_path: Path) -> None:
         measure_command("/no/such/program", EstimatingMeter(1.0), 0.01)
 
 
-def test_an_interrupted_command_keeps_what_it_took() -> None:
+def test_an_interrupted_command_keeps_what_it_took_and_the_interruption_goes_on(tmp_path: Path) -> None:
     program = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(0.2); raise SystemExit(1)"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a parallel test run may ignore SIGINT
     try:
-        row = measure_command(f"{sys.executable} -c '{program}'", EstimatingMeter(10.0), 0.01)
+        flags = ["--estimate_watts", "10", "--seconds", "0.01", "--output_dir", str(tmp_path)]
+        assert main([*flags, "--command", f"{sys.executable} -c '{program}'"]) == 130
     finally:
         signal.signal(signal.SIGINT, before)
+    (path,) = tmp_path.glob("energy-*.json")
+    content = json.loads(path.read_text())
+    (row,) = content["rows"]
+    assert content["interrupted"]
     assert row["command"].endswith("(interrupted)")
     assert row["gross_joules"] > 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from benchmarks.flops import main
-from bistil_ds.benchmarking.flops.count import flop_counter, forward_flops, shape_of, step_flops
+from bistil_ds.benchmarking.flops.count import flop_counter, flops_grids, forward_flops, shape_of, step_flops
 from bistil_ds.training.speed import encoder_flops, training_flops
 
 B, H, T, D = 2, 3, 10, 8
@@ -109,3 +110,14 @@ def test_the_command_compares_students_with_their_mmt(tmp_path: Path, capsys: py
     rows = json.loads(path.read_text())["rows"]
     assert [row["model"] for row in rows] == ["mBERT", "mBERT k2 30k"]
     assert "0.500" in capsys.readouterr().out
+
+
+def test_each_table_has_the_rows_of_its_own_case() -> None:
+    def row(model: str, length: int, total: int) -> dict[str, Any]:
+        return {"model": model, "reference": "a", "batch": 1, "length": length, "forward": {"total": total}}
+
+    rows = [row("a", 32, 10), row("b", 32, 5), row("a", 64, 40), row("b", 64, 10), row("c", 64, 20)]
+    grids = flops_grids({"rows": rows})
+    assert [grid.title for grid in grids] == ["Operations, length 32", "Operations, length 64"]
+    shares = [{cells[0]: cells[3] for cells in grid.rows} for grid in grids]
+    assert shares == [{"a": "1.000", "b": "0.500"}, {"a": "1.000", "b": "0.250", "c": "0.500"}]

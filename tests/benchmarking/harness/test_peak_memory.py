@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from memory_use import allocate
 
-from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
+from bistil_ds.benchmarking.harness.peak_memory import Peak, peak_in_own_process, peak_of
 
 
 def test_peak_memory_is_that_of_the_measured_step_alone() -> None:
@@ -24,3 +25,25 @@ def test_what_was_built_is_the_difference_to_the_libraries() -> None:
     peak = peak_in_own_process(allocate, 64, 0, 128)
     assert 120 << 20 < peak.baseline - peak.empty < 160 << 20
     assert peak.build_seconds > 0
+
+
+def test_the_memory_of_the_gpu_that_was_named_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def answer(device: object) -> int:
+        asked.append(device)
+        return 7
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    counts = (
+        "synchronize",
+        "reset_peak_memory_stats",
+        "memory_allocated",
+        "max_memory_allocated",
+        "max_memory_reserved",
+    )
+    for name in counts:
+        monkeypatch.setattr(torch.cuda, name, answer)
+    peak = peak_of(lambda: lambda: None, 1, "cuda:1")
+    assert peak == Peak(0, 7, 7, peak.build_seconds, 7)
+    assert asked == ["cuda:1"] * len(counts)

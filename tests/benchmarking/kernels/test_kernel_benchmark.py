@@ -6,7 +6,8 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,11 +115,19 @@ def test_the_clock_starts_with_an_idle_or_a_busy_device(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: done.append("wait"))
     monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: done.append("sleep"))
     monkeypatch.setattr(torch.cuda, "Event", Event)
+
+    @contextmanager
+    def current(device: torch.device) -> Iterator[None]:
+        done.append(f"on {device}")
+        yield
+        done.append("off")
+
+    monkeypatch.setattr(torch.cuda, "device", current)
     clock = EventClock(CPU, queue_full)
     assert clock._flush.nbytes == 2 * properties.L2_cache_size
     assert clock(lambda: done.append("step"), CPU) == 0.002
     before = ["wait", "step", "wait", "sleep"] if queue_full else ["wait"]
-    assert done == [*before, "event", "step", "event", "wait"]
+    assert done == ["on cpu", *before, "event", "step", "event", "wait", "off"]  # else cuda:0 would be timed for cuda:1
 
 
 def test_aims_say_by_how_much_they_are_missed() -> None:

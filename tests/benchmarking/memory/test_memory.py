@@ -13,7 +13,7 @@ from transformers import AutoModel
 
 from benchmarks.memory import main
 from bistil_ds.benchmarking.harness.peak_memory import Peak
-from bistil_ds.benchmarking.memory.measure import folder_bytes, stage_bytes
+from bistil_ds.benchmarking.memory.measure import bytes_needed, folder_bytes, stage_bytes
 from bistil_ds.benchmarking.memory.tables import memory_grids, memory_plots
 from bistil_ds.benchmarking.models.shapes import config_of, default_names, load_encoder, reference_of
 from bistil_ds.benchmarking.models.subject import parameter_counts
@@ -46,6 +46,12 @@ def test_embeddings_and_layers_add_up() -> None:
 def test_a_model_without_an_embeddings_module_counts_its_tables() -> None:
     counts = parameter_counts(torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.Linear(4, 4)))
     assert counts == {"parameters": 60, "embedding_parameters": 40, "encoder_parameters": 20}
+
+
+@pytest.mark.parametrize(("dtype", "inference", "training"), [("float32", 40, 160), ("bfloat16", 20, 80)])
+def test_weights_gradients_and_moments_have_the_dtype_of_the_weights(dtype: str, inference: int, training: int) -> None:
+    assert bytes_needed("inference", 10, dtype) == inference
+    assert bytes_needed("training", 10, dtype) == training
 
 
 def test_every_model_is_compared_with_its_mmt() -> None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
+from markdown_it import MarkdownIt
 
 from benchmarks.report import main
-from bistil_ds.benchmarking.harness.plots import Bars, Lines, Points, as_svg
+from bistil_ds.benchmarking.harness.plots import Bars, Lines, Points, as_svg, check_numbers
 from bistil_ds.benchmarking.harness.result_file import ResultFile
 from bistil_ds.benchmarking.latency.measure import Turns, rows_of
 from bistil_ds.benchmarking.latency.plots import latency_plots
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.report.comparison import compare
-from bistil_ds.benchmarking.report.gathering import gather
+from bistil_ds.benchmarking.report.gathering import gather, read
 from bistil_ds.benchmarking.transfer.tables import quality_plots
 from bistil_ds.console.grid import Grid
+from bistil_ds.console.untrusted import one_line
 from bistil_ds.errors import InputError
 
 CPU = torch.device("cpu")
@@ -247,7 +253,7 @@ def test_files_are_taken_by_the_time_in_their_name(tmp_path: Path) -> None:
 
 def test_a_table_is_the_same_in_every_form() -> None:
     grid = Grid("T", ["model", "ms"], [["a|b <i>", "1"]], "note")
-    assert "| a\\|b <i> | 1 |" in grid.markdown()
+    assert "| a\\|b \\<i> | 1 |" in grid.markdown()
     assert "<td>a|b &lt;i&gt;</td><td>1</td>" in grid.html()
     assert grid.rich().row_count == 1
 
@@ -262,3 +268,115 @@ def test_pictures_are_text_that_does_not_change_and_name_what_they_show() -> Non
         assert ">m1<" in picture
         assert ">m2<" in picture
         assert picture == as_svg(plot)
+
+
+EVIL = "_$\\frac{ <script>alert(1)</script> | # \x1b[31m\u202e\ud800 ]]> --> [x](http://e.example)"
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        Bars(EVIL, EVIL, {EVIL: {EVIL: (0.5, 0.4, 0.6)}, "b": {EVIL: (0.5, 0.4, 0.6)}}),
+        Points(EVIL, EVIL, EVIL, {EVIL: (1.0, 2.0), "b": (3.0, 1.0)}),
+        Lines(EVIL, EVIL, EVIL, {EVIL: [(32, 1.0), (128, 3.0)], "b": [(32, 1.0), (128, 3.0)]}),
+    ],
+    ids=lambda plot: type(plot).__name__,
+)
+def test_names_in_a_picture_are_text(plot: Any) -> None:
+    picture = as_svg(plot)
+    assert "script" not in Page(picture).tags
+    assert picture.isprintable() or all(line.isprintable() for line in picture.split("\n"))
+    root = ElementTree.fromstring(picture)
+    shown = [str(each.text).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert shown.count(one_line(EVIL)) >= 3
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        *(Bars("t", "x", {"a": {"b": bar}}) for bar in ((1.0, 2.0, 3.0), (1e300, 1e300, 1e300), (math.nan,) * 3)),
+        *(Bars("t", "x", {"a": {"b": bar}}) for bar in (("1", "1", "1"), (1.0, 1.0), (None, None, None))),
+        *(Points("t", "x", "y", {"a": point}) for point in ((math.inf, 1.0), ("1", 2.0), (1.0,))),
+        *(Lines("t", "x", "y", {"a": [point]}) for point in ((0, 1.0), (-1, 1.0), (1, 1e200), (1, None))),
+    ],
+)
+def test_numbers_that_cannot_be_drawn_are_found_before(plot: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        check_numbers(plot)
+
+
+def test_names_on_the_pages_are_text(tmp_path: Path) -> None:
+    path = evaluation(tmp_path)
+    content = json.loads(path.read_text())
+    content["models"] = {f"{name}{EVIL}": found for name, found in content["models"].items()}
+    content |= {"task": EVIL, "reference": f"teacher{EVIL}", "test_sets": {"en": {}, "tr": {}, EVIL: {}}}
+    content["run"] = {"versions": {"torch": EVIL}, "git": {"commit": EVIL, "dirty": False}, "hardware": {"cpu": EVIL}}
+    path.write_text(json.dumps(content))
+    (tmp_path / f"{EVIL[:9]}<b>.json").write_text("{}")
+    assert main(["--results", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not {"script", "b", "a"} & set(Page(page).tags)
+    assert Page(page).tags.count("svg") == 2
+    assert one_line(f"k3{EVIL}") in unescape(page)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    tokens = MarkdownIt().enable("table").parse(text)
+    inside = {child.type for token in tokens for child in token.children or []}
+    assert inside <= {"text", "text_special", "softbreak"}
+    assert "html_block" not in {token.type for token in tokens}
+    assert all(line.isprintable() for line in [*text.split("\n"), *page.split("\n")])
+
+
+VALUES = (None, [], {}, "x", -1, 0, 1e300, 10**290)  # None: the key is missing
+
+
+def spoilt(content: dict[str, Any], draw: random.Random) -> None:
+    """Replace or remove one value somewhere in `content`."""
+    holder: Any = content
+    while True:
+        places = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+        place = draw.choice(places)
+        value = holder[place]
+        if isinstance(value, dict | list) and value and draw.random() < 0.8:
+            holder = value
+            continue
+        other = draw.choice(VALUES)
+        if other is None:
+            del holder[place]
+        else:
+            holder[place] = other
+        return
+
+
+def test_half_a_record_is_left_out_or_shown_and_never_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, draw = Path(__file__).parents[3] / "benchmarks" / "results", random.Random(0)
+    names = ("latency", "memory", "energy", "flops", "scaling", "throughput", "transfer-ner-de", "kernel_upstream")
+    fates: Counter[bool] = Counter()
+    for source in [next(iter(sorted(results.glob(f"{name}-*.json")))) for name in names] * 5:
+        content = json.loads(source.read_text())
+        content |= {"rows": content["rows"][:9]} if "rows" in content else {}
+        for _ in range(draw.choice((1, 1, 3))):
+            spoilt(content, draw)
+        path = tmp_path / "spoilt.json"
+        path.write_text(json.dumps(content))
+        found = read(path)
+        fates[found is None] += 1
+        assert main(["--compare", str(path), str(path)]) in (0, 2)
+    assert min(fates[True], fates[False]) > 5, fates
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_half_an_evaluation_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    latency_result(tmp_path, "20260101-000000")
+    whole = json.loads(evaluation(tmp_path).read_text())
+    for key in ("models", "test_sets", "metric", "task"):
+        (tmp_path / f"without-{key}.json").write_text(json.dumps({k: v for k, v in whole.items() if k != key}))
+    for key in ("models", "test_sets"):
+        (tmp_path / f"spoilt-{key}.json").write_text(json.dumps({**whole, key: 1e300}))
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "infinite.json").write_text(json.dumps({**whole, "task": math.inf}))
+    assert main(["--results", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("left out") == 8
+    assert "shown: evaluation-ner.json" in said

@@ -170,3 +170,47 @@ def test_what_the_settings_have_no_data_for_is_refused(
     assert said in capsys.readouterr().err
     assert main(["--mmt", "mmt", "--output_dir", str(tmp_path)]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+GOOD = """
+phase_1: {}
+scratch: {}
+tasks:
+  pos: {train: en=a, dev: en=b, test: {en: a, tr: b}, teacher: {}, student: {}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        ("a: [", "not YAML"),
+        ("[" * 100_000, "not YAML: more than 20"),
+        ("- a\n", "found a list"),
+        ("a: 1\n", "phase_1 is None"),
+        (GOOD.replace("train: en=a", "train: [1]"), "tasks.pos.train is [1]"),
+        (GOOD.replace("teacher: {}", "teacher: 3"), "tasks.pos.teacher is 3"),
+        (GOOD.replace("tr: b", "../../tr: b"), "'../../tr' cannot be part of a folder's name"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_used_is_one_line(
+    content: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "settings.yaml"
+    if content is not None:
+        path.write_text(content)
+    languages = ["../../tr"] if "../../tr" in str(content) else ["tr"]
+    flags = [
+        "--settings",
+        str(path),
+        "--tasks",
+        "pos",
+        "--languages",
+        *languages,
+        "--output_dir",
+        str(tmp_path / "out"),
+    ]
+    assert main(["--mmt", "mmt", "--data", "data", *flags]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error

@@ -115,5 +115,7 @@ def test_what_does_not_fit_is_refused(teacher_shape: tuple[int, ...], mask: Tens
 
 def test_tensors_of_several_devices_are_refused() -> None:
     x, far = torch.ones(1, 2, 5, 4), torch.ones(1, 2, 5, 4, device="meta")
+    with pytest.raises(ValueError, match="attention_map_loss: mask is on meta, expected cpu"):
+        attention_map_loss([(x, x)], [(x, x)], torch.ones(1, 5, dtype=torch.bool, device="meta"))
     with pytest.raises(ValueError, match=r"pair 1 on .*meta"):
         attention_map_loss([(x, x), (x, x)], [(x, x), (far, far)], None)

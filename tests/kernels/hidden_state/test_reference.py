@@ -79,5 +79,10 @@ def test_a_projection_of_another_width_is_refused() -> None:
 
 def test_tensors_of_several_devices_are_refused() -> None:
     x, far = torch.ones(1, 2, 3), torch.ones(1, 2, 3, device="meta")
+    mask = torch.ones(1, 2, dtype=torch.bool, device="meta")
+    with pytest.raises(ValueError, match="hidden_state_loss: mask is on meta, expected cpu"):
+        hidden_state_loss([x], [x], mask)
+    with pytest.raises(ValueError, match="hidden_state_loss: projection 0 is on meta, expected cpu"):
+        hidden_state_loss([x], [x], None, [torch.ones(3, 3, device="meta")])
     with pytest.raises(ValueError, match=r"pair 1 on .*meta"):
         hidden_state_loss([x, x], [x, far], None)

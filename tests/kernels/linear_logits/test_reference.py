@@ -58,3 +58,5 @@ def test_what_does_not_fit_is_refused() -> None:
         linear_distillation_kl(x, torch.ones(9, 4), x, torch.ones(8, 4))
     with pytest.raises(ValueError, match="needs labels"):
         linear_distillation_kl(x, torch.ones(9, 4), x, torch.ones(9, 4), alpha_ce=1.0)
+    with pytest.raises(ValueError, match="labels is on meta, expected cpu"):
+        linear_distillation_kl(x, torch.ones(9, 4), x, torch.ones(9, 4), labels=torch.zeros(3, device="meta"))

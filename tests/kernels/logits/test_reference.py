@@ -32,3 +32,7 @@ def test_what_does_not_fit_is_refused() -> None:
         distillation_kl(x, torch.ones(3, 5))
     with pytest.raises(ValueError, match="expected bool"):
         distillation_kl(x, x, valid=torch.ones(3))
+    with pytest.raises(ValueError, match="teacher_logits is on meta, expected cpu"):
+        distillation_kl(x, x.to("meta"))
+    with pytest.raises(ValueError, match="valid is on meta, expected cpu"):
+        distillation_kl(x, x, valid=torch.ones(3, dtype=torch.bool, device="meta"))

@@ -130,3 +130,8 @@ def test_what_does_not_fit_is_refused() -> None:
         SparseDelta.of(x, torch.tensor([0, 3], dtype=torch.int32))
     with pytest.raises(ValueError, match="out of range"):
         SparseAdamW([SparseDelta.of(x, i)], betas=(1.0, 0.9))
+    delta = SparseDelta.of(x, i)
+    with pytest.raises(ValueError, match="twice in one parameter group"):
+        SparseAdamW([delta, delta])
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        SparseAdamW([{"params": [delta]}, {"params": [delta]}])

@@ -63,7 +63,7 @@ def is_ours(kind: type) -> bool:
 
 def upstream_of(kind: type) -> type | None:
     """Return the first class of another library among the ancestors of `kind`; standard base classes do not count."""
-    plain = {"builtins", "typing", "abc", "enum", "collections", "dataclasses"}
+    plain = {"builtins", "typing", "abc", "enum", "collections", "dataclasses", "io", "_io"}
     others = (each for each in kind.__mro__ if not is_ours(each))
     return next((each for each in others if each.__module__.partition(".")[0] not in plain), None)
 

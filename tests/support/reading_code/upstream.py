@@ -53,6 +53,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "on_train_begin": CALLBACK,
     },
     "transformers Trainer": {
+        "_get_grad_norm": "self, model, grad_norm=None",
         "_get_train_sampler": "self, train_dataset=None",
         "_init_training_state": (
             "self, max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial"
@@ -92,9 +93,10 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch TorchDispatchMode": {"total"},
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
-        *("_barrier", "_collate", "_copy_kept_files", "_count", "_evaluate_language", "_evaluation_model", "_loader"),
-        *("_masked", "_micro_steps", "_reading", "batch_loss", "batches", "log_name", "log_validation", "on_saved"),
-        *("restart_speed", "terms"),
+        *("_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_evaluate_language"),
+        *("_evaluation_model", "_loader", "_masked", "_micro_steps", "_progress", "_reading", "_where", "after_loss"),
+        *("batch_loss", "batches", "before_loss", "check_state", "check_validation", "drain_skips", "log_name"),
+        *("log_validation", "on_saved", "restart_speed", "terms"),
     },
     "transformers TrainerCallback": {"_stop"},
     "transformers WandbCallback": {"_begin"},
@@ -170,7 +172,9 @@ def assigned_in(module: str) -> set[str]:
 PARTITIONS = SetIn("deepspeed.runtime.zero.partition_parameters")
 
 PRIVATE: dict[str, At | SetIn | ReadIn] = {
+    "__cause__": At("builtins:BaseException.__cause__"),
     "__compatible_ops__": At("deepspeed.ops:__compatible_ops__"),
+    "__context__": At("builtins:BaseException.__context__"),
     "__getitems__": ReadIn("torch.utils.data._utils.fetch"),
     "_ArgumentGroup": At("argparse:_ArgumentGroup"),
     "_C": At("torch:_C"),
@@ -182,6 +186,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_cdata": At("torch:UntypedStorage._cdata"),
     "_config": SetIn("deepspeed.runtime.engine"),
     "_fingerprint": SetIn("datasets.arrow_dataset"),
+    "_global_grad_norm": SetIn("deepspeed.runtime.zero.stage3"),
     "_format_args": At("argparse:HelpFormatter._format_args"),
     "_functorch": At("torch:_C._functorch.peek_interpreter_stack"),
     "_get_current_graph_task_keep_graph": At("torch:_C._autograd._get_current_graph_task_keep_graph"),
@@ -217,9 +222,12 @@ OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas"}
 SILENT: dict[str, At | SetIn | ReadIn] = {
     "TORCH_FORCE_WEIGHTS_ONLY_LOAD": ReadIn("torch.serialization"),
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
+    "clip_fp32_gradients": At("deepspeed.runtime.engine:DeepSpeedEngine.clip_fp32_gradients"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
+    "fp32_groups_flat": SetIn("deepspeed.runtime.fp16.fused_optimizer"),
     "hf_deepspeed_config": SetIn("transformers.training_args"),
     "load_universal_checkpoint": ReadIn("deepspeed.runtime.engine"),
     "model_accepts_loss_kwargs": SetIn("transformers.trainer"),
+    "raise_error_at_min_scale": SetIn("deepspeed.runtime.fp16.loss_scaler"),
 }

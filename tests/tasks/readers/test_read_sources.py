@@ -51,7 +51,7 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path, name: str, monkeypa
     monkeypatch.chdir(tmp_path)
     assert "there is no file" in refusal(reader, f"data/absent{file}")
     assert "there is no file" in refusal(reader, "-")
-    assert "is a folder" in refusal(reader, tmp_path)
+    assert ("holds no files" if reader is read_texts else "is a folder") in refusal(reader, tmp_path)
     assert "cannot be read (File name too long)" in refusal(reader, "x" * 5000)
     os.mkfifo(tmp_path / "pipe.txt")
     assert "is a pipe or device" in refusal(reader, tmp_path / "pipe.txt")
@@ -71,8 +71,10 @@ def test_blank_texts_are_left_out_and_lines_numbered_as_in_the_file(tmp_path: Pa
     path = write(tmp_path / "a.txt", "\ufeffone \r\n \n\ntwo")
     assert read_all(read_texts, path) == [Text("one ", Place(str(path), 1)), Text("two", Place(str(path), 4))]
     path = write(tmp_path / "a.jsonl", '{"body": "one"}\n{"body": " "}\n{"body": 2}')
-    assert "line 3: text is 2; expected a string" in refusal(read_texts, path, columns={"text": "body"})
-    assert "line 1: no column text (it has 'body')" in refusal(read_texts, path)
+    assert "line 3: column 'body' is int, not a string; name it with --columns text=NAME" in refusal(
+        read_texts, path, columns={"text": "body"}
+    )
+    assert "line 1 has no column 'text' (it has body); name it with --columns text=NAME" in refusal(read_texts, path)
 
 
 def names(*labels: str) -> ClassLabel:
@@ -118,7 +120,7 @@ def on_hub(monkeypatch: pytest.MonkeyPatch, columns: dict[str, list[Any]], class
     """Replace every hub data set with this one."""
     data = Dataset.from_dict(columns)
     data = data.cast(Features({**data.features, **classes}))
-    monkeypatch.setattr("bistil_ds.tasks.readers.hub.load_dataset", lambda name, config, split: data)
+    monkeypatch.setattr("bistil_ds.text.hub.load_dataset", lambda name, config, split, **_: data)
 
 
 @pytest.mark.parametrize("name", HUB)
@@ -203,5 +205,5 @@ def test_a_hub_dataset_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyP
     def fail(*_: object, **__: object) -> None:
         raise ConnectionError("offline\nfor good")
 
-    monkeypatch.setattr("bistil_ds.tasks.readers.hub.load_dataset", fail)
+    monkeypatch.setattr("bistil_ds.text.hub.load_dataset", fail)
     assert refusal(FILES[name][0], "org/some").endswith("as a hub data set it cannot be loaded: offline")

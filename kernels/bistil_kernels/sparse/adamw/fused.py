@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from bistil_kernels.runtime.checks import check_devices
 from bistil_kernels.runtime.pairs import device_of
 from bistil_kernels.runtime.rounding import rounded
 from bistil_kernels.runtime.table import Table, owner, pointer, read, span, triton_dtype
@@ -151,6 +152,8 @@ class SparseUpdate:
         groups: dict[tuple[object, ...], list[int]] = {}
         for n, x in enumerate(self.deltas):
             if x.indices_K.numel():
+                others = {"indices_K": x.indices_K, "start_K": x.start_K, "delta_K": x.delta_K}
+                check_devices("SparseDelta", x.weight.device, others)
                 gradient = (extra[2][n] if extra else x.delta_K).dtype
                 groups.setdefault((x.weight.device, dense[n], x.weight.dtype, gradient, x.indices_K.dtype), []).append(
                     n

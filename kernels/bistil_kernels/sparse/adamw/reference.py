@@ -37,7 +37,7 @@ class SparseAdamW(torch.optim.Optimizer):
         lr, betas, eps, weight_decay: as for torch's AdamW, but the decay shrinks the delta.
 
     Raises:
-        ValueError: a hyperparameter is out of range, or a delta is in two parameter groups.
+        ValueError: a hyperparameter is out of range, or a delta is in two parameter groups or twice in one.
 
     On CUDA one launch serves a parameter group (several if the group mixes devices, dtypes, step counts or both kinds
     of gradient). If a weight of the group is float64 or not contiguous, torch's foreach AdamW updates the group's
@@ -78,8 +78,11 @@ class SparseAdamW(torch.optim.Optimizer):
         """Add a parameter group `{"params": [SparseDelta, ...], ...}`."""
         deltas = param_group["params"]
         deltas = [deltas] if isinstance(deltas, SparseDelta) else list(deltas)
-        self._deltas.update({x.delta_K: x for x in deltas})
-        super().add_param_group({**param_group, "params": [x.delta_K for x in deltas]})
+        of_parameter = {x.delta_K: x for x in deltas}
+        if len(of_parameter) < len(deltas):
+            raise ValueError("SparseAdamW: a delta is twice in one parameter group, expected each once")
+        super().add_param_group({**param_group, "params": list(of_parameter)})
+        self._deltas.update(of_parameter)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients of deltas and weights."""

@@ -58,3 +58,10 @@ def test_gradients_that_move_with_every_step_are_found(dense: bool) -> None:
         tables.append(update._launches[0][0])
         assert all(torch.equal(x.weight, y.weight) for x, y in zip(deltas, fresh))
     assert tables[0] is tables[1] is tables[2]
+
+
+def test_tensors_of_several_devices_are_refused() -> None:
+    delta = SparseDelta.of(torch.ones(3), torch.tensor([1]))
+    delta.start_K = delta.start_K.to("meta")
+    with pytest.raises(ValueError, match="SparseDelta: start_K is on meta, expected cpu"):
+        fused.SparseUpdate([delta]).write()

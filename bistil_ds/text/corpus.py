@@ -1,0 +1,105 @@
+"""Read a corpus, which is a file, a folder or a data set, one text at a time; hash its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from datasets import Dataset
+
+from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import file_hash
+from bistil_ds.text.compression import unreadable
+from bistil_ds.text.folders import is_saved, load_saved, saved_folder, text_files
+from bistil_ds.text.hub import only_texts, stream_texts
+from bistil_ds.text.options import TextOptions
+from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.text_files import numbered_texts
+
+
+def corpus_texts(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None = None) -> Iterator[str]:
+    """Yield the texts of a file, a folder of files or a data set, in order, one at a time; leave out blank texts.
+
+    Raises:
+        InputError: the corpus cannot be read.
+    """
+    texts = (text for _, _, text in located_texts(corpus, options) if text.strip())
+    return islice(texts, max_texts)
+
+
+def located_texts(corpus: Path | HubDataset, options: TextOptions) -> Iterator[tuple[str, int, str]]:
+    """Yield the file or data set of each text, the number of its line or row, and the text, which may be blank.
+
+    Raises:
+        InputError: the corpus cannot be read.
+    """
+    if isinstance(corpus, HubDataset):
+        for number, text in stream_texts(corpus, hub_options(corpus, options)):
+            yield f"{corpus.id}, split {corpus.split}", number, text
+    elif is_saved(corpus):
+        for number, text in enumerate(saved_texts(corpus, options)["text"], 1):
+            yield str(corpus), number, text or ""
+    else:
+        for path in files_of(corpus, options.flag):
+            for number, text in numbered_texts(path, options):
+                yield str(path), number, text
+
+
+def saved_texts(folder: Path, options: TextOptions) -> Dataset:
+    """Return the texts, in the column `text`, of the data set that `save_to_disk` left in a folder.
+
+    Raises:
+        InputError: it cannot be loaded, or no column holds texts.
+    """
+    return only_texts(load_saved(folder, options.flag), options, f"{options.flag}: {folder}")
+
+
+def files_of(corpus: Path, flag: str) -> list[Path]:
+    """Return the files of a corpus: itself, those of a folder, or those of a saved data set.
+
+    Raises:
+        InputError: as `text_files`.
+    """
+    if is_saved(corpus):
+        return sorted(path for path in saved_folder(corpus, flag).iterdir() if path.is_file())
+    return text_files(corpus, flag) if os.path.isdir(corpus) else [corpus]
+
+
+def corpus_hash(spec: str | Path, flag: str) -> str | None:
+    """Return the SHA-256 of a file, or one of the SHA-256s of a folder's files; None for a hub data set.
+
+    Raises:
+        InputError: the files cannot be read.
+    """
+    corpus = parse_specification(spec)
+    if isinstance(corpus, HubDataset):
+        return None
+    hashes = [hash_of(path, flag) for path in files_of(corpus, flag)]
+    return hashes[0] if corpus.is_file() else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def hub_options(corpus: HubDataset, options: TextOptions) -> TextOptions:
+    """Return the options with the column that the name of the data set ends in, if it names one."""
+    return replace(options, column=corpus.column) if corpus.column else options
+
+
+def no_text(corpus: Path | HubDataset, flag: str) -> InputError:
+    """Return the error for a corpus without text."""
+    where = corpus.id if isinstance(corpus, HubDataset) else corpus
+    return InputError(f"{flag}: {where} holds no text (empty or blank lines only); give a file with text")
+
+
+def hash_of(path: Path, flag: str) -> str:
+    """Return the SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return file_hash(path)
+    except OSError as error:
+        raise unreadable(path, flag, error) from None

@@ -1,0 +1,133 @@
+"""Recognise in what form a file holds its texts, by its first bytes and by its name."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bistil_ds.errors import InputError
+from bistil_ds.runs.bounded import LONGEST_LINE
+from bistil_ds.text.compression import SUFFIXES, compression_of, opened
+from bistil_ds.text.options import TextOptions
+
+PLAIN, JSONL, TABLE, EXTRACTED, PARQUET = "plain", "jsonl", "table", "extracted", "parquet"
+BY_NAME = {
+    ".jsonl": JSONL,
+    ".ndjson": JSONL,
+    ".json": JSONL,
+    ".csv": TABLE,
+    ".tsv": TABLE,
+    ".parquet": PARQUET,
+}
+NAMES = (".txt", *BY_NAME)
+HEAD_BYTES = 1 << 16
+FIRST_LINES = 20  # so many lines decide whether text without header is a table
+DELIMITERS = ("\t", ",", ";", "|")
+
+JSON_START = re.compile(r'\{\s*("|\}|$)|\[\s*(\{|$)')
+EXTRACTED_START = re.compile(r'<doc (id|url|title)="')  # what WikiExtractor writes
+MARKUP = re.compile(r"<(\?xml|!doctype|html|mediawiki)\b", re.IGNORECASE)
+COLUMN_NAME = re.compile(r'"?\w[\w .:/-]*"?|')
+QUOTED = re.compile(r'"([^"\\]|\\.|"")*"')
+PARQUET_START = b"PAR1"
+FOREIGN = (  # first bytes, and what a file that begins with them is
+    (b"PK\x03\x04", "a zip archive; unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
+    (b"Rar!\x1a\x07", "a RAR archive; unpack it"),
+    (b"\x04\x22\x4d\x18", "compressed with LZ4; decompress it"),
+    (b"ARROW1\0\0", "an Arrow file; give the folder that save_to_disk wrote, or save it as Parquet"),
+    (b"%PDF-", "a PDF; extract its text"),
+    *((each, "UTF-32; convert it: iconv -f UTF-32 -t UTF-8") for each in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
+    *((each, "UTF-16; convert it: iconv -f UTF-16 -t UTF-8") for each in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
+)
+TAR_AT, TAR = 257, b"ustar"
+
+
+def bare_name(path: Path) -> str:
+    """Return the file's name without the ending that says how it is compressed."""
+    return path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
+
+
+def is_jsonl(path: Path) -> bool:
+    """Return whether the file's name promises one JSON object a line: `.jsonl`, `.ndjson` or `.json`, or compressed."""
+    return BY_NAME.get(Path(bare_name(path)).suffix) == JSONL
+
+
+def form_of(path: Path, options: TextOptions) -> str:
+    """Return in what form a file holds its texts: `PLAIN`, `JSONL`, `TABLE`, `EXTRACTED` or `PARQUET`.
+
+    A file whose name promises a form is taken at its word; what it does not keep is an error when it is read. Any other
+    file is JSONL if it begins like a JSON object or a list of them, a table if its first line names columns, the texts
+    among them, and `EXTRACTED` if it begins with a `<doc id="…">` line.
+
+    Raises:
+        InputError: the file cannot be read or decompressed, or it begins like something that holds no lines of text.
+    """
+    with opened(path, options.flag) as file:
+        head = file.read(HEAD_BYTES)
+    where = f"{options.flag}: {path}"
+    if head.startswith(PARQUET_START):
+        if compression_of(path):
+            raise InputError(f"{where} is compressed Parquet, which is read as it is; decompress it")
+        return PARQUET
+    for magic, what in FOREIGN:
+        if head.startswith(magic):
+            raise InputError(f"{where} is {what}")
+    if head[TAR_AT:].startswith(TAR):
+        raise InputError(f"{where} is a tar archive; unpack it and give the folder")
+    if b"\r" in head and b"\n" not in head:
+        raise InputError(f"{where} ends its lines with CR alone; convert them: tr '\\r' '\\n'")
+    named = BY_NAME.get(Path(bare_name(path)).suffix)
+    if named == PARQUET:
+        raise InputError(f"{where} is no Parquet file (it does not begin with PAR1); write it again")
+    lines = head.decode("utf-8-sig", errors="ignore").split("\n")
+    whole = lines[:-1] if len(head) == HEAD_BYTES and len(lines) > 1 else lines
+    return named or _form_of_lines([line for line in whole if line.strip()], options, where)
+
+
+def _form_of_lines(lines: list[str], options: TextOptions, where: str) -> str:
+    first = lines[0].strip() if lines else ""
+    if JSON_START.match(first):
+        return JSONL
+    if MARKUP.match(first):
+        raise InputError(f"{where} is XML or HTML; extract its text, with WikiExtractor say, and give that")
+    delimiter = find_delimiter(first, options.column)
+    if delimiter and all(COLUMN_NAME.fullmatch(name) for name in first.split(delimiter)):
+        return TABLE
+    texts = [line for line in lines if not line.startswith(("#", "<"))][:FIRST_LINES]  # else comments or tags
+    tabs = {line.count("\t") for line in texts}
+    if len(texts) > 1 and len(tabs) == 1 and tabs != {0}:
+        raise InputError(
+            f"{where} has {tabs.pop() + 1} columns, parted by tabs, and no header with {options.column!r}; "
+            "give the texts alone, such as cut -f2 leaves, or add a first line with the columns' names"
+        )
+    if len(texts) > 1 and all(QUOTED.fullmatch(line.strip()) for line in texts):
+        raise InputError(f"{where} has all lines in quotes, like JSON strings; give the texts alone, as jq -r . writes")
+    return EXTRACTED if EXTRACTED_START.match(first) else PLAIN
+
+
+def find_delimiter(header: str, column: str) -> str | None:
+    """Return what parts the names in a table's first line, one of `DELIMITERS`, if `column` is one of several names."""
+    for delimiter in DELIMITERS:
+        names = split_header(header, delimiter)
+        if len(names) > 1 and column in names:
+            return delimiter
+    return None
+
+
+def split_header(header: str, delimiter: str) -> list[str]:
+    """Return the names in a table's first line; in tab-separated values, quotes are plain characters."""
+    return header.split(delimiter) if delimiter == "\t" else next(csv_rows([header], delimiter), [])
+
+
+def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
+    """Yield the cells of each row of CSV; a cell may be as long as a line.
+
+    Raises:
+        csv.Error: a cell is longer; or `strict`, and the quotes are wrong.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # of the whole process
+    return csv.reader(lines, delimiter=delimiter, strict=strict)

@@ -1,0 +1,124 @@
+"""Load or stream data sets through the library `datasets`, and check them before."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import Dataset, load_dataset, load_dataset_builder
+
+from bistil_ds.errors import InputError
+from bistil_ds.runs.cache import cache_folder
+from bistil_ds.runs.files import nearest_existing
+from bistil_ds.text.options import DEFAULT_COLUMN, TextOptions, check_text, choose_column
+from bistil_ds.text.specification import HubDataset
+
+COMMON_SPLITS = ("train", "test", "validation", "dev")
+
+
+def load_rows(corpus: HubDataset, flag: str, **options: Any) -> Any:
+    """Return the split of a data set, memory-mapped or, with `streaming=True`, as an iterable of rows.
+
+    What `datasets` prepares goes to its own cache, or to ours where that cannot be written.
+
+    Raises:
+        InputError: the data set cannot be loaded.
+    """
+    with _loading(corpus, flag):
+        return load_dataset(corpus.id, corpus.config, split=corpus.split, cache_dir=_cache_dir(), **options)
+
+
+def check_hub(corpus: HubDataset, options: TextOptions) -> None:
+    """Check that there is a data set, and what its description tells of its splits and columns.
+
+    Raises:
+        InputError: the data set is neither on the hub nor in the cache, or it lacks the split or the column.
+    """
+    with _loading(corpus, options.flag):
+        info = load_dataset_builder(corpus.id, corpus.config, cache_dir=_cache_dir()).info
+    where = f"{options.flag}: data set {corpus.id}"
+    if info.splits and corpus.split.isidentifier() and corpus.split not in info.splits:
+        raise InputError(f"{where} has no split {corpus.split!r}; it has {', '.join(info.splits)}")
+    if info.features and options.column not in info.features:
+        strings = [name for name, feature in info.features.items() if is_string(feature)]
+        if options.column != DEFAULT_COLUMN or len(strings) != 1:  # else the first row decides
+            choose_column(dict.fromkeys(info.features), options, where)
+
+
+def stream_texts(corpus: HubDataset, options: TextOptions) -> Iterator[tuple[int, str]]:
+    """Yield the number of each row, counted from 1, and its text, "" for a missing one; download no more than is read.
+
+    Raises:
+        InputError: the data set cannot be loaded, or no column holds its texts.
+    """
+    where = f"{options.flag}: data set {corpus.id}, split {corpus.split}"
+    rows = load_rows(corpus, options.flag, streaming=True)
+    with _loading(corpus, options.flag):
+        first = next(iter(rows), None)
+        if first is None:
+            return
+        column = choose_column(first, options, where)
+        for number, row in enumerate(rows.select_columns([column]), 1):
+            value = row[column]
+            yield number, "" if value is None else check_text(value, column, options, f"{where}, row {number}")
+
+
+def hub_key(corpus: HubDataset, flag: str) -> str:
+    """Return a text that changes when the data set does: its name, configuration, version and the hash of its files.
+
+    Raises:
+        InputError: the data set cannot be found.
+    """
+    with _loading(corpus, flag):
+        builder = load_dataset_builder(corpus.id, corpus.config, cache_dir=_cache_dir())
+    parts = (corpus.id, builder.config_id, str(builder.config.version), str(builder.hash), corpus.split)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def only_texts(rows: Dataset, options: TextOptions, where: str) -> Dataset:
+    """Return a data set with the texts of `rows` alone, in the column `text`.
+
+    Raises:
+        InputError: no column holds texts, or there is no row.
+    """
+    if not len(rows):
+        raise InputError(f"{where} holds no text; give a corpus with text")
+    strings = [name for name, feature in rows.features.items() if is_string(feature)]
+    first = rows.select_columns(strings)[0] if strings and options.column not in rows.column_names else {}
+    column = choose_column(dict.fromkeys(rows.column_names) | first, options, where)
+    if column not in strings:
+        kind = getattr(rows.features[column], "dtype", "a list")
+        raise InputError(f"{where}: column {column!r} holds {kind}, not text; {options.advice}")
+    texts = rows.select_columns([column])
+    return texts if column == "text" else texts.rename_column(column, "text")
+
+
+def is_string(feature: Any) -> bool:
+    """Return whether a column of this feature holds strings."""
+    return getattr(feature, "dtype", None) in ("string", "large_string", "string_view")
+
+
+def _cache_dir() -> str | None:
+    """Return None where the cache of `datasets` can be written, else a folder of ours."""
+    place = nearest_existing(Path(datasets.config.HF_DATASETS_CACHE))
+    return None if os.access(place, os.W_OK) else str(cache_folder("datasets"))
+
+
+@contextmanager
+def _loading(corpus: HubDataset, flag: str) -> Iterator[None]:
+    """Raise InputError for any exception of `datasets`, which has no common type for missing data or network."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        advice = f"; a split comes third, as in {corpus.id}::{corpus.config}" if corpus.config in COMMON_SPLITS else ""
+        raise InputError(
+            f"{flag}: no file {corpus.id}, and as a hub data set it cannot be loaded: {reason}{advice}"
+        ) from None

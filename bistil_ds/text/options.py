@@ -1,0 +1,71 @@
+"""What a caller wants of a corpus: the column of its texts, and how messages name it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from bistil_ds.errors import InputError, Notice
+
+DEFAULT_COLUMN = "text"
+NO_FLAG = f"call the column of the texts {DEFAULT_COLUMN!r}"  # advice where no flag names it
+SHOWN_COLUMNS, SHOWN_CHARACTERS = 20, 40
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How a corpus is read.
+
+    Args:
+        flag: the flag that named the corpus; messages start with it.
+        column: the column of the texts, in data that has columns.
+        advice: how the user names another column; the end of messages.
+    """
+
+    flag: str
+    column: str = DEFAULT_COLUMN
+    advice: str = "name it with --text_column"
+
+
+def choose_column(row: Mapping[str, Any], options: TextOptions, where: str) -> str:
+    """Return the column of the texts: the one that is asked for or, where nobody chose, the only one of strings.
+
+    The only column of strings is taken for texts if its first one has several words. A `Notice` then names it.
+
+    Args:
+        row: column → value in the first row.
+        where: the data and its first row, for messages.
+
+    Raises:
+        InputError: there is no such column, or which one has the texts cannot be told.
+    """
+    if options.column in row:
+        return options.column
+    strings = [name for name, value in row.items() if isinstance(value, str)]
+    if options.column == DEFAULT_COLUMN and len(strings) == 1 and len(row[strings[0]].split()) > 1:
+        warnings.warn(Notice(f"{where}: reading {strings[0]!r}, the only column of strings"), stacklevel=2)
+        return strings[0]
+    raise InputError(f"{where} has no column {options.column!r} (it has {listed(row)}); {options.advice}")
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Return the names of the first columns, shortened, for a message."""
+    names = [str(name)[:SHOWN_CHARACTERS] for name in islice(columns, SHOWN_COLUMNS)]
+    return ", ".join(names) or "none"
+
+
+def check_text(value: Any, column: str, options: TextOptions, where: str) -> str:
+    """Return the value of a text column, which must be a string of whole characters.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise InputError(f"{where}: column {column!r} is {kind}, not a string; {options.advice}")
+    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        raise InputError(f"{where}: the text has an escaped surrogate without its partner; write it as UTF-8")
+    return value

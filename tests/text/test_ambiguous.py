@@ -1,0 +1,83 @@
+"""Test that nothing is read wrongly in silence: what is ambiguous, or no text, is asked for in one line."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from text_forms import FLAG, TEXTS, lines, parquet
+
+from bistil_ds.errors import InputError
+from bistil_ds.text import check_text_file, load_texts
+
+ASKED: dict[str, tuple[bytes, str]] = {
+    "leipzig.txt": (b"1\tThe river flows.\n2\tA town lies on its bank.\n", "has 2 columns, parted by tabs"),
+    "pairs.txt": (b"The river.\tNehir.\nA town.\tBir kasaba.\n", "has 2 columns, parted by tabs"),
+    "trees.conllu": (b"# text = It\n1\tIt\t_\tPRON\n2\tis\t_\tVERB\n", "has 4 columns, parted by tabs"),
+    "vertical": (b'<doc id="1">\n<s>\nIt\tPRON\nis\tAUX\n</s>\n</doc>\n', "has 2 columns, parted by tabs"),
+    "strings": (b'"The river."\n"A \\"town\\"."\n', "has all lines in quotes"),
+    "leipzig.tsv": (b"1\tThe river flows.\n2\tA town.\n", r"no.*'text' \(it has 1, The river flows\.\)"),
+    "other.csv": (b"id,body\n1,The river flows.\n", r"none 'text' \(it has id, body\); name it with --text_column"),
+    "headless.csv": (b"The river flows.\nA town.\n", r"none 'text' \(it has The river flows\.\)"),
+    "twice.csv": (b"text,text\na,b\n", "names the column 'text' twice"),
+    "ragged.csv": (b"id,text\n1,The river flows, slowly.\n", "line 2 has 3 columns; the header 2"),
+    "open.csv": (b'id,text\n1,"The river\n2,A town\n', "line 3 is not CSV"),
+    "quotes.csv": (b'id,text\n1,"The" river\n', "line 2 is not CSV"),
+    "long.csv": (b"a " * 100_000 + b"\n", r"names the columns, but none 'text' \(it has (a ){20}\)"),
+    "a.b.tsv": (b'text\n"The ""river"""\n', "line 2 is quoted as CSV"),
+    "ragged.tsv": (b"id\ttext\n1\tThe river\tflows.\n", "line 2 has 3 columns; the header 2"),
+    "quoted.tsv": (b'"id"\t"text"\n"1"\t"The river"\n', "line 1 has quoted columns"),
+    "escaped.tsv": (b'id\ttext\n1\t"The ""river"""\n', "line 2 is quoted as CSV"),
+    "array.json": (b'[{"text": "a"},\n {"text": "b"}]\n', "line 1 is not JSON; expected one object a line"),
+    "array": (b'[{"text": "The river"}]', r"line 1 is not an object; .* jq -c '\.\[\]'"),
+    "pretty": (b'{\n "text": "a"\n}\n', "line 1 is not JSON"),
+    "squad.json": (b'{"version": 1, "data": []}\n', r"line 1 has no column 'text' \(it has version, data\)"),
+    "strings.jsonl": (b'{"title": "A town", "body": "It is old."}\n', "line 1 has no column 'text'"),
+    "ids.jsonl": (b'{"url": "https://x/", "tokens": ["a"]}\n', "line 1 has no column 'text'"),
+    "later.jsonl": (b'{"body": "The river flows."}\n{"body": "A", "text": "A town."}\n', "line 2 has other columns"),
+    "dump.xml": (b"<mediawiki xml:lang='en'>\n<page>\n", "is XML or HTML; extract its text"),
+    "page": (b"\n<!DOCTYPE html>\n<p>The river.\n", "is XML or HTML"),
+    "cr.txt": (b"The river flows.\rA town.\r", "ends its lines with CR alone"),
+    "utf16.txt": ("The river\n".encode("utf-16"), "is UTF-16; convert it: iconv"),
+    "utf32.txt": ("The river\n".encode("utf-32"), "is UTF-32"),
+    "nul.txt": (b"The river\0\n", "line 1 has a NUL"),
+    "zip.txt": (b"PK\x03\x04" + bytes(40), "is a zip archive; unpack it"),
+    "tar.gz": (gzip.compress(b"a.txt" + bytes(252) + b"ustar" + bytes(300)), "is a tar archive; unpack it"),
+    "no.parquet": (lines(TEXTS), "is no Parquet file"),
+    "cut.parquet": (parquet(TEXTS)[:-20], "cannot be read as Parquet"),
+    "packed.parquet.gz": (gzip.compress(parquet(TEXTS)), "is compressed Parquet"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_ambiguous_or_no_text_is_asked_for_in_one_line(tmp_path: Path, cache: Path, name: str) -> None:
+    content, expected = ASKED[name]
+    (tmp_path / name).write_bytes(content)
+    for refused in (lambda: check_text_file(tmp_path / name, FLAG), lambda: load_texts(tmp_path / name, name=FLAG)):
+        with pytest.raises(InputError, match=expected) as caught:
+            refused()
+        assert str(caught.value).startswith(f"{FLAG}: {tmp_path / name}")
+        assert "\n" not in str(caught.value)
+    assert not list(cache.glob("*.arrow*"))
+
+
+PLAIN = [
+    *("{{Infobox river}} is a template.", "[1] The river flows.", "[[File:river.jpg]]", "{\\bf river}", "[applause]"),
+    *(
+        '"The river", she said.',
+        "text",
+        "text, image, audio",
+        "In the text, it flows.",
+        "BZh is no word.",
+        "<doc> a </doc>",
+    ),
+    *("1\tone line with a tab", "PAR 1", "a;b;c", "# text = The river"),
+]
+
+
+@pytest.mark.parametrize("first", PLAIN)
+def test_text_that_resembles_another_form_stays_text(tmp_path: Path, first: str) -> None:
+    texts = [first, "A town lies on its bank."]
+    (tmp_path / "a.txt").write_bytes(lines(texts))
+    assert load_texts(tmp_path / "a.txt")["text"][:] == texts
