@@ -71,7 +71,8 @@ def test_the_card_of_a_hub_data_set_is_asked_for_under_its_bare_name(
 
     monkeypatch.setattr("bistil_ds.models.model_card.hf_hub_download", download)
     assert read_data_card("org/name:config:train").licence == "cc-by-sa-4.0"
-    assert asked == [("org/name", "dataset")]
+    assert read_data_card("hf:name:config").licence == "cc-by-sa-4.0"
+    assert asked == [("org/name", "dataset"), ("name", "dataset")]
 
 
 def test_a_card_that_grows_when_it_is_read_says_nothing(tmp_path: Path) -> None:
