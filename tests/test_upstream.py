@@ -117,9 +117,11 @@ def test_a_method_renamed_upstream_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(transformers.Trainer, "_save_model_files", transformers.Trainer._save, raising=False)
     monkeypatch.delattr(transformers.Trainer, "_save")
 
-    [line] = set(complaints()) - set(before)
+    lines = set(complaints()) - set(before)
 
-    assert line.startswith(f"transformers {transformers.__version__}: Trainer._save is gone")
+    assert len(lines) == 2  # one for each class of ours that overrides it
+    for line in lines:
+        assert line.startswith(f"transformers {transformers.__version__}: Trainer._save is gone")
 
 
 def test_a_new_parameter_upstream_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

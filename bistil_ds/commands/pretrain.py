@@ -22,6 +22,7 @@ from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
+from bistil_ds.sample.text import LICENCE
 from bistil_ds.training.product import check_product
 
 
@@ -76,7 +77,7 @@ def _main(argv: Sequence[str]) -> None:
         data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in found.items()}
         parallel = ns.parallel or ns.input_folder is None
         losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
-    write_model_card(folder, list(texts), mmt.LICENCE if ns.input_folder is None else None)
+    write_model_card(folder, list(texts), LICENCE if ns.input_folder is None else None)
     arguments = {name: getattr(ns, name) for name in PretrainArguments.__dataclass_fields__}
     record = RunRecord(folder, arguments=arguments, seeds={"seed": recipe.seed}, data=data)
     record.update(results={"losses": losses})

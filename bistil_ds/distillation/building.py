@@ -22,6 +22,7 @@ from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import blaming
 from bistil_ds.models.loading import load_masked_lm
+from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections
 from bistil_ds.student.files import StudentFiles
@@ -108,7 +109,7 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
             layers = check_student(student, teacher, _own_layer_map(plan), projections)
     for name, model in ((TEACHER, teacher), (STUDENT, student)):
         model.save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
+        save_tokenizer(tokenizer, folder / name)
     languages, trimming = [corpus.language for corpus in request.corpora], Trimming(kept_ids, base_vocab_size)
     files = StudentFiles(request.teacher, languages, layers, trimming, projections, student_origin(request))
     files.write(folder / STUDENT)

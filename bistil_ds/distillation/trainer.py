@@ -24,7 +24,9 @@ from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.distributed.inference import evaluation_engine
 from bistil_ds.errors import InputError
+from bistil_ds.models.families import family_of
 from bistil_ds.models.inputs import padding_id
+from bistil_ds.models.tokenizer_folder import make_portable
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.text.batches import BilingualBatches, steps_of_epochs
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
@@ -237,6 +239,19 @@ class DistillationTrainer(BaseTrainer):
             vocab_size=self.model.config.vocab_size,
             probability=self.distiller.losses.mask_probability,
         )
+
+    # Saving
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if self.args.should_save and not self.model.config.tie_word_embeddings:
+            # the head then has two biases: transformers 5 adds the decoder's, transformers 4 the other
+            names = family_of(self.model)
+            state_dict = dict(self.model.state_dict() if state_dict is None else state_dict)
+            if (bias_V := state_dict.get(f"{names.decoder}.bias")) is not None:
+                state_dict[names.decoder_bias] = bias_V.clone()
+        super()._save(output_dir, state_dict)
+        if self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
+            make_portable(self.processing_class, Path(output_dir or self.args.output_dir))
 
     # Validation
 

@@ -17,6 +17,7 @@ from bistil_ds.export.card_scores import Score
 from bistil_ds.export.onnx import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.model_card import CARD_FILE
+from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.runs.folder import UNFINISHED
 from bistil_ds.runs.record import RECORD_FILE, RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -75,7 +76,7 @@ def write_export(
     try:
         record = RunRecord(part, arguments=arguments)
         model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
+        save_tokenizer(tokenizer, part)
         if onnx:
             try:
                 check = export_onnx(model, tokenizer, part)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.model_card import read_data_card
 
 UNKNOWN = "unknown"  # the hub's own name for a licence that nobody stated
 LICENCE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
@@ -56,14 +57,19 @@ def parse_data_licence(words: Sequence[str] | None, languages: Sequence[str]) ->
 
 
 def data_licences(sources: Sequence[tuple[str, str]], words: Sequence[str] | None) -> dict[str, str]:
-    """Return part (`data LANGUAGE: NAME`) → licence for data sets; the licence is `unknown` if no word states it.
+    """Return part (`data LANGUAGE: NAME`) → licence for data sets.
+
+    A licence that no word states is the one on the data set's card (see `read_data_card`), or else `unknown`.
 
     Args:
         sources: (language, file or hub data set) for each data set.
         words: the value of `--data_licence`.
     """
     licences = parse_data_licence(words, [language for language, _ in sources])
-    return {f"data {language}: {public_name(source)}": licences.get(language, UNKNOWN) for language, source in sources}
+    return {
+        f"data {language}: {public_name(source)}": licences.get(language) or read_data_card(source).licence or UNKNOWN
+        for language, source in sources
+    }
 
 
 def merge_licences(*all_parts: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ LONGEST_LICENCE = 80  # characters
 
 @dataclass(frozen=True)
 class CardMetadata:
-    """Metadata of a model card: `licence` is None and `languages` (codes) is empty where the card states nothing."""
+    """Metadata of a card: `licence` is None and `languages` (codes) is empty where the card states nothing."""
 
     licence: str | None = None
     languages: tuple[str, ...] = ()
@@ -28,9 +28,21 @@ class CardMetadata:
 
 def read_model_card(source: str) -> CardMetadata:
     """Return the metadata of the card of a model folder or hub id, empty if the card cannot be fetched or read."""
-    folder = Path(source).expanduser()
+    return _read_card(Path(source).expanduser(), source, "model")
+
+
+def read_data_card(source: str) -> CardMetadata:
+    """Return the metadata of the card beside a file, in a folder, or of a hub data set `[hf:]name[:config…]`.
+
+    They are empty if the card cannot be fetched or read.
+    """
+    path = Path(source).expanduser()
+    return _read_card(path.parent if path.is_file() else path, source.removeprefix("hf:").partition(":")[0], "dataset")
+
+
+def _read_card(folder: Path, hub_id: str, kind: str) -> CardMetadata:
     try:
-        card = folder / CARD_FILE if folder.is_dir() else Path(hf_hub_download(source, CARD_FILE))
+        card = folder / CARD_FILE if folder.is_dir() else Path(hf_hub_download(hub_id, CARD_FILE, repo_type=kind))
         with open(card, encoding="utf-8-sig") as file:
             found = METADATA.match(file.read(LARGEST))
         metadata = parse_yaml(found[1]) if found else None

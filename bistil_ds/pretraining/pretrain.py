@@ -28,6 +28,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.head import HeadTap
 from bistil_ds.models.inputs import load_config, load_tokenizer
+from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.pretraining.data import TokenChunks, chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.unigram import train_unigram_tokenizer
@@ -192,7 +193,7 @@ def pretrain(
         with HeadTap(model) as trainer.tap:
             trainer.train()
     model.save_pretrained(output_dir)
-    pieces.save_pretrained(output_dir)
+    save_tokenizer(pieces, output_dir)
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 

@@ -141,8 +141,10 @@ class Seals:
         Raises:
             InputError: the message names the file.
         """
-        if self.trust and not (folder / SEAL).exists():
-            return
+        if not (folder / SEAL).exists():
+            if self.trust:
+                return
+            advice += "; if version 0.1 wrote it, which sealed no such folder, and you trust it: --trust_checkpoint"
         if reason := damage(folder):
             raise InputError(f"{reason}; {advice}")
         self.check_signed(folder)

@@ -15,10 +15,9 @@ from bistil_ds.pretraining.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.sample.cached import cached
 from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
-from bistil_ds.sample.text import write_text
+from bistil_ds.sample.text import LICENCE, write_card, write_text
 
 RECIPE = Recipe()
-LICENCE = "apache-2.0"  # the licence of our code, because that code generates the text and trains the model
 PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
 CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # seed of the first language; each further language adds 1
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
@@ -70,3 +69,4 @@ def _make_corpora(folder: Path) -> None:
     for seed, language in enumerate(LANGUAGES, start=CORPUS_SEED):
         lines = [parallel[language].text for parallel in sentences(CORPUS_SENTENCES, seed)]
         (folder / f"{language}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_card(folder)

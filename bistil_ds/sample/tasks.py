@@ -8,6 +8,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.sample.cached import cached, code_hash
 from bistil_ds.sample.grammar.annotation import Sentence
 from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
+from bistil_ds.sample.text import write_card
 
 # number of sentences and seed of each split; no other part of the sample has these seeds
 SPLITS = {"train": (2_000, 31), "dev": (300, 32), "test": (500, 33)}
@@ -37,6 +38,7 @@ def _write(folder: Path) -> None:
             for ending, form in (("conllu", _conllu), ("iob2", _iob2), ("txt", _line)):
                 text = "".join(form(each[language]) for each in parallel)
                 (folder / f"{language}-{split}.{ending}").write_text(text, encoding="utf-8", newline="\n")
+    write_card(folder)
 
 
 def _conllu(sentence: Sentence) -> str:

@@ -113,7 +113,9 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
             return tuple(labels)
     config = load_config(flag, folder)
     kind = (config.architectures or ["ForMaskedLM"])[0]
-    if task.trains_head and ("ForMaskedLM" in kind or "ForPreTraining" in kind):
+    if "ForMaskedLM" in kind or "ForPreTraining" in kind:
+        if not task.trains_head:
+            return ()  # the outputs are tokens; LABEL_0 and LABEL_1 are defaults of every configuration
         missing = "its fine-tunings name no labels; give" if fine_tunings else "add"
         raise InputError(
             f"{flag} {folder}: is a {kind}, which has no head for {task.name}; {missing} one that teacher.py or "

@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import blaming
+from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.student import check_student, load_projections, save_projections
 from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
 from bistil_ds.tasks import Task
@@ -78,4 +79,4 @@ def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
 
 def _save(loaded: LoadedTaskModel, folder: Path) -> None:
     loaded.model.save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
+    save_tokenizer(loaded.tokenizer, folder)

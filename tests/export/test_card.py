@@ -144,6 +144,13 @@ def test_the_card_tells_method_data_and_arguments(student: Path, sft: Path) -> N
     assert "`student`" not in card  # the argument `student` was not given
 
 
+def test_a_masked_language_model_has_no_labels(student: Path, tmp_path: Path) -> None:
+    assert main(["--model", str(student), "--task", "mlm", "--output_dir", str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "- Labels: none\n" in card
+    assert "LABEL_" not in card
+
+
 def test_what_no_file_says_is_unknown(student: Path, sft: Path, tmp_path: Path) -> None:
     shutil.copytree(student, tmp_path / "model", ignore=shutil.ignore_patterns("run.json", "dist*", "kept*"))
     shutil.copytree(sft, tmp_path / "sft", ignore=shutil.ignore_patterns("run.json"))

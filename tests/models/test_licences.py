@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bistil_ds.errors import InputError
@@ -17,6 +19,18 @@ def test_one_licence_is_for_all_data_and_a_named_one_for_its_language() -> None:
     assert data_licences(SOURCES, ["mit"]) == dict.fromkeys(parts, "mit")
     assert data_licences(SOURCES, ["mit", "ha=cc-by-nc-4.0"]) == dict(zip(parts, ["mit", "cc-by-nc-4.0"]))
     assert data_licences(SOURCES, ["ha=mit"]) == dict(zip(parts, ["unknown", "mit"]))
+
+
+def test_the_card_beside_the_data_counts_where_no_word_states_a_licence(tmp_path: Path) -> None:
+    for language, licence in (("en", "cc-by-4.0"), ("ha", "unknown")):
+        (tmp_path / language).mkdir()
+        (tmp_path / language / "train.txt").write_text("x")
+        (tmp_path / language / "README.md").write_text(f"---\nlicense: {licence}\n---\n# Data\n")
+    sources = [("en", str(tmp_path / "en" / "train.txt")), ("ha", str(tmp_path / "ha" / "train.txt"))]
+    parts = ("data en: train.txt", "data ha: train.txt")
+    assert data_licences(sources, None) == dict(zip(parts, ["cc-by-4.0", "unknown"]))
+    assert data_licences(sources, ["en=mit", "ha=cc0-1.0"]) == dict(zip(parts, ["mit", "cc0-1.0"]))
+    assert data_licences([("en", str(tmp_path / "en"))], None) == {"data en: en": "cc-by-4.0"}  # a folder of files
 
 
 @pytest.mark.parametrize(

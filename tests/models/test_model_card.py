@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bistil_ds.models.model_card import CardMetadata, read_model_card
+from bistil_ds.models.model_card import CardMetadata, read_data_card, read_model_card
 
 
 def card(folder: Path, header: str) -> CardMetadata:
@@ -56,6 +56,23 @@ def test_a_folder_without_a_card_and_a_hub_out_of_reach_say_nothing(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert read_model_card(str(tmp_path)) == CardMetadata()
     assert read_model_card("org/name") == CardMetadata()
+    assert read_data_card("org/name:config:train") == CardMetadata()
+
+
+def test_the_card_of_a_hub_data_set_is_asked_for_under_its_bare_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download(name: str, file: str, *, repo_type: str) -> str:
+        asked.append((name, repo_type))
+        (tmp_path / file).write_text("---\nlicense: cc-by-sa-4.0\n---\n")
+        return str(tmp_path / file)
+
+    monkeypatch.setattr("bistil_ds.models.model_card.hf_hub_download", download)
+    assert read_data_card("org/name:config:train").licence == "cc-by-sa-4.0"
+    assert read_data_card("hf:name:config").licence == "cc-by-sa-4.0"
+    assert asked == [("org/name", "dataset"), ("name", "dataset")]
 
 
 def test_a_card_that_grows_when_it_is_read_says_nothing(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bistil_ds.errors import InputError
-from bistil_ds.sample import LANGUAGES, sample_task_file
+from bistil_ds.models.licences import data_licences
+from bistil_ds.sample import LANGUAGES, sample_corpora, sample_task_file
 from bistil_ds.sample import tasks as sample_tasks
 from bistil_ds.sample.grammar.generation import sentences
 from bistil_ds.tasks import ReadOptions, find_task
@@ -94,3 +95,10 @@ def test_the_text_rejoins_from_the_words() -> None:
         cells = [row.split("\t") for row in rows]
         joined = "".join(cell[1] + ("" if cell[9] == "SpaceAfter=No" else " ") for cell in cells).rstrip()
         assert text == f"# text = {joined}"
+
+
+def test_its_licence_is_known() -> None:
+    """Phase 1 and the task commands write it to what they make, and so to the exported card."""
+    texts = [(language, str(sample_corpora()[language])) for language in LANGUAGES]
+    texts.append(("en", str(sample_task_file("ner", "en", "train"))))
+    assert set(data_licences(texts, None).values()) == {"apache-2.0"}

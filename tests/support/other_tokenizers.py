@@ -1,10 +1,18 @@
-"""Tokenizers of other kinds than XLM-R's (`tiny.unigram_tokenizer`), trained on the same text."""
+"""Tokenizers of every kind that a teacher may have, trained on the text of `tiny`."""
 
 from __future__ import annotations
 
-from tiny import SYLLABLES, text_lines
+import json
+
+from tiny import SYLLABLES, text_lines, unigram_tokenizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    BertTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+    XLMRobertaTokenizer,
+)
 
 LINES = [line for language in SYLLABLES for line in text_lines(language, 300)]
 
@@ -45,3 +53,25 @@ def byte_level_tokenizer() -> PreTrainedTokenizerFast:
     )
     names = dict(zip(("cls_token", "pad_token", "sep_token", "unk_token", "mask_token"), specials))
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def every_tokenizer() -> dict[str, PreTrainedTokenizerBase]:
+    """Return tokenizers of the generic class and of each family's own, and some with tokens that a user added."""
+    words, pieces, added = wordpiece_tokenizer(), byte_level_tokenizer(), unigram_tokenizer()
+    scored, merged = (json.loads(each.backend_tokenizer.to_str())["model"] for each in (added, pieces))
+    merges = [tuple(merge) for merge in merged["merges"]]
+    bert = BertTokenizer(vocab=words.get_vocab(), do_lower_case=False)
+    for tokenizer in (added, bert):
+        tokenizer.add_special_tokens({"extra_special_tokens": ["<entity>"]})
+        tokenizer.add_tokens(["dog"])
+    return {
+        "unigram": unigram_tokenizer(),
+        "unigram with added tokens": added,
+        "WordPiece": words,
+        "byte level": pieces,
+        "XLM-R": XLMRobertaTokenizer(vocab=[*(tuple(each) for each in scored["vocab"]), ("<mask>", 0.0)]),
+        "BERT": BertTokenizer(vocab=words.get_vocab(), do_lower_case=False),
+        "BERT, lower case": BertTokenizer(vocab=words.get_vocab(), do_lower_case=True),
+        "BERT with added tokens": bert,
+        "RoBERTa": RobertaTokenizer(vocab=merged["vocab"], merges=merges, add_prefix_space=True),
+    }

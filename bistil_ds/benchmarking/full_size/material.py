@@ -19,6 +19,8 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
+from bistil_ds.models.tokenizer_folder import save_tokenizer
+
 MODELS = ("xlm-roberta-base", "bert-base-multilingual-cased")
 ALPHABETS = (
     "abcdefghijklmnopqrstuvwxyz",
@@ -82,7 +84,7 @@ def prepare(name: str, folder: Path, quick: bool) -> dict[str, Any]:
         model = BertForMaskedLM(BertConfig(vocab_size=size, **shape))
     assert len(tokenizer) == size
     model.save_pretrained(folder / "teacher")
-    tokenizer.save_pretrained(folder / "teacher")
+    save_tokenizer(tokenizer, folder / "teacher")
     for language, alphabet in (("source", ALPHABETS[0]), ("target", ALPHABETS[1])):
         make_corpus(folder / f"{language}.txt", alphabet, starts, 2_000 if quick else 100_000)
     return {"rows": size}

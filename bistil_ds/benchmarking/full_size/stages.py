@@ -18,6 +18,7 @@ from bistil_ds.benchmarking.harness.peak_memory import resident_peak
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_pretrained
+from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.student import build_student
 from bistil_ds.student.folder import read_layer_map, write_alignment
 from bistil_ds.vocabulary import save_kept_ids, trim_vocabulary
@@ -42,7 +43,7 @@ def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     trimmed = trim_vocabulary(model, tokenizer, *texts, progress=False)
     seconds = time.perf_counter() - start
     trimmed.model.save_pretrained(folder / "trimmed")
-    trimmed.tokenizer.save_pretrained(folder / "trimmed")
+    save_tokenizer(trimmed.tokenizer, folder / "trimmed")
     save_kept_ids(folder / "trimmed", trimmed.kept_ids, len(tokenizer))
     return {"report": trimmed.report.to_dict(), "trim_vocabulary_seconds": seconds}
 

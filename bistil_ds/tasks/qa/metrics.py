@@ -48,12 +48,13 @@ def normalise(answer: str, language: str | None) -> str:
 
 
 def scores(answer: str, gold_answers: Sequence[str], language: str | None) -> tuple[float, float]:
-    """Return F1 and exact match, each the best over the gold answers; without gold answers, "" is the right one.
+    """Return F1 and exact match, each the best over the gold answers.
 
-    If the normalised answer has no words, both scores are 1 if a gold answer has none either, else 0 (SQuAD 2.0).
+    As in SQuAD 2.0, gold answers without a word (after normalising) do not count; where none is left, an answer without
+    a word is the right one.
     """
     given = normalise(answer, language)
-    gold = [normalise(one, language) for one in gold_answers] or [""]
+    gold = [words for one in gold_answers if (words := normalise(one, language))] or [""]
     return max(_f1(given, one) for one in gold), float(given in gold)
 
 

@@ -1,0 +1,39 @@
+"""Save a tokenizer so that every version of transformers since 4.40 reads the same tokenizer from its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from bistil_ds.runs.files import write_whole
+
+CONFIG, WHOLE = "tokenizer_config.json", "tokenizer.json"
+READS_WHOLE = "PreTrainedTokenizerFast"  # its name in transformers 4; in 5 an alias of TokenizersBackend
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Write a tokenizer's files to `folder`, which is made when missing."""
+    tokenizer.save_pretrained(folder)
+    make_portable(tokenizer, Path(folder))
+
+
+def make_portable(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Rewrite the `tokenizer_config.json` of a tokenizer that was saved in `folder`, so that all versions agree on it.
+
+    - The class is the one that takes `tokenizer.json` as it is. The classes of model families build their parts anew,
+      not in the same way in each version; transformers 4 does not know the name under which 5 saves the generic class.
+    - Special tokens beyond the usual ones stand under the key of 4, which 5 reads too.
+    - What has other defaults in other versions is written out: the names of the inputs, and whether decoding removes
+      spaces before punctuation.
+    """
+    path = folder / CONFIG
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if (folder / WHOLE).is_file():  # tokenizers in Python have no such file
+        content["tokenizer_class"] = READS_WHOLE
+    if isinstance(content.get("extra_special_tokens"), list):
+        content["additional_special_tokens"] = content.pop("extra_special_tokens")
+    for name in ("model_input_names", "clean_up_tokenization_spaces"):
+        content[name] = getattr(tokenizer, name)
+    write_whole(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

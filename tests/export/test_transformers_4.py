@@ -1,0 +1,113 @@
+"""Test that transformers 4.57 reads what we save: the same tokens, and outputs that differ by at most 1e-5."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from export_folders import write_student, write_task_sft
+from launch import PROGRAMS
+from other_tokenizers import every_tokenizer, wordpiece_tokenizer
+from student_models import tiny_teacher
+from transformers import BertTokenizer
+
+from bistil_ds import distil_general, export_model
+from bistil_ds.models.tokenizer_folder import save_tokenizer
+
+OLD = ("transformers==4.57.*", "huggingface_hub>=0.34,<1", "tokenizers>=0.22,<=0.23.0")
+CLASSES = {
+    "ner": "AutoModelForTokenClassification",
+    "pos": "AutoModelForTokenClassification",
+    "nli": "AutoModelForSequenceClassification",
+    "qa": "AutoModelForQuestionAnswering",
+    "mlm": "AutoModelForMaskedLM",
+    "dp": "AutoModel",
+}
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with transformers 4.57, to stand before the environment's own; torch is that of the latter."""
+    folder = tmp_path_factory.mktemp("transformers-4")
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *OLD]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        pytest.skip(f"pip has no transformers 4.57 here: {done.stderr.strip().splitlines()[-1]}")
+    return folder
+
+
+def outputs(folders: dict[str, str], before: Path | None, target: Path) -> dict[str, Any]:
+    """Return what `outputs_of_folders.py` finds for folder → class, with the packages in `before` first."""
+    environment = {**os.environ, "PYTHONPATH": str(before or ""), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, str(PROGRAMS / "outputs_of_folders.py"), str(target)]
+    words += [f"{folder}={kind}" for folder, kind in folders.items()]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    content: dict[str, Any] = json.loads(target.read_text())
+    return content
+
+
+def check_equal(folders: dict[str, str], old: Path, scratch: Path) -> None:
+    ours, theirs = outputs(folders, None, scratch / "5.json"), outputs(folders, old, scratch / "4.json")
+    assert theirs.pop("transformers").startswith("4.57.")
+    assert not ours.pop("transformers").startswith("4.")
+    for folder, found in ours.items():
+        for what, value in found["tokenizer"].items():
+            assert theirs[folder]["tokenizer"][what] == value, (folder, what)
+        if (model := found["model"]) is None:
+            continue
+        again = theirs[folder]["model"]
+        assert again["missing"] == again["mismatched"] == [], folder
+        assert again["labels"] == model["labels"], folder
+        assert again["outputs"].keys() == model["outputs"].keys(), folder
+        for name, value in model["outputs"].items():
+            torch.testing.assert_close(
+                torch.tensor(again["outputs"][name]), torch.tensor(value), rtol=0, atol=1e-5, msg=f"{folder}: {name}"
+            )
+
+
+def test_tokenizers_of_every_class_cut_alike(old: Path, tmp_path: Path) -> None:
+    for name, tokenizer in every_tokenizer().items():
+        save_tokenizer(tokenizer, tmp_path / name)
+    check_equal({str(tmp_path / name): "" for name in every_tokenizer()}, old, tmp_path)
+
+
+def test_students_give_the_same_logits(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BISTIL_CACHE", str(tmp_path / "cache"))
+    source, target = tiny.write_texts(tmp_path)
+    words, pieces = wordpiece_tokenizer(), tiny.unigram_tokenizer()
+    cased = BertTokenizer(vocab=words.get_vocab(), do_lower_case=False)
+    for kind, tokenizer in (("bert", cased), ("xlm-roberta", pieces)):
+        for tied in (True, False):
+            size = len(tokenizer)
+            model = tiny_teacher(kind, layers=2, vocab_size=size, tie_word_embeddings=tied, pad_token_id=1)
+            model.save_pretrained(tmp_path / f"{kind} {tied}")
+            tokenizer.save_pretrained(tmp_path / f"{kind} {tied}")
+    flags = {"source_language": "aa", "target_language": "bb", "source_file": str(source), "target_file": str(target)}
+    flags |= {"max_steps": 2, "max_length": 16, "per_device_train_batch_size": 2, "report_to": "none"}
+    students = {
+        str(distil_general(teacher_model=str(tmp_path / teacher), output_dir=str(tmp_path / name), **flags, **more))
+        for name, teacher, more in (
+            ("BERT", "bert True", {}),
+            ("XLM-R", "xlm-roberta True", {}),
+            ("narrow", "xlm-roberta True", {"hidden_reduction_factor": 2}),
+            ("BERT, not tied", "bert False", {"mlm_weight": 1.0}),
+            ("XLM-R, not tied", "xlm-roberta False", {"mlm_weight": 1.0}),
+        )
+    }
+    check_equal(dict.fromkeys(sorted(students), "AutoModelForMaskedLM"), old, tmp_path)
+
+
+def test_exported_models_of_every_task_give_the_same_outputs(old: Path, tmp_path: Path) -> None:
+    student = write_student(tmp_path / "student")
+    for task in CLASSES:
+        export_model(student, [write_task_sft(tmp_path / f"{task} sft", student, task)], output_dir=tmp_path / task)
+    check_equal({str(tmp_path / task): kind for task, kind in CLASSES.items()}, old, tmp_path)
