@@ -110,7 +110,7 @@ def fuzz(form: Format, folder: Path, files: int) -> Counter[tuple[str, str]]:
 def test_a_hundred_damaged_files_are_read_right_or_refused(form: Format, tmp_path: Path) -> None:
     counts = fuzz(form, tmp_path, 100)
     assert counts["none", "accepted"] > 0
-    assert sum(count for (_, outcome), count in counts.items() if outcome == "refused") > 10
+    assert sum(count for (_, outcome), count in counts.items() if outcome == "refused") > 5  # of texts about 10
 
 
 @pytest.mark.slow
