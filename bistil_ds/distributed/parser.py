@@ -79,6 +79,7 @@ def _filled(config: dict[str, Any], args: Any) -> dict[str, Any]:
 
     Both keep the last configuration object of the process, which decides how models are loaded; it is dropped again.
     """
+    import deepspeed.comm
     from accelerate.utils import DeepSpeedPlugin
     from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
 
@@ -91,8 +92,9 @@ def _filled(config: dict[str, Any], args: Any) -> dict[str, Any]:
     finally:
         forget_partitioning()
     filled: dict[str, Any] = held.config
-    if isinstance(filled.get("train_batch_size"), int):  # DeepSpeed takes this process for the only rank
-        filled["train_batch_size"] //= args.world_size
+    if isinstance(filled.get("train_batch_size"), int):  # until ranks meet, DeepSpeed takes this one for the only one
+        ranks = deepspeed.comm.get_world_size() if deepspeed.comm.is_initialized() else 1
+        filled["train_batch_size"] = filled["train_batch_size"] * ranks // args.world_size
     if filled["zero_optimization"].get("stage", 0) < 3:  # not read then, and so not filled in
         zero = filled["zero_optimization"]
         filled["zero_optimization"] = {k: v for k, v in zero.items() if not (k.startswith("stage3_") and v == "auto")}

@@ -28,7 +28,14 @@ SOURCES = (
         )
     ),
     *(f"pretraining/{name}.py" for name in ("data", "embedding_init", "masked_accuracy", "pretrain", "unigram")),
-    *("models/families.py", "models/head.py", "models/tokenizer_folder.py", "text/cutting.py", "text/masking.py"),
+    *(
+        "models/families.py",
+        "models/head.py",
+        "models/tokenizer_folder.py",
+        "text/cutting.py",
+        "text/masking.py",
+        "training/finite_trainer.py",
+    ),
 )
 _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 

@@ -30,15 +30,15 @@ BLOCK_BYTES = 1 << 18  # blocks that fit the processor's cache are decoded twice
 Numbered = Iterator[tuple[int, str]]
 
 
-def numbered_lines(path: Path, flag: str, longest: int = LONGEST_LINE) -> Numbered:
+def numbered_lines(path: Path, flag: str, longest: int | None = None) -> Numbered:
     """Yield each line's number, counted from 1, and its text without line end and byte order mark.
 
     Raises:
-        InputError: the file cannot be read, or a line is not UTF-8, has a NUL or has more than `longest` bytes; the
-            message starts with `flag`.
+        InputError: the file cannot be read, or a line is not UTF-8, has a NUL or has more than `longest` bytes
+            (LONGEST_LINE by default); the message starts with `flag`.
     """
     with opened(path, flag) as file:
-        for number, line in enumerate(bounded_lines(file, f"{flag}: {path}", longest), 1):
+        for number, line in enumerate(bounded_lines(file, f"{flag}: {path}", longest or LONGEST_LINE), 1):
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:

@@ -16,8 +16,9 @@ from bistil_ds.sample.cached import SOURCES, code_hash
 PACKAGE = Path(bistil_ds.__file__).parent
 # `sample/mmt.py` reaches these, but they shape no weight and no sentence.
 WITHOUT_INFLUENCE = {
-    *("console", "errors", "runs", "training/progress.py", "sample/cached.py"),
-    *("models/loading.py", "models/model_card.py"),
+    *("console", "distributed", "errors", "runs", "training/progress.py", "sample/cached.py"),
+    *("models/config_file.py", "models/inputs.py", "models/loading.py", "models/model_card.py", "models/parameters.py"),
+    "models/weight_files.py",
 }
 
 

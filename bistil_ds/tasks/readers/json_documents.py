@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs import bounded
 from bistil_ds.tasks.readers.json_values import parse_json
 from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.text.form import is_jsonl
@@ -102,7 +102,7 @@ def _whole(path: Path, flag: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        bounded.parse_json(text)
+    except ValueError:
         return False
     return True

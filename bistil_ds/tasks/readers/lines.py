@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.bounded import LONGEST_LINE
 from bistil_ds.text.text_files import numbered_lines
 
 LONGEST_SENTENCE = 10_000  # lines; a longer one means that the empty lines were lost, and might not fit in memory
@@ -26,12 +25,12 @@ def quote(found: object) -> str:
     return repr(found)[:SHOWN_CHARACTERS]
 
 
-def lines(path: Path, flag: str, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
+def lines(path: Path, flag: str, longest: int | None = None) -> Iterator[tuple[int, str]]:
     """Yield each line with its number, without its line end (LF or CRLF).
 
     Raises:
         InputError: the file cannot be read, is not UTF-8, or has a NUL or a carriage return inside a line; or a line
-            has more than `longest` bytes.
+            has more than `longest` bytes (default: `bistil_ds.runs.bounded.LONGEST_LINE`).
     """
     for number, line in numbered_lines(path, flag, longest):
         if "\r" in line:
