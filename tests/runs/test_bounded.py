@@ -118,11 +118,8 @@ def test_json_within_the_bounds_is_what_json_makes_of_it() -> None:
 
 # call → the files that may make it: each of these kinds of file has one reader, with bounds
 OF_OURSELVES = "runs/record.py"  # turns its own values into those that a file gives back
-OF_A_TOKENIZER = (
-    "models/tokenizer_folder.py",
-    "vocabulary/pieces.py",
-    "text/packing.py",
-)  # JSON that a tokenizer makes of itself
+# JSON that a tokenizer makes of itself
+OF_A_TOKENIZER = ("models/tokenizer_folder.py", "vocabulary/pieces.py", "text/packing.py")
 READERS: dict[str, set[str]] = {
     "json.load": set(),
     "json.loads": {"runs/bounded.py", OF_OURSELVES, *OF_A_TOKENIZER},
