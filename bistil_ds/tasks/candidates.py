@@ -43,7 +43,7 @@ class Candidate:
 
 
 class ModelCache:
-    """A cache of one task model, the last that was asked for, because several might not fit into memory."""
+    """A cache of one task model: the one asked for last. Several might not fit into memory."""
 
     def __init__(self, task: Task) -> None:
         self.task = task

@@ -65,7 +65,7 @@ def at_least_one(examples: Iterable[Example], message: str) -> Iterator[Example]
     """Yield the examples unchanged.
 
     Raises:
-        InputError: there is no example; its text is `message`.
+        InputError: there is no example; the error's text is `message`.
     """
     found = False
     for example in examples:

@@ -1,6 +1,6 @@
 """What part-of-speech tagging and named entity recognition share: a tag for each word, predicted at its first subword.
 
-B rows of a batch, T tokens.
+Shapes: B rows of a batch, T tokens.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Tagging(Task):
     ) -> list[Row]:
         """Return rows of `input_ids`, `labels` and `example`.
 
-        `labels` has an entry for each token: the index of a word's tag at the first subword of each word that the row
-        decides, and -100 everywhere else.
+        `labels` has an entry for each token: at the first subword of each word whose tag the row decides, the index of
+        that tag; -100 everywhere else.
         """
         number = {label: i for i, label in enumerate(labels)}
         words = [example.words for example in examples]
