@@ -21,7 +21,7 @@ class Trimming:
 
 
 def trimming_of(model: PreTrainedModel) -> Trimming | None:
-    """Return what `trim_model` made of this very model object, or of the one it is a copy of; None for nothing."""
+    """Return how `trim_model` trimmed this model object, or the one that it was copied from; None if it did not."""
     return getattr(model, "_trimming", None)
 
 
