@@ -12,7 +12,7 @@ from bistil_ds.errors import InputError
 
 
 def measure_command(command: str, meter: Meter, idle_seconds: float) -> tuple[dict[str, Any], bool]:
-    """Measure the idle power, then run a command; return (its row for the record, whether Ctrl-C was pressed).
+    """Measure the idle power, then run a command; return (the command's row, whether Ctrl-C was pressed).
 
     The row has the command's seconds, joules and net joules. Net joules leave out the idle power; they are None if the
     meter only estimates. Ctrl-C reaches the command too; this function then waits until the command has ended.

@@ -88,5 +88,5 @@ def _median(step: Callable[[], object], device: torch.device, clock: Clock) -> f
 
 
 def poison(device: torch.device) -> None:
-    """Fill memory with NaN and free it. New tensors are likely to get this memory, so what was not written is NaN."""
+    """Fill memory with NaN and free it. New tensors likely get this memory: what a kernel does not write is NaN."""
     torch.full((2**28 if device.type == "cuda" else 2**22,), torch.nan, device=device)
