@@ -22,8 +22,8 @@ from bistil_ds.console.unwritable import unwritable
 from bistil_ds.console.yaml_file import read_yaml
 from bistil_ds.errors import InputError, NonFiniteError, Preempted, ProductError
 
-RANK_0_SECONDS = 60  # that another rank waits, so that rank 0 can find the same bad input
-AGREED_SECONDS = 5  # that another rank waits when all ranks raise the same error at once, so that rank 0 can print it
+RANK_0_SECONDS = 60  # for which other ranks wait until rank 0 has found the same bad input
+AGREED_SECONDS = 5  # for which other ranks wait until rank 0 has printed an error that all raise at once
 SHIELD = "\0"  # marks a word that argparse must take for a value; no word of a command line has this character
 CACHE = "BISTIL_CACHE"  # the environment's name of the folder that `bistil_ds.runs.cache` finds
 
@@ -103,7 +103,7 @@ def run(main: Callable[[], None]) -> int:
     """Call `main` and return the exit code: 0, 1, 2, 75 or 130.
 
     0 means success. 1 means that training met a number that is not finite, or that a result is missing. 2 means bad
-    input, or a place that is full or may not be written. 75 means that a signal stopped the run (see
+    input, or a disk or folder that is full or may not be written. 75 means that a signal stopped the run (see
     `bistil_ds.training.preemption`), 130 that Ctrl-C did. For 1, 2 and 75, rank 0 prints the reason in one line.
     Control characters are taken out of output that does not go to a terminal.
     """

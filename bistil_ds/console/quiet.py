@@ -1,4 +1,4 @@
-"""Filter what a command prints: its own lines and errors always, messages of libraries with `--verbose` only."""
+"""Filter what a command prints: show its own lines and errors, and libraries' messages only with `--verbose`."""
 
 from __future__ import annotations
 
