@@ -43,7 +43,7 @@ def as_lines(
 
     Args:
         corpora: language → file, as `find_corpora` returns.
-        max_texts: how many texts of each language to take, the first ones; None: all.
+        max_texts: take only the first `max_texts` texts of each language; None means all.
         keep_blank: write blank texts as empty lines, so that parallel files stay in step; they count as texts.
 
     Raises:
