@@ -67,7 +67,7 @@ def examine(choice: ModelChoice, cache: ModelCache, max_length: int | None) -> C
             that in the model's config, else the task's default, but at most the number of the model's positions.
 
     Raises:
-        InputError: `load_task_model` raises it; the head would be random; or `max_length` is below 1 or above the
+        InputError: `load_task_model` raises it; the head was never trained; or `max_length` is below 1 or above the
             model's positions.
     """
     loaded = cache.get(choice)

@@ -32,7 +32,7 @@ def check_known(
     Args:
         found: each label with the place of its example.
         kind: what the message calls such a label ("tag").
-        other: a known label to suggest if none is spelled like the unknown one but for its case; None: suggest one that
+        other: a known label to suggest, unless one differs from the unknown label only in case; None: suggest one that
             no example has.
     """
     taught, seen = set(known), set[str]()

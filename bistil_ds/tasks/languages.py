@@ -1,7 +1,7 @@
 """Recognise the names of languages: ISO 639 codes, alone or with a region or script, and the English names of many.
 
 An entry of CODES is an ISO 639-1 code, then the codes of three letters of the same language, then English names. The
-codes of three letters are those of ISO 639-2 (B and T), and that of ISO 639-3 if data sets use it: `cmn`, `arb`, `swh`.
+codes of three letters are those of ISO 639-2 (B and T), and an ISO 639-3 code if data sets use it: `cmn`, `arb`, `swh`.
 """
 
 from __future__ import annotations

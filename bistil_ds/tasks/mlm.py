@@ -38,7 +38,7 @@ class MaskedLanguageModelling(Task):
     """Masked language modelling on texts laid end to end with their special tokens and cut every `max_length` tokens.
 
     In evaluation a chunk is masked in the same way each time. In training its mask depends on the run's seed and on the
-    other rows of its batch: it differs from epoch to epoch, and a resumed run repeats it. The mask of a batch of one
+    other rows of its batch, so it differs from epoch to epoch, and a resumed run repeats it. The mask of a batch of one
     row depends on torch's random state too.
     """
 

@@ -46,7 +46,7 @@ class Layout:
         return _split(line, self.separator)
 
     def is_comment(self, line: str, is_tag: Callable[[str], bool]) -> bool:
-        """Return whether a line before the words of a sentence is a comment rather than a row, even a damaged one."""
+        """Return whether a line before the words of a sentence is a comment, not a row and not a damaged row."""
         cells = self.split(line)
         if not line.startswith("#") or (len(cells) == self.width and is_tag(cells[self.tag])):
             return False
