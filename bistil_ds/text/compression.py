@@ -19,7 +19,7 @@ import pyarrow as pa
 from bistil_ds.errors import InputError
 from bistil_ds.runs.bounded import unpacked_at_most
 
-MAGIC_BYTES = 10  # of a file's beginning; the longest pattern in `COMPRESSIONS` needs so many
+MAGIC_BYTES = 10  # read from a file's beginning; the longest pattern in `COMPRESSIONS` needs so many
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ BY_NAME = {
 }
 NAMES = (".txt", *BY_NAME)
 HEAD_BYTES = 1 << 16
-FIRST_LINES = 20  # so many lines decide whether text without header is a table
+FIRST_LINES = 20  # so many lines decide whether text without a header is refused as a table
 DELIMITERS = ("\t", ",", ";", "|")
 
 JSON_START = re.compile(r'\{\s*("|\}|$)|\[\s*(\{|$)')

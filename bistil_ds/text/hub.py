@@ -69,7 +69,7 @@ def stream_texts(corpus: HubDataset, options: TextOptions) -> Iterator[tuple[int
 
 
 def hub_key(corpus: HubDataset, flag: str) -> str:
-    """Return a text that changes when the data set does: its name, configuration, version and the hash of its files.
+    """Return a hash of a data set's name, configuration, version, files and split, which changes when these do.
 
     Raises:
         InputError: the data set cannot be found.

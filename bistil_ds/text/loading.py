@@ -38,7 +38,7 @@ def load_texts(
             left; a hub data set `org/name[:config[:split[:column]]]`, or any that `datasets` loads with `hf:` in front;
             or a `datasets.Dataset`. Texts from files are cached under the hash of the files' bytes.
         text_column: the column with the text, in data that has columns.
-        max_texts: read only so many texts, the first; of a hub data set, only these are downloaded.
+        max_texts: read only the first `max_texts` texts; of a hub data set, only these are downloaded.
         name: the name of the corpus in error messages, such as `--source_file`.
 
     Raises:
@@ -79,7 +79,7 @@ def _first_rows(rows: Dataset, most: int | None) -> Dataset:
 
 
 def _key(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None) -> str:
-    """Return the key of the texts in the cache: everything that decides what is read."""
+    """Return the key of the texts in the cache: a hash of everything that decides what is read."""
     if isinstance(corpus, HubDataset):
         parts = ["hub", hub_key(corpus, options.flag), hub_options(corpus, options).column]
     else:

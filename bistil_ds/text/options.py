@@ -58,7 +58,7 @@ def listed(columns: Iterable[str]) -> str:
 
 
 def check_text(value: Any, column: str, options: TextOptions, where: str) -> str:
-    """Return the value of a text column, which must be a string without half surrogate pairs.
+    """Return the value of a text column, which must be a string without half of a surrogate pair.
 
     Raises:
         InputError: it is something else.
