@@ -40,7 +40,7 @@ def require_at_least_1(flags: object, *names: str) -> None:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Return the device of that name; without a name, a GPU if there is one, else the CPU.
+    """Return the device called `name`; if that is None, a GPU if there is one, else the CPU.
 
     Raises:
         InputError: there is no such device, or it cannot be timed.

@@ -75,7 +75,7 @@ def copy_bandwidth(device: torch.device, clock: Clock) -> float:
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
-    """Measure the operations a second of a large square matrix product, two for each multiply-add."""
+    """Measure the operations a second of a large square matrix product; a multiply-add counts as two."""
     size = 8192 if device.type == "cuda" and dtype.itemsize == 2 else 4096 if device.type == "cuda" else 768
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size**3 / _median(lambda: a @ b, device, clock)
