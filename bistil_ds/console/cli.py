@@ -25,7 +25,7 @@ from bistil_ds.errors import InputError, NonFiniteError, Preempted, ProductError
 RANK_0_SECONDS = 60  # for which other ranks wait until rank 0 has found the same bad input
 AGREED_SECONDS = 5  # for which other ranks wait until rank 0 has printed an error that all raise at once
 SHIELD = "\0"  # marks a word that argparse must take for a value; no word of a command line has this character
-CACHE = "BISTIL_CACHE"  # the environment's name of the folder that `bistil_ds.runs.cache` finds
+CACHE = "BISTIL_CACHE"  # environment variable with the cache folder, for `bistil_ds.runs.cache`
 
 
 class _Parser(HfArgumentParser):
@@ -54,7 +54,7 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
         arrange(parser, types, everything="--help_all" in argv)
         parser.print_help()
         raise SystemExit(0)
-    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # a launcher puts it before our words
+    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # a launcher puts it before our flags
     argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]

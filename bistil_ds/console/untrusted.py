@@ -11,7 +11,7 @@ import unicodedata
 
 LONGEST = 10_000  # characters; a longer text is cut
 _BREAKS = re.compile(r"\s*[^\S ]\s*")
-_JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and others are spelled with
+_JOINERS = "\u200c\u200d"  # format characters of the spelling of Persian, Hindi and others
 _SPECIAL = re.compile(
     r"[\\`*<|~$]"
     r"|&(?=[#\w])"  # an entity

@@ -8,7 +8,7 @@ import re
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # full: the disk, the user's quota, or the file itself
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}  # nobody may write there, or not this user
-NO_FOLDER = "No usable temporary directory"  # Python's words where every folder for temporary files is full or missing
+NO_FOLDER = "No usable temporary directory"  # Python's message if no folder for temporary files can be used
 # In errors from writing weights, safetensors gives the system's error number (NUMBER), torch only a text (TORCH).
 NUMBER, TORCH = re.compile(r"\(os error (\d+)\)"), "iostream error"
 
