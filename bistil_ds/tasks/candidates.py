@@ -63,8 +63,8 @@ def examine(choice: ModelChoice, cache: ModelCache, max_length: int | None) -> C
 
     Args:
         cache: loads the model.
-        max_length: the longest input in tokens. None: the length that the last fine-tuning for this task records, else
-            that in the model's config, else the task's default, but at most the number of the model's positions.
+        max_length: the longest input in tokens. None: as the last fine-tuning for this task records it, else as the
+            model's config does, else the task's default; but never more than the model has positions.
 
     Raises:
         InputError: `load_task_model` raises it; the head was never trained; or `max_length` is below 1 or above the

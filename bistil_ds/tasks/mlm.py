@@ -96,7 +96,7 @@ class MaskedLanguageModelling(Task):
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         """Load the masked language model in fp32, without dropout.
 
-        If its forward is given labels, it returns the logits [N, V] of the masked tokens only.
+        If the model's forward is given labels, it returns the logits [N, V] of the masked tokens only.
 
         Raises:
             InputError: the weights lack a part of the masked language model that the folder's configuration describes.

@@ -1,4 +1,4 @@
-"""Stream a text file, gzipped or not, by numbered lines or by the sentences that empty lines separate."""
+"""Stream a text file, compressed or not, by numbered lines or by the sentences that empty lines separate."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class TagMap:
 
     Attributes:
         meanings: what the model calls a tag → the IOB2 tag.
-        mended: number of I- tags that were read as B-.
+        mended: number of I- tags (or E-, L-, M-) that were read as the beginning of an entity.
         first_mended: where the first of them stands.
         is_iob1: whether B- tags were seen only where IOB1 needs one: between two entities of one type.
 

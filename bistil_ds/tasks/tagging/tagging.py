@@ -75,7 +75,7 @@ class Tagging(Task):
         return [outputs.logits[batch["labels"] != IGNORED]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[list[int]]:
-        """Return for each row the indices of the predicted tags of the words that it decides."""
+        """Return for each row the indices of the predicted tags, for the words whose tags the row decides."""
         best_BT, words_BT = outputs.logits.argmax(-1).cpu(), (batch["labels"] != IGNORED).cpu()
         return [best_T[words_T].tolist() for best_T, words_T in zip(best_BT, words_BT)]
 
