@@ -1,4 +1,4 @@
-"""Open a file to read bytes, decompressed where its first bytes say that it is compressed."""
+"""Open a file to read bytes, decompressed if its first bytes or its name say that it is compressed."""
 
 from __future__ import annotations
 

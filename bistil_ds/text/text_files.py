@@ -162,7 +162,7 @@ READERS: dict[str, Callable[[Path, TextOptions], Numbered]] = {
 
 
 def is_readable_plain_text(path: Path, flag: str) -> bool:
-    """Return whether the whole file is UTF-8 without a NUL, is not blank, and has no line above `LONGEST_LINE`.
+    """Return whether the file is UTF-8 without a NUL, is not blank, and has no line of over `LONGEST_LINE` bytes.
 
     Decoding large blocks is faster than reading lines, but does not show which line is wrong.
 
