@@ -14,7 +14,7 @@ from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
 
 @dataclass(frozen=True)
 class Trimming:
-    """What a model was trimmed to: int64 [kept] old ids, ascending, of a vocabulary of `base_vocab_size` tokens."""
+    """The tokens that a trimmed model keeps: int64 [V_new] old ids, ascending, below `base_vocab_size`."""
 
     kept_ids: Ids
     base_vocab_size: int
