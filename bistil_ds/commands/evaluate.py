@@ -114,7 +114,7 @@ def _main(argv: Sequence[str]) -> None:
 
 
 def _plan(ns: argparse.Namespace) -> Plan:
-    """Return the checked plan; without --model, --sft and --test_file, that of the embedded sample.
+    """Return the checked plan; without --model, --sft and --test_file, the plan for the embedded sample.
 
     Raises:
         InputError: a flag is missing or cannot be used.
