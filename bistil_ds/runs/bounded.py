@@ -55,7 +55,7 @@ def unpacked_at_most(file: IO[bytes], packed: int, where: str) -> io.BufferedRea
     than LARGEST_EXPANSION times `packed`; text never unpacks to that.
 
     Raises:
-        InputError: more comes out; raised by the reader's methods.
+        InputError: the reader's methods raise it if more comes out.
     """
     return io.BufferedReader(_Unpacked(file, max(SMALL, LARGEST_EXPANSION * packed), where), 2**18)
 
@@ -86,7 +86,7 @@ def parse_json(
 
     Raises:
         ValueError: the text is not JSON (`json.JSONDecodeError`), is more than DEEPEST_JSON deep, has a number that
-            `finite` refuses, or has one of thousands of digits.
+            `finite` refuses, or has a whole number of more digits than Python converts (4,300).
     """
     checks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite, "parse_int": _whole} if finite else {}
     try:
@@ -106,7 +106,7 @@ def load_json(path: Path, *, finite: bool = True) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: `parse_json` raises it; the file is not UTF-8, or is larger (InputError).
+        ValueError: `parse_json` raises it, or the file is not UTF-8; if the file is too large, an InputError.
     """
     with open(path, "rb") as file:
         return parse_json(read_at_most(file, str(path), LARGEST_JSON).decode("utf-8"), finite=finite)
