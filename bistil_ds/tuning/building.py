@@ -28,7 +28,7 @@ def prepare_base(
     """Write `folder/base`, from which each training stage starts: the model with its task head and its SFTs applied.
 
     Raises:
-        InputError: as `load_task_model`.
+        InputError: `load_task_model` raises it.
     """
     torch.manual_seed(seed)
     loaded = load_task_model(model, sfts, task, labels)
