@@ -34,7 +34,7 @@ RESULT_FILE, REPORT_FILE = "evaluation.json", "evaluation.md"
 
 @dataclass
 class EvaluationArguments:
-    """The flags; without --model, --sft and --test_file, the embedded sample is used."""
+    """Flags of the command; without --model, --sft and --test_file, it uses the embedded sample."""
 
     model: list[str] | None = field(
         default=None,

@@ -1,6 +1,6 @@
-"""Read the text, trim the teacher, build the student and save both: what rank 0 does before phase 1 trains.
+"""Prepare phase 1 on rank 0: read the text, trim the teacher, build the student, and save both models.
 
-This happens before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
+Rank 0 does so before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
 and code that copies weights reads empty tensors. Every rank then loads the folder written here.
 """
 

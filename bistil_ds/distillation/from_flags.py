@@ -69,6 +69,6 @@ def with_steps(flags: Mapping[str, Any], steps: int) -> dict[str, Any]:
 
 
 def training_of(flags: Mapping[str, Any]) -> TrainingRequest:
-    """Return the training arguments among the flags, with the DeepSpeed file's path in place of its name."""
+    """Return the training arguments among the flags; a DeepSpeed file's name is replaced by its path."""
     training = TrainingRequest.of_flags(DistillationArguments, flags)
     return training.having(deepspeed=str(find_config(training["deepspeed"]))) if training["deepspeed"] else training

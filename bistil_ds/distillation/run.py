@@ -1,4 +1,4 @@
-"""The training of phase 1, on every rank, from the folder that rank 0 prepared."""
+"""Train phase 1 on every rank, from the folder that rank 0 prepared."""
 
 from __future__ import annotations
 

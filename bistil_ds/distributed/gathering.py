@@ -1,4 +1,4 @@
-"""Read parameters in fp32, whole or as this rank's shares, however DeepSpeed holds them."""
+"""Read parameters in fp32, whole or as this rank's share, with and without DeepSpeed and at every ZeRO stage."""
 
 from __future__ import annotations
 

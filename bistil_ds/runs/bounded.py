@@ -11,11 +11,11 @@ from typing import IO, Any
 
 from bistil_ds.errors import InputError
 
-LONGEST_LINE = 16 * 2**20  # bytes: five times "War and Peace"
+LONGEST_LINE = 16 * 2**20  # bytes; five times the text of "War and Peace"
 LARGEST_JSON = 64 * 2**20  # bytes: a kept_ids.json of a million tokens has 10 MB
 DEEPEST_JSON = 100  # lists and objects inside one another
 TOO_DEEP = f"nested too deeply, more than {DEEPEST_JSON} lists and objects inside one another"
-MOST_DIGITS = 300  # of a whole number; a float holds 308
+MOST_DIGITS = 300  # digits of a whole number; a float holds up to 308
 LARGEST_EXPANSION = 200  # bytes for each packed byte; text gives 3 to 30, a bomb 1,000 or more
 SMALL = 256 * 2**20  # bytes that any packed file may unpack to
 
@@ -49,10 +49,10 @@ def read_at_most(file: IO[bytes], where: str, most: int) -> bytes:
 
 
 def unpacked_at_most(file: IO[bytes], packed: int, where: str) -> io.BufferedReader:
-    """Return a reader of `file`, which unpacks a file of `packed` bytes; the reader refuses to unpack too much.
+    """Wrap `file`, which unpacks `packed` compressed bytes, in a reader that refuses to unpack too much.
 
     A small file that unpacks without end would fill memory or disk. Too much is more than SMALL bytes and also more
-    than LARGEST_EXPANSION times `packed`; text never unpacks to that.
+    than LARGEST_EXPANSION times `packed`, which no text reaches.
 
     Raises:
         InputError: the reader's methods raise it if more comes out.

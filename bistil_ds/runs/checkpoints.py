@@ -87,8 +87,8 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
     """Return the whole checkpoint to resume from; call it on one rank only.
 
     `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. For these two words,
-    a Notice names each newer checkpoint that is not whole, and None means that no checkpoint is whole, usually because
-    the run was killed before it wrote its first.
+    a Notice names each newer checkpoint that is not whole. None means that no checkpoint is whole, usually because the
+    run was killed before it wrote its first.
 
     Raises:
         InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; or the checkpoint is

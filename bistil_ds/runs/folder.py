@@ -85,8 +85,8 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
     """Make `folder` and its parents; if the block fails, remove the folders that are new and empty.
 
     Args:
-        explicit: True where the user named the folder. It may exist, and what a killed preparation left there is
-            removed. Otherwise it must be new: if another run has made it already, it becomes `<folder>-2`, `-3` ...
+        explicit: True if the user named the folder. Then it may exist, and what a killed preparation left there is
+            removed. If False, it must be new: if another run has made it already, it becomes `<folder>-2`, `-3` ...
 
     Raises:
         InputError: the folder cannot be made or written.

@@ -1,4 +1,4 @@
-"""Seal a folder: a file that lists the others with sizes and SHA-256 hashes, signed with the user's key.
+"""Seal a folder with a file that lists all others with sizes and SHA-256 hashes, signed with the user's key.
 
 A seal is written last, so a folder that was not written to its end has none. A folder is compared with its seal before
 anything in it is used, and an error names the file that differs. A seal that lists no file vouches for nothing and

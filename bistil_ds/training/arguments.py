@@ -94,7 +94,7 @@ def check_training_arguments(
 
 
 def check_numbers(flags: Mapping[str, Any]) -> None:
-    """Raise InputError, naming the flag, for a number that is not finite or not in the range of its list above."""
+    """Raise InputError, naming the flag, for a number that is not finite or outside its range (see the lists above)."""
     for names, least, expected in (
         (AT_LEAST_1, 1, "at least 1"),
         (AT_LEAST_0, 0, "a number of at least 0"),

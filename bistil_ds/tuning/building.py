@@ -1,6 +1,6 @@
-"""Save the models, with heads, in the folder that every rank loads: what rank 0 does before task training starts.
+"""Prepare task training on rank 0: save the models, with heads, in the folder that every rank loads.
 
-This happens before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned.
+Rank 0 does so before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, 
 
 
 def limit_steps(request: TuningRequest, rows: int) -> SparseArguments:
-    """Return `request.sparse`; if the task has a maximum number of steps, limit stages of published length to it.
+    """Return `request.sparse`, with stages of published length cut to the task's maximum number of steps, if any.
 
     Args:
         request: what the run is asked to do.

@@ -15,7 +15,7 @@ OPENING = {"whose checkpoints a run opens": ("seal_key", "trust_checkpoint")}
 
 
 def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """Return the flags of a command that a resumed run must not change: all that no table lets change.
+    """Return the flags of a command that a resumed run must not change: all that no table lists as free to change.
 
     Args:
         kinds: the dataclasses of the command's flags.
