@@ -28,7 +28,7 @@ from bistil_ds.training.product import check_product
 
 @dataclass
 class PretrainArguments(Recipe):
-    """The flags: where the text is, where the model goes, and the recipe."""
+    """Flags of the command: the text, the model's folder, and the training recipe."""
 
     input_folder: str | None = field(
         default=None,

@@ -1,4 +1,4 @@
-"""DeepSpeed's universal form of a checkpoint, from which another number of ranks can resume."""
+"""Convert a checkpoint to DeepSpeed's universal form, from which any number of ranks can resume."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from bistil_ds.runs import checkpoints
 from bistil_ds.runs.files import write_whole
 from bistil_ds.runs.seals import Seals, read_seal, write_seal
 
-OWN, DEEPSPEED = "bistil_ds.distributed.converter", "deepspeed.checkpoint.ds_to_universal"  # ours reads weights only
+OWN, DEEPSPEED = "bistil_ds.distributed.converter", "deepspeed.checkpoint.ds_to_universal"  # OWN reads weights only
 
 
 def fit_to_ranks(checkpoint: Path, ranks: int, seals: Seals) -> bool:
-    """Convert a whole checkpoint of DeepSpeed if another number of ranks wrote it, and return whether that is so.
+    """Convert a whole checkpoint of DeepSpeed if another number of ranks wrote it; return True in that case.
 
     Call it on one rank only.
 
@@ -38,7 +38,7 @@ def fit_to_ranks(checkpoint: Path, ranks: int, seals: Seals) -> bool:
 
 
 def to_universal(checkpoint: Path, seals: Seals, converter: str) -> None:
-    """Add the universal form to a whole checkpoint and seal it again, signed only if it was; see `fit_to_ranks`."""
+    """Add the universal form to a whole checkpoint and seal it again; sign the new seal only if the old one was."""
     name = checkpoints.universal_of(checkpoint)
     if name is None:
         raise InputError(f"{checkpoint}: was not written with DeepSpeed, so only as many ranks as wrote it can resume")
@@ -60,7 +60,7 @@ def to_universal(checkpoint: Path, seals: Seals, converter: str) -> None:
     about = {name: value for name, value in read_seal(checkpoint).items() if name not in ("files", "signature")}
     if seals.is_signed(checkpoint):
         seals.write(checkpoint, sealed, **about)
-    else:  # a stranger's that is trusted this time does not become the user's own
+    else:  # a stranger's checkpoint, trusted this once, must not get the user's signature
         write_seal(checkpoint, known=sealed, **about)
 
 

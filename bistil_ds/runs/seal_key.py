@@ -1,4 +1,4 @@
-"""The key that signs a user's seals: of a file that the user names, or made once in the user's configuration folder."""
+"""Find the key that signs a user's seals: in a file that the user names, or in one that is made on first use."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def user_key(file: str | None = None) -> bytes | None:
     """Return the key of `file`, else of the file that `$BISTIL_SEAL_KEY` names, else the user's own.
 
     The user's own key lies in `bistil_ds/seal.key` below `$XDG_CONFIG_HOME` or `~/.config`. It is made on first use,
-    and only the user can read it. Of two processes that make it at once, both get the key of the first.
+    and only the user can read it. If two processes make it at once, both get the key of the first.
 
     Returns:
-        The bytes of the file; None, after a Notice, where there is no place to keep a key of the user's own.
+        The bytes of the file; None, after a Notice, if there is no place to keep the user's own key.
 
     Raises:
         InputError: a named file cannot be read, or is too short or too long for a key.

@@ -35,7 +35,7 @@ Run = TypeVar("Run", bound=Prepared)
 
 
 def start(prepare: Callable[[], Run], train: Callable[[Run], Any], *, use_deepspeed: bool) -> Run:
-    """Prepare a run and train it; where its trainer refuses a new run, remove what the preparation wrote."""
+    """Prepare a run and train it; if training refuses a new run, remove what the preparation wrote."""
 
     def train_or_remove(run: Run) -> None:
         try:

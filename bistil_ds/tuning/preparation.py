@@ -30,8 +30,8 @@ class PreparedRun:
         folder: the run folder.
         labels: the classes, in the order of the model's outputs.
         base: metadata of the resulting sparse fine-tuning (SFT): its base model's name and hash, and licences.
-        resume: the checkpoint to resume from, as the user named it; None means from the beginning.
-        is_new: whether this start made the folder's models, where a resumed run found them.
+        resume: the checkpoint to resume from, as the user named it; None starts at the beginning.
+        is_new: whether this start made the models in the folder; a resumed run finds them there.
     """
 
     request: TuningRequest
@@ -45,12 +45,12 @@ class PreparedRun:
 def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> PreparedRun:
     """Check data and models, then write the models into a new run folder; call it on rank 0 only.
 
-    To resume a run that was begun, write nothing, but check that the request asks for the same run.
+    If the request resumes a run that was begun, write nothing, and check that it asks for the same run.
 
     Args:
         request: what the run is asked to do.
-        materials_may_move: accept a resumed run whose models and files lie at other paths; an update of this package
-            moves those of the embedded sample.
+        materials_may_move: accept a resumed run whose models and files lie at other paths than before, as the embedded
+            sample's do after an update of this package.
 
     Raises:
         InputError: a file, a model or the run to resume cannot be used.
@@ -75,7 +75,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         built, report = model.build(build, task, labels, training["seed"])
         request.sparse.check(maskable_count(built), zero_stage(training["deepspeed"]) or 0, fp16=training["fp16"])
         tokenizer = load_tokenizer("", build / BASE)
-        task.features(examples[:1], tokenizer, labels, longest, training=True)  # raises for too short a length
+        task.features(examples[:1], tokenizer, labels, longest, training=True)  # raises if `longest` is too short
     seeds = {"seed": training["seed"]}
     results = {"build": {**report, **base}, "zero_stage": zero_stage(training["deepspeed"])}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)
