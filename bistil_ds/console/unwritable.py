@@ -16,7 +16,7 @@ NUMBER, TORCH = re.compile(r"\(os error (\d+)\)"), "iostream error"
 def unwritable(error: BaseException) -> str | None:
     """Return in one line which place is full, closed or has too long a name; None for an error of another kind.
 
-    Errors that this one was raised from, or while handling, count too.
+    Errors that this one was raised from, or while handling, count too, as in a traceback: `from None` hides them.
     """
     seen = list[BaseException]()
     cause: BaseException | None = error
@@ -35,5 +35,5 @@ def unwritable(error: BaseException) -> str | None:
             place = getattr(cause, "filename", None) or "a file"
             advice = "free some space" if number in FULL else "check its rights"
             return f"{place}: {os.strerror(number)}; {advice} or choose another place"
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
