@@ -18,7 +18,7 @@ from bistil_ds.distributed.universal import fit_to_ranks
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
-from bistil_ds.runs.record import RunRecord, check_same_run, read_start
+from bistil_ds.runs.record import RECORD_FILE, RunRecord, check_same_run, read_start
 from bistil_ds.text.batches import steps_of_epochs
 from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.training.arguments import seals_of
@@ -40,11 +40,13 @@ class PreparedRun:
         request: what the run was asked to do.
         folder: the run folder.
         checkpoint: the checkpoint to resume from; None means from the beginning.
+        is_new: whether this start made the folder's models, where a resumed run found them.
     """
 
     request: DistillationRequest
     folder: Path
     checkpoint: str | None = None
+    is_new: bool = False
 
 
 def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> PreparedRun:
@@ -77,7 +79,7 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     seeds = {"seed": request.training["seed"]}
     results = {"build": report, "zero_stage": zero_stage(request.training["deepspeed"])}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)
-    return PreparedRun(request, folder)
+    return PreparedRun(request, folder, is_new=True)
 
 
 def _steps(request: DistillationRequest, chunks: Mapping[str, Mapping[str, int]]) -> int:
@@ -102,9 +104,14 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     if request.training["max_steps"] < 0:
         epochs = {"num_train_epochs": request.training["num_train_epochs"]}
         check_same_run(epochs, recorded, ["num_train_epochs"], folder)
-        request = _with_steps(request, recorded.get("max_steps", -1))  # as many as with the ranks at the start
+        steps = recorded.get("max_steps")  # as many as with the ranks at the start
+        if type(steps) is not int or steps < 1:
+            raise InputError(f"{folder / RECORD_FILE}: max_steps is {steps!r}; give --max_steps as the run was started")
+        request = _with_steps(request, steps)
     flags = request.as_flags()
-    names = fixed_flags(FLAGS, MAY_CHANGE) - ({"teacher_model"} if teacher_may_move else set())
+    names = fixed_flags(FLAGS, MAY_CHANGE) - set(checks.NO_EFFECT) - ({"teacher_model"} if teacher_may_move else set())
+    if request.plan.student:
+        names -= {"hidden_reduction_factor"}  # 0.1 took it beside a student of the user's, without an effect
     check_same_stage(flags["deepspeed"], folder)
     recorded = {"max_texts": None, **recorded}  # runs of 0.1 read all texts
     if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces
@@ -128,6 +135,9 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
     if checkpoint is None:
         say(f"{folder} holds no whole checkpoint: starting at step 0")
         return None
+    planned, steps = checkpoints.planned_steps(checkpoint), request.training["max_steps"]
+    if planned not in (None, steps):
+        raise InputError(f"{checkpoint}: of a run of {planned} steps, where {RECORD_FILE} says {steps}")
     if request.training["deepspeed"]:
         fit_to_ranks(checkpoint, startup.world_size(), seals)
     return str(checkpoint)

@@ -38,9 +38,23 @@ def broken(folder: Path) -> str | None:
 
 
 def _unfinished_universal(folder: Path) -> tuple[str, ...]:
-    """Return names of what a killed conversion leaves; nothing reads it, and the next conversion replaces it."""
+    """Return the names that a killed conversion may leave unsealed; the next conversion replaces what has them.
+
+    A conversion that went to its end has been sealed, so that nothing may be added to what it wrote.
+    """
     universal = universal_of(folder)
-    return () if universal is None else (universal, f"{universal}_partial", LATEST_UNIVERSAL)
+    if universal is None or LATEST_UNIVERSAL in _sealed_files(folder):
+        return ()
+    of_0_1 = f"{universal.removesuffix('_universal')}_partial"
+    return universal, f"{universal}_partial", of_0_1, LATEST_UNIVERSAL
+
+
+def _sealed_files(folder: Path) -> dict[str, Any]:
+    try:
+        files: dict[str, Any] = read_seal(folder)["files"]
+    except InputError:
+        return {}
+    return files
 
 
 def universal_of(folder: Path) -> str | None:
@@ -85,13 +99,14 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
     the run was killed before it wrote its first.
 
     Raises:
-        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; or the checkpoint is
-            not signed by the key and not to be trusted without.
+        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; the checkpoint, or the
+            best one that it needs, is unsigned, and the user did not ask to trust it; or each whole checkpoint needs a
+            best one that is not whole.
     """
     if wanted.lower() in NEWEST:
         found = _newest_whole(output_dir)
         if found is not None:
-            seals.check_signed(found)
+            _check_signed(found, seals)
         return found
     with blaming("--resume_from_checkpoint"):
         check(Path(wanted).expanduser(), output_dir, seals)
@@ -105,14 +120,28 @@ def check(folder: Path, output_dir: Path, seals: Seals) -> None:
         raise InputError(f"{folder}: is no checkpoint of the run in {output_dir}; {advice}")
     if reason := broken(folder) or _broken_best(folder):
         raise InputError(f"{reason}; give true for the newest whole one")
+    _check_signed(folder, seals)
+
+
+def _check_signed(folder: Path, seals: Seals) -> None:
+    """Raise InputError unless the checkpoint, and the best one that it needs, are signed or to be trusted without."""
     seals.check_signed(folder)
+    best = best_of(folder)
+    if best is not None and best.name != folder.name:
+        seals.check_signed(best)
 
 
 def _newest_whole(output_dir: Path) -> Path | None:
+    lacking = None  # why a checkpoint that is whole cannot be used
     for folder in reversed(all_checkpoints(output_dir)):
-        if (reason := broken(folder) or _broken_best(folder)) is None:
+        damaged = broken(folder)
+        reason = damaged or _broken_best(folder)
+        if reason is None:
             return folder
+        lacking = lacking or (None if damaged else reason)
         warnings.warn(f"{folder.name} is left out: {reason}", Notice, stacklevel=3)
+    if lacking:  # a new start would replace checkpoints that are whole
+        raise InputError(f"{lacking}; put it back, or move the checkpoints away to start again")
     return None
 
 
@@ -127,6 +156,13 @@ def best_of(checkpoint: Path) -> Path | None:
         about["best"] = state.get("best_model_checkpoint")
     best = about.get("best")
     return checkpoint.parent / Path(str(best)).name if best else None
+
+
+def planned_steps(checkpoint: Path) -> Any:
+    """Return how many steps the run of a whole checkpoint was to take, None where it does not say."""
+    if not (checkpoint / STATE).is_file():
+        return None
+    return read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False).get("max_steps")
 
 
 def _broken_best(checkpoint: Path) -> str | None:

@@ -114,7 +114,7 @@ def remove_refused(folder: Path) -> None:
 
     So the same command can be given again, with the flag corrected.
     """
-    if any(folder.glob("**/checkpoint-*")) or any(folder.glob("stage-*/*")):
+    if any(any(folder.glob(saved)) for saved in ("**/checkpoint-*", "stage-*/*", "*.safetensors")):
         return
     shutil.rmtree(folder / BUILD, ignore_errors=True)
     (folder / RECORD_FILE).unlink(missing_ok=True)

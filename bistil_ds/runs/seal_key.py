@@ -70,6 +70,17 @@ def _read(path: Path, what: str) -> bytes:
     return key
 
 
+def _claim(part: Path, path: Path) -> None:
+    """Give a whole file its name; FileExistsError where there is a file of that name already."""
+    try:
+        os.link(part, path)  # unlike a rename, it leaves a key that is there already
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(part.read_bytes())
+
+
 def _make(path: Path) -> None:
     """Make a key file that only the user can read, unless another process makes it first."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,7 +90,7 @@ def _make(path: Path) -> None:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(handle)
-        os.link(part, path)  # unlike a rename, it leaves a key that is there already
+        _claim(Path(part), path)
     except FileExistsError:
         pass
     finally:

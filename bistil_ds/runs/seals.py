@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,20 @@ from bistil_ds.runs.seal_key import user_key
 
 SEAL = "complete.json"
 PURPOSE = b"bistil_ds seal, version 1\n"  # signed with each seal, so that no other use of the key signs one
+LEFT_BY_SYSTEMS = re.compile(r"\.DS_Store|\.nfs[0-9a-f]+")  # hidden files that nobody reads; all others count
 
 
-def write_seal(folder: Path, key: bytes | None = None, **about: Any) -> None:
+def write_seal(folder: Path, key: bytes | None = None, known: Mapping[str, Any] | None = None, **about: Any) -> None:
     """Write the seal of every other file in `folder`, replacing an earlier one.
 
     Args:
         folder: a folder without links.
         key: signs the seal; None leaves it unsigned.
+        known: the entries of an earlier seal, which stay as they are: a file that changed since is not vouched for.
         about: further values that the seal vouches for; anything JSON can hold.
     """
-    files = {name: {"bytes": path.stat().st_size, "sha256": file_hash(path)} for name, path in _entries(folder)}
+    known = known or {}
+    files = {name: known[name] if name in known else _entry(path) for name, path in _entries(folder)}
     content: dict[str, Any] = {**about, "files": files}
     if key is not None:
         content["signature"] = _signature(content, key)
@@ -46,6 +50,8 @@ def read_seal(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: there is no seal, or the file is none, as one that lists no files.
     """
+    if (folder / SEAL).is_symlink() or ((folder / SEAL).exists() and not (folder / SEAL).is_file()):
+        raise InputError(f"{folder / SEAL}: is no plain file, so it vouches for nothing")
     content = read_json(folder / SEAL, "the folder was not written to its end", keys=("files",))
     files = content["files"]
     if not isinstance(files, dict) or not files or not all(map(_is_entry, files.values())):
@@ -57,7 +63,7 @@ def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
     """Return in words how a folder differs from its seal, naming the file; None if it is as it was sealed.
 
     Args:
-        ignored: names of files and subfolders of which the seal need not know; hidden files never count.
+        ignored: names of files and subfolders of which the seal need not know.
     """
     try:
         files = read_seal(folder)["files"]
@@ -79,6 +85,10 @@ def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
         if name.split("/")[0] not in ignored:
             return f"{path}: not a file that was sealed; move it away"
     return None
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": file_hash(path)}
 
 
 def _matches(path: Path, entry: Any) -> bool:
@@ -107,13 +117,13 @@ class Seals:
     key_file: str | None = None
     trust: bool = False
 
-    def write(self, folder: Path, **about: Any) -> None:
-        """Seal a folder with this key.
+    def write(self, folder: Path, known: Mapping[str, Any] | None = None, **about: Any) -> None:
+        """Seal a folder with this key; see `write_seal`.
 
         Raises:
             InputError: the key cannot be read.
         """
-        write_seal(folder, user_key(self.key_file), **about)
+        write_seal(folder, user_key(self.key_file), known, **about)
 
     def check_key(self) -> None:
         """Raise InputError if the key cannot be read; warn if there is none."""
@@ -158,13 +168,13 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield name, with slashes, and path of all that is no folder, without hidden files, the seal and its part."""
+    """Yield name, with slashes, and path of all that is no folder, without the seal, its part and LEFT_BY_SYSTEMS."""
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        folders[:] = sorted(name for name in folders if name not in links and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in links)
         for name in sorted([*names, *links]):
             path = Path(place, name)
-            if not name.startswith(".") and path not in (folder / SEAL, part_of(folder / SEAL)):
+            if not LEFT_BY_SYSTEMS.fullmatch(name) and path not in (folder / SEAL, part_of(folder / SEAL)):
                 yield path.relative_to(folder).as_posix(), path
 
 

@@ -80,7 +80,8 @@ def check_training_arguments(
             for changes in stages:
                 args = unplaced(training, **changes)
                 optimizer = try_arguments(args)
-                if name := idle_flag(training, changes):
+                resumes = training["resume_from_checkpoint"]  # a run of 0.1 may have begun with such a flag
+                if not resumes and (name := idle_flag(training, changes)):
                     raise InputError(f"--{name} {training[name]}: {IDLE}")
                 if training["deepspeed"]:
                     check_parsed(training["deepspeed"], args, optimizer)

@@ -27,7 +27,7 @@ class Prepared(Protocol):
     def folder(self) -> Path: ...
 
     @property
-    def request(self) -> Request: ...
+    def is_new(self) -> bool: ...
 
 
 Asked = TypeVar("Asked", bound=Request)
@@ -41,7 +41,7 @@ def start(prepare: Callable[[], Run], train: Callable[[Run], Any], *, use_deepsp
         try:
             train(run)
         except InputError:
-            if startup.rank() == 0 and not run.request.training["resume_from_checkpoint"]:
+            if startup.rank() == 0 and run.is_new:
                 remove_refused(run.folder)
             raise
 

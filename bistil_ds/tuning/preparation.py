@@ -16,7 +16,7 @@ from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.building import BASE
-from bistil_ds.tuning.checks import longest_of
+from bistil_ds.tuning.checks import NO_EFFECT, longest_of
 from bistil_ds.tuning.data import check_development_files, data_hashes, training_examples
 from bistil_ds.tuning.request import TuningRequest
 
@@ -31,6 +31,7 @@ class PreparedRun:
         labels: the classes, in the order of the model's outputs.
         base: metadata of the resulting sparse fine-tuning (SFT): its base model's name and hash, and licences.
         resume: the checkpoint to resume from, as the user named it; None means from the beginning.
+        is_new: whether this start made the folder's models, where a resumed run found them.
     """
 
     request: TuningRequest
@@ -38,6 +39,7 @@ class PreparedRun:
     labels: tuple[str, ...]
     base: dict[str, Any]
     resume: str | None = None
+    is_new: bool = False
 
 
 def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> PreparedRun:
@@ -77,14 +79,14 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     seeds = {"seed": training["seed"]}
     results = {"build": {**report, **base}, "zero_stage": zero_stage(training["deepspeed"])}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)
-    return PreparedRun(request, folder, labels, base)
+    return PreparedRun(request, folder, labels, base, is_new=True)
 
 
 def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, materials_may_move: bool) -> None:
     recorded, data = read_start(folder)
     flags, model = request.as_flags(), request.model
     check_same_stage(flags["deepspeed"], folder)
-    names = fixed_flags((*model.types, TaskDataArguments, SparseArguments, TaskTrainingArguments), {})
+    names = fixed_flags((*model.types, TaskDataArguments, SparseArguments, TaskTrainingArguments), {}) - set(NO_EFFECT)
     if materials_may_move:
         names -= {*model.models, model.sfts, "train_file", "dev_file"}
     check_same_run(flags, recorded, sorted(names), folder)
