@@ -34,7 +34,7 @@ MARKUP = re.compile(r"<(\?xml|!doctype|html|mediawiki)\b", re.IGNORECASE)
 COLUMN_NAME = re.compile(r'"?\w[\w .:/-]*"?|')
 ONE_WORD = re.compile(r'"?[^\W\d][\w.:/-]{0,39}"?')  # a short name; `3,14` and `Yes, sir` have none
 QUOTED = re.compile(r'"([^"\\]|\\.|"")*"')
-ESCAPE = re.compile(r'\\|(?<!^)""')  # in a quoted string
+ESCAPE = re.compile(r'\\|""')  # inside a quoted string
 PARQUET_START = b"PAR1"
 FOREIGN = (  # first bytes, and what a file that begins with them is
     (b"PK\x03\x04", "a zip archive; unpack it"),

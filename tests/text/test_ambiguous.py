@@ -29,6 +29,7 @@ ASKED: dict[str, tuple[bytes, str]] = {
     "emptied.txt": (b"\tThe river.\n1\tA town.\n", "has 2 columns, parted by tabs"),
     "all_strings": (b'"The river."\n' * 20, "has all lines in quotes"),
     "doubled": (b'"The river."\n"A ""town""."\n', "has all lines in quotes"),
+    "doubled first": (b'"""A"" town."\n"It is old."\n', "has all lines in quotes"),
     "list.txt": (b'[{}, {"text": "a"}]\n', "line 1 is not an object"),
     "headless.csv": (b"The river flows.\nA town.\n", r"none 'text' \(it has The river flows\.\)"),
     "twice.csv": (b"text,text\na,b\n", "names the column 'text' twice"),
