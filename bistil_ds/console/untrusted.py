@@ -1,6 +1,6 @@
 """Make text that others wrote harmless where it is shown: names, labels, paths, messages of libraries.
 
-There is one function for each place. A text without special characters stays as it is.
+Each place (terminal, Markdown, Python code, HTML) has a function. A text without special characters stays as it is.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import html
 import re
 import unicodedata
 
-LONGEST = 10_000  # characters of one text that are shown
+LONGEST = 10_000  # characters; a longer text is cut
 _SPACES = re.compile(r"\s+")
-_JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and others are spelled with
+_JOINERS = "\u200c\u200d"  # format characters of the spelling of Persian, Hindi and others
 _SPECIAL = re.compile(
     r"[\\`*<|~$]"
     r"|&(?=[#\w])"  # an entity

@@ -1,4 +1,4 @@
-"""Find the text of each language for pretraining, and write what is no plain text to plain text files."""
+"""Find the text of each language for pretraining, and convert other formats to plain text files."""
 
 from __future__ import annotations
 
@@ -47,12 +47,14 @@ def find_corpora(folder: str | Path) -> dict[str, Path]:
 def as_lines(
     corpora: Mapping[str, Path], folder: Path, *, max_texts: int | None = None, keep_blank: bool = False
 ) -> dict[str, Path]:
-    """Return language → a plain text file with one text a line; those that are none yet are written to `folder`.
+    """Return language → a plain text file with one text a line.
+
+    The file is written to `folder`, unless the corpus already is such a file and `max_texts` is None.
 
     Args:
         corpora: language → file, as `find_corpora` returns.
-        max_texts: take no more than the first texts of each.
-        keep_blank: write blank texts as empty lines, so that parallel files stay in step, and count them.
+        max_texts: take only the first `max_texts` texts of each language; None means all.
+        keep_blank: write blank texts as empty lines, so that parallel files stay in step; they count as texts.
 
     Raises:
         InputError: a file cannot be read.

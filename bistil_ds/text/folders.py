@@ -15,7 +15,7 @@ from bistil_ds.text.form import NAMES, bare_name, ending
 
 SPLITS_FILE, SAVED_FILE = "dataset_dict.json", "state.json"  # as `datasets` names them
 DEEPEST = 50  # folders inside one another
-ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "CITATION")  # files on texts, which are none
+ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "CITATION")  # files about texts
 
 
 def is_saved(folder: Path) -> bool:

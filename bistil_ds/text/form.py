@@ -24,7 +24,7 @@ BY_NAME = {
 }
 NAMES = (".txt", *BY_NAME)
 HEAD_BYTES = 1 << 16
-FIRST_LINES = 20  # so many lines decide whether text without header is a table
+FIRST_LINES = 20  # so many lines decide whether text without a header is refused as a table
 DELIMITERS = ("\t", ",", ";", "|")
 
 _OBJECT = r'\{\s*("([^"\\]|\\.)*"\s*:|\}\s*($|[,\]])|$)'  # `{"key":`, `{}`, or a brace that ends the line
@@ -67,9 +67,10 @@ def is_jsonl(path: Path) -> bool:
 def form_of(path: Path, options: TextOptions) -> str:
     """Return in what form a file holds its texts: `PLAIN`, `JSONL`, `TABLE`, `EXTRACTED` or `PARQUET`.
 
-    A file whose name promises a form is taken at its word; what it does not keep is an error when it is read. Any other
-    file is JSONL if it begins like a JSON object or a list of them, a table if its first line names columns, the texts
-    among them, and `EXTRACTED` if it begins with a `<doc id="…">` line.
+    A file that begins like Parquet is Parquet. Any other file has the form that its name promises; if it does not, an
+    error follows when it is read. A file whose name promises none is JSONL if it begins like a JSON object or a list
+    of objects, a table if its first line names columns, among them `options.column`, and `EXTRACTED` if it begins with
+    a `<doc id="…">` line.
 
     Raises:
         InputError: the file cannot be read or decompressed, or it begins like something that holds no lines of text.
@@ -105,7 +106,7 @@ def _form_of_lines(lines: list[str], options: TextOptions, where: str) -> str:
     delimiter = find_delimiter(first, options.column)
     if delimiter and all(COLUMN_NAME.fullmatch(name) for name in first.split(delimiter)):
         return TABLE
-    texts = [line for line in lines if not line.startswith(("#", "<"))][:FIRST_LINES]  # else comments or tags
+    texts = [line for line in lines if not line.startswith(("#", "<"))][:FIRST_LINES]  # others are comments, tags
     tabs = {line.count("\t") for line in texts}
     indented = all("\t" not in line.strip() for line in texts)
     if len(texts) > 1 and len(tabs) == 1 and tabs != {0} and not indented:
@@ -140,7 +141,7 @@ def _columns(lines: list[str]) -> list[str]:
 
 
 def find_delimiter(header: str, column: str) -> str | None:
-    """Return what parts the names in a table's first line, one of `DELIMITERS`, if `column` is one of several names."""
+    """Return which of `DELIMITERS` separates a table's column names; None if `column` is not one of several names."""
     for delimiter in DELIMITERS:
         names = split_header(header, delimiter)
         if len(names) > 1 and column in names:
@@ -164,7 +165,7 @@ def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iter
     """Yield the cells of each row of CSV; a cell may be as long as a line.
 
     Raises:
-        csv.Error: a cell is longer; or `strict`, and the quotes are wrong.
+        csv.Error: a cell is longer; or, if `strict`, the quotes are wrong.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # of the whole process
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # holds in the whole process
     return csv.reader(lines, delimiter=delimiter, strict=strict)
