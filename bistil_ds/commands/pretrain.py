@@ -32,7 +32,7 @@ class PretrainArguments(Recipe):
 
     input_folder: str | None = field(
         default=None,
-        metadata={"help": "folder of <language>.txt, .jsonl, .csv, .tsv or .parquet files; default: the sample"},
+        metadata={"help": "folder of <language>.txt files, or of .jsonl, .csv, .tsv or .parquet; default: the sample"},
     )
     max_texts: int | None = field(
         default=None, metadata={"help": "read the first texts of each file only; default: all"}

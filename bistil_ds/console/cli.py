@@ -60,8 +60,7 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
     ns = parser.parse_args([*launcher, *map(_shield, argv)])
     for name, value in vars(ns).items():
-        if isinstance(value, list):
-            setattr(ns, name, [word.strip(SHIELD) if isinstance(word, str) else word for word in value])
+        setattr(ns, name, [_bare(word) for word in value] if isinstance(value, list) else _bare(value))
     if not ns.verbose:
         quiet.hide_libraries()
     if ns.cache_dir:
@@ -73,6 +72,10 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
 def _shield(word: str) -> str:
     """Return the word, with SHIELD before it if argparse would take it for a flag, as it takes `-1=neutral`."""
     return SHIELD + word if re.match("-[0-9]+=", word) else word
+
+
+def _bare(value: Any) -> Any:
+    return value.removeprefix(SHIELD) if isinstance(value, str) else value
 
 
 def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
@@ -127,9 +130,7 @@ def _run(main: Callable[[], None]) -> int:
         main()
     except InputError as error:
         return _fail(str(error), 2, RANK_0_SECONDS)
-    except ProductError as error:
-        return _fail(str(error), 1, RANK_0_SECONDS)
-    except NonFiniteError as error:
+    except (NonFiniteError, ProductError) as error:
         return _fail(str(error), 1, AGREED_SECONDS)
     except Exception as error:
         if (reason := unwritable(error)) is None:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 LONGEST = 10_000  # characters; a longer text is cut
-_BREAKS = re.compile(r"\s*[^\S ]\s*")
+_SPACES = re.compile(r"\s+")
 _JOINERS = "\u200c\u200d"  # format characters of the spelling of Persian, Hindi and others
 _SPECIAL = re.compile(
     r"[\\`*<|~$]"
@@ -31,7 +31,7 @@ def one_line(text: str) -> str:
     """
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"
-    text = _BREAKS.sub(" ", text).strip()
+    text = _SPACES.sub(lambda run: " " if run[0].strip(" ") else run[0], text).strip()  # line breaks are no spaces
     return text if text.isprintable() else "".join(map(_visible, text))
 
 

@@ -16,7 +16,7 @@ NUMBER, TORCH = re.compile(r"\(os error (\d+)\)"), "iostream error"
 def unwritable(error: BaseException) -> str | None:
     """Return one line that says which place is full, closed or has too long a name; None for any other error.
 
-    The errors that led to this one (`__cause__`, `__context__`) count too.
+    The errors that led to this one (`__cause__`, `__context__`) count too, except behind a `raise … from None`.
     """
     seen = list[BaseException]()
     cause: BaseException | None = error
@@ -35,5 +35,5 @@ def unwritable(error: BaseException) -> str | None:
             place = getattr(cause, "filename", None) or "a file"
             advice = "free some space" if number in FULL else "check its rights"
             return f"{place}: {os.strerror(number)}; {advice} or choose another place"
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None

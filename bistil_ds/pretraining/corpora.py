@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
-from bistil_ds.errors import InputError
-from bistil_ds.pretraining.data import find_texts
+from bistil_ds.errors import InputError, Notice
+from bistil_ds.pretraining.data import FLAG
 from bistil_ds.text.compression import compression_of
 from bistil_ds.text.corpus import located_texts
-from bistil_ds.text.form import NAMES, PLAIN, bare_name, form_of
-from bistil_ds.text.options import NO_FLAG, TextOptions
+from bistil_ds.text.form import NAMES, PLAIN, bare_name, ending, form_of
+from bistil_ds.text.options import NO_FLAG, TextOptions, listed
 
-FLAG = "--input_folder"
+LINES = ".txt"
 OPTIONS = TextOptions(FLAG, advice=NO_FLAG)
 
 
 def find_corpora(folder: str | Path) -> dict[str, Path]:
-    """Return language → path of each file `<language>.txt`, `.jsonl`, `.csv`, `.tsv` or `.parquet`, compressed or not.
+    """Return language → path of each file `<language>.txt`, compressed or not.
+
+    Only where there is none, `<language>.jsonl`, `.csv`, `.tsv` and `.parquet` are taken: beside texts, such files are
+    often tables about them. A Notice names those that are left out.
 
     Raises:
         InputError: the folder has no such file, or two of one language.
     """
-    named = [path for path in sorted(Path(folder).iterdir()) if path.is_file() and not path.name.startswith(".")]
+    files = [path for path in sorted(Path(folder).iterdir()) if path.is_file() and not path.name.startswith(".")]
+    named = [path for path in files if ending(path) in NAMES]
+    texts = [path for path in named if ending(path) == LINES]
     corpora: dict[str, Path] = {}
-    for path in named:
-        bare = Path(bare_name(path))
-        if bare.suffix in NAMES:
-            earlier = corpora.setdefault(bare.stem, path)
-            if earlier != path:
-                raise InputError(f"{FLAG} {folder}: {earlier.name} and {path.name} are both of {bare.stem}; keep one")
-    return corpora or find_texts(folder)
+    for path in texts or named:
+        language = Path(bare_name(path)).stem
+        earlier = corpora.setdefault(language, path)
+        if earlier != path:
+            raise InputError(f"{FLAG} {folder}: {earlier.name} and {path.name} are both of {language}; keep one")
+    if not corpora:
+        raise InputError(f"{FLAG} {folder}: holds no files called <language>{', <language>'.join(NAMES)}")
+    if texts and (left := [path.name for path in named if path not in texts]):
+        said = f"{FLAG} {folder}: leaving out {listed(left)}; where there are {LINES} files, they alone are the texts"
+        warnings.warn(said, Notice, stacklevel=2)
+    return corpora
 
 
 def as_lines(

@@ -65,7 +65,7 @@ def compression_of(path: Path) -> Compression | None:
     with open(path, "rb") as file:
         first = file.read(MAGIC_BYTES)
     by_content = (each for each in COMPRESSIONS if each.magic.match(first))
-    by_name = (each for each in COMPRESSIONS if first and path.suffix == each.suffix)
+    by_name = (each for each in COMPRESSIONS if first and path.suffix.lower() == each.suffix)
     return next(by_content, None) or next(by_name, None)
 
 

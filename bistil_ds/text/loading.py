@@ -22,7 +22,7 @@ from bistil_ds.text.specification import HubDataset, parse_specification
 FEATURES = Features({"text": Value("string")})
 RECIPE = "texts-1"  # part of the cache's key: change it when the same file is to be read differently
 BATCH_TEXTS, BATCH_CHARACTERS = 10_000, 1 << 25
-IN_KEY = {PLAIN: "False", JSONL: "True"}  # as in keys of version 0.1, so that its caches are found
+IN_KEY = {PLAIN: "False", JSONL: "True"}  # as in version 0.1, so that keys made from these stay the same
 
 
 def load_texts(

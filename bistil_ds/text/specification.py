@@ -44,7 +44,9 @@ def parse_specification(spec: str | Path) -> Path | HubDataset:
     path = Path(spec).expanduser() if str(spec).startswith("~") else Path(spec)
     if os.path.exists(path):
         return path
-    match = PREFIXED.fullmatch(str(spec)) or (None if path.suffix in FILE_SUFFIXES else HUB_ID.fullmatch(str(spec)))
+    match = PREFIXED.fullmatch(str(spec)) or (
+        None if path.suffix.lower() in FILE_SUFFIXES else HUB_ID.fullmatch(str(spec))
+    )
     if match is None:
         return path
     return HubDataset(match["id"], match["config"] or None, match["split"] or "train", match["column"] or None)

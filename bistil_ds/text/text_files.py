@@ -16,8 +16,8 @@ from bistil_ds.text.form import (
     PARQUET,
     PLAIN,
     TABLE,
-    bare_name,
     csv_rows,
+    ending,
     find_delimiter,
     form_of,
     split_header,
@@ -107,7 +107,7 @@ def _table(path: Path, options: TextOptions) -> Numbered:
     lines = numbered_lines(path, options.flag)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
     where = f"{options.flag}: {path}, line {number}"
-    tabs = Path(bare_name(path)).suffix == ".tsv"
+    tabs = ending(path) == ".tsv"
     delimiter = "\t" if tabs else find_delimiter(header, options.column) or ","
     names = split_header(header, delimiter)
     if delimiter == "\t" and any(name.startswith('"') for name in names):
