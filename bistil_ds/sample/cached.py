@@ -28,6 +28,7 @@ SOURCES = (
         )
     ),
     *(f"pretraining/{name}.py" for name in ("data", "embedding_init", "masked_accuracy", "pretrain", "unigram")),
+    *(f"text/{name}.py" for name in ("compression", "form", "options", "parquet", "text_files")),
     *(
         "models/families.py",
         "models/head.py",
