@@ -16,6 +16,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks.readers.columns import LANGUAGE, OtherNames, check_names, find_columns
 from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.form import csv_rows
 
 DIALECTS = (("tab", "\t", False), ("tab", "\t", True), ("comma", ",", True), ("semicolon", ";", True))
 Cells = Mapping[str, str]
@@ -41,7 +42,7 @@ def table_rows(
 
     Raises:
         InputError: the file cannot be read; the first line is neither a header with the wanted columns nor a row; or a
-            row has more or fewer cells than the first line.
+            row has more or fewer cells than the first line, or cells with doubled quotes under a plain header.
     """
     name = f"{options.flag}: {path}"
     numbered = lines(path, options.flag)
@@ -92,7 +93,12 @@ def _split(
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line on which each row that is not empty begins, and the row's cells."""
     if not quoted:
-        yield from ((number, line.split(separator)) for number, line in numbered if line)
+        for number, line in numbered:
+            cells = line.split(separator)
+            if any(_is_quoted(cell) for cell in cells):
+                raise InputError(f"{name}, line {number} is quoted as CSV; write it as CSV or without quotes")
+            if line:
+                yield number, cells
         return
     at = 0
 
@@ -102,7 +108,7 @@ def _split(
             at = at or number
             yield f"{line}\n"
 
-    rows = csv.reader(feed(), delimiter=separator, strict=True)
+    rows = csv_rows(feed(), separator, strict=True)
     while True:
         at = 0
         try:
@@ -113,3 +119,9 @@ def _split(
             return
         if cells:
             yield at, cells
+
+
+def _is_quoted(cell: str) -> bool:
+    """Return whether a cell is written as a table's writer writes quotes: `"She said ""yes""."`."""
+    inner = cell[1:-1]
+    return '""' in inner and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
