@@ -58,5 +58,7 @@ class LanguageFilter:
                 f"{self.name} has rows in {shown}, and none in {quote(self.wanted)}; "
                 f"name the language before the file, as in {quote(left_out[0])[1:-1]}=FILE"
             )
-        message = f"{self.name}: read {kept} rows in {quote(self.wanted)}; left out {dropped} in other languages ({shown})"
+        message = (
+            f"{self.name}: read {kept} rows in {quote(self.wanted)}; left out {dropped} in other languages ({shown})"
+        )
         warnings.warn(message, Notice, stacklevel=2)

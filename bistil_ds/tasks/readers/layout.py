@@ -181,7 +181,9 @@ def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Cal
         raise InputError(f"{where}: columns {listed} hold tags; say which of them are meant, such as {advice}")
     if not left and seen.width > 2:
         advice = f"--columns {tags_column}={2 if word != 1 else 3}"
-        raise InputError(f"{where}: columns 2 to {seen.width} hold no tags of this task; say which do, such as {advice}")
+        raise InputError(
+            f"{where}: columns 2 to {seen.width} hold no tags of this task; say which do, such as {advice}"
+        )
     return left[0] if left else seen.width - 1
 
 

@@ -42,16 +42,16 @@ class _Found(NamedTuple):
 def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
     """Stream the questions. The place of each is the number of its paragraph in the file, from 1, or its row or line.
 
-    `answers` is empty for an unanswerable question: `is_impossible` in SQuAD 2.0, a flat row without answers, or
-    one answer that is empty, at -1. Where
-    ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`, questions in `options.language` are
-    kept. An answer that is not where its offset says, but stands in the context once and is no part of a longer word,
-    is placed there, and a warning gives the number of such answers.
+    `answers` is empty for an unanswerable question: `is_impossible` in SQuAD 2.0, a flat row without answers, or one
+    answer that is empty, at -1. Where ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`,
+    questions in `options.language` are kept. An answer that is not where its offset says, but stands in the context
+    once and is no part of a longer word, is placed there, and a warning gives the number of such answers.
 
     Raises:
         InputError: the data is not SQuAD (the message names the path in the JSON, such as
             data[3].paragraphs[0].qas[2], and the question's id); an answer is not where its offset says, and stands
-            nowhere in the context, several times or within another word; two questions have one id; or there is no question at all.
+            nowhere in the context, several times or within another word; two questions have one id; `options.columns`
+            has another name than the four keys; or there is no question at all.
     """
     seen: set[str] = set()
     moved: list[str] = []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -144,7 +143,9 @@ SEVERAL = "language\tgold_label\tsentence1\tsentence2\n" + "".join(
 )
 def test_of_several_languages_one_is_read(tmp_path: Path, language: str, premises: list[str]) -> None:
     path = write(tmp_path / "xnli.tsv", SEVERAL)
-    with pytest.warns(Notice, match=f"read {len(premises)} rows in '{language}'; left out {5 - len(premises)} in other"):
+    with pytest.warns(
+        Notice, match=f"read {len(premises)} rows in '{language}'; left out {5 - len(premises)} in other"
+    ):
         assert [pair.premise for pair in read_all(read_pairs, path, language=language)] == premises
 
 

@@ -107,7 +107,9 @@ def test_keys_of_nested_questions_may_have_other_names(tmp_path: Path) -> None:
     path = write(tmp_path / "klue.json", document)
     assert read_all(read_questions, path, columns={"id": "guid"})[0].id == "k1"
     assert "no key 'id' (it has" in refusal(read_questions, path, columns={"id": "gid"})
-    assert "--columns title=t: the columns here are id, question," in refusal(read_questions, path, columns={"title": "t"})
+    assert "--columns title=t: the columns here are id, question," in refusal(
+        read_questions, path, columns={"title": "t"}
+    )
 
 
 def test_tydiqa_is_chosen_by_the_language_in_its_ids(tmp_path: Path) -> None:

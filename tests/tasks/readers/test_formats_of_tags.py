@@ -208,7 +208,9 @@ def test_a_mark_may_be_any_language_of_wikiann(tmp_path: Path, language: str) ->
 def test_columns_without_tags_of_the_task_are_never_taken_for_them(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n")
     label_map = {"B-ORG": "PROPN"}  # one cell of two: a column of entities is not taken by halves
-    assert "columns 2 to 4 hold no tags of this task; say which do, such as --columns upos=2" in refusal(read_upos, path)
+    assert "columns 2 to 4 hold no tags of this task; say which do, such as --columns upos=2" in refusal(
+        read_upos, path
+    )
     assert "columns 2 to 4 hold no tags" in refusal(read_upos, path, label_map=label_map)
     label_map = {"NNP": "PROPN", "VBZ": "VERB"}
     (found,) = read_all(read_upos, path, columns={"upos": "2"}, label_map=label_map)
