@@ -7,12 +7,13 @@ itself is quoted, or its names are parted by commas or semicolons, quoted cells 
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.readers.columns import LANGUAGE, OtherNames, check_names, find_columns
 from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.tasks.task import ReadOptions
@@ -38,11 +39,12 @@ def table_rows(
     """Yield for each row its line, what messages call it, and its cells under our names; skip empty lines.
 
     There is no header where `options.columns` gives numbers, from 1, or where the first line has as many cells as there
-    are wanted columns and `is_row` says that these cells, in the order of `wanted`, are a row.
+    are wanted columns and `is_row` says that these cells, in the order of `wanted`, are a row. A notice counts the rows
+    with cells that look quoted as in CSV where quotes are text.
 
     Raises:
         InputError: the file cannot be read; the first line is neither a header with the wanted columns nor a row; or a
-            row has more or fewer cells than the first line, or cells with doubled quotes under a plain header.
+            row has more or fewer cells than the first line.
     """
     name = f"{options.flag}: {path}"
     numbered = lines(path, options.flag)
@@ -52,13 +54,20 @@ def table_rows(
     table = _table_of(first, options, wanted, is_row, name)
     kind = next(what for what, separator, _ in DIALECTS if separator == table.separator)
     rest = numbered if table.header else chain([first], numbered)
+    doubled, first_doubled = 0, ""
     for number, cells in _split(rest, table.separator, table.quoted, name):
         where = f"{name}, line {number}"
+        if not table.quoted and any(map(_is_quoted, cells)):
+            doubled, first_doubled = doubled + 1, first_doubled or where
         if len(cells) != table.width:
             shown = quote(table.separator.join(cells))
             above = "header" if table.header else "first row"
             raise InputError(f"{where}: {len(cells)} {kind}-separated columns ({shown}); the {above} has {table.width}")
         yield number, where, {ours: cells[at] for ours, at in table.position.items()}
+    if doubled:
+        found = f'{first_doubled}: a cell has doubled quotes, as CSV writes "", and was read as it stands'
+        advice = "if it is CSV, put the names of the columns in quotes, too"
+        warnings.warn(f"{found} (rows like this: {doubled}); {advice}", Notice, stacklevel=2)
 
 
 def _table_of(
@@ -93,12 +102,7 @@ def _split(
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line on which each row that is not empty begins, and the row's cells."""
     if not quoted:
-        for number, line in numbered:
-            cells = line.split(separator)
-            if any(_is_quoted(cell) for cell in cells):
-                raise InputError(f"{name}, line {number} is quoted as CSV; write it as CSV or without quotes")
-            if line:
-                yield number, cells
+        yield from ((number, line.split(separator)) for number, line in numbered if line)
         return
     at = 0
 

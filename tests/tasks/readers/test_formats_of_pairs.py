@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,18 @@ def test_the_column_of_the_language_may_have_another_name(tmp_path: Path) -> Non
     assert len(read_all(read_pairs, path, language="en", columns={"language": "locale"})) == 1
 
 
-def test_quoting_under_a_plain_header_is_refused(tmp_path: Path) -> None:
+def test_quoting_under_a_plain_header_is_told(tmp_path: Path) -> None:
     header = "premise\thypothesis\tlabel\n"
-    path = write(tmp_path / "a.tsv", header + 'A\tB\tneutral\n"She said ""yes""."\tB\tneutral\n')
-    assert "line 3 is quoted as CSV; write it as CSV or without quotes" in refusal(read_pairs, path)
+    text = 'A\tB\tneutral\n"She said ""yes""."\tB\tneutral\n'
+    with pytest.warns(
+        Notice, match=r"line 3: a cell has doubled quotes.* \(rows like this: 1\); if it is CSV, put the"
+    ):
+        assert read_all(read_pairs, write(tmp_path / "a.tsv", header + text))[1].premise == '"She said ""yes""."'
+    path = write(tmp_path / "c.tsv", '"premise"\t"hypothesis"\t"label"\n' + text)  # as the notice advises
+    assert read_all(read_pairs, path)[1].premise == 'She said "yes".'
     path = write(tmp_path / "b.tsv", header + '"" A "" is "" B ""\t"B"\tneutral\n')  # as in PAWS-X
-    (pair,) = read_all(read_pairs, path)
+    with warnings.catch_warnings(action="error"):
+        (pair,) = read_all(read_pairs, path)
     assert (pair.premise, pair.hypothesis) == ('"" A "" is "" B ""', '"B"')
 
 
