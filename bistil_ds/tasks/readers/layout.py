@@ -141,9 +141,10 @@ class _Seen:
 def language_mark(cell: str) -> tuple[str, str] | None:
     """Return the language before a word, and the word: ("en", "Oslo") for `en:Oslo`; None if there is no language."""
     language, colon, word = cell.partition(":")
-    if not colon or not word or len(language) > 12 or not language.islower():
+    code = language.split("-")[0]
+    if not colon or not word or len(language) > 12 or not code.islower():
         return None
-    return (language, word) if language == "simple" or language_code(language.split("-")[0]) is not None else None
+    return (language, word) if language == "simple" or language_code(code) is not None else None
 
 
 def _split(line: str, separator: str) -> list[str]:
