@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.training_text import recorded_train_files, share_seen, text_keys
-from bistil_ds.runs.cache import file_hash
 from bistil_ds.tasks.candidates import Candidate, ModelCache, ModelChoice, examine
 from bistil_ds.tasks.data import read_examples
 from bistil_ds.tasks.task import ReadOptions, Task
+from bistil_ds.text.corpus import corpus_hash
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class HeldOut:
     Attributes:
         language: the language's name, which tables and `Task.counts` use.
         source: the file or hub data set.
-        sha256: hash of the file; None for a hub data set.
+        sha256: hash of the file or folder; None for a hub data set.
         in_source: number of examples in the source; `examples` are the first of them, or all.
         seen_in_training: share of the `examples` whose text also stands in a training file; None if no training file
             is known.
@@ -106,10 +105,10 @@ def prepare(
     for language, source in test_files.items():
         first = examples[language][:limit]
         seen = share_seen(task, first, keys) if known else None
-        sha256 = file_hash(source) if Path(source).is_file() else None
+        sha256 = corpus_hash(source, options.flag)
         test_sets.append(HeldOut(language, source, sha256, len(examples[language]), first, seen))
     ready = tuple(reversed(candidates))
-    return Plan(task, ready, tuple(test_sets), reference, tuple(known), cache, tuple(unread), label_map)
+    return Plan(task, ready, tuple(test_sets), reference, tuple(dict.fromkeys(known)), cache, tuple(unread), label_map)
 
 
 def check_numbers(*, batch_size: int, limit: int | None, resamples: int, seed: int) -> None:

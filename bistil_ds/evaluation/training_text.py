@@ -16,12 +16,12 @@ from bistil_ds.tasks.task import ReadOptions, Task
 
 
 def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tuple[str, ReadOptions]]:
-    """Return (file, reading options) for each training file of this task that the models' `run.json` files name.
+    """Return (file, reading options) for each training file, in each language, that the models' `run.json` files name.
 
     The `run.json` files of their sparse fine-tunings are read too. A training file that is not on this machine is left
     out. A `run.json` that is missing or unreadable is skipped without an error, because the user did not ask for it.
     """
-    found: dict[str, ReadOptions] = {}
+    found: dict[tuple[str, str], ReadOptions] = {}
     for model in models:
         for folder in (model.folder, *model.sfts):
             record = Path(folder) / RECORD_FILE
@@ -33,9 +33,9 @@ def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tupl
             except (OSError, ValueError, KeyError, TypeError, AttributeError):  # InputError is a ValueError
                 continue
             for language, file in files:
-                if os.path.isfile(file) and file not in found:
-                    found[file] = ReadOptions(str(record), columns, label_map, language)
-    return list(found.items())
+                if os.path.isfile(file) and (file, language) not in found:
+                    found[file, language] = ReadOptions(str(record), columns, label_map, language)
+    return [(file, options) for (file, _), options in found.items()]
 
 
 def text_keys(task: Task, file: str, options: ReadOptions, progress: bool) -> set[str]:

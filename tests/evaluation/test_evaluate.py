@@ -16,9 +16,12 @@ from transformers import AutoTokenizer
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation import Evaluation, evaluate, zero_shot
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
+from bistil_ds.evaluation.training_text import recorded_train_files
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import ReadOptions, data
+from bistil_ds.tasks.candidates import ModelChoice
+from bistil_ds.text.corpus import corpus_hash
 
 TASK = Topics()
 
@@ -96,6 +99,27 @@ def test_training_files_are_found_in_the_record_of_the_fine_tuning(files: Files,
     found = evaluate(model, files.tests, TASK, resamples=10, progress=False)
     assert found.plan.test_sets[0].seen_in_training is None
     assert list(sources(found).rows[0]) == ["aa", "40", "–"]
+
+
+def test_one_training_file_counts_in_each_of_its_languages(tmp_path: Path) -> None:
+    file = tmp_path / "xnli.tsv"
+    file.write_text("")
+    arguments = {"task": "topics", "train_file": [f"en={file}", f"de={file}", f"en={file}"]}
+    (tmp_path / "run.json").write_text(json.dumps({"arguments": arguments}))
+    found = recorded_train_files([ModelChoice("m", str(tmp_path))], TASK)
+    assert [(name, options.language) for name, options in found] == [(str(file), "en"), (str(file), "de")]
+
+
+def test_a_folder_of_test_files_has_a_hash(files: Files, tmp_path: Path) -> None:
+    class InFolder(Topics):
+        """A task that reads a file in a folder."""
+
+        def read(self, source: str, options: ReadOptions) -> Any:
+            yield from super().read(f"{source}/test.tsv", options)
+
+    folder = files.tests["aa"].parent
+    found = evaluate({"m": files.finished}, {"aa": folder}, InFolder(), resamples=10, progress=False)
+    assert found.plan.test_sets[0].sha256 == corpus_hash(folder, "--test_file") is not None
 
 
 def test_recorded_training_files_are_read_as_they_were_in_training(files: Files, tmp_path: Path) -> None:

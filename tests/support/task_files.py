@@ -140,15 +140,20 @@ def write_numbered(sentences: Sequence[Values]) -> str:
 
 
 def simple_numbered(text: str) -> list[Values]:
-    found, widths = [], set()
+    sentences = []
     for block in _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)"):
         cells = [[cell.strip(" ") for cell in line.split("\t")] for line in block]
-        cells = [c for c in cells if c[0][:1] != "#" or (len(c) > 2 and re.fullmatch(TAG, c[2]))]
-        widths |= {len(c) for c in cells}
-        if cells:
-            found.append((tuple(c[1] for c in cells), _iob2([c[2] for c in cells])))
-    assert len(widths) == 1
-    return found
+        sentences.append([c for c in cells if c[0][:1] != "#" or (len(c) > 2 and re.fullmatch(TAG, c[2]))])
+    rows = [row for cells in sentences for row in cells]
+    (width,) = {len(row) for row in rows}
+    at = next((n for n in range(2, width) if _tells([row[n] for row in rows])), 2)  # where two rows became one, also 6
+    return [(tuple(c[1] for c in cells), _iob2([c[at] for c in cells])) for cells in sentences if cells]
+
+
+def _tells(column: list[str]) -> bool:
+    """Return whether most cells are tags, and not all of these O."""
+    tags = [cell for cell in column if re.fullmatch(TAG, cell)]
+    return len(tags) * 2 > len(column) and set(tags) != {"O"}
 
 
 def write_iob2(sentences: Sequence[Values]) -> str:
@@ -158,7 +163,9 @@ def write_iob2(sentences: Sequence[Values]) -> str:
 def simple_iob2(text: str) -> list[Values]:
     found, widths = [], set()
     blocks = _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)")
-    separator = "\t" if any("\t" in line for block in blocks for line in block) else " +"
+    lines = [line for block in blocks for line in block]
+    rows = [line for line in lines if line[0] != "#"] or lines  # a comment may have tabs where rows have spaces
+    separator = "\t" if any("\t" in line for line in rows) else " +"
     for block in blocks:
         cells = [[cell.strip(" ") for cell in re.split(separator, line.rstrip(" \t"))] for line in block]
         while cells and cells[0][0].startswith("#") and not (len(cells[0]) == 2 and re.fullmatch(TAG, cells[0][1])):
@@ -221,7 +228,10 @@ def write_pairs_jsonl(pairs: Sequence[Values]) -> str:
 
 
 def simple_pairs_jsonl(text: str) -> list[Values]:
-    rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    try:
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    except json.JSONDecodeError:  # an object that goes over several lines
+        rows = [json.loads(text)]
     return _labelled(
         [tuple(next(row[n] for n in names if n in row) for names in (PREMISE, HYPOTHESIS, LABEL)) for row in rows]
     )

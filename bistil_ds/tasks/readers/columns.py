@@ -48,7 +48,8 @@ def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions,
 
 
 def check_names(options: ReadOptions, ours: Sequence[str]) -> None:
-    """Raise InputError if `options.columns` has a key that is not in `ours`."""
+    """Raise InputError if `options.columns` has a key that is not in `ours`; a format with fixed columns has none."""
     for name in options.columns:
         if name not in ours:
-            raise InputError(f"--columns {name}={options.columns[name]}: the columns here are {', '.join(ours)}")
+            expected = f"the columns here are {', '.join(ours)}" if ours else "this format has fixed columns"
+            raise InputError(f"--columns {name}={options.columns[name]}: {expected}")

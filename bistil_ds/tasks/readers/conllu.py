@@ -12,6 +12,7 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place, TaggedSentence, Tree
 from bistil_ds.tasks.labels import map_advice
+from bistil_ds.tasks.readers.columns import check_names
 from bistil_ds.tasks.readers.conllu_words import FIELDS, Words, words_of_block
 from bistil_ds.tasks.readers.hub import strings
 from bistil_ds.tasks.readers.json_documents import looks_like_json
@@ -72,7 +73,7 @@ def read_upos(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
     allowed = UPOS.union(given.values())
     found: Iterable[Words | TaggedRow]
     if isinstance(corpus, Path) and _is_conllu(corpus, options.flag):
-        found = _sentences(source, options, ())
+        found = _sentences(source, options, ("tokens", "upos"))
     else:
         found = tagged_rows(source, options, TagColumn("upos", UPOS_NAMES, lambda cell: cell in UPOS or cell in given))
     for one in found:
@@ -100,6 +101,7 @@ def _sentences(source: str, options: ReadOptions, columns: tuple[str, ...]) -> I
         for place, where, row in records(source, options, dict.fromkeys(columns, ())):
             yield _words_of_row(row, where, place)
         return
+    check_names(options, ())
     message = f"{options.flag}: {corpus} holds no sentence; expected CoNLL-U, ten tab-separated columns a word"
     for block in at_least_one(sentences(corpus, options.flag), message):
         yield words_of_block(block, str(corpus), options.flag)

@@ -7,15 +7,17 @@ itself is quoted, or its names are separated by commas or semicolons, quoted cel
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.readers.columns import LANGUAGE, OtherNames, check_names, find_columns
 from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.tasks.task import ReadOptions
+from bistil_ds.text.form import csv_rows
 
 DIALECTS = (("tab", "\t", False), ("tab", "\t", True), ("comma", ",", True), ("semicolon", ";", True))
 Cells = Mapping[str, str]
@@ -46,7 +48,7 @@ def table_rows(
 
     The table has no header if `options.columns` gives column numbers, counted from 1. It also has none if
     `options.columns` is empty, the first line has as many cells as `wanted` has names, and `is_row` accepts these cells
-    under those names, in order.
+    under those names, in order. A Notice counts the rows with cells that look quoted as in CSV where quotes are text.
 
     Raises:
         InputError: the file cannot be read; the first line is neither a header with the wanted columns nor a row; or a
@@ -60,13 +62,20 @@ def table_rows(
     table = _table_of(first, options, wanted, is_row, name)
     kind = next(what for what, separator, _ in DIALECTS if separator == table.separator)
     rest = numbered if table.header else chain([first], numbered)
+    doubled, first_doubled = 0, ""
     for number, cells in _split(rest, table.separator, table.quoted, name):
         where = f"{name}, line {number}"
+        if not table.quoted and any(map(_is_quoted, cells)):
+            doubled, first_doubled = doubled + 1, first_doubled or where
         if len(cells) != table.width:
             shown = quote(table.separator.join(cells))
             above = "header" if table.header else "first row"
             raise InputError(f"{where}: {len(cells)} {kind}-separated columns ({shown}); the {above} has {table.width}")
         yield number, where, {ours: cells[at] for ours, at in table.position.items()}
+    if doubled:
+        found = f'{first_doubled}: a cell has doubled quotes, as CSV writes "", and was read as it stands'
+        advice = "if it is CSV, put the names of the columns in quotes, too"
+        warnings.warn(f"{found} (rows like this: {doubled}); {advice}", Notice, stacklevel=2)
 
 
 def _table_of(
@@ -111,7 +120,7 @@ def _split(
             at = at or number
             yield f"{line}\n"
 
-    rows = csv.reader(feed(), delimiter=separator, strict=True)
+    rows = csv_rows(feed(), separator, strict=True)
     while True:
         at = 0
         try:
@@ -122,3 +131,9 @@ def _split(
             return
         if cells:
             yield at, cells
+
+
+def _is_quoted(cell: str) -> bool:
+    """Return whether a cell is written as a table's writer writes quotes: `"She said ""yes""."`."""
+    inner = cell[1:-1]
+    return '""' in inner and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")

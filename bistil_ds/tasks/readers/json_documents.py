@@ -11,7 +11,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs import bounded
 from bistil_ds.tasks.readers.json_values import parse_json
 from bistil_ds.tasks.readers.lines import lines, quote
-from bistil_ds.text.form import is_jsonl
+from bistil_ds.text.form import JSON_START, is_jsonl
 
 LARGEST_VALUE = 512 * 2**20  # bytes of a line or a whole file that is one value; SQuAD's training set has 30 MB
 WRAPPERS = ("data",)  # keys under which one object holds all rows of a file
@@ -35,7 +35,7 @@ def looks_like_json(path: Path, flag: str) -> bool:
     if is_jsonl(path):
         return True
     first = next((line.strip() for _, line in lines(path, flag, LARGEST_VALUE) if line.strip()), "")
-    return first in ("{", "[") or first.startswith(('{"', '[{"'))
+    return JSON_START.match(first) is not None
 
 
 def json_documents(path: Path, flag: str) -> Iterator[Document]:

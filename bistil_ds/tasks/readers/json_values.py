@@ -55,9 +55,11 @@ def text_at(value: dict[str, Any], key: str, where: str) -> str:
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _KeyTwiceError(f"the key {quote(twice)} stands twice in one object")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _KeyTwiceError(f"the key {quote(key)} stands twice in one object")
+            seen.add(key)
     return value
 
 

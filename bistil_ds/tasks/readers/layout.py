@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks.languages import CODE_OF
+from bistil_ds.tasks.languages import language_code
 from bistil_ds.tasks.readers.columns import check_names
 from bistil_ds.tasks.readers.lines import sentences
 from bistil_ds.tasks.task import ReadOptions
@@ -142,7 +142,10 @@ class _Seen:
 def language_mark(cell: str) -> tuple[str, str] | None:
     """Return the language before a word, and the word: ("en", "Oslo") for `en:Oslo`; None if there is no language."""
     language, colon, word = cell.partition(":")
-    return (language, word) if colon and word and language.split("-")[0] in CODE_OF and len(language) < 13 else None
+    code = language.split("-")[0]
+    if not colon or not word or len(language) > 12 or not code.islower():
+        return None
+    return (language, word) if language == "simple" or language_code(code) is not None else None
 
 
 def _split(line: str, separator: str) -> list[str]:
@@ -162,12 +165,12 @@ def _asked(options: ReadOptions, name: str, seen: _Seen, where: str) -> int | No
 
 
 def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Callable[[str], bool], where: str) -> int:
-    """Return the one column in which most cells are tags, but not tags of chunks (B-NP); without one, the last column.
+    """Return the one column in which most cells are tags, but not tags of chunks (B-NP); of two columns, the last.
 
     The first column is never returned: words come first, and may look like tags (B-52).
 
     Raises:
-        InputError: there are several such columns.
+        InputError: there are several such columns; or none of more than two.
     """
     likely = [c for c in range(1, seen.width) if c != word and sum(seen.tags[c].values()) * 2 > seen.rows]
     telling = {c: {tag for tag in seen.tags[c] if not is_outside(tag)} for c in likely}
@@ -178,6 +181,11 @@ def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Cal
         listed = " and ".join(str(c + 1) for c in left)
         advice = f"--columns {tags_column}={left[0] + 1}"
         raise InputError(f"{where}: columns {listed} hold tags; say which of them are meant, such as {advice}")
+    if not left and seen.width > 2:
+        advice = f"--columns {tags_column}={2 if word != 1 else 3}"
+        raise InputError(
+            f"{where}: columns 2 to {seen.width} hold no tags of this task; say which do, such as {advice}"
+        )
     return left[0] if left else seen.width - 1
 
 

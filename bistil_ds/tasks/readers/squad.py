@@ -7,6 +7,7 @@ of objects, each with a context, a question and answers. A file that is one JSON
 from __future__ import annotations
 
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.examples import Place, Question
 from bistil_ds.tasks.languages import language_code
-from bistil_ds.tasks.readers.columns import LANGUAGE, find_columns
+from bistil_ds.tasks.readers.columns import LANGUAGE, check_names, find_columns
 from bistil_ds.tasks.readers.json_documents import Document, json_documents
 from bistil_ds.tasks.readers.json_values import text_at
 from bistil_ds.tasks.readers.language import LanguageFilter
@@ -24,6 +25,7 @@ from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), "answers": ()}
+WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")  # of Unicode
 TYDIQA_ID = re.compile(r"([a-z]+)-+[0-9]{4,}-[0-9]+")  # arabic-2387335860751143628-1: all languages are in one file
 
 
@@ -40,15 +42,17 @@ class _Found(NamedTuple):
 def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
     """Stream the questions. The place of each is the number of its paragraph in the file, from 1, or its row or line.
 
-    `answers` is empty for an unanswerable question: `is_impossible` in SQuAD 2.0, or a flat row without answers. If ids
-    begin with a language (TyDiQA-GoldP), or flat rows have a column `language`, only questions in `options.language`
-    are kept. If an answer is not where its offset says, but stands in the context exactly once, its offset is
-    corrected, and a warning gives the number of such answers.
+    `answers` is empty for an unanswerable question: `is_impossible` in SQuAD 2.0, a flat row without answers, or one
+    answer that is empty, at -1. If ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`, only
+    questions in `options.language` are kept. If an answer is not where its offset says, but stands in the context
+    exactly once and is no part of a longer word, its offset is corrected, and a warning gives the number of such
+    answers.
 
     Raises:
         InputError: the data is not SQuAD (the message names the path in the JSON, such as
             data[3].paragraphs[0].qas[2], and the question's id); an answer is not where its offset says, and stands
-            nowhere in the context or several times; two questions have one id; or there is no question at all.
+            nowhere in the context, several times or within another word; two questions have one id; `options.columns`
+            has another name than the four keys; or there is no question at all.
     """
     seen: set[str] = set()
     moved: list[str] = []
@@ -87,13 +91,20 @@ def _found(source: str, options: ReadOptions) -> Iterator[_Found]:
                     place = Place(file, paragraphs if document.alone else document.line)
                     yield _Found(place, path, values, text_at(values, "context", path))
                 continue
+            check_names(options, tuple(COLUMNS))
             listed = [(path, holder)] if "qas" in holder else _items(holder, "paragraphs", path)
             for where, paragraph in listed:
                 paragraphs += 1
-                context = text_at(paragraph, "context", where)
+                context = text_at(_renamed(paragraph, options), "context", where)
                 for asked, values in _items(paragraph, "qas", where):
-                    yield _Found(Place(file, paragraphs), asked, values, context, flat=False)
+                    yield _Found(Place(file, paragraphs), asked, _renamed(values, options), context, flat=False)
     chosen.check()
+
+
+def _renamed(values: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
+    """Return the values under our names; a key of ours that `options.columns` gives to another one is left out."""
+    given = {ours: values[theirs] for ours, theirs in options.columns.items() if theirs in values}
+    return {key: value for key, value in values.items() if key not in options.columns} | given
 
 
 def _holders(document: Document, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -144,6 +155,8 @@ def _answers(found: _Found, where: str) -> list[Any]:
     impossible, answers = found.values.get("is_impossible"), _listed(found.values.get("answers"))
     if impossible is not None and not isinstance(impossible, bool):
         raise InputError(f"{where}: is_impossible is {quote(impossible)}; expected true or false")
+    if impossible is not False and _is_no_answer(answers):
+        return []
     if impossible and answers:
         raise InputError(f"{where}: is_impossible, yet it has answers; expected one or the other")
     if impossible and answers is None:
@@ -153,6 +166,12 @@ def _answers(found: _Found, where: str) -> list[Any]:
     if not answers and not impossible and not found.flat:
         raise InputError(f"{where}: no answers; expected some, or is_impossible (SQuAD 2.0)")
     return answers
+
+
+def _is_no_answer(answers: Any) -> bool:
+    """Return whether the only answer is empty and nowhere, which means that there is none."""
+    one = answers[0] if isinstance(answers, list) and len(answers) == 1 else None
+    return isinstance(one, dict) and (one.get("text"), one.get("answer_start")) == ("", -1)
 
 
 def _listed(answers: Any) -> Any:
@@ -183,5 +202,20 @@ def _answer(answer: Any, context: str, where: str, moved: list[str]) -> tuple[st
     if (again := context.find(text, there + 1)) >= 0:
         found = f"{quote(text)} is not at character {quote(start)}, but at {there} and {again}"
         raise InputError(f"{where}: {found}; mend its answer_start")
+    if _inside_word(context, there) or _inside_word(context, there + len(text)):
+        found = f"{quote(text)} is not at character {quote(start)}, but within another word at {there}"
+        raise InputError(f"{where}: {found}; mend its answer_start")
     moved.append(where)
     return text, there
+
+
+def _inside_word(context: str, at: int) -> bool:
+    """Return whether the character at `at` and the one before it are letters, or digits, of one word.
+
+    Letters of scripts that write words without spaces, or particles at words (Korean), may end a word anywhere.
+    """
+    kinds = [
+        "" if unicodedata.name(one, "").startswith(WITHOUT_SPACES) else unicodedata.category(one)[0].replace("M", "L")
+        for one in context[max(at - 1, 0) : at + 1]
+    ]
+    return at > 0 and kinds in (["L", "L"], ["N", "N"])

@@ -92,7 +92,8 @@ class TagMap:
             if plain != "O" and tag != new:
                 raise InputError(f"--label_map {kind}={new}: expected a type, or O, because the data has {tag}")
             return plain
-        return new if new == "O" else plain[:2] + new
+        dropped = new == "O" and kind in self.label_map  # B-O alone is an entity of a type that is called O
+        return new if dropped or not kind else plain[:2] + new
 
     def _complaint(self, tag: str, known: str) -> str:
         if known != tag:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,10 @@ SEVERAL = "language\tgold_label\tsentence1\tsentence2\n" + "".join(
 )
 def test_of_several_languages_one_is_read(tmp_path: Path, language: str, premises: list[str]) -> None:
     path = write(tmp_path / "xnli.tsv", SEVERAL)
-    assert [pair.premise for pair in read_all(read_pairs, path, language=language)] == premises
+    with pytest.warns(
+        Notice, match=f"read {len(premises)} rows in '{language}'; left out {5 - len(premises)} in other"
+    ):
+        assert [pair.premise for pair in read_all(read_pairs, path, language=language)] == premises
 
 
 def test_a_language_that_the_file_has_not_is_refused(tmp_path: Path) -> None:
@@ -159,6 +163,36 @@ def test_the_column_of_the_language_may_have_another_name(tmp_path: Path) -> Non
     pairs = [{"premise": "A", "hypothesis": "B", "label": "neutral", "locale": one} for one in ("de-DE", "en-US")]
     path = write(tmp_path / "a.json", json.dumps({"data": pairs}))
     assert len(read_all(read_pairs, path, language="en", columns={"language": "locale"})) == 1
+
+
+def test_quoting_under_a_plain_header_is_told(tmp_path: Path) -> None:
+    header = "premise\thypothesis\tlabel\n"
+    text = 'A\tB\tneutral\n"She said ""yes""."\tB\tneutral\n'
+    with pytest.warns(
+        Notice, match=r"line 3: a cell has doubled quotes.* \(rows like this: 1\); if it is CSV, put the"
+    ):
+        assert read_all(read_pairs, write(tmp_path / "a.tsv", header + text))[1].premise == '"She said ""yes""."'
+    path = write(tmp_path / "c.tsv", '"premise"\t"hypothesis"\t"label"\n' + text)  # as the notice advises
+    assert read_all(read_pairs, path)[1].premise == 'She said "yes".'
+    path = write(tmp_path / "b.tsv", header + '"" A "" is "" B ""\t"B"\tneutral\n')  # as in PAWS-X
+    with warnings.catch_warnings(action="error"):
+        (pair,) = read_all(read_pairs, path)
+    assert (pair.premise, pair.hypothesis) == ('"" A "" is "" B ""', '"B"')
+
+
+def test_a_quoted_cell_may_be_as_long_as_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = csv.field_size_limit(131_072)
+    try:
+        path = write(tmp_path / "a.csv", f'premise,hypothesis,label\n"{"A" * 200_000}",B,neutral\n')
+        assert len(read_all(read_pairs, path)[0].premise) == 200_000
+    finally:
+        csv.field_size_limit(limit)
+
+
+def test_json_may_have_spaces_before_its_first_key(tmp_path: Path) -> None:
+    for start in ("{ ", "[ { "):
+        text = start + json.dumps({"premise": "A", "hypothesis": "B", "label": "neutral"})[1:]
+        assert len(read_all(read_pairs, write(tmp_path / "a.data", text + "]" * (start[0] == "[")))) == 1
 
 
 def test_a_list_with_each_object_on_a_line_is_no_json_lines(tmp_path: Path) -> None:

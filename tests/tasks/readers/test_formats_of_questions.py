@@ -67,6 +67,8 @@ NONE = {
     "plausible answers": nested(is_impossible=True, answers=[], plausible_answers=ANSWERS),
     "flat": [flat(answers={"text": [], "answer_start": []})],
     "flat, marked": [flat(answers=[], is_impossible=True)],
+    "empty, nowhere": nested(answers=[{"text": "", "answer_start": -1}]),
+    "empty, nowhere, flat": [flat(answers={"text": [""], "answer_start": [-1]})],
 }
 del NONE["marked, no answers key"]["data"][0]["paragraphs"][0]["qas"][0]["answers"]
 
@@ -85,10 +87,36 @@ def test_an_answer_at_a_wrong_offset_is_placed_where_it_stands_once(tmp_path: Pa
     assert found.answers == (("Oslo", 13),)
 
 
+def test_an_answer_is_not_moved_into_another_word(tmp_path: Path) -> None:
+    for context, text, there in (
+        ("The painting departs from tradition", "art", 16),
+        ("It ended in 1995", "199", 12),
+        ("दिल्लीवासी", "दिल्ली", 0),
+    ):
+        row = flat(context=context, answers=[{"text": text, "answer_start": 1}])
+        path = write(tmp_path / "a.json", json.dumps([row]))
+        assert f"is not at character 1, but within another word at {there}; mend" in refusal(read_questions, path)
+    for context, text in (("서울은 크다", "서울"), ("東京は大きい", "東京"), ("the 1990s.", "1990")):
+        row = flat(context=context, answers=[{"text": text, "answer_start": 1}])
+        with pytest.warns(Notice, match="was found"):
+            assert read_all(read_questions, write(tmp_path / "b.json", json.dumps([row])))[0].answers[0][0] == text
+
+
+def test_keys_of_nested_questions_may_have_other_names(tmp_path: Path) -> None:
+    document = nested(guid="k1", id="not this")
+    path = write(tmp_path / "klue.json", document)
+    assert read_all(read_questions, path, columns={"id": "guid"})[0].id == "k1"
+    assert "no key 'id' (it has" in refusal(read_questions, path, columns={"id": "gid"})
+    assert "--columns title=t: the columns here are id, question," in refusal(
+        read_questions, path, columns={"title": "t"}
+    )
+
+
 def test_tydiqa_is_chosen_by_the_language_in_its_ids(tmp_path: Path) -> None:
     rows = [flat(id=f"{name}-2387335860751143628-{number}") for number, name in enumerate(("arabic", "finnish-"))]
     path = write(tmp_path / "tydiqa.json", json.dumps({"data": rows}))
-    assert [one.id for one in read_all(read_questions, path, language="fi")] == ["finnish--2387335860751143628-1"]
+    with pytest.warns(Notice, match=r"read 1 rows in 'fi'; left out 1 in other languages \(arabic\)"):
+        assert [one.id for one in read_all(read_questions, path, language="fi")] == ["finnish--2387335860751143628-1"]
     assert len(read_all(read_questions, path)) == 2
     assert "has rows in arabic, finnish, and none in 'tydi'" in refusal(read_questions, path, language="tydi")
     rows = [flat(id=f"north-2387335860751143628-{number}") for number in range(2)]  # no language

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from reading import Reader, read_all, refusal, write
 
-from bistil_ds.tasks.readers import read_tagged, read_upos
+from bistil_ds.errors import Notice
+from bistil_ds.tasks.readers import read_tagged, read_trees, read_upos
 
 WORDS, TAGS = ("Ada", "likes", "Oslo"), ("B-PER", "O", "B-LOC")
 SECOND, NONE = ("It", "rains"), ("O", "O")
@@ -196,9 +197,38 @@ def test_a_wrong_tag_in_one_of_two_columns_does_not_make_the_other_the_right_one
     assert "line 3: tag 'B_O'" in refusal(read_tagged, path)
 
 
+@pytest.mark.parametrize("language", ["ceb", "arz", "simple", "als", "nds", "nds-nl", "ckb", "zh-min-nan", "zh-TW"])
+def test_a_mark_may_be_any_language_of_wikiann(tmp_path: Path, language: str) -> None:
+    path = write(tmp_path / "a.txt", rows(f"{language}:{{word}}\t{{tag}}"))
+    assert [one.words for one in read_all(read_tagged, path, language=language)] == [WORDS, SECOND]
+    path = write(tmp_path / "b.txt", "The:x\tO\nadd:y\tO\nout:z\tO\ndev:w\tO\n")  # one word of four has a code
+    assert read_all(read_tagged, path)[0].words == ("The:x", "add:y", "out:z", "dev:w")
+
+
+def test_columns_without_tags_of_the_task_are_never_taken_for_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\n")
+    label_map = {"B-ORG": "PROPN"}  # one cell of two: a column of entities is not taken by halves
+    assert "columns 2 to 4 hold no tags of this task; say which do, such as --columns upos=2" in refusal(
+        read_upos, path
+    )
+    assert "columns 2 to 4 hold no tags" in refusal(read_upos, path, label_map=label_map)
+    label_map = {"NNP": "PROPN", "VBZ": "VERB"}
+    (found,) = read_all(read_upos, path, columns={"upos": "2"}, label_map=label_map)
+    assert found.tags == ("PROPN", "VERB")
+
+
+def test_conllu_has_fixed_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conllu", rows("{next}\t{word}\t_\t{pos}\t_\t_\t0\troot\t_\t_"))
+    for reader in (read_upos, read_trees):
+        assert "--columns upos=5: this format has fixed columns" in refusal(reader, path, columns={"upos": "5"})
+    path = write(tmp_path / "b.conllu", json.dumps({"tokens": SECOND, "pos": ["PRON", "VERB"]}))
+    assert read_all(read_upos, path, columns={"upos": "pos"})[0].tags == ("PRON", "VERB")
+
+
 def test_words_marked_with_languages_are_chosen_by_language(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "de:Ada\tB-PER\n\ntr:Oslo\tB-LOC\ntr::\tO\n")
-    assert [one.words for one in read_all(read_tagged, path, language="tur")] == [("Oslo", ":")]
+    with pytest.warns(Notice, match=r"a.txt: read 1 rows in 'tur'; left out 1 in other languages \(de\)"):
+        assert [one.words for one in read_all(read_tagged, path, language="tur")] == [("Oslo", ":")]
     assert len(read_all(read_tagged, path)) == 2
     assert "a.txt has rows in de, tr, and none in 'fi'; name" in refusal(read_tagged, path, language="fi")
     path = write(tmp_path / "b.txt", "de:Ada\tB-PER\nde:slept\tO\nOslo\tO\n")

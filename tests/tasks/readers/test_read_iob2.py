@@ -144,3 +144,9 @@ def test_a_label_map_that_leaves_no_iob2_is_refused(tmp_path: Path, name: str) -
     label_map, tags, expected = NOT_RENAMED[name]
     path = write(tmp_path / "a.txt", column(*tags.split()))
     assert expected in refusal(read_tagged, path, label_map=label_map)
+
+
+def test_a_type_may_be_called_o(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "Ada\tB-O\nL.\tI-O\nwon\tO\n")
+    assert read_all(read_tagged, path)[0].tags == ("B-O", "I-O", "O")
+    assert read_all(read_tagged, path, label_map={"O": "O"})[0].tags == ("O", "O", "O")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,11 @@ CONTENT = {
 def test_what_is_not_json_is_refused_by_its_line(tmp_path: Path, name: str) -> None:
     content, expected = CONTENT[name]
     assert expected in refusal(read_questions, write(tmp_path / "a.json", content))
+
+
+def test_a_key_that_is_there_twice_among_many_is_found_at_once(tmp_path: Path) -> None:
+    keys = [f"k{number}" for number in range(60_000)]
+    path = write(tmp_path / "a.json", "{" + ", ".join(f'"{key}": 0' for key in [*keys, keys[-1]]) + "}")
+    before = time.process_time()
+    assert "the key 'k59999' stands twice in one object" in refusal(read_questions, path)
+    assert time.process_time() - before < 5  # seconds
