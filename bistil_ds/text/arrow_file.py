@@ -26,9 +26,10 @@ _checked: dict[Path, int] = {}  # files that this process has compared with thei
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
     """Return the memory-mapped data set stored under `key`; if there is none, first write the batches of `write()`.
 
-    Each data set has a sealed folder (`bistil_ds.runs.seals`). A process compares it with the seal once; if they
-    differ, a Notice names the file, and the data set is written again. One process writes while other processes on the
-    machine wait. A killed writer leaves only a `.part` folder, which is never read and which the next writer replaces.
+    Each data set has a sealed folder (`bistil_ds.runs.seals`). A process compares it with the seal at its first
+    use, and again if the file has changed; if they differ, a Notice names the file, and the data set is written again.
+    One process writes while other processes on the machine wait. A killed writer leaves only a `.part` folder, which is
+    never read and which the next writer replaces.
     The data set's fingerprint is `key`.
 
     Raises:

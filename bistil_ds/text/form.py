@@ -32,7 +32,7 @@ JSON_START = re.compile(rf"{_OBJECT}|\[\s*({_OBJECT}|$)")
 EXTRACTED_START = re.compile(r'<doc (id|url|title)="')  # what WikiExtractor writes
 MARKUP = re.compile(r"<(\?xml|!doctype|html|mediawiki)\b", re.IGNORECASE)
 COLUMN_NAME = re.compile(r'"?\w[\w .:/-]*"?|')
-ONE_WORD = re.compile(r'"?[^\W\d][\w.:/-]{0,39}"?')  # a short name; `3,14` and `Yes, sir` have none
+ONE_WORD = re.compile(r'"?[^\W\d][\w.:/-]{0,39}"?')  # a short name; not every cell of `3,14` and `Yes, sir` is one
 QUOTED = re.compile(r'"([^"\\]|\\.|"")*"')
 ESCAPE = re.compile(r'\\|""')  # inside a quoted string
 PARQUET_START = b"PAR1"
@@ -162,7 +162,7 @@ def split_header(header: str, delimiter: str) -> list[str]:
 
 
 def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
-    """Yield the cells of each row of CSV; a cell may be as long as a line.
+    """Yield the cells of each row of CSV; a cell may have up to LONGEST_LINE characters.
 
     Raises:
         csv.Error: a cell is longer; or, if `strict`, the quotes are wrong.

@@ -21,7 +21,7 @@ class Request(Protocol):
 
 
 class Prepared(Protocol):
-    """A run whose models lie in its folder."""
+    """A run that rank 0 has prepared: its folder holds the models that training starts from."""
 
     @property
     def folder(self) -> Path: ...

@@ -27,7 +27,7 @@ def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
     """Return the weight of each loss of phase 2, from the attributes `<name>_weight` of `losses`.
 
     Raises:
-        InputError: a weight is no number or FROM:TO, or the weights would teach nothing to the model or to its head.
+        InputError: a weight is neither a number nor FROM:TO, or the weights would teach the model or its head nothing.
     """
     weights = parse_weights(losses, phase=2)
     if task.trains_head and not (weights["logit"].used or weights["label"].used):

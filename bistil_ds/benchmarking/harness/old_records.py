@@ -1,6 +1,6 @@
 """Convert records that were written before all benchmarks had one format.
 
-A field that an old record lacks stays absent.
+Apart from `device`, nothing that an old record lacks is made up.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BUSY = 0.5  # from this load average per processor on, other programs disturb measurements
+BUSY = 0.5  # at or above this load average per processor, other programs disturb measurements
 SAME = ("engine", "dtype", "batch", "length", "threads")  # equal in all rows of one case
 
 

@@ -48,7 +48,7 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check that the settings have data for every language and task, and plan the run."""
+    """Check that the settings have each task, and test data of each language in one; plan the pairs that have data."""
     if bool(flags.mmt) != bool(flags.data):
         raise InputError("--mmt and --data go together; without both, the embedded sample is used")
     settings = read_settings(flags.settings) if flags.data else SAMPLE_SETTINGS

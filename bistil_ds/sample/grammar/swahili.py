@@ -93,7 +93,8 @@ def _noun_phrase(who: Participant) -> Phrase:
 def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
     """Return a clause without its final punctuation.
 
-    gap: the participant that a relative clause leaves out, "subject" or "object". tense: replaces `c.tense`.
+    gap: the participant that a relative clause leaves out, "subject" or "object". tense: replaces
+    `c.tense` in a clause with a verb.
     """
     tense = tense or c.tense
     if c.kind == "verb":

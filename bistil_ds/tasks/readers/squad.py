@@ -43,8 +43,8 @@ def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
     """Stream the questions. The place of each is the number of its paragraph in the file, from 1, or its row or line.
 
     `answers` is empty for an unanswerable question: `is_impossible` in SQuAD 2.0, a flat row without answers, or one
-    answer that is empty, at -1. If ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`, only
-    questions in `options.language` are kept. If an answer is not where its offset says, but stands in the context
+    answer that is empty, at -1. If ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`,
+    only questions in `options.language` are kept. If an answer is not where its offset says, but stands in the context
     exactly once and is no part of a longer word, its offset is corrected, and a warning gives the number of such
     answers.
 
