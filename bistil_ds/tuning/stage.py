@@ -19,7 +19,7 @@ UNVALIDATED = {"load_best_model_at_end": False, "eval_strategy": "no", "eval_on_
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all; the run has no other)."""
+    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all, and stands alone)."""
 
     kind: Literal["full", "sparse", "dense"]
     number: int  # from 1
