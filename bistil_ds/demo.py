@@ -30,7 +30,7 @@ from bistil_ds.sample.defaults import (
 )
 from bistil_ds.sample.tasks import sample_task_file
 
-# DeepSpeed's launcher as a module, because PATH may lack the command `deepspeed`; --quiet hides its own output
+# DeepSpeed's launcher runs as a module, because PATH may lack the command `deepspeed`; --quiet hides its output
 DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
 NAMES = {
     "teacher": "MMT, teacher",
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str]) -> None:
     """Run every command as a user does, then print the table and write `demo.png` to the run folder."""
     flags = cli.parse(argv, [DemoArguments], "Run the whole pipeline on the embedded sample, in about 10 minutes.")
-    choose_accelerator()  # sets the environment, which DeepSpeed's launcher inherits
+    choose_accelerator()  # sets an environment variable, which DeepSpeed's launcher inherits
     folder = run_folder(flags.output_dir, "demo", None, resumable=False)
     try:
         evaluation = pipeline(folder)
@@ -78,8 +78,8 @@ class Material:
         mmt: the folder of the multilingual model.
         corpora: language → text file, the source language first.
         task: name of the task.
-        task_file: (language of `corpora`, split: train, dev or test) → the task's file.
-        flags: command → its flags, without those that name models and files.
+        task_file: returns the task's file for a language of `corpora` and a split (train, dev or test).
+        flags: command → its flags, except those that name models and files.
     """
 
     mmt: Path
@@ -107,11 +107,13 @@ def sample_material() -> Material:
 
 
 def pipeline(folder: Path, material: Material | None = None) -> dict[str, Any]:
-    """Run phase 1, teacher tuning, phase 2, both baselines and the evaluation; return the content of `evaluation.json`.
+    """Run phase 1, teacher tuning, phase 2, two baselines and the evaluation; return the content of `evaluation.json`.
+
+    The baselines are a student that skips phase 1, and a bilingual model trained from random weights.
 
     Args:
         folder: where each command's run folder goes.
-        material: default: the embedded sample.
+        material: the models and files; default: the embedded sample.
 
     Raises:
         subprocess.CalledProcessError: a command failed.
@@ -171,7 +173,7 @@ def as_table(evaluation: dict[str, Any]) -> Grid:
 
 
 def draw(folder: Path, evaluation: dict[str, Any]) -> Path:
-    """Draw validation loss, scores with intervals, and size and speed relative to the teacher; return the file."""
+    """Draw validation loss, scores with intervals, and size and speed relative to the teacher; return the PNG file."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -221,7 +223,7 @@ def _relative_bars(axis: Any, models: dict[str, Any]) -> None:
 
 
 def validation_history(folder: Path) -> list[dict[str, float]]:
-    """Return the log rows of every validation of a phase-1 run, from its newest checkpoint."""
+    """Return the log row of each validation of a phase-1 run, as its newest checkpoint keeps them."""
     state = read_json(all_checkpoints(folder)[-1] / STATE, "train again", keys=("log_history",), finite=False)
     return [row for row in state["log_history"] if "eval_loss" in row]
 

@@ -27,7 +27,7 @@ class NonFiniteLossError(NonFiniteError):
 
 
 class ProductError(RuntimeError):
-    """Error for a run that went to its end, and whose result is missing or does not load.
+    """Error for a run that finished training, but whose result is missing or does not load.
 
     The commands print it without a traceback and exit with code 1.
     """
@@ -40,7 +40,7 @@ class Notice(UserWarning):
 class Preempted(SystemExit):
     """Exit of a run that a signal asked to stop; uncaught, it ends the process with `CODE` and without a traceback.
 
-    Like KeyboardInterrupt it is no Exception, so that code which handles every Exception lets it pass.
+    Like KeyboardInterrupt it is no subclass of Exception, so `except Exception` does not catch it.
     """
 
     CODE = 75  # EX_TEMPFAIL of sysexits.h: try again later

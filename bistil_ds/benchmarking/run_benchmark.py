@@ -35,7 +35,7 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, argv: Sequence[str] | None) -> Sequence[str]:
-    """Measure, record and show the result; return a line for each failure."""
+    """Run a benchmark, record and show its result; return a line for each failure."""
     from bistil_ds.benchmarking.harness.command import parse_flags, show_result
     from bistil_ds.benchmarking.harness.result_file import ResultFile
     from bistil_ds.benchmarking.registry import BENCHMARKS

@@ -31,12 +31,13 @@ def dry_run(
     """Prepare a run in a temporary folder, train its first steps, print the whole run's cost and remove the folder.
 
     Args:
-        prepare: flags → a prepared run in the folder `output_dir`; called on rank 0.
-        rehearse: prepared run → findings of its first steps, None on ranks other than 0; called on every rank.
+        prepare: takes the flags and returns a run, prepared in the folder `output_dir`; called on rank 0.
+        rehearse: trains the first steps of a prepared run and returns its findings (None on ranks other than 0); called
+            on every rank.
         flags: the command's flags.
 
     Raises:
-        InputError: as `prepare`; or the run could not be started in its folder.
+        InputError: `prepare` raises it, or a run could not be started in `output_dir`.
     """
     with ExitStack() as until_the_end:
 
@@ -50,7 +51,7 @@ def dry_run(
         def show(prepared: tuple[Prepared, float]) -> None:
             run, seconds = prepared
             rehearsal = rehearse(run)
-            startup.wait_for_every_rank()  # then no rank reads the folder any more, and rank 0 may remove it
+            startup.wait_for_every_rank()  # after this no rank reads the folder, so rank 0 may remove it
             if rehearsal is not None:
                 print_table(rehearsal, seconds, Path(flags["output_dir"] or "runs"))
 
@@ -58,7 +59,7 @@ def dry_run(
 
 
 def check_place(flags: Mapping[str, Any]) -> Path:
-    """Return the existing folder in which the run's folder would be made.
+    """Return the run's folder if it exists, otherwise the nearest folder above it that exists.
 
     Raises:
         InputError: the run's folder cannot be made or used, or a run was started there already.
@@ -79,8 +80,8 @@ def print_table(rehearsal: Rehearsal, preparation: float, folder: Path) -> None:
 def temporary_folder(place: Path) -> Iterator[Path]:
     """Yield a temporary folder, and remove it at the end or when SIGTERM or SIGUSR1 arrives.
 
-    It lies in the system's folder for temporary files, or in `place` if the run has ranks on several machines, which
-    share `place`.
+    The folder lies in the system's folder for temporary files. If the run has ranks on several machines, it lies in
+    `place`, which the machines share.
     """
     several = startup.local_world_size() < startup.world_size()
     with (

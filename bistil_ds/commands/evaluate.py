@@ -34,7 +34,7 @@ RESULT_FILE, REPORT_FILE = "evaluation.json", "evaluation.md"
 
 @dataclass
 class EvaluationArguments:
-    """The flags; without --model, --sft and --test_file, the embedded sample is used."""
+    """Flags of the command; without --model, --sft and --test_file, it uses the embedded sample."""
 
     model: list[str] | None = field(
         default=None,
@@ -114,7 +114,7 @@ def _main(argv: Sequence[str]) -> None:
 
 
 def _plan(ns: argparse.Namespace) -> Plan:
-    """Return the checked plan; without --model, --sft and --test_file, that of the embedded sample.
+    """Return the checked plan; without --model, --sft and --test_file, the plan for the embedded sample.
 
     Raises:
         InputError: a flag is missing or cannot be used.

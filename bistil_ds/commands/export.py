@@ -21,7 +21,7 @@ DESCRIPTION = "Merge a model's sparse fine-tunings and write one plain Hugging F
 
 @dataclass
 class ExportArguments:
-    """The flags; without --model, the embedded sample's student and its task SFT are used."""
+    """Flags of the command; without --model, it uses the embedded sample's student and that student's task SFT."""
 
     model: str | None = field(default=None, metadata={"help": "Model folder or hub id."})
     sft: list[str] | None = field(

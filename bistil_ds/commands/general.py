@@ -1,4 +1,4 @@
-"""`general.py`: phase 1, which distils a teacher, on text of two languages, into a bilingual student folder."""
+"""`general.py`: phase 1. Distil a teacher into a bilingual student, on text of two languages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def prepare(flags: Mapping[str, Any]) -> PreparedRun:
 
 
 def with_sample(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flags of a run on the embedded sample; they are checked before the sample's model is made."""
+    """Return the flags of a run on the embedded sample; check them before the sample's model is made."""
     defaults = {"max_length": SAMPLE_LENGTH, "learning_rate": SAMPLE_LEARNING_RATE}
     filled = {name: value for name, value in defaults.items() if flags[name] is None}
     flags = published_defaults(with_steps({**flags, **filled}, SAMPLE_STEPS))

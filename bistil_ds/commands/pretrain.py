@@ -28,11 +28,11 @@ from bistil_ds.training.product import check_product
 
 @dataclass
 class PretrainArguments(Recipe):
-    """The flags: where the text is, where the model goes, and the recipe."""
+    """Flags of the command: the text, the model's folder, and the training recipe."""
 
     input_folder: str | None = field(
         default=None,
-        metadata={"help": "folder of <language>.txt, .jsonl, .csv, .tsv or .parquet files; default: the sample"},
+        metadata={"help": "folder of <language>.txt files, or of .jsonl, .csv, .tsv or .parquet; default: the sample"},
     )
     max_texts: int | None = field(
         default=None, metadata={"help": "read the first texts of each file only; default: all"}

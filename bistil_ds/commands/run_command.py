@@ -1,4 +1,4 @@
-"""The one way in which a training command runs: parse, prepare on rank 0, train on every rank."""
+"""Run a training command: parse its flags, prepare the run on rank 0, train on every rank."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ class TrainingCommand:
     """A command that trains.
 
     Args:
-        description: what `--help` says of it.
-        flags: dataclasses of its flags; `deepspeed` must be among them.
-        prepare: flag values by name → what every rank trains with; rank 0 alone calls it, before the ranks meet.
+        description: the description in `--help`.
+        flags: the dataclasses of its flags; one of them must have the field `deepspeed`.
+        prepare: takes flag → value and returns what every rank trains with; only rank 0 calls it, before the ranks
+            meet.
         train: trains from what `prepare` returned; every rank calls it.
-        rehearse: in a dry run, trains only the first steps and returns findings about the run, None on ranks other than
-            0; every rank calls it.
+        rehearse: in a dry run, trains only the first steps and returns findings about the run (None on ranks other than
+            0); every rank calls it.
     """
 
     description: str
@@ -38,10 +39,11 @@ class TrainingCommand:
 
 
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
-    """Run the command on `argv` (None: `sys.argv`); return 0, or 2 for bad input, 130 after Ctrl-C, 1 or 75.
+    """Run the command on `argv` (None: `sys.argv`) and return its exit code.
 
-    1 means that training met a loss, gradient or weight that is not finite. 75 means that SIGTERM or SIGUSR1 stopped
-    the run, after a checkpoint was saved or before training began.
+    The code is 0 for success, 2 for bad input, and 130 after Ctrl-C. 1 means that training met a loss, gradient or
+    weight that is not finite, or that the run's result is missing or does not load. 75 means that SIGTERM or SIGUSR1
+    stopped the run, after a checkpoint was saved or before training began.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     return cli.run(lambda: _run(command, words))
@@ -70,6 +72,6 @@ def _run(command: TrainingCommand, words: Sequence[str]) -> None:
 
 
 def own_flags(flags: Mapping[str, Any], types: Sequence[type]) -> dict[str, Any]:
-    """Return the flags that are fields of the dataclasses in `types`, without those that the parser adds."""
+    """Return only the flags that are fields of the dataclasses in `types`."""
     names = {name for kind in types for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
     return {name: value for name, value in flags.items() if name in names}

@@ -1,4 +1,4 @@
-"""What every command shares: flags or a YAML file of the same names, short help, one-line errors."""
+"""Parse the flags or the YAML file of any command, show short help, and print errors in one line."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from bistil_ds.console.unwritable import unwritable
 from bistil_ds.console.yaml_file import read_yaml
 from bistil_ds.errors import InputError, NonFiniteError, Preempted, ProductError
 
-RANK_0_SECONDS = 60  # for rank 0 to find the same bad input
-AGREED_SECONDS = 5  # for rank 0 to print what all ranks raise at the same time
-SHIELD = "\0"  # no word of a command line has one
-CACHE = "BISTIL_CACHE"  # the environment's name of the folder that `bistil_ds.runs.cache` finds
+RANK_0_SECONDS = 60  # for which other ranks wait until rank 0 has found the same bad input
+AGREED_SECONDS = 5  # for which other ranks wait until rank 0 has printed an error that all raise at once
+SHIELD = "\0"  # marks a word that argparse must take for a value; no word of a command line has this character
+CACHE = "BISTIL_CACHE"  # environment variable with the cache folder, for `bistil_ds.runs.cache`
 
 
 class _Parser(HfArgumentParser):
@@ -54,14 +54,13 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
         arrange(parser, types, everything="--help_all" in argv)
         parser.print_help()
         raise SystemExit(0)
-    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # a launcher puts it before our words
+    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # a launcher puts it before our flags
     argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
     ns = parser.parse_args([*launcher, *map(_shield, argv)])
     for name, value in vars(ns).items():
-        if isinstance(value, list):
-            setattr(ns, name, [word.strip(SHIELD) if isinstance(word, str) else word for word in value])
+        setattr(ns, name, [_bare(word) for word in value] if isinstance(value, list) else _bare(value))
     if not ns.verbose:
         quiet.hide_libraries()
     if ns.cache_dir:
@@ -71,8 +70,12 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
 
 
 def _shield(word: str) -> str:
-    """Return a word that argparse takes for a value: it would take `-1=neutral` for a flag."""
+    """Return the word, with SHIELD before it if argparse would take it for a flag, as it takes `-1=neutral`."""
     return SHIELD + word if re.match("-[0-9]+=", word) else word
+
+
+def _bare(value: Any) -> Any:
+    return value.removeprefix(SHIELD) if isinstance(value, str) else value
 
 
 def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
@@ -100,11 +103,12 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def run(main: Callable[[], None]) -> int:
-    """Call `main` and return the exit code: 0, 2 for bad input, 130 for Ctrl-C, 1 or 75.
+    """Call `main` and return the exit code: 0, 1, 2, 75 or 130.
 
-    1 stands for training that met a number that is not finite and for a missing result, 75 for a run that a signal
-    stopped (see `bistil_ds.training.preemption`). Errors, and a place that is full or may not be written, are
-    explained in one line, on rank 0. Control characters are taken out of output that does not go to a terminal.
+    0 means success. 1 means that training met a number that is not finite, or that a result is missing. 2 means bad
+    input, or a disk or folder that is full or may not be written. 75 means that a signal stopped the run (see
+    `bistil_ds.training.preemption`), 130 that Ctrl-C did. For 1, 2 and 75, rank 0 prints the reason in one line.
+    Control characters are taken out of output that does not go to a terminal.
     """
     with quiet.plain_output(), _own_cache():
         return _run(main)
@@ -126,9 +130,7 @@ def _run(main: Callable[[], None]) -> int:
         main()
     except InputError as error:
         return _fail(str(error), 2, RANK_0_SECONDS)
-    except ProductError as error:
-        return _fail(str(error), 1, RANK_0_SECONDS)
-    except NonFiniteError as error:
+    except (NonFiniteError, ProductError) as error:
         return _fail(str(error), 1, AGREED_SECONDS)
     except Exception as error:
         if (reason := unwritable(error)) is None:
@@ -140,13 +142,13 @@ def _run(main: Callable[[], None]) -> int:
         if _is_rank_0():
             say(stop.message, error=True)
         return Preempted.CODE
-    except SystemExit as stop:  # Python prints a text, such as a failed run's reason
+    except SystemExit as stop:  # Python prints a code that is text, so this must be one harmless line
         raise SystemExit(one_line(stop.code) if isinstance(stop.code, str) else stop.code) from None
     return 0
 
 
 def _fail(reason: str, code: int, seconds: float) -> int:
-    """Return `code`. Print the reason on rank 0; wait on others, because a launcher ends all ranks when one ends."""
+    """Return `code`. Rank 0 prints the reason; others wait first, because a launcher ends all ranks when one ends."""
     if _is_rank_0():
         say(f"error: {reason}", error=True)
     else:

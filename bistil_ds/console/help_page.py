@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from transformers import TrainingArguments
 
-# Groups of flags in --help: some of over a hundred TrainingArguments. A text here replaces the field's own help text.
+# Groups of flags in --help: the usual ones of over a hundred. A text here replaces the help text of the flag's field.
 USUAL: dict[str, dict[str, str | None]] = {
     "training": {
         "max_steps": None,
@@ -53,7 +53,7 @@ METAVARS = {"deepspeed": "FILE", "report_to": "NAME", "lr_scheduler_type": "NAME
 class Formatter(argparse.HelpFormatter):
     """Help formatter that shows `--some_flag VALUE` but not its twin `--some-flag`, and adds `(default: ...)`.
 
-    No default is added if it is None or False, or if the help text names it.
+    No default is added if it is None, False or 0, or if the help text names it.
     """
 
     def __init__(self, prog: str) -> None:
@@ -71,7 +71,7 @@ class Formatter(argparse.HelpFormatter):
 
 
 def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: bool) -> None:
-    """Name each flag's value, and put the usual flags of `TrainingArguments` into groups.
+    """Set the metavar of each flag without choices, and put the usual flags of `TrainingArguments` into groups.
 
     The other flags of `TrainingArguments` form one more group, which is hidden unless `everything` is True.
     """

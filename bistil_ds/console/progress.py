@@ -26,7 +26,7 @@ def progress_bar(
 
 @contextmanager
 def share_bar(*, show: bool = True) -> Iterator[Callable[[float, str], object]]:
-    """Show a bar in per cent, and yield the callback that moves it: (share done from 0 to 1, what is being done)."""
+    """Show a bar in per cent, and yield the callback (share done from 0 to 1, what is being done) that moves it."""
     with progress_bar(total=100, unit="%", show=show) as bar:
 
         def move(done: float, what: str) -> None:

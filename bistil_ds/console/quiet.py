@@ -1,4 +1,4 @@
-"""Filter what a command prints: always its own lines and errors, messages of libraries only with `--verbose`."""
+"""Filter what a command prints: show its own lines and errors, and libraries' messages only with `--verbose`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bistil_ds.console.terminal import say
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.errors import Notice
 
-_running: ExitStack | None = None  # of the innermost `plain_output` block; undoes its changes when the block ends
+_running: ExitStack | None = None  # stack of the innermost `plain_output` block; when it closes, it undoes changes
 
 
 @contextmanager
 def plain_output() -> Iterator[None]:
-    """Keep control characters out of standard output and error where they are no terminal, while the block runs."""
+    """While the block runs, keep control characters out of standard output and error if they are not terminals."""
     global _running
     with ExitStack() as stack:
         for name in ("stdout", "stderr"):
@@ -33,7 +33,7 @@ def plain_output() -> Iterator[None]:
 
 
 def hide_libraries() -> None:
-    """Hide progress bars, warnings, and log lines below errors from libraries until the block of `plain_output` ends.
+    """Hide libraries' progress bars, warnings and log lines below ERROR until the block of `plain_output` ends.
 
     A `Notice` or a warning of `bistil_kernels` is still shown, once, as a line on rank 0. Outside of such a block, do
     nothing.

@@ -20,13 +20,13 @@ def say(text: object = "", *, error: bool = False) -> None:
 
 
 def show(grid: Grid) -> None:
-    """Print a table, as wide as the terminal, or PLAIN_WIDTH where there is none."""
+    """Print a table, as wide as the terminal; PLAIN_WIDTH wide if the output is no terminal."""
     terminal = Console()
     (terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)).print(grid.rich())
 
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show on standard error, while the block runs, that something is being done."""
+    """While the block runs, show on standard error what is being done."""
     with Console(stderr=True).status(one_line(what)):
         yield

@@ -1,6 +1,6 @@
 """Make text that others wrote harmless where it is shown: names, labels, paths, messages of libraries.
 
-There is one function for each place. A text without special characters stays as it is.
+Each place (terminal, Markdown, Python code, HTML) has a function. A text without special characters stays as it is.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import html
 import re
 import unicodedata
 
-LONGEST = 10_000  # characters of one text that are shown
-_BREAKS = re.compile(r"\s*[^\S ]\s*")
-_JOINERS = "\u200c\u200d"  # format characters that Persian, Hindi and others are spelled with
+LONGEST = 10_000  # characters; a longer text is cut
+_SPACES = re.compile(r"\s+")
+_JOINERS = "\u200c\u200d"  # format characters of the spelling of Persian, Hindi and others
 _SPECIAL = re.compile(
     r"[\\`*<|~$]"
     r"|&(?=[#\w])"  # an entity
@@ -31,7 +31,7 @@ def one_line(text: str) -> str:
     """
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"
-    text = _BREAKS.sub(" ", text).strip()
+    text = _SPACES.sub(lambda run: " " if run[0].strip(" ") else run[0], text).strip()  # line breaks are no spaces
     return text if text.isprintable() else "".join(map(_visible, text))
 
 

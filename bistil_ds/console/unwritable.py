@@ -1,4 +1,4 @@
-"""Tell errors of a place that is full or cannot be used from errors in a program."""
+"""Recognise errors that mean that a place is full or may not be written, not that the program is wrong."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import errno
 import os
 import re
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, the user's part of it or the file cannot grow
-CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}  # nobody, or not this user, may
-NO_FOLDER = "No usable temporary directory"  # Python's words where every folder for temporary files is full or missing
-# The writers of weights raise errors of their own: safetensors with the number of the system's error, torch with this.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # full: the disk, the user's quota, or the file itself
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}  # nobody may write there, or not this user
+NO_FOLDER = "No usable temporary directory"  # Python's message if no folder for temporary files can be used
+# In errors from writing weights, safetensors gives the system's error number (NUMBER), torch only a text (TORCH).
 NUMBER, TORCH = re.compile(r"\(os error (\d+)\)"), "iostream error"
 
 
 def unwritable(error: BaseException) -> str | None:
-    """Return in one line which place is full, closed or has too long a name; None for an error of another kind.
+    """Return one line that says which place is full, closed or has too long a name; None for any other error.
 
-    Errors that this one was raised from, or while handling, count too.
+    The errors that led to this one (`__cause__`, `__context__`) count too, except behind a `raise … from None`.
     """
     seen = list[BaseException]()
     cause: BaseException | None = error
@@ -35,5 +35,5 @@ def unwritable(error: BaseException) -> str | None:
             place = getattr(cause, "filename", None) or "a file"
             advice = "free some space" if number in FULL else "check its rights"
             return f"{place}: {os.strerror(number)}; {advice} or choose another place"
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None

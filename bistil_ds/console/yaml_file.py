@@ -11,7 +11,7 @@ from bistil_ds.errors import InputError
 
 LARGEST = 2**20  # bytes of a file
 DEEPEST = 20  # lists and mappings inside one another
-MOST_VALUES = 100_000  # counted as often as aliases repeat them
+MOST_VALUES = 100_000  # in a file; a value that aliases repeat counts each time
 
 
 def read_yaml(path: Path, flag: str = "") -> dict[Any, Any]:
@@ -21,7 +21,7 @@ def read_yaml(path: Path, flag: str = "") -> dict[Any, Any]:
         flag: the flag that named the file; the start of an error's message.
 
     Raises:
-        InputError: the file cannot be read, is no YAML that `parse_yaml` takes, or holds something else.
+        InputError: the file cannot be read, is no YAML that `parse_yaml` takes, or does not hold a mapping.
     """
     where = f"{flag} {path}".strip()
     try:

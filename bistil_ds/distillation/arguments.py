@@ -141,7 +141,7 @@ class DistillationArguments(SealedArguments):
             self.num_train_epochs = SealedArguments.num_train_epochs  # not used, but transformers wants a number
         if self.learning_rate is None:
             self.learning_rate = PUBLISHED_LEARNING_RATE
-        if self.eval_steps is None:  # a share of the run where its length is not known yet
+        if self.eval_steps is None:  # a number below 1 is a share of the run, whose length is not known yet
             self.eval_steps = 0.05 if by_epochs else max(25, self.max_steps // 20)
         if self.save_steps is None:
             self.save_steps = self.eval_steps

@@ -1,6 +1,6 @@
-"""Read the text, trim the teacher, build the student and save both: what rank 0 does before phase 1 trains.
+"""Prepare phase 1 on rank 0: read the text, trim the teacher, build the student, and save both models.
 
-This happens before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
+Rank 0 does so before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
 and code that copies weights reads empty tensors. Every rank then loads the folder written here.
 """
 
@@ -122,7 +122,7 @@ def student_origin(request: DistillationRequest) -> Origin:
     """Return the licences of teacher, language SFTs, text and `--student`, and the languages that the teacher knows.
 
     Raises:
-        InputError: as `gather_licences`.
+        InputError: `gather_licences` raises it.
     """
     models: dict[str, str | None] = {request.teacher: request.licences.teacher}
     if request.plan.student:
@@ -134,7 +134,7 @@ def student_origin(request: DistillationRequest) -> Origin:
 
 
 def _own_layer_map(plan: StudentPlan) -> list[int] | None:
-    """Return the layer map for `--student`: from `--layer_map`, else from its folder; None: layers spread evenly."""
+    """Return the layer map for `--student`, from `--layer_map` or else the student's folder; None if both lack it."""
     if plan.layer_map is not None:
         return list(plan.layer_map)
     folder = Path(str(plan.student))

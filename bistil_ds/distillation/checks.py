@@ -22,7 +22,7 @@ from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
 
-# Flags that have no effect in phase 1 only.
+# Flags that have no effect in phase 1, beside those of `training/flags/inherited.py`: flag → reason.
 NO_EFFECT = dict.fromkeys(
     (
         *("dataloader_drop_last", "dataloader_in_order", "dataloader_multiprocessing_context"),
@@ -76,7 +76,10 @@ def check_flags(flags: Mapping[str, Any]) -> None:
 
 
 def check_files(request: DistillationRequest) -> None:
-    """Raise InputError unless both texts can be read (it names file and line) and differ, and the cache be written."""
+    """Raise InputError unless both texts can be read, the two differ, and the cache can be written.
+
+    For a text that cannot be read, the message names file and line.
+    """
     cache_folder(CORPORA)
     for corpus in request.corpora:
         check_text_file(corpus.file, corpus.flag, corpus.column, corpus.most)
@@ -87,7 +90,7 @@ def parse_layers(words: str) -> list[int]:
     """Return the layers that a --layer_map such as 1,3,5,11 names.
 
     Raises:
-        InputError: a word between the commas is no whole number.
+        InputError: a part between the commas is not a whole number.
     """
     try:
         return [int(part) for part in words.split(",")]

@@ -1,4 +1,4 @@
-"""Describe a student that is trained in memory as the command describes the one it builds."""
+"""Describe a student that was passed from Python, in the same files as a student that the command builds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bistil_ds.student.files import StudentFiles
 from bistil_ds.student.origin import Origin, known_languages, model_licences
 from bistil_ds.vocabulary.embeddings import trimming_of
 
-IN_MEMORY = "in-memory"  # stands for the name of a model or a text that has none
+IN_MEMORY = "in-memory"  # used in place of the name of a model or text that has no name
 
 
 def describe_student(
@@ -24,11 +24,11 @@ def describe_student(
     projections: Sequence[Tensor] | None,
     sfts: Mapping[str, SparseFineTuning | None],
 ) -> StudentFiles:
-    """Return what a student's folder says of it; the licence of text in memory is unknown.
+    """Return the content of a student's files. The text is in memory, so its licence is unknown.
 
     Args:
-        teacher: its teacher; `trim_model` notes on it which tokens were kept.
-        languages, layer_map, projections: as for `StudentFiles`.
+        teacher: the student's teacher; if `trim_model` trimmed it, the teacher carries the ids of the kept tokens.
+        languages, layer_map, projections: see `StudentFiles`.
         sfts: language → the sparse fine-tuning (SFT) that the teacher carries, or None.
     """
     name = str(teacher.name_or_path or "")

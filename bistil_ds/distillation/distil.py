@@ -29,7 +29,8 @@ def distil_general(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a text, the teacher or the run to resume cannot be used; raised before training.
-        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
+        NonFiniteError: training met a loss, gradient or weight that is not finite; no model with such values was
+            saved.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """

@@ -27,7 +27,7 @@ def rehearse(run: PreparedRun) -> Rehearsal | None:
     if startup.rank() > 0:
         return None
     first, build = steps.result, run.folder / BUILD
-    beside = tree_bytes(build / STUDENT) - model_bytes(build / STUDENT)  # tokenizer, configuration, files of ours
+    beside = tree_bytes(build / STUDENT) - model_bytes(build / STUDENT)  # tokenizer, configuration and our own files
     result = first.parameters * first.layout.itemsize + beside
     checkpoint = checkpoint_bytes(result, first.parameters, first.trainable, first.layout)
     values = run.request.training

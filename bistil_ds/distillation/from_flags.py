@@ -22,13 +22,15 @@ FLAGS = (ModelArguments, LossArguments, DistillationArguments)
 
 
 def request_of(**flags: Any) -> DistillationRequest:
-    """Return the request that the flags of `general.py` make; a flag that is not given has its default.
+    """Return the request for these flags of `general.py`; a flag that is missing has its default.
+
+    No model or text is read.
 
     Args:
         flags: values by flag, such as `teacher_model="xlm-roberta-base"`.
 
     Raises:
-        InputError: a flag is unknown, needed and missing, or has a value that cannot work. No model or text is read.
+        InputError: a flag is unknown, a needed flag is missing, or a value cannot work.
     """
     flags = published_defaults(with_defaults(FLAGS, flags))
     check_materials(flags)
@@ -61,12 +63,12 @@ def published_defaults(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_steps(flags: Mapping[str, Any], steps: int) -> dict[str, Any]:
-    """Return the flags, with `steps` as the run's length where neither steps nor epochs were given."""
+    """Return the flags, with `steps` as the run's length if neither steps nor epochs were given."""
     given = flags["max_steps"] != -1 or flags["num_train_epochs"] is not None
     return dict(flags) if given else {**flags, "max_steps": steps}
 
 
 def training_of(flags: Mapping[str, Any]) -> TrainingRequest:
-    """Return the training arguments among the flags, with the DeepSpeed file's path in place of its name."""
+    """Return the training arguments among the flags; a DeepSpeed file's name is replaced by its path."""
     training = TrainingRequest.of_flags(DistillationArguments, flags)
     return training.having(deepspeed=str(find_config(training["deepspeed"]))) if training["deepspeed"] else training

@@ -18,13 +18,13 @@ from bistil_ds.distributed.universal import fit_to_ranks
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
-from bistil_ds.runs.record import RunRecord, check_same_run, read_start
+from bistil_ds.runs.record import RECORD_FILE, RunRecord, check_same_run, read_start
 from bistil_ds.text.batches import steps_of_epochs
 from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 
-# What a resumed run may have another value of, beside what `bistil_ds.training.flags.inherited` lists.
+# Reason → flags that may change when a run is resumed, beside those that `training/flags/inherited.py` lists.
 MAY_CHANGE = {
     "how it is computed": ("compile_teacher", "preprocessing_workers"),
     "compared by content, not by name": ("source_file", "target_file"),
@@ -39,23 +39,25 @@ class PreparedRun:
     Args:
         request: what the run was asked to do.
         folder: the run folder.
-        checkpoint: the checkpoint to resume from; None means from the beginning.
+        checkpoint: the checkpoint to resume from; None starts at the beginning.
+        is_new: whether this start made the models in the folder; a resumed run finds them there.
     """
 
     request: DistillationRequest
     folder: Path
     checkpoint: str | None = None
+    is_new: bool = False
 
 
 def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> PreparedRun:
     """Check teacher and texts, then build teacher and student in a new run folder; call it on rank 0 only.
 
-    To resume a run that was begun, build nothing, but check that the request asks for the same run.
+    If the request resumes a run that was begun, build nothing, and check that it asks for the same run.
 
     Args:
         request: what the run is asked to do.
-        teacher_may_move: accept a resumed run whose teacher lies at another path; an update of this package moves the
-            embedded sample's.
+        teacher_may_move: accept a resumed run whose teacher lies at another path than before, as the embedded sample's
+            teacher does after an update of this package.
 
     Raises:
         InputError: a file, the teacher or the run to resume cannot be used.
@@ -77,11 +79,11 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     seeds = {"seed": request.training["seed"]}
     results = {"build": report, "zero_stage": zero_stage(request.training["deepspeed"])}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)
-    return PreparedRun(request, folder)
+    return PreparedRun(request, folder, is_new=True)
 
 
 def _steps(request: DistillationRequest, chunks: Mapping[str, Mapping[str, int]]) -> int:
-    """Return the optimiser steps of the epochs that were asked for, from the number of chunks of each language."""
+    """Return how many optimiser steps the requested epochs take, from the number of chunks of each language."""
     training = request.training
     source, target = (chunks[corpus.language]["train"] for corpus in request.corpora)
     rows = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"] * startup.world_size()
@@ -93,7 +95,7 @@ def _with_steps(request: DistillationRequest, steps: int) -> DistillationRequest
 
 
 def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move: bool) -> DistillationRequest:
-    """Return the request with the run's steps, where the request names epochs only.
+    """Check that a request asks for the run in `folder`; return it, with the run's steps if it names only epochs.
 
     Raises:
         InputError: the request asks for something else than the run in `folder` was started with.
@@ -102,9 +104,14 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     if request.training["max_steps"] < 0:
         epochs = {"num_train_epochs": request.training["num_train_epochs"]}
         check_same_run(epochs, recorded, ["num_train_epochs"], folder)
-        request = _with_steps(request, recorded.get("max_steps", -1))  # as many as with the ranks at the start
+        steps = recorded.get("max_steps")  # the steps of the first start
+        if type(steps) is not int or steps < 1:
+            raise InputError(f"{folder / RECORD_FILE}: max_steps is {steps!r}; give --max_steps as the run was started")
+        request = _with_steps(request, steps)
     flags = request.as_flags()
-    names = fixed_flags(FLAGS, MAY_CHANGE) - ({"teacher_model"} if teacher_may_move else set())
+    names = fixed_flags(FLAGS, MAY_CHANGE) - set(checks.NO_EFFECT) - ({"teacher_model"} if teacher_may_move else set())
+    if request.plan.student:
+        names -= {"hidden_reduction_factor"}  # 0.1 took it beside a student of the user's, without an effect
     check_same_stage(flags["deepspeed"], folder)
     recorded = {"max_texts": None, **recorded}  # runs of 0.1 read all texts
     if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces
@@ -128,11 +135,14 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
     if checkpoint is None:
         say(f"{folder} holds no whole checkpoint: starting at step 0")
         return None
+    planned, steps = checkpoints.planned_steps(checkpoint), request.training["max_steps"]
+    if planned not in (None, steps):
+        raise InputError(f"{checkpoint}: of a run of {planned} steps, where {RECORD_FILE} says {steps}")
     if request.training["deepspeed"]:
         fit_to_ranks(checkpoint, startup.world_size(), seals)
     return str(checkpoint)
 
 
 def _data_hashes(request: DistillationRequest) -> dict[str, Any]:
-    """Return side → path and SHA-256 of each text file or folder; a hub id stands as path, with None as hash."""
+    """Return side → `file` and `sha256` of its text; for a hub data set, `file` is its id and `sha256` is None."""
     return {c.side: {"file": c.file, "sha256": corpus_hash(c.file, c.flag)} for c in request.corpora}

@@ -41,14 +41,14 @@ class Corpus:
         """Return the texts, in the column `text`.
 
         Raises:
-            InputError: as `load_texts`.
+            InputError: `load_texts` raises it.
         """
         return text.load_texts(self.file, text_column=self.column, max_texts=self.most, name=self.flag)
 
 
 @dataclass(frozen=True)
 class StudentPlan:
-    """How the student is made; the names are those of the flags."""
+    """How the student is made; each field is named like its flag."""
 
     student: str | None
     layer_reduction_factor: int
@@ -83,9 +83,9 @@ class DistillationRequest:
         source, target: the two texts.
         plan: how the student is made.
         losses: weights and kinds of the losses.
-        training: the training arguments, run folder and checkpoint to resume among them.
+        training: the training arguments, which include the run folder and the checkpoint to resume from.
         packing: how the texts are cut into chunks.
-        licences: what the user states of licences; default: nothing.
+        licences: licences that the user states; default: none.
     """
 
     teacher: str
@@ -102,9 +102,10 @@ class DistillationRequest:
         return self.source, self.target
 
     def as_flags(self) -> dict[str, Any]:
-        """Return the values by flag, for the record.
+        """Return flag → value, for the run's record.
 
-        Paths of models and SFTs are absolute, because a run may be resumed from another working folder.
+        Paths of models and SFTs are absolute, because a run may be resumed from another working folder. Paths of texts
+        stay as given, because a resumed run compares texts by content.
         """
         flags: dict[str, Any] = {"teacher_model": absolute(self.teacher), "text_column": self.source.column}
         flags["max_texts"] = self.source.most

@@ -1,4 +1,4 @@
-"""The training of phase 1, on every rank, from the folder that rank 0 prepared."""
+"""Train phase 1 on every rank, from the folder that rank 0 prepared."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def train(run: PreparedRun) -> None:
 
 
 def load_student(folder: Path) -> None:
-    """Load all that phase 2 will need of a student's folder.
+    """Check that everything phase 2 needs from a student's folder can be loaded.
 
     Raises:
         InputError: something is missing or damaged.
@@ -59,7 +59,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
 
     Args:
         run: the run, whose models lie in its folder.
-        changes: training arguments that are to differ from the request's, as in a dry run.
+        changes: training arguments that replace the request's; a dry run gives some.
     """
     request, built = run.request, run.folder / BUILD
     config = training_config(request.training["deepspeed"])
@@ -90,7 +90,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
 
 
 def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
-    """Return language → its sparse fine-tuning (SFT), restricted to the trimmed vocabulary, or None if it has none."""
+    """Return language → its sparse fine-tuning (SFT), restricted to the trimmed vocabulary; None if it has no SFT."""
     found: dict[str, SparseFineTuning | None] = {}
     student = run.folder / BUILD / building.STUDENT
     for corpus in run.request.corpora:
@@ -102,7 +102,7 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the record's results: steps, first and best saved validation, median speed, and model sizes in bytes."""
+    """Return the record's results: steps, first validation, best validation with a checkpoint, median speed, sizes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
     saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]

@@ -12,7 +12,7 @@ from bistil_ds.training.terms import MEASURED, terms_of
 
 
 def print_student_summary(record: dict[str, Any], folder: Path) -> None:
-    """Print sizes of teacher and student, and each language's terms in the first and in the best validation."""
+    """Print sizes of teacher and student, and each language's loss terms in the first and in the best validation."""
     results, arguments = record["results"], record["arguments"]
     build = results.get("build", {})
     sizes = [

@@ -55,8 +55,8 @@ class DistillationTrainer(BaseTrainer):
     Args:
         model: the student, a masked language model with the teacher's vocabulary and number of heads. Its parameters
             that no loss reaches are frozen.
-        teacher: the masked language model to imitate. It is frozen, moved to the device in `args.teacher_dtype` (at
-            ZeRO-3 an inference engine holds it), and stays out of every optimiser and checkpoint.
+        teacher: the masked language model to imitate. The trainer freezes it and moves it to the device in
+            `args.teacher_dtype`; at ZeRO-3 an inference engine holds it. No optimiser and no checkpoint contains it.
         args: training arguments with the published defaults; without `max_steps`, `num_train_epochs` sets the length,
             in passes over the longer text.
         layer_map: S ints, for each student layer the 0-based teacher layer it is aligned with.
@@ -69,15 +69,16 @@ class DistillationTrainer(BaseTrainer):
         language_sfts: language → the sparse fine-tuning (SFT) that the teacher carries on that language's batches, or
             None; needs `teacher_folder`.
         teacher_folder: the model folder `teacher` was loaded from; its fp32 weights make the swap of SFTs exact.
-        keep_files: files copied beside every saved student. What phase 2 needs of `kept_ids.json`,
-            `distillation.json`, `projections.safetensors` and `origin.json` and is not among them is written anew.
+        keep_files: files copied beside every saved student. Phase 2 reads `kept_ids.json`, `distillation.json`,
+            `projections.safetensors` and `origin.json`; the trainer writes those that the student needs and that are
+            missing here.
         processing_class: the tokenizer, saved with the student; a logit or MLM loss needs its mask token.
         kwargs: further arguments of `transformers.Trainer`.
 
     Raises:
         InputError: not two languages, loss weights that cannot be used, a model whose family or attention is not
             supported, a tokenizer or `teacher_folder` that is needed and missing, or an SFT or `teacher_folder` that
-            does not belong to `teacher`; from `train`, that `eval_dataset` is needed and missing.
+            does not belong to `teacher`; `train` raises it if `eval_dataset` is needed and missing.
         NonFiniteError: from `train`, on every rank (see `FiniteTrainer`); the message names step, language and rows.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
@@ -211,7 +212,7 @@ class DistillationTrainer(BaseTrainer):
         """Return every loss term of one batch, computed with the SFT of `language` on the teacher.
 
         Args:
-            model: the student, or the engine wrapped around it.
+            model: the student, or the DeepSpeed engine or DDP module that wraps it.
             inputs: `input_ids` int64 [B, T], and `attention_mask` [B, T] where there is padding.
             language: the language of the batch; the teacher carries its SFT.
             seed: number of the global batch; with `args.seed` it decides which tokens are masked.
@@ -244,7 +245,7 @@ class DistillationTrainer(BaseTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save and not self.model.config.tie_word_embeddings:
-            # the head then has two biases: transformers 5 adds the decoder's, transformers 4 the other
+            # the head then has two biases: for logits, transformers 5 adds the decoder's, transformers 4 the other
             names = family_of(self.model)
             state_dict = dict(self.model.state_dict() if state_dict is None else state_dict)
             if (bias_V := state_dict.get(f"{names.decoder}.bias")) is not None:
@@ -261,16 +262,17 @@ class DistillationTrainer(BaseTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Measure every term on each language's validation chunks, log the values and return them.
+        """Measure every loss term on each language's validation chunks, log the values and return them.
 
         Args:
             eval_dataset: language → chunks; default: the trainer's own.
             ignore_keys: not used.
-            metric_key_prefix: `eval` in the names below.
+            metric_key_prefix: what stands in place of `eval` in the names below.
 
         Returns:
             `eval_<language>_<term>`, and `eval_loss`, the mean of `eval_<language>_loss` over the languages. The term
-            `cosine_i` is the mean cosine, over real tokens, of student and (projected) teacher state in pair i.
+            `cosine_i` is the cosine between student state and (projected) teacher state in pair i, averaged over real
+            tokens.
         """
         datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
         meter = TermMeter()

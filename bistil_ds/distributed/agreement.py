@@ -17,7 +17,7 @@ T = TypeVar("T")
 def on_any_rank(flag: bool) -> bool:
     """Return, on every rank, whether `flag` is true on at least one; every rank must call this.
 
-    Where the process group has a CPU backend, the ranks compare on the CPU, so that no rank waits for its GPU.
+    If the process group has a CPU backend, the flags are compared on the CPU, so that no rank waits for its GPU.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return flag
@@ -28,14 +28,17 @@ def on_any_rank(flag: bool) -> bool:
 
 
 def first_complaint(complaint: str | None) -> str | None:
-    """Return, on every rank, the complaint of the lowest rank that has one; None if no rank has. All must call this."""
+    """Return, on every rank, the complaint (a message) of the lowest rank that has one; None if no rank has one.
+
+    Every rank must call this.
+    """
     if not on_any_rank(complaint is not None):
         return None
     return next(one for one in startup.from_every_rank(complaint) if one is not None)
 
 
 def ask_rank_0(function: Callable[[], T]) -> T:
-    """Return, on every rank, what `function` returns on rank 0, which alone calls it; every rank must call this.
+    """Call `function` on rank 0 only, and return its result on every rank; every rank must call this.
 
     Raises:
         InputError: `function` raised it; every rank raises the same.

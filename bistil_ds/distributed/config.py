@@ -95,7 +95,8 @@ def zero_stage(name: str | None) -> int | None:
 def training_config(name: str | None) -> dict[str, Any] | None:
     """Return the configuration to train with; None without a file.
 
-    It is the file's, except that at ZeRO-3 weights are gathered when a model is saved: otherwise only shards would be.
+    At ZeRO-3, a setting is added to the file's own: weights are gathered when a model is saved. Without it, only shards
+    would be saved.
     """
     if not name:
         return None

@@ -1,4 +1,4 @@
-"""Convert a DeepSpeed checkpoint to its universal form, in a process of its own, without running code that is in it.
+"""Convert a DeepSpeed checkpoint to its universal form, without running code that the checkpoint holds.
 
     python -m bistil_ds.distributed.converter --input_folder CHECKPOINT/TAG --output_folder FOLDER
 
@@ -16,7 +16,7 @@ def main() -> None:
     """Convert as the flags say."""
     from deepspeed.checkpoint import ds_to_universal
 
-    multiprocessing.set_start_method("fork")  # its workers must inherit what may be read
+    multiprocessing.set_start_method("fork")  # the converter's workers must inherit the limit that `weights_only` sets
     with weights_only():
         ds_to_universal.main(ds_to_universal.parse_arguments())
 

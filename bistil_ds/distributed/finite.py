@@ -1,7 +1,7 @@
-"""Look for numbers that are not finite: in weights, however they are held, and in gradients before an update.
+"""Look for numbers that are not finite, in weights (partitioned or not) and in gradients before an update.
 
-Numbers count as finite if the 2-norm of their tensor is, in fp32. So entries from about 1e19 on do not: their squares
-overflow, in this norm as in a loss or in AdamW.
+A tensor counts as finite if its 2-norm in fp32 is finite. So entries of about 1e19 or more do not count as finite:
+their squares overflow, as they would in a loss or in AdamW.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bistil_ds.distributed.partitions import full_size, is_in_place, is_partitio
 def non_finite_parameters(model: nn.Module) -> list[str]:
     """Return the names of the parameters whose entries on this rank are not finite. Every rank must take part.
 
-    Under ZeRO-3 each rank looks at its share. A tied parameter has its first name.
+    Under ZeRO-3 each rank looks at its share only. A tied parameter is listed under its first name.
     """
     parameters = dict(model.named_parameters())
     norms = [_norm_held(parameter) for parameter in parameters.values()]
@@ -34,7 +34,7 @@ def non_finite_parameters(model: nn.Module) -> list[str]:
 def _norm_held(parameter: nn.Parameter) -> Tensor:
     if is_partitioned(parameter) and is_in_place(parameter):
         share, first = parts(parameter)[0]
-        return _norm(share[: max(0, full_size(parameter) - first)])  # padding follows
+        return _norm(share[: max(0, full_size(parameter) - first)])  # what follows is padding
     with gathered([parameter]):
         return _norm(parameter)
 
@@ -44,10 +44,10 @@ def _norm(tensor: Tensor) -> Tensor:
 
 
 def watch_gradients(engine: Any, check: Callable[[float], None]) -> bool:
-    """Call `check` with the norm of the gradients before each update, where DeepSpeed trains in fp32 without ZeRO.
+    """Make an engine call `check` with the gradients' norm before each update, if it trains in fp32 without ZeRO.
 
-    There the engine clips and steps as plain torch does, and drops the norm that it clips by. The gradients are those
-    of all ranks, so that every rank gets the same norm.
+    Such an engine clips gradients as plain torch does, and does not keep their norm. The ranks have exchanged their
+    gradients by then, so every rank gets the same norm.
 
     Returns:
         Whether this is such an engine.
@@ -58,7 +58,7 @@ def watch_gradients(engine: Any, check: Callable[[float], None]) -> bool:
 
     step, limit = engine.step, engine.gradient_clipping()
 
-    def clip_and_check() -> None:  # what the engine does, but the norm is kept
+    def clip_and_check() -> None:  # as the engine's own method, but `check` sees the norm
         check(float(clip_grad_norm_(parameters=engine.module.parameters(), max_norm=limit, mpu=engine.mpu)))
 
     def checked_step(*args: Any, **kwargs: Any) -> Any:
@@ -74,9 +74,9 @@ def watch_gradients(engine: Any, check: Callable[[float], None]) -> bool:
 
 
 def keep_skipping(engine: Any) -> None:
-    """Let DeepSpeed go on to skip updates once the loss scale of fp16 is at its minimum, instead of raising.
+    """Let DeepSpeed skip further updates, instead of raising, once fp16's loss scale is at its minimum.
 
-    How many skips in a row stop a run is the trainer's to say.
+    The trainer decides how many skips in a row stop a run.
     """
     scaler: Any = getattr(engine.optimizer, "loss_scaler", None)
     if hasattr(scaler, "raise_error_at_min_scale"):

@@ -1,4 +1,4 @@
-"""Read parameters in fp32, whole or as this rank's shares, however DeepSpeed holds them."""
+"""Read parameters in fp32, whole or as this rank's share, with and without DeepSpeed and at every ZeRO stage."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
 def link_masters(optimizer: Any) -> None:
     """Set `_fp32_master` on each parameter for which an engine's optimizer has a whole fp32 master on every rank.
 
-    A master is the fp32 copy that the optimizer updates. Training in bf16 or fp16 without ZeRO has one for each
-    parameter, or with DeepSpeed's FusedAdam a flat one for each group. ZeRO-1 to ZeRO-3 need no link: DeepSpeed's own
-    functions find their masters.
+    A master is the fp32 copy that the optimizer updates. In bf16 or fp16 without ZeRO, each parameter has a master;
+    with DeepSpeed's FusedAdam, each group of parameters has one flat master. ZeRO-1 to ZeRO-3 need no link: DeepSpeed's
+    own functions find their masters.
     """
     for group, masters in zip(getattr(optimizer, "fp16_groups", ()), _masters_of(optimizer)):
         for parameter, master in zip(group, masters):
@@ -42,7 +42,7 @@ def link_masters(optimizer: Any) -> None:
 
 
 def _masters_of(optimizer: Any) -> Iterator[Sequence[Tensor]]:
-    """Yield the masters of each group; those of FusedAdam are views of a flat one, which its steps change in place."""
+    """Yield the masters of each group; FusedAdam's are views of a flat master, which each step changes in place."""
     if hasattr(optimizer, "fp32_groups"):
         yield from optimizer.fp32_groups
     elif isinstance(getattr(optimizer, "fp32_groups_flat", None), list):
@@ -67,10 +67,10 @@ def full_fp32(parameter: nn.Parameter) -> Tensor:
 
 
 def share_fp32(parameter: Any) -> tuple[Tensor, int]:
-    """Return (a parameter's entries that this rank holds, flat and in fp32; the flat index of the first of them).
+    """Return (the parameter's entries on this rank, flat and in fp32; the flat index of the first of these entries).
 
-    Under ZeRO-3 they are this rank's share without padding, otherwise the whole parameter. In training with bf16 or
-    fp16 they come from the fp32 master (see `full_fp32`). Every rank must take part.
+    Under ZeRO-3 the entries are this rank's share without padding, otherwise the whole parameter. If DeepSpeed trains
+    in bf16 or fp16, they come from the fp32 master (see `full_fp32`). Every rank must take part.
     """
     if not is_partitioned(parameter):
         whole = parameter.detach() if parameter.dtype == torch.float32 else full_fp32(parameter).to(parameter.device)

@@ -1,6 +1,6 @@
-"""Check a DeepSpeed file by what transformers, accelerate and DeepSpeed will make of it, before anything is built.
+"""Check a DeepSpeed file with the parsers of transformers, accelerate and DeepSpeed, before anything is built.
 
-The parsers are theirs; nothing here knows which keys there are.
+These parsers, not this module, know which settings exist.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config, forget_partitioning, training_config
 from bistil_ds.errors import InputError
 
-ANY_WIDTH = 64  # of a model; some values follow from it
+ANY_WIDTH = 64  # stands for the model's width, from which some values follow
 SECTIONS = ("zero_optimization", "optimizer", "scheduler", "fp16", "bf16")
 # Section of a file → the flags that it replaces.
 INSTEAD = {"optimizer": ("optim", "optim_args"), "scheduler": ("lr_scheduler_type", "lr_scheduler_kwargs")}
-MAPPED_TO_CPU = (torch.optim.Adam, torch.optim.Adagrad)  # accelerate has these run on the CPU when they are offloaded
+MAPPED_TO_CPU = (torch.optim.Adam, torch.optim.Adagrad)  # if offloaded, accelerate uses their CPU versions
 
 
 def check_parsed(name: str, args: Any, optimizer: torch.optim.Optimizer) -> None:
@@ -28,8 +28,8 @@ def check_parsed(name: str, args: Any, optimizer: torch.optim.Optimizer) -> None
 
     Args:
         name: the file, or the name of one that comes with the package.
-        args: training arguments, made for no device and without their `deepspeed`.
-        optimizer: the one that `args` ask for; it is used where the file names none.
+        args: training arguments that are bound to no device, without the argument `deepspeed`.
+        optimizer: the optimizer that `args` ask for; it is used if the file names none.
     """
     startup.choose_accelerator()
     path = find_config(name)
@@ -77,7 +77,8 @@ def _check(config: dict[str, Any], args: Any, optimizer: torch.optim.Optimizer) 
 def _filled(config: dict[str, Any], args: Any) -> dict[str, Any]:
     """Return the configuration with values for "auto", as transformers and accelerate fill it.
 
-    Both keep the last configuration object of the process, which decides how models are loaded; it is dropped again.
+    Both libraries store the process's last configuration object, which decides how models are loaded. This function
+    removes it again.
     """
     import deepspeed.comm
     from accelerate.utils import DeepSpeedPlugin
@@ -92,10 +93,10 @@ def _filled(config: dict[str, Any], args: Any) -> dict[str, Any]:
     finally:
         forget_partitioning()
     filled: dict[str, Any] = held.config
-    if isinstance(filled.get("train_batch_size"), int):  # until ranks meet, DeepSpeed takes this one for the only one
+    if isinstance(filled.get("train_batch_size"), int):  # until the ranks meet, DeepSpeed assumes one rank
         ranks = deepspeed.comm.get_world_size() if deepspeed.comm.is_initialized() else 1
         filled["train_batch_size"] = filled["train_batch_size"] * ranks // args.world_size
-    if filled["zero_optimization"].get("stage", 0) < 3:  # not read then, and so not filled in
+    if filled["zero_optimization"].get("stage", 0) < 3:  # then stage3_ settings are neither read nor filled in
         zero = filled["zero_optimization"]
         filled["zero_optimization"] = {k: v for k, v in zero.items() if not (k.startswith("stage3_") and v == "auto")}
     return filled
@@ -110,7 +111,7 @@ def _leaves(tree: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class _Asked(dict[str, Any]):
-    """Mapping that notes which keys somebody asked for."""
+    """Dictionary that notes which of its keys were asked for."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         super().__init__(content)
@@ -133,7 +134,7 @@ class _Asked(dict[str, Any]):
 
 
 def _parse(filled: dict[str, Any]) -> tuple[Any, list[str]]:
-    """Return what DeepSpeed's parser makes of the configuration, and the names in it that the parser never read."""
+    """Return the configuration as DeepSpeed parses it, and the top-level names in it that the parser never read."""
     from deepspeed import DeepSpeedConfig
 
     watched = _Asked(filled)
@@ -164,7 +165,8 @@ def _made(engine: Any, toy: nn.Parameter) -> torch.optim.Optimizer:
     """Return the optimizer that the file names, as the engine makes it.
 
     Raises:
-        InputError: DeepSpeed does not know it, or not under ZeRO.
+        InputError: DeepSpeed does not know the optimizer, or has not tested it with ZeRO and the file does not allow
+            it.
     """
     from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 
@@ -182,7 +184,7 @@ def _made(engine: Any, toy: nn.Parameter) -> torch.optim.Optimizer:
 
 
 def _in_words(error: Exception) -> str:
-    """Return an error as one line; of pydantic's list, the first entry, with the setting's name."""
+    """Return an error as one line; if pydantic lists several errors, return the first, with the setting's name."""
     listed = getattr(error, "errors", None)
     if callable(listed):
         first = listed()[0]

@@ -22,7 +22,7 @@ def full_shape(parameter: torch.Tensor) -> tuple[int, ...]:
 
 
 def full_size(parameter: torch.Tensor) -> int:
-    """Return the number of entries of the whole parameter, wherever they are."""
+    """Return the number of entries of the whole parameter, even if this rank holds only a share of it."""
     return torch.Size(full_shape(parameter)).numel()
 
 
@@ -57,8 +57,8 @@ def is_in_place(parameter: Any) -> bool:
 def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
     """Return (flat tensor, flat index of its first entry) for each tensor of this rank that holds the parameter.
 
-    Under ZeRO-3 this rank's share comes first: later gathers read it, and padding may follow its entries. Then comes
-    the gathered copy, where there is one.
+    Under ZeRO-3 this rank's share comes first: later gathers read it, and padding may follow its entries. The gathered
+    copy, if there is one, comes second.
 
     Raises:
         RuntimeError: the share cannot be read or written in place (quantised, on NVMe, hierarchical).
@@ -81,7 +81,7 @@ def entries_between(indices_K: torch.Tensor, first: int, last: int) -> slice:
 
 
 def wait_for_writes(parameter: torch.Tensor, part: torch.Tensor) -> None:
-    """Wait until writes into `part` are done if the parameter is ZeRO-3's, which gathers on another CUDA stream."""
+    """Wait until writes into `part` are done if ZeRO-3 manages the parameter, because it gathers on another stream."""
     if is_partitioned(parameter) and part.is_cuda:
         torch.cuda.current_stream(part.device).synchronize()
 

@@ -1,4 +1,4 @@
-"""Start one rank: set its environment and join the process group. Both come before the model to train is loaded."""
+"""Start one rank: set its environment and join the process group. Do both before loading the model to train."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def local_world_size() -> int:
 
 
 def choose_accelerator() -> None:
-    """If there is no GPU, tell DeepSpeed to use the CPU; otherwise DeepSpeed finds that out itself and warns of it.
+    """Tell DeepSpeed to use the CPU if there is no GPU; DeepSpeed would find that out itself, but print a warning.
 
     Call it before anything imports DeepSpeed.
     """
@@ -43,7 +43,7 @@ def prepare_environment(use_deepspeed: bool) -> None:
     """Set what a rank needs before it joins the others: environment variables, device, threads.
 
     Under DeepSpeed, a rank started by plain `python` gets the variables of a run with one rank. On a machine with GPUs,
-    a rank selects its own. On a machine without, a rank uses its share of the threads, unless OMP_NUM_THREADS is set.
+    a rank selects its own GPU. On a machine without, it uses its share of the threads, unless OMP_NUM_THREADS is set.
     """
     if use_deepspeed and "RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
@@ -63,20 +63,20 @@ def _prepare_cpu(use_deepspeed: bool) -> None:
 
         # DeepSpeed compiles its shared-memory collectives with g++ for a minute; gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        # DeepSpeed's launcher sets it too. Without it DeepSpeed starts numactl for each gradient that ZeRO-3 averages.
+        # DeepSpeed's launcher sets it too. If it is unset, ZeRO-3 starts numactl for each gradient that it averages.
         os.environ.setdefault("LOCAL_SIZE", str(local))
 
 
 @cache
 def _all_threads() -> int:
-    """Return the number of threads that this process had before it took its share of them, at the first run."""
+    """Return the number of threads that this process had before its first run reduced them to its share."""
     return torch.get_num_threads()
 
 
 def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minutes=30)) -> None:
     """Join the other ranks; do nothing without the variable RANK.
 
-    A rank that comes here before rank 0 waits until rank 0 has prepared, for up to seven days, also where the ranks
+    Rank 0 calls this after it has prepared the run. The other ranks wait for it here, for up to seven days, even if all
     have met for an earlier run. After that, `timeout` limits each collective of the process group.
     """
     if "RANK" not in os.environ:

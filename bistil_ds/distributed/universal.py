@@ -1,4 +1,4 @@
-"""DeepSpeed's universal form of a checkpoint, from which another number of ranks can resume."""
+"""Convert a checkpoint to DeepSpeed's universal form, from which any number of ranks can resume."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from bistil_ds.distributed.config import read_config
 from bistil_ds.distributed.weights_only import weights_only_is_enough
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
+from bistil_ds.runs.files import write_whole
 from bistil_ds.runs.seals import Seals, read_seal, write_seal
 
-OWN, DEEPSPEED = "bistil_ds.distributed.converter", "deepspeed.checkpoint.ds_to_universal"  # ours reads weights only
+OWN, DEEPSPEED = "bistil_ds.distributed.converter", "deepspeed.checkpoint.ds_to_universal"  # OWN reads weights only
 
 
 def fit_to_ranks(checkpoint: Path, ranks: int, seals: Seals) -> bool:
-    """Convert a whole checkpoint of DeepSpeed if another number of ranks wrote it, and return whether that is so.
+    """Convert a whole checkpoint of DeepSpeed if another number of ranks wrote it; return True in that case.
 
     Call it on one rank only.
 
@@ -37,16 +38,17 @@ def fit_to_ranks(checkpoint: Path, ranks: int, seals: Seals) -> bool:
 
 
 def to_universal(checkpoint: Path, seals: Seals, converter: str) -> None:
-    """Add the universal form to a whole checkpoint and seal it again, signed only if it was; see `fit_to_ranks`."""
+    """Add the universal form to a whole checkpoint and seal it again; sign the new seal only if the old one was."""
     name = checkpoints.universal_of(checkpoint)
     if name is None:
         raise InputError(f"{checkpoint}: was not written with DeepSpeed, so only as many ranks as wrote it can resume")
     sealed = read_seal(checkpoint)["files"]
     if checkpoints.LATEST_UNIVERSAL in sealed and any(file.startswith(f"{name}/") for file in sealed):
         return
-    universal, partial = checkpoint / name, checkpoint / f"{name}_partial"
-    for left in (universal, partial):  # left by a conversion that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    universal, partial, latest = (checkpoint / one for one in (name, f"{name}_partial", checkpoints.LATEST_UNIVERSAL))
+    of_0_1 = checkpoint / f"{name.removesuffix('_universal')}_partial"
+    for left in (universal, partial, latest, of_0_1):  # left by a conversion that was killed
+        checkpoints.make_room(left)
     command = [sys.executable, "-m", converter, "--inject_missing_state"]
     command += ["--input_folder", str(checkpoint / name.removesuffix("_universal")), "--output_folder", str(partial)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -54,12 +56,12 @@ def to_universal(checkpoint: Path, seals: Seals, converter: str) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"{checkpoint}: could not be converted for another number of ranks: {done.stderr[-300:]}")
     os.replace(partial, universal)
-    (checkpoint / checkpoints.LATEST_UNIVERSAL).write_text(name)
+    write_whole(latest, name)
     about = {name: value for name, value in read_seal(checkpoint).items() if name not in ("files", "signature")}
     if seals.is_signed(checkpoint):
-        seals.write(checkpoint, **about)
-    else:  # a stranger's that is trusted this time does not become the user's own
-        write_seal(checkpoint, **about)
+        seals.write(checkpoint, sealed, **about)
+    else:  # a stranger's checkpoint, trusted this once, must not get the user's signature
+        write_seal(checkpoint, known=sealed, **about)
 
 
 def universal_config(

@@ -1,4 +1,4 @@
-"""Read DeepSpeed's checkpoints without running code: as tensors, plain values and a few classes of DeepSpeed.
+"""Read DeepSpeed's checkpoints without running code: only tensors, plain values and a few classes of DeepSpeed.
 
 DeepSpeed asks `torch.load` for full unpickling, in which a file can name any function to call.
 """
@@ -20,7 +20,7 @@ FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load then ignores `weights_only
 
 
 def _classes() -> list[Any]:
-    """Return the classes, all without code of their own for unpickling, of which DeepSpeed saves objects."""
+    """Return the classes whose objects DeepSpeed saves; none of them runs code of its own when it is unpickled."""
     from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
@@ -30,7 +30,7 @@ def _classes() -> list[Any]:
 
 @contextmanager
 def weights_only() -> Iterator[None]:
-    """Let `torch.load` make nothing but tensors, plain values and `_classes`, also where DeepSpeed asks for more."""
+    """Let `torch.load` make only tensors, plain values and objects of `_classes`, even if DeepSpeed asks for more."""
     before = os.environ.get(FORCE)
     os.environ[FORCE] = "1"
     try:
@@ -47,7 +47,7 @@ def weights_only_is_enough(checkpoint: Path, seals: Seals) -> bool:
     """Return whether `weights_only` can read the files that DeepSpeed wrote to a whole checkpoint.
 
     Raises:
-        InputError: it cannot, and the checkpoint is not signed by the user's key, so more must not be tried.
+        InputError: it cannot, and full unpickling is refused, because the user's key did not sign the checkpoint.
     """
     with torch.serialization.safe_globals(_classes()):
         found = {path: _names(path) for path in sorted(checkpoint.glob("*/**/*.pt"))}
@@ -59,8 +59,8 @@ def weights_only_is_enough(checkpoint: Path, seals: Seals) -> bool:
 
 
 def _names(path: Path) -> list[str]:
-    """Return the functions and classes of a file that may not be read; one word for a file that nobody can read."""
+    """Return the functions and classes that `weights_only` would refuse in a file; `code` if it cannot be examined."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (ValueError, RuntimeError):
+    except Exception:  # unpickling raises whatever the file makes it
         return ["code"]

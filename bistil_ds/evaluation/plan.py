@@ -90,7 +90,7 @@ def prepare(
         labels, length, tokenizer = candidates[-1].labels, candidates[-1].max_length, cache.get(choice).tokenizer
         for each in examples.values():
             task.check_labels(each, labels, options.flag)
-            task.features(each[:1], tokenizer, labels, length, training=False)  # may raise: the length is too short
+            task.features(each[:1], tokenizer, labels, length, training=False)  # raises if the length is too short
     known, unread, keys = [], [], set[str]()
     asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
     for file, how in asked or recorded_train_files(models, task):

@@ -55,7 +55,7 @@ def evaluate(
         task: a task or its name.
         reference: the model that the others are compared with; by default the first.
         train_files: training files. The result says which share of the test examples has a text that also stands in
-            them. By default they are those that the `run.json` of models and fine-tunings name.
+            them. By default: the training files named in the `run.json` of each model and fine-tuning.
         columns, label_map: as in `ReadOptions`.
         max_length: longest input in tokens; by default the length that each model was trained with.
         limit: use only the first `limit` examples of each file.
@@ -124,7 +124,7 @@ def run(
 def _cell(
     loaded: LoadedTaskModel, candidate: Candidate, held: HeldOut, batch_size: int, device: torch.device, bar: Any
 ) -> Cell:
-    """Run one model in one language, and time and count its answers."""
+    """Run and time one model in one language; return the counts that its scores are computed from, and the seconds."""
     task, labels = loaded.task, candidate.labels
     rows = task.features(held.examples, loaded.tokenizer, labels, candidate.max_length, training=False)
     data = TaskData(task, held.language, held.source, held.examples, rows)

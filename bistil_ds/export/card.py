@@ -197,7 +197,7 @@ def _licence(facts: CardFacts) -> str:
 
 
 def _commercial_use(facts: CardFacts) -> str:
-    """Return a sentence that names every part whose licence forbids commercial use; "" if no part's is known to."""
+    """Return a sentence that names every part whose licence forbids commercial use; "" if none is known to do so."""
     parts = {**({"this model": facts.licence} if facts.licence else {}), **facts.licences}
     said = ", ".join(f"{as_code(part)} ({in_markdown(licence)})" for part, licence in non_commercial(parts).items())
     return f" Not for commercial use, by the licence of {said}." if said else ""

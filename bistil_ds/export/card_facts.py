@@ -23,7 +23,7 @@ from bistil_ds.vocabulary.kept_ids import load_kept_ids
 
 @dataclass(frozen=True)
 class Run:
-    """The facts that the `run.json` of a training run states; without a file, mappings are empty, the rest is None."""
+    """The facts in the `run.json` of a training run. Without such a file, mappings are empty and the rest is None."""
 
     arguments: Mapping[str, Any]
     data: tuple[DataFile, ...] | None
@@ -134,7 +134,7 @@ def base_facts(source: str) -> BaseFacts:
     else:
         hub_id = None if folder.exists() else source
     named = (hub_id or public_name(recorded or alignment.teacher or UNKNOWN)) if alignment else None
-    older = {f"model {named}": UNKNOWN} if alignment and origin is None else None  # left by version 0.1
+    older = {f"model {named}": UNKNOWN} if alignment and origin is None else None  # a student of version 0.1
     trimmed = (folder / KEPT_IDS).is_file()
     vocabulary = (base_vocab_size(folder), len(load_kept_ids(folder))) if trimmed else None
     return BaseFacts(

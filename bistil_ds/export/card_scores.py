@@ -30,7 +30,7 @@ class Score:
 
 
 def read_scores(file: str, weights_sha256: str) -> list[Score]:
-    """Return the scores that `evaluate.py` found for the model with these weights; in a language, main metric first.
+    """Return the scores that `evaluate.py` found for the model with these weights, the main metric first.
 
     Raises:
         InputError: the file is not a result of `evaluate.py`, or holds no model with these weights.

@@ -58,11 +58,11 @@ def write_export(
 ) -> OnnxMismatchError | None:
     """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
 
-    The card says how the tokenizer cuts `samples`, language → sentences. All files are first written into a subfolder,
-    which is removed on an error or interruption, and then moved into `folder`, `run.json` last.
+    The card says how the tokenizer cuts `samples`, language → sentences. All files are first written into a subfolder
+    and then moved into `folder`, `run.json` last. An error or interruption removes the subfolder.
 
     Returns:
-        None; or, if `model.onnx` was asked for but left out because it computes something else, that error.
+        None, or the error that says why `model.onnx` was left out: its outputs differ from the model's.
     """
     model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))

@@ -23,7 +23,7 @@ from bistil_ds.models.onnx_file import missing_packages, write_onnx
 
 ONNX_FILE = "model.onnx"
 TOLERANCE = 1e-4  # share of an output's largest absolute value
-DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ, as scores may tie within rounding
+DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ: scores may tie within rounding
 IMPOSSIBLE = -1e4  # the score of a choice that cannot be made
 
 
@@ -105,7 +105,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
 
 
 def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
-    """Return the named inputs with random tokens; row i ends in i padding tokens, but at least min(2, T) stay real."""
+    """Return the named inputs with random tokens; row i ends in i padding tokens, but has at least min(2, T) others."""
     generator = torch.Generator().manual_seed(seed)
     pad = padding_id(model.config)
     real_B1 = (length - torch.arange(rows)).clamp(min=min(length, 2)).unsqueeze(1)

@@ -1,6 +1,6 @@
 """Capture the queries and keys of chosen layers while a model runs its ordinary attention.
 
-B sequences, H heads, T tokens, d the width of a head.
+Shapes: B sequences, H heads, T tokens, d width of a head.
 """
 
 from __future__ import annotations
@@ -94,6 +94,6 @@ def _recording_attention(
     sink = getattr(module, _SINK, None)
     if sink is not None:
         slot = getattr(module, _SLOT)
-        if slot not in sink:  # it is there already when backward recomputes a checkpointed layer
+        if slot not in sink:  # already recorded when backward recomputes a checkpointed layer
             sink[slot] = (query, key)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)

@@ -1,6 +1,6 @@
 """Check the JSON files and weight files of a model folder before a library reads them.
 
-Libraries trust these files: they make as many classes or layers as `config.json` says, and unpack what is packed.
+Libraries trust these files: they make as many classes or layers as `config.json` says, and unpack what is compressed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bistil_ds.models.weight_files import INDEX_FILE, shard_paths
 from bistil_ds.runs.files import read_json
 
 CONFIG_FILE = "config.json"
-# The largest value of each; models of today reach a hundredth or less.
+# The largest value that is accepted for each size; the encoders of today stay far below.
 LARGEST = {
     "num_hidden_layers": 1_000,
     "n_layers": 1_000,  # as DistilBERT spells it
@@ -35,15 +35,17 @@ LARGEST = {
     "trained_max_length": 10_000_000,
 }
 LARGEST_TOKENIZER_FILE = 2**29  # bytes; that of XLM-R has 17 MB
-SPARE = 4  # times the weights in a model's files that its configuration may describe …
-SMALL = 2**28  # … or this many, where there are few or no files, as in a folder with a configuration alone
+# A configuration may describe SPARE weights for each byte of the weight files beside it, or SMALL weights if that is
+# more, as for a configuration without weights.
+SPARE = 4
+SMALL = 2**28
 INDICES = (INDEX_FILE, "pytorch_model.bin.index.json")
 
 
 def check_config_file(name: str | Path, flag: str) -> None:
     """Check the `config.json` of a model folder or hub id; say in a `Notice` that code which it names is not run.
 
-    What is missing or cannot be fetched passes: the library that needs it says so.
+    A file that is missing or cannot be fetched passes: the library that needs it reports that.
 
     Raises:
         InputError: the file is not JSON, or has sizes or labels that no model has; the message starts with `flag`.
@@ -66,7 +68,7 @@ def check_config_file(name: str | Path, flag: str) -> None:
 
 
 def check_tokenizer_files(name: str | Path, flag: str) -> None:
-    """Check the files of a tokenizer as `check_config_file` does those of a model.
+    """Check the JSON and vocabulary files of a tokenizer, as `check_config_file` checks `config.json`.
 
     Raises:
         InputError: `tokenizer_config.json` is not JSON, or a file is larger than any tokenizer's.
@@ -80,10 +82,10 @@ def check_tokenizer_files(name: str | Path, flag: str) -> None:
 
 
 def check_weight_files(folder: str | Path, flag: str) -> None:
-    """Check the weight files of a model folder; what is no folder passes.
+    """Check the weight files of a model folder; a name that is no folder passes.
 
     Raises:
-        InputError: an index names a file outside of the folder, a pickled file is packed, or the configuration
+        InputError: an index names a file outside of the folder, a pickled file is compressed, or the configuration
             describes far more weights than the files can hold.
     """
     folder = Path(folder)
@@ -104,7 +106,7 @@ def check_weight_files(folder: str | Path, flag: str) -> None:
 
 
 def check_pickled(path: Path) -> None:
-    """Raise InputError for a file of `torch.save` that is packed: it could unpack to any size. torch packs none."""
+    """Raise InputError if a file of `torch.save` is compressed: it could unpack to any size. torch compresses none."""
     if not zipfile.is_zipfile(path):
         return
     try:
@@ -118,7 +120,7 @@ def check_pickled(path: Path) -> None:
 
 
 def _json_of(name: str | Path, file: str, flag: str) -> Mapping[str, Any] | None:
-    """Return the content of a JSON file of a folder or hub id; None where there is none."""
+    """Return the content of a JSON file of a folder or hub id; None if there is no such file."""
     path = Path(name) / file
     if not Path(name).is_dir():
         try:
@@ -139,7 +141,7 @@ def _place(flag: str, name: str | Path) -> str:
 
 
 def _weights(content: Mapping[str, Any]) -> int:
-    """Return about how many weights an encoder with these sizes has, and a parser's head."""
+    """Return roughly how many weights an encoder of these sizes has, together with a parser's head."""
     layers, width, inner, words, positions, arcs, relations = (
         int(content.get(key) or 0) for key in (*_SIZES, "arc_width", "relation_width")
     )

@@ -22,8 +22,8 @@ VOCABULARY_NAME = re.compile(
 class LayerNames:
     """Names of one encoder layer's modules in a model's `state_dict`: linear modules, and the two layer norms.
 
-    `inner` is the feed-forward's linear module into the intermediate width, `output` its linear module back out. Only
-    models without `pre_norm` have layer norms of these names.
+    `inner` is the feed-forward's linear module into the intermediate width, `output` the one back to the hidden width.
+    Only models without `pre_norm` have layer norms of these names.
     """
 
     query: str
@@ -44,10 +44,12 @@ class Family:
         encoder: the base model.
         head_dense, head_norm: the linear module and the layer norm of the masked-LM head, before the decoder.
         decoder: the linear module that projects to the vocabulary.
-        decoder_bias: its bias as the head holds it; the same tensor as the decoder's own bias, or one beside it.
+        decoder_bias: the decoder's bias as a parameter of the head: the same tensor as `decoder`'s own bias, or a
+            second one.
         head_activation: the activation between `head_dense` and `head_norm`; None: that of the encoder's layers.
-        norm_before_attention: in each layer, the layer norm that queries and keys read; None: layer norms come after
-            the sub-layers. Students of models that have one ("pre-norm") have fewer layers, but the same width.
+        norm_before_attention: in each layer, the layer norm from whose output queries and keys are computed; None if
+            layer norms come after the sub-layers. A student of a model with such norms ("pre-norm") can have fewer
+            layers, but not a smaller width.
         final_norm: in the encoder of a pre-norm model, the layer norm after the last layer.
         positions_after_padding: positions are numbered from the padding id + 1, not from 0.
     """
@@ -110,8 +112,8 @@ class Family:
     def follows_the_last_map(self, name: str, layers: int) -> bool:
         """Return whether no attention map of an encoder with `layers` layers depends on its parameter `name`.
 
-        Such parameters are those of the last layer that its queries and keys do not depend on, and those of the layer
-        norm that follows the last layer in a `pre_norm` model.
+        In the last layer, these are the parameters on which its queries and keys do not depend. In a `pre_norm` model,
+        the layer norm after the last layer is one too.
         """
         last = f"{self.layers}.{layers - 1}."
         before = ("attention.self.query.", "attention.self.key.", f"{self.norm_before_attention}.")
@@ -145,7 +147,7 @@ FAMILIES = {
     ),
 }
 SUPPORTED_MODEL_TYPES = tuple(FAMILIES)
-# Types that no student is built from, but that tasks can be trained on, with positions numbered after the padding id.
+# Other types whose positions start after the padding id: tasks can be trained on them, but no student is built.
 OTHERS_AFTER_PADDING = frozenset(
     ("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta-prelayernorm", "xmod")
 )

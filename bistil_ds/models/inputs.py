@@ -21,7 +21,7 @@ SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """Return how many tokens a model has positions for; in some families, those up to the padding id are not used."""
+    """Return how many tokens a model has positions for; some families do not use the positions up to the padding id."""
     unused = padding_id(config) + 1 if positions_after_padding(config.model_type) else 0
     return int(config.max_position_embeddings - unused)
 
@@ -38,7 +38,7 @@ def load_config(flag: str, name: str | Path, **changes: Any) -> PretrainedConfig
     """Load the configuration of the model folder or hub id `name`, with `changes` to its values.
 
     Raises:
-        InputError: it cannot be loaded, or describes a model that cannot be; the message names `flag`.
+        InputError: it cannot be loaded, or has sizes that no model has; the message names `flag`.
     """
     check_config_file(name, flag)
     try:
@@ -52,7 +52,7 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of the model folder or hub id `name`.
 
     Raises:
-        InputError: it cannot be loaded, or there is none; the message names `flag`.
+        InputError: the tokenizer cannot be loaded, or the folder has none; the message names `flag`.
     """
     check_tokenizer_files(name, flag)
     try:
@@ -78,7 +78,7 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
 def is_encoder(config: PretrainedConfig) -> bool:
     """Return whether `config` describes an encoder with all `SIZES`, as BERT and XLM-R are.
 
-    transformers has no masked language model for a decoder, such as Llama; encoder-decoder models are none either.
+    transformers has no masked language model for a decoder such as Llama. Encoder-decoder models are excluded too.
     """
     is_masked_lm = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     return is_masked_lm and not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)

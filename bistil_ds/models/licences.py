@@ -18,7 +18,7 @@ ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")
 
 
 def public_name(source: str) -> str:
-    """Return a hub id unchanged, and only the last part of a local path: licences and model cards are published."""
+    """Return a hub id unchanged, and only the last part of a local path, because model cards publish the result."""
     return source if is_hub_id(source) else Path(source).resolve().name
 
 

@@ -28,18 +28,18 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     """Load the model in `folder`; raise unless its encoder has exactly the weights that its configuration describes.
 
     Args:
-        kind: `AutoModelForMaskedLM` or another class with its `from_pretrained`.
+        kind: `AutoModelForMaskedLM` or another class with the same `from_pretrained`.
         folder: a model folder or hub id.
         flag: the command-line flag that named the folder, for messages.
-        kwargs: go to `from_pretrained`; code that the folder names is never run.
+        kwargs: passed to `from_pretrained`; code that the folder names is never run.
 
     Returns:
         The model, and the names of its weights that the folder lacks or has in another shape. These weights are newly
         initialised, and all of them belong to heads or poolers.
 
     Raises:
-        InputError: a weight of the encoder is missing, left over or of another shape; the message names it. Or
-            `check_config_file` and `check_weight_files` raise it.
+        InputError: a weight of the encoder is missing, left over or of another shape; the message names it.
+            `check_config_file` and `check_weight_files` raise it too.
     """
     check_config_file(folder, flag)
     check_weight_files(folder, flag)

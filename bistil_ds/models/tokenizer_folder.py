@@ -22,11 +22,12 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> No
 def make_portable(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Rewrite the `tokenizer_config.json` of a tokenizer that was saved in `folder`, so that all versions agree on it.
 
-    - The class is the one that takes `tokenizer.json` as it is. The classes of model families build their parts anew,
-      not in the same way in each version; transformers 4 does not know the name under which 5 saves the generic class.
-    - Special tokens beyond the usual ones stand under the key of 4, which 5 reads too.
-    - What has other defaults in other versions is written out: the names of the inputs, and whether decoding removes
-      spaces before punctuation.
+    - The class becomes `PreTrainedTokenizerFast`, which takes `tokenizer.json` as it is. A model family's own class
+      would rebuild parts of the tokenizer, in each version differently. Transformers 5 saves the generic class under a
+      name that transformers 4 does not know.
+    - Special tokens beyond the usual ones stand under the key of transformers 4, which transformers 5 reads too.
+    - Settings whose defaults differ between versions are written out: the names of the inputs, and whether decoding
+      removes spaces before punctuation.
     """
     path = folder / CONFIG
     content = json.loads(path.read_text(encoding="utf-8"))

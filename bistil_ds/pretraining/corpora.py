@@ -1,48 +1,60 @@
-"""Find the text of each language for pretraining, and write what is no plain text to plain text files."""
+"""Find the text of each language for pretraining, and convert other formats to plain text files."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
-from bistil_ds.errors import InputError
-from bistil_ds.pretraining.data import find_texts
+from bistil_ds.errors import InputError, Notice
+from bistil_ds.pretraining.data import FLAG
 from bistil_ds.text.compression import compression_of
 from bistil_ds.text.corpus import located_texts
-from bistil_ds.text.form import NAMES, PLAIN, bare_name, form_of
-from bistil_ds.text.options import NO_FLAG, TextOptions
+from bistil_ds.text.form import NAMES, PLAIN, bare_name, ending, form_of
+from bistil_ds.text.options import NO_FLAG, TextOptions, listed
 
-FLAG = "--input_folder"
+LINES = ".txt"
 OPTIONS = TextOptions(FLAG, advice=NO_FLAG)
 
 
 def find_corpora(folder: str | Path) -> dict[str, Path]:
-    """Return language → path of each file `<language>.txt`, `.jsonl`, `.csv`, `.tsv` or `.parquet`, compressed or not.
+    """Return language → path of each file `<language>.txt`, compressed or not.
+
+    Only where there is none, `<language>.jsonl`, `.csv`, `.tsv` and `.parquet` are taken: beside texts, such files are
+    often tables about them. A Notice names those that are left out.
 
     Raises:
         InputError: the folder has no such file, or two of one language.
     """
-    named = [path for path in sorted(Path(folder).iterdir()) if path.is_file() and not path.name.startswith(".")]
+    files = [path for path in sorted(Path(folder).iterdir()) if path.is_file() and not path.name.startswith(".")]
+    named = [path for path in files if ending(path) in NAMES]
+    texts = [path for path in named if ending(path) == LINES]
     corpora: dict[str, Path] = {}
-    for path in named:
-        bare = Path(bare_name(path))
-        if bare.suffix in NAMES:
-            earlier = corpora.setdefault(bare.stem, path)
-            if earlier != path:
-                raise InputError(f"{FLAG} {folder}: {earlier.name} and {path.name} are both of {bare.stem}; keep one")
-    return corpora or find_texts(folder)
+    for path in texts or named:
+        language = Path(bare_name(path)).stem
+        earlier = corpora.setdefault(language, path)
+        if earlier != path:
+            raise InputError(f"{FLAG} {folder}: {earlier.name} and {path.name} are both of {language}; keep one")
+    if not corpora:
+        raise InputError(f"{FLAG} {folder}: holds no files called <language>{', <language>'.join(NAMES)}")
+    if texts and (left := [path.name for path in named if path not in texts]):
+        said = f"{FLAG} {folder}: leaving out {listed(left)}; where there are {LINES} files, they alone are the texts"
+        warnings.warn(said, Notice, stacklevel=2)
+    return corpora
 
 
 def as_lines(
     corpora: Mapping[str, Path], folder: Path, *, max_texts: int | None = None, keep_blank: bool = False
 ) -> dict[str, Path]:
-    """Return language → a plain text file with one text a line; those that are none yet are written to `folder`.
+    """Return language → a plain text file with one text a line.
+
+    The file is written to `folder`, unless the corpus already is such a file and `max_texts` is None.
 
     Args:
         corpora: language → file, as `find_corpora` returns.
-        max_texts: take no more than the first texts of each.
-        keep_blank: write blank texts as empty lines, so that parallel files stay in step, and count them.
+        max_texts: take only the first `max_texts` texts of each language; None means all.
+        keep_blank: write blank texts as empty lines, so that parallel files stay in step; they count as texts.
 
     Raises:
         InputError: a file cannot be read.

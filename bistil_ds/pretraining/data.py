@@ -10,40 +10,24 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.bounded import bounded_lines
 from bistil_ds.text.cutting import cut
+from bistil_ds.text.text_files import numbered_lines
+
+FLAG = "--input_folder"
 
 
 def read_lines(path: Path) -> list[str]:
     """Return the stripped lines of a UTF-8 text file; keep empty lines, so that parallel files stay in step.
 
     Raises:
-        InputError: there is no such file, a line is not UTF-8 or too long (the message names it), or there is no text.
+        InputError: there is no such file or no text in it; a line is not UTF-8, has a NUL or is too long.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    lines = []
-    with open(path, "rb") as file:
-        for number, raw in enumerate(bounded_lines(file, str(path)), start=1):
-            try:
-                lines.append(raw.decode("utf-8").strip())
-            except UnicodeDecodeError:
-                raise InputError(f"{path}, line {number}: not UTF-8; convert the file") from None
+    lines = [line.strip() for _, line in numbered_lines(path, FLAG)]
     if not any(lines):
         raise InputError(f"{path}: holds no text")
     return lines
-
-
-def find_texts(folder: str | Path) -> dict[str, Path]:
-    """Return language → path of each file `<language>.txt` in a folder.
-
-    Raises:
-        InputError: the folder has no such file.
-    """
-    texts = {path.stem: path for path in sorted(Path(folder).glob("*.txt"))}
-    if not texts:
-        raise InputError(f"{folder}: holds no <language>.txt files")
-    return texts
 
 
 def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:

@@ -11,11 +11,11 @@ from typing import IO, Any
 
 from bistil_ds.errors import InputError
 
-LONGEST_LINE = 16 * 2**20  # bytes: five times "War and Peace"
+LONGEST_LINE = 16 * 2**20  # bytes; five times the text of "War and Peace"
 LARGEST_JSON = 64 * 2**20  # bytes: a kept_ids.json of a million tokens has 10 MB
 DEEPEST_JSON = 100  # lists and objects inside one another
 TOO_DEEP = f"nested too deeply, more than {DEEPEST_JSON} lists and objects inside one another"
-MOST_DIGITS = 300  # of a whole number; a float holds 308
+MOST_DIGITS = 300  # digits of a whole number; a float holds up to 308
 LARGEST_EXPANSION = 200  # bytes for each packed byte; text gives 3 to 30, a bomb 1,000 or more
 SMALL = 256 * 2**20  # bytes that any packed file may unpack to
 
@@ -49,13 +49,13 @@ def read_at_most(file: IO[bytes], where: str, most: int) -> bytes:
 
 
 def unpacked_at_most(file: IO[bytes], packed: int, where: str) -> io.BufferedReader:
-    """Return a reader of `file`, which unpacks a file of `packed` bytes; the reader refuses to unpack too much.
+    """Wrap `file`, which unpacks `packed` compressed bytes, in a reader that refuses to unpack too much.
 
     A small file that unpacks without end would fill memory or disk. Too much is more than SMALL bytes and also more
-    than LARGEST_EXPANSION times `packed`; text never unpacks to that.
+    than LARGEST_EXPANSION times `packed`, which no text reaches.
 
     Raises:
-        InputError: more comes out; raised by the reader's methods.
+        InputError: the reader's methods raise it if more comes out.
     """
     return io.BufferedReader(_Unpacked(file, max(SMALL, LARGEST_EXPANSION * packed), where), 2**18)
 
@@ -86,7 +86,7 @@ def parse_json(
 
     Raises:
         ValueError: the text is not JSON (`json.JSONDecodeError`), is more than DEEPEST_JSON deep, has a number that
-            `finite` refuses, or has one of thousands of digits.
+            `finite` refuses, or has a whole number of more digits than Python converts (4,300).
     """
     checks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite, "parse_int": _whole} if finite else {}
     try:
@@ -106,7 +106,7 @@ def load_json(path: Path, *, finite: bool = True) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: `parse_json` raises it; the file is not UTF-8, or is larger (InputError).
+        ValueError: `parse_json` raises it, or the file is not UTF-8; if the file is too large, an InputError.
     """
     with open(path, "rb") as file:
         return parse_json(read_at_most(file, str(path), LARGEST_JSON).decode("utf-8"), finite=finite)

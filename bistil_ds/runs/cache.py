@@ -20,7 +20,7 @@ def cache_root() -> Path:
     As the XDG specification has it, a relative `$XDG_CACHE_HOME` does not count.
 
     Raises:
-        InputError: there is none of them, because the user has no home folder.
+        InputError: no variable names a folder, and the user has no home folder.
     """
     try:
         if chosen := os.environ.get("BISTIL_CACHE"):
@@ -45,7 +45,7 @@ def cache_folder(*parts: str) -> Path:
 
 @contextmanager
 def writing_cache(folder: Path) -> Iterator[None]:
-    """Raise InputError, with the folder, for an error of the file system in the block, which writes to the cache."""
+    """Run a block that writes to the cache; turn an error of the file system into an InputError with the folder."""
     with writing(f"the cache {folder}", ADVICE):
         yield
 

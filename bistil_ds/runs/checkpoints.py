@@ -1,7 +1,7 @@
-"""Find the checkpoints of a run. One that was not written to its end, or that changed since, is never used.
+"""Find the checkpoints of a run. A checkpoint that was not written to its end, or that changed since, is never used.
 
-Optimiser states are pickles, so a run opens a checkpoint only when every file matches its seal and the user's key
-signed the seal (`bistil_ds.runs.seals`).
+Optimiser states are pickles, which can run code. So a run opens a checkpoint only if every file matches the seal, and
+the user's key signed the seal or the user gave --trust_checkpoint (`bistil_ds.runs.seals`).
 """
 
 from __future__ import annotations
@@ -38,13 +38,28 @@ def broken(folder: Path) -> str | None:
 
 
 def _unfinished_universal(folder: Path) -> tuple[str, ...]:
-    """Return names of what a killed conversion leaves; nothing reads it, and the next conversion replaces it."""
+    """Return the names that a killed conversion to the universal form may leave unsealed.
+
+    `damage` ignores them, because the next conversion replaces them. A conversion that went to its end sealed what it
+    wrote, and then there are none.
+    """
     universal = universal_of(folder)
-    return () if universal is None else (universal, f"{universal}_partial", LATEST_UNIVERSAL)
+    if universal is None or LATEST_UNIVERSAL in _sealed_files(folder):
+        return ()
+    of_0_1 = f"{universal.removesuffix('_universal')}_partial"
+    return universal, f"{universal}_partial", of_0_1, LATEST_UNIVERSAL
+
+
+def _sealed_files(folder: Path) -> dict[str, Any]:
+    try:
+        files: dict[str, Any] = read_seal(folder)["files"]
+    except InputError:
+        return {}
+    return files
 
 
 def universal_of(folder: Path) -> str | None:
-    """Return the name of the subfolder for DeepSpeed's universal form; None for a checkpoint without DeepSpeed's."""
+    """Return the name of the subfolder for DeepSpeed's universal form; None if the checkpoint is not DeepSpeed's."""
     tag = _read_tag(folder / LATEST)
     return f"{tag}_universal" if tag else None
 
@@ -57,7 +72,10 @@ def _read_tag(path: Path) -> str | None:
 
 
 def _wrong_latest(folder: Path) -> str | None:
-    """Return what is wrong with a file that names the subfolder DeepSpeed reads: it must be sealed, so lie inside."""
+    """Return why `latest` or `latest_universal` names a wrong subfolder for DeepSpeed to read; None if neither does.
+
+    The subfolder must hold sealed files, and so lie inside the checkpoint.
+    """
     files = read_seal(folder)["files"]
     for name in (LATEST, LATEST_UNIVERSAL):
         tag = _read_tag(folder / name)
@@ -81,17 +99,18 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
     """Return the whole checkpoint to resume from; call it on one rank only.
 
     `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. For these two words,
-    a Notice names each newer checkpoint that is not whole, and None means that no checkpoint is whole, usually because
-    the run was killed before it wrote its first.
+    a Notice names each newer checkpoint that is not whole. None means that no checkpoint is whole, usually because the
+    run was killed before it wrote its first.
 
     Raises:
-        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; or the checkpoint is
-            not signed by the key and not to be trusted without.
+        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; the checkpoint, or the
+            best one that it needs, is not signed by the user's key, and the user did not ask to trust it; or each whole
+            checkpoint needs a best one that is not whole.
     """
     if wanted.lower() in NEWEST:
         found = _newest_whole(output_dir)
         if found is not None:
-            seals.check_signed(found)
+            _check_signed(found, seals)
         return found
     with blaming("--resume_from_checkpoint"):
         check(Path(wanted).expanduser(), output_dir, seals)
@@ -99,34 +118,55 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
 
 
 def check(folder: Path, output_dir: Path, seals: Seals) -> None:
-    """Raise InputError unless `folder` is a whole checkpoint of the run, signed or to be trusted without."""
+    """Raise InputError unless `folder` is a whole checkpoint of the run, signed by the user's key or trusted."""
     if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():
         advice = f"give true, or a folder {output_dir}/checkpoint-N"
         raise InputError(f"{folder}: is no checkpoint of the run in {output_dir}; {advice}")
     if reason := broken(folder) or _broken_best(folder):
         raise InputError(f"{reason}; give true for the newest whole one")
+    _check_signed(folder, seals)
+
+
+def _check_signed(folder: Path, seals: Seals) -> None:
+    """Raise InputError unless the checkpoint, and the best one that it needs, are signed or to be trusted without."""
     seals.check_signed(folder)
+    best = best_of(folder)
+    if best is not None and best.name != folder.name:
+        seals.check_signed(best)
 
 
 def _newest_whole(output_dir: Path) -> Path | None:
+    lacking = None  # why a checkpoint that is whole cannot be used
     for folder in reversed(all_checkpoints(output_dir)):
-        if (reason := broken(folder) or _broken_best(folder)) is None:
+        damaged = broken(folder)
+        reason = damaged or _broken_best(folder)
+        if reason is None:
             return folder
+        lacking = lacking or (None if damaged else reason)
         warnings.warn(f"{folder.name} is left out: {reason}", Notice, stacklevel=3)
+    if lacking:  # a new start would replace checkpoints that are whole
+        raise InputError(f"{lacking}; put it back, or move the checkpoints away to start again")
     return None
 
 
 def best_of(checkpoint: Path) -> Path | None:
-    """Return the run's best checkpoint at the time of this one, None if there was none; it may be the same.
+    """Return the checkpoint that was the run's best when this one was written (maybe this one); None if there was none.
 
-    Only its name counts: the run's folder may have another path than when it was written.
+    Only the name of the recorded path is used, because the run's folder may have moved since.
     """
     about = read_seal(checkpoint)
-    if "best" not in about and (checkpoint / STATE).is_file():  # version 0.1 did not seal it
+    if "best" not in about and (checkpoint / STATE).is_file():  # version 0.1 did not seal this name
         state = read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False)
         about["best"] = state.get("best_model_checkpoint")
     best = about.get("best")
     return checkpoint.parent / Path(str(best)).name if best else None
+
+
+def planned_steps(checkpoint: Path) -> Any:
+    """Return how many steps the run of a whole checkpoint was to take, None where it does not say."""
+    if not (checkpoint / STATE).is_file():
+        return None
+    return read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False).get("max_steps")
 
 
 def _broken_best(checkpoint: Path) -> str | None:
@@ -141,8 +181,8 @@ def _broken_best(checkpoint: Path) -> str | None:
 def prune(newest: Path, keep: int, best: str | None) -> None:
     """Delete the run's oldest checkpoints until `keep` are left, but never the best one or `newest`, the last written.
 
-    Checkpoints of later steps do not count: a run leaves them behind that went on from an earlier one, because they are
-    not whole.
+    Checkpoints of later steps than `newest` do not count: they are left over from before the run was resumed at an
+    earlier step.
     """
     folders = [folder for folder in all_checkpoints(newest.parent) if steps_of(folder) <= steps_of(newest)]
     spare = [p for p in folders[:-1] if best is None or p.resolve() != Path(best).resolve()]
@@ -151,7 +191,7 @@ def prune(newest: Path, keep: int, best: str | None) -> None:
 
 
 def make_room(folder: Path) -> None:
-    """Delete what a killed run, or anybody, left at the place of a new checkpoint."""
+    """Delete whatever lies at the path of a new checkpoint, such as what a killed run left."""
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
     else:

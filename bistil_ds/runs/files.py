@@ -17,8 +17,8 @@ def writing(what: str, advice: str) -> Iterator[None]:
     """Run a block that writes files.
 
     Args:
-        what: the file or folder, the start of the message.
-        advice: what the user can do, its end.
+        what: the file or folder; the start of the message.
+        advice: what the user can do; the end of the message.
 
     Raises:
         InputError: the block raised an error of the file system: no right to write, a full disk, a file in the way.
@@ -61,7 +61,7 @@ def replace_when_written(path: Path) -> Iterator[Path]:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file in UTF-8; it replaces an earlier file in one step.
 
-    Half of a surrogate pair stands for a byte of a path that is not UTF-8; it is written as JSON spells it.
+    A lone surrogate stands for a byte of a path that is not UTF-8; it is written as an escape sequence, as in JSON.
     """
     with replace_when_written(path) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -18,7 +18,7 @@ from bistil_ds.runs.record import RECORD_FILE
 from bistil_ds.runs.seals import SEAL, Seals
 
 UNFINISHED = ".build-"  # prefix of a folder that a preparation has not finished
-BUILD = "build"  # the folder, inside that of a run, of the models that every rank loads
+BUILD = "build"  # subfolder of a run's folder, with the models that every rank loads
 STAGE = re.compile(r"stage-\d+-\w+")  # name of a training stage's folder in its run's folder
 
 
@@ -30,8 +30,8 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
         resumable: False if the script has no --resume_from_checkpoint to suggest.
 
     Raises:
-        InputError: `resume` is given but the folder holds no run, `output_dir` is a file, it is not empty and `resume`
-            is not given, or the folder cannot be made or written.
+        InputError: `resume` is given but the folder holds no run, `resume` is not given but `output_dir` is not empty,
+            `output_dir` is a file, or the folder cannot be made or written.
     """
     if output_dir is None:
         if resume:
@@ -68,13 +68,13 @@ def leftovers(folder: Path) -> list[Path]:
     if is_begun(folder):
         return found
     build, half_record = folder / BUILD, part_of(folder / RECORD_FILE)
-    ours = (SEAL, "student/config.json", "base/config.json")  # version 0.1 did not seal it
+    ours = (SEAL, "student/config.json", "base/config.json")  # version 0.1 did not seal `build`
     found += [build] if any((build / name).is_file() for name in ours) else []
     return [*found, half_record] if half_record.is_file() else found
 
 
 def _discard(left: Path) -> None:
-    """Delete a file or folder so that a kill on the way leaves what `leftovers` still finds."""
+    """Delete a file or folder; if the process is killed meanwhile, `leftovers` still finds the rest."""
     grave = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=left.parent))
     os.replace(left, grave / left.name)
     shutil.rmtree(grave)
@@ -82,11 +82,11 @@ def _discard(left: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
-    """Make `folder` and its parents; when the block fails, remove those of them that are new and empty.
+    """Make `folder` and its parents; if the block fails, remove the folders that are new and empty.
 
     Args:
-        explicit: True where the user named the folder. It may exist, and what a killed preparation left there is
-            removed. Otherwise it must be new: if another run has made it already, it becomes `<folder>-2`, `-3` ...
+        explicit: True if the user named the folder. Then it may exist, and what a killed preparation left there is
+            removed. If False, it must be new: if another run has made it already, it becomes `<folder>-2`, `-3` ...
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -110,11 +110,11 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
 
 
 def remove_refused(folder: Path) -> None:
-    """Remove what a preparation wrote to a new run's folder, unless the run has saved something since.
+    """Remove what a preparation wrote to a new run's folder, unless the run has written checkpoints or stages since.
 
-    So the same command can be given again, with the flag corrected.
+    So the user can correct the flag and give the same command again.
     """
-    if any(folder.glob("**/checkpoint-*")) or any(folder.glob("stage-*/*")):
+    if any(any(folder.glob(saved)) for saved in ("**/checkpoint-*", "stage-*/*", "*.safetensors")):
         return
     shutil.rmtree(folder / BUILD, ignore_errors=True)
     (folder / RECORD_FILE).unlink(missing_ok=True)
@@ -138,7 +138,7 @@ def whole_or_nothing(folder: Path, seals: Seals) -> Iterator[Path]:
 
 
 def _checked(folder: Path) -> Path:
-    """Return the folder, after checking that it is there and can be written, or can be made."""
+    """Return the folder, after checking that it can be written or, if it does not exist, made."""
     place = nearest_existing(folder)
     if not (place.is_dir() and os.access(place, os.W_OK)):
         raise InputError(f"--output_dir {folder}: cannot be made in {place}; choose another folder")

@@ -64,7 +64,7 @@ class RunRecord:
         arguments: values that JSON or `str` can show.
         seeds: name → seed.
         data: name → values that identify the data (path, SHA-256 …).
-        results: what is known already.
+        results: results that are known already.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class RunRecord:
 
 
 def _odd_part(content: Mapping[str, Any]) -> str | None:
-    """Return the name of a part that later starts read and that has another JSON type than a record of ours."""
+    """Return the name of a part that a resumed run reads and that has a wrong JSON type; None if there is none."""
     objects = {name: content[name] for name in OBJECTS}
     if isinstance(results := content["results"], dict):
         objects["build"] = results.get("build", {})
@@ -135,7 +135,7 @@ def _odd_part(content: Mapping[str, Any]) -> str | None:
 
 
 def without_tokens(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record's content without access tokens: flags such as `--hub_token`, and their words in the command."""
+    """Return a record's content without access tokens (`--hub_token` and the like) in its arguments and its command."""
     arguments = {name: value for name, value in content["arguments"].items() if not is_token(name)}
     words, hides_next = [], False
     for word in content.get("command", ()):
@@ -209,7 +209,7 @@ def _now() -> str:
 
 
 def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
-    """Raise InputError if one of `names` has another value in `given` than in `recorded`, the run's first start."""
+    """Raise InputError if one of `names` has another value in `given` than in `recorded`, the run's first arguments."""
     as_recorded = json.loads(json.dumps(given, default=str))
     for name in names:
         if name in recorded and as_recorded[name] != recorded[name]:

@@ -1,4 +1,4 @@
-"""The key that signs a user's seals: of a file that the user names, or made once in the user's configuration folder."""
+"""Find the key that signs a user's seals: in a file that the user names, or in one that is made on first use."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def user_key(file: str | None = None) -> bytes | None:
     """Return the key of `file`, else of the file that `$BISTIL_SEAL_KEY` names, else the user's own.
 
     The user's own key lies in `bistil_ds/seal.key` below `$XDG_CONFIG_HOME` or `~/.config`. It is made on first use,
-    and only the user can read it. Of two processes that make it at once, both get the key of the first.
+    and only the user can read it. If two processes make it at once, both get the key of the first.
 
     Returns:
-        The bytes of the file; None, after a Notice, where there is no place to keep a key of the user's own.
+        The bytes of the file; None, after a Notice, if there is no place to keep the user's own key.
 
     Raises:
         InputError: a named file cannot be read, or is too short or too long for a key.
@@ -70,6 +70,17 @@ def _read(path: Path, what: str) -> bytes:
     return key
 
 
+def _claim(part: Path, path: Path) -> None:
+    """Give a whole file its name; FileExistsError where there is a file of that name already."""
+    try:
+        os.link(part, path)  # unlike a rename, it leaves a key that is there already
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(part.read_bytes())
+
+
 def _make(path: Path) -> None:
     """Make a key file that only the user can read, unless another process makes it first."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,7 +90,7 @@ def _make(path: Path) -> None:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(handle)
-        os.link(part, path)  # unlike a rename, it leaves a key that is there already
+        _claim(Path(part), path)
     except FileExistsError:
         pass
     finally:

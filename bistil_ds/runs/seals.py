@@ -1,8 +1,9 @@
-"""Seal a folder: a file that lists the others with sizes and SHA-256 hashes, signed with the user's key.
+"""Seal a folder with a file that lists all others with sizes and SHA-256 hashes, signed with the user's key.
 
-A seal is written last, so a folder that was not written to its end has none. What no longer matches its seal is named
-before anything in it is read. A seal that lists no file vouches for nothing and counts as none. Nothing outside the
-folder is ever opened: names in a seal are compared with what lies in the folder, and links are refused.
+A seal is written last, so a folder that was not written to its end has none. A folder is compared with its seal before
+anything in it is used, and an error names the file that differs. A seal that lists no file vouches for nothing and
+counts as none. Nothing outside the folder is ever opened: names in a seal are compared with what lies in the folder,
+and links are refused.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,18 +24,21 @@ from bistil_ds.runs.files import part_of, read_json, write_whole
 from bistil_ds.runs.seal_key import user_key
 
 SEAL = "complete.json"
-PURPOSE = b"bistil_ds seal, version 1\n"  # signed with each seal, so that no other use of the key signs one
+PURPOSE = b"bistil_ds seal, version 1\n"  # signed with each seal, so that no signature for another purpose fits
+LEFT_BY_SYSTEMS = re.compile(r"\.DS_Store|\.nfs[0-9a-f]+")  # hidden files that nobody reads; all others count
 
 
-def write_seal(folder: Path, key: bytes | None = None, **about: Any) -> None:
+def write_seal(folder: Path, key: bytes | None = None, known: Mapping[str, Any] | None = None, **about: Any) -> None:
     """Write the seal of every other file in `folder`, replacing an earlier one.
 
     Args:
         folder: a folder without links.
         key: signs the seal; None leaves it unsigned.
+        known: the entries of an earlier seal, which stay as they are: a file that changed since is not vouched for.
         about: further values that the seal vouches for; anything JSON can hold.
     """
-    files = {name: {"bytes": path.stat().st_size, "sha256": file_hash(path)} for name, path in _entries(folder)}
+    known = known or {}
+    files = {name: known[name] if name in known else _entry(path) for name, path in _entries(folder)}
     content: dict[str, Any] = {**about, "files": files}
     if key is not None:
         content["signature"] = _signature(content, key)
@@ -44,8 +49,10 @@ def read_seal(folder: Path) -> dict[str, Any]:
     """Return the content of a seal: `files`, `signature` if it is signed, and what else it vouches for.
 
     Raises:
-        InputError: there is no seal, or the file is none, as one that lists no files.
+        InputError: there is no seal, or its file is damaged or lists no files.
     """
+    if (folder / SEAL).is_symlink() or ((folder / SEAL).exists() and not (folder / SEAL).is_file()):
+        raise InputError(f"{folder / SEAL}: is no plain file, so it vouches for nothing")
     content = read_json(folder / SEAL, "the folder was not written to its end", keys=("files",))
     files = content["files"]
     if not isinstance(files, dict) or not files or not all(map(_is_entry, files.values())):
@@ -57,7 +64,7 @@ def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
     """Return in words how a folder differs from its seal, naming the file; None if it is as it was sealed.
 
     Args:
-        ignored: names of files and subfolders of which the seal need not know; hidden files never count.
+        ignored: names of files and subfolders that the seal need not list.
     """
     try:
         files = read_seal(folder)["files"]
@@ -79,6 +86,10 @@ def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
         if name.split("/")[0] not in ignored:
             return f"{path}: not a file that was sealed; move it away"
     return None
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": file_hash(path)}
 
 
 def _matches(path: Path, entry: Any) -> bool:
@@ -107,16 +118,16 @@ class Seals:
     key_file: str | None = None
     trust: bool = False
 
-    def write(self, folder: Path, **about: Any) -> None:
-        """Seal a folder with this key.
+    def write(self, folder: Path, known: Mapping[str, Any] | None = None, **about: Any) -> None:
+        """Seal a folder with this key; see `write_seal`.
 
         Raises:
             InputError: the key cannot be read.
         """
-        write_seal(folder, user_key(self.key_file), **about)
+        write_seal(folder, user_key(self.key_file), known, **about)
 
     def check_key(self) -> None:
-        """Raise InputError if the key cannot be read; warn if there is none."""
+        """Raise InputError if the key cannot be read; warn if there is no place to keep a key."""
         user_key(self.key_file)
 
     def is_signed(self, folder: Path) -> bool:
@@ -124,7 +135,7 @@ class Seals:
         return is_signed(folder, user_key(self.key_file))
 
     def check_signed(self, folder: Path) -> None:
-        """Raise InputError if a seal is not signed by this key and is not to be trusted without."""
+        """Raise InputError if a folder's seal is not signed by this key, unless `trust` is set."""
         if not self.trust and not self.is_signed(folder):
             raise InputError(
                 f"{folder / SEAL}: not signed with your key, so it is of another user, another key (--seal_key) or an "
@@ -133,10 +144,10 @@ class Seals:
             )
 
     def check(self, folder: Path, advice: str) -> None:
-        """Check that a folder is as this user sealed it. Where seals are trusted unsigned, it may have none.
+        """Check that a folder is as this user sealed it; with `trust`, its seal may be unsigned or missing.
 
         Args:
-            advice: what the user can do about a folder that is not; the end of the message.
+            advice: what the user can do if it is not; the end of the message.
 
         Raises:
             InputError: the message names the file.
@@ -151,20 +162,22 @@ class Seals:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Return whether this is what a seal says of a file; version 0.1 wrote the hash alone."""
+    """Return whether `entry` can be a file's entry in a seal; version 0.1 wrote the hash alone."""
     if isinstance(entry, dict):
         return isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
     return isinstance(entry, str)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield name, with slashes, and path of all that is no folder, without hidden files, the seal and its part."""
+    """Yield (name with slashes, path) of all files and links below a folder, except the seal's own and
+    LEFT_BY_SYSTEMS.
+    """
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        folders[:] = sorted(name for name in folders if name not in links and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in links)
         for name in sorted([*names, *links]):
             path = Path(place, name)
-            if not name.startswith(".") and path not in (folder / SEAL, part_of(folder / SEAL)):
+            if not LEFT_BY_SYSTEMS.fullmatch(name) and path not in (folder / SEAL, part_of(folder / SEAL)):
                 yield path.relative_to(folder).as_posix(), path
 
 

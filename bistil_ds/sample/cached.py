@@ -41,7 +41,7 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder `name` of the sample; make it if it is not in the cache, or damaged, which a Notice then says.
+    """Return the sample's folder `name`; make it if the cache lacks it or, after a Notice, if it is damaged.
 
     `make` fills a temporary folder, which is sealed and renamed once it is whole.
 
@@ -66,7 +66,7 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _replace(final: Path, part: Path) -> None:
-    """Rename `part` to `final`, unless another process has made that one by now; remove a damaged one first."""
+    """Rename `part` to `final`, in place of a damaged `final`; do nothing if another process has made it by now."""
     if final.is_dir():
         if damage(final) is None:
             return

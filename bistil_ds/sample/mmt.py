@@ -42,9 +42,9 @@ def sample_corpora() -> dict[str, Path]:
 
 
 def held_out_sentences() -> dict[str, list[str]]:
-    """Return language → sentences drawn with a seed that no training text of the sample has.
+    """Return language → sentences drawn with a seed that no training text of the sample uses.
 
-    Sentence n of each language means the same. A sentence may recur in a training text by chance.
+    Sentence n means the same in every language. A sentence may recur in a training text by chance.
     """
     parallel = list(sentences(HELD_OUT_SENTENCES, HELD_OUT_SEED))
     return {language: [each[language].text for each in parallel] for language in LANGUAGES}

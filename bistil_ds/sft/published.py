@@ -60,7 +60,7 @@ def _integer(kind: _IntegerType, data: bytes | str) -> int:
     return int(np.frombuffer(raw, dtype=kind.order + kind.code)[0])
 
 
-# Names in the file → our stand-ins; numpy 1 and 2 write different module names. The file cannot reach numpy itself.
+# (our stand-in, the name in the file that it replaces). numpy 1 and 2 write different names. No name reaches numpy.
 _ALLOWED: list[Any] = [
     (_IntegerType, "numpy.dtype"),
     (_integer, "numpy.core.multiarray.scalar"),

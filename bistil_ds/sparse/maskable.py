@@ -14,7 +14,10 @@ from bistil_ds.sparse.modules import DELTA
 
 
 def base_model_of(model: nn.Module) -> tuple[str, nn.Module]:
-    """Return (prefix of its parameters' names, base model) of a transformers model with a head, or of a bare one."""
+    """Return (prefix, base model); in `model`, the names of the base model's parameters begin with the prefix.
+
+    A model without a head is its own base model; the prefix is then "".
+    """
     model = unwrap(model)
     prefix = str(getattr(model, "base_model_prefix", ""))
     base = getattr(model, prefix, None) if prefix else None
@@ -24,7 +27,7 @@ def base_model_of(model: nn.Module) -> tuple[str, nn.Module]:
 def maskable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return name → parameter, sorted by name; a tied parameter appears once, under the first of its names.
 
-    Word embeddings and biases are among them. Layer norms and everything outside the base model are not.
+    Word embeddings and biases are included. Layer norms and everything outside the base model are not.
     """
     prefix, base = base_model_of(model)
     found = {
@@ -52,7 +55,7 @@ def entries_to_train(density: float, k: int | None, maskable: int) -> int:
     """Return K: `k` itself, or the share `density` of the maskable entries.
 
     Raises:
-        InputError: the density is not above 0 and at most 1, or `k` is below 1 or above `maskable`.
+        InputError: the density is 0 or less, or above 1, or `k` is below 1 or above `maskable`.
     """
     if k is None:
         if not 0 < density <= 1:

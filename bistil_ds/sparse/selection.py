@@ -1,4 +1,4 @@
-"""Selection of the K entries that the sparse stage trains: those that moved most, or random ones (the control)."""
+"""Select the K entries that the sparse stage trains: those that moved most, or random ones (the control)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bistil_ds.sparse.maskable import maskable_parameters
 Selection = dict[str, Tensor]  # parameter name → flat row-major indices, ascending, on the CPU
 
 FILE, DESCRIPTION = "selection.safetensors", "selection.json"
-ABOVE_ALL = torch.finfo(torch.float32).max / 2  # given to kept entries: finite, but above any real change
+ABOVE_ALL = torch.finfo(torch.float32).max / 2  # stands for the change of kept entries; finite, but above any real one
 
 
 def moved_most(

@@ -1,4 +1,4 @@
-"""What a student's folder holds beside weights and tokenizer, as one value that can be written."""
+"""One value for all that a student's folder holds beside weights and tokenizer, and a method that writes it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class StudentFiles:
         teacher: folder or hub id of the teacher.
         languages: codes of source and target language.
         layer_map: the 0-based teacher layer of each student layer.
-        trimming: the tokens it keeps of the teacher's; None where it keeps all.
+        trimming: which of the teacher's tokens the student keeps; None if it keeps all.
         projections: fp32 [teacher width, student width] for each aligned state, where the widths differ.
-        origin: licences of what it is made from, and the teacher's languages.
+        origin: licences of the models and data that the student is made from, and the teacher's languages.
     """
 
     teacher: str

@@ -1,4 +1,4 @@
-"""The files of ours beside a student's weights: kept ids, alignment with the teacher, projections, origin.
+"""Our own files beside a student's weights: kept ids, alignment with the teacher, projections, origin.
 
 Transformers loads the student without them. Phase 2, export and the restriction of sparse fine-tunings read them.
 """
@@ -31,7 +31,7 @@ def write_alignment(folder: Path, *, teacher: str, languages: Sequence[str], lay
 
 @dataclass(frozen=True)
 class Alignment:
-    """What `distillation.json` says; None or empty where it does not.
+    """Content of `distillation.json`; a value that the file lacks is None or empty.
 
     Attributes:
         teacher: the teacher's name, a hub id or a path.
@@ -73,7 +73,7 @@ def read_layer_map(folder: Path) -> list[int] | None:
     """Return the layer map of a student folder; None for a folder that is not one of ours.
 
     Raises:
-        InputError: `distillation.json` is broken.
+        InputError: `distillation.json` is broken or has no layer map.
     """
     alignment = read_alignment(folder)
     if alignment is not None and alignment.layer_map is None:

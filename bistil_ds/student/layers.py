@@ -77,7 +77,8 @@ def assemble(config: PretrainedConfig, state: dict[str, Tensor], teacher: PreTra
         student = AutoModelForMaskedLM.from_config(config, dtype=teacher.dtype)
     student.load_state_dict(state, assign=True)
     student.tie_weights()
-    # Buffers such as position ids are missing from `state`. The teacher's fit, as they do not depend on depth or width.
+    # Buffers such as position ids are missing from `state`. The teacher's buffers can be used: they do not depend on
+    # depth or width.
     for name, buffer in teacher.named_buffers():
         module, _, leaf = name.rpartition(".")
         setattr(student.get_submodule(module), leaf, buffer.clone())

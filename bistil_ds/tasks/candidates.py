@@ -43,7 +43,7 @@ class Candidate:
 
 
 class ModelCache:
-    """A cache of one task model, the last that was asked for, because several might not fit into memory."""
+    """A cache of one task model: the one asked for last. Several might not fit into memory."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -63,11 +63,11 @@ def examine(choice: ModelChoice, cache: ModelCache, max_length: int | None) -> C
 
     Args:
         cache: loads the model.
-        max_length: the longest input in tokens. None: the length that the last fine-tuning for this task records, else
-            that in the model's config, else the task's default, but at most the number of the model's positions.
+        max_length: the longest input in tokens. None: as the last fine-tuning for this task records it, else as the
+            model's config does, else the task's default; but never more than the model has positions.
 
     Raises:
-        InputError: `load_task_model` raises it; the head would be random; or `max_length` is below 1 or above the
+        InputError: `load_task_model` raises it; the head was never trained; or `max_length` is below 1 or above the
             model's positions.
     """
     loaded = cache.get(choice)

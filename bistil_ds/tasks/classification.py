@@ -1,6 +1,6 @@
 """The base class of tasks that give one label to each text or group of texts, scored by accuracy.
 
-B rows of a batch, C classes.
+Shapes: B rows of a batch, C classes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from bistil_ds.tasks.task import Row, Task
 class Classification(Task):
     """A task whose examples have a `label` and a `place`, and whose answers are labels.
 
-    A task that derives from it says how to read examples, how to tokenise them (`features`) and what their texts are
-    (`text_key`). Its `features` return one row for each example: `input_ids`, `label` (the label's index), `example`,
-    and `token_type_ids` in all rows or in none.
+    A subclass says how to read examples, how to tokenise them (`features`) and what their texts are (`text_key`). Its
+    `features` return one row for each example: `input_ids`, `label` (the label's index), `example`, and
+    `token_type_ids` in all rows or in none.
     """
 
     metric = "accuracy"

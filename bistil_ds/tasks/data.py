@@ -26,7 +26,7 @@ class TaskData:
 
 
 def read_examples(task: Task, source: str, options: ReadOptions, progress: bool = False) -> list[Any]:
-    """Return every example of a file or hub data set; those in `options.language`, where it holds several languages.
+    """Return the examples of a file or hub data set; if it marks their languages, only those in `options.language`.
 
     Raises:
         InputError: the source cannot be read, does not follow its format, or holds no example.
@@ -50,7 +50,7 @@ def load_data(
     training: bool = False,
     progress: bool = False,
 ) -> TaskData:
-    """Read `source`, check its labels against `labels`, and make the rows; `language` is `options.language`, too.
+    """Read `source`, check its labels against `labels`, and make the rows; `language` replaces `options.language`.
 
     Raises:
         InputError: `read_examples` raises it; a label is not among `labels`; or no row can be made of any example.

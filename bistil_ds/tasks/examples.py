@@ -21,7 +21,7 @@ class Place:
 class TaggedSentence:
     """A sentence with one tag for each word: a part-of-speech tag, or an IOB2 tag of an entity.
 
-    `meanings` gives the IOB2 tag of each label of the model that is called otherwise (`LABEL_1`).
+    `meanings` maps each label of the model that is not itself an IOB2 tag, such as `LABEL_1`, to its IOB2 tag.
     """
 
     words: tuple[str, ...]
@@ -34,7 +34,8 @@ class TaggedSentence:
 class Tree:
     """A dependency tree.
 
-    `heads` holds the 1-based position of each word's head, 0 at the root; `relations` names the arc to the head.
+    `heads` holds the 1-based position of each word's head, 0 at the root; `relations` holds the name of each
+    word's arc to its head.
     """
 
     words: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Refuse labels that a model was never taught, before the model is run; say with which `--label_map` they are read."""
+"""Refuse labels that a model was not trained on, before the model runs, and suggest a `--label_map` for them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LONGEST_ADVICE = 40  # characters of a label that is spelled out in advice
 def map_advice(label: str, other: str) -> str:
     """Return the end of a message that advises `--label_map LABEL=OTHER`, quoted for a shell.
 
-    It is empty if no flag can name the label (it has outer spaces, "=", or what does not print), if the label is very
-    long, or if it has neither letter nor digit, as "_" where there is no annotation.
+    The result is "" if the flag cannot name the label (it has outer spaces, "=", or a character that does not print),
+    if the label is longer than LONGEST_ADVICE, or if it has neither letter nor digit, like "_" for no annotation.
     """
     can_be_named = label == label.strip() and "=" not in label and label.isprintable()
     if not can_be_named or len(label) > LONGEST_ADVICE or not any(map(str.isalnum, label)):
@@ -32,7 +32,8 @@ def check_known(
     Args:
         found: each label with the place of its example.
         kind: what the message calls such a label ("tag").
-        other: a known label to suggest for an unknown one; None: one that is alike, else one that no example has.
+        other: a known label to suggest, unless one differs from the unknown label only in case; None: suggest one that
+            no example has.
     """
     taught, seen = set(known), set[str]()
     rest = iter(found)

@@ -1,7 +1,7 @@
-"""Recognise the names of languages: ISO 639 codes, with region or script or without, and the English names of many.
+"""Recognise the names of languages: ISO 639 codes, alone or with a region or script, and the English names of many.
 
-The codes are those of ISO 639-1, each with its codes of three letters (ISO 639-2 B and T, and 639-3 where data sets use
-that one: `cmn`, `arb`, `swh`).
+An entry of CODES is an ISO 639-1 code, then the codes of three letters of the same language, then English names. The
+codes of three letters are those of ISO 639-2 (B and T), and an ISO 639-3 code if data sets use it: `cmn`, `arb`, `swh`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NO_LANGUAGES = {"mlm", "ner", "nli", "pos"} | {"all", "dev", "new", "old", "out"
 
 
 def language_code(name: str) -> str | None:
-    """Return the code of a language, or None for a name that is none, such as that of a folder.
+    """Return the code of a language, or None for a name of something else, such as a folder.
 
     The code has two letters where ISO 639-1 has one: `de` for `de-AT`, `deu`, `ger` and `German`. Another name of three
     letters counts as an ISO 639-3 code, unless data folders are often called so (`dev`, `nli`).
@@ -51,7 +51,7 @@ def language_code(name: str) -> str | None:
 
 
 def same_language(one: str, other: str) -> bool:
-    """Return whether two names mean one language; a name without region or script means every one of them.
+    """Return whether two names mean one language; a name without region or script means all of them.
 
     `zh` is the same as `zh-TW` and as `Chinese`; `zh-CN` is not the same as `zh-TW`.
     """

@@ -1,6 +1,6 @@
 """Masked language modelling, which trains the language fine-tunings of LT-SFT (section 3); scored by accuracy.
 
-B rows of a batch, T tokens, N masked tokens (in `_chunks`: texts), V vocabulary.
+Shapes: B rows of a batch, T tokens, N masked tokens (in `_chunks`: N texts), V entries of the vocabulary.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MaskedLanguageModelling(Task):
     """Masked language modelling on texts laid end to end with their special tokens and cut every `max_length` tokens.
 
     In evaluation a chunk is masked in the same way each time. In training its mask depends on the run's seed and on the
-    other rows of its batch: it differs from epoch to epoch, and a resumed run repeats it. The mask of a batch of one
+    other rows of its batch, so it differs from epoch to epoch, and a resumed run repeats it. The mask of a batch of one
     row depends on torch's random state too.
     """
 
@@ -71,7 +71,7 @@ class MaskedLanguageModelling(Task):
     ) -> list[Row]:
         """Return a row for each chunk with a token that is not special; `example` is the text in which it begins.
 
-        Evaluation rows are masked here. Training rows are masked by `collate`, with the settings in their `masking`.
+        Evaluation rows are masked here. `collate` masks training rows, with the settings in their `masking`.
 
         Raises:
             InputError: the tokenizer has no mask token.
@@ -96,10 +96,10 @@ class MaskedLanguageModelling(Task):
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         """Load the masked language model in fp32, without dropout.
 
-        With labels, its forward returns the logits [N, V] of the masked tokens only.
+        If the model's forward is given labels, it returns the logits [N, V] of the masked tokens only.
 
         Raises:
-            InputError: the folder's weights are not those of a masked language model of its configuration.
+            InputError: the weights lack a part of the masked language model that the folder's configuration describes.
         """
         config = load_config("", folder)
         without_dropout(config)

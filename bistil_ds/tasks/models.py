@@ -99,7 +99,7 @@ def warn_of_overwritten(fine_tunings: Sequence[SparseFineTuning]) -> None:
 
 
 def recorded_labels(sfts: Sequence[str], folder: str, task: Task, flag: str) -> tuple[str, ...]:
-    """Return the labels that `load_task_model` finds when it is given none, without loading the model."""
+    """Return the labels that `load_task_model` uses if its `labels` is None, without loading the model."""
     return _labels([SparseFineTuning.load(name) for name in sfts], folder, task, flag)
 
 

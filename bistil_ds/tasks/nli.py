@@ -37,8 +37,7 @@ class Inference(Classification):
         *,
         training: bool,
     ) -> list[Row]:
-        """Return rows of `input_ids`, `label`, `example`, and `token_type_ids` if the tokenizer gives the two sentences
-        different types.
+        """Return rows of `input_ids`, `label`, `example`, and `token_type_ids` unless these are all 0.
 
         Raises:
             InputError: `max_length` leaves no room for a token of each sentence.

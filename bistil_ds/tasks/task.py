@@ -3,7 +3,7 @@
 A task is stateless and knows nothing of training loops or devices. Another package adds a task by an entry point in the
 group `bistil_ds.tasks`.
 
-N labelled positions of a batch, C classes.
+Shapes: N labelled positions of a batch, C classes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Task(ABC):
     """A task, which `--task` finds by its `name`.
 
     The best checkpoint is the one with the highest `metric`, which is a key of the results of `metrics`. Epochs and
-    learning rates are the published ones (BiStil, appendix; LT-SFT) where there are any.
+    learning rates are the published ones (BiStil, appendix; LT-SFT) if there are any.
     """
 
     name: ClassVar[str]
@@ -101,7 +101,7 @@ class Task(ABC):
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the logits in which a student imitates its teacher, each [N, C] at labelled positions only.
 
-        The logit of a class that cannot be chosen is -1e4: that of padding, if the classes are positions of a sequence.
+        A class that cannot be chosen has the logit -1e4, such as padding if the classes are positions of a sequence.
         """
 
     @abstractmethod

@@ -17,7 +17,7 @@ from bistil_ds.errors import Notice
 from bistil_ds.runs.cache import cache_folder, cache_root, writing_cache
 from bistil_ds.runs.seals import damage, write_seal
 
-CORPORA = "corpora"  # the folder, in the cache, of these files
+CORPORA = "corpora"  # the cache's subfolder for these files
 ARROW = "data.arrow"
 
 _checked: dict[Path, int] = {}  # files that this process has compared with their seals → time of their last change
@@ -26,7 +26,7 @@ _checked: dict[Path, int] = {}  # files that this process has compared with thei
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
     """Return the memory-mapped data set stored under `key`; if there is none, first write the batches of `write()`.
 
-    Each data set has a sealed folder (`bistil_ds.runs.seals`). A process compares it with the seal once; where they
+    Each data set has a sealed folder (`bistil_ds.runs.seals`). A process compares it with the seal once; if they
     differ, a Notice names the file, and the data set is written again. One process writes while other processes on the
     machine wait. A killed writer leaves only a `.part` folder, which is never read and which the next writer replaces.
     The data set's fingerprint is `key`.
@@ -73,5 +73,5 @@ def _write(folder: Path, features: Features, write: Callable[[], Iterable[pa.Rec
         os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    folder.with_name(f"{folder.name}.arrow").unlink(missing_ok=True)  # as version 0.1 kept it
+    folder.with_name(f"{folder.name}.arrow").unlink(missing_ok=True)  # the file of version 0.1
     _checked[folder / ARROW] = (folder / ARROW).stat().st_mtime_ns

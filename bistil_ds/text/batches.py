@@ -1,6 +1,6 @@
 """Order the training batches: choose the language and the chunks of each micro-step.
 
-B rows of one rank's batch.
+B is the number of rows in one rank's batch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class BilingualBatches(Sampler[list[int]]):
     and the smaller corpus has more passes. Rank r takes rows [r·B, (r+1)·B) of the global batch, so one rank with B = 8
     and two ranks with B = 4 see the same global batches.
 
-    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training can resume at any one.
+    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training can resume at any
+    micro-step.
 
     Args:
         sizes: number of chunks of the source and of the target language.

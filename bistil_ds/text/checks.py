@@ -18,8 +18,7 @@ from bistil_ds.text.text_files import is_readable_plain_text
 def check_text_file(spec: str | Path, flag: str, text_column: str = "text", max_texts: int | None = None) -> None:
     """Check that a file or folder holds readable text, or that the hub has a data set.
 
-    Of a good corpus, what is to be used (all, or the first `max_texts` texts) is read once, and nothing is written for
-    it.
+    Files without errors are read once, whole or up to their first `max_texts` texts. Nothing is written.
 
     Raises:
         InputError: the file is missing, without text, not UTF-8, broken, or of an unknown form; a line or row has no

@@ -1,4 +1,4 @@
-"""Open a file to read bytes, decompressed where its first bytes say that it is compressed."""
+"""Open a file to read bytes, decompressed if its first bytes or its name say that it is compressed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 from bistil_ds.errors import InputError
 from bistil_ds.runs.bounded import unpacked_at_most
 
-MAGIC_BYTES = 10  # as many first bytes as the longest of `COMPRESSIONS` needs
+MAGIC_BYTES = 10  # read from a file's beginning; the longest pattern in `COMPRESSIONS` needs so many
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ SUFFIXES = tuple(each.suffix for each in COMPRESSIONS)
 def compression_of(path: Path) -> Compression | None:
     """Return how the file is compressed: by its first bytes or, where these say nothing, by the ending of its name.
 
-    So a file that is called `.gz` and is none is taken for a broken one. An empty file is not compressed.
+    So a file that is called `.gz` but is not gzip counts as a broken gzip file. An empty file is not compressed.
 
     Raises:
         OSError: the file cannot be read.
@@ -65,7 +65,7 @@ def compression_of(path: Path) -> Compression | None:
     with open(path, "rb") as file:
         first = file.read(MAGIC_BYTES)
     by_content = (each for each in COMPRESSIONS if each.magic.match(first))
-    by_name = (each for each in COMPRESSIONS if first and path.suffix == each.suffix)
+    by_name = (each for each in COMPRESSIONS if first and path.suffix.lower() == each.suffix)
     return next(by_content, None) or next(by_name, None)
 
 

@@ -70,7 +70,7 @@ def files_of(corpus: Path, flag: str) -> list[Path]:
 
 
 def corpus_hash(spec: str | Path, flag: str) -> str | None:
-    """Return the SHA-256 of a file, or one of the SHA-256s of a folder's files; None for a hub data set.
+    """Return the SHA-256 of a file, or of the joined SHA-256s of a folder's files; None for a hub data set.
 
     Raises:
         InputError: the files cannot be read.
@@ -83,7 +83,7 @@ def corpus_hash(spec: str | Path, flag: str) -> str | None:
 
 
 def hub_options(corpus: HubDataset, options: TextOptions) -> TextOptions:
-    """Return the options with the column that the name of the data set ends in, if it names one."""
+    """Return the options, with the column that the data set's specification names, if it names one."""
     return replace(options, column=corpus.column) if corpus.column else options
 
 

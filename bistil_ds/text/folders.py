@@ -11,11 +11,11 @@ from datasets import Dataset, load_from_disk
 from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json
 from bistil_ds.text.compression import SUFFIXES, unreadable
-from bistil_ds.text.form import NAMES, bare_name
+from bistil_ds.text.form import NAMES, bare_name, ending
 
 SPLITS_FILE, SAVED_FILE = "dataset_dict.json", "state.json"  # as `datasets` names them
 DEEPEST = 50  # folders inside one another
-ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "CITATION")  # files on texts, which are none
+ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "CITATION")  # files about texts
 
 
 def is_saved(folder: Path) -> bool:
@@ -65,7 +65,7 @@ def text_files(folder: Path, flag: str) -> list[Path]:
     names: dict[Path, Path] = {}
     for path in files:
         bare = Path(bare_name(path))
-        if bare.stem.upper() in ABOUT or bare.suffix not in ("", *NAMES):
+        if bare.stem.upper() in ABOUT or ending(path) not in ("", *NAMES):
             endings = ", ".join((*NAMES, *SUFFIXES))
             raise InputError(f"{flag}: {path} lies among the texts, but its name is of none ({endings}); move it away")
         earlier = names.setdefault(path.with_name(bare.stem), path)

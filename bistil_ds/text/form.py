@@ -11,7 +11,7 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.runs.bounded import LONGEST_LINE
 from bistil_ds.text.compression import SUFFIXES, compression_of, opened
-from bistil_ds.text.options import TextOptions
+from bistil_ds.text.options import TextOptions, listed
 
 PLAIN, JSONL, TABLE, EXTRACTED, PARQUET = "plain", "jsonl", "table", "extracted", "parquet"
 BY_NAME = {
@@ -24,14 +24,17 @@ BY_NAME = {
 }
 NAMES = (".txt", *BY_NAME)
 HEAD_BYTES = 1 << 16
-FIRST_LINES = 20  # so many lines decide whether text without header is a table
+FIRST_LINES = 20  # so many lines decide whether text without a header is refused as a table
 DELIMITERS = ("\t", ",", ";", "|")
 
-JSON_START = re.compile(r'\{\s*("|\}|$)|\[\s*(\{|$)')
+_OBJECT = r'\{\s*("([^"\\]|\\.)*"\s*:|\}\s*($|[,\]])|$)'  # `{"key":`, `{}`, or a brace that ends the line
+JSON_START = re.compile(rf"{_OBJECT}|\[\s*({_OBJECT}|$)")
 EXTRACTED_START = re.compile(r'<doc (id|url|title)="')  # what WikiExtractor writes
 MARKUP = re.compile(r"<(\?xml|!doctype|html|mediawiki)\b", re.IGNORECASE)
 COLUMN_NAME = re.compile(r'"?\w[\w .:/-]*"?|')
+ONE_WORD = re.compile(r'"?[^\W\d][\w.:/-]{0,39}"?')  # a short name; `3,14` and `Yes, sir` have none
 QUOTED = re.compile(r'"([^"\\]|\\.|"")*"')
+ESCAPE = re.compile(r'\\|""')  # inside a quoted string
 PARQUET_START = b"PAR1"
 FOREIGN = (  # first bytes, and what a file that begins with them is
     (b"PK\x03\x04", "a zip archive; unpack it"),
@@ -48,20 +51,26 @@ TAR_AT, TAR = 257, b"ustar"
 
 def bare_name(path: Path) -> str:
     """Return the file's name without the ending that says how it is compressed."""
-    return path.name.removesuffix(path.suffix) if path.suffix in SUFFIXES else path.name
+    return path.name.removesuffix(path.suffix) if path.suffix.lower() in SUFFIXES else path.name
+
+
+def ending(path: Path) -> str:
+    """Return the ending of the bare name in lower case: `.csv` for `DATA.CSV.gz`."""
+    return Path(bare_name(path)).suffix.lower()
 
 
 def is_jsonl(path: Path) -> bool:
     """Return whether the file's name promises one JSON object a line: `.jsonl`, `.ndjson` or `.json`, or compressed."""
-    return BY_NAME.get(Path(bare_name(path)).suffix) == JSONL
+    return BY_NAME.get(ending(path)) == JSONL
 
 
 def form_of(path: Path, options: TextOptions) -> str:
     """Return in what form a file holds its texts: `PLAIN`, `JSONL`, `TABLE`, `EXTRACTED` or `PARQUET`.
 
-    A file whose name promises a form is taken at its word; what it does not keep is an error when it is read. Any other
-    file is JSONL if it begins like a JSON object or a list of them, a table if its first line names columns, the texts
-    among them, and `EXTRACTED` if it begins with a `<doc id="…">` line.
+    A file that begins like Parquet is Parquet. Any other file has the form that its name promises; if it does not, an
+    error follows when it is read. A file whose name promises none is JSONL if it begins like a JSON object or a list
+    of objects, a table if its first line names columns, among them `options.column`, and `EXTRACTED` if it begins with
+    a `<doc id="…">` line.
 
     Raises:
         InputError: the file cannot be read or decompressed, or it begins like something that holds no lines of text.
@@ -80,7 +89,7 @@ def form_of(path: Path, options: TextOptions) -> str:
         raise InputError(f"{where} is a tar archive; unpack it and give the folder")
     if b"\r" in head and b"\n" not in head:
         raise InputError(f"{where} ends its lines with CR alone; convert them: tr '\\r' '\\n'")
-    named = BY_NAME.get(Path(bare_name(path)).suffix)
+    named = BY_NAME.get(ending(path))
     if named == PARQUET:
         raise InputError(f"{where} is no Parquet file (it does not begin with PAR1); write it again")
     lines = head.decode("utf-8-sig", errors="ignore").split("\n")
@@ -97,20 +106,42 @@ def _form_of_lines(lines: list[str], options: TextOptions, where: str) -> str:
     delimiter = find_delimiter(first, options.column)
     if delimiter and all(COLUMN_NAME.fullmatch(name) for name in first.split(delimiter)):
         return TABLE
-    texts = [line for line in lines if not line.startswith(("#", "<"))][:FIRST_LINES]  # else comments or tags
+    texts = [line for line in lines if not line.startswith(("#", "<"))][:FIRST_LINES]  # others are comments, tags
     tabs = {line.count("\t") for line in texts}
-    if len(texts) > 1 and len(tabs) == 1 and tabs != {0}:
+    indented = all("\t" not in line.strip() for line in texts)
+    if len(texts) > 1 and len(tabs) == 1 and tabs != {0} and not indented:
         raise InputError(
             f"{where} has {tabs.pop() + 1} columns, parted by tabs, and no header with {options.column!r}; "
             "give the texts alone, such as cut -f2 leaves, or add a first line with the columns' names"
         )
-    if len(texts) > 1 and all(QUOTED.fullmatch(line.strip()) for line in texts):
+    if names := _columns(texts):
+        raise InputError(
+            f"{where} looks like a table, but none of its columns ({listed(names)}) is {options.column!r}; "
+            f"{options.advice}"
+        )
+    quoted = [line.strip() for line in texts if QUOTED.fullmatch(line.strip())]
+    dialogue = len(quoted) < FIRST_LINES and not any(ESCAPE.search(line[1:-1]) for line in quoted)
+    if len(texts) == len(quoted) > 1 and not dialogue:
         raise InputError(f"{where} has all lines in quotes, like JSON strings; give the texts alone, as jq -r . writes")
     return EXTRACTED if EXTRACTED_START.match(first) else PLAIN
 
 
+def _columns(lines: list[str]) -> list[str]:
+    """Return the names in a header of single words under which each line has as many cells; [] if there is none."""
+    for delimiter in DELIMITERS:
+        names = lines[0].strip().split(delimiter) if lines else []
+        if len(lines) > 1 and len(names) > 1 and all(ONE_WORD.fullmatch(name) for name in names):
+            try:
+                rows = list(csv_rows(lines, delimiter))
+            except csv.Error:  # not CSV
+                continue
+            if all(len(row) == len(names) for row in rows):
+                return names
+    return []
+
+
 def find_delimiter(header: str, column: str) -> str | None:
-    """Return what parts the names in a table's first line, one of `DELIMITERS`, if `column` is one of several names."""
+    """Return which of `DELIMITERS` separates a table's column names; None if `column` is not one of several names."""
     for delimiter in DELIMITERS:
         names = split_header(header, delimiter)
         if len(names) > 1 and column in names:
@@ -119,15 +150,22 @@ def find_delimiter(header: str, column: str) -> str | None:
 
 
 def split_header(header: str, delimiter: str) -> list[str]:
-    """Return the names in a table's first line; in tab-separated values, quotes are plain characters."""
-    return header.split(delimiter) if delimiter == "\t" else next(csv_rows([header], delimiter), [])
+    """Return the names in a table's first line, without spaces around them; between tabs, quotes are plain characters.
+
+    A line that is not CSV, such as one with a carriage return inside, is one name.
+    """
+    try:
+        names = header.split(delimiter) if delimiter == "\t" else next(csv_rows([header], delimiter), [])
+    except csv.Error:
+        names = [header]
+    return [name.strip() for name in names]
 
 
 def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iterator[list[str]]:
     """Yield the cells of each row of CSV; a cell may be as long as a line.
 
     Raises:
-        csv.Error: a cell is longer; or `strict`, and the quotes are wrong.
+        csv.Error: a cell is longer; or, if `strict`, the quotes are wrong.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # of the whole process
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # holds in the whole process
     return csv.reader(lines, delimiter=delimiter, strict=strict)

@@ -1,4 +1,4 @@
-"""Load or stream data sets through the library `datasets`, and check them before."""
+"""Load or stream data sets through the library `datasets`, and check them first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMON_SPLITS = ("train", "test", "validation", "dev")
 def load_rows(corpus: HubDataset, flag: str, **options: Any) -> Any:
     """Return the split of a data set, memory-mapped or, with `streaming=True`, as an iterable of rows.
 
-    What `datasets` prepares goes to its own cache, or to ours where that cannot be written.
+    `datasets` writes its files to its own cache, or to ours if its own cannot be written.
 
     Raises:
         InputError: the data set cannot be loaded.
@@ -34,7 +34,7 @@ def load_rows(corpus: HubDataset, flag: str, **options: Any) -> Any:
 
 
 def check_hub(corpus: HubDataset, options: TextOptions) -> None:
-    """Check that there is a data set, and what its description tells of its splits and columns.
+    """Check that a data set exists and, as far as its description says, has the split and the column.
 
     Raises:
         InputError: the data set is neither on the hub nor in the cache, or it lacks the split or the column.
@@ -69,7 +69,7 @@ def stream_texts(corpus: HubDataset, options: TextOptions) -> Iterator[tuple[int
 
 
 def hub_key(corpus: HubDataset, flag: str) -> str:
-    """Return a text that changes when the data set does: its name, configuration, version and the hash of its files.
+    """Return a hash of a data set's name, configuration, version, files and split, which changes when these do.
 
     Raises:
         InputError: the data set cannot be found.
@@ -104,14 +104,14 @@ def is_string(feature: Any) -> bool:
 
 
 def _cache_dir() -> str | None:
-    """Return None where the cache of `datasets` can be written, else a folder of ours."""
+    """Return None if the cache of `datasets` can be written, else the path of a folder in our cache."""
     place = nearest_existing(Path(datasets.config.HF_DATASETS_CACHE))
     return None if os.access(place, os.W_OK) else str(cache_folder("datasets"))
 
 
 @contextmanager
 def _loading(corpus: HubDataset, flag: str) -> Iterator[None]:
-    """Raise InputError for any exception of `datasets`, which has no common type for missing data or network."""
+    """Turn any exception of `datasets` into InputError: its exceptions have no common type that could be named."""
     try:
         yield
     except InputError:

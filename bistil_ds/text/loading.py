@@ -22,7 +22,7 @@ from bistil_ds.text.specification import HubDataset, parse_specification
 FEATURES = Features({"text": Value("string")})
 RECIPE = "texts-1"  # part of the cache's key: change it when the same file is to be read differently
 BATCH_TEXTS, BATCH_CHARACTERS = 10_000, 1 << 25
-IN_KEY = {PLAIN: "False", JSONL: "True"}  # the words for these forms in keys of 0.1, whose caches stay
+IN_KEY = {PLAIN: "False", JSONL: "True"}  # as in version 0.1, so that keys made from these stay the same
 
 
 def load_texts(
@@ -36,9 +36,9 @@ def load_texts(
         spec: a file, compressed or not: plain text (one text a line; blank lines are skipped), JSONL, CSV, TSV or
             Parquet, recognised as docs/data-and-runs.md says; a folder of such files; a folder that `save_to_disk`
             left; a hub data set `org/name[:config[:split[:column]]]`, or any that `datasets` loads with `hf:` in front;
-            or a `datasets.Dataset`. What is read from files is cached by the hash of their bytes.
+            or a `datasets.Dataset`. Texts from files are cached under the hash of the files' bytes.
         text_column: the column with the text, in data that has columns.
-        max_texts: read no more than the first texts; of a hub data set, no more is downloaded.
+        max_texts: read only the first `max_texts` texts; of a hub data set, only these are downloaded.
         name: the name of the corpus in error messages, such as `--source_file`.
 
     Raises:
@@ -62,7 +62,7 @@ def load_corpus(corpus: Path | HubDataset, options: TextOptions, max_texts: int 
         return only_texts(load_rows(corpus, name), options, f"{name}: data set {corpus.id}, split {corpus.split}")
     if isinstance(corpus, Path) and is_saved(corpus):
         texts = saved_texts(corpus, options)
-        # by its content: the fingerprint that was saved says nothing of a file that was changed since
+        # The key depends on the content, because the saved fingerprint stays the same if a file is changed later.
         key = f"saved-{options.column}-{corpus_hash(corpus, name)}"
         return _first_rows(Dataset(texts.data, fingerprint=key), max_texts)
     key = _key(corpus, options, max_texts)
@@ -74,12 +74,12 @@ def load_corpus(corpus: Path | HubDataset, options: TextOptions, max_texts: int 
 
 
 def _first_rows(rows: Dataset, most: int | None) -> Dataset:
-    """Return the first `most` rows of a data set, or all of them where `most` is None or larger."""
+    """Return the first `most` rows of a data set, or all of them if `most` is None or larger."""
     return rows if most is None or most >= len(rows) else rows.select(range(most))
 
 
 def _key(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None) -> str:
-    """Return the key of the texts in the cache: everything that decides what is read."""
+    """Return the key of the texts in the cache: a hash of everything that decides what is read."""
     if isinstance(corpus, HubDataset):
         parts = ["hub", hub_key(corpus, options.flag), hub_options(corpus, options).column]
     else:

@@ -31,16 +31,16 @@ class TextOptions:
 
 
 def choose_column(row: Mapping[str, Any], options: TextOptions, where: str) -> str:
-    """Return the column of the texts: the one that is asked for or, where nobody chose, the only one of strings.
+    """Return the column of the texts: the one that is asked for or, if nobody chose, the only one of strings.
 
-    The only column of strings is taken for texts if its first one has several words. A `Notice` then names it.
+    The only column of strings is taken if its string in the first row has several words. A `Notice` then names it.
 
     Args:
         row: column → value in the first row.
         where: the data and its first row, for messages.
 
     Raises:
-        InputError: there is no such column, or which one has the texts cannot be told.
+        InputError: there is no such column, and it is not clear which other column holds the texts.
     """
     if options.column in row:
         return options.column
@@ -58,7 +58,7 @@ def listed(columns: Iterable[str]) -> str:
 
 
 def check_text(value: Any, column: str, options: TextOptions, where: str) -> str:
-    """Return the value of a text column, which must be a string of whole characters.
+    """Return the value of a text column, which must be a string without half of a surrogate pair.
 
     Raises:
         InputError: it is something else.

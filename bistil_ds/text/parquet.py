@@ -12,14 +12,14 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs import bounded
 from bistil_ds.text.options import TextOptions, choose_column
 
-ROWS = 1000  # of a batch, which is in memory
+ROWS = 1000  # of a batch; one batch at a time is in memory
 
 
 def parquet_texts(path: Path, options: TextOptions) -> Iterator[tuple[int, str]]:
     """Yield each row's number, counted from 1, and its text; "" for a row without one.
 
     Raises:
-        InputError: the file cannot be read, no column holds its texts, or they are too large for such a file (see
+        InputError: the file cannot be read, no column holds its texts, or the texts are far larger than the file (see
             `bistil_ds.runs.bounded.unpacked_at_most`).
     """
     where = f"{options.flag}: {path}"
@@ -62,6 +62,6 @@ def _column(file: pq.ParquetFile, options: TextOptions, where: str) -> str:
 
 
 def is_string(kind: pa.DataType) -> bool:
-    """Return whether an Arrow type is one of strings, be they dictionary-encoded."""
+    """Return whether an Arrow type is one of strings, dictionary-encoded or not."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

@@ -24,9 +24,9 @@ class HubDataset:
 
     Args:
         id: `org/name`, a name, or a folder.
-        config: its configuration; None where it has one only.
+        config: its configuration; None if it has only one.
         split: its split, with a slice maybe, such as `train[:1000]`.
-        column: the column of its texts, where the user named it here.
+        column: the column of its texts, if the user named it here.
     """
 
     id: str
@@ -38,13 +38,15 @@ class HubDataset:
 def parse_specification(spec: str | Path) -> Path | HubDataset:
     """Return a path, or the data set `org/name[:config[:split[:column]]]`, whose split is `train` by default.
 
-    With `hf:` in front, a data set may have any name. Without, `spec` is a path if that path exists, if it ends in one
-    of `FILE_SUFFIXES`, or if it does not have the form of a hub data set.
+    With `hf:` in front, a data set may have any name. Without it, `spec` is a path if that path exists, if it ends in
+    one of `FILE_SUFFIXES`, or if it does not have the form of a hub data set.
     """
     path = Path(spec).expanduser() if str(spec).startswith("~") else Path(spec)
     if os.path.exists(path):
         return path
-    match = PREFIXED.fullmatch(str(spec)) or (None if path.suffix in FILE_SUFFIXES else HUB_ID.fullmatch(str(spec)))
+    match = PREFIXED.fullmatch(str(spec)) or (
+        None if path.suffix.lower() in FILE_SUFFIXES else HUB_ID.fullmatch(str(spec))
+    )
     if match is None:
         return path
     return HubDataset(match["id"], match["config"] or None, match["split"] or "train", match["column"] or None)

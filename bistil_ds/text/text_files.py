@@ -16,8 +16,8 @@ from bistil_ds.text.form import (
     PARQUET,
     PLAIN,
     TABLE,
-    bare_name,
     csv_rows,
+    ending,
     find_delimiter,
     form_of,
     split_header,
@@ -102,12 +102,12 @@ def _object(line: str, options: TextOptions, where: str) -> dict[str, object]:
 def _table(path: Path, options: TextOptions) -> Numbered:
     """Yield the text column of a table with a header: CSV with any of `DELIMITERS`, or tab-separated values.
 
-    In tab-separated values quotes are plain characters; a file whose names are quoted is not taken for one.
+    In tab-separated values, quotes are plain characters; a header with quoted names raises InputError.
     """
     lines = numbered_lines(path, options.flag)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
     where = f"{options.flag}: {path}, line {number}"
-    tabs = Path(bare_name(path)).suffix == ".tsv"
+    tabs = ending(path) == ".tsv"
     delimiter = "\t" if tabs else find_delimiter(header, options.column) or ","
     names = split_header(header, delimiter)
     if delimiter == "\t" and any(name.startswith('"') for name in names):
@@ -162,7 +162,7 @@ READERS: dict[str, Callable[[Path, TextOptions], Numbered]] = {
 
 
 def is_readable_plain_text(path: Path, flag: str) -> bool:
-    """Return whether the whole file is UTF-8 without a NUL, is not blank, and has no line above `LONGEST_LINE`.
+    """Return whether the file is UTF-8 without a NUL, is not blank, and has no line of over `LONGEST_LINE` bytes.
 
     Decoding large blocks is faster than reading lines, but does not show which line is wrong.
 
@@ -175,7 +175,7 @@ def is_readable_plain_text(path: Path, flag: str) -> bool:
         try:
             while block := file.read(BLOCK_BYTES):
                 text = decoder.decode(block)
-                length += (block.find(b"\n") + 1) or len(block)  # of the line with which the block begins
+                length += (block.find(b"\n") + 1) or len(block)  # bytes of the line in which the block begins
                 if "\0" in text or length > LONGEST_LINE:
                     return False
                 if end := block.rfind(b"\n") + 1:

@@ -33,12 +33,12 @@ AT_LEAST_1 = (
 ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps", "num_train_epochs")
 AT_LEAST_0 = ("weight_decay", "max_grad_norm", "warmup_steps", "eval_delay", "adam_epsilon", "dataloader_num_workers")
 IDLE = "has no effect with this --optim and --lr_scheduler_type; leave it out"
-SEEDS = ("seed", "data_seed")  # numpy's generator takes no others
+SEEDS = ("seed", "data_seed")  # numpy takes seeds from 0 to 2**32 - 1 only
 
 
 @dataclass
 class SealedArguments(TrainingArguments):
-    """`transformers.TrainingArguments`, and whose checkpoints a run opens."""
+    """`transformers.TrainingArguments`, with two flags that say which checkpoints a run may open."""
 
     seal_key: str | None = field(
         default=None,
@@ -54,7 +54,10 @@ class SealedArguments(TrainingArguments):
 
 
 def seals_of(training: Any) -> Seals:
-    """Return how a run seals, from its training arguments or request; without our flags, by the user's own key."""
+    """Return how a run seals its folders, from its training arguments or its training request.
+
+    If these lack `seal_key` and `trust_checkpoint`, the user's own key is used, and no other signature is trusted.
+    """
     flags = training.values if isinstance(training, TrainingRequest) else vars(training)
     return Seals(flags.get("seal_key"), flags.get("trust_checkpoint", False))
 
@@ -66,8 +69,8 @@ def check_training_arguments(
 
     Args:
         training: the request.
-        no_effect: flag → reason, of flags that have no effect in this command only.
-        stages: the values in which the arguments of each training differ from the request's.
+        no_effect: flag → reason, for flags that have no effect in this command, beside those of `flags/inherited.py`.
+        stages: for each stage that the run trains, the arguments that differ from the request's.
     """
     check_effects(training.kind, training.values, no_effect)
     if training["fp16"] and not torch.cuda.is_available():
@@ -80,7 +83,8 @@ def check_training_arguments(
             for changes in stages:
                 args = unplaced(training, **changes)
                 optimizer = try_arguments(args)
-                if name := idle_flag(training, changes):
+                resumes = training["resume_from_checkpoint"]  # a run of 0.1 may have begun with such a flag
+                if not resumes and (name := idle_flag(training, changes)):
                     raise InputError(f"--{name} {training[name]}: {IDLE}")
                 if training["deepspeed"]:
                     check_parsed(training["deepspeed"], args, optimizer)
@@ -91,7 +95,7 @@ def check_training_arguments(
 
 
 def check_numbers(flags: Mapping[str, Any]) -> None:
-    """Raise InputError, naming the flag, for a number that is not finite or not in the range of its list above."""
+    """Raise InputError, naming the flag, for a number that is not finite or outside its range (see the lists above)."""
     for names, least, expected in (
         (AT_LEAST_1, 1, "at least 1"),
         (AT_LEAST_0, 0, "a number of at least 0"),

@@ -92,7 +92,7 @@ class BaseTrainer(FiniteTrainer):
     # Logging
 
     def restart_speed(self) -> None:
-        """Start a new interval of speed, so that time outside training does not count."""
+        """Start a new interval in which speed is measured, so that time outside training does not count."""
         if self.speed is not None:
             self.speed.restart()
 
@@ -127,7 +127,8 @@ class BaseTrainer(FiniteTrainer):
             resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder.
 
         Raises:
-            InputError: the folder is not one of this run's checkpoints, not whole, or not signed by the user's key.
+            InputError: the folder is not one of this run's checkpoints, not whole, or neither signed by the user's key
+                nor trusted by `args.trust_checkpoint`.
             Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
             NonFiniteError: see `FiniteTrainer`.
         """
@@ -164,7 +165,7 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint is not None:
             best = checkpoints.best_of(Path(resume_from_checkpoint))
             self.state.best_model_checkpoint = str(best) if best else None
-        is_over = self.state.global_step >= max_steps  # it was killed between its last checkpoint and its result
+        is_over = self.state.global_step >= max_steps  # the run was killed between its last checkpoint and its result
         return (epochs, 0) if is_over else start
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
@@ -247,7 +248,7 @@ class BaseTrainer(FiniteTrainer):
         self.on_saved()
 
     def on_saved(self) -> None:
-        """Leave the time of saving out of the speed; every rank calls this after a checkpoint is written."""
+        """Exclude the time of saving from the measured speed; every rank calls this after a checkpoint is written."""
         self.restart_speed()
 
     def _barrier(self) -> None:

@@ -38,35 +38,37 @@ class BatchLoss:
 
     @property
     def values(self) -> str:
-        """The main terms, for messages."""
+        """Return the main terms (those without `_` in their names), for messages."""
         return str({name: round(float(value), 4) for name, value in self.terms.items() if "_" not in name})
 
 
 class FiniteTrainer(Trainer):
-    """`transformers.Trainer` that never saves, nor ends well with, a state that is not finite.
+    """`transformers.Trainer` that raises instead of saving, or ending with, a state that is not finite.
 
     It checks
 
-    - the losses and the gradients of a step: before the update without DeepSpeed, and with it as soon as the engine
-      tells the norm of the gradients;
-    - weights, and the loss of the step's last batch under them, before each checkpoint and at the end of `train`.
+    - the losses and gradients of each step: without DeepSpeed before the update, with DeepSpeed as soon as the engine
+      reports the gradients' norm;
+    - the weights, and the loss of the latest batch with these weights, before each checkpoint and at the end of
+      `train`.
 
-    All ranks raise the same. A loss that is not finite makes all gradients of its rank NaN, so that the exchange of
-    gradients, and their norm, tell every rank; checking costs no exchange of its own. An update that the loss scaler of
-    fp16 skips, because scaled gradients overflow, is counted; only `MOST_SKIPS` in a row are an error. A subclass
-    defines `batch_loss`.
+    All ranks raise the same error. If a loss is not finite, the trainer makes all gradients of its rank NaN. The norm
+    of the exchanged gradients then tells every rank, and checking needs no exchange of its own. If fp16's loss scaler
+    skips an update, because scaled gradients overflow, the skip is counted; `MOST_SKIPS` in a row are an error. A
+    subclass defines `batch_loss`.
 
     Raises:
         NonFiniteLossError: from `train`: a loss is not finite.
-        NonFiniteError: from `train`: gradients or weights are not finite, or no update comes through in fp16.
+        NonFiniteError: from `train`: gradients or weights are not finite, or fp16's loss scaler skipped `MOST_SKIPS`
+            updates in a row.
     """
 
     model_wrapped: Any  # the model, or the engine around it
     _micro_step = (-1, 0)  # the current optimiser step, and its latest micro-step, from 0
-    _complaint: str | None = None  # of this rank, on the losses of this step
+    _complaint: str | None = None  # this rank's message about a loss of this step that is not finite
     _latest: tuple[dict[str, Any], int, Callable[[], str]] | None = None  # the latest batch: inputs, number, rows
     _sound_step: int | None = None  # the step after which validation found finite losses
-    _is_watched = False  # whether gradients are checked although the engine keeps no norm of them
+    _is_watched = False  # whether `watch_gradients` checks an engine that keeps no norm
     _skips_in_a_row = _skips = 0
 
     def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
@@ -81,10 +83,10 @@ class FiniteTrainer(Trainer):
         raise NotImplementedError
 
     def before_loss(self, inputs: dict[str, Any]) -> None:
-        """Take note of a batch of training before its loss is computed; a subclass may define it."""
+        """Note a training batch before its loss is computed; does nothing unless a subclass defines it."""
 
     def after_loss(self, loss: BatchLoss) -> None:
-        """Take note of the loss of a batch of training, which is finite; a subclass may define it."""
+        """Note the finite loss of a training batch; does nothing unless a subclass defines it."""
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         self._micro_step, self._complaint, self._latest, self._sound_step = (-1, 0), None, None, None
@@ -149,9 +151,10 @@ class FiniteTrainer(Trainer):
         return norm
 
     def _check_gradients(self, norm: Any, outcome: str, scaled: bool = False) -> None:
-        """Raise if `norm` is not finite, because a loss was not or by itself; count it if it is `scaled`.
+        """Raise if `norm` is not finite; if `scaled` is true and all losses are finite, only count a skipped update.
 
-        The norm is that of all ranks' gradients, so that all come to the same verdict. Then they exchange messages.
+        The norm is the same on every rank, so all ranks decide alike. If it is not finite, they exchange their messages
+        about losses.
 
         Args:
             norm: the 2-norm of all gradients; DeepSpeed may write -1 for one that is not finite.
@@ -183,7 +186,7 @@ class FiniteTrainer(Trainer):
     # The state after an update
 
     def check_validation(self, metrics: dict[str, float]) -> None:
-        """Raise NonFiniteLossError if one of a validation's losses, the same on every rank, is not finite."""
+        """Raise NonFiniteLossError if a loss of a validation (the same on every rank) is not finite."""
         losses = {name: value for name, value in metrics.items() if name.endswith("loss")}
         step = self.state.global_step
         if bad := {name: value for name, value in losses.items() if not math.isfinite(value)}:
@@ -196,7 +199,7 @@ class FiniteTrainer(Trainer):
     def check_state(self) -> None:
         """Raise unless the weights, and the loss of the latest batch under them, are finite. Every rank must call this.
 
-        The loss is not computed if a validation has done so after the same step.
+        The loss is not computed if a validation after the same step has found finite losses.
 
         Raises:
             NonFiniteError: weights are not finite.

@@ -35,7 +35,7 @@ class Alignment:
 
     @classmethod
     def of(cls, layer_map: Sequence[int], last_only: bool = False) -> Alignment:
-        """Return the alignment of a layer map (0-based teacher layers), or with `last_only` of its last layer alone."""
+        """Return the alignment for a layer map (0-based teacher layers); with `last_only`, for its last layer alone."""
         depth = len(layer_map)
         if last_only:
             return cls([depth], [layer_map[-1] + 1], [depth - 1], [layer_map[-1]])
@@ -45,7 +45,7 @@ class Alignment:
 
 
 def _upstream(weight: float, pairs: Sequence[object]) -> float:
-    """Return d total / d value of each pair, if the values' mean has this weight in the total; 1 for weight 0."""
+    """Return the upstream gradient of each pair's value, whose mean has `weight` in the total loss; 1 for weight 0."""
     return weight / len(pairs) if weight > 0 else 1.0
 
 
@@ -60,10 +60,11 @@ def hidden_terms(
     """Return the loss of each pair of states, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
 
     Args:
-        student, teacher: P tensors [B, T, D] each, of each model's own width.
+        student, teacher: P tensors [B, T, D] each; D is each model's own width.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: P matrices [teacher width, student width], needed where the widths differ.
-        weight: weight of the values' mean in the total. Forward scales the gradients by it, which saves a later pass.
+        weight: weight of the values' mean in the total loss. The forward pass scales the gradients by it, which saves a
+            later pass over them.
         kind: "mse", or "cosine" for 1 − cosine.
     """
     upstream = _upstream(weight, student)
@@ -94,7 +95,7 @@ def attention_terms(
         mask_BT: bool, True on real tokens; None means that no token is padding.
         kind: "mse" or "kl".
         mask_queries: True leaves padding out as queries too, not only as keys.
-        weight: as in `hidden_terms`.
+        weight: see `hidden_terms`.
 
     Raises:
         InputError: gradients are enabled, but none of the student's queries requires one.
@@ -115,7 +116,7 @@ def attention_terms(
 
 
 def take_queries_keys(recorder: AttentionRecorder | None) -> list[QueriesKeys]:
-    """Return the queries and keys that the recorder holds, and clear it; an empty list where there is no recorder."""
+    """Return the queries and keys that the recorder holds, and clear it; an empty list if there is no recorder."""
     if recorder is None:
         return []
     found = recorder.queries_keys

@@ -1,7 +1,7 @@
 """Stop a run when SIGTERM or SIGUSR1 arrives: save a checkpoint at the next step, on all ranks, and exit with code 75.
 
-Schedulers send such a signal before they take a machine away. Not every rank need get it, nor all at the same time, so
-the ranks agree at the end of each optimiser step. The run then ends by raising `bistil_ds.errors.Preempted`.
+Schedulers send such a signal before they take a machine away. Some ranks may not get it, or get it later than others,
+so the ranks agree at the end of each optimiser step. The run then ends by raising `bistil_ds.errors.Preempted`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def save_first() -> Iterator[None]:
 def on_signals(react: Callable[[int], None]) -> Iterator[bool]:
     """Call `react` with the number of each of `SIGNALS` that arrives in the block, and yield True.
 
-    Outside the main thread, which alone gets signals, only yield False.
+    Python handles signals in the main thread only; in any other thread, only yield False.
     """
     if threading.current_thread() is not threading.main_thread():
         yield False

@@ -1,4 +1,4 @@
-"""Check, at the end of a run, that what the run was for is there and loads."""
+"""Check at the end of a run that its product exists and loads."""
 
 from __future__ import annotations
 

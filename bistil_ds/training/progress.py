@@ -46,7 +46,7 @@ class ShortProgress(ProgressCallback):
 class EndOfRun(TrainerCallback):
     """Callback that validates and saves at the last step too, so that the last model can be the best one.
 
-    It leaves out what `eval_strategy` or `save_strategy` "no" has turned off.
+    It does not validate if `eval_strategy` is "no", and does not save if `save_strategy` is "no".
     """
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a training resumes from: rank 0 finds and checks it, the others are told, and no rank runs code from it."""
+"""Find, check and read the checkpoint that a training resumes from; rank 0 finds and checks it for all ranks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from bistil_ds.training.arguments import seals_of
 def find_checkpoint(args: Any, wanted: str) -> Path | None:
     """Return the whole checkpoint in `args.output_dir` to resume from (see `checkpoints.find_checkpoint`).
 
-    Every rank must call this, as the other functions here.
+    Every rank must call this and the other functions here.
 
     Raises:
-        InputError: as `checkpoints.find_checkpoint`.
+        InputError: `checkpoints.find_checkpoint` raises it.
     """
     return ask_rank_0(lambda: checkpoints.find_checkpoint(Path(args.output_dir), wanted, seals_of(args)))
 
 
 def fit_best(args: Any, best: Path, *, deepspeed: bool) -> bool:
-    """Check the run's best checkpoint; return whether it needs DeepSpeed's universal form, which it then has.
+    """Check the run's best checkpoint; if it needs DeepSpeed's universal form, add that and return True.
 
     Raises:
         InputError: it is no checkpoint of this run, not whole, not signed, or cannot be converted.
@@ -44,10 +44,10 @@ def fit_best(args: Any, best: Path, *, deepspeed: bool) -> bool:
 
 @contextmanager
 def reading(args: Any, checkpoint: Path, *, deepspeed: bool) -> Iterator[None]:
-    """While the block runs, read weights only from DeepSpeed's files, unless the user's own need more.
+    """While the block runs, refuse all but weights in DeepSpeed's files, unless signed files hold more than weights.
 
     Raises:
-        InputError: the files need more, and are not signed by the user's key.
+        InputError: the files hold more than weights, and are not signed by the user's key.
     """
     if not deepspeed or not ask_rank_0(lambda: weights_only_is_enough(checkpoint, seals_of(args))):
         yield

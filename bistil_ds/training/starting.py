@@ -27,7 +27,7 @@ class Prepared(Protocol):
     def folder(self) -> Path: ...
 
     @property
-    def request(self) -> Request: ...
+    def is_new(self) -> bool: ...
 
 
 Asked = TypeVar("Asked", bound=Request)
@@ -35,13 +35,13 @@ Run = TypeVar("Run", bound=Prepared)
 
 
 def start(prepare: Callable[[], Run], train: Callable[[Run], Any], *, use_deepspeed: bool) -> Run:
-    """Prepare a run and train it; where its trainer refuses a new run, remove what the preparation wrote."""
+    """Prepare a run and train it; if training refuses a new run, remove what the preparation wrote."""
 
     def train_or_remove(run: Run) -> None:
         try:
             train(run)
         except InputError:
-            if startup.rank() == 0 and not run.request.training["resume_from_checkpoint"]:
+            if startup.rank() == 0 and run.is_new:
                 remove_refused(run.folder)
             raise
 

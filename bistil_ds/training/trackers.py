@@ -17,9 +17,8 @@ from transformers.integrations import MLflowCallback, WandbCallback, get_reporti
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import run_of
 
-os.environ.setdefault(
-    "MLFLOW_DISABLE_TELEMETRY", "true"
-)  # otherwise mlflow reports its use and writes to the home folder
+# Otherwise mlflow reports its use and writes to the home folder.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 PROJECT = "bistil"  # wandb's project and mlflow's experiment, unless the environment names another
 STORE = "mlflow.db"  # in the run's folder, unless the environment names another store
 
@@ -47,7 +46,8 @@ def check_trackers(report_to: str | list[str] | None) -> None:
 
 def _failure(kind: type) -> str | None:
     """Return why a tracker's callback cannot be made; None if it can."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # some complain again when what they left is deleted
+    # Some trackers complain a second time, when Python deletes the callback that failed.
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         kind()
     except Exception as error:  # each library has errors of its own

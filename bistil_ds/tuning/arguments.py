@@ -108,7 +108,7 @@ class TaskLossArguments:
 
 @dataclass
 class TaskTrainingArguments(SealedArguments):
-    """`transformers.TrainingArguments` with the defaults of task training; each stage validates every epoch."""
+    """`transformers.TrainingArguments` with the defaults of task training; all but full stages validate every epoch."""
 
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/<script>-<time>."})
     per_device_train_batch_size: int = field(default=8, metadata={"help": "Examples per device and micro-step."})

@@ -1,6 +1,6 @@
-"""Save the models, with heads, in the folder that every rank loads: what rank 0 does before task training starts.
+"""Prepare task training on rank 0: save the models, with heads, in the folder that every rank loads.
 
-This happens before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned.
+Rank 0 does so before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def prepare_base(
     """Write `folder/base`, from which each training stage starts: the model with its task head and its SFTs applied.
 
     Raises:
-        InputError: as `load_task_model`.
+        InputError: `load_task_model` raises it.
     """
     torch.manual_seed(seed)
     loaded = load_task_model(model, sfts, task, labels)

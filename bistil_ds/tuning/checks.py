@@ -22,7 +22,7 @@ from bistil_ds.tuning.stage import UNVALIDATED
 from bistil_ds.tuning.tuned_model import TunedModel
 
 STAGES = ("full", "sparse")
-# Flags that have no effect in task training only.
+# Flags that have no effect in task training, beside those of `training/flags/inherited.py`: flag → reason.
 NO_EFFECT = dict.fromkeys(("metric_for_best_model", "greater_is_better"), "a task has its own loss and metric")
 NO_EFFECT |= {
     name: f"there are two stages; use --full_{instead} and --sparse_{instead}"
@@ -42,7 +42,7 @@ def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, 
 
 
 def limit_steps(request: TuningRequest, rows: int) -> SparseArguments:
-    """Return `request.sparse`; if the task has a maximum number of steps, limit stages of published length to it.
+    """Return `request.sparse`, with stages of published length cut to the task's maximum number of steps, if any.
 
     Args:
         request: what the run is asked to do.
@@ -85,4 +85,5 @@ def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) ->
     kinds: list[dict[str, Any]] = [{}] if sparse.dense or sparse.selection == "random" else [{}, UNVALIDATED]
     training = TrainingRequest.of_flags(TaskTrainingArguments, flags)
     check_training_arguments(training, NO_EFFECT, [{**scored, **changes} for changes in kinds])
-    sparse.check(sys.maxsize, zero_stage(flags["deepspeed"]) or 0, fp16=flags["fp16"])  # K is checked with the model
+    # K is checked later: `prepare` knows the model.
+    sparse.check(sys.maxsize, zero_stage(flags["deepspeed"]) or 0, fp16=flags["fp16"])

@@ -35,7 +35,7 @@ def training_rows(
     """Return the rows of all training files, mixed; `data.max_length` must be known.
 
     Raises:
-        InputError: as `load_data`.
+        InputError: `load_data` raises it.
     """
     task, read, longest = find_task(data.task), data.reading(TRAIN), _longest(data)
     parts = [
@@ -48,7 +48,7 @@ def training_rows(
 
 
 def check_development_files(data: TaskDataRequest, task: Task, labels: Sequence[str]) -> None:
-    """Raise InputError for a validation file that cannot be used, or two files of one language."""
+    """Raise InputError for a validation file that cannot be used, and for two files of one language."""
     languages = [language for language, _ in data.dev]
     for language, path in data.dev:
         if languages.count(language) > 1:
@@ -62,7 +62,7 @@ def development_sets(
     """Return language → validation data; `data.max_length` must be known.
 
     Raises:
-        InputError: as `load_data`.
+        InputError: `load_data` raises it.
     """
     task, read, longest = find_task(data.task), data.reading(DEV), _longest(data)
     return {
@@ -77,7 +77,7 @@ def _longest(data: TaskDataRequest) -> int:
 
 
 def languages_of(sources: Sources) -> list[str]:
-    """Return the language codes, such as en or hau, by which training files are named; each once, sorted."""
+    """Return the language codes (such as en or hau) among the names of training files, each once, sorted."""
     names = {language for language, _ in sources} - set(task_names())
     return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name) and language_code(name))
 

@@ -36,7 +36,7 @@ class TaskDataRequest:
     data_licence: tuple[str, ...] | None = None
 
     def reading(self, flag: str, language: str | None = None) -> ReadOptions:
-        """Return how a file of `flag` (`--train_file` or `--dev_file`) in a language is read."""
+        """Return the options for reading a file of `flag` (`--train_file` or `--dev_file`) in a language."""
         columns, label_map = parse_pairs(self.columns, "--columns"), parse_pairs(self.label_map, "--label_map")
         return ReadOptions(flag, columns, label_map, language)
 

@@ -55,17 +55,17 @@ class LotteryTicketTrainer:
     entries, or for one dense stage.
 
     Args:
-        load_model: returns the model with its head, in fp32 (at ZeRO-3, as `from_pretrained` returns it there). Each
-            stage calls it once, after the same seed, so that a new head is the same each time. If it freezes parameters
-            outside the base model, they stay frozen.
-        make_trainer: (model, arguments, stage) → the `BaseTrainer` of the stage; it must train the given model itself
-            with the given arguments. When its stage is over, only `args` and `state` are left of a trainer.
+        load_model: returns the model with its head, in fp32 (at ZeRO-3, partitioned as `from_pretrained` returns it).
+            Each stage calls it once, after the same seed, so that a new head is the same each time. If it freezes
+            parameters outside the base model, they stay frozen.
+        make_trainer: (model, arguments, stage) → the `BaseTrainer` of the stage, which must train this very model with
+            these arguments. After the stage, all attributes of the trainer but `args` and `state` are removed.
         args: arguments of the whole run; `args.output_dir` is the run folder. Each stage gets a copy with a folder and
             length of its own, and a full stage neither validates nor reloads its best checkpoint.
         sparse: which entries are chosen, how many, and how long each stage is; a stage without a length takes
             `args.num_train_epochs`.
         base_folder: folder of the base model's weights (safetensors), the very weights that `load_model` returns.
-        metadata: metadata of the SFT (see `SftMetadata`); base model, base hash and density are added where missing.
+        metadata: metadata of the SFT (see `SftMetadata`); base model, base hash and density are added if missing.
 
     Source: LT-SFT (arXiv 2110.07560); BiStil (arXiv 2306.01709), section 3.2.
     """
@@ -171,7 +171,7 @@ class LotteryTicketTrainer:
         return replace(self.args, **changes, **({"deepspeed": config} if config else {}))
 
     def _k(self, stage: Stage, model: PreTrainedModel) -> int:
-        """Return how many entries are chosen when this stage's iteration ends; for a dense stage, all maskable ones.
+        """Return how many entries are chosen after this stage's iteration; for a dense stage, how many are maskable.
 
         Raises:
             InputError: `sparse` does not fit the model.

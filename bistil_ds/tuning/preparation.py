@@ -16,7 +16,7 @@ from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.building import BASE
-from bistil_ds.tuning.checks import longest_of
+from bistil_ds.tuning.checks import NO_EFFECT, longest_of
 from bistil_ds.tuning.data import check_development_files, data_hashes, training_examples
 from bistil_ds.tuning.request import TuningRequest
 
@@ -30,7 +30,8 @@ class PreparedRun:
         folder: the run folder.
         labels: the classes, in the order of the model's outputs.
         base: metadata of the resulting sparse fine-tuning (SFT): its base model's name and hash, and licences.
-        resume: the checkpoint to resume from, as the user named it; None means from the beginning.
+        resume: the checkpoint to resume from, as the user named it; None starts at the beginning.
+        is_new: whether this start made the models in the folder; a resumed run finds them there.
     """
 
     request: TuningRequest
@@ -38,17 +39,18 @@ class PreparedRun:
     labels: tuple[str, ...]
     base: dict[str, Any]
     resume: str | None = None
+    is_new: bool = False
 
 
 def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> PreparedRun:
     """Check data and models, then write the models into a new run folder; call it on rank 0 only.
 
-    To resume a run that was begun, write nothing, but check that the request asks for the same run.
+    If the request resumes a run that was begun, write nothing, and check that it asks for the same run.
 
     Args:
         request: what the run is asked to do.
-        materials_may_move: accept a resumed run whose models and files lie at other paths; an update of this package
-            moves those of the embedded sample.
+        materials_may_move: accept a resumed run whose models and files lie at other paths than before, as the embedded
+            sample's do after an update of this package.
 
     Raises:
         InputError: a file, a model or the run to resume cannot be used.
@@ -73,18 +75,18 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         built, report = model.build(build, task, labels, training["seed"])
         request.sparse.check(maskable_count(built), zero_stage(training["deepspeed"]) or 0, fp16=training["fp16"])
         tokenizer = load_tokenizer("", build / BASE)
-        task.features(examples[:1], tokenizer, labels, longest, training=True)  # raises for too short a length
+        task.features(examples[:1], tokenizer, labels, longest, training=True)  # raises if `longest` is too short
     seeds = {"seed": training["seed"]}
     results = {"build": {**report, **base}, "zero_stage": zero_stage(training["deepspeed"])}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)
-    return PreparedRun(request, folder, labels, base)
+    return PreparedRun(request, folder, labels, base, is_new=True)
 
 
 def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, materials_may_move: bool) -> None:
     recorded, data = read_start(folder)
     flags, model = request.as_flags(), request.model
     check_same_stage(flags["deepspeed"], folder)
-    names = fixed_flags((*model.types, TaskDataArguments, SparseArguments, TaskTrainingArguments), {})
+    names = fixed_flags((*model.types, TaskDataArguments, SparseArguments, TaskTrainingArguments), {}) - set(NO_EFFECT)
     if materials_may_move:
         names -= {*model.models, model.sfts, "train_file", "dev_file"}
     check_same_run(flags, recorded, sorted(names), folder)

@@ -47,7 +47,7 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
     Args:
         run: the run, whose models lie in its folder.
         watch: called with each stage's trainer and the stage, before it trains.
-        changes: training arguments that are to differ from the request's, as in a dry run.
+        changes: training arguments that replace the request's; a dry run gives some.
     """
     request, labels, task = run.request, run.labels, run.request.task
     build = run.folder / BUILD

@@ -13,13 +13,13 @@ from bistil_ds.runs import checkpoints
 from bistil_ds.runs.seals import SEAL, Seals, damage
 
 RESULT = "result"  # subfolder of a finished stage: the chosen entries, or a sparse fine-tuning
-# In what the training arguments of a full stage differ: the entries are chosen by its last weights, not its best.
+# Training arguments of a full stage that differ from the run's: its last weights, not its best, choose the entries.
 UNVALIDATED = {"load_best_model_at_end": False, "eval_strategy": "no", "eval_on_start": False}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all and is alone)."""
+    """One training stage: `full` (finds entries), `sparse` (trains them), or `dense` (trains all; the only stage)."""
 
     kind: Literal["full", "sparse", "dense"]
     number: int  # from 1
@@ -33,7 +33,7 @@ class Stage:
         """Return whether the stage has its whole result; call it on one rank only. A Notice names a damaged file.
 
         Raises:
-            InputError: the result is not signed by the key and not to be trusted without.
+            InputError: the result is not signed by the user's key, and `seals` does not trust other signatures.
         """
         if not (self.result / SEAL).exists():
             return False

@@ -30,7 +30,8 @@ def tune_teacher(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a file, the model or the run to resume cannot be used; raised before training.
-        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
+        NonFiniteError: training met a loss, gradient or weight that is not finite; no model with such values was
+            saved.
 
     Source: LT-SFT (arXiv 2110.07560).
     """
@@ -55,7 +56,8 @@ def distil_task(**flags: Any) -> Path:
 
     Raises:
         InputError: a flag, a file, a model or the run to resume cannot be used; raised before training.
-        NonFiniteError: training stopped on a loss, gradient or weight that is not finite; nothing of it was saved.
+        NonFiniteError: training met a loss, gradient or weight that is not finite; no model with such values was
+            saved.
 
     Source: BiStil (arXiv 2306.01709), section 3.2.
     """

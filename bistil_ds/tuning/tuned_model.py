@@ -59,12 +59,18 @@ class TunedModel(ABC):
 
     @abstractmethod
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
-        """Write the models to `folder`; return the one to train, written to `base`, and counts for the record."""
+        """Write the models to `folder`; return the model to train, and counts for the record.
+
+        The model to train is written to the subfolder `base`.
+        """
 
     @abstractmethod
     def check_losses(self, task: Task) -> None:
         """Raise InputError for loss weights that the task cannot be trained with."""
 
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
-        """Return a function (a stage's model, its arguments) → distillation loss, or None for the model's own loss."""
+        """Return a function (a stage's model, its arguments) → the stage's distiller.
+
+        The function may return None; the stage then trains with the model's own loss.
+        """
         return lambda model, args: None

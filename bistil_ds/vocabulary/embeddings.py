@@ -14,14 +14,14 @@ from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
 
 @dataclass(frozen=True)
 class Trimming:
-    """What a model was trimmed to: int64 [kept] old ids, ascending, of a vocabulary of `base_vocab_size` tokens."""
+    """The tokens that a trimmed model keeps: int64 [V_new] old ids, ascending, below `base_vocab_size`."""
 
     kept_ids: Ids
     base_vocab_size: int
 
 
 def trimming_of(model: PreTrainedModel) -> Trimming | None:
-    """Return what `trim_model` made of this very model object, or of the one it is a copy of; None for nothing."""
+    """Return how `trim_model` trimmed this model object, or the one that it was copied from; None if it did not."""
     return getattr(model, "_trimming", None)
 
 

@@ -15,7 +15,7 @@ import bistil_ds
 from bistil_ds.commands.general import COMMAND, main
 from bistil_ds.console import cli
 from bistil_ds.console.progress import progress_bar, share_bar
-from bistil_ds.errors import InputError, NonFiniteError, Notice, Preempted
+from bistil_ds.errors import InputError, NonFiniteError, Notice, Preempted, ProductError
 from bistil_ds.runs.folder import is_begun, new_folder, run_folder
 from bistil_ds.tuning.arguments import TaskDataArguments
 
@@ -84,6 +84,10 @@ def test_a_pair_may_begin_with_a_number_below_zero(tmp_path: Path, form: str) ->
     (tmp_path / "recipe.yaml").write_text('label_map: {0: neutral, -1: "-"}\n')
     argv = {"flags": ["--label_map", "0=neutral", "-1=-"], "recipe": [str(tmp_path / "recipe.yaml")]}[form]
     assert cli.parse(argv, (TaskDataArguments,), "").label_map == ["0=neutral", "-1=-"]
+
+
+def test_so_may_a_single_value() -> None:
+    assert cli.parse(["--run_name", "-1=x"], COMMAND.flags, "").run_name == "-1=x"
 
 
 def test_a_recipe_works_behind_the_launchers_own_flag(tmp_path: Path) -> None:
@@ -269,16 +273,17 @@ def test_a_hostile_recipe_is_one_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("kind", [NonFiniteError, ProductError])
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_numbers_that_are_not_finite_are_one_line_on_rank_0_and_exit_code_1(
-    rank: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_what_every_rank_raises_at_once_is_one_line_on_rank_0_and_exit_code_1(
+    rank: str, kind: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setattr(cli.time, "sleep", waited.append)
 
     def train() -> None:
-        raise NonFiniteError("non-finite loss at step 3,\nrank 0")
+        raise kind("non-finite loss at step 3,\nrank 0")
 
     assert cli.run(train) == 1
     assert capsys.readouterr().err == ("error: non-finite loss at step 3, rank 0\n" if rank == "0" else "")

@@ -54,6 +54,14 @@ def test_a_full_disk_behind_another_error_is_found(capsys: pytest.CaptureFixture
     assert "a file: No space left on device" in run(behind, capsys)
 
 
+def test_an_error_that_was_raised_from_none_hides_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
+    behind = ValueError("a bug")
+    behind.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    behind.__cause__ = None  # as `from None` does
+    with pytest.raises(ValueError, match="a bug"):
+        run(behind, capsys)
+
+
 def test_no_folder_for_temporary_files_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,6 +56,48 @@ def test_the_universal_form_is_sealed_too_and_made_once(tmp_path: Path, monkeypa
     assert checkpoints.broken(folder) is None
     (folder / "global_step_universal" / "zero.pt").write_bytes(b"tampered!")
     assert "zero.pt: not the bytes" in str(checkpoints.broken(folder))
+
+
+@pytest.mark.parametrize("name", ["x.pt", ".x.pt"])
+def test_nothing_may_be_added_to_a_finished_universal_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = checkpoint(tmp_path, 5)
+    converter(tmp_path, monkeypatch)
+    universal.fit_to_ranks(folder, 1, SEALS)
+    (folder / "global_step_universal" / name).write_bytes(b"code")
+    assert f"{name}: not a file that was sealed" in str(checkpoints.broken(folder))
+
+
+def test_links_at_the_places_of_a_conversion_lead_nothing_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, outside = checkpoint(tmp_path, 5), tmp_path / "outside"
+    converter(tmp_path, monkeypatch)
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    for name in ("global_step_universal", "global_step_universal_partial", "global_step_partial"):
+        (folder / name).symlink_to(outside)
+    (folder / "latest_universal").symlink_to(outside / "file")
+    universal.fit_to_ranks(folder, 1, SEALS)
+    assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("file", "mine")]
+    assert checkpoints.broken(folder) is None
+
+
+def test_a_file_that_changed_during_a_conversion_is_not_vouched_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkpoint(tmp_path, 5)
+    converter(tmp_path, monkeypatch)
+    convert = universal.subprocess.run
+
+    def change(*args: Any, **kwargs: Any) -> Any:
+        (folder / "global_step" / "optim_states.pt").write_bytes(b"changed")
+        return convert(*args, **kwargs)
+
+    monkeypatch.setattr(universal.subprocess, "run", change)
+    universal.fit_to_ranks(folder, 1, SEALS)
+    assert "optim_states.pt: not the bytes" in str(checkpoints.broken(folder))
 
 
 def test_a_strangers_checkpoint_stays_unsigned_when_it_is_converted(

@@ -142,8 +142,8 @@ def test_the_cached_model_is_made_once_and_a_failed_making_leaves_nothing(
     ("arguments", "message"),
     [
         (["--input_folder", "{}/absent"], "no such folder"),
-        (["--input_folder", "{}/none"], "no <language>.txt"),
-        (["--input_folder", "{}/broken"], "aa.txt, line 2: not UTF-8"),
+        (["--input_folder", "{}/none"], "holds no files called <language>.txt, <language>.jsonl"),
+        (["--input_folder", "{}/broken"], "aa.txt, line 2 is not UTF-8"),
         (["--input_folder", "{}/empty"], "holds no text"),
         (["--input_folder", "{}/short"], "less text than one chunk"),
         (["--input_folder", "{}/uneven", "--parallel"], "as many lines"),
@@ -180,6 +180,14 @@ def test_bad_input_ends_in_one_line_and_code_2(
 def test_a_line_that_is_too_long_is_named(tmp_path: Path) -> None:
     (tmp_path / "aa.txt").write_bytes(b"a\n" + b"b" * (LONGEST_LINE + 1))
     with pytest.raises(InputError, match=r"aa\.txt, line 2 is longer than 16 MiB"):
+        read_lines(tmp_path / "aa.txt")
+
+
+def test_a_byte_order_mark_is_no_text_and_a_nul_is_named(tmp_path: Path) -> None:
+    (tmp_path / "aa.txt").write_bytes(b"\xef\xbb\xbfa\r\n\n b\n")
+    assert read_lines(tmp_path / "aa.txt") == ["a", "", "b"]
+    (tmp_path / "aa.txt").write_bytes(b"a\nb\0\n")
+    with pytest.raises(InputError, match=r"--input_folder: .*aa\.txt, line 2 has a NUL"):
         read_lines(tmp_path / "aa.txt")
 
 

@@ -222,3 +222,29 @@ def test_what_is_damaged_does_not_push_out_what_is_whole(tmp_path: Path) -> None
     checkpoint(tmp_path, 20, whole=False)  # the run went on from step 5, and has just written step 10
     checkpoints.prune(tmp_path / "checkpoint-10", 1, None)
     assert remaining(tmp_path) == [10, 20]
+
+
+def test_a_missing_best_is_asked_for_before_anything_starts_over(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 5)
+    checkpoints.seal(checkpoint(tmp_path, 10, whole=False), 2, SEALS, best="checkpoint-5")
+    shutil.rmtree(tmp_path / "checkpoint-5")
+    with pytest.warns(Notice), pytest.raises(InputError, match=r"checkpoint-10 needs checkpoint-5, .*put it back"):
+        checkpoints.find_checkpoint(tmp_path, "true", SEALS)
+
+
+def test_the_best_must_be_signed_too(tmp_path: Path) -> None:
+    write_seal(checkpoint(tmp_path, 5), world_size=2)
+    checkpoints.seal(checkpoint(tmp_path, 10, whole=False), 2, SEALS, best="checkpoint-5")
+    for wanted in ("true", str(tmp_path / "checkpoint-10")):
+        with pytest.raises(InputError, match=r"checkpoint-5/complete.json: not signed with your key"):
+            checkpoints.find_checkpoint(tmp_path, wanted, SEALS)
+    assert checkpoints.find_checkpoint(tmp_path, "true", Seals(trust=True)) == tmp_path / "checkpoint-10"
+
+
+def test_what_a_killed_conversion_of_0_1_left_is_no_damage(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, 5)
+    (folder / "latest").write_text("global_step")
+    checkpoints.seal(folder, 2, SEALS)
+    (folder / "global_step_partial").mkdir()
+    (folder / "global_step_partial" / "half.pt").write_bytes(b"")
+    assert checkpoints.broken(folder) is None

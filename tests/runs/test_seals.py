@@ -69,9 +69,27 @@ def test_a_missing_file_and_a_file_too_many_are_named(folder: Path) -> None:
     assert "'below/state', which is missing" in str(damage(folder))
 
 
-def test_hidden_files_do_not_count_because_nothing_reads_them(folder: Path) -> None:
-    (folder / ".nfs0001").write_bytes(b"")
+def test_hidden_files_count_but_for_those_that_systems_leave(folder: Path) -> None:
+    for name in (".nfs0001", ".DS_Store"):
+        (folder / "below" / name).write_bytes(b"")
     assert damage(folder) is None
+    (folder / "below" / ".x.pt").write_bytes(b"")  # DeepSpeed reads every *.pt of some folders
+    assert damage(folder) == f"{folder / 'below' / '.x.pt'}: not a file that was sealed; move it away"
+
+
+def test_what_an_earlier_seal_knows_is_not_hashed_again(folder: Path) -> None:
+    known = read_seal(folder)["files"]
+    (folder / "weights").write_bytes(b"changed since")
+    (folder / "more").write_bytes(b"new")
+    write_seal(folder, known=known)
+    assert damage(folder) == f"{folder / 'weights'}: not the bytes that were written"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path.parent.parent / "elsewhere.json")])
+def test_a_seal_that_is_no_plain_file_is_not_opened(folder: Path, make: Any) -> None:
+    (folder / SEAL).unlink()
+    make(folder / SEAL)
+    assert damage(folder) == f"{folder / SEAL}: is no plain file, so it vouches for nothing"
 
 
 def test_links_are_refused_wherever_they_lead(folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,18 @@ ASKED: dict[str, tuple[bytes, str]] = {
     "strings": (b'"The river."\n"A \\"town\\"."\n', "has all lines in quotes"),
     "leipzig.tsv": (b"1\tThe river flows.\n2\tA town.\n", r"no.*'text' \(it has 1, The river flows\.\)"),
     "other.csv": (b"id,body\n1,The river flows.\n", r"none 'text' \(it has id, body\); name it with --text_column"),
+    "carriage.csv": (b"id,text\rmore\r\n1,The river\r\n", "names the columns, but none 'text'"),
+    "OTHER.CSV": (b"id,body\n1,The river flows.\n", r"none 'text' \(it has id, body\)"),
+    "labelled.txt": (
+        b"content,label\r\nThe river flows.,1\r\n",
+        r"looks like a table, .* \(content, label\) is 'text'; name",
+    ),
+    "semicolons.txt": (b'id;body\n1;"The river; it flows."\n2;A\n', r"looks like a table, .* \(id, body\)"),
+    "emptied.txt": (b"\tThe river.\n1\tA town.\n", "has 2 columns, parted by tabs"),
+    "all_strings": (b'"The river."\n' * 20, "has all lines in quotes"),
+    "doubled": (b'"The river."\n"A ""town""."\n', "has all lines in quotes"),
+    "doubled first": (b'"""A"" town."\n"It is old."\n', "has all lines in quotes"),
+    "list.txt": (b'[{}, {"text": "a"}]\n', "line 1 is not an object"),
     "headless.csv": (b"The river flows.\nA town.\n", r"none 'text' \(it has The river flows\.\)"),
     "twice.csv": (b"text,text\na,b\n", "names the column 'text' twice"),
     "ragged.csv": (b"id,text\n1,The river flows, slowly.\n", "line 2 has 3 columns; the header 2"),
@@ -72,6 +84,8 @@ PLAIN = [
         "BZh is no word.",
         "<doc> a </doc>",
     ),
+    *('{"Hi", he said.', '[{"Hi", he said.', "[{{Infobox}} is a template.]", "{} is the empty set.", "a\rb"),
+    *("Yes,sir", "Yes, sir", "3,14", "haus,house,casa"),
     *("1\tone line with a tab", "PAR 1", "a;b;c", "# text = The river"),
 ]
 
@@ -81,3 +95,18 @@ def test_text_that_resembles_another_form_stays_text(tmp_path: Path, first: str)
     texts = [first, "A town lies on its bank."]
     (tmp_path / "a.txt").write_bytes(lines(texts))
     assert load_texts(tmp_path / "a.txt")["text"][:] == texts
+
+
+PROSE = {
+    "indented": ["\tIt was a dark night.", "\tThe river rose."],
+    "one comma a line": ["Yes, sir", "The river rose, and fell.", "It is old, too."],
+    "commas under a sentence": ["The river,the town", "It rose, and fell.", "It is old, too."],
+    "a dialogue": ['"Who is there?"', '"The river."'],
+    "numbers": ["3,14", "2,71"],
+}
+
+
+@pytest.mark.parametrize("texts", PROSE.values(), ids=PROSE)
+def test_prose_whose_lines_are_alike_stays_text(tmp_path: Path, texts: list[str]) -> None:
+    (tmp_path / "a.txt").write_bytes(lines(texts))
+    assert [text.strip() for text in load_texts(tmp_path / "a.txt")["text"]] == [text.strip() for text in texts]

@@ -25,6 +25,8 @@ FILES = {
     "wiki_00": jsonl(TEXTS),
     "jsonl.txt": jsonl(TEXTS),
     "a.csv": table(TEXTS),
+    "A.CSV": table(TEXTS),
+    "SPACES.csv": table(TEXTS).replace(b",text", b", text", 1),
     "semicolons.csv": table(TEXTS, ";"),
     "table.txt": table(TEXTS),
     "tabs.csv": tabs(TEXTS),

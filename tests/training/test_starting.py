@@ -18,7 +18,7 @@ def prepared(folder: Path, resume: str | None) -> Any:
     (folder / "build" / "student").mkdir(parents=True)
     (folder / "build" / "student" / "config.json").write_text("{}", encoding="utf-8")
     (folder / "run.json").write_text("{}", encoding="utf-8")
-    return SimpleNamespace(folder=folder, request=SimpleNamespace(training={"resume_from_checkpoint": resume}))
+    return SimpleNamespace(folder=folder, is_new=resume is None)
 
 
 def refused(folder: Path, resume: str | None = None, saves: str = "") -> None:
@@ -50,6 +50,13 @@ def test_what_a_run_has_saved_stays(saved: str, tmp_path: Path) -> None:
     refused(tmp_path / "run", saves=saved)
     assert (tmp_path / "run" / "build").is_dir()
     assert (tmp_path / "run" / saved).is_dir()
+
+
+def test_a_finished_model_stays(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"")
+    refused(tmp_path / "run")
+    assert (tmp_path / "run" / "build").is_dir()
 
 
 def test_a_resumed_run_stays(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Define the flags of the energy benchmark, and plan its run.
 
 If no energy counter can be read, the record says "unavailable" and why. With --estimate_watts no counter is read:
-joules are that power times the time, and are labelled as an estimate. --command measures a whole command, such as a
-training run, instead of models.
+joules are the given power times the time, and the record calls them an estimate. --command measures a whole command,
+such as a training run, instead of models.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def plan(flags: Flags) -> Job:
         if flags.command:
             row, interrupted = measure_command(flags.command, meter, seconds)
             result.content["rows"] = [row]
-            if interrupted:  # the row is kept, and this command ends as the measured one was asked to
+            if interrupted:  # the row is kept; Ctrl-C was meant for this command too
                 raise KeyboardInterrupt
         else:
             measure(wanted, meter, flags.rounds, result.content, tell, result.save)

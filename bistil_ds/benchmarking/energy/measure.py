@@ -55,10 +55,11 @@ def measure(
 
 
 def one_window(meter: Meter, process: InOwnProcess | None, seconds: float) -> dict[str, Any]:
-    """Let the model in `process` run, or wait if there is no process, and return the joules used in that window.
+    """Let the model in `process` run, or wait if there is no process; return the record of this window.
 
-    The window lasts `seconds`. If the meter counts fewer than UPDATES changes of a counter, the window grows, to at
-    most MOST_STRETCHES times `seconds`.
+    The record has seconds, calls, joules and updates of the counters, and temperatures. The window lasts `seconds`. If
+    the meter counts fewer than UPDATES changes of a counter, the window grows, to at most MOST_STRETCHES times
+    `seconds`.
     """
     before, calls, needed = machine_state(), 0, UPDATES if not meter.is_estimate else 0
     parts: list[Window] = []
@@ -93,8 +94,8 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return a row for each model: joules per sentence, gross and net (without idle power), and a ratio.
 
-    The ratio divides the model's net joules by the reference's. It is left out unless the reference's are above 0 in
-    every window. An estimate has no net joules; its ratio is that of gross joules.
+    The ratio divides the model's net joules by the reference's. It is left out unless the reference's net joules are
+    above 0 in every window. An estimate has no net joules; its ratio is that of gross joules.
     """
     idle = fmean(watts(window) for window in windows[IDLE])
     gross, net = [

@@ -21,7 +21,7 @@ META = torch.device("meta")
 def model_row(name: str, names: list[str], batch: int, length: int) -> dict[str, Any]:
     """Return a model's row: operations of its encoder's forward pass and, if possible, of a phase-1 step.
 
-    The step is that of the model as student, with its reference as teacher; `step_flops` says when it can be counted.
+    In the step the model is the student, and its reference the teacher. `step_flops` says when it can be counted.
     """
     model, reference = shape_of(name), reference_of(name, names)
     row: dict[str, Any] = {"model": label_of(name), "reference": label_of(reference)}
@@ -74,7 +74,7 @@ def step_flops(student: PreTrainedModel, teacher: PreTrainedModel, batch: int, l
 def flops_grids(content: Mapping[str, Any]) -> list[Grid]:
     """Return a table for each batch and length: operations for a sentence and for a token, and two ratios.
 
-    One ratio is that of the model's operations to the reference's. The other is the share of our losses in the
+    The first ratio divides the model's operations by the reference's. The second is the share of our losses in the
     operations of a phase-1 step.
     """
     cases: dict[tuple[int, int], dict[str, Any]] = {}

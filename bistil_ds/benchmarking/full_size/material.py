@@ -33,7 +33,8 @@ ALPHABETS = (
 def make_pieces(count: int, prefix: str, suffix: str) -> list[str]:
     """Return the `count` pieces of a vocabulary: each script's letters, then random strings of 2 to 8 letters.
 
-    Pieces that start a word begin with `prefix`, pieces that continue one with `suffix`. About half are of each kind.
+    Pieces that start a word begin with `prefix`; pieces that continue a word begin with `suffix`. Each kind is about
+    half of all.
     """
     draw = random.Random(0)
     pieces = dict.fromkeys(mark + letter for alphabet in ALPHABETS for letter in alphabet for mark in (prefix, suffix))

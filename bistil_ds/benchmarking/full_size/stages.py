@@ -1,6 +1,7 @@
-"""Define the stages of this benchmark: prepare, imports, trim, build, step.
+"""Define the stages of the full-size benchmark: prepare, imports, trim, build, step.
 
-Each stage runs in a process of its own, because the peak memory of an earlier stage would hide its own.
+Each stage runs in a process of its own. In a shared process, a high peak of memory in one stage would hide the peaks of
+the later ones.
 """
 
 from __future__ import annotations

@@ -22,5 +22,5 @@ class Budget:
         self.left -= weight
 
     def done(self, part: float = 0.0) -> float:
-        """Return the weight of the cases that are done, plus `part` of the next, as a share of the whole (0 to 1)."""
+        """Return the share of the whole weight that is done, 0 to 1; `part` is the weight done within the next case."""
         return 1 - (self.left - part) / self.whole

@@ -40,7 +40,7 @@ def require_at_least_1(flags: object, *names: str) -> None:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Return the device of that name; without a name, a GPU if there is one, else the CPU.
+    """Return the device called `name`; if that is None, a GPU if there is one, else the CPU.
 
     Raises:
         InputError: there is no such device, or it cannot be timed.
@@ -51,14 +51,14 @@ def choose_device(name: str | None) -> torch.device:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # a torch built without CUDA raises AssertionError
         raise InputError(f"--device {name}: cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from None
-    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # `time_call` cannot wait for others
+    if (device := torch.device(name)).type not in ("cpu", "cuda"):  # `time_call` can wait for these only
         raise InputError(f"--device {name}: cannot be timed; give cpu or cuda")
     return device
 
 
 @contextmanager
 def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> Iterator[Tell]:
-    """Show a progress bar, and yield the callback that moves it: (share done, what is being done).
+    """Show a progress bar, and yield the callback (share done, what is being done) that moves it.
 
     When the run ends, also by an error or Ctrl-C, close the record and print its rows as tables. If the record was
     saved, write its pictures and other files beside it.

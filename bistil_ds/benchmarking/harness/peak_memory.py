@@ -37,11 +37,11 @@ def peak_in_own_process(
 ) -> Peak:
     """Return the peak memory of `steps` calls of the function that `build(*arguments)` returns, in a fresh process.
 
-    A process that has measured one peak may not give the memory back, and that would hide the next peak. `build` and
-    its arguments must pickle.
+    The process is fresh because a process may keep the memory of one peak, and that would hide the next peak. It must
+    be possible to pickle `build` and its arguments.
 
     Args:
-        device: the GPU whose memory is counted if the step uses one, such as `cuda:1`; None means the current one.
+        device: the GPU whose memory is counted if `build` starts CUDA, such as `cuda:1`; None means the current one.
     """
     found: Peak = run_in_own_process(_measure, build, arguments, steps, device, torch.get_num_threads())
     return found
@@ -61,7 +61,8 @@ def _measure(
 def peak_of(build: Callable[[], Callable[[], object]], steps: int, device: str | None = None) -> Peak:
     """Return the peak memory, in this process, of `steps` calls of the function that `build()` returns.
 
-    `device` is the GPU whose memory is counted where the step uses one; None: the current one.
+    If this process has used CUDA when `build` returns, memory of the GPU `device` is counted; None means the current
+    GPU. Otherwise resident memory is counted.
     """
     empty = psutil.Process().memory_info().rss
     started = time.perf_counter()
@@ -93,7 +94,10 @@ def _forget_resident_peak() -> None:
 
 
 def resident_peak() -> int:
-    """Return the most bytes resident in this process so far (after a spawn, `ru_maxrss` may be the parent's)."""
+    """Return the most bytes resident in this process so far.
+
+    Linux's VmHWM gives them, because after a spawn `ru_maxrss` may be the parent's.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -12,13 +12,13 @@ from bistil_ds.console.untrusted import one_line
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LARGEST = 1e100  # magnitude of a number that is drawn
+LARGEST = 1e100  # only numbers of a smaller magnitude are drawn
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # colour-blind readers can tell them apart
 
 
 @dataclass
 class Bars:
-    """Horizontal bars with whiskers: series → name → (value, low end, high end); `label` is that of the x axis."""
+    """Horizontal bars with whiskers: series → name → (value, low end, high end); `label` names the x axis."""
 
     title: str
     label: str
@@ -126,12 +126,12 @@ def _lines(axes, plot: Lines) -> None:  # type: ignore[no-untyped-def]
 
 
 def _label(name: str) -> str:
-    """Return a name for the legend, which leaves out names that begin with an underscore."""
+    """Return a name for the legend: with a space before an underscore, because matplotlib hides `_` names there."""
     return f" {one_line(name)}" if name.startswith("_") else one_line(name)
 
 
 def check_numbers(plot: Plot) -> None:
-    """Raise TypeError or ValueError for a plot of anything but numbers that can be drawn."""
+    """Raise TypeError or ValueError unless all values of a plot are numbers that can be drawn."""
     if isinstance(plot, Bars):
         bars = [bar for named in plot.series.values() for bar in named.values()]
         fit = all(-LARGEST < low <= value <= high < LARGEST for value, low, high in bars)

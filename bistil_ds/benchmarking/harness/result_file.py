@@ -28,7 +28,7 @@ from bistil_ds.runs.record import git_state, hardware, versions
 REPOSITORY = Path(__file__).parents[3]
 # `benchmarks/results` in the clone of the repository, or else below the current folder
 RESULTS = (REPOSITORY if (REPOSITORY / "benchmarks").is_dir() else Path()) / "benchmarks" / "results"
-# what reading a record raises whose values are missing or of another kind than a benchmark writes; InputError is one
+# errors of reading a record in which values are missing or have a wrong type; InputError is a ValueError too
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 DIGITS = 6  # significant digits of a float in the record; no measurement is more exact
 NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers over several lines; `save` joins them
@@ -37,7 +37,8 @@ NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers over se
 class ResultFile:
     """The record `<benchmark>[-quick]-<device>-<machine>-<time>.json`.
 
-    Use it in a `with`, whose end saves the record (see `__exit__`) and notes whether an exception ended the run.
+    Use it in a `with` block. When the block ends, the record notes whether an exception ended the run, and is
+    saved (see `__exit__`).
 
     Args:
         folder: where the record goes; it is made when missing.

@@ -23,8 +23,8 @@ class EventClock:
     LONGEST_SLEEP. An extra call beforehand shows how long to sleep. If the call itself waits for the device, that wait
     still counts.
 
-    Reading a large buffer empties the cache. Writing one would not do, because its data would go to memory during the
-    call.
+    Reading a large buffer empties the cache. Writing one would not do, because its data would go from the cache to
+    memory during the call.
     """
 
     def __init__(self, device: torch.device, queue_full: bool) -> None:
@@ -33,7 +33,7 @@ class EventClock:
         self._flush = torch.zeros(cache // 2, dtype=torch.float32, device=device)  # twice the cache's bytes
 
     def __call__(self, step: Callable[[], object], device: torch.device) -> float:
-        with torch.cuda.device(device):  # events are recorded, and the sleep is queued, on the current one
+        with torch.cuda.device(device):  # events are recorded, and the sleep is queued, on the current device
             return self._time(step, device)
 
     def _time(self, step: Callable[[], object], device: torch.device) -> float:
@@ -75,7 +75,7 @@ def copy_bandwidth(device: torch.device, clock: Clock) -> float:
 
 
 def product_rate(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
-    """Measure the operations a second of a large square matrix product, two for each multiply-add."""
+    """Measure the operations a second of a large square matrix product; a multiply-add counts as two."""
     size = 8192 if device.type == "cuda" and dtype.itemsize == 2 else 4096 if device.type == "cuda" else 768
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size**3 / _median(lambda: a @ b, device, clock)
@@ -88,5 +88,5 @@ def _median(step: Callable[[], object], device: torch.device, clock: Clock) -> f
 
 
 def poison(device: torch.device) -> None:
-    """Fill memory with NaN and free it. New tensors are likely to get it, so results from unwritten memory are NaN."""
+    """Fill memory with NaN and free it. New tensors likely get this memory: what a kernel does not write is NaN."""
     torch.full((2**28 if device.type == "cuda" else 2**22,), torch.nan, device=device)

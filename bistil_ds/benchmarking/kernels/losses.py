@@ -1,7 +1,7 @@
 """Describe benchmark cases of the distillation losses: ours, eager PyTorch's, and Liger-Kernel's if it has the loss.
 
 B sequences of T tokens (n = B·T in all), D the teacher's width and Ds the student's, H heads of width d, N positions,
-V vocabulary entries, P layer pairs, e bytes an element. No case has a mask, because then eager PyTorch is at its best
+V vocabulary entries, P layer pairs, e bytes an element. No case has a mask: without one, eager PyTorch is at its best
 and the counted bytes are exact.
 """
 

@@ -1,8 +1,8 @@
 """Define the flags of the latency benchmark, and plan its run.
 
-Without --model and --quick it measures XLM-R-base and mBERT, their students (every second or third layer; a vocabulary
-of 30k or 60k tokens), DistilmBERT and two multilingual MiniLMs. It needs only the shapes of these models; their weights
-are random.
+Without --model and --quick the benchmark measures XLM-R-base and mBERT, their students (every second or third layer; a
+vocabulary of 30k or 60k tokens), DistilmBERT and two multilingual MiniLMs. Only the shapes of these models matter;
+their weights are random.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, referen
 from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
 
 STAGES = ("inference", "training")
-COPIES = {"inference": 1, "training": 4}  # of the weights; in training gradient and both moments have their dtype too
+COPIES = {"inference": 1, "training": 4}  # tensors as large as the weights; in training also gradients and two moments
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ BUILDERS = {"inference": _inference, "training": _training}
 
 
 def _ready(given: Input) -> torch.device:
-    """Return the device; make a GPU the current one, because the memory of the current GPU is counted."""
+    """Return the device; if it is a GPU, also make it the current one."""
     _quiet()
     device = torch.device(given.device)
     if device.type == "cuda":

@@ -1,6 +1,6 @@
 """Prepare and run a subject: one model that is measured. Benchmarks start each subject in a process of its own.
 
-B sequences, T tokens.
+In shapes, B is the number of sequences, and T the number of tokens in each.
 """
 
 from __future__ import annotations
@@ -52,7 +52,12 @@ class Subject:
         return self.parameters
 
     def use_text(self, batches: Sequence[Sequence[str]], max_length: int) -> dict[str, Any]:
-        """Use batches of sentences as inputs from now on; return, by batch, seconds of tokenising and real tokens."""
+        """Use batches of sentences as inputs from now on.
+
+        Returns:
+            `seconds`, how long the tokenizer took for each batch; `tokens`, how many tokens of each batch are not
+            padding.
+        """
         tokenizer = load_tokenizer("--model", self.name)
         seconds, self.batches = [], []
         for texts in batches:
@@ -106,7 +111,7 @@ class Subject:
 def is_steady(seconds: Sequence[float]) -> bool:
     """Return whether the last three calls took as long as the three before them.
 
-    If the last call was longer than LONG_CALL, only the last two are compared.
+    If the last call was longer than LONG_CALL, it is enough that the last two calls took equally long.
     """
     return is_stable(seconds) or (seconds[-1] > LONG_CALL and is_stable(seconds, window=1))
 

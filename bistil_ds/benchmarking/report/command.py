@@ -47,7 +47,7 @@ def run(flags: Flags) -> None:
         first, second = (read_result(Path(name)) for name in flags.compare)
         try:
             grid = compare(first, second)
-            grid.html()  # fails where a cell is no text
+            grid.html()  # raises one of DAMAGED if a cell is not text
         except InputError:
             raise
         except DAMAGED as error:

@@ -14,7 +14,7 @@ from bistil_ds.benchmarking.harness.result_file import DAMAGED, read_result
 from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.errors import InputError
 
-SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")  # may differ in a record and its replacement
+SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")  # a newer record may differ in these
 TIME = re.compile(r"-\d{8}(-\d{6})?$")  # at the end of a record's name
 
 
@@ -99,7 +99,7 @@ def read(path: Path) -> Gathered | None:
             grid.html()
         for plot in found.entry.plots(found.content):
             check_numbers(plot)
-    except DAMAGED:  # of an old version, half of one, or not ours
+    except DAMAGED:  # a record of an old version, a part of a record, or a file of something else
         return None
     return found
 

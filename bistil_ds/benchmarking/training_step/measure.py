@@ -23,7 +23,7 @@ MiB = 2**20
 
 
 def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, tell: Tell) -> dict[str, Any]:
-    """Return a row for each of `WAYS`, timed in turns; with `memory` also peaks. Ratios are to the way `floor`."""
+    """Return a row for each of `WAYS`, timed in turns, also with peaks if `memory`. Ratios are to the way `floor`."""
     steps = random_steps(shape, device)
     ways = {name: steps.way(name) for name in WAYS}
     before = matmul_rate(device, torch.float32)
@@ -48,7 +48,7 @@ def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, 
 def compare_teachers(
     names: Sequence[str], shape: Shape, rounds: int, device: torch.device, tell: Tell
 ) -> dict[str, Any]:
-    """Return a row for our step with each teacher, timed in turns. Ratios are to our step with the fp32 teacher."""
+    """Return a row for our step with the fp32 teacher and with each of `names`, timed in turns; ratios are to fp32."""
     steps = random_steps(shape, device)
     ways = {"float32": steps.way("ours")}
     ways |= {name: steps.with_teacher(*cheaper_teacher(name, steps.teacher)) for name in names}

@@ -2,7 +2,7 @@
 
     python benchmarks/transfer.py --mmt MODEL --data FOLDER --languages tr ha --tasks pos ner --output_dir runs/transfer
 
-Without --mmt and --data it runs on the package's sample model and sample data.
+Without --mmt and --data the benchmark runs on the package's sample model and sample data.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ MODELS = ("k2", "k3", "dense", "unphased", "scratch")
 
 
 class Transfer:
-    """The steps whose results lie in one output folder."""
+    """The steps; each one leaves its results in a subfolder of one output folder."""
 
     def __init__(self, mmt: str, data: Path, folder: Path, settings: dict[str, Any]) -> None:
         self.mmt, self.data, self.folder, self.settings = mmt, data, folder, settings

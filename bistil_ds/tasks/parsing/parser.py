@@ -6,8 +6,8 @@ too, and `AutoModel` loads the encoder alone.
 
 A word is represented by the state of its first subword, the root by the state of the first token. The published parser
 (Glavaš and Vulić) scores encoder states directly, with a D x D matrix for each relation: 22 M parameters for XLM-R
-base, all of which a sparse fine-tuning would train and save. With projections to 256 (arcs) and 128 (relations) first,
-as in Dozat and Manning, there are 1.3 M.
+base, all of which a sparse fine-tuning would train and save. This parser first projects the states to 256 values (arcs)
+and 128 values (relations), as Dozat and Manning do, and so has 1.3 M.
 
 Shapes: B sentences, T tokens, W words, D encoder width, R relations.
 """
@@ -177,7 +177,7 @@ def _takes(encoder_class: type[nn.Module], argument: str) -> bool:
 
 
 def _no_head(there_BW: Tensor) -> Tensor:
-    """Return bool [B, W, W + 1], True where a possible head is padding or the word itself."""
+    """Return bool [B, W, W + 1], True in the columns that cannot be a word's head: padding, and the word itself."""
     words = there_BW.shape[1]
     padding_BH = nn.functional.pad(~there_BW, (1, 0), value=False)
     place_W = torch.arange(words, device=there_BW.device)

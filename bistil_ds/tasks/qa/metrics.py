@@ -1,6 +1,6 @@
 """F1 and exact match of answers, normalised for their language as in MLQA's evaluation (arXiv 1910.07475).
 
-Normalising lowers the case, removes punctuation (Unicode category P and `string.punctuation`) and articles, and leaves
+Normalising lowercases, removes punctuation (Unicode category P and `string.punctuation`) and articles, and leaves
 single spaces. F1 counts words, or single characters in scripts without spaces. MLQA defines this for en, es, de, ar,
 vi, hi and zh. Here, ja and th are cut into characters like zh, and all further languages keep their articles. Without a
 language, or with a name that is no language (such as a folder's name, `squad` or `qa`), the rules of English hold, as
@@ -50,8 +50,8 @@ def normalise(answer: str, language: str | None) -> str:
 def scores(answer: str, gold_answers: Sequence[str], language: str | None) -> tuple[float, float]:
     """Return F1 and exact match, each the best over the gold answers.
 
-    As in SQuAD 2.0, gold answers without a word (after normalising) do not count; where none is left, an answer without
-    a word is the right one.
+    As in SQuAD 2.0, gold answers without a word (after normalising) do not count. If none is left, an answer without a
+    word is the right one.
     """
     given = normalise(answer, language)
     gold = [words for one in gold_answers if (words := normalise(one, language))] or [""]

@@ -48,7 +48,7 @@ def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions,
 
 
 def check_names(options: ReadOptions, ours: Sequence[str]) -> None:
-    """Raise InputError if `options.columns` has a name that is none of ours here; a fixed format has no names."""
+    """Raise InputError if `options.columns` has a key that is not in `ours`, which is empty where columns are fixed."""
     for name in options.columns:
         if name not in ours:
             expected = f"the columns here are {', '.join(ours)}" if ours else "this format has fixed columns"

@@ -61,8 +61,9 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
 def read_upos(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
     """Stream words with their UPOS tags from CoNLL-U, or from a source of `tagged_rows` with `tokens` and `upos`.
 
-    A file is CoNLL-U by its name (`.conllu`), or by the ten tab-separated columns of its first word. HEAD and DEPREL of
-    words are ignored. `options.label_map` renames tags; a new name may also be what the evaluated model calls a tag.
+    A file counts as CoNLL-U if its name ends in `.conllu`, or if its first word has ten tab-separated columns. HEAD and
+    DEPREL of words are ignored. `options.label_map` renames tags; a new name may also be the evaluated model's name of
+    a tag.
 
     Raises:
         InputError: the data does not follow its format; a tag is neither one of the 17 universal tags nor a new name

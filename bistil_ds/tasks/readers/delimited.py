@@ -1,7 +1,7 @@
-"""Read tables from text: columns parted by tabs, commas or semicolons, under a header or without one.
+"""Read tables from text: columns separated by tabs, commas or semicolons, with or without a header.
 
 Plain cells between tabs are tried first: quote characters in them are text, as in GLUE, XNLI and PAWS-X. If the header
-itself is quoted, or its names are parted by commas or semicolons, quoted cells may hold anything (RFC 4180).
+itself is quoted, or its names are separated by commas or semicolons, quoted cells may hold anything (RFC 4180).
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ Cells = Mapping[str, str]
 
 
 class _Table(NamedTuple):
-    """How a table is written: its separator and whether cells may be quoted, header, width, and our columns' places."""
+    """The form of a table.
+
+    Attributes:
+        separator: the character between two cells.
+        quoted: whether cells may be quoted.
+        header: whether the first line is a header.
+        width: number of cells in a row.
+        position: our name of each column → its position, from 0.
+    """
 
     separator: str
     quoted: bool
@@ -38,9 +46,9 @@ def table_rows(
 ) -> Iterator[tuple[int, str, Cells]]:
     """Yield for each row its line, what messages call it, and its cells under our names; skip empty lines.
 
-    There is no header where `options.columns` gives numbers, from 1, or where the first line has as many cells as there
-    are wanted columns and `is_row` says that these cells, in the order of `wanted`, are a row. A notice counts the rows
-    with cells that look quoted as in CSV where quotes are text.
+    The table has no header if `options.columns` gives column numbers, counted from 1. It also has none if
+    `options.columns` is empty, the first line has as many cells as `wanted` has names, and `is_row` accepts these cells
+    under those names, in order. Where quotes are text, a notice counts the rows with cells that look quoted as in CSV.
 
     Raises:
         InputError: the file cannot be read; the first line is neither a header with the wanted columns nor a row; or a
@@ -73,7 +81,7 @@ def table_rows(
 def _table_of(
     first: tuple[int, str], options: ReadOptions, wanted: OtherNames, is_row: Callable[[Cells], bool], name: str
 ) -> _Table:
-    """Return how the table is written whose first line this is."""
+    """Return the form of the table that begins with the line `first`."""
     where, refused = f"{name}, line {first[0]}", ""
     numbers = {ours: int(at) for ours, at in options.columns.items() if at.isdecimal() and len(at) < 5}
     check_names(options, (*wanted, LANGUAGE))

@@ -15,7 +15,7 @@ from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.hub import load_rows
 from bistil_ds.text.specification import HubDataset
 
-NO_LABEL = "-"  # SNLI's label of a pair without a right answer; hub data sets have class number -1
+NO_LABEL = "-"  # SNLI's label of a pair without a right answer; hub data sets give such a pair class number -1
 
 
 def hub_rows(

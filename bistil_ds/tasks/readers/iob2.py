@@ -15,16 +15,17 @@ from bistil_ds.tasks.task import ReadOptions
 def read_tagged(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
     """Stream the sentences of a file with columns, of JSON, or of a hub data set with `tokens` and `tags`.
 
-    Columns are parted by tabs or spaces, and an empty line ends each sentence; `find_layout` says which columns are
+    Columns are separated by tabs or spaces, and an empty line ends each sentence; `find_layout` says which columns are
     read. In JSON and on the hub, `tags` may also be called `ner_tags`. Tags of IOB1, BIOES, BILOU and their like become
     IOB2. `options.label_map` renames entity types (`DATE=O` removes the entities of that type) or whole tags
-    (`B-OTH=O`); `B-LOC=LABEL_1` says what the evaluated model calls a tag.
+    (`B-OTH=O`); `B-LOC=LABEL_1` says that the evaluated model's name of B-LOC is LABEL_1.
 
-    I- tags that begin an entity where the file otherwise uses B- are read as B-, and a warning gives their number.
+    If the file uses B- tags but also begins entities with I- tags, these I- tags are read as B-, and a warning gives
+    their number.
 
     Raises:
-        InputError: the data does not follow its format; it is not clear which columns are meant; a tag is of no scheme;
-            renaming leaves an I- tag that continues no entity of its type; or there is no sentence at all.
+        InputError: the data does not follow its format; it is not clear which columns are meant; a tag belongs to no
+            scheme; renaming leaves an I- tag that continues no entity of its type; or there is no sentence at all.
     """
     tag_map = TagMap(options.label_map)
     column = TagColumn("tags", ("ner_tags",), tag_map.could_be, lambda tag: tag == "O")

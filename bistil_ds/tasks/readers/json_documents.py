@@ -14,7 +14,7 @@ from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.text.form import JSON_START, is_jsonl
 
 LARGEST_VALUE = 512 * 2**20  # bytes of a line or a whole file that is one value; SQuAD's training set has 30 MB
-WRAPPERS = ("data", "rows")  # keys under which one object holds all rows of a file
+WRAPPERS = ("data",)  # keys under which one object holds all rows of a file
 
 
 class Document(NamedTuple):
@@ -67,7 +67,7 @@ def json_documents(path: Path, flag: str) -> Iterator[Document]:
 
 
 def json_rows(path: Path, flag: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Yield the objects of JSON lines, of a JSON list, or of a list under `data` or `rows` in one object.
+    """Yield the objects of JSON lines, of a JSON list, or of a list under `data` in one object.
 
     Each comes with its line, or its number in the list from 1, and with what messages call it.
 

@@ -19,8 +19,8 @@ def parse_json(text: str, where: str) -> Any:
     """Parse a JSON text.
 
     Raises:
-        InputError: the text is not JSON (with line and column), is nested too deeply, has a number that is too long, or
-            has a key twice in an object.
+        InputError: the text is not JSON (the message gives line and column), is nested too deeply, has a number that is
+            too long, or has a key twice in an object.
     """
     try:
         return bounded.parse_json(text, finite=False, object_of=_object_of)

@@ -15,7 +15,7 @@ SHOWN_LANGUAGES = 20
 
 
 class LanguageFilter:
-    """Count which languages were seen, and say which rows to keep: those in `options.language`, or all if it is None.
+    """Say which rows to keep: those in `options.language`, or all if it is None; remember which languages were met.
 
     Args:
         name: the start of messages: flag and file.

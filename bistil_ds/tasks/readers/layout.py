@@ -1,7 +1,8 @@
-"""Find out which columns of a tagged file hold the words and the tags, from the whole file.
+"""Read a whole tagged file to find out which of its columns hold the words and the tags.
 
 Public files differ: CoNLL-2003 has `word POS chunk TAG`, UNER `number word TAG …`, MultiCoNER `word _ _ TAG`, WikiAnn
-`en:word TAG`, GermEval 2014 `number word TAG TAG`. What the cells make plain is recognised; the rest is asked for.
+`en:word TAG`, GermEval 2014 `number word TAG TAG`. Columns that the cells make clear are found; otherwise an error
+asks for --columns.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ CHUNKS = {"NP", "VP", "PP", "ADVP", "SBAR", "ADJP", "PRT", "CONJP", "INTJ", "LST
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a tagged file has its words and tags.
+    """The columns of a tagged file, and which of them hold words and tags.
 
     Attributes:
-        separator: a tab, or a space, which stands for one or several.
+        separator: a tab; or a space, if one or several spaces separate the cells.
         width: number of columns.
         word, tag: 0-based columns.
-        marked: every word has its language before it, as in `en:word`.
+        marked: the words have their language before them, as in `en:word`.
     """
 
     separator: str
@@ -45,7 +46,7 @@ class Layout:
         return _split(line, self.separator)
 
     def is_comment(self, line: str, is_tag: Callable[[str], bool]) -> bool:
-        """Return whether a line before the words of a sentence is a comment, and no row, also no damaged one."""
+        """Return whether a line before the words of a sentence is a comment, not a row and not a damaged row."""
         cells = self.split(line)
         if not line.startswith("#") or (len(cells) == self.width and is_tag(cells[self.tag])):
             return False
@@ -68,14 +69,14 @@ def find_layout(
         tags_column: our name of the column with the tags; that of the words is `tokens`. `options.columns` may give the
             number, from 1, of either.
         is_tag: says whether a cell could be a tag.
-        is_outside: says whether a tag tells nothing, such as O.
+        is_outside: says whether a tag does not help to recognise the column, such as O.
 
     Raises:
         InputError: the file cannot be read, or it is not clear from its cells which columns are meant.
     """
     check_names(options, ("tokens", tags_column))
     seen: _Seen | None = None
-    spare: list[str] = []  # the first block, if all its lines begin with #: they may be rows after all
+    spare: list[str] = []  # the first block: its lines may be rows after all, if every line begins with #
     for block in sentences(path, options.flag, is_border):
         rows = [line for _, line in block]
         spare = spare or rows
@@ -103,7 +104,7 @@ def find_layout(
 
 
 class _Seen:
-    """What was seen of the columns of a file, counted in the rows that have as many cells as the first one."""
+    """Counts of what the columns of a file hold; only rows with as many cells as the first row are counted."""
 
     def __init__(self, line: str, is_tag: Callable[[str], bool]) -> None:
         self.separator = "\t" if "\t" in line else " "
@@ -150,7 +151,7 @@ def language_mark(cell: str) -> tuple[str, str] | None:
 def _split(line: str, separator: str) -> list[str]:
     if separator == " ":
         cells = line.rstrip(" ").split(" ")
-        return [*cells[:1], *filter(None, cells[1:])]  # several spaces part as one
+        return [*cells[:1], *filter(None, cells[1:])]  # several spaces separate cells as one does
     return [cell.strip(" ") for cell in line.split("\t")]
 
 
@@ -164,9 +165,9 @@ def _asked(options: ReadOptions, name: str, seen: _Seen, where: str) -> int | No
 
 
 def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Callable[[str], bool], where: str) -> int:
-    """Return the one column in which most cells are tags that are not chunks; the last of two columns in any case.
+    """Return the one column in which most cells are tags, but not tags of chunks (B-NP); of two, always the second.
 
-    It is never the first: words come first, and may look like tags (B-52).
+    The first column is never returned: words come first, and may look like tags (B-52).
 
     Raises:
         InputError: there are several such columns; or none of more than two.
@@ -189,10 +190,11 @@ def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Cal
 
 
 def _word_column(seen: _Seen, tag: int, tags_column: str, where: str) -> int:
-    """Return the first column beside the tags, or the second if the first counts the words of each sentence.
+    """Return the first column other than the tags, or the second if the first counts the words of each sentence.
 
     Raises:
-        InputError: most of the first column are numbers, which do not count; or it holds one cell in each sentence.
+        InputError: most cells of the first column are numbers, but they do not count the words; or all rows of a
+            sentence have the same cell there.
     """
     others = [c for c in range(seen.width) if c != tag]  # the first is column 0, unless --columns made it the tags
     if len(others) > 1 and others[0] == 0:

@@ -1,4 +1,4 @@
-"""Stream a text file, gzipped or not, by numbered lines or by the sentences that empty lines separate."""
+"""Stream a text file, compressed or not, by numbered lines or by the sentences that empty lines separate."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def at_least_one(examples: Iterable[Example], message: str) -> Iterator[Example]
     """Yield the examples unchanged.
 
     Raises:
-        InputError: there is no example; its text is `message`.
+        InputError: there is no example; the error's text is `message`.
     """
     found = False
     for example in examples:

@@ -35,16 +35,16 @@ COLUMNS = {
 
 
 def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
-    """Stream the pairs of a table, of JSON or of a hub data set; see `records`, which chooses those in one language.
+    """Stream the pairs of a table, of JSON or of a hub data set; `records` chooses those in `options.language`.
 
     The columns are `premise`, `hypothesis` and `label`, or have the names that SNLI, MultiNLI, XNLI, ANLI and PAWS-X
-    give them. Labels may be written in any case. A pair on which the annotators did not agree (label `-`; -1 in hub
-    data sets and what was exported from them) has no right answer. Such pairs are left out, and a warning gives their
+    give them. Labels may be written in any case. A pair on which the annotators did not agree (label `-`, or -1 in hub
+    data sets and files exported from them) has no right answer. Such pairs are left out, and a warning gives their
     number.
 
     Raises:
         InputError: `records` raises it; a sentence is blank; a label is neither among `LABELS` nor a name that
-            `options.label_map` gives (so numbers must be named); or no pair has a label.
+            `options.label_map` gives (so numbers need such a name); or no pair has a label.
     """
     pairs = unlabelled = 0
     for place, where, record in records(source, options, COLUMNS, lambda cells: _is_pair(cells, options)):

@@ -28,8 +28,8 @@ def records(
 ) -> Iterator[Record]:
     """Yield for each record its place, what messages call it, and its values under our names of the `wanted` columns.
 
-    See `table_rows` and `json_rows` for the files. All JSON objects must have the names that are found in the first
-    one. Where a column `language` or `lang` marks the language of each record, those in `options.language` are kept.
+    See `table_rows` and `json_rows` for the files. All JSON objects must name the columns as the first one does. If a
+    column `language` or `lang` marks the language of each record, only those in `options.language` are kept.
 
     Args:
         is_row: as in `table_rows`.

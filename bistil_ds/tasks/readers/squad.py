@@ -1,7 +1,7 @@
-"""Read questions on contexts from SQuAD 1.1 and 2.0 and their many relatives, in files or on the hub.
+"""Read questions on contexts from SQuAD 1.1 and 2.0 and data sets like them, in files or on the hub.
 
-MLQA, XQuAD, KorQuAD and TyDiQA-GoldP are written as SQuAD is. What is exported from hub data sets is flat: a list or
-lines of objects, each with a context, a question and answers. A file that is one JSON value is held in memory.
+MLQA, XQuAD, KorQuAD and TyDiQA-GoldP have SQuAD's format. Files exported from hub data sets are flat: a list or lines
+of objects, each with a context, a question and answers. A file that is one JSON value is held in memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TYDIQA_ID = re.compile(r"([a-z]+)-+[0-9]{4,}-[0-9]+")  # arabic-2387335860751143
 
 
 class _Found(NamedTuple):
-    """A question as the data has it: its place, what messages call it, its values, its context, and if it is flat."""
+    """A question as the data has it: place, name in messages, values, context, and whether it is a flat row."""
 
     place: Place
     where: str
@@ -43,9 +43,9 @@ def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
     """Stream the questions. The place of each is the number of its paragraph in the file, from 1, or its row or line.
 
     `answers` is empty for an unanswerable question: `is_impossible` in SQuAD 2.0, a flat row without answers, or one
-    answer that is empty, at -1. Where ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`,
-    questions in `options.language` are kept. An answer that is not where its offset says, but stands in the context
-    once and is no part of a longer word, is placed there, and a warning gives the number of such answers.
+    empty answer at -1. If ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`, only
+    questions in `options.language` are kept. If an answer is not where its offset says, but stands in the context
+    exactly once and not within a longer word, its offset is corrected, and a warning gives the number of such answers.
 
     Raises:
         InputError: the data is not SQuAD (the message names the path in the JSON, such as

@@ -22,9 +22,9 @@ class TagMap:
 
     Attributes:
         meanings: what the model calls a tag → the IOB2 tag.
-        mended: number of I- tags that were read as B-.
+        mended: number of I- tags (or E-, L-, M-) that were read as the beginning of an entity.
         first_mended: where the first of them stands.
-        is_iob1: no B- tag was seen but where IOB1 needs one, between two entities of one type.
+        is_iob1: whether B- tags were seen only where IOB1 needs one: between two entities of one type.
 
     Raises:
         InputError: a new name is empty or has spaces, or two tags get one name.
@@ -53,7 +53,7 @@ class TagMap:
             where: a function from a tag's 0-based index to its place, for messages.
 
         Raises:
-            InputError: a tag is of no scheme, or renaming left an I- tag that continues no entity of its type; the
+            InputError: a tag belongs to no scheme, or renaming left an I- tag that continues no entity of its type; the
                 message names the place of the first such tag.
         """
         found: list[str] = []
@@ -82,7 +82,7 @@ class TagMap:
         return tuple(found)
 
     def _renamed(self, tag: str, plain: str) -> str:
-        """Return the new name of a tag, given that in IOB2, too."""
+        """Return the new name of `tag`; `plain` is the same tag in IOB2."""
         for whole in (plain, tag):
             if (new := self.label_map.get(whole, "")) and _is_iob2(new):
                 return new

@@ -38,7 +38,7 @@ class TagColumn:
     Attributes:
         name, others: our name of it, and its names in well-known data sets.
         is_tag: says whether a cell could be a tag.
-        is_outside: says whether a tag tells nothing, such as O.
+        is_outside: says whether a tag does not help to recognise the column, such as O.
     """
 
     name: str
@@ -48,7 +48,7 @@ class TagColumn:
 
 
 def tagged_rows(source: str, options: ReadOptions, column: TagColumn) -> Iterator[TaggedRow]:
-    """Stream the sentences; where the data marks their language, those in `options.language`.
+    """Stream the sentences; if the data marks their language, only those in `options.language`.
 
     Raises:
         InputError: the data does not follow its format; it is not clear which columns are meant; or there is no

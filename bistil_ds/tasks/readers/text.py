@@ -42,7 +42,7 @@ def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
                 yield Text(record[COLUMN], place)
         return
     column = options.columns.get(COLUMN, COLUMN)
-    find_columns({COLUMN: ()}, [column], options, options.flag)  # raises for other names
+    find_columns({COLUMN: ()}, [column], options, options.flag)  # raises InputError if --columns has other names
     wanted = TextOptions(options.flag, column, "name it with --columns text=NAME")
     for file, number, text in located_texts(corpus, wanted):
         if text.strip():

@@ -29,7 +29,7 @@ class NamedEntities(Tagging):
         """Return O, then B- and I- of each entity type, sorted by type, even if the examples lack one of the two.
 
         Raises:
-            InputError: the examples have labels of another model, which `--label_map` named.
+            InputError: `--label_map` gave the examples an existing model's names of tags; a new model makes its own.
         """
         for name, tag in next((example.meanings for example in examples if example.meanings), {}).items():
             raise InputError(

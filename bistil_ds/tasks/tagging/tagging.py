@@ -1,6 +1,6 @@
 """What part-of-speech tagging and named entity recognition share: a tag for each word, predicted at its first subword.
 
-B rows of a batch, T tokens.
+Shapes: B rows of a batch, T tokens.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Tagging(Task):
     ) -> list[Row]:
         """Return rows of `input_ids`, `labels` and `example`.
 
-        `labels` has an entry for each token: the index of a word's tag at the first subword of each word that the row
-        decides, and -100 everywhere else.
+        `labels` has an entry for each token: at the first subword of each word whose tag the row decides, the index of
+        that tag; -100 everywhere else.
         """
         number = {label: i for i, label in enumerate(labels)}
         words = [example.words for example in examples]
@@ -75,7 +75,7 @@ class Tagging(Task):
         return [outputs.logits[batch["labels"] != IGNORED]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[list[int]]:
-        """Return for each row the indices of the predicted tags of the words that it decides."""
+        """Return for each row the indices of the predicted tags, for the words whose tags the row decides."""
         best_BT, words_BT = outputs.logits.argmax(-1).cpu(), (batch["labels"] != IGNORED).cpu()
         return [best_T[words_T].tolist() for best_T, words_T in zip(best_BT, words_BT)]
 

@@ -1,1 +1,1 @@
-"""What is known of a run's flags before it starts: which have an effect, fit together, and may change later."""
+"""Check a run's flags before it starts: which have an effect, which fit together, which may change on resuming."""

@@ -1,9 +1,9 @@
-"""What each flag that is inherited from `transformers.TrainingArguments` does here: nothing, set weights, or the rest.
+"""Tables of what each flag that is inherited from `transformers.TrainingArguments` does here.
 
-Every field stands in exactly one of three tables. A flag of `NO_EFFECT` is refused, with the reason as the message.
-One of `DECIDES` has a part in the weights, so a resumed run must have its first value. One of `MAY_CHANGE` may have
-another value when a run is resumed, and the new value counts. A field that a newer transformers adds is in none of
-them: it is refused until somebody has found out which it belongs to.
+Every flag is in exactly one of three tables, each of which maps a reason to flags. A flag of `NO_EFFECT` is refused,
+and the message gives the reason. A flag of `DECIDES` influences the trained weights, so a resumed run must keep its
+first value. A flag of `MAY_CHANGE` may have another value when a run is resumed; then the new value is used. A flag
+that a newer transformers adds is in no table: it is refused until a developer adds it to one.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ MAY_CHANGE = {
 
 
 def by_name(table: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Return flag → reason."""
+    """Return flag → reason for one of the tables."""
     return {name: reason for reason, names in table.items() for name in names}
 
 
@@ -93,12 +93,12 @@ def unknown_fields() -> list[str]:
 
 
 def check_effects(kind: type[TrainingArguments], flags: Mapping[str, Any], more: Mapping[str, str]) -> None:
-    """Raise InputError for a flag that has another value than its default and no effect; the message says why.
+    """Raise InputError if a flag that has no effect is set to a value other than its default; the message says why.
 
     Args:
-        kind: the dataclass of the command's training arguments, whose defaults count.
+        kind: the dataclass of the command's training arguments, which has the defaults.
         flags: values by name.
-        more: flag → reason, of flags that have no effect in this command only.
+        more: flag → reason, for further flags that have no effect in this command.
     """
     idle = {**by_name(NO_EFFECT), **more}
     idle |= dict.fromkeys(unknown_fields(), "is new in this version of transformers and not known here")

@@ -1,4 +1,4 @@
-"""Which flags a resumed run must have as it was started with them."""
+"""Find the flags whose values a resumed run must keep, and check that it resumes at the same ZeRO stage."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ OPENING = {"whose checkpoints a run opens": ("seal_key", "trust_checkpoint")}
 
 
 def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """Return the flags of a command that a resumed run must not change: all that no table lets change.
+    """Return the flags of a command that a resumed run must not change: all that no table lists as free to change.
 
     Args:
         kinds: the dataclasses of the command's flags.
-        may_change: reason → flags, of the command's own flags that may have another value.
+        may_change: reason → those of the command's own flags that may change too.
     """
     free = {name for table in (MAY_CHANGE, NO_EFFECT, OPENING, may_change) for name in by_name(table)}
     return {one.name for kind in kinds for one in fields(kind) if one.init} - free
 
 
 def check_same_stage(deepspeed: str | None, folder: Path) -> None:
-    """Raise InputError if a run is resumed at another ZeRO stage, or with DeepSpeed where it began without.
+    """Raise InputError unless a run is resumed at its first ZeRO stage, or without DeepSpeed if it began without.
 
-    Its checkpoints are of another form then. A run begun with an earlier version did not record its stage.
+    Checkpoints of different stages differ in form. A run that an earlier version began passes, because it recorded no
+    stage.
     """
     results = RunRecord.open(folder).content["results"]
     stage = zero_stage(deepspeed)

@@ -1,4 +1,4 @@
-"""Make on a toy model what a trainer will make of its arguments, so that what fails fails before anything is built."""
+"""Make a run's optimizer and schedule on a toy model, so that bad arguments fail before anything is built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONDITIONAL |= {"adam_beta1", "adam_beta2", "adam_epsilon"}
 
 
 def unplaced(training: TrainingRequest, **values: Any) -> Any:
-    """Return the training arguments of a request without a device: to choose one, they would join the other ranks."""
+    """Return a request's training arguments without a device; choosing one would make them join the other ranks."""
     parts = {"device": torch.device("cpu"), "distributed_state": None, "world_size": startup.world_size()}
     kind: Any = type("Unplaced", (training.kind,), parts)
     return kind(**{**training.values, "deepspeed": None, **values})
@@ -46,15 +46,15 @@ class TrialTrainer(Trainer):
 
 
 def try_arguments(args: TrainingArguments) -> torch.optim.Optimizer:
-    """Make what a run with these arguments begins with, take one step, and return the optimizer.
+    """Make the trackers, loader, optimizer and schedule of a run, take one step, and return the optimizer.
 
     The generator of random numbers is left as it was.
 
     Args:
-        args: made for no device; their DeepSpeed file is checked elsewhere.
+        args: training arguments without a device (see `unplaced`); their DeepSpeed file is checked elsewhere.
 
     Raises:
-        Exception: whatever transformers, torch or a library that an argument asks for raises about them.
+        Exception: transformers, torch, or a library that an argument names, refuses the arguments.
     """
     check_trackers(args.report_to)
     args.get_process_log_level()
@@ -85,7 +85,7 @@ def idle_flag(training: TrainingRequest, stage: Mapping[str, Any]) -> str | None
 
     Args:
         training: the request, which `try_arguments` has accepted.
-        stage: the values in which the arguments of the training differ from it.
+        stage: the training arguments of the stage that differ from the request's.
     """
     with torch.random.fork_rng(devices=[]):
         as_given = _outline(unplaced(training, **stage))
@@ -94,7 +94,7 @@ def idle_flag(training: TrainingRequest, stage: Mapping[str, Any]) -> str | None
                 continue
             try:
                 without = _outline(unplaced(training, **{**stage, one.name: default_of(one)}))
-            except (ValueError, TypeError):  # the others need this one
+            except (ValueError, TypeError):  # other flags need this one
                 continue
             if without == as_given:
                 return one.name

@@ -9,9 +9,10 @@ import triton.language as tl
 
 @triton.jit
 def entries_of(counted, all_of_a_head, H):
-    """Return how many entries ("mse") or rows ("kl") of a pair's maps count, but at least 1.
+    """Return how many entries ("mse") or rows ("kl") of a pair's maps the loss includes, at least 1.
 
-    `counted` points to the number for one head, which `count_maps` wrote. If it is None, the number is `all_of_a_head`.
+    `counted` points to the number for one head, which `count_maps` wrote. If `counted` is None, `all_of_a_head` is that
+    number.
     """
     one_head = all_of_a_head if counted is None else tl.load(counted)
     return tl.maximum(one_head * H, 1.0)
@@ -24,8 +25,8 @@ def count_maps(
 ):  # fmt: skip
     """Write `counted` (fp32 [1]) and `stops` (int32 [B]).
 
-    `counted` is how many entries ("mse") or rows ("kl") count in the maps of one head, over all sequences. A stop is
-    the number of tokens of a sequence up to its last real one.
+    `counted` is how many entries ("mse") or rows ("kl") the loss includes in the maps of one head, over all sequences.
+    `stops` holds, for each sequence, the number of tokens up to and including its last real one.
     """
     found = tl.zeros([ROWS], tl.float32)
     for first_row in range(0, B, ROWS):
@@ -52,9 +53,10 @@ def finish_maps(
 ):  # fmt: skip
     """Write for each pair to `values`, `factors` and `prepared`, fp32 [P] each.
 
-    The value is the sum of the pair's partial sums, divided by the number n of entries or rows that count. The factor,
-    which `key_gradients` needs, is 2/n for "mse" and 1/n for "kl". The prepared number is the upstream gradient for
-    which `compare_maps` computed the gradients at the queries.
+    The value is the sum of the pair's partial sums, divided by the number n of entries or rows that the loss includes.
+    The factor, which `key_gradients` needs, is 2/n for "mse" and 1/n for "kl". The prepared number is the upstream
+    gradient by which `compare_maps` has already multiplied the queries' gradients. It is stored so that the backward
+    pass can rescale them if the real upstream gradient differs.
     """
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)

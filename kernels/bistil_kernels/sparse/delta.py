@@ -46,7 +46,10 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
 
 
 def is_served(deltas: Sequence[SparseDelta]) -> bool:
-    """Return whether the Triton kernel can update these deltas: all weights are contiguous, on CUDA and not float64."""
+    """Return whether the Triton kernel can update the weights of these deltas.
+
+    It needs at least one delta, and weights that are contiguous, on CUDA and not float64.
+    """
     return dispatch.on_triton(x.weight for x in deltas) and all(x.weight.is_contiguous() for x in deltas)
 
 

@@ -176,6 +176,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "__compatible_ops__": At("deepspeed.ops:__compatible_ops__"),
     "__context__": At("builtins:BaseException.__context__"),
     "__getitems__": ReadIn("torch.utils.data._utils.fetch"),
+    "__suppress_context__": At("builtins:BaseException.__suppress_context__"),
     "_ArgumentGroup": At("argparse:_ArgumentGroup"),
     "_C": At("torch:_C"),
     "_actions": SetIn("argparse"),

@@ -200,6 +200,13 @@ def test_a_list_with_each_object_on_a_line_is_no_json_lines(tmp_path: Path) -> N
     assert len(read_all(read_pairs, path)) == 1
 
 
+def test_a_list_under_rows_is_not_guessed_at(tmp_path: Path) -> None:
+    flat = objects(("premise", "hypothesis", "label"))
+    for rows in (flat, [{"row_idx": n, "row": row} for n, row in enumerate(flat)]):  # the second: the hub's rows API
+        path = write(tmp_path / "a.json", {"rows": rows})
+        assert "line 1: no column premise or sentence1 or context (it has 'rows')" in refusal(read_pairs, path)
+
+
 def test_values_and_lines_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_documents, "LARGEST_VALUE", 100)
     path = write(tmp_path / "a.json", "[\n" + "1,\n" * 200)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +18,9 @@ from bistil_ds.distillation.from_flags import FLAGS, request_of
 from bistil_ds.distillation.preparation import PreparedRun, prepare
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.errors import InputError
+from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import check_same_run
+from bistil_ds.runs.seals import Seals
 from bistil_ds.training.flags.inherited import DECIDES, MAY_CHANGE, NO_EFFECT, by_name
 from bistil_ds.training.flags.resuming import OPENING, fixed_flags
 from bistil_ds.tuning.from_flags import flag_types
@@ -109,6 +113,34 @@ def test_what_the_checkpoint_decides_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         resumed(material, begun, **flags)
+
+
+@pytest.mark.parametrize("steps", ["7", 0, None])
+def test_recorded_steps_that_are_no_number_of_steps_are_refused(
+    material: Path, begun: PreparedRun, tmp_path: Path, steps: Any
+) -> None:
+    record = begun.folder / "run.json"
+    before = record.read_text(encoding="utf-8")
+    content = json.loads(before)
+    content["arguments"]["max_steps"] = steps
+    try:
+        record.write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(InputError, match=f"run.json: max_steps is {steps!r}"):
+            resumed(material, begun)
+    finally:
+        record.write_text(before, encoding="utf-8")
+
+
+def test_recorded_steps_must_be_those_of_the_checkpoint(material: Path, begun: PreparedRun) -> None:
+    folder = begun.folder / "checkpoint-1"
+    folder.mkdir()
+    try:
+        (folder / "trainer_state.json").write_text('{"max_steps": 3}', encoding="utf-8")
+        checkpoints.seal(folder, 2, Seals())
+        with pytest.raises(InputError, match=r"checkpoint-1: of a run of 3 steps, where run.json says"):
+            resumed(material, begun)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_what_does_not_touch_the_weights_may_change(material: Path, begun: PreparedRun) -> None:
