@@ -146,14 +146,15 @@ def simple_numbered(text: str) -> list[Values]:
         sentences.append([c for c in cells if c[0][:1] != "#" or (len(c) > 2 and re.fullmatch(TAG, c[2]))])
     rows = [row for cells in sentences for row in cells]
     (width,) = {len(row) for row in rows}
-    at = next((n for n in range(2, width) if _tells([row[n] for row in rows])), 2)  # where two rows became one, also 6
+    at = _tag_column(rows, width)
     return [(tuple(c[1] for c in cells), _iob2([c[at] for c in cells])) for cells in sentences if cells]
 
 
-def _tells(column: list[str]) -> bool:
-    """Return whether most cells are tags, and not all of these O."""
-    tags = [cell for cell in column if re.fullmatch(TAG, cell)]
-    return len(tags) * 2 > len(column) and set(tags) != {"O"}
+def _tag_column(rows: list[list[str]], width: int) -> int:
+    """Return the last column in which most cells are tags, and if possible not all of these O: damage adds columns."""
+    tags = {n: [row[n] for row in rows if re.fullmatch(TAG, row[n])] for n in range(1, width)}
+    likely = [n for n, cells in tags.items() if len(cells) * 2 > len(rows)]
+    return ([n for n in likely if set(tags[n]) != {"O"}] or likely or [width - 1])[-1]
 
 
 def write_iob2(sentences: Sequence[Values]) -> str:
@@ -161,7 +162,7 @@ def write_iob2(sentences: Sequence[Values]) -> str:
 
 
 def simple_iob2(text: str) -> list[Values]:
-    found, widths = [], set()
+    sentences = []
     blocks = _blocks(text, r"[ \t]*$|-DOCSTART-([ \t]|$)")
     lines = [line for block in blocks for line in block]
     rows = [line for line in lines if line[0] != "#"] or lines  # a comment may have tabs where rows have spaces
@@ -170,11 +171,11 @@ def simple_iob2(text: str) -> list[Values]:
         cells = [[cell.strip(" ") for cell in re.split(separator, line.rstrip(" \t"))] for line in block]
         while cells and cells[0][0].startswith("#") and not (len(cells[0]) == 2 and re.fullmatch(TAG, cells[0][1])):
             assert not any(re.fullmatch(TAG, cell) for cell in cells.pop(0)[1:])  # what is dropped is a comment
-        if cells:
-            found.append((tuple(c[0] for c in cells), _iob2([c[-1] for c in cells])))
-            widths |= {len(c) for c in cells}
-    assert len(widths) == 1  # otherwise a line could hold two tokens
-    return found
+        sentences.append(cells)
+    words = [row for cells in sentences for row in cells]
+    (width,) = {len(row) for row in words}  # otherwise a line could hold two tokens
+    at = _tag_column(words, width)
+    return [(tuple(c[0] for c in cells), _iob2([c[at] for c in cells])) for cells in sentences if cells]
 
 
 TAG = "O|[BIS]-.+"

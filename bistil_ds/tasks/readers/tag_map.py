@@ -87,13 +87,14 @@ class TagMap:
             if (new := self.label_map.get(whole, "")) and _is_iob2(new):
                 return new
         kind = plain[2:]
-        new = self.label_map.get(kind, kind) if kind else "O"
+        if kind not in self.label_map:
+            return plain
+        new = self.label_map[kind]
         if _is_tag(new):
             if plain != "O" and tag != new:
                 raise InputError(f"--label_map {kind}={new}: expected a type, or O, because the data has {tag}")
             return plain
-        dropped = new == "O" and kind in self.label_map  # B-O alone is an entity of a type that is called O
-        return new if dropped or not kind else plain[:2] + new
+        return new if new == "O" else plain[:2] + new
 
     def _complaint(self, tag: str, known: str) -> str:
         if known != tag:
