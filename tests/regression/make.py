@@ -130,6 +130,13 @@ def remove_bulk() -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def forget_checkout(checkout: Path) -> None:
+    """Take the path of the checkout out of the commands that the records keep; no seal lists these files."""
+    for name in ("run.json", "evaluation.json"):
+        for path in Path().glob(f"*/{name}"):
+            path.write_text(path.read_text(encoding="utf-8").replace(f"{checkout}/", ""), encoding="utf-8")
+
+
 def main(checkout: str | Path = HERE.parents[1]) -> None:
     scripts_of = Path(checkout).resolve()
     project = tomllib.loads((scripts_of / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -139,6 +146,7 @@ def main(checkout: str | Path = HERE.parents[1]) -> None:
         folder.mkdir()
         os.chdir(folder)
         make(Scripts(scripts_of, Path(scratch, "cache")))
+        forget_checkout(scripts_of)
         os.chdir(HERE)
         shutil.copytree(folder, HERE / name)
     print(f"{name}: {sum(path.stat().st_size for path in (HERE / name).rglob('*') if path.is_file()):,} bytes")
