@@ -24,9 +24,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.importorskip(module)
     folder = tmp_path / "home"
     folder.mkdir()
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # one that an earlier test started would keep runs open
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {"HOME": folder, "WANDB_MODE": "offline", "MPLCONFIGDIR": tmp_path / "matplotlib"}.items():
+    key = tmp_path / "seal_key"
+    key.write_text("7" * 64)
+    said = {"HOME": folder, "WANDB_MODE": "offline", "MPLCONFIGDIR": tmp_path / "matplotlib", "BISTIL_SEAL_KEY": key}
+    for name, value in said.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
