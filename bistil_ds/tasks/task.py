@@ -117,7 +117,7 @@ class Task(ABC):
 
     @abstractmethod
     def counts(self, example: Any, answer: Any, language: str | None) -> np.ndarray:
-        """Return what one example adds to the `totals` of `metrics`: a float64 vector, equally long for all examples."""
+        """Return what an example adds to the `totals` of `metrics`: a float64 vector, equally long for all examples."""
 
     @abstractmethod
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
