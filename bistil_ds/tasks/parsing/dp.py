@@ -119,7 +119,7 @@ class DependencyParsing(Task):
         return (*heads, *[head] * unseen), (*(labels[r] for r in relations), *[relation] * unseen)
 
     def counts(self, example: Tree, answer: tuple[Sequence[int], Sequence[str]], language: str | None) -> np.ndarray:
-        """Return float64 [3]: how many words there are, have the right head, and have both right head and relation."""
+        """Return float64 [3]: number of words, of words with the right head, of words with right head and relation."""
         heads = np.array(answer[0]) == example.heads
         return np.array([len(heads), heads.sum(), (heads & (np.array(answer[1]) == example.relations)).sum()], float)
 

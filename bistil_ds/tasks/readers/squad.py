@@ -25,7 +25,8 @@ from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), "answers": ()}
-WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")  # Unicode
+# How Unicode names letters of scripts in which a word may end after any letter (see `_inside_word`)
+WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 TYDIQA_ID = re.compile(r"([a-z]+)-+[0-9]{4,}-[0-9]+")  # arabic-2387335860751143628-1: one file has all languages
 
 
@@ -105,7 +106,10 @@ def _found(source: str, options: ReadOptions) -> Iterator[_Found]:
 
 
 def _renamed(values: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
-    """Return the values under our names; if `options.columns` maps a name, the value under it is dropped."""
+    """Return the values under our names.
+
+    If `options.columns` maps one of our names to another key, that key's value replaces any value under our name.
+    """
     given = {ours: values[theirs] for ours, theirs in options.columns.items() if theirs in values}
     return {key: value for key, value in values.items() if key not in options.columns} | given
 
