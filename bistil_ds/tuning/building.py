@@ -38,7 +38,7 @@ def prepare_base(
 
 
 def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: int, new_head: bool) -> LoadedTaskModel:
-    """Write `folder/base`, the student with a task head, and `folder/teacher`, the teacher trimmed to the student's tokens.
+    """Write `folder/base`, the student with a task head, and `folder/teacher`, the teacher on the student's tokens.
 
     The head is a copy of the teacher's or, with `new_head`, a new one. `folder/base` also holds the layer map and, if
     there are any, the projections.

@@ -171,7 +171,7 @@ class LotteryTicketTrainer:
         return replace(self.args, **changes, **({"deepspeed": config} if config else {}))
 
     def _k(self, stage: Stage, model: PreTrainedModel) -> int:
-        """Return how many entries are chosen by the end of this stage's iteration; for a dense stage, all maskable ones.
+        """Return how many entries are chosen by the end of this stage's iteration: all maskable ones if dense.
 
         Raises:
             InputError: `sparse` does not fit the model.
