@@ -10,9 +10,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
 
-CLASSIFIER = "classifier"  # in every family, the module that classifies tokens or sequences
+CLASSIFIER = "classifier"  # name of the module that classifies tokens or sequences, in every family
 
-# Parameters with a row (or an entry) for each vocabulary item: word embeddings, output layers and their biases.
+# Names of parameters with a row or an entry for each token: word embeddings, output layers and their biases.
 VOCABULARY_NAME = re.compile(
     r"(word_embeddings|embed_tokens|decoder|vocab_projector)\.(weight|bias)$|(lm_head|predictions)\.bias$"
 )
@@ -20,10 +20,10 @@ VOCABULARY_NAME = re.compile(
 
 @dataclass(frozen=True)
 class LayerNames:
-    """Names of one encoder layer's modules in a model's `state_dict`: linear modules, and the two layer norms.
+    """Names of the linear modules and the two layer norms of an encoder layer, as in a model's `state_dict`.
 
-    `inner` is the feed-forward's linear module into the intermediate width, `output` the one back to the hidden width.
-    Only models without `pre_norm` have layer norms of these names.
+    In the feed-forward part, `inner` projects to the intermediate width, and `output` back to the hidden width.
+    `attention_norm` and `norm` exist only if the family is not `pre_norm`.
     """
 
     query: str
@@ -42,16 +42,16 @@ class Family:
 
     Attributes:
         encoder: the base model.
-        head_dense, head_norm: the linear module and the layer norm of the masked-LM head, before the decoder.
+        head_dense, head_norm: the linear module and the layer norm in the masked-LM head, before the decoder.
         decoder: the linear module that projects to the vocabulary.
-        decoder_bias: the decoder's bias as a parameter of the head: the same tensor as `decoder`'s own bias, or a
+        decoder_bias: a parameter of the head with the decoder's bias: the same tensor as the decoder's own `bias`, or a
             second one.
         head_activation: the activation between `head_dense` and `head_norm`; None: that of the encoder's layers.
-        norm_before_attention: in each layer, the layer norm from whose output queries and keys are computed; None if
-            layer norms come after the sub-layers. A student of a model with such norms ("pre-norm") can have fewer
-            layers, but not a smaller width.
-        final_norm: in the encoder of a pre-norm model, the layer norm after the last layer.
-        positions_after_padding: positions are numbered from the padding id + 1, not from 0.
+        norm_before_attention: for models with layer norms before the sub-layers ("pre-norm"): the name, within a layer,
+            of the norm before attention; None for other models. A student of a pre-norm model can have fewer layers,
+            but not a smaller width.
+        final_norm: for pre-norm models, the name in the encoder of the layer norm after the last layer.
+        positions_after_padding: whether positions are numbered from the padding id + 1, not from 0.
     """
 
     encoder: str
@@ -95,7 +95,7 @@ class Family:
         return f"{self.embeddings}.LayerNorm"
 
     def layer(self, index: int) -> LayerNames:
-        """Return the names of the modules in encoder layer `index`, counted from 0."""
+        """Return the names of the modules in encoder layer `index` (from 0)."""
         layer = f"{self.layers}.{index}"
         attention = f"{layer}.attention"
         return LayerNames(
@@ -110,10 +110,10 @@ class Family:
         )
 
     def follows_the_last_map(self, name: str, layers: int) -> bool:
-        """Return whether no attention map of an encoder with `layers` layers depends on its parameter `name`.
+        """Return whether the parameter `name` of an encoder with `layers` layers changes none of its attention maps.
 
-        In the last layer, these are the parameters on which its queries and keys do not depend. In a `pre_norm` model,
-        the layer norm after the last layer is one too.
+        This is true for the parameters of the last layer that come after its queries and keys and, in a `pre_norm`
+        model, for the layer norm after the last layer.
         """
         last = f"{self.layers}.{layers - 1}."
         before = ("attention.self.query.", "attention.self.key.", f"{self.norm_before_attention}.")
@@ -147,7 +147,7 @@ FAMILIES = {
     ),
 }
 SUPPORTED_MODEL_TYPES = tuple(FAMILIES)
-# Other types whose positions start after the padding id: tasks can be trained on them, but no student is built.
+# Other model types whose positions start after the padding id. They can learn tasks, but no student is built from them.
 OTHERS_AFTER_PADDING = frozenset(
     ("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta-prelayernorm", "xmod")
 )
@@ -172,7 +172,7 @@ def family_of(model: PreTrainedModel) -> Family:
 
 
 def positions_after_padding(model_type: str) -> bool:
-    """Return whether models of a type, supported or not, number their positions from the padding id + 1."""
+    """Return whether models of this type, supported or not, number their positions from the padding id + 1."""
     family = FAMILIES.get(model_type)
     return model_type in OTHERS_AFTER_PADDING if family is None else family.positions_after_padding
 
@@ -188,7 +188,7 @@ def check_teacher_config(config: PretrainedConfig) -> None:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Return whether the module is a layer norm or an RMS norm, either torch's or a model family's own class."""
+    """Return whether the module is a layer norm or an RMS norm, of torch's class or of a model family's own."""
     return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
 
 

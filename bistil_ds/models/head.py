@@ -1,8 +1,8 @@
 """Run a masked language model's head only where a loss needs it, inside the model's own forward.
 
-At ZeRO-3, code that reads an output weight outside the module that owns it gets an empty, partitioned tensor. So the
-head runs inside the model. While a `HeadTap` is entered, the head receives only the wanted positions, and the decoder
-(the final projection) hands its input, weight and bias to a loss instead of producing logits over the vocabulary.
+At ZeRO-3, code outside a module that reads the module's weight gets an empty, partitioned tensor. So the head runs
+inside the model. While a `HeadTap` is entered, the head receives only the wanted positions, and the decoder (the final
+projection) hands its input, weight and bias to a loss instead of returning logits over the vocabulary.
 
 Shapes: B batch, T tokens, D width, N wanted positions, V vocabulary.
 """
@@ -23,7 +23,11 @@ Projection = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def masked_lm_head(model: nn.Module) -> nn.Module:
-    """Return the module of a `...ForMaskedLM` that turns hidden states into logits, named as in one of the families."""
+    """Return the module of a `...ForMaskedLM` that turns hidden states into logits.
+
+    Raises:
+        TypeError: no module has the name that a family gives its head.
+    """
     names = dict.fromkeys(family.head for family in FAMILIES.values())
     for name in names:
         head = getattr(model, name, None)
@@ -35,8 +39,8 @@ def masked_lm_head(model: nn.Module) -> nn.Module:
 class HeadTap:
     """Context in which `model(...).logits` is the result of `projection(hidden [N, D], weight [V, D], bias [V])`.
 
-    `positions` are flat indices into the batch's B·T tokens. With no positions set, the head does not run at all and
-    `logits` is an empty tensor. With no projection set, the model's own decoder runs.
+    `set` chooses the positions (flat indices into the batch's B·T tokens) and the projection. Without positions, the
+    head does not run at all, and `logits` is an empty tensor. Without a projection, the model's own decoder runs.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -52,7 +56,7 @@ class HeadTap:
         self.positions, self.projection = positions, projection
 
     def __enter__(self) -> HeadTap:
-        # These are methods and not closures: a compiled model would be compiled again for each new function.
+        # Both are methods and not closures, because a compiled model is compiled again for each new function.
         self.head.forward, self.decoder.forward = self._run_head, self._run_decoder
         return self
 
@@ -73,11 +77,11 @@ class HeadTap:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self.head.forward, self.decoder.forward
-        self.set(None, None)  # a projection may hold on to a batch's tensors
+        self.set(None, None)  # a projection may hold tensors of a batch, which are freed here
 
 
 def head_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that only the head uses, which are those not tied to the input embeddings."""
+    """Return the parameters that only the head uses: all of its parameters but the weight of the input embeddings."""
     embeddings = model.get_input_embeddings().weight  # type: ignore[operator]
     return [p for p in masked_lm_head(model).parameters() if p is not embeddings]
 

@@ -1,8 +1,8 @@
 """Load a pretrained model and check that its encoder is whole: no weight missing, left over or of another shape.
 
-transformers initialises weights that a folder lacks, drops weights that the model has no place for, and merely lists
-both in a table. Here both cases are errors if the weight belongs to the encoder. Heads and poolers may differ, since
-tasks bring their own; a `Notice` then names them.
+If a folder lacks weights, transformers initialises them. If a folder has weights for which the model has no place,
+transformers drops them. It merely lists both in a table. Here, both are errors if the weight belongs to the encoder.
+Heads and poolers may differ, because tasks bring their own; a `Notice` then names them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ POOLER = "pooler"
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
-    """Load the model in `folder`; raise unless its encoder has exactly the weights that its configuration describes.
+    """Load the model in `folder`, and check that its encoder has exactly the weights that its configuration describes.
 
     Args:
         kind: `AutoModelForMaskedLM` or another class with the same `from_pretrained`.
         folder: a model folder or hub id.
         flag: the command-line flag that named the folder, for messages.
-        kwargs: passed to `from_pretrained`; code that the folder names is never run.
+        kwargs: arguments of `from_pretrained`; code that the folder names is never run.
 
     Returns:
-        The model, and the names of its weights that the folder lacks or has in another shape. These weights are newly
+        The model, and the names of those weights that the folder lacks or has in another shape. They are newly
         initialised, and all of them belong to heads or poolers.
 
     Raises:
@@ -68,8 +68,8 @@ def load_masked_lm(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel,
     """Return the masked language model in `folder`, a folder or hub id, in fp32, and its tokenizer.
 
     Raises:
-        InputError: model or tokenizer cannot be loaded or is missing, weights are missing, or the tokenizer has more
-            tokens than the embeddings.
+        InputError: model or tokenizer is missing or cannot be loaded, weights are missing, or the tokenizer has more
+            tokens than the embeddings have rows.
     """
     place = f"{flag} {folder}".strip()
     try:
@@ -98,7 +98,7 @@ def in_encoder(model: PreTrainedModel, name: str) -> bool:
 
 
 def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Iterable[str]) -> str:
-    """Return a line that names the heads and poolers that the folder lacks, and those that only the folder has."""
+    """Return a line that names the heads and poolers that the folder lacks, and those that the model lacks."""
     prefix = f"{model.base_model_prefix}."
     lacks, unused = (
         ", ".join(sorted({name.removeprefix(prefix).partition(".")[0] for name in names}))
@@ -109,7 +109,7 @@ def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Itera
 
 @contextmanager
 def no_load_report() -> Iterator[None]:
-    """Suppress the table in which transformers lists what a folder lacks and what it could not place."""
+    """Suppress the table in which transformers lists the weights that a folder lacks and those that were dropped."""
 
     def wanted(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()

@@ -24,7 +24,7 @@ def measure_coverage(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -
 
 
 def fertility(ids: Sequence[Sequence[int]], texts: Sequence[str]) -> float:
-    """Return the number of pieces per word (words are separated by white space); without words, the number of pieces."""
+    """Return the number of pieces per word (white space separates words); without words, the number of pieces."""
     return sum(map(len, ids)) / max(sum(len(text.split()) for text in texts), 1)
 
 

@@ -27,7 +27,7 @@ class Trimming:
 
 
 def trimming_of(model: PreTrainedModel) -> Trimming | None:
-    """Return how `trim_model` trimmed this model object or the object it was copied from; None if it trimmed neither."""
+    """Return how `trim_model` trimmed this model, or the model that it was copied from; None if it trimmed neither."""
     return getattr(model, "_trimming", None)
 
 
@@ -79,7 +79,7 @@ def _vocabulary_parameters(
     found: list[tuple[nn.Module, str]] = [(embeddings, "weight")]
     if head is not None:
         found += [(head, "weight"), (head, "bias")]
-        # In BERT and RoBERTa, the module that contains the output layer has a bias too, tied to the layer's bias or not.
+        # In BERT and RoBERTa, the module that contains the output layer has a bias too, tied to the layer's or not.
         found += [(module, "bias") for module in model.modules() if any(child is head for child in module.children())]
     distinct = {id(getattr(module, name, None)): (module, name) for module, name in found}
     distinct.pop(id(None), None)

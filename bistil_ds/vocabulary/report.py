@@ -90,7 +90,7 @@ def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
 def compare_segmentation(
     texts: Sequence[str], before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, kept_ids: Ids
 ) -> Segmentation:
-    """Cut `texts` with a tokenizer and with its trimmed copy, and compare the pieces; without texts, all shares are 0."""
+    """Cut `texts` with a tokenizer and with its trimmed copy, and compare the pieces; without texts, shares are 0."""
     old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     same = sum(np.array_equal(old_ids, kept_ids[new_ids]) for old_ids, new_ids in zip(old, new, strict=True) if new_ids)
