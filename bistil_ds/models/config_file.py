@@ -109,7 +109,7 @@ def check_weight_files(folder: str | Path, flag: str) -> None:
 
 
 def check_pickled(path: Path) -> None:
-    """Raise InputError if a file of `torch.save` is compressed: it could unpack to any size, and torch compresses none."""
+    """Raise InputError if a file of `torch.save` is compressed, as torch never does: it could unpack to any size."""
     if not zipfile.is_zipfile(path):
         return
     try:
