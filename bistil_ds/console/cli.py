@@ -150,7 +150,7 @@ def _run(main: Callable[[], None]) -> int:
 def _fail(reason: str, code: int, seconds: float) -> int:
     """Print the reason on rank 0, and return `code`.
 
-    Other ranks wait `seconds` first. A launcher ends all ranks when one exits, rank 0 maybe before it has printed.
+    Other ranks wait `seconds` first, because a launcher ends all ranks as soon as one exits.
     """
     if _is_rank_0():
         say(f"error: {reason}", error=True)

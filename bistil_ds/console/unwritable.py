@@ -1,4 +1,4 @@
-"""Recognise errors that a full disk or a place without write permission causes, not a fault of the program."""
+"""Recognise errors that come from a full disk or a place without write permission, not from a fault of the program."""
 
 from __future__ import annotations
 

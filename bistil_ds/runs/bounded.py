@@ -1,4 +1,4 @@
-"""Limit what reading a file of others can cost: the size of lines, of files and of unpacked data, the depth of JSON."""
+"""Limit what a file that others wrote can cost its reader: size of lines, files and unpacked data, depth of JSON."""
 
 from __future__ import annotations
 

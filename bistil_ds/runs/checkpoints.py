@@ -107,8 +107,8 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
 
     Raises:
         InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; the checkpoint or its
-            best one is not signed by the user's key, and `seals` does not trust others; or no whole checkpoint has a
-            whole best one.
+            best one is not signed by the user's key, and `seals.trust` is not set; or no whole checkpoint has a whole
+            best one.
     """
     if wanted.lower() in NEWEST:
         found = _newest_whole(output_dir)
@@ -121,7 +121,7 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
 
 
 def check(folder: Path, output_dir: Path, seals: Seals) -> None:
-    """Raise InputError unless `folder` is a whole checkpoint of the run in `output_dir`, and signed or trusted."""
+    """Raise InputError unless `folder` is a whole checkpoint of the run in `output_dir`, and signed (or trusted)."""
     if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():
         advice = f"give true, or a folder {output_dir}/checkpoint-N"
         raise InputError(f"{folder}: is no checkpoint of the run in {output_dir}; {advice}")
@@ -131,7 +131,7 @@ def check(folder: Path, output_dir: Path, seals: Seals) -> None:
 
 
 def _check_signed(folder: Path, seals: Seals) -> None:
-    """Raise InputError unless the user's key signed a checkpoint and its best one, or `seals` trusts others."""
+    """Raise InputError unless the user's key signed a checkpoint and its best one, or `seals.trust` is set."""
     seals.check_signed(folder)
     best = best_of(folder)
     if best is not None and best.name != folder.name:

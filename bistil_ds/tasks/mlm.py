@@ -69,7 +69,7 @@ class MaskedLanguageModelling(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        """Return a row for each chunk, except chunks of special tokens only.
+        """Return a row for each chunk of `max_length` tokens, except chunks that hold special tokens only.
 
         `example` is the index of the text in which the chunk begins. Evaluation rows are masked here, training rows
         later, by `collate`, with the settings in `masking`.

@@ -29,8 +29,8 @@ class ReadOptions:
         flag: the command-line flag that named the source, for messages.
         columns: our name of a column → its name in the data, if that differs (hub data set, CSV, TSV, JSON). In files
             without a header, the column's number, counted from 1, takes the place of its name.
-        label_map: label in the data → label to read it as. Among IOB2 tags, the label in the data
-            is an entity type (`{"DATE": "O"}`) or a whole tag (`{"B-OTH": "O"}`).
+        label_map: label in the data → label to read it as. For IOB2 tags, the label in the data is
+            an entity type (`{"DATE": "O"}`) or a whole tag (`{"B-OTH": "O"}`).
         language: the code or name of the language to read from data of several languages; None: read all.
     """
 

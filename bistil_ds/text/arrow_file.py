@@ -32,7 +32,7 @@ def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa
     folder, which is never read and which the next writer replaces. The data set's fingerprint is `key`.
 
     Raises:
-        InputError: the data set must be written, but the cache cannot be.
+        InputError: the cache does not hold the data set whole, and cannot be written.
     """
     folder = cache_root() / CORPORA / key
     if not _is_whole(folder):

@@ -17,9 +17,9 @@ SOURCE, TARGET = 0, 1
 
 
 def steps_of_epochs(epochs: float, sizes: tuple[int, int], rows: int) -> int:
-    """Return the number of optimiser steps in which the longer text is passed over `epochs` times.
+    """Return the number of optimiser steps in which training reads the longer text `epochs` times.
 
-    Both languages get equally many chunks, so the shorter text is passed over more often.
+    Training reads equally many chunks of both languages, so it reads the shorter text more often.
 
     Args:
         sizes: number of chunks of the source and of the target language.
@@ -33,9 +33,10 @@ class BilingualBatches(Sampler[list[int]]):
 
     Every micro-step has one language, the same on every rank. Of micro-steps 2n and 2n+1, one is in the source language
     and one in the target language; the seed decides which comes first. A global batch is the rows of all ranks in a
-    micro-step. The global batches of a language are consecutive slices of an endless stream: its chunks, shuffled anew
-    for each pass. So each chunk comes once in a pass, and the smaller corpus has more passes. Rank r takes rows
-    [r·B, (r+1)·B) of the global batch. So one rank with B = 8 and two ranks with B = 4 see the same global batches.
+    micro-step. The global batches of a language are consecutive slices of an endless stream: the language's chunks,
+    shuffled anew for each pass. So each chunk comes once in a pass, and the smaller corpus has more passes. Rank r
+    takes rows [r·B, (r+1)·B) of the global batch. So one rank with B = 8 and two ranks with B = 4 see the same global
+    batches.
 
     `language_of` and `rows_of` depend only on the constructor's arguments and the micro-step, so training can resume at
     any micro-step.

@@ -24,7 +24,7 @@ def cut(
     Args:
         texts: the token ids of each text, or of several texts laid end to end.
         length: tokens in a chunk.
-        at_once: number of tokens to collect before an array is yielded; a corpus need not fit in memory.
+        at_once: number of tokens after which an array is yielded; so a corpus need not fit in memory.
         keep_rest: at the end, also yield the tokens that do not fill a chunk, as an array with one shorter chunk.
 
     Yields:

@@ -46,7 +46,7 @@ def check_hub(corpus: HubDataset, options: TextOptions) -> None:
         raise InputError(f"{where} has no split {corpus.split!r}; it has {', '.join(info.splits)}")
     if info.features and options.column not in info.features:
         strings = [name for name, feature in info.features.items() if is_string(feature)]
-        if options.column != DEFAULT_COLUMN or len(strings) != 1:  # else the first row decides, later
+        if options.column != DEFAULT_COLUMN or len(strings) != 1:  # else the first row will decide
             choose_column(dict.fromkeys(info.features), options, where)
 
 

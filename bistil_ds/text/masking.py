@@ -1,4 +1,4 @@
-"""Mask tokens for the logit and masked-LM losses, equally on any number of ranks and in a resumed run.
+"""Mask tokens for the logit and masked-LM losses, in the same way on any number of ranks and in a resumed run.
 
 Shapes: B rows of this rank, T tokens.
 """

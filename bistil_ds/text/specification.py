@@ -12,7 +12,7 @@ from bistil_ds.text.form import NAMES
 
 FILE_SUFFIXES = (*NAMES, *SUFFIXES, ".conllu", ".conll", ".iob2", ".bio")
 PREFIX = "hf:"
-# id, then config, split (perhaps with a slice) and column, each of which may be missing
+# an id and, optionally, config, split (perhaps with a slice) and column
 PARTS = r"(?P<id>{})(:(?P<config>[^:]*))?(:(?P<split>[\w.+-]*(\[[\w:%-]*\][\w.+-]*)?))?(:(?P<column>[^:]*))?"
 HUB_ID = re.compile(PARTS.format(r"\w[\w.-]*/\w[\w.-]*"))
 PREFIXED = re.compile(PREFIX + PARTS.format(r"[^:]+"))

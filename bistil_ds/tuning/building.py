@@ -38,10 +38,10 @@ def prepare_base(
 
 
 def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: int, new_head: bool) -> LoadedTaskModel:
-    """Write `folder/base`, the student with a task head, and `folder/teacher`, the teacher on the student's tokens.
+    """Write the student with a task head to `folder/base`, and the teacher to `folder/teacher`.
 
-    The head is a copy of the teacher's or, with `new_head`, a new one. `folder/base` also holds the layer map and, if
-    there are any, the projections.
+    The teacher is trimmed to the student's vocabulary. The student's head is a copy of the teacher's or, with
+    `new_head`, a new one. `folder/base` also holds the layer map and, if there are any, the projections.
 
     Raises:
         InputError: student and teacher do not fit together.

@@ -77,7 +77,7 @@ def _longest(data: TaskDataRequest) -> int:
 
 
 def languages_of(sources: Sources) -> list[str]:
-    """Return the languages of training files that are codes, such as en or hau: each once, sorted."""
+    """Return those language names of training files that are codes, such as en or hau; each once, sorted."""
     names = {language for language, _ in sources} - set(task_names())
     return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name) and language_code(name))
 

@@ -56,8 +56,8 @@ class LotteryTicketTrainer:
 
     Args:
         load_model: returns the model with its head, in fp32 (at ZeRO-3, partitioned as `from_pretrained` returns it).
-            Each stage calls it once, after setting the same seed, so that a new head is the same each time. Parameters
-            outside the base model that it freezes stay frozen.
+            Each stage calls it once, after setting the same seed, so that a new head is the same each time. If it
+            freezes parameters outside the base model, they stay frozen.
         make_trainer: (model, arguments, stage) → the `BaseTrainer` of the stage, which must train that model object
             with those arguments. After the stage, the trainer loses all attributes but `args` and `state`.
         args: arguments of the whole run; `args.output_dir` is the run folder. Each stage gets a copy with a folder and

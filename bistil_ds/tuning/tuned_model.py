@@ -38,7 +38,7 @@ class TunedModel(ABC):
     @classmethod
     @abstractmethod
     def of_flags(cls, flags: Mapping[str, Any]) -> Self:
-        """Return an instance made from those flags that its `types` have."""
+        """Return an instance made from the flags that `types` defines; ignore other flags."""
 
     @abstractmethod
     def as_flags(self) -> dict[str, Any]:

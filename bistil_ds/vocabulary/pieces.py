@@ -44,7 +44,7 @@ def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = content["model"]["type"]
     if kind not in ("WordPiece", "Unigram"):
-        # BPE merges shorter pieces to a piece; a trimmed copy would need all of these pieces and merges too.
+        # BPE builds a piece by merging shorter ones; a trimmed copy would have to keep these and the merges too.
         raise InputError(
             f"{name}: a {kind} vocabulary cannot be trimmed; choose a WordPiece or Unigram teacher (mBERT, XLM-R)"
         )

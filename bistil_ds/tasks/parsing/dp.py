@@ -35,7 +35,7 @@ NO_ANSWER = (-1, "_")  # head and relation of a word beyond the cut: wrong, beca
 class DependencyParsing(Task):
     """Dependency parsing; a sentence is one row, cut at `max_length` tokens.
 
-    Nothing is learned from words beyond the cut, and from words whose head is beyond it. In evaluation, words beyond
+    Nothing is learned from a word that is beyond the cut, or whose head is beyond the cut. In evaluation, words beyond
     the cut get no head and no relation, and count as wrong.
     """
 

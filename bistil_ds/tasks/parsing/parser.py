@@ -4,10 +4,12 @@
 or a bare encoder. A parser's config keeps the model type of the encoder. So `AutoConfig` and `AutoTokenizer` open the
 parser's folder too, and `AutoModel` loads the encoder alone.
 
-The state of its first subword represents a word; the state of the first token represents the root. The published parser
-(Glavaš and Vulić) scores encoder states directly, with a D x D matrix for each relation. For XLM-R base, these are 22
-million parameters, all of which a sparse fine-tuning would train and save. This parser first projects the states to 256
-values (arcs) and 128 values (relations), as Dozat and Manning do. So its head has only 1.3 million parameters.
+The state of a word's first subword represents the word; the state of the first token represents the root.
+
+The published parser (Glavaš and Vulić) scores encoder states directly, with a D x D matrix for each relation. For XLM-R
+base, these are 22 million parameters, all of which a sparse fine-tuning would train and save. This parser first projects
+the states to 256 values (arcs) and 128 values (relations), as Dozat and Manning do. So its head has only 1.3 million
+parameters.
 
 Shapes: B sentences, T tokens, W words, D encoder width, R relations.
 """

@@ -25,8 +25,8 @@ CANDIDATES = 20  # number of best spans of each window that are considered as an
 class _Frame(NamedTuple):
     """The special tokens around question and context, and the token types of a window.
 
-    `types` has those of the five parts of a window: `before`, question, `between`, context, `after`. None means that
-    the model takes one token type at most.
+    `types` has the token types of the five parts of a window: `before`, question, `between`, context, `after`. None
+    means that the model takes one token type at most.
     """
 
     before: list[int]

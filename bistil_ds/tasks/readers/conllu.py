@@ -60,11 +60,11 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
 
 
 def read_upos(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
-    """Stream sentences with UPOS tags from CoNLL-U, or from anything that `tagged_rows` reads: `tokens` and `upos`.
+    """Stream sentences with UPOS tags from CoNLL-U, or from other data with `tokens` and `upos` (see `tagged_rows`).
 
     A file counts as CoNLL-U if its name ends in `.conllu`, or if its first word has ten tab-separated columns. HEAD and
     DEPREL of words are ignored. `options.label_map` renames tags. A new name need not be a universal tag; it may be
-    what the evaluated model calls one.
+    the evaluated model's name of a tag.
 
     Raises:
         InputError: the data does not follow its format; a tag is neither one of the 17 universal tags nor a new name

@@ -46,7 +46,7 @@ class _Table(NamedTuple):
 def table_rows(
     path: Path, options: ReadOptions, wanted: OtherNames, is_row: Callable[[Cells], bool]
 ) -> Iterator[tuple[int, str, Cells]]:
-    """Yield (line number, its name in messages, our name of a column → cell) for each row; skip empty lines.
+    """Yield (line number, name in messages, our name of each column → cell) for each row; skip empty lines.
 
     The table has no header in two cases. In the first, `options.columns` gives column numbers, counted from 1. In the
     second, `options.columns` is empty, the first line has as many cells as `wanted` has names, and `is_row` accepts

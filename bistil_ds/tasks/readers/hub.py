@@ -21,7 +21,7 @@ NO_LABEL = "-"  # SNLI's label for a pair without a right answer, which has clas
 def hub_rows(
     corpus: HubDataset, options: ReadOptions, wanted: OtherNames
 ) -> Iterator[tuple[Place, str, dict[str, Any]]]:
-    """Load a hub data set; yield (place, its name in messages, our name of a column → value) for each row.
+    """Load a hub data set; yield (place, name in messages, our name of each column → value) for each row.
 
     Raises:
         InputError: the data set cannot be loaded, has no rows, or lacks a column.

@@ -73,7 +73,7 @@ def json_documents(path: Path, flag: str) -> Iterator[Document]:
 
 
 def json_rows(path: Path, flag: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Yield (number, its name in messages, object) for each object of JSON lines, or of a list (alone or under `data`).
+    """Yield (number, name in messages, object) for each object of JSON lines, or of a list (alone or under `data`).
 
     The number is that of the line or, in a list, the object's position from 1.
 

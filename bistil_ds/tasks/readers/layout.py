@@ -167,8 +167,8 @@ def _asked(options: ReadOptions, name: str, seen: _Seen, where: str) -> int | No
 def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Callable[[str], bool], where: str) -> int:
     """Return the only column in which most cells are tags, but not tags of chunks (B-NP).
 
-    The first column is never returned: words come first, and may look like tags (B-52). If a file has two columns, the
-    last one needs no such cells.
+    The first column is never returned: words come first, and may look like tags (B-52). In a file with two columns, the
+    last one is returned even if its cells are not tags.
 
     Raises:
         InputError: there are several such columns; or there is none, and the file has more than two columns.

@@ -26,7 +26,7 @@ def quote(found: object) -> str:
 
 
 def lines(path: Path, flag: str, longest: int | None = None) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text without line end) for each line; it may end with LF or CRLF.
+    """Yield (line number from 1, text without line end) for each line; a line may end with LF or CRLF.
 
     Raises:
         InputError: the file cannot be read; or a line is not UTF-8, has a NUL or a carriage return inside, or has more

@@ -26,7 +26,7 @@ def records(
     wanted: OtherNames,
     is_row: Callable[[Mapping[str, str]], bool] = lambda cells: False,
 ) -> Iterator[Record]:
-    """Yield (place, its name in messages, our name of a wanted column → value) for each record.
+    """Yield (place, name in messages, our name of each wanted column → value) for each record.
 
     See `table_rows` and `json_rows` for the forms of files. All JSON objects must name the columns as the first one
     does. If a column `language` or `lang` says the language of each record, only records in `options.language` are

@@ -25,7 +25,7 @@ from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), "answers": ()}
-# How Unicode names letters of scripts in which a word may end after any letter (see `_inside_word`)
+# Beginnings of the Unicode names of letters after any of which a word may end (see `_inside_word`)
 WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 TYDIQA_ID = re.compile(r"([a-z]+)-+[0-9]{4,}-[0-9]+")  # arabic-2387335860751143628-1: one file has all languages
 
