@@ -7,7 +7,6 @@ weights, and nothing is downloaded for them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from transformers import (
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.loading import load_pretrained
-from bistil_ds.student.layers import choose_layers
+from bistil_ds.student.layer_map import choose_layers
+from bistil_ds.student.layers import shallow_config
 
 XLMR, MBERT = "XLM-R-base", "mBERT"
 FACTORS, VOCABULARIES = (2, 3), (30_000, 60_000)  # of students: layer reduction factors, tokens in a vocabulary
@@ -149,7 +149,6 @@ def _shape(width: int, layers: int, heads: int, inner: int) -> dict[str, int]:
 
 
 def _student_config(mmt: PretrainedConfig, factor: int, vocabulary: int) -> PretrainedConfig:
-    config = copy.deepcopy(mmt)
+    config = shallow_config(mmt, choose_layers(mmt, factor))
     config.vocab_size = vocabulary
-    config.num_hidden_layers = len(choose_layers(mmt.num_hidden_layers, factor))
     return config
