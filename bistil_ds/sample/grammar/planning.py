@@ -16,7 +16,7 @@ from bistil_ds.sample.grammar.verbs import Verb, control_verbs, report_verbs, ve
 T = TypeVar("T")
 
 _COPULAS = ("adjective", "noun", "place", "compare")
-_ROLES = {
+_ROLES = {  # for "she is a nurse": the nouns that may follow "is"
     *("nurse", "doctor", "teacher", "student", "farmer", "cook", "driver", "worker", "merchant", "soldier", "singer"),
     *("writer", "judge", "hunter", "engineer", "lawyer", "carpenter"),
 }
@@ -58,7 +58,7 @@ class Planner:
     def _noun(self, noun: Noun, plain: bool = False, definite: float = 0.6) -> Participant:
         """Draw a noun phrase of `noun`.
 
-        plain: draw only number, definiteness and adjective. A parent has a possessor even so.
+        plain: draw only singular or plural, definiteness and adjective. A parent ("mother") always has a possessor.
         """
         made = Participant(noun=noun, plural=not noun.mass and self._chance(0.25), definite=self._chance(definite))
         if "language" in noun.kinds:
