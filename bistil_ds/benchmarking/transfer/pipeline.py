@@ -1,9 +1,13 @@
 """Run the steps from a massively multilingual Transformer (MMT) to an evaluation, each as a user's command.
 
 A step that is finished in the output folder is not run again, so a run that was stopped can be continued. Phase 1
-distils the MMT on plain text, phase 2 on a task. Models: `teacher` (the MMT, tuned on the task), `k2` and `k3`
-(students of every second and every third layer, tuned sparsely in phase 2), `dense` (k2, but tuned densely), `unphased`
-(k2 without phase 1), `scratch` (of k2's size, but pretrained from random weights and tuned densely without a teacher).
+distils the MMT on plain text, phase 2 on a task. The models:
+
+    teacher   the MMT, tuned on the task
+    k2, k3    students of every second and every third layer, tuned sparsely in phase 2
+    dense     k2, but tuned densely
+    unphased  k2 without phase 1
+    scratch   a model of k2's size, pretrained from random weights and tuned densely without a teacher
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ class Transfer:
         self.mmt, self.data, self.folder, self.settings = mmt, data, folder, settings
 
     def run(self, script: str, name: str, **flags: Any) -> Path:
-        """Run `script` to make the folder `name`, unless the same command has finished it; return the folder.
+        """Return the folder `name`; run `script` to make it, unless a run with the same flags has finished it.
 
         Raises:
             InputError: the folder was begun with other settings. (An evaluation is run anew instead.)

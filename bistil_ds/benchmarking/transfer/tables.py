@@ -1,6 +1,6 @@
-"""Tables and plots of evaluations: scores by language, and quality against size and speed.
+"""Show evaluations as tables of scores by language, and as plots of quality against size and speed.
 
-Each row of the record holds what `evaluate.py` writes for one task.
+Each row of the record holds what `evaluate.py` writes for one task and one target language.
 """
 
 from __future__ import annotations
