@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals of scores, and of score differences between models that answered the same examples.
+"""Compute bootstrap confidence intervals of scores, and of score differences between models on the same examples.
 
 Letters of axes: C counts for each example, K metrics, L languages, M models, N examples of one language, R resamples,
 X = M·C.
