@@ -67,7 +67,7 @@ def comma() -> Phrase:
 
 
 def fixed_phrase(pattern: str) -> Phrase:
-    """Make a phrase from items `form:UPOS:relation`, such as "every:DET:det day:NOUN"; the head is `form:UPOS`."""
+    """Make a phrase from items `form:UPOS:relation`, such as "every:DET:det day:NOUN"; the head lacks a relation."""
     items = [item.split(":") for item in pattern.split()]
     at = next(i for i, item in enumerate(items) if len(item) == 2)
     phrase = word(*items[at])
@@ -114,7 +114,7 @@ class Sentence:
 
 
 def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
-    """Add the punctuation `mark` to the phrase of a sentence, capitalise its first word, and return the `Sentence`.
+    """Turn a phrase into a sentence: add the punctuation `mark`, and capitalise the first word.
 
     dotted_i: whether the capital of i is İ, as in Turkish.
     """

@@ -1,6 +1,7 @@
-"""Build English sentences, with subject before verb before object.
+"""Build English sentences in the order subject, verb, object.
 
-Questions and negations get do-support and inversion; a reported clause adapts its tense to the verb of the main clause.
+Questions are inverted. Questions and negations that have no other auxiliary get "do". The tense of a reported clause
+depends on the tense of the verb that reports it.
 """
 
 from __future__ import annotations

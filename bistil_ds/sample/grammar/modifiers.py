@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-# English | Turkish | Swahili; a hyphen means that it agrees with the noun's class | kinds of noun that it describes
+# English | Turkish | Swahili | kinds of noun that the adjective describes. A Swahili stem with a hyphen agrees with the
+# noun's class.
 _ADJECTIVES = """
 big | büyük | -kubwa | animal thing vehicle place plant food idea
 small | küçük | -dogo | animal thing vehicle place plant food
@@ -98,7 +99,7 @@ a:DET:det lot:NOUN | çok:ADV | sana:ADV | work love help laugh cry travel
 
 @dataclass(frozen=True)
 class Modifier:
-    """A modifier in the three languages; `use` has the noun kinds, tenses or English verbs that it goes with."""
+    """A modifier in three languages; `use` has the noun kinds, tenses or English verbs that the modifier goes with."""
 
     en: str
     tr: str

@@ -144,7 +144,7 @@ class Planner:
             target = self.participant(verb.objects, 0.5, relative=not short)
             if not short and target.human and self._chance(0.3):
                 target = self._pronoun()
-                # keeps the object from being the subject itself: "I see me"
+                # prevents "I see me", where the object is the subject itself
                 if subject.pronoun and (target.person == subject.person or subject.many == target.many):
                     target = Participant(person=3 if subject.person != 3 else 1, gender=self._pick("mf"))
             clause = replace(clause, object=target)

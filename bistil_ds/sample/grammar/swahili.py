@@ -1,6 +1,7 @@
-"""Build Swahili sentences, with subject before verb before object, and modifiers after the noun.
+"""Build Swahili sentences in the order subject, verb, object, with modifiers after the noun.
 
-Words agree with the class of their noun (concord). The verb has a prefix for an object that is a person or an animal.
+Words agree with the class of their noun (concord). The verb has a prefix for a recipient, or else for an object that is
+a person or an animal.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ _SHORT = {"la", "nywa", "ja", "pa"}
 
 
 def concord_class(who: Participant) -> int:
-    """Return the class that verbs and adjectives agree with: 1 or 2 for persons and animals, else the noun's own.
+    """Return the class that verbs and adjectives agree with: 1 or 2 for persons and animals, else the `noun_class`.
 
     Two participants joined by "and" have class 2.
     """
@@ -139,7 +139,7 @@ def object_prefix(who: Participant, stem: str) -> str:
 
 
 def _final(stem: str, vowel: str) -> str:
-    """Return a stem with its final -a replaced by `vowel`; a stem that does not end in -a is a loan and stays."""
+    """Return a stem with its final -a replaced by `vowel`; return a stem without a final -a, a loan word, unchanged."""
     return stem[:-1] + vowel if stem.endswith("a") else stem
 
 

@@ -1,4 +1,4 @@
-"""Build Turkish sentences, with subject before object before verb.
+"""Build Turkish sentences in the order subject, object, verb.
 
 Nouns have cases, pronouns are dropped, and dependent clauses become verbal nouns or participles.
 """

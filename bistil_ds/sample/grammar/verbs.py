@@ -149,7 +149,7 @@ class Verb:
 def _doubles(base: str) -> bool:
     """Return whether an English verb doubles its last consonant before -ed and -ing.
 
-    It does if it has one vowel only, in second-last place, and does not end in w, x or y.
+    It does if its only vowel is the second-last letter, and its last letter is not w, x or y.
     """
     vowels = [c in "aeiou" for c in base]
     return len(base) > 2 and sum(vowels) == 1 and vowels[-2] and base[-1] not in "wxy"
