@@ -22,7 +22,7 @@ def find_corpora(folder: str | Path) -> dict[str, Path]:
     """Return language → path of each file `<language>.txt`, compressed or not.
 
     If the folder has no such file, return the files with the other endings in `NAMES`, such as `<language>.jsonl`.
-    Beside .txt files, those are often tables about the texts; they are then left out, and a Notice names them.
+    Beside .txt files, such files are often tables about the texts. They are then left out, and a Notice names them.
 
     Raises:
         InputError: the folder has none of these files, or two of one language.
@@ -55,8 +55,8 @@ def as_lines(
     Args:
         corpora: language → file, as `find_corpora` returns.
         max_texts: take only the first `max_texts` texts of each language; None means all.
-        keep_blank: write blank texts as empty lines, so that lines with one number still belong together in parallel
-            files. Blank texts then count towards `max_texts`.
+        keep_blank: write blank texts as empty lines, so that line n still means the same in all parallel files. Blank
+            texts then count towards `max_texts`.
 
     Raises:
         InputError: a file cannot be read.

@@ -19,7 +19,7 @@ FLAG = "--input_folder"
 def read_lines(path: Path) -> list[str]:
     """Return the stripped lines of a UTF-8 text file.
 
-    Empty lines are returned too, so that lines with one number still belong together in parallel files.
+    Empty lines are returned too, so that line n still means the same in all parallel files.
 
     Raises:
         InputError: there is no such file or no text in it; a line is not UTF-8, has a NUL or is too long.

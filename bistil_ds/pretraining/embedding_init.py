@@ -12,9 +12,9 @@ import numpy as np
 def cooccurrence_vectors(corpora: Sequence[np.ndarray], window: int, vocab_size: int, width: int) -> np.ndarray:
     """Factorise the positive pointwise mutual information of nearby tokens; return float32 [V, D].
 
-    Each column has mean 0; all entries together have variance 1. The vectors resemble those of word2vec:
-    skip-gram with negative sampling factorises the same matrix minus a constant (Levy and Goldberg, 2014). In chunks of
-    translation pairs the window reaches into the other language, so translations get similar vectors.
+    Each column has mean 0; all entries together have variance 1. The vectors resemble those of word2vec: skip-gram with
+    negative sampling factorises the pointwise mutual information minus a constant (Levy and Goldberg, 2014). In chunks
+    of translation pairs the window reaches into the other language, so translations get similar vectors.
 
     Args:
         corpora: the token ids of each corpus, int [C, T].

@@ -142,8 +142,8 @@ def pretrain(
 
     Args:
         texts: language → UTF-8 text file, one text a line.
-        parallel: whether the files are translations of each other, line by line. If so, `recipe.parallel_share` of the
-            chunks hold translation pairs.
+        parallel: whether the files are translations of each other, line by line. If so, some chunks hold translation
+            pairs; `recipe.parallel_share` is their share.
         tokenizer: folder or hub id of a tokenizer; by default one is learned from the texts.
         config: folder or hub id of a configuration. Its vocabulary size and special token ids are replaced by the
             tokenizer's. By default: an XLM-R of the recipe's size.
