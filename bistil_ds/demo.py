@@ -30,8 +30,8 @@ from bistil_ds.sample.defaults import (
 )
 from bistil_ds.sample.tasks import sample_task_file
 
-# Arguments of python that start DeepSpeed's launcher; PATH may lack its command, `deepspeed`. --quiet: no log lines of
-# the launcher. --module: the program that it starts is named as a module.
+# `python` with these arguments runs DeepSpeed's launcher, even if PATH lacks the command `deepspeed`. --quiet hides the
+# launcher's log; --module says that the program to launch is a module.
 DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
 NAMES = {
     "teacher": "MMT, teacher",
@@ -227,7 +227,7 @@ def _relative_bars(axis: Any, models: dict[str, Any]) -> None:
 
 
 def validation_history(folder: Path) -> list[dict[str, float]]:
-    """Return a phase-1 run's log rows of validations, read from the run's newest checkpoint."""
+    """Return the log rows of a phase-1 run's validations; the run's newest checkpoint holds them."""
     state = read_json(all_checkpoints(folder)[-1] / STATE, "train again", keys=("log_history",), finite=False)
     return [row for row in state["log_history"] if "eval_loss" in row]
 
