@@ -18,7 +18,7 @@ def measure_command(command: str, meter: Meter, idle_seconds: float) -> tuple[di
     if the meter only estimates. Ctrl-C reaches the command too; this function then waits until the command has ended.
 
     Raises:
-        InputError: the command cannot be started, or it ends with an exit code other than 0 without Ctrl-C.
+        InputError: the command cannot be started; or its exit code is not 0 although Ctrl-C was not pressed.
     """
     idle = one_window(meter, None, idle_seconds)
     meter.begin()

@@ -138,7 +138,7 @@ def find_meter() -> Meter | str:
 
 
 def _zeus() -> ZeusMeter:
-    """Return a meter of all CPUs and of the GPUs that this process may use, after trying it once.
+    """Make a meter of all CPUs and of the GPUs that this process may use, try it once, and return it.
 
     Raises:
         RuntimeError: zeus counts no device. Errors of zeus pass through.

@@ -1,4 +1,4 @@
-"""Time several ways of doing one thing in turns, so that a busy machine slows all of them alike."""
+"""Let several ways of doing one thing take turns, and time them. A busy machine then slows all of them alike."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def logits_kl(N: int, V: int, dtype: torch.dtype, device: torch.device) -> Kerne
 
 
 def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of `linear_distillation_kl`: forward and backward of the KL divergence of two linear heads."""
+    """Return the case of `linear_distillation_kl`: forward and backward of the KL divergence of two heads' logits."""
 
     def build() -> Mapping[str, KernelCall | str]:
         hidden, teacher_hidden = (torch.randn(N, D, dtype=dtype, device=device) for _ in range(2))

@@ -109,7 +109,7 @@ class Turns:
     def take(self, case: InputCase, seconds: float, fewest: int) -> None:
         """Warm up, then run rounds: at least `fewest`, at most MOST_ROUNDS.
 
-        Between these bounds, stop when one more round could end after `seconds`, which include the warm-up.
+        Between these bounds, stop if one more round might end later than `seconds` after the start of the warm-up.
         """
         stop, slowest = time.perf_counter() + seconds, 0.0
         for label, process in self.running.items():

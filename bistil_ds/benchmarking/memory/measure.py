@@ -24,7 +24,7 @@ from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, referen
 from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
 
 STAGES = ("inference", "training")
-# how often a stage holds as many bytes as the weights have: weights, and in training also gradients and two moments
+# bytes that a stage holds, as a multiple of the weights' bytes; in training also gradients and two moments count
 COPIES = {"inference": 1, "training": 4}
 
 

@@ -22,7 +22,7 @@ class MeasurementPlan:
         models: names of ours, folders or hub ids.
         settings: tuples of engine and dtype; energy uses the first only.
         cases: inputs and threads; energy has one.
-        seconds: for latency, of the whole run, with the start of the models; for energy, of one window.
+        seconds: for latency, time of the whole run including the models' starts; for energy, time of one window.
         fewest_rounds: for latency, how many rounds are measured even if they take longer than `seconds`.
         text: batches of sentences instead of random tokens; cases then have no length.
         max_length: longer sentences of `text` are cut to this many tokens.

@@ -62,7 +62,7 @@ def scaling_rows(
 
 
 def parameters_of(model: Any) -> tuple[int, int]:
-    """Return how many parameters a model has, and how many the largest module holds itself, not in submodules.
+    """Return how many parameters a model has, and the most that one module holds itself, without its submodules.
 
     ZeRO-3 gathers the parameters of one such module at a time.
     """
@@ -73,8 +73,8 @@ def parameters_of(model: Any) -> tuple[int, int]:
 def scaling_grids(content: Mapping[str, Any]) -> list[Grid]:
     """Return the tables of each teacher, then one of measured beside computed bytes.
 
-    A teacher has a table of memory, one of bytes sent and, if they were computed, one of seconds. Each has a line for
-    each ZeRO mode and a column for each number of GPUs.
+    A teacher has a table of memory, one of bytes sent and, if they were computed, one of seconds. They have a line
+    for each ZeRO mode and a column for each number of GPUs.
     """
     grids = []
     rows = [row for row in content["rows"] if "teacher" in row]

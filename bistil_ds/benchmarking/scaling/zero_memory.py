@@ -55,8 +55,8 @@ def teacher_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) ->
 def sent_bytes(mode: str, student: int, teacher: int, ranks: int) -> float:
     """Return the bytes that each rank sends, and receives, by ring collectives in a step without accumulation.
 
-    Over N ranks, a reduce-scatter or an all-gather of n bytes sends (N − 1) / N · n bytes; an all-reduce sends both.
-    Stage 0 all-reduces gradients. With DeepSpeed's defaults, stages 1 and 2 all-reduce gradients too, and then
+    Over N ranks, a reduce-scatter or an all-gather of n bytes sends (N − 1) / N · n bytes; an all-reduce sends twice as
+    many. Stage 0 all-reduces gradients. With DeepSpeed's defaults, stages 1 and 2 all-reduce gradients too, and then
     all-gather the new weights. Stage 3 all-gathers weights in forward and again in backward, reduce-scatters gradients,
     and all-gathers the teacher's weights once. Stage 3 sends less if DeepSpeed keeps gathered weights from forward to
     backward. It keeps those that are used again within `stage3_max_reuse_distance` parameters (default: 1e9).

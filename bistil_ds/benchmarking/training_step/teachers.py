@@ -1,6 +1,6 @@
-"""Make cheaper teachers: copies of the fp32 teacher that take less time or memory. Measure what they change.
+"""Make cheaper teachers, and measure how they change the losses and the student's gradient on a batch.
 
-What changes are the losses and the student's gradient. The student and the losses stay in fp32.
+A cheaper teacher is a copy of the fp32 teacher that takes less time or memory. Student and losses stay in fp32.
 """
 
 from __future__ import annotations

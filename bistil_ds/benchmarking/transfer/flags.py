@@ -51,7 +51,8 @@ def plan(flags: Flags) -> Job:
     """Check the flags against the settings, and plan each pair of task and language that has test data.
 
     Raises:
-        InputError: the settings lack a task, or test data of a language for all of these tasks; or flags do not fit.
+        InputError: the settings lack a task, or have test data of a language for none of the tasks; or --mmt or --data
+            is given alone.
     """
     if bool(flags.mmt) != bool(flags.data):
         raise InputError("--mmt and --data go together; without both, the embedded sample is used")

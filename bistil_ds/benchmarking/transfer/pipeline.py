@@ -39,7 +39,7 @@ class Transfer:
         """Return the folder `name`; run `script` to make it, unless a run with the same flags has finished it.
 
         Raises:
-            InputError: the folder was begun with other settings. (An evaluation is run anew instead.)
+            InputError: the folder was begun with other settings. (An evaluation is run again instead.)
             subprocess.CalledProcessError: the command failed.
         """
         folder = self.folder / name
@@ -71,7 +71,7 @@ class Transfer:
         return self.run("general", f"en-{language}-k{k}", teacher_model=self.mmt, **texts, **languages, **more)
 
     def scratch(self, language: str) -> Path:
-        """Pretrain a masked LM from random weights on the corpora of the student `k2`, with its vocabulary and size."""
+        """Pretrain a masked LM from random weights on the corpora of the student `k2`, with that student's sizes."""
         texts, student = self.folder / "texts" / language, self.student(language, 2)
         texts.mkdir(parents=True, exist_ok=True)
         for _, code in self._sides(language):

@@ -27,7 +27,7 @@ def transfer_grids(content: Content) -> list[Grid]:
 
 
 def transfer_plots(content: Content) -> list[Plot]:
-    """Return up to two plots for each row of the record that has more than two models."""
+    """Return the plots of all rows of the record; a row gets up to two, and needs more than two models for them."""
     return [plot for row in content["rows"] for plot in quality_plots(row)]
 
 
