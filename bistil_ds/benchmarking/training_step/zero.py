@@ -82,7 +82,7 @@ def _together(way: Way) -> Way:
 
 
 def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
-    """Return the ways, with the student's encoder in a DeepSpeed engine. The package's file for `stage` configures it."""
+    """Return the ways with the student's encoder in a DeepSpeed engine, which has the package's settings of `stage`."""
     import deepspeed
 
     steps = random_steps(shape, device)

@@ -12,7 +12,7 @@ from bistil_ds.sample.grammar.annotation import Dependents, Phrase, Sentence, an
 from bistil_ds.sample.grammar.english_phrases import be, participant, verb_forms
 from bistil_ds.sample.grammar.meaning import Clause, Participant
 
-# places that take the preposition "on" or "at"; all others take "in"
+# places in which one is "on" or "at"; in all others one is "in"
 _ON = {"table", "chair", "bed", "field", "island", "mountain", "road"}
 _AT = {"market", "station", "port", "hotel", "restaurant", "bank", "court", "school", "hospital"}
 # tense of a reported clause → the tense that it takes after a past verb: "she said that he had come"

@@ -1,6 +1,6 @@
 """Build Turkish sentences in the order subject, object, verb.
 
-Nouns have cases, pronouns are dropped, and dependent clauses become verbal nouns or participles.
+Nouns have cases, subject pronouns are dropped, reported clauses become verbal nouns, and relative clauses participles.
 """
 
 from __future__ import annotations
