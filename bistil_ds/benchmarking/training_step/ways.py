@@ -63,9 +63,9 @@ class Steps:
         self.learn: Callable[[Tensor], object] = Tensor.backward
 
     def under(self, wrapped: Any) -> None:
-        """From now on, run the student through `wrapped`, a DeepSpeed engine; steps then include the update.
+        """From now on, run the student's encoder through `wrapped`, its DeepSpeed engine.
 
-        For `floor` and `eager`, the engine must hold the student's encoder.
+        Steps then include the optimizer's update.
         """
         self.encoder = self.trained = wrapped
 
