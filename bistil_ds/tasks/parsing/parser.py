@@ -7,7 +7,7 @@ parser's folder too, and `AutoModel` loads the encoder alone.
 The state of a word's first subword represents the word; the state of the first token represents the root.
 
 The published parser (Glavaš and Vulić) scores encoder states directly, with a D x D matrix for each relation. For XLM-R
-base, these are 22 million parameters, all of which a sparse fine-tuning would train and save. This parser first projects
+base, these are 22 million parameters, which a sparse fine-tuning would all train and save. This parser first projects
 the states to 256 values (arcs) and 128 values (relations), as Dozat and Manning do. So its head has only 1.3 million
 parameters.
 
