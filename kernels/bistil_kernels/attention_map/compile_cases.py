@@ -1,4 +1,4 @@
-"""Forms of the attention-map loss to compile ahead of time."""
+"""Forms of the attention-map kernels to compile ahead of time. A form is a choice of dtypes, sizes and constants."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide",
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for the widest heads of each kind of input, in all forms, for both losses.
+    """Compile the kernels and return their resource table, the registers and memory that each form needs.
 
-    Without `every_form`, the kernels over tiles come in one form for each launch configuration, for "mse" only.
+    The table has each kernel for the widest heads of each kind of input, in all forms, for both losses. Without
+    `every_form`, it has the kernels over tiles in one form for each launch configuration, for "mse" only.
     """
     table = []
     for capability in CAPABILITIES:

@@ -20,7 +20,7 @@ from bistil_kernels.logits.online_kl import LEAST
 
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}
-PROGRAMS = 4  # programs for each multiprocessor that read logits, at least, if there are enough blocks
+PROGRAMS = 4  # least number of programs for each multiprocessor that read logits, if there are enough blocks
 
 
 def _slices(length: int, size: int) -> list[slice]:

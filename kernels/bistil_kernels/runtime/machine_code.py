@@ -20,14 +20,14 @@ def row(
     settings: Mapping[str, int],
     capability: int,
 ) -> dict[str, Any]:
-    """Compile one form of a kernel and return its row of the resource table.
+    """Compile one form of a kernel and return the registers, stack, spills and shared memory that it needs.
 
     Args:
         kernel: a `triton.jit` function.
         configuration: the form in words, for the table.
-        signature: type of each run-time argument, as Triton writes it ("*bf16", "i32", or a tuple of types). "i32:16"
-            is an integer that is a multiple of 16, as widths usually are. Pointers are taken to be 16-byte aligned, as
-            torch's allocations are.
+        signature: type of each run-time argument, as Triton writes it ("*bf16", "i32", or a tuple of types), or
+            "i32:16" for a multiple of 16, such as most widths. Pointers count as 16-byte aligned, like torch's
+            allocations.
         constants: values of the other arguments: constexprs, None, and integers that Triton specialises on, such as a
             stride of 1.
         settings: the launch configuration: constexprs and `num_warps`, `num_stages`, `maxnreg`.

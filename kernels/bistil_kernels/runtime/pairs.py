@@ -66,7 +66,7 @@ def picked(tensors: Sequence[Tensor], pairs: Sequence[int]) -> tuple[Tensor, ...
 
 
 def gathered(x_P: Tensor, pairs: Sequence[int]) -> Tensor:
-    """Return the entries of `x_P` for the `pairs` of a launch; if these are all pairs, `x_P` itself, strides too."""
+    """Return the entries of `x_P` for the `pairs` of a launch; if these are all pairs, return `x_P` itself."""
     return x_P if len(pairs) == x_P.shape[0] else torch.stack([x_P[i] for i in pairs])
 
 

@@ -5,7 +5,7 @@ the factor is upstream / prepared. In place, a gradient whose factor is 1 is lef
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# (kernels: their arguments are Triton values)
+# (a kernel's arguments are Triton values, which have no types in Python)
 
 from __future__ import annotations
 
