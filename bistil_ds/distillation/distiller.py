@@ -1,4 +1,4 @@
-"""The loss of phase 1: it runs teacher and student on a batch and sums the weighted terms (BiStil, section 3.1).
+"""The loss of phase 1: run teacher and student on a batch and sum the weighted terms (BiStil, section 3.1).
 
 `bistil_ds.training.layer_losses` says which states and maps are compared, and how.
 
@@ -57,8 +57,8 @@ class Distiller(BaseDistiller):
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: no weight is above 0, a weight is no number or FROM:TO, or a model's family is not supported; with
-            an attention loss, a model's attention cannot be observed.
+        InputError: no weight is above 0; a weight is neither a number nor FROM:TO; a model's family is not supported;
+            or there is an attention loss, and a model's attention cannot be observed.
     """
 
     phase = 1
@@ -102,7 +102,7 @@ class Distiller(BaseDistiller):
 
     def _unreached(self, student: nn.Module) -> list[nn.Parameter]:
         """Return the student's parameters that get no gradient from any loss."""
-        if self.reads_vocabulary:  # all get a gradient, except a bias that some heads hold beside the decoder's own
+        if self.reads_vocabulary:  # all get a gradient, except a second bias that some heads hold beside the decoder's
             bias = student.get_parameter(family_of(student).decoder_bias)
             return [] if bias is self.student_head.decoder.bias else [bias]
         head = head_parameters(student)
@@ -171,7 +171,8 @@ class Distiller(BaseDistiller):
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
         """Return the function that replaces the student's output projection; None for a batch without labels.
 
-        In place of logits, the function returns the losses that need them, stacked: `logit`, then `mlm`, if used.
+        In place of logits, the function returns a stack of the losses computed from logits: `logit` if it is used, then
+        `mlm` if it is used.
         """
         if positions is None or labels_BT is None:
             return None
@@ -182,7 +183,7 @@ class Distiller(BaseDistiller):
             if self.uses("logit"):
                 assert view.vocabulary is not None
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
-                on_cpu = torch.autocast("cpu", enabled=False)  # on a CPU the loss chooses its own precision
+                on_cpu = torch.autocast("cpu", enabled=False)  # the loss chooses its precision on a CPU
                 with nullcontext() if hidden_ND.is_cuda else on_cpu:
                     kl = linear_distillation_kl(
                         hidden_ND,
