@@ -72,7 +72,7 @@ def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[
 
 
 def check_apart(sft: str, dense: Collection[str], other: str, sparse: Collection[str]) -> None:
-    """Raise InputError where one SFT replaces a parameter as a whole and the other changes entries of it."""
+    """Raise InputError if the SFT `other` changes entries of a parameter that the SFT `sft` replaces as a whole."""
     for name in sparse:
         if _same_parameter(name, dense) in dense:
             raise InputError(
