@@ -82,7 +82,7 @@ def read_layer_map(folder: Path) -> list[int] | None:
 
 
 def base_vocab_size(folder: Path) -> int:
-    """Return the number of rows that the teacher's embeddings had before they were trimmed for this student.
+    """Return the number of tokens in the teacher's vocabulary before it was trimmed for this student.
 
     Raises:
         InputError: `kept_ids.json` is missing or broken.
