@@ -17,7 +17,7 @@ from transformers.integrations import MLflowCallback, WandbCallback, get_reporti
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import run_of
 
-# Otherwise mlflow reports its use and writes to the home folder.
+# Without this, mlflow sends data about its use over the network and writes to the home folder.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 PROJECT = "bistil"  # wandb's project and mlflow's experiment, unless the environment names another
 STORE = "mlflow.db"  # in the run's folder, unless the environment names another store
@@ -115,7 +115,7 @@ class RunWandb(WandbCallback):
 
         if state.is_world_process_zero:
             if wandb.run is not None and wandb.run.id == RunWandb.begun:
-                wandb.finish()  # it belongs to an earlier stage
+                wandb.finish()  # the tracked run belongs to an earlier stage
             if wandb.run is None:
                 RunWandb.begun = self._begin(args)
         super().setup(args, state, model, **kwargs)
@@ -143,7 +143,7 @@ class RunMlflow(MLflowCallback):
     MLFLOW_EXPERIMENT_NAME and MLFLOW_RUN_NAME override the names that are chosen here.
     """
 
-    _auto_end_run: bool  # upstream's: True where this callback began the tracked run
+    _auto_end_run: bool  # set by MLflowCallback: True if it began the tracked run
     store: ClassVar[str | None] = None  # the tracking URI that this class set last
     _ended: str | None = None  # id of the tracked run, once training has ended
 

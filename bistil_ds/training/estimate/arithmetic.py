@@ -1,8 +1,8 @@
 """Compute the memory of a rank, the bytes of a checkpoint and the time of all steps, from counts and timed steps.
 
 Memory is counted as for ZeRO (Rajbhandari et al., arXiv 1910.02054, sections 3.1 and 5, figure 1).
-With P parameters that train, N ranks, 2-byte weights and Adam, whose state is K = 12 bytes a parameter (fp32 weight,
-momentum and variance), a rank holds these bytes of weights + gradients + optimizer state:
+Take P parameters that train, N ranks, 2-byte weights, and Adam with a state of K = 12 bytes for each parameter (fp32
+weight, momentum and variance). Then a rank holds these bytes of weights + gradients + optimizer state:
 
     no partition 2P + 2P + 12P,  stage 1 2P + 2P + 12P/N,  stage 2 2P + (2P + 12P)/N,  stage 3 (2P + 2P + 12P)/N.
 
@@ -29,7 +29,7 @@ class Layout:
         ranks: number of processes that train together.
         itemsize: bytes of one entry of a weight and of a gradient.
         stage: ZeRO stage; None where training runs without DeepSpeed.
-        offloaded: those of `weights` and `optimizer` that DeepSpeed keeps in main memory or on a disk.
+        offloaded: which of "weights" and "optimizer" DeepSpeed keeps in main memory or on a disk.
         adam: False where the optimizer is not Adam or AdamW with fp32 moments; its state is then not computed.
     """
 
@@ -40,7 +40,7 @@ class Layout:
     adam: bool = True
 
     def split(self, count: float, stage: int) -> float:
-        """Return a rank's share of `count` bytes that ZeRO partitions from `stage` on."""
+        """Return the bytes that a rank holds of `count` bytes, which ZeRO partitions from `stage` on."""
         return count / self.ranks if (self.stage or 0) >= stage else count
 
     @property
@@ -95,7 +95,7 @@ def checkpoint_bytes(saved: int, parameters: int, trainable: int, layout: Layout
     if layout.stage is None:
         return saved + state
     frozen = 0 if sparse else parameters - trainable
-    trained = 0 if layout.stage == 3 else trainable  # at ZeRO-3 the fp32 copy alone holds what trains
+    trained = 0 if layout.stage == 3 else trainable  # at ZeRO-3 trained weights are in the fp32 copy only
     return saved + state + (frozen + trained) * layout.itemsize
 
 
@@ -127,10 +127,10 @@ class Saving:
     keeps_best: bool
 
     def of(self, steps: int, every: int, epochs: int) -> Checkpoints:
-        """Return the checkpoints of a training of `steps` steps in `epochs` epochs that may save after `every` steps.
+        """Return the checkpoints of a training of `steps` steps in `epochs` epochs that saves every `every` steps.
 
-        It saves at its last step too. For `best`, which saves only after a better validation, the numbers are the most
-        that there can be.
+        The training saves at its last step too. The strategy `best` saves only after a better validation; for it, the
+        numbers are the most that are possible.
         """
         by_steps = -(-steps // every) if every else 0
         written = {"no": 0, "epoch": epochs}.get(self.strategy, by_steps)

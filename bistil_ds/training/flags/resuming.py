@@ -26,10 +26,9 @@ def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]
 
 
 def check_same_stage(deepspeed: str | None, folder: Path) -> None:
-    """Raise InputError unless a run is resumed at its first ZeRO stage, or without DeepSpeed if it began without.
+    """Raise InputError unless a run is resumed at its recorded ZeRO stage (None in a run without DeepSpeed).
 
-    Checkpoints of different stages differ in form. A run that an earlier version began passes, because it recorded no
-    stage.
+    Checkpoints of different stages differ in form. A run of an earlier version, which recorded no stage, passes.
     """
     results = RunRecord.open(folder).content["results"]
     stage = zero_stage(deepspeed)

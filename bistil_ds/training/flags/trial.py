@@ -24,7 +24,7 @@ CONDITIONAL |= {"adam_beta1", "adam_beta2", "adam_epsilon"}
 
 
 def unplaced(training: TrainingRequest, **values: Any) -> Any:
-    """Return a request's training arguments without a device; choosing one would make them join the other ranks."""
+    """Return a request's training arguments without a device, because to choose one is to join the other ranks."""
     parts = {"device": torch.device("cpu"), "distributed_state": None, "world_size": startup.world_size()}
     kind: Any = type("Unplaced", (training.kind,), parts)
     return kind(**{**training.values, "deepspeed": None, **values})
@@ -81,7 +81,7 @@ def try_arguments(args: TrainingArguments) -> torch.optim.Optimizer:
 
 
 def idle_flag(training: TrainingRequest, stage: Mapping[str, Any]) -> str | None:
-    """Return a flag of `CONDITIONAL` that the request gives and that changes neither optimizer nor learning rates.
+    """Return a flag of `CONDITIONAL` that the request sets without effect on optimizer and learning rates, or None.
 
     Args:
         training: the request, which `try_arguments` has accepted.
