@@ -45,7 +45,7 @@ class TeacherView:
 
 
 class Distiller(BaseDistiller):
-    """The loss of phase 1 for one student and one teacher, aligned layer by layer.
+    """The loss of phase 1 for one student and one teacher, whose layers are aligned.
 
     The teacher is frozen, and so are the student's parameters that no loss reaches.
 
@@ -76,7 +76,7 @@ class Distiller(BaseDistiller):
         super().__init__(student, teacher, layer_map, losses or LossArguments(), projections, run_teacher)
         self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         self.reads_vocabulary = self.uses("logit") or self.uses("mlm")
-        for parameter in self._unreached(student):  # weight decay must skip them, and DDP must not wait for them
+        for parameter in self._unreached(student):  # weight decay must skip unreached parameters, and DDP must not wait
             parameter.requires_grad_(False)
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> LossTerms:

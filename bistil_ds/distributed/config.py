@@ -95,8 +95,8 @@ def zero_stage(name: str | None) -> int | None:
 def training_config(name: str | None) -> dict[str, Any] | None:
     """Return the configuration to train with; None without a file.
 
-    At ZeRO-3, this is the file's content and the setting that gathers the weights when a model is saved. Without that
-    setting, only shards would be saved.
+    At ZeRO-3, a setting is added to the file's content: it gathers the weights when a model is saved. Without it, only
+    shards would be saved.
     """
     if not name:
         return None

@@ -111,7 +111,7 @@ def _leaves(tree: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class _Asked(dict[str, Any]):
-    """Dictionary that notes which of its keys were asked for."""
+    """Dictionary that records, in `asked`, every key that was looked up."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         super().__init__(content)
@@ -165,8 +165,8 @@ def _made(engine: Any, toy: nn.Parameter) -> torch.optim.Optimizer:
     """Return the optimizer that the file names, as the engine makes it.
 
     Raises:
-        InputError: DeepSpeed does not know the optimizer, or has not tested it with ZeRO and the file does not allow
-            it.
+        InputError: DeepSpeed does not know the optimizer; or DeepSpeed has not tested it with ZeRO, and the file does
+            not allow untested optimizers.
     """
     from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 

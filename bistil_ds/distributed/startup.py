@@ -16,7 +16,7 @@ PATIENCE = timedelta(days=7)  # how long ranks wait for rank 0 to prepare
 
 
 def rank() -> int:
-    """Return this process's rank in the run, 0 when it runs alone."""
+    """Return this process's rank in the run; 0 if it is the only process."""
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 

@@ -81,8 +81,8 @@ def universal_config(
 def own_step_counts(optimizer: Any) -> None:
     """Give each state in the optimizer a step counter of its own.
 
-    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, which AdamW would increase once
-    for each state.
+    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter. AdamW would then increase the
+    counter once for each state in every step.
     """
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer

@@ -1,4 +1,4 @@
-"""The section of a model card on the languages that the student knows, and on how it tokenises sample sentences."""
+"""The section of a model card on languages: which the student knows, and how it tokenises sample sentences."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def _sum(one: SparseDiff, other: SparseDiff, sign: int) -> SparseDiff:
 
 
 def _same_parameter(name: str, known: Collection[str]) -> str:
-    """Return the spelling of `name` that stands in `known`, or `name` itself if there is none.
+    """Return the name in `known` that means the same parameter as `name`; without such a name, return `name`.
 
     `encoder.x` and `bert.encoder.x` are spellings of one parameter (see `ParameterNames`).
     """
@@ -60,7 +60,7 @@ def _same_parameter(name: str, known: Collection[str]) -> str:
 
 
 def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the whole tensors (of heads) that either SFT brings.
+    """Return the whole tensors (of heads) of both SFTs.
 
     Raises:
         InputError: both have a tensor of the same name, with different values.

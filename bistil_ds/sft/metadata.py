@@ -73,9 +73,9 @@ def check_task(name: str, metadata: Mapping[str, Any], task: str) -> None:
 def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return the header of the sum of two SFTs.
 
-    If both name their base model, it must be the same. The sum has the languages of both. Task, labels and longest
-    input come from the task SFT. Differing licences become one SPDX expression, and the `licences` of both are merged.
-    `density` is dropped, because it describes the training of one SFT.
+    If both SFTs state a hash of the base model, the hashes must be equal. The sum has the languages of both. Task,
+    labels and longest input come from the task SFT. Differing licences become one SPDX expression, and the `licences`
+    of both are merged. `density` is dropped, because it describes the training of one SFT.
 
     Raises:
         InputError: the two were made for different base models or tasks.
@@ -98,7 +98,7 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
     for key in ("density", *_TASK_KEYS):
         merged.pop(key, None)
     merged |= {key: owner[key] for key in _TASK_KEYS if key in owner}
-    for key in ("base_model", "base_hash"):  # one of the two may lack it
+    for key in ("base_model", "base_hash"):  # one of the two SFTs may lack the key
         merged[key] = one.get(key) or other.get(key)
     merged["languages"] = list(dict.fromkeys([*(one.get("languages") or []), *(other.get("languages") or [])]))
     licences = dict.fromkeys(meta["licence"] for meta in (one, other) if meta.get("licence"))

@@ -207,7 +207,7 @@ class WriteDeltas(TrainerCallback):
 def _frozen_may_be_missing(model: nn.Module, incompatible: Any) -> None:
     """Remove frozen parameters and buffers from the list of missing keys.
 
-    Checkpoints hold trained parameters only. The frozen ones are the base model's, loaded from its own folder.
+    Checkpoints hold only trained parameters. The frozen parameters were loaded from the base model's folder.
     """
     frozen = {n for n, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
     buffers = {name for name, _ in model.named_buffers()}

@@ -128,7 +128,7 @@ class Narrowing:
         return self._write((ours.output, ours.norm), norm, neurons_nj, output_it[kept_j], stream_ns, write_ts)
 
     def head(self, stream_ns: Tensor, last_nt: Tensor) -> None:
-        """Fit the masked-LM head; its decoder uses the map of the embeddings, because these models tie the two.
+        """Fit the masked-LM head. Its decoder is tied to the embeddings, so both are mapped by the same matrix.
 
         Args:
             last_nt: the teacher's last state.

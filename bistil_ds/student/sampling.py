@@ -37,7 +37,7 @@ class Norm(NamedTuple):
 
 
 class Sample:
-    """The inputs of some of the teacher's layer norms at the real tokens of a sample; 4·n·t bytes for each norm."""
+    """Recorded inputs of some of the teacher's layer norms, at the real tokens of a sample; 4·n·t bytes a norm."""
 
     def __init__(self, teacher: PreTrainedModel, inputs: dict[str, Tensor], masks_BT: list[Tensor]) -> None:
         self.teacher = teacher

@@ -69,7 +69,7 @@ def energy_counter() -> Counter | None:
 
 
 def energy_unavailable() -> str | None:
-    """Return, in one line, why this machine has no energy counter; None where it has one."""
+    """Return, in one line, why this machine has no energy counter; None if it has one."""
     if zeus_is_installed():
         sources, reason = zeus_sources()
         return None if sources else f"unavailable: zeus: {reason}"

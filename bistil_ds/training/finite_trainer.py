@@ -43,7 +43,7 @@ class BatchLoss:
 
 
 class FiniteTrainer(Trainer):
-    """`transformers.Trainer` that raises instead of saving, or ending with, a state that is not finite.
+    """`transformers.Trainer` that raises an error instead of saving a model that is not finite or ending with one.
 
     It checks
 
@@ -225,7 +225,7 @@ class FiniteTrainer(Trainer):
 
 
 def _is_skipped(norm: Tensor, scaler: Any, model: nn.Module) -> bool:
-    """Return whether torch's loss scaler skips an update, as it does if an entry of a gradient is not finite."""
+    """Return whether torch's loss scaler skips an update; it does so if an entry of a gradient is not finite."""
     if scaler is None or torch.isfinite(norm):
         return False
     return not all(bool(one.grad.isfinite().all()) for one in model.parameters() if one.grad is not None)

@@ -31,9 +31,9 @@ def encoder_flops(config: PretrainedConfig, length: int, layers: int) -> float:
 
 
 def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -> float:
-    """Return the FLOPs of training on a token: three forward passes of the student, and one of the teacher if any.
+    """Return the FLOPs of training on a token: forward and backward of the student, forward of the teacher if any.
 
-    The student's backward pass counts as two forward passes.
+    A backward pass counts as two forward passes.
     """
     configs: list[Any] = [student.config] * 3 + ([] if teacher is None else [teacher.config])
     return sum(encoder_flops(each, length, each.num_hidden_layers) for each in configs)

@@ -87,8 +87,8 @@ TERMS = (
     LossTerm("mlm", (1,)),
     LossTerm("label", (2,)),
 )
-# Phase 1 computes these in validation only, and they are not part of the total. `cosine` is the similarity of states,
-# where 1 is best. A loss, where less is better, needs another name.
+# Phase 1 computes these measures in validation only. They are no part of the total. `cosine` is the similarity of
+# states, where 1 is best. A loss, where less is better, needs another name.
 MEASURED = ("cosine",)
 
 

@@ -139,7 +139,7 @@ class RunWandb(WandbCallback):
 class RunMlflow(MLflowCallback):
     """Callback of mlflow that writes to `mlflow.db` in the run's folder and names each tracked run.
 
-    A tracked run that the caller began, and a tracking URI that the caller or MLFLOW_TRACKING_URI chose, are kept.
+    If the caller began a tracked run, it is used. If the caller or MLFLOW_TRACKING_URI chose a store, it is used, too.
     MLFLOW_EXPERIMENT_NAME and MLFLOW_RUN_NAME override the names that are chosen here.
     """
 

@@ -6,7 +6,7 @@ weight, momentum and variance). Then a rank holds these bytes of weights + gradi
 
     no partition 2P + 2P + 12P,  stage 1 2P + 2P + 12P/N,  stage 2 2P + (2P + 12P)/N,  stage 3 (2P + 2P + 12P)/N.
 
-This module also allows for frozen parameters, which have weights only, and for weights of 4 bytes. DeepSpeed keeps an
+This module also counts frozen parameters, which have weights only, and weights of 4 bytes. DeepSpeed keeps an
 fp32 copy of the weights from stage 1 on, even beside fp32 weights, and at stage 0 beside 2-byte weights. K is 12 with
 such a copy and 8 without. Activations (section 3.2) are not computed.
 """
@@ -40,7 +40,7 @@ class Layout:
     adam: bool = True
 
     def split(self, count: float, stage: int) -> float:
-        """Return the bytes that a rank holds of `count` bytes, which ZeRO partitions from `stage` on."""
+        """Return a rank's part of `count` bytes: its share if ZeRO partitions them (from `stage` on), else all."""
         return count / self.ranks if (self.stage or 0) >= stage else count
 
     @property
@@ -127,9 +127,9 @@ class Saving:
     keeps_best: bool
 
     def of(self, steps: int, every: int, epochs: int) -> Checkpoints:
-        """Return the checkpoints of a training of `steps` steps in `epochs` epochs that saves every `every` steps.
+        """Count the checkpoints of a training of `steps` steps in `epochs` epochs, with a save each `every` steps.
 
-        The training saves at its last step too. The strategy `best` saves only after a better validation; for it, the
+        The training also saves at its last step. The strategy `best` saves only after a better validation; for it, the
         numbers are the most that are possible.
         """
         by_steps = -(-steps // every) if every else 0
@@ -140,7 +140,10 @@ class Saving:
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds that `steps` optimiser steps take if each is as long as the median, fastest or slowest timed step."""
+    """Estimate of the seconds that `steps` optimiser steps take, from the timed `seconds` of single steps.
+
+    It assumes that all steps are as long as the median, the fastest or the slowest timed step.
+    """
 
     steps: int
     seconds: Sequence[float]

@@ -1,4 +1,4 @@
-"""Tables of what each flag that is inherited from `transformers.TrainingArguments` does here.
+"""Tables of the flags inherited from `transformers.TrainingArguments`: what each of them does here.
 
 Every flag is in exactly one of three tables, each of which maps a reason to flags. A flag of `NO_EFFECT` is refused,
 and the message gives the reason. A flag of `DECIDES` influences the trained weights, so a resumed run must keep its

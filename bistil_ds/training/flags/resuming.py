@@ -19,7 +19,7 @@ def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]
 
     Args:
         kinds: the dataclasses of the command's flags.
-        may_change: reason → those of the command's own flags that may change too.
+        may_change: reason → further flags that may change, which the command itself defines.
     """
     free = {name for table in (MAY_CHANGE, NO_EFFECT, OPENING, may_change) for name in by_name(table)}
     return {one.name for kind in kinds for one in fields(kind) if one.init} - free

@@ -7,7 +7,7 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 6  # pairs for a student of mBERT at layer reduction factor 2, one for each of its layers
+P = 6  # pairs, one for each layer of a six-layer student
 Form = Mapping[str, Any]
 CUT: Form = {"mask": None, "stops": None, "counted": None, "m_b": 0, "m_t": 0}
 WHOLE: Form = {**CUT, "FULL": True}  # the tile size divides the number of tokens, as it usually does
@@ -76,7 +76,7 @@ def _of_tiles(
         without = {**tile, "gradients": None, "stats": None}
         settings = module.FORWARD[kind]
         table.append(compiled(tiles.key_gradients, backward, module.BACKWARD[kind], {"KL": kl}, words))
-        if kind == "64 small":  # in this kind, one tile holds all keys if there is a gradient
+        if kind == "64 small":  # with a gradient, this kind has few tokens: one tile holds all keys
             table.append(compiled(tiles.compare_maps, forward, settings, alone, f"{words}, one tile"))
         else:
             table.append(compiled(tiles.compare_maps, forward, settings, tile, words))

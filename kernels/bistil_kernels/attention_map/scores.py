@@ -20,7 +20,7 @@ LIFT = tl.constexpr(16384.0)
 def tokens(pointer, token, wanted, stride_t, stride_d, d: tl.constexpr, first, WIDTH: tl.constexpr):
     """Load WIDTH entries of each token's head, from entry `first` on: [tokens, WIDTH].
 
-    Entries beyond d and tokens that are not wanted are read as 0, whatever memory holds there.
+    The result is 0 for entries beyond d and for tokens that are not wanted, whatever memory holds there.
     """
     column = first + tl.arange(0, WIDTH)
     where = pointer + token.to(tl.int64)[:, None] * stride_t + (column * stride_d)[None, :]
@@ -121,7 +121,7 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
 
 @triton.jit
 def statistics(state):
-    """Return each row's statistics: log2 of both sums of 2^score, and the sum over keys of p_s · (p_s − p_t).
+    """Return each row's statistics: log2 Σ 2^score of student and of teacher, and Σ p_s · (p_s − p_t), over the keys.
 
     "mse" needs the third statistic for the derivative of softmax. All three are 0 for a row without a real key; the
     probabilities of such a row are 0 too.

@@ -9,7 +9,7 @@ import torch
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 7  # pairs for a student of mBERT at layer reduction factor 2: embeddings and 6 layers
+P = 7  # pairs, one for each state of a six-layer student (embeddings and 6 layers)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "": {},

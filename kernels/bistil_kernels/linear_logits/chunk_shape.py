@@ -18,7 +18,7 @@ import torch
 CHUNK = 1 << 22  # number of a head's logits that a chunk may always have: 16 MiB
 SHARE = 24  # a larger chunk has at most 1 / SHARE of all logits
 MOST_ROWS = 2048
-TILE = (128, 256)  # rows and columns of the tile of logits that cuBLAS usually computes on one multiprocessor
+TILE = (128, 256)  # rows and columns of logits that cuBLAS usually computes as one tile, on one multiprocessor
 MOST_WAVES = 4
 
 

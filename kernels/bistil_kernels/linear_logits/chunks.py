@@ -35,7 +35,7 @@ def part(x: Tensor, rows: slice, columns: int | None = None) -> Tensor:
 
 
 class VocabularyChunks:
-    """Logits of the n positions that count, computed and processed one chunk at a time, always in the same memory."""
+    """Compute and process the logits of the n positions that count, chunk by chunk, in memory that chunks share."""
 
     def __init__(
         self, student: list[Any], teacher: list[Any], temperature: float, labels: Tensor | None, alpha_ce: float

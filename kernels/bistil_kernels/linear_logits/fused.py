@@ -10,10 +10,10 @@ and no second buffer of a weight's size is needed to add up its gradient.
 
 Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32), and 64·n bytes of statistics (more for few
 positions). bf16 takes 4·n·Ds bytes more for the hidden states' gradient in fp32. If n is more than `MOST_ROWS`, bf16
-also takes 4·v·Ds bytes for the weight's gradient in fp32 at the v vocabulary entries of one chunk. With labels there
-are copies of the hidden states that count, and of their gradient. The range of fp16 is too small for a gradient that is
-not yet multiplied by the loss scale. So fp16 keeps its gradients in fp32 too, 4·(N + V)·Ds bytes, until backward is
-over.
+also takes 4·v·Ds bytes for the weight's gradient in fp32 at the v vocabulary entries of one chunk. With labels, the
+hidden states of the positions that count are copied, and so is their gradient. The range of fp16 is too small for a
+gradient that is not yet multiplied by the loss scale. So fp16 keeps its gradients in fp32 too, 4·(N + V)·Ds bytes,
+until backward is over.
 
 Operations: 4·n·V·Ds for gradients, and 2·n·V·(Ds + Dt) in each of the two sweeps for logits. Bytes moved beside the
 products' operands: 16·n·V in each sweep (both heads' logits are written and read), and 3·e·n·V in the second (the

@@ -6,7 +6,7 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 7  # gradients in a launch: one for each state of a student that has every second layer of mBERT
+P = 7  # gradients in a launch, one for each state of a six-layer student (embeddings and 6 layers)
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:

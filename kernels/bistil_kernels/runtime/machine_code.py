@@ -69,7 +69,7 @@ def row(
 def _of_machine_code(cubin: bytes) -> dict[str, int]:
     """Return registers a thread, stack bytes, spills, and wide moves (global loads and stores of 16 bytes a thread).
 
-    A spill counts as the loads from and stores to local memory that it causes.
+    Spills are counted in instructions: loads from local memory and stores to it.
     """
     import triton.backends.nvidia
 

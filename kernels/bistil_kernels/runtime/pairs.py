@@ -54,7 +54,7 @@ def launches(layouts: Sequence[Hashable]) -> Iterator[Sequence[int]]:
 
 
 def device_of(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which the device of `x` is the current one, because launches go to the current device."""
+    """Return a context that makes the device of `x` the current device, because launches go to the current device."""
     if not x.is_cuda or torch.cuda.current_device() == x.get_device():
         return nullcontext()
     return torch.cuda.device(x.device)

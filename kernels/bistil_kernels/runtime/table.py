@@ -65,7 +65,7 @@ def read(at, exists, other: tl.constexpr):
 
 
 class Table:
-    """Table of pointers for a launch, and the number of blocks, which is its grid.
+    """Table of pointers for a launch. Its attribute `blocks`, the number of blocks, is the grid of the launch.
 
     Args:
         sizes: number of entries of each tensor.

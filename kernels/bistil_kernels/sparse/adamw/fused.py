@@ -61,8 +61,8 @@ def update_deltas(
 ):  # fmt: skip
     """Update deltas and moments by AdamW, and write start + delta to the weights.
 
-    Table rows: weights, indices, starts, deltas, first moments, second moments, gradients. With DENSE, a gradient is
-    that of the whole weight, otherwise that of the delta. Without ADAMW, only the weights are written, deltas and
+    Table rows: weights, indices, starts, deltas, first moments, second moments, gradients. With DENSE, the gradients
+    are those of whole weights, otherwise those of deltas. Without ADAMW, only the weights are written, deltas and
     moments do not change, and the table ends at the deltas.
     """
     block = tl.program_id(0).to(tl.int64)
@@ -127,8 +127,8 @@ class SparseUpdate:
     def _run(self, extra: Sequence[Sequence[Tensor]], *scalars: float) -> None:
         """Launch the kernel for all deltas; first rebuild or adjust the tables if tensors have moved.
 
-        `extra` holds three columns for all deltas: first moments, second moments and gradients. If it is empty, the
-        deltas stay as they are.
+        `extra` holds three columns for all deltas: first moments, second moments and gradients. If `extra` is empty,
+        only the weights are written.
         """
         deltas, gradients = self.deltas, extra[2] if extra else []
         fixed = [y for x in deltas for y in (x.indices_K, x.start_K)] + [x for column in extra[:2] for x in column]

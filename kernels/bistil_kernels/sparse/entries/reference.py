@@ -28,7 +28,7 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
         tensor([1., 5.])
 
     Args:
-        dense_grad: a tensor of any shape, with at most 8 bytes an element, or a sequence of such tensors. On CUDA one
+        dense_grad: a tensor of any shape with elements of at most 8 bytes, or a sequence of such tensors. On CUDA one
             launch serves all contiguous tensors of the same device, element size and index dtype.
         indices: int32 or int64 [K] for each tensor, flat row-major, in range. On CUDA the range is not checked, because
             the host would have to wait for the device.

@@ -86,7 +86,7 @@ def collect_chosen(
 ):  # fmt: skip
     """Write the indices of each block's chosen keys to `chosen`, from `places[block]` on.
 
-    All keys greater than `key` are chosen, and of the block's keys equal to it the first `quotas[block]`.
+    All keys greater than `key` are chosen, and the first `quotas[block]` of the block's keys that equal `key`.
     """
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)

@@ -93,10 +93,7 @@ class _Worker(Protocol):
         ...
 
     def collect(self, key: int, quotas: list[int]) -> list[Tensor]:
-        """Return each pair's chosen indices, ascending: keys above `key`, and the first of those equal to it.
-
-        `quotas` has for each pair the number of equal keys to choose.
-        """
+        """Return each pair's chosen indices, ascending: all keys above `key`, and the first `quotas[p]` equal to it."""
         ...
 
 
