@@ -39,7 +39,7 @@ def sample_student_and_sft(task: str) -> tuple[Path, Path]:
 
 
 def _run(command: str, folder: Path, *flags: str) -> None:
-    """Run one of our commands on the sample. It needs a new process, because this one may be a rank of a run.
+    """Run one of our commands on the sample. It runs in a new process, because this process may be a rank.
 
     Raises:
         InputError: the command failed.

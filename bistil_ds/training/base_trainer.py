@@ -40,11 +40,10 @@ class BaseTrainer(FiniteTrainer):
     """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`), sparse deltas and meters.
 
     It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. If the model has sparse
-    deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step. For such a model it
-    saves a sparse fine-tuning (SFT), so that checkpoints do not hold the base model. A subclass defines
-    `batch_loss` (see `FiniteTrainer`, whose checks it inherits). Each log line holds the mean of every loss term,
-    tokens/s, model FLOPs utilisation and memory in GiB. On a machine with an energy counter, it also holds joules per
-    token.
+    deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step. For such a model it saves a
+    sparse fine-tuning (SFT), so that checkpoints do not hold the base model. A subclass defines `batch_loss` (see
+    `FiniteTrainer`, whose checks it inherits). Each log line holds the mean of every loss term, tokens/s, model FLOPs
+    utilisation and memory in GiB. On a machine with an energy counter, it also holds joules per token.
 
     Args:
         model, args: the model and the training arguments.

@@ -63,7 +63,7 @@ class Counter:
 
 
 def energy_counter() -> Counter | None:
-    """Return a counter over all sources of this machine; None where there are none (`energy_unavailable` says why)."""
+    """Return a counter over all sources of this machine; None if it has no source (`energy_unavailable` says why)."""
     sources = zeus_sources()[0] if zeus_is_installed() else gpu_sources()[0] + rapl_sources()[0]
     return Counter(sources) if sources else None
 

@@ -105,7 +105,7 @@ class RunWandb(WandbCallback):
     """Callback of wandb that writes to `wandb/` in the run's folder and begins a tracked run for each trainer.
 
     A tracked run that the caller began is used as it is. The variables WANDB_DIR, WANDB_PROJECT, WANDB_NAME,
-    WANDB_RUN_GROUP and WANDB_CACHE_DIR override what is chosen here.
+    WANDB_RUN_GROUP and WANDB_CACHE_DIR override the choices of this class.
     """
 
     begun: ClassVar[str | None] = None  # id of the tracked run that this class began last

@@ -72,9 +72,9 @@ def _cast(
 
 
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return the value, fp32 [], which is 0; three ones, fp32 [3]; and a list of gradients.
+    """Return a value of 0 (fp32 []), the prepared upstream gradients (fp32 [3], all 1), and a list of gradients.
 
-    The ones are the upstream gradients that the gradients are computed for. The list has uninitialised tensors for the
+    A prepared upstream gradient is the one for which a gradient is computed. The list has uninitialised tensors for the
     gradients of hidden, weight and bias; a gradient that is not wanted is [0].
     """
     hidden = student[0]

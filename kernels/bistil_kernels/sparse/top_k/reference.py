@@ -37,8 +37,8 @@ def top_k_delta(
         >>> top_k_delta([(moved, start)], k=2)
         [tensor([1, 3], dtype=torch.int32)]
 
-    Differences are computed in fp32. Among equal ones, the earlier pair is chosen first, then the lower flat index. If
-    there are fewer than `k` entries, all are chosen.
+    Differences are computed in fp32. Of equal differences, those of earlier pairs are chosen first, and within a pair
+    those of lower flat index. If there are fewer than `k` entries, all are chosen.
 
     Args:
         pairs: (θ1, θ0), two tensors of one shape and device, fp32, bf16 or fp16.
