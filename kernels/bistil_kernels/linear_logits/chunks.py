@@ -20,7 +20,7 @@ from bistil_kernels.logits.online_kl import LEAST
 
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}
-PROGRAMS = 4  # programs for each multiprocessor that read logits, at least, if there are enough blocks
+PROGRAMS = 4  # least number of programs for each multiprocessor that read logits, if there are enough blocks
 
 
 def _slices(length: int, size: int) -> list[slice]:
@@ -35,7 +35,7 @@ def part(x: Tensor, rows: slice, columns: int | None = None) -> Tensor:
 
 
 class VocabularyChunks:
-    """Logits of the n positions that count, computed and processed one chunk at a time, always in the same memory."""
+    """Compute and process the logits of the n positions that count, chunk by chunk, in memory that chunks share."""
 
     def __init__(
         self, student: list[Any], teacher: list[Any], temperature: float, labels: Tensor | None, alpha_ce: float
