@@ -60,7 +60,7 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
             raise InputError(f"{place}: {what.format(wrong[0] + size + more)}")
     absent = missing | set(shapes)
-    if said := _differences(model, absent, left_over):
+    if said := _differences(model, absent if model.base_model is not model else (), left_over):
         warnings.warn(f"{place}: {said}", Notice, stacklevel=2)
     return model, absent
 
