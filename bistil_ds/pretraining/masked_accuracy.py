@@ -20,7 +20,9 @@ def masked_accuracy(
     seed: int = 0,
     batch_size: int = 64,
 ) -> dict[str, float]:
-    """Mask each token of `lines`, at least one line, with the given probability, and measure how often the model predicts it.
+    """Mask each token of `lines` with the given probability, and measure how often the model predicts it.
+
+    `lines` must hold at least one line.
 
     Returns:
         `accuracy`: the share of masked tokens that the model predicts. `most_frequent`: the share that are right if the
