@@ -55,8 +55,8 @@ def require_onnx() -> None:
 def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> OnnxCheck:
     """Write `model.onnx` into `folder` and compare it with the model on random batches of several shapes.
 
-    The inputs are those of the tokenizer that the model takes, and `word_positions` for a parser. The outputs have the same names as those
-    of the model.
+    The inputs are those of the tokenizer that the model takes, and `word_positions` for a parser. The outputs have the
+    same names as those of the model.
 
     Args:
         model: a task model in fp32, on the CPU, in evaluation mode.

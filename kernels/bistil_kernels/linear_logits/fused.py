@@ -10,11 +10,11 @@ states' gradient, and the weight's gradient at the chunk's vocabulary entries. N
 needed to add up its gradient.
 
 Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32), and 64·n bytes of statistics. (If there are few
-positions, several programs share one and keep statistics of their own, which takes more.) bf16 takes 4·n·Ds bytes more for the hidden states' gradient in fp32. If n is more than `MOST_ROWS`, bf16
-also takes 4·v·Ds bytes for the weight's gradient in fp32 at the v vocabulary entries of one chunk. With labels, the
-hidden states of the positions that count are copied, and so is their gradient. The range of fp16 is too small for a
-gradient that is not yet multiplied by the loss scale. So fp16 keeps its gradients in fp32 too, 4·(N + V)·Ds bytes,
-until backward is over.
+positions, several programs share one and keep statistics of their own, which takes more.) bf16 takes 4·n·Ds bytes more
+for the hidden states' gradient in fp32. If n is more than `MOST_ROWS`, bf16 also takes 4·v·Ds bytes for the weight's
+gradient in fp32 at the v vocabulary entries of one chunk. With labels, the hidden states of the positions that count
+are copied, and so is their gradient. The range of fp16 is too small for a gradient that is not yet multiplied by the
+loss scale. So fp16 keeps its gradients in fp32 too, 4·(N + V)·Ds bytes, until backward is over.
 
 Operations: 4·n·V·Ds for gradients, and 2·n·V·(Ds + Dt) in each of the two sweeps for logits. Bytes moved beside the
 products' operands: 16·n·V in each sweep (both heads' logits are written and read), and 3·e·n·V in the second (the
@@ -75,8 +75,8 @@ def _cast(
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Return a value of 0 (fp32 []), the prepared upstream gradients (fp32 [3], all 1), and a list of gradients.
 
-    The gradients are computed in forward, as if the upstream gradient were the prepared one. The list has uninitialised tensors for the
-    gradients of hidden, weight and bias; a gradient that is not wanted is [0].
+    The gradients are computed in forward, as if the upstream gradient were the prepared one. The list has uninitialised
+    tensors for the gradients of hidden, weight and bias; a gradient that is not wanted is [0].
     """
     hidden = student[0]
     assert hidden is not None
