@@ -20,7 +20,7 @@ FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # while it is set, torch.load ignores `
 
 
 def _classes() -> list[Any]:
-    """Return the classes whose objects DeepSpeed saves; unpickling can only call their constructors, which do no harm."""
+    """Return the classes whose objects DeepSpeed saves; unpickling can only call constructors, which do no harm."""
     from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
