@@ -12,7 +12,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.findings import hash_once
 from bistil_ds.text.compression import unreadable
 from bistil_ds.text.folders import is_saved, load_saved, saved_folder, text_files
 from bistil_ds.text.hub import only_texts, stream_texts
@@ -100,6 +100,6 @@ def hash_of(path: Path, flag: str) -> str:
         InputError: the file cannot be read.
     """
     try:
-        return file_hash(path)
+        return hash_once(path)
     except OSError as error:
         raise unreadable(path, flag, error) from None
