@@ -32,11 +32,12 @@ def read_model_card(source: str) -> CardMetadata:
 
 
 def read_data_card(source: str) -> CardMetadata:
-    """Return the metadata of the card beside a file, in a folder, or of a hub data set `[hf:]name[:config…]`.
+    """Return the metadata of the card beside a file, in a folder (`plain:` may stand before both), or of a hub data set
+    `[hf:]name[:config…]`.
 
     The metadata are empty if the card cannot be fetched or read.
     """
-    path = Path(source).expanduser()
+    path = Path(source.removeprefix("plain:")).expanduser()
     return _read_card(path.parent if path.is_file() else path, source.removeprefix("hf:").partition(":")[0], "dataset")
 
 

@@ -27,9 +27,9 @@ def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa
     """Return the memory-mapped data set stored under `key`; if there is none, first write the batches of `write()`.
 
     Each data set has a sealed folder (`bistil_ds.runs.seals`). A run compares it with the seal at its first use, and
-    again if the file has changed (`bistil_ds.runs.findings`); if they differ, a Notice names the file, and the data set is written again.
-    One process writes while other processes on the machine wait. A killed writer leaves only a `.part` folder, which is
-    never read and which the next writer replaces.
+    again if the file has changed (`bistil_ds.runs.findings`); if they differ, a Notice names the file, and the data set
+    is written again. One process writes while other processes on the machine wait. A killed writer leaves only a
+    `.part` folder, which is never read and which the next writer replaces.
     The data set's fingerprint is `key`.
 
     Raises:

@@ -17,7 +17,7 @@ from bistil_ds.text.compression import unreadable
 from bistil_ds.text.folders import is_saved, load_saved, saved_folder, text_files
 from bistil_ds.text.hub import only_texts, stream_texts
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 from bistil_ds.text.text_files import numbered_texts
 
 
@@ -75,7 +75,7 @@ def corpus_hash(spec: str | Path, flag: str) -> str | None:
     Raises:
         InputError: the files cannot be read.
     """
-    corpus = parse_specification(spec)
+    corpus, _ = parse_texts(spec, TextOptions(flag))
     if isinstance(corpus, HubDataset):
         return None
     hashes = [hash_of(path, flag) for path in files_of(corpus, flag)]

@@ -283,7 +283,11 @@ def test_a_hostile_recipe_is_one_line(
 )
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_what_every_rank_raises_at_once_is_one_line_on_rank_0_and_exit_code_1(
-    rank: str, kind: type[Exception], seconds: float, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rank: str,
+    kind: type[Exception],
+    seconds: float,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waited: list[float] = []
     monkeypatch.setenv("RANK", rank)

@@ -217,7 +217,8 @@ def test_the_oldest_go_but_never_the_best_or_the_newest(
 
 
 @pytest.mark.parametrize(
-    ("damaged", "best", "left"), [(10, None, [5, 10, 20]), (5, 5, [5, 10, 20]), (20, None, [10, 20]), (5, None, [10, 20])]
+    ("damaged", "best", "left"),
+    [(10, None, [5, 10, 20]), (5, 5, [5, 10, 20]), (20, None, [10, 20]), (5, None, [10, 20])],
 )
 def test_the_newest_whole_ones_are_kept_beside_damaged_ones(
     tmp_path: Path, damaged: int, best: int | None, left: list[int]
