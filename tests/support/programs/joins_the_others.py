@@ -1,4 +1,4 @@
-"""Join the other ranks as every command does; print on rank 0 which ranks there are, and what each says of its error."""
+"""Join the other ranks as every command does; print on rank 0 which ranks there are, and what error each raises."""
 
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.agreement import ask_rank_0
