@@ -23,9 +23,10 @@ def test_a_checkpoint_is_hashed_once(base: Path, tmp_path: Path, monkeypatch: py
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(LotteryTicketTrainer, "_finish", killed)
-        tuning(base, tmp_path).train()
+        with pytest.raises(KeyboardInterrupt):
+            tuning(base, tmp_path).train()
     read, digest = Counter[str](), hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda file, name: read.update([file.name]) or digest(file, name))
     tuning(base, tmp_path).train(resume=True)
