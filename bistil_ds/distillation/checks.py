@@ -1,4 +1,4 @@
-"""Checks of a phase-1 run: they refuse bad input before any model is built or training is started."""
+"""Checks of a phase-1 run, which refuse bad input before a model is built or training starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
 
-# Flags that have no effect in phase 1, beside those of `training/flags/inherited.py`: flag → reason.
+# Flag → why it has no effect in phase 1. `training/flags/inherited.py` lists more flags without effect.
 NO_EFFECT = dict.fromkeys(
     (
         *("dataloader_drop_last", "dataloader_in_order", "dataloader_multiprocessing_context"),
@@ -50,7 +50,7 @@ def check_materials(flags: Mapping[str, Any]) -> None:
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
-    """Raise InputError for flag values that cannot work with any teacher and texts."""
+    """Raise InputError for flag values that are wrong whatever the teacher and the texts are."""
     check_numbers(flags)
     epochs, steps = flags["num_train_epochs"], flags["max_steps"]
     if epochs is not None and steps != -1:
@@ -100,7 +100,7 @@ def check_files(request: DistillationRequest) -> None:
 
 
 def parse_layers(words: str) -> list[int]:
-    """Return the layers that a --layer_map such as 1,3,5,11 names.
+    """Return the layers named by a value of --layer_map, such as 1,3,5,11.
 
     Raises:
         InputError: a part between the commas is not a whole number.

@@ -1,4 +1,4 @@
-"""Tell every rank what only one rank has noticed, so that all act on it at the same point of the program."""
+"""Tell every rank what only one rank has noticed, so that all ranks react at the same point of the program."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def ask_rank_0(function: Callable[[], T]) -> T:
     """Call `function` on rank 0 only, and return its result on every rank; every rank must call this.
 
     Raises:
-        Exception: rank 0 raises what `function` raised, the others as `failing_together` says.
+        InputError: on every rank, if `function` raised it on rank 0.
+        OtherRankError: on all ranks but 0, if `function` raised something else there; rank 0 raises that.
     """
     answer: list[T] = []
     with failing_together():
