@@ -183,6 +183,10 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
         {"--student": "teacher", "--hidden_reduction_factor": "2"},
         ["--hidden_reduction_factor 2", "--student keeps its own width"],
     ),
+    "layers for a student that has them": (
+        {"--student": "teacher", "--layer_reduction_factor": "4"},
+        ["--layer_reduction_factor 4", "--student keeps its own layers"],
+    ),
     "no such student": ({"--student": "./pupil"}, ["--student ./pupil", "no such folder"]),
     "no such DeepSpeed file": ({"--deepspeed": "zero9.json"}, ["--deepspeed zero9.json", "zero2", "zero3_offload"]),
     "a missing DeepSpeed path": ({"--deepspeed": "/x/ds_configs/zero2.json"}, ["--deepspeed /x/", "no such file"]),
