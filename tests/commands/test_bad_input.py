@@ -233,11 +233,12 @@ def test_a_failure_in_the_middle_of_building_leaves_nothing(
     assert snapshot(place) == before
 
 
-def test_two_ranks_print_the_line_once(material: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_ranks_print_the_line_once(material: Path, tmp_path: Path, launcher: bool) -> None:
     changes = {name: str(material / GOOD[name]) for name in ("--teacher_model", "--source_file", "--output_dir")}
     before = snapshot(material)
     words = flags({**changes, "--target_file": str(material / "latin1.txt")})
-    done = general(*words, ranks=2, cache=tmp_path, timeout=120, launcher=True)
+    done = general(*words, ranks=2, cache=tmp_path, timeout=120, launcher=launcher)
     assert done.returncode == 2
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1, done.stderr
     assert "latin1.txt, line 3 is not UTF-8" in done.stderr
