@@ -24,7 +24,7 @@ from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 
-# Reason → flags that may change when a run is resumed, beside those that `training/flags/inherited.py` lists.
+# Reason → flags that may change when a run is resumed. `training/flags/inherited.py` lists more such flags.
 MAY_CHANGE = {
     "how it is computed": ("compile_teacher", "preprocessing_workers"),
     "compared by content, not by name": ("source_file", "target_file"),
@@ -40,7 +40,7 @@ class PreparedRun:
         request: what the run was asked to do.
         folder: the run folder.
         checkpoint: the checkpoint to resume from; None starts at the beginning.
-        is_new: whether this start made the models in the folder; a resumed run finds them there.
+        is_new: True if this start built the models in the folder, False if an earlier start did.
     """
 
     request: DistillationRequest
@@ -52,12 +52,12 @@ class PreparedRun:
 def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> PreparedRun:
     """Check teacher and texts, then build teacher and student in a new run folder; call it on rank 0 only.
 
-    If the request resumes a run that was begun, build nothing, and check that it asks for the same run.
+    If the request resumes a run that has begun, build nothing: check that the request matches that run's record.
 
     Args:
         request: what the run is asked to do.
-        teacher_may_move: accept a resumed run whose teacher lies at another path than before, as the embedded sample's
-            teacher does after an update of this package.
+        teacher_may_move: let a resumed run have its teacher at another path than before. An update of this package
+            moves the embedded sample's teacher.
 
     Raises:
         InputError: a file, the teacher or the run to resume cannot be used.
@@ -95,25 +95,25 @@ def _with_steps(request: DistillationRequest, steps: int) -> DistillationRequest
 
 
 def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move: bool) -> DistillationRequest:
-    """Check that a request asks for the run in `folder`; return it, with the run's steps if it names only epochs.
+    """Check that a request matches the run in `folder`; return it, with the recorded steps if it names only epochs.
 
     Raises:
-        InputError: the request asks for something else than the run in `folder` was started with.
+        InputError: flags or texts differ from those of the run's start, or its models are missing or damaged.
     """
     recorded, data = read_start(folder)
     if request.training["max_steps"] < 0:
         epochs = {"num_train_epochs": request.training["num_train_epochs"]}
         check_same_run(epochs, recorded, ["num_train_epochs"], folder)
-        steps = recorded.get("max_steps")  # the steps of the first start
+        steps = recorded.get("max_steps")  # what the first start computed from the epochs
         if type(steps) is not int or steps < 1:
             raise InputError(f"{folder / RECORD_FILE}: max_steps is {steps!r}; give --max_steps as the run was started")
         request = _with_steps(request, steps)
     flags = request.as_flags()
     names = fixed_flags(FLAGS, MAY_CHANGE) - set(checks.NO_EFFECT) - ({"teacher_model"} if teacher_may_move else set())
     if request.plan.student:
-        names -= {"hidden_reduction_factor"}  # 0.1 took it beside a student of the user's, without an effect
+        names -= {"hidden_reduction_factor"}  # version 0.1 accepted it beside --student and ignored it
     check_same_stage(flags["deepspeed"], folder)
-    recorded = {"max_texts": None, **recorded}  # runs of 0.1 read all texts
+    recorded = {"max_texts": None, **recorded}  # version 0.1 had no such flag and read all texts
     if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)

@@ -46,8 +46,8 @@ class DistillationTrainer(BaseTrainer):
         0.0
 
     `train` runs `args.max_steps` optimiser steps on `batches`, and `save_model` writes the student. Each log line holds
-    the mean of every loss term by language, tokens/s, model FLOPs utilisation, memory in GiB and, where there is an
-    energy counter, joules per token.
+    the mean of every loss term by language, tokens/s, model FLOPs utilisation and memory in GiB. On a machine with an
+    energy counter, it also holds joules per token.
 
     Args:
         model: the student, a masked language model with the teacher's vocabulary and number of heads. Its parameters
@@ -66,16 +66,16 @@ class DistillationTrainer(BaseTrainer):
         language_sfts: language → the sparse fine-tuning (SFT) that the teacher carries on that language's batches, or
             None; needs `teacher_folder`.
         teacher_folder: the model folder `teacher` was loaded from; its fp32 weights make the swap of SFTs exact.
-        keep_files: files copied beside every saved student. Phase 2 reads `kept_ids.json`, `distillation.json`,
-            `projections.safetensors` and `origin.json`; the trainer writes those that the student needs and that are
-            missing here.
+        keep_files: files copied beside every saved student. Phase 2 needs some of `kept_ids.json`,
+            `distillation.json`, `projections.safetensors` and `origin.json`. The trainer itself writes those that the
+            student needs and that this list lacks.
         processing_class: the tokenizer, saved with the student; a logit or MLM loss needs its mask token.
         kwargs: further arguments of `transformers.Trainer`.
 
     Raises:
-        InputError: not two languages, loss weights that cannot be used, a model whose family or attention is not
-            supported, a tokenizer or `teacher_folder` that is needed and missing, or an SFT or `teacher_folder` that
-            does not belong to `teacher`; `train` raises it if `eval_dataset` is needed and missing.
+        InputError: there are not two languages; loss weights cannot be used; a model's family or attention is not
+            supported; the tokenizer or `teacher_folder` is needed and missing; an SFT or `teacher_folder` does not
+            belong to `teacher`. `train` raises it if `eval_dataset` is needed and missing.
         NonFiniteError: from `train`, on every rank (see `FiniteTrainer`); the message names step, language and rows.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
@@ -242,11 +242,11 @@ class DistillationTrainer(BaseTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save and not self.model.config.tie_word_embeddings:
-            # the head then has two biases: for logits, transformers 5 adds the decoder's, transformers 4 the other
-            names = family_of(self.model)
+            # The untied head has two biases. Transformers 5 adds the decoder's to the logits, transformers 4 the other.
+            head = family_of(self.model).head
             state_dict = dict(self.model.state_dict() if state_dict is None else state_dict)
-            if (bias_V := state_dict.get(f"{names.decoder}.bias")) is not None:
-                state_dict[names.decoder_bias] = bias_V.clone()
+            if head and head.bias and (bias_V := state_dict.get(f"{head.decoder}.bias")) is not None:
+                state_dict[head.bias] = bias_V.clone()
         super()._save(output_dir, state_dict)
         if self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
             make_portable(self.processing_class, Path(output_dir or self.args.output_dir))
@@ -264,7 +264,7 @@ class DistillationTrainer(BaseTrainer):
         Args:
             eval_dataset: language → chunks; default: the trainer's own.
             ignore_keys: not used.
-            metric_key_prefix: what stands in place of `eval` in the names below.
+            metric_key_prefix: replaces `eval` in the names below.
 
         Returns:
             `eval_<language>_<term>`, and `eval_loss`, the mean of `eval_<language>_loss` over the languages. The term

@@ -38,7 +38,7 @@ def _evaluation_model(trainer: BaseTrainer) -> Iterator[nn.Module]:
     if trainer.model_wrapped is not trainer.model or not trainer.is_deepspeed_enabled:
         yield trainer.model_wrapped
     elif trainer.accelerator.state.deepspeed_plugin.zero_stage < 3:
-        yield trainer.model.to(trainer.args.device)  # before training, nothing has moved the model there
+        yield trainer.model.to(trainer.args.device)  # before training, the model may still be on the CPU
     else:  # before training, there is no engine yet; training will make its own
         with evaluation_engine(trainer) as engine:
             yield engine

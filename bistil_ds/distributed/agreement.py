@@ -1,4 +1,4 @@
-"""Tell every rank what only one rank has noticed, so that all act on it at the same point of the program."""
+"""Tell every rank what only one rank has noticed, so that all ranks react at the same point of the program."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ask_rank_0(function: Callable[[], T]) -> T:
     """Call `function` on rank 0 only, and return its result on every rank; every rank must call this.
 
     Raises:
-        InputError: `function` raised it; every rank raises the same.
+        InputError: on every rank, if `function` raised it on rank 0.
     """
     answer: tuple[list[T], str] | None = None
     if startup.rank() == 0:

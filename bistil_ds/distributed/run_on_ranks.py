@@ -14,9 +14,9 @@ Prepared = TypeVar("Prepared")
 def run_on_ranks(
     prepare: Callable[[], Prepared], train: Callable[[Prepared], None], *, use_deepspeed: bool
 ) -> Prepared:
-    """Call `prepare` on rank 0, before the ranks meet, then `train` on every rank with what it returned.
+    """Call `prepare` on rank 0, before the ranks meet, then `train` on every rank with what `prepare` returned.
 
-    Rank 0 prepares before the ranks meet, because at ZeRO-3 every model that is loaded after that is partitioned.
+    Rank 0 prepares first, because at ZeRO-3 every model that is loaded after the ranks have met is partitioned.
 
     Returns:
         What `prepare` returned, on every rank.

@@ -12,11 +12,11 @@ from bistil_ds.text.specification import parse_specification
 def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
     """Return (language, file or hub data set) for each word.
 
-    If the word gives no language, the language is the name of the file's folder or, if the path has no folder, the
-    file's own name up to its first dot.
+    A file without LANGUAGE= gets the name of its folder as its language or, if the path has no folder, its own name up
+    to the first dot.
 
     Raises:
-        InputError: a word has no source, has nothing before its "=", or names a hub data set without a language.
+        InputError: a word has nothing before or after its "=", or names a hub data set without a language.
     """
     found = []
     for word in words:

@@ -1,4 +1,4 @@
-"""Parse the name of a corpus that a user gives: a file or folder, or a data set on the hub."""
+"""Parse how a user names a corpus: as a file or folder, or as a data set on the hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bistil_ds.text.form import NAMES
 
 FILE_SUFFIXES = (*NAMES, *SUFFIXES, ".conllu", ".conll", ".iob2", ".bio")
 PREFIX = "hf:"
-# config, split (with a slice, maybe) and column, each optional
+# an id and, optionally, config, split (perhaps with a slice) and column
 PARTS = r"(?P<id>{})(:(?P<config>[^:]*))?(:(?P<split>[\w.+-]*(\[[\w:%-]*\][\w.+-]*)?))?(:(?P<column>[^:]*))?"
 HUB_ID = re.compile(PARTS.format(r"\w[\w.-]*/\w[\w.-]*"))
 PREFIXED = re.compile(PREFIX + PARTS.format(r"[^:]+"))
@@ -25,8 +25,8 @@ class HubDataset:
     Args:
         id: `org/name`, a name, or a folder.
         config: its configuration; None if it has only one.
-        split: its split, with a slice maybe, such as `train[:1000]`.
-        column: the column of its texts, if the user named it here.
+        split: its split, perhaps with a slice, such as `train[:1000]`.
+        column: the column of its texts, if the specification names one.
     """
 
     id: str
@@ -36,7 +36,7 @@ class HubDataset:
 
 
 def parse_specification(spec: str | Path) -> Path | HubDataset:
-    """Return a path, or the data set `org/name[:config[:split[:column]]]`, whose split is `train` by default.
+    """Return `spec` as a path, or as a data set `org/name[:config[:split[:column]]]` (default split: `train`).
 
     With `hf:` in front, a data set may have any name. Without it, `spec` is a path if that path exists, if it ends in
     one of `FILE_SUFFIXES`, or if it does not have the form of a hub data set.

@@ -40,10 +40,10 @@ class BaseTrainer(FiniteTrainer):
     """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`), sparse deltas and meters.
 
     It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. If the model has sparse
-    deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step, and saves a sparse
-    fine-tuning (SFT) in place of the model, so that checkpoints do not hold the base model. A subclass defines
-    `batch_loss` (see `FiniteTrainer`, whose checks it inherits). Each log line holds the mean of every loss term,
-    tokens/s, model FLOPs utilisation, memory in GiB and, where there is an energy counter, joules per token.
+    deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step. For such a model it saves a
+    sparse fine-tuning (SFT), so that checkpoints do not hold the base model. A subclass defines `batch_loss` (see
+    `FiniteTrainer`, whose checks it inherits). Each log line holds the mean of every loss term, tokens/s, model FLOPs
+    utilisation and memory in GiB. On a machine with an energy counter, it also holds joules per token.
 
     Args:
         model, args: the model and the training arguments.
@@ -58,7 +58,7 @@ class BaseTrainer(FiniteTrainer):
         if args.n_gpu > 1:
             args._n_gpu = 1  # DataParallel's replicas record no attention; launch a process for each GPU instead
         if args.ddp_find_unused_parameters is None:
-            args.ddp_find_unused_parameters = False  # parameters that no loss reaches are frozen
+            args.ddp_find_unused_parameters = False  # there are none: parameters that no loss reaches are frozen
         super().__init__(model=model, args=args, **kwargs)
         self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
         keep_in_run_folder(self)  # the files of wandb and mlflow
@@ -127,8 +127,8 @@ class BaseTrainer(FiniteTrainer):
             resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder.
 
         Raises:
-            InputError: the folder is not one of this run's checkpoints, not whole, or neither signed by the user's key
-                nor trusted by `args.trust_checkpoint`.
+            InputError: the folder is not one of this run's checkpoints; it is not whole; or the user's key did not sign
+                it, and `args.trust_checkpoint` is not set.
             Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
             NonFiniteError: see `FiniteTrainer`.
         """
@@ -165,7 +165,7 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint is not None:
             best = checkpoints.best_of(Path(resume_from_checkpoint))
             self.state.best_model_checkpoint = str(best) if best else None
-        is_over = self.state.global_step >= max_steps  # the run was killed between its last checkpoint and its result
+        is_over = self.state.global_step >= max_steps  # killed after the last checkpoint: train no further epoch
         return (epochs, 0) if is_over else start
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
@@ -190,7 +190,8 @@ class BaseTrainer(FiniteTrainer):
         if state_dict:  # DeepSpeed gathers a tied weight under each of its names, and each would be written
             second_names = getattr(self.model, "all_tied_weights_keys", None) or {}
             state_dict = {name: tensor for name, tensor in state_dict.items() if name not in second_names}
-            # loading at ZeRO-3 leaves its renamings of old weight names on the model; saving would reverse them
+            # Loading at ZeRO-3 renames old weight names and leaves a list of them on the model. With the list, saving
+            # would restore the old names.
             self.model._weight_conversions = []
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
@@ -233,7 +234,7 @@ class BaseTrainer(FiniteTrainer):
         if self.args.should_save:
             checkpoints.make_room(folder)
         self._barrier()
-        keep, self.args.save_total_limit = self.args.save_total_limit, None  # prune below, once this one is whole
+        keep, self.args.save_total_limit = self.args.save_total_limit, None  # prune below, once the new one is whole
         try:
             super()._save_checkpoint(model, trial)
         finally:

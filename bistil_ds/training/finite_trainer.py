@@ -43,19 +43,19 @@ class BatchLoss:
 
 
 class FiniteTrainer(Trainer):
-    """`transformers.Trainer` that raises instead of saving, or ending with, a state that is not finite.
+    """`transformers.Trainer` that raises an error instead of saving a model that is not finite or ending with one.
 
     It checks
 
-    - the losses and gradients of each step: without DeepSpeed before the update, with DeepSpeed as soon as the engine
-      reports the gradients' norm;
+    - the losses and gradients of each step: before the update without DeepSpeed; with DeepSpeed, once the engine has
+      reported the gradients' norm;
     - the weights, and the loss of the latest batch with these weights, before each checkpoint and at the end of
       `train`.
 
-    All ranks raise the same error. If a loss is not finite, the trainer makes all gradients of its rank NaN. The norm
-    of the exchanged gradients then tells every rank, and checking needs no exchange of its own. If fp16's loss scaler
-    skips an update, because scaled gradients overflow, the skip is counted; `MOST_SKIPS` in a row are an error. A
-    subclass defines `batch_loss`.
+    All ranks raise the same error. If a loss is not finite, the trainer makes all gradients of its rank NaN. Once the
+    ranks have averaged their gradients, the norm is NaN on every rank, so the check needs no communication of its own.
+    If fp16's loss scaler skips an update because scaled gradients overflow, the skip is counted; `MOST_SKIPS` skips in
+    a row are an error. A subclass defines `batch_loss`.
 
     Raises:
         NonFiniteLossError: from `train`: a loss is not finite.
@@ -65,7 +65,7 @@ class FiniteTrainer(Trainer):
 
     model_wrapped: Any  # the model, or the engine around it
     _micro_step = (-1, 0)  # the current optimiser step, and its latest micro-step, from 0
-    _complaint: str | None = None  # this rank's message about a loss of this step that is not finite
+    _complaint: str | None = None  # this rank's message if a loss of this step is not finite
     _latest: tuple[dict[str, Any], int, Callable[[], str]] | None = None  # the latest batch: inputs, number, rows
     _sound_step: int | None = None  # the step after which validation found finite losses
     _is_watched = False  # whether `watch_gradients` checks an engine that keeps no norm
@@ -118,7 +118,7 @@ class FiniteTrainer(Trainer):
             self._complaint = (
                 f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, {self._where()}: {loss.values}"
             )
-        return loss.total * math.nan  # gradients of NaN tell every rank
+        return loss.total * math.nan  # NaN gradients reach every rank
 
     def _progress(self) -> float:
         return self.state.global_step / max(self.state.max_steps, 1)
@@ -153,12 +153,12 @@ class FiniteTrainer(Trainer):
     def _check_gradients(self, norm: Any, outcome: str, scaled: bool = False) -> None:
         """Raise if `norm` is not finite; if `scaled` is true and all losses are finite, only count a skipped update.
 
-        The norm is the same on every rank, so all ranks decide alike. If it is not finite, they exchange their messages
-        about losses.
+        The norm is the same on every rank, so all ranks decide alike. If the norm is not finite, the ranks exchange
+        their messages about losses.
 
         Args:
-            norm: the 2-norm of all gradients; DeepSpeed may write -1 for one that is not finite.
-            outcome: what becomes of the update.
+            norm: the 2-norm of all gradients; DeepSpeed may report -1 in place of a norm that is not finite.
+            outcome: words for the message that say what becomes of the update.
             scaled: whether a loss scaler skips this update.
         """
         norm = float(norm)
@@ -197,7 +197,7 @@ class FiniteTrainer(Trainer):
             self._sound_step = step
 
     def check_state(self) -> None:
-        """Raise unless the weights, and the loss of the latest batch under them, are finite. Every rank must call this.
+        """Raise unless the weights, and the loss of the latest batch with them, are finite. Every rank must call this.
 
         The loss is not computed if a validation after the same step has found finite losses.
 
@@ -225,7 +225,7 @@ class FiniteTrainer(Trainer):
 
 
 def _is_skipped(norm: Tensor, scaler: Any, model: nn.Module) -> bool:
-    """Return whether torch's loss scaler skips an update, as it does if an entry of a gradient is not finite."""
+    """Return whether torch's loss scaler skips an update; it does so if an entry of a gradient is not finite."""
     if scaler is None or torch.isfinite(norm):
         return False
     return not all(bool(one.grad.isfinite().all()) for one in model.parameters() if one.grad is not None)

@@ -1,4 +1,4 @@
-"""The dry run of teacher tuning and phase 2: train the first steps of a stage of each kind, to estimate the run."""
+"""Dry run of teacher tuning and phase 2: train the first steps of one stage of each kind, and estimate the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 
 def rehearse(run: PreparedRun) -> Rehearsal | None:
-    """Train the first steps of one stage of each kind, on every rank; return findings on rank 0, else None."""
+    """Train the first steps of one stage of each kind, on every rank; return the findings on rank 0, else None."""
     request, build = run.request, run.folder / BUILD
     rounds = request.sparse.iterations
     once = replace(run, request=replace(request, sparse=replace(request.sparse, iterations=1)))
@@ -44,7 +44,7 @@ def rehearse(run: PreparedRun) -> Rehearsal | None:
         built=_built(run, report),
         trainings=trainings,
         build_bytes=tree_bytes(build),
-        # the results of iteration i of n hold i/n of the entries; the last result is also copied to the run folder
+        # The results of iteration i of n hold i/n of the entries. The last result is also copied to the run folder.
         result_bytes=round((rounds + 1) / 2 * sum(results.values())) + results[timed[-1][0].kind],
         keeps_checkpoints=False,
     )

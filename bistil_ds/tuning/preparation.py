@@ -1,4 +1,4 @@
-"""Rank 0's part of teacher tuning and phase 2: check the request, make the run's folder and record, or resume."""
+"""Rank 0's part of teacher tuning and phase 2: check the request, then make the run's folder and record, or resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bistil_ds.tuning.request import TuningRequest
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run whose models lie in its folder, ready for every rank to train.
+    """A run that every rank can train, because its models lie in its folder.
 
     Args:
         request: what the run was asked to do.
@@ -31,7 +31,7 @@ class PreparedRun:
         labels: the classes, in the order of the model's outputs.
         base: metadata of the resulting sparse fine-tuning (SFT): its base model's name and hash, and licences.
         resume: the checkpoint to resume from, as the user named it; None starts at the beginning.
-        is_new: whether this start made the models in the folder; a resumed run finds them there.
+        is_new: whether this process made the models in the folder; False for a resumed run.
     """
 
     request: TuningRequest
@@ -45,12 +45,12 @@ class PreparedRun:
 def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> PreparedRun:
     """Check data and models, then write the models into a new run folder; call it on rank 0 only.
 
-    If the request resumes a run that was begun, write nothing, and check that it asks for the same run.
+    If the request resumes a run that has begun, write nothing, but check that it asks for the same run.
 
     Args:
         request: what the run is asked to do.
-        materials_may_move: accept a resumed run whose models and files lie at other paths than before, as the embedded
-            sample's do after an update of this package.
+        materials_may_move: whether the models and files of a resumed run may lie at other paths than before. Those of
+            the embedded sample do, after an update of this package.
 
     Raises:
         InputError: a file, a model or the run to resume cannot be used.

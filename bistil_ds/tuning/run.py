@@ -1,4 +1,4 @@
-"""Teacher tuning and phase 2 on every rank: train the stages from the folder that rank 0 prepared."""
+"""Teacher tuning and phase 2 on every rank: train the stages, with models from the folder that rank 0 prepared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 
 def train(run: PreparedRun) -> None:
-    """Train what rank 0 prepared, save the sparse fine-tuning and complete the run's record; every rank calls this."""
+    """Train what rank 0 prepared, save the sparse fine-tuning, and complete the run's record; every rank calls this."""
     folder, metric = run.folder, run.request.task.metric
     trainer = make_trainer(run, lambda one, stage: one.add_callback(KeepResult(stage.folder, metric)))
     fine_tuning = trainer.train(resume=run.resume)
@@ -46,8 +46,8 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
 
     Args:
         run: the run, whose models lie in its folder.
-        watch: called with each stage's trainer and the stage, before it trains.
-        changes: training arguments that replace the request's; a dry run gives some.
+        watch: function of a stage's trainer and the stage, called before the stage trains.
+        changes: training arguments that replace the request's, in a dry run.
     """
     request, labels, task = run.request, run.labels, run.request.task
     build = run.folder / BUILD
@@ -90,7 +90,7 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
 
 
 class KeepResult(TrainerCallback):
-    """Callback that records the outcome of a stage when it ends: steps, speed, and the kept checkpoint's metrics.
+    """Callback that records a stage's outcome when the stage ends: steps, speed, and metrics of the kept checkpoint.
 
     Args:
         folder: the stage's folder inside the run folder.

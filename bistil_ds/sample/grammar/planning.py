@@ -11,7 +11,7 @@ from bistil_ds.sample.grammar.verb_clauses import VerbClausePlanner
 from bistil_ds.sample.grammar.verbs import control_verbs, report_verbs, verbs
 
 _COPULAS = ("adjective", "noun", "place", "compare")
-_ROLES = {
+_ROLES = {  # for "she is a nurse": the nouns that may follow "is"
     *("nurse", "doctor", "teacher", "student", "farmer", "cook", "driver", "worker", "merchant", "soldier", "singer"),
     *("writer", "judge", "hunter", "engineer", "lawyer", "carpenter"),
 }

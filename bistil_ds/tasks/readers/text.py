@@ -19,12 +19,12 @@ COLUMN = "text"
 
 
 def read_texts(source: str, options: ReadOptions) -> Iterator[Text]:
-    """Stream texts from files of every form that phase 1 reads, from folders of them, and from hub data sets.
+    """Stream the texts of a file in any form that phase 1 reads, of a folder of such files, or of a hub data set.
 
     Blank texts are left out.
 
     Raises:
-        InputError: the file cannot be read, or a text cannot; a row has no string as text; or there is no text at all.
+        InputError: a file or a text cannot be read; the text of a row is no string; or there is no text at all.
     """
     message = f"{options.flag}: {source} holds no text (empty or blank lines only); give a file with text"
     yield from at_least_one(_texts(source, options), message)
@@ -42,7 +42,7 @@ def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
                 yield Text(record[COLUMN], place)
         return
     column = options.columns.get(COLUMN, COLUMN)
-    find_columns({COLUMN: ()}, [column], options, options.flag)  # raises InputError if --columns has other names
+    find_columns({COLUMN: ()}, [column], options, options.flag)  # raises InputError if --columns has another key
     wanted = TextOptions(options.flag, column, "name it with --columns text=NAME")
     for file, number, text in located_texts(corpus, wanted):
         if text.strip():

@@ -173,7 +173,7 @@ def _time(rehearsal: Rehearsal, preparation: float) -> list[Row]:
 
 
 def sized(source: str) -> str:
-    """Return a file's name and size; return anything else, such as a hub id, as it is."""
+    """Return a file's name and size; if `source` is no file but, say, a hub id, return it unchanged."""
     path = Path(source).expanduser()
     return f"{path.name}, {size_text(path.stat().st_size)}" if path.is_file() else source
 

@@ -1,7 +1,7 @@
 """Attention-map loss on CUDA: one launch compares all pairs of a layout, and no map is written to memory.
 
-A layout is the dtypes, shapes and strides of a pair's tensors; a launch takes at most 32 pairs. Another small launch
-writes the means, and with a mask one more counts the entries that the mask leaves.
+A layout is the dtypes, shapes and strides of a pair's tensors; a launch takes at most 32 pairs. A second, small launch
+writes the means. With a mask, a third launch counts the entries that the mask leaves.
 
 B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an element.
 
@@ -11,9 +11,9 @@ more, for the gradient at the keys. Each head costs 8 products of T·T·d in all
 parts (see `settings`), scores are computed again for every 64 entries of a gradient. Padding at a sequence's end is
 skipped.
 
-Bytes moved, if the L2 cache serves repeated reads of tiles: forward moves 5·P·B·H·T·d·e, and 12·P·B·H·T of statistics,
-which are the only workspace. Backward moves as much again. It moves 2·P·B·H·T·d·e more unless the upstream gradient is
-the `upstream` given to forward. The device compares the two, so the host need not wait.
+Bytes moved, if the L2 cache serves repeated reads of tiles: forward moves 5·P·B·H·T·d·e, and 12·P·B·H·T of statistics.
+The statistics are the only workspace. Backward moves as much again, and 2·P·B·H·T·d·e more if the upstream gradient is
+not the `upstream` given to forward. The device compares the two, so the host need not wait.
 
 The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale. So the gradient at fp16
 queries is kept in fp32 until backward.
@@ -132,7 +132,7 @@ _operator.register_autograd(_backward, setup_context=_setup_context)
 
 
 class _Direct(torch.autograd.Function):
-    """Autograd function that does the same as the operators, for calls that may skip them (`is_direct`)."""
+    """The operators' work as a plain autograd function, for calls that may skip the operators (`is_direct`)."""
 
     @staticmethod
     def forward(

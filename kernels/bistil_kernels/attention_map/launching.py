@@ -57,7 +57,7 @@ def buffers(
 
 
 def gradient_like(x_BHTd: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return an empty [B, H, T, d] with the memory layout [B, T, H, d], which suits the backward of linear layers."""
+    """Return an uninitialised [B, H, T, d] that lies in memory as [B, T, H, d], which suits linear layers' backward."""
     B, H, T, d = x_BHTd.shape
     return torch.empty(B, T, H, d, dtype=dtype, device=x_BHTd.device).transpose(1, 2)
 
