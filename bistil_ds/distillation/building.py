@@ -21,12 +21,13 @@ from bistil_ds.distillation import checks
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import blaming
-from bistil_ds.models.loading import load_masked_lm
+from bistil_ds.models.loading import load_teacher
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections
 from bistil_ds.student.files import StudentFiles
 from bistil_ds.student.folder import kept_ids_of, read_layer_map
+from bistil_ds.student.layer_map import every_kth
 from bistil_ds.student.origin import Origin, known_languages
 from bistil_ds.training.licences import gather_licences
 from bistil_ds.vocabulary import trim_model, trim_tokenizer, trim_vocabulary
@@ -66,10 +67,10 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     """
     plan = request.plan
     say(f"teacher {request.teacher}")
-    teacher, tokenizer = load_masked_lm(request.teacher, "--teacher_model")
+    teacher, tokenizer = load_teacher(request.teacher, "--teacher_model")
     _check_sfts(request, teacher)
     base_vocab_size = teacher.config.vocab_size
-    student = load_masked_lm(plan.student, "--student")[0] if plan.student else None
+    student = load_teacher(plan.student, "--student")[0] if plan.student else None
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
     if kept_ids is not None:
@@ -94,7 +95,7 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}
     projections = None
     if student is None:
-        layers = checks.layer_map(plan, teacher.config.num_hidden_layers)
+        layers, factor = checks.layer_map(plan, teacher.config), plan.layer_reduction_factor
         with blaming(f"--hidden_reduction_factor {plan.hidden_reduction_factor}"):
             student, layers, projections = build_student(
                 teacher,
@@ -102,6 +103,8 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
                 hidden_reduction_factor=plan.hidden_reduction_factor,
                 sample_batches=sample_batches(chunks) if plan.hidden_reduction_factor > 1 else None,
             )
+        if plan.layer_map is None and layers != every_kth(teacher.config.num_hidden_layers, factor):
+            say(f"--layer_reduction_factor {factor}: student layers from teacher layers {', '.join(map(str, layers))}")
     else:
         if Path(str(plan.student)).is_dir():
             projections = load_projections(str(plan.student))

@@ -10,9 +10,11 @@ from transformers import PretrainedConfig
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.errors import InputError, blaming
-from bistil_ds.models.families import check_teacher_config
+from bistil_ds.models.families import check_supported
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
+from bistil_ds.models.loading import is_masked_lm
+from bistil_ds.models.remote_code import check_native
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
@@ -98,17 +100,17 @@ def parse_layers(words: str) -> list[int]:
         raise InputError(f"--layer_map {words}: expected teacher layers such as 1,3,5,11") from None
 
 
-def layer_map(plan: StudentPlan, teacher_layers: int) -> list[int]:
+def layer_map(plan: StudentPlan, teacher: PretrainedConfig) -> list[int]:
     """Return the 0-based teacher layer of each student layer, from the plan's layer map or reduction factor.
 
     Raises:
-        InputError: map or factor does not fit a teacher of `teacher_layers` layers.
+        InputError: map or factor does not fit a teacher of this configuration.
     """
     if plan.layer_map is None:
         with blaming(f"--layer_reduction_factor {plan.layer_reduction_factor}"):
-            return choose_layers(teacher_layers, plan.layer_reduction_factor)
+            return choose_layers(teacher, plan.layer_reduction_factor)
     with blaming(f"--layer_map {','.join(map(str, plan.layer_map))}"):
-        return choose_layers(teacher_layers, layer_map=plan.layer_map)
+        return choose_layers(teacher, layer_map=plan.layer_map)
 
 
 def check_teacher(request: DistillationRequest) -> PretrainedConfig:
@@ -120,9 +122,12 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     name, plan = request.teacher, request.plan
     config = load_config("--teacher_model", name)
     with blaming(f"--teacher_model {name}"):
-        check_teacher_config(config)
+        check_supported(config)
+    check_native(config, f"--teacher_model {name}")
+    if not is_masked_lm(config):
+        _refuse_vocabulary_losses(request, config)
     if plan.student is None or plan.layer_map is not None:
-        layer_map(plan, config.num_hidden_layers)
+        layer_map(plan, config)
     if config.hidden_size % plan.hidden_reduction_factor:
         raise InputError(
             f"--hidden_reduction_factor {plan.hidden_reduction_factor}: does not divide the teacher's width "
@@ -131,3 +136,15 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     if request.packing.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {request.packing.max_length}: {name} takes at most {longest} tokens")
     return config
+
+
+def _refuse_vocabulary_losses(request: DistillationRequest, config: PretrainedConfig) -> None:
+    """Raise InputError if a loss needs logits over the vocabulary, which a teacher without a masked-LM head lacks."""
+    for name in ("logit", "mlm"):
+        weight = getattr(request.losses, f"{name}_weight")
+        if Weight.parse(weight, f"{name}_weight").used:
+            kind = config.architectures[0]
+            raise InputError(
+                f"--{name}_weight {weight}: --teacher_model {request.teacher} is a {kind}, which has no masked-LM head "
+                "and so no logits over the vocabulary; leave the weight at 0"
+            )

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import torch
 from bistil_kernels import hidden_state_loss, linear_distillation_kl
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.distributed.gathering import gathered
-from bistil_ds.models.families import family_of, layers_of
+from bistil_ds.errors import InputError
+from bistil_ds.models.families import family_of, has_masked_lm_head, layers_of
 from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.training.distiller import BaseDistiller
 from bistil_ds.training.heap import trim_heap
@@ -50,7 +52,8 @@ class Distiller(BaseDistiller):
     The teacher is frozen, and so are the student's parameters that no loss reaches.
 
     Args:
-        student, teacher: masked language models on one vocabulary, with the same number of heads.
+        student, teacher: models on one vocabulary, with the same number of attention heads, either both with a
+            masked-LM head or both without.
         layer_map: for each student layer the 0-based teacher layer it is aligned with.
         losses: weights and kinds; default: those of `LossArguments`.
         projections: fp32 [Dt, Ds] for each of the S+1 states when the widths differ.
@@ -58,7 +61,8 @@ class Distiller(BaseDistiller):
 
     Raises:
         InputError: no weight is above 0, a weight is no number or FROM:TO, or a model's family is not supported; with
-            an attention loss, a model's attention cannot be observed.
+            an attention loss, a model's attention cannot be observed; with a logit or MLM loss, a model has no
+            masked-LM head.
     """
 
     phase = 1
@@ -66,16 +70,20 @@ class Distiller(BaseDistiller):
 
     def __init__(
         self,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
         layer_map: Sequence[int],
         losses: LossArguments | None = None,
         projections: Sequence[Tensor] | None = None,
         run_teacher: nn.Module | None = None,
     ) -> None:
         super().__init__(student, teacher, layer_map, losses or LossArguments(), projections, run_teacher)
-        self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         self.reads_vocabulary = self.uses("logit") or self.uses("mlm")
+        if self.reads_vocabulary and not (has_masked_lm_head(student) and has_masked_lm_head(teacher)):
+            raise InputError(
+                "there is no masked-LM head, whose logits a loss would need: set logit_weight and mlm_weight to 0"
+            )
+        self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         for parameter in self._unreached(student):  # weight decay must skip them, and DDP must not wait for them
             parameter.requires_grad_(False)
 
@@ -100,17 +108,18 @@ class Distiller(BaseDistiller):
         terms.add_up(weights)
         return terms
 
-    def _unreached(self, student: nn.Module) -> list[nn.Parameter]:
+    def _unreached(self, student: PreTrainedModel) -> list[nn.Parameter]:
         """Return the student's parameters that get no gradient from any loss."""
         if self.reads_vocabulary:  # all get a gradient, except a bias that some heads hold beside the decoder's own
-            bias = student.get_parameter(family_of(student).decoder_bias)
-            return [] if bias is self.student_head.decoder.bias else [bias]
-        head = head_parameters(student)
+            head = family_of(student).head
+            biases = [student.get_parameter(head.bias)] if head and head.bias else []
+            return [bias for bias in biases if bias is not self.student_head.decoder.bias]
+        unused = head_parameters(student)
         if self.reads("states"):
-            return head
+            return unused
         family, layers = family_of(student), len(layers_of(student))
         named = student.named_parameters()
-        return head + [parameter for name, parameter in named if family.follows_the_last_map(name, layers)]
+        return unused + [parameter for name, parameter in named if family.follows_the_last_map(name, layers)]
 
     @torch.no_grad()
     def teacher_view(self, inputs: dict[str, Tensor], positions: Tensor | None) -> TeacherView:

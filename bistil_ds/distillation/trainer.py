@@ -246,10 +246,10 @@ class DistillationTrainer(BaseTrainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save and not self.model.config.tie_word_embeddings:
             # the head then has two biases: for logits, transformers 5 adds the decoder's, transformers 4 the other
-            names = family_of(self.model)
+            head = family_of(self.model).head
             state_dict = dict(self.model.state_dict() if state_dict is None else state_dict)
-            if (bias_V := state_dict.get(f"{names.decoder}.bias")) is not None:
-                state_dict[names.decoder_bias] = bias_V.clone()
+            if head and head.bias and (bias_V := state_dict.get(f"{head.decoder}.bias")) is not None:
+                state_dict[head.bias] = bias_V.clone()
         super()._save(output_dir, state_dict)
         if self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
             make_portable(self.processing_class, Path(output_dir or self.args.output_dir))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
@@ -15,7 +16,8 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.config_file import check_config_file, check_tokenizer_files
-from bistil_ds.models.families import positions_after_padding
+from bistil_ds.models.families import FAMILIES, positions_after_padding
+from bistil_ds.models.remote_code import native_of
 
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
@@ -70,7 +72,12 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
     if not path.exists() and (path.is_absolute() or name.count("/") != 1 or name.startswith((".", "~"))):
         return InputError(f"{flag} {name}: there is no such folder; give a model folder or a hub id")
     if "trust_remote_code" in str(error):
-        return InputError(f"{flag} {name}: needs code of its own (auto_map), which is never run; give another model")
+        native = native_of(str(error))
+        return InputError(f"{flag} {name}: needs code of its own (auto_map), which is never run; give {native}")
+    if known := next((kind for kind in FAMILIES if f"`{kind}`" in str(error)), None):
+        return InputError(
+            f"{flag} {name}: transformers {transformers.__version__} does not know {known} models; install a newer one"
+        )
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return InputError(f"{flag} {name}: cannot be loaded: {first_line}; give a model folder or a hub id")
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds.errors import InputError, Notice
+from bistil_ds.errors import InputError, Notice, blaming
 from bistil_ds.models.config_file import check_config_file, check_weight_files
-from bistil_ds.models.inputs import cannot_load, load_tokenizer
-
-POOLER = "pooler"
+from bistil_ds.models.families import POOLER, check_supported, positions_after_padding
+from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
+from bistil_ds.models.remote_code import check_native
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
@@ -43,6 +43,7 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     """
     check_config_file(folder, flag)
     check_weight_files(folder, flag)
+    _say_if_pickled(folder, flag)
     kwargs["trust_remote_code"] = False
     with no_load_report():
         model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
@@ -64,26 +65,59 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     return model, absent
 
 
-def load_masked_lm(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return the masked language model in `folder`, a folder or hub id, in fp32, and its tokenizer.
+def is_masked_lm(config: PretrainedConfig) -> bool:
+    """Return whether a model folder with this configuration holds a masked-LM head; one that does not say counts so."""
+    kinds = config.architectures or ["ForMaskedLM"]
+    return any("ForMaskedLM" in kind or "ForPreTraining" in kind for kind in kinds)
+
+
+def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> PreTrainedModel:
+    """Load the masked language model or the encoder without a head that a folder holds; drop any other head.
+
+    A base model whose folder has no pooler gets none, where transformers would draw a random one.
 
     Raises:
-        InputError: model or tokenizer cannot be loaded or is missing, weights are missing, or the tokenizer has more
-            tokens than the embeddings.
+        InputError: the model cannot be loaded, or lacks weights of its encoder or masked-LM head.
+    """
+    config = load_config(flag, folder)
+    with_head = is_masked_lm(config)
+    model, absent = load_pretrained(AutoModelForMaskedLM if with_head else AutoModel, folder, flag=flag, **kwargs)
+    if with_head and absent:
+        raise InputError(f"{flag} {folder}: lacks weights of a masked language model, such as {min(absent)}".lstrip())
+    if absent:
+        model.pooler = None
+    result: PreTrainedModel = model
+    return result
+
+
+def load_teacher(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the model in `folder`, a folder or hub id, in fp32, and its tokenizer.
+
+    The model is a masked language model, or an encoder without a head: so a sentence encoder, and also a classifier or
+    tagger, whose head is dropped. If the tokenizer pads with another id than the configuration says, the model takes
+    the tokenizer's.
+
+    Raises:
+        InputError: model or tokenizer cannot be loaded or is missing, the model type is not supported, weights are
+            missing, or the tokenizer does not fit the model.
     """
     place = f"{flag} {folder}".strip()
     try:
-        model, absent = load_pretrained(AutoModelForMaskedLM, folder, flag=flag, dtype=torch.float32)
+        config = load_config(flag, folder)
+        check_native(config, place)
+        with blaming(place):
+            check_supported(config)
+        model = load_language_model(folder, flag, dtype=torch.float32)
         tokenizer = load_tokenizer(flag, folder)
     except InputError:
         raise
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
         raise cannot_load(flag, str(folder), error) from None
-    if absent:
-        raise InputError(f"{place}: lacks weights of a masked language model, such as {min(absent)}")
-    if len(tokenizer) > model.config.vocab_size:
-        size = model.config.vocab_size
+    if len(tokenizer) > (size := model.get_input_embeddings().weight.shape[0]):
         raise InputError(f"{place}: its tokenizer has {len(tokenizer)} tokens, its embeddings {size}")
+    padding = tokenizer.pad_token_id
+    if padding is not None and padding != model.config.pad_token_id and not positions_after_padding(config.model_type):
+        model.config.pad_token_id = padding
     return model, tokenizer
 
 
@@ -105,6 +139,13 @@ def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Itera
         for names in (absent, left_over)
     )
     return "; ".join([f"has no {lacks}"] * bool(lacks) + [f"its {unused} is not used"] * bool(unused))
+
+
+def _say_if_pickled(folder: str | Path, flag: str) -> None:
+    path = Path(folder)
+    if any(path.glob("*.bin")) and not any(path.glob("*.safetensors")):
+        said = "has no safetensors file; its pickled weights are read as weights only, so no code runs"
+        warnings.warn(f"{flag} {folder}: {said}".lstrip(), Notice, stacklevel=3)
 
 
 @contextmanager

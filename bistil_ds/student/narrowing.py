@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 
-from bistil_ds.models.families import family_of
+from bistil_ds.models.families import POOLER, Head, family_of
 from bistil_ds.student.fitting import fit_norm, narrow, ridge, second_moment
 from bistil_ds.student.sampling import Norm, Sample
 
@@ -32,8 +32,8 @@ LINEAR_REGIME = 6.0
 class Narrowing:
     """Fit of a narrower student's tensors, which it collects by name in `state`.
 
-    Call `embeddings`, then `attention` and `feed_forward` for each layer, then `head`. All but `head` return the
-    student's stream on the sample, fp32 [n, s]; pass it to the next call.
+    Call `embeddings`, then `attention` and `feed_forward` for each layer, then `head` or `pooler`. The first three
+    return the student's stream on the sample, fp32 [n, s]; pass it to the next call.
     """
 
     def __init__(self, teacher: PreTrainedModel, config: PretrainedConfig, sample: Sample) -> None:
@@ -126,16 +126,24 @@ class Narrowing:
         neurons_nj = activation(stream_ns @ weight_sj + bias_j)
         return self._write((ours.output, ours.norm), norm, neurons_nj, output_it[kept_j], stream_ns, write_ts)
 
-    def head(self, stream_ns: Tensor, last_nt: Tensor) -> None:
+    def pooler(self, projection_ts: Tensor) -> None:
+        """Project the pooler, if the teacher has one; `projection_ts` is that of the last state."""
+        if f"{POOLER}.dense.weight" in self.teacher_state:
+            weight_tt, bias_t = self._teacher_linear(f"{POOLER}.dense")
+            self._set_linear(f"{POOLER}.dense", projection_ts.T @ weight_tt @ projection_ts, bias_t @ projection_ts)
+
+    def head(self, names: Head, stream_ns: Tensor, last_nt: Tensor) -> None:
         """Fit the masked-LM head; its decoder uses the map of the embeddings, because these models tie the two.
 
         Args:
             last_nt: the teacher's last state.
         """
-        family = self.family
-        weight_tt, bias_t = self._teacher_linear(family.head_dense)
-        norm_weight_t, norm_bias_t = (self._teacher(f"{family.head_norm}.{name}") for name in ("weight", "bias"))
-        activation = ACT2FN[family.head_activation or self.config.hidden_act]
+        assert names.dense is not None  # as in all families whose width can be reduced
+        assert names.norm is not None
+        assert names.bias is not None
+        weight_tt, bias_t = self._teacher_linear(names.dense)
+        norm_weight_t, norm_bias_t = (self._teacher(f"{names.norm}.{name}") for name in ("weight", "bias"))
+        activation = ACT2FN[names.activation or self.config.hidden_act]
         hidden_nt = F.layer_norm(
             activation(last_nt @ weight_tt + bias_t),
             bias_t.shape,
@@ -144,7 +152,7 @@ class Narrowing:
             self.config.layer_norm_eps,
         )
         # `wanted_ns`: the vectors whose products with the student's decoder are closest to the teacher's logits.
-        decoder_Vt = self._teacher(f"{family.decoder}.weight")
+        decoder_Vt = self._teacher(f"{names.decoder}.weight")
         gram_tt = sum((block.double().T @ block.double() for block in decoder_Vt.split(8192)), torch.zeros(()))
         map_ts = self.embedding_map_ts.double()
         pull_ts = torch.linalg.solve(map_ts.T @ gram_tt @ map_ts, map_ts.T @ gram_tt).T.float()
@@ -156,10 +164,10 @@ class Narrowing:
         weight_ss, bias_s = ridge(stream_ns, wanted_ns, pull_ts.new_zeros(pull_ts.shape[1], pull_ts.shape[1]))
         fitted_ns = stream_ns @ weight_ss + bias_s
         weight_ss, bias_s = weight_ss / fitted_ns.std(), (bias_s - fitted_ns.mean()) / fitted_ns.std() + LINEAR_REGIME
-        self._set_linear(family.head_dense, weight_ss, bias_s)
-        self._norm(family.head_norm, activation(stream_ns @ weight_ss + bias_s), wanted_ns)
-        self.state[f"{family.decoder}.weight"] = decoder_Vt @ self.embedding_map_ts
-        for name in (f"{family.decoder}.bias", family.decoder_bias):
+        self._set_linear(names.dense, weight_ss, bias_s)
+        self._norm(names.norm, activation(stream_ns @ weight_ss + bias_s), wanted_ns)
+        self.state[f"{names.decoder}.weight"] = decoder_Vt @ self.embedding_map_ts
+        for name in (f"{names.decoder}.bias", names.bias):
             self.state[name] = self._teacher(name).clone()
 
     def _write(

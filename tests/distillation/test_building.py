@@ -15,7 +15,7 @@ from bistil_ds.distillation import building, checks
 from bistil_ds.distillation.from_flags import request_of
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.errors import InputError
-from bistil_ds.models.loading import load_masked_lm
+from bistil_ds.models.loading import load_teacher
 from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.runs.seals import Seals
 from bistil_ds.student import load_projections
@@ -145,7 +145,7 @@ def test_missing_head_weights_are_not_made_up(tmp_path: Path) -> None:
     model.roberta.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"lacks weights of a masked language model, such as lm_head\."):
-        load_masked_lm(str(tmp_path), "--teacher_model")
+        load_teacher(str(tmp_path), "--teacher_model")
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     tiny.xlmr(len(tokenizer) - 1).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=f"has {len(tokenizer)} tokens, its embeddings {len(tokenizer) - 1}"):
-        load_masked_lm(str(tmp_path), "--teacher_model")
+        load_teacher(str(tmp_path), "--teacher_model")
 
 
 def test_the_real_mmt_is_whole(shared: Path) -> None:
-    model, tokenizer = load_masked_lm(str(shared / "models" / "mini-mmt"), "--teacher_model")
+    model, tokenizer = load_teacher(str(shared / "models" / "mini-mmt"), "--teacher_model")
     assert len(tokenizer) <= model.config.vocab_size

@@ -1,8 +1,8 @@
-"""The flags of the throughput benchmark, and the run they ask for.
+"""Define the flags of the throughput benchmark, and plan its run.
 
-Forward and backward alone are measured first. Then the whole step, with the optimizer's update, is measured under each
-ZeRO stage and number of ranks. Ratios are taken within a round. Absolute numbers mean little on a machine that runs
-other programs too.
+First, forward and backward are measured without the optimizer's update. Then the whole step is measured under each ZeRO
+stage, on each number of ranks. Ratios are taken within a round, because absolute numbers mean little on a machine that
+runs other programs too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForMaskedLM
 
 from bistil_ds.benchmarking.harness.benchmark import Job, Tell, parts_of
 from bistil_ds.benchmarking.harness.command import choose_device, explain, require_at_least_1
@@ -25,8 +24,7 @@ from bistil_ds.benchmarking.training_step.teachers import VARIANTS
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
 from bistil_ds.benchmarking.training_step.zero import compare_under_zero
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import cannot_load, load_tokenizer
-from bistil_ds.models.loading import load_pretrained
+from bistil_ds.models.loading import load_teacher
 from bistil_ds.student import build_student
 from bistil_ds.text.corpus import corpus_texts
 from bistil_ds.text.options import NO_FLAG, TextOptions
@@ -124,14 +122,8 @@ def real_pair(flags: Flags, device: torch.device) -> Pair | None:
     text = list(corpus_texts(Path(flags.text_file), TextOptions("--text_file", advice=NO_FLAG), flags.batch))
     if not text:
         raise InputError(f"--text_file {flags.text_file}: holds no text")
-    try:
-        teacher, _ = load_pretrained(AutoModelForMaskedLM, flags.teacher_model, flag="--teacher_model")
-        teacher.to(device)
-        tokenizer = load_tokenizer("--teacher_model", flags.teacher_model)
-    except InputError:
-        raise
-    except Exception as error:  # transformers, the hub and json share no error class
-        raise cannot_load("--teacher_model", flags.teacher_model, error) from None
+    teacher, tokenizer = load_teacher(flags.teacher_model, "--teacher_model")
+    teacher.to(device)
     inputs = tokenizer(text, truncation=True, max_length=128, padding=True, return_tensors="pt").to(device)
     built = build_student(teacher)
     batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}
