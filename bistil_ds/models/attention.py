@@ -14,7 +14,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.families import SUPPORTED_MODEL_TYPES
+from bistil_ds.models.families import FAMILIES
 
 IMPLEMENTATION = "bistil_recording"
 _SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
@@ -23,10 +23,10 @@ _SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
 class AttentionRecorder:
     """Recorder of the queries and keys of `layers` of one model, for the attention-map loss.
 
-    It replaces the model's attention by one that computes the same as SDPA and can record its queries and keys, after
-    rotary positions where the model has them. It records only the first forward pass inside each `with recorder:` block, so neither later passes nor recomputation
-    under gradient checkpointing are recorded. Gradients flow through the recorded tensors. The model may later be
-    wrapped (DDP, DeepSpeed).
+    It replaces the model's attention by one that computes the same as SDPA and can record its queries and keys (after
+    rotary positions, where the model has them). It records only the first forward pass inside each `with recorder:`
+    block, so neither later passes nor recomputation under gradient checkpointing are recorded. Gradients flow through
+    the recorded tensors. The model may later be wrapped (DDP, DeepSpeed).
 
     Args:
         model: the model itself, not its wrapper: an encoder whose attention goes through transformers' interface.
@@ -68,7 +68,7 @@ class AttentionRecorder:
     def queries_keys(self) -> list[tuple[Tensor, Tensor]]:
         """Return (queries, keys) of each layer, in the order of `layers`, as the last `with` recorded them.
 
-        Queries are [B, H, T, d] and keys [B, Hk, T, d] in the model's dtype. The queries of H/Hk heads share a key head.
+        Queries are [B, H, T, d] and keys [B, Hk, T, d] in the model's dtype; H/Hk heads of queries share a key head.
         """
         return [self._sink[slot] for slot in range(len(self.layers))]
 
@@ -89,9 +89,10 @@ def self_attentions(model: PreTrainedModel) -> list[nn.Module]:
         InputError: the architecture does not let its attention be captured.
     """
     if not is_attention_observable(model):
+        observable = [kind for kind, family in FAMILIES.items() if family.maps_observable]
         raise InputError(
             f"model type {model.config.model_type!r} does not let its attention be observed: use a model of one of the "
-            f"types {', '.join(SUPPORTED_MODEL_TYPES)}, or turn the attention loss off"
+            f"types {', '.join(observable)}, or turn the attention loss off"
         )
     return _attention_modules(model)
 

@@ -12,7 +12,7 @@ import torch
 import triton
 from torch import Tensor
 
-from bistil_kernels.attention_map.reference import gradient_like
+from bistil_kernels.attention_map.layout import gradient_like
 from bistil_kernels.attention_map.windows import bounded
 from bistil_kernels.runtime.precision import kept_dtype
 
@@ -46,7 +46,7 @@ def tile_constants(
 def tile_numbers(
     four: Sequence[Tensor], heads: int, mask: Tensor | None, window: int | None
 ) -> tuple[tuple[int | None, ...], tuple[float, float]]:
-    """Return the integers and both scales that the kernels over tiles take. `four` is as for `_constants`."""
+    """Return the integers and both scales that the kernels over tiles take. `four` is as for `tile_constants`."""
     q_s, k_s, q_t, k_t = four
     B, H, T, d = q_s.shape
     strides = *q_s.stride(), *k_s.stride(), *q_t.stride(), *k_t.stride(), *((0, 0) if mask is None else mask.stride())

@@ -31,8 +31,8 @@ from torch import Tensor
 
 from bistil_kernels.attention_map import tiles
 from bistil_kernels.attention_map.arguments import bounded_windows, buffers, tile_constants, tile_numbers
+from bistil_kernels.attention_map.layout import QueriesKeys, gradient_like
 from bistil_kernels.attention_map.means import count_maps, finish_maps
-from bistil_kernels.attention_map.reference import QueriesKeys, gradient_like
 from bistil_kernels.attention_map.settings import BACKWARD, FORWARD, input_kind
 from bistil_kernels.attention_map.windows import counted_within, pairs_within
 from bistil_kernels.runtime.dispatch import is_direct, once_differentiable

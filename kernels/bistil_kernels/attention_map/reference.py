@@ -14,12 +14,11 @@ from torch import Tensor
 
 from bistil_kernels.attention_map import blocks
 from bistil_kernels.attention_map.blocks import How, compare_in_blocks
+from bistil_kernels.attention_map.layout import QueriesKeys, gradient_like
 from bistil_kernels.attention_map.windows import bounded, counted_within, pairs_within
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.runtime.checks import check_devices
 from bistil_kernels.runtime.precision import compute_dtype, kept_dtype, scaled, without_autocast
-
-QueriesKeys = tuple[Tensor, Tensor]
 
 
 def attention_map_loss(
@@ -128,12 +127,6 @@ def _fit(queries: Tensor, keys: Tensor) -> bool:
         return False
     (B, H, *rest), (B_of_keys, heads, *rest_of_keys) = queries.shape, keys.shape
     return (B, rest) == (B_of_keys, rest_of_keys) and (heads == H or (heads > 0 and H % heads == 0))
-
-
-def gradient_like(x_BHTd: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return an empty [B, H, T, d] with the memory layout [B, T, H, d], which suits the backward of linear layers."""
-    B, H, T, d = x_BHTd.shape
-    return torch.empty(B, T, H, d, dtype=dtype, device=x_BHTd.device).transpose(1, 2)
 
 
 class _AttentionMapLoss(torch.autograd.Function):
