@@ -169,5 +169,5 @@ def key_gradients(
             q = tokens(q_s, query, query_real, qs_t, qs_d, d_s, left, WIDTH_S)
             found += product(score_gradient(tl.exp2(log_s), tl.exp2(log_t), delta[None, :], q.dtype, KL), q)
     factor = tl.load(factors + pair) * tl.load(upstream + pair * up_p) * scale_s
-    found = tl.where(real[:, None], found * lowered(factor, q_s.dtype.element_ty), 0.0)
+    found = tl.where(real[:, None], found * lowered(factor, k_s.dtype.element_ty), 0.0)
     store_gradient(pointer_of(gradients, pair), found, b, h, key, T, H, d_s, left, WIDTH_S)
