@@ -15,21 +15,23 @@ WHOLE: Form = {**CUT, "FULL": True}  # the tile size divides the number of token
 MASKED: Form = {"window": None}
 ALL_QUERIES: Form = {"MASK_QUERIES": False, "window": None}
 SLIDING: Form = {}
-GROUPED: Form = {**MASKED, "GROUP_S": 4, "GROUP_T": 2}
+GROUPS: Form = {"GROUP_S": 4, "GROUP_T": 2}
+GROUPED: Form = {**MASKED, **GROUPS}
 CUT_SLIDING: Form = {name: value for name, value in CUT.items() if name != "window"}
-MASKED_FORMS = {"mask": MASKED, "no mask": CUT, "whole tiles": WHOLE, "all queries": ALL_QUERIES}
+CUT_FORMS = {"no mask": CUT, "whole tiles": WHOLE, "window": CUT_SLIDING, "grouped keys": {**CUT, **GROUPS}}
+MASKED_FORMS = {
+    "mask and window": SLIDING,  # the first form of a kind is the quick check's; this one needs the most registers
+    "mask": MASKED,
+    "all queries": ALL_QUERIES,
+    "grouped keys": GROUPED,
+}
 KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # kind → dtype and width of heads, forms to compile
-    "64": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE, "window": CUT_SLIDING}),
-    "64 small": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE, "window": CUT_SLIDING}),
-    # the first form of a kind is the quick check's; a window and a mask need the most registers
-    "64 masked": (
-        "bf16",
-        64,
-        {"mask and window": SLIDING, "mask": MASKED, "all queries": ALL_QUERIES, "grouped keys": GROUPED},
-    ),
-    "128": ("bf16", 128, {**MASKED_FORMS, "mask and window": SLIDING, "grouped keys": GROUPED}),
-    "wide": ("fp16", 256, {**MASKED_FORMS, "mask and window": SLIDING}),
-    "fp32": ("fp32", 128, {**MASKED_FORMS, "mask and window": SLIDING, "grouped keys": GROUPED}),
+    "64": ("bf16", 64, CUT_FORMS),
+    "64 small": ("bf16", 64, CUT_FORMS),
+    "64 masked": ("bf16", 64, MASKED_FORMS),
+    "128": ("bf16", 128, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
+    "wide": ("fp16", 256, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
+    "fp32": ("fp32", 128, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
 }
 OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide", "bf16"), ("fp32", "fp32 from bf16"))
 

@@ -69,9 +69,9 @@ def compare_maps(
     start, stop = span_of(window, (tl.program_id(0) % blocks) * OWN, stop_of(stops, b, T, query_real), OWN, OTHER)
     if ONE_TILE:
         real = real_tokens(mask, other, T, m_t, FULL)
-        seen = seen_keys(query[:, None], other[None, :], real[None, :], window)
         s = products(own_s, q_s, query, query_real, qs_t, qs_d, k_s, other, real, ks_t, ks_d, d_s, WIDTH_S, PART)
         t = products(own_t, q_t, query, query_real, qt_t, qt_d, k_t, other, real, kt_t, kt_d, d_t, WIDTH_T, PART)
+        seen = seen_keys(query[:, None], other[None, :], real[None, :], window)
         s, t = of_keys(s, seen, FULL), of_keys(t, seen, FULL)
         lse_s, lse_t, delta = statistics(online(state, s, t, scale_s, scale_t, KL))
         log_s, log_t = logarithms(s, t, lse_s[:, None], lse_t[:, None], scale_s, scale_t)
@@ -84,18 +84,18 @@ def compare_maps(
         for first in range(start, stop, OTHER):
             key = first + other
             real = real_tokens(mask, key, T, m_t, FULL)
-            seen = seen_keys(query[:, None], key[None, :], real[None, :], window)
             s = products(own_s, q_s, query, query_real, qs_t, qs_d, k_s, key, real, ks_t, ks_d, d_s, WIDTH_S, PART)
             t = products(own_t, q_t, query, query_real, qt_t, qt_d, k_t, key, real, kt_t, kt_d, d_t, WIDTH_T, PART)
+            seen = seen_keys(query[:, None], key[None, :], real[None, :], window)
             s, t = of_keys(s, seen, FULL), of_keys(t, seen, FULL)
             state = online(state, s, t, scale_s, scale_t, KL)
         lse_s, lse_t, delta = statistics(state)
         for first in range(start, stop, OTHER):
             key = first + other
             real = real_tokens(mask, key, T, m_t, FULL)
-            seen = seen_keys(query[:, None], key[None, :], real[None, :], window)
             s = products(own_s, q_s, query, query_real, qs_t, qs_d, k_s, key, real, ks_t, ks_d, d_s, WIDTH_S, PART)
             t = products(own_t, q_t, query, query_real, qt_t, qt_d, k_t, key, real, kt_t, kt_d, d_t, WIDTH_T, PART)
+            seen = seen_keys(query[:, None], key[None, :], real[None, :], window)
             s, t = of_keys(s, seen, FULL), of_keys(t, seen, FULL)
             log_s, log_t = logarithms(s, t, lse_s[:, None], lse_t[:, None], scale_s, scale_t)
             map_s, map_t = tl.exp2(log_s), tl.exp2(log_t)
@@ -141,19 +141,21 @@ def key_gradients(
     if mask is not None:
         mask += b * m_b
     real = real_tokens(mask, key, T, m_t, FULL)
+    all_q_s = pointer_of(queries_s, pair) + b * qs_b
     k_s = pointer_of(keys_s, pair) + b * ks_b + h * ks_h
+    all_q_t = pointer_of(queries_t, pair) + b * qt_b
+    all_k_t = pointer_of(keys_t, pair) + b * kt_b
     own_s = None if PART else tokens(k_s, key, real, ks_t, ks_d, d_s, 0, WIDTH_S)
+    all_stats = pointer_of(stats, pair) + head * GROUP_S * T
     whole = stop_of(stops if MASK_QUERIES else None, b, T, real)
     start, stop = span_of(window, (tl.program_id(0) % blocks) * OWN, whole, OWN, OTHER)
     left = tl.program_id(2) * WIDTH_S
     found = tl.zeros([OWN, WIDTH_S], tl.float32)
-    for i in range(GROUP_S):
+    for i in tl.range(GROUP_S, disable_licm=True):  # what is hoisted out of both loops would spill on sm_80
         own_h = h * GROUP_S + i
-        q_s = pointer_of(queries_s, pair) + b * qs_b + own_h * qs_h
-        q_t = pointer_of(queries_t, pair) + b * qt_b + own_h * qt_h
-        k_t = pointer_of(keys_t, pair) + b * kt_b + own_h // GROUP_T * kt_h
+        q_s, q_t, k_t = all_q_s + own_h * qs_h, all_q_t + own_h * qt_h, all_k_t + own_h // GROUP_T * kt_h
         own_t = None if PART else tokens(k_t, key, real, kt_t, kt_d, d_t, 0, WIDTH_T)
-        stat = pointer_of(stats, pair) + (head * GROUP_S + i) * T
+        stat = all_stats + i * T
         for first in range(start, stop, OTHER):
             query = first + other
             query_real = real_tokens(mask if MASK_QUERIES else None, query, T, m_t, FULL)
