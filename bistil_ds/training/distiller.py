@@ -55,7 +55,7 @@ class BaseDistiller:
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: as `parse_weights`; or a model's attention cannot be observed, and maps were asked for by a weight
+        InputError: from `parse_weights`; or a model's attention cannot be observed, and maps were asked for by a weight
             other than the default, or there is no other loss; or aligned layers have different windows.
     """
 
@@ -140,4 +140,4 @@ class BaseDistiller:
             is_last = all(later.reads != term.reads for later in used[number + 1 :])
             terms.values[term.name] = term.compute(view if is_last else view.copy(), weights[term.name])
             if is_last and term.reads == "states":
-                view.teacher_states.clear()  # on CUDA `compute` leaves them; the next loss can reuse their memory
+                view.teacher_states.clear()  # free the memory for the next loss; on CUDA `compute` does not

@@ -21,21 +21,21 @@ def select_ids(
 ) -> Ids:
     """Select the tokens that are frequent enough in either corpus, or the `vocab_size` most frequent ones.
 
-    The forced ids always stay (see `read_pieces`). For Unigram, each single-character piece that occurs in a kept piece
-    also stays, so that text whose longer pieces are dropped falls back to characters and not to the unknown token.
+    The forced ids always stay (see `read_pieces`). For Unigram, the single-character pieces for the characters of each
+    kept piece stay too. So text whose longer pieces are dropped is cut into characters, not into unknown tokens.
 
     Args:
         counts_source, counts_target: int64 [V] as `count_tokens` returns them.
-        threshold: a token stays if its share of a corpus's tokens is at least this, in one corpus or both.
+        threshold: a token stays if, in at least one corpus, its share of the tokens is this or more.
         vocab_size: number of tokens to keep, forced ones included; the threshold is then ignored. Tokens are ranked by
-            their larger share in the two corpora; ties go to the smaller id.
+            the larger of their shares in the two corpora; of tokens with equal shares, the smaller id comes first.
 
     Returns:
         int64 [V_new], ascending.
 
     Raises:
-        InputError: a corpus is empty, the threshold is outside 0..1 or so high that only forced tokens would stay, or
-            `vocab_size` is too small for the forced tokens or above the size of the vocabulary.
+        InputError: a corpus has no known token; the threshold is outside 0..1, or so high that only forced tokens would
+            stay; or `vocab_size` is too small for the forced tokens, or larger than the vocabulary.
         ValueError: the counts are not those of this tokenizer.
     """
     pieces = read_pieces(tokenizer)
@@ -68,7 +68,7 @@ def _share(counts_V: npt.NDArray[np.int64], corpus: str) -> npt.NDArray[np.float
 
 
 def _characters(pieces: Pieces) -> dict[int, list[int]]:
-    """Return id of a Unigram piece → ids of the single-character pieces that occur in it; {} for WordPiece."""
+    """Return id of each Unigram piece → ids of the single-character pieces for its characters; {} for WordPiece."""
     if pieces.scores is None:
         return {}
     single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}
@@ -78,7 +78,7 @@ def _characters(pieces: Pieces) -> dict[int, list[int]]:
 def _most_probable(
     probability_V: npt.NDArray[np.float64], pieces: Pieces, spellings: dict[int, list[int]], size: int
 ) -> Ids:
-    """Select up to `size` ids in order of probability; skip a piece that does not fit together with its characters."""
+    """Select up to `size` ids, most probable first; skip a piece if there is no room for it and its characters."""
     kept = set(pieces.forced)
     kept.update(character for i in pieces.forced for character in spellings.get(i, ()))
     if not len(kept) < size <= len(pieces.id_of):

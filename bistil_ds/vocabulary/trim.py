@@ -23,7 +23,7 @@ class Trimmed:
         model: the argument `model`, which was changed in place.
         tokenizer: a trimmed copy of the argument `tokenizer`.
         kept_ids: int64 [V_new], new id → old id.
-        report: sizes, and how sample texts are cut, before and after.
+        report: the model's size before and after, and how both tokenizers cut sample texts.
     """
 
     model: PreTrainedModel
@@ -42,7 +42,7 @@ def trim_vocabulary(
     vocab_size: int | None = None,
     progress: bool = True,
 ) -> Trimmed:
-    """Keep the tokens that occur often enough in either corpus (datasets with a "text" column), and drop the rest.
+    """Keep the tokens that occur often enough in either corpus, and drop the others from model and tokenizer.
 
     Example:
         >>> from bistil_ds import trim_vocabulary
@@ -50,22 +50,23 @@ def trim_vocabulary(
         >>> trimmed.model.get_input_embeddings().num_embeddings, len(trimmed.tokenizer)
         (60, 60)
 
-    Text whose pieces are all kept gets the same hidden states as before, to the bit.
+    Text whose pieces are all kept has the same hidden states as before, to the bit.
 
     Args:
         model: a masked language model; its embeddings and output layer are trimmed in place.
         tokenizer: its tokenizer, WordPiece or Unigram; it is not changed.
         source_texts, target_texts: data sets with a column "text" (string).
-        threshold: keep a token if its share of a corpus's tokens is at least this, in one corpus or both. Special and
-            added tokens and a few others always stay (see `select_ids`).
-        vocab_size: keep this many tokens, the most frequent ones; the threshold is then ignored.
+        threshold: keep a token if, in at least one corpus, its share of the tokens is this or more. Special and added
+            tokens and a few others always stay (see `select_ids`).
+        vocab_size: keep this many of the most frequent tokens; the threshold is then ignored.
         progress: show a bar while texts are counted.
 
     Returns:
         The model, a trimmed tokenizer, the kept ids, and a report.
 
     Raises:
-        InputError: the tokenizer's or the model's kind is not supported, or `threshold` or `vocab_size` cannot be used.
+        InputError: the tokenizer is of a kind that cannot be trimmed, model and tokenizer do not fit together, or
+            `threshold` or `vocab_size` cannot be used.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """

@@ -1,8 +1,8 @@
 """Attention-map loss on CUDA: one launch compares all pairs of a layout, and no map is written to memory.
 
-A layout is the dtypes, shapes and strides of a pair's tensors, and its window; a launch takes at most 32 pairs. Another
-small launch writes the means, and with a mask one more counts the entries that the mask leaves; for a window, torch
-counts them.
+A layout is the dtypes, shapes and strides of a pair's tensors, and its window; a launch takes at most 32 pairs. A
+second, small launch writes the means. With a mask, a third launch counts the entries that the mask leaves; for a
+window, torch counts them.
 
 B sequences, H heads, Hk heads of keys, T tokens, d the width of a head, P pairs, e bytes an element.
 
@@ -14,8 +14,8 @@ skipped, and so are tiles outside the window. Grouped keys are read where they a
 in backward, a program sums their gradient over the group.
 
 Bytes moved with Hk = H, if the L2 cache serves repeated reads of tiles: forward moves 5·P·B·H·T·d·e, and 12·P·B·H·T of
-statistics, which are the only workspace. Backward moves as much again. It moves 2·P·B·H·T·d·e more unless the upstream
-gradient is the `upstream` given to forward. The device compares the two, so the host need not wait.
+statistics. The statistics are the only workspace. Backward moves as much again, and 2·P·B·H·T·d·e more if the upstream
+gradient is not the `upstream` given to forward. The device compares the two, so the host need not wait.
 
 The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale. So the gradient at fp16
 queries is kept in fp32 until backward.
@@ -29,18 +29,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels.attention_map import tiles
-from bistil_kernels.attention_map.arguments import bounded_windows, buffers, tile_constants, tile_numbers
+from bistil_kernels.attention_map.launching import buffers, launch_backward, launch_forward
 from bistil_kernels.attention_map.layout import QueriesKeys, gradient_like
-from bistil_kernels.attention_map.means import count_maps, finish_maps
-from bistil_kernels.attention_map.settings import BACKWARD, FORWARD, input_kind
-from bistil_kernels.attention_map.windows import counted_within, pairs_within
 from bistil_kernels.runtime.dispatch import is_direct, once_differentiable
-from bistil_kernels.runtime.pairs import device_of, gathered, launches, layouts, picked, scatter
 from bistil_kernels.runtime.scaling import scaled
-
-COUNTING = {"BLOCK": 256, "ROWS": 16, "num_warps": 4}
-FINISHING = {"BLOCK": 256, "num_warps": 4}
 
 
 def attention_map_loss(
@@ -69,7 +61,7 @@ def attention_map_loss(
         return torch.ops.bistil_kernels.attention_map(queries, keys, *detached, *how)[0]
     if with_gradient:
         return _Direct.apply(*targets, *how, *queries, *keys)
-    return _forward(queries, keys, *targets, *how)[0]
+    return launch_forward(queries, keys, *targets, *how)[0]
 
 
 def _alike(queries: Tensor, keys: Tensor) -> QueriesKeys:
@@ -79,70 +71,9 @@ def _alike(queries: Tensor, keys: Tensor) -> QueriesKeys:
     return queries.to(dtype), keys.to(dtype)
 
 
-def _forward(
-    queries_s: Sequence[Tensor],
-    keys_s: Sequence[Tensor],
-    queries_t: Sequence[Tensor],
-    keys_t: Sequence[Tensor],
-    mask: Tensor | None,
-    windows: Sequence[int],
-    kl: bool,
-    mask_queries: bool,
-    upstream: float,
-    with_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
-    found = values, factors, prepared, stops, stats, gradients = buffers(queries_s, mask, with_gradient)
-    inputs, spans = (queries_s, keys_s, queries_t, keys_t), bounded_windows(queries_s, windows)
-    counts: dict[int | None, Tensor] = {}  # window → number of counted entries of a head, if there is a mask
-    with device_of(values):
-        if mask is not None:
-            counts[None] = torch.empty(1, dtype=torch.float32, device=values.device)
-            sizes = *mask.shape, *mask.stride()
-            count_maps[(1,)](mask, stops, counts[None], *sizes, KL=kl, MASK_QUERIES=mask_queries, **COUNTING)
-            for window in set(spans) - {None}:
-                counts[window] = counted_within(window, mask, kl, mask_queries).float().view(1)
-        for pairs in launches(list(zip(layouts(*inputs), spans))):
-            four, window = [x[pairs[0]] for x in inputs], spans[pairs[0]]
-            counted = counts.get(window)
-            B, H, T, d = four[0].shape
-            settings = FORWARD[input_kind(four[0], four[2], mask is not None, with_gradient)]
-            constants = tile_constants(four, mask is None and window is None, kl, mask_queries, settings)
-            programs = max(1, -(-T // settings["OWN"])) * B * H
-            partials = torch.empty(len(pairs), programs, dtype=torch.float32, device=values.device)
-            all_of_a_head = float(B * T if kl else B * pairs_within(window, T))
-            if four[0].numel():
-                parts = -(-d // constants["WIDTH_S"]) if with_gradient else 1
-                integers, scales = tile_numbers(four, H, mask, window)
-                tiles.compare_maps[(programs, len(pairs), parts)](
-                    *(picked(x, pairs) for x in inputs),
-                    picked(stats, pairs) if stats else None,
-                    picked(gradients, pairs) if gradients else None,
-                    mask,
-                    None if mask is None else stops,
-                    counted,
-                    partials,
-                    *integers,
-                    *scales,
-                    all_of_a_head,
-                    upstream,
-                    ONE_TILE=settings["OTHER"] >= T and not settings["PART"],
-                    **constants,
-                )
-            else:
-                partials.zero_()
-            results = values, factors, prepared
-            own = [gathered(x, pairs) for x in results]
-            finish_maps[(len(pairs),)](
-                partials, counted, *own, programs, H, all_of_a_head, upstream, KL=kl, **FINISHING
-            )
-            for x, into in zip(own, results):
-                scatter(x, into, pairs)
-    return found
-
-
 _operator = torch.library.custom_op(
     "bistil_kernels::attention_map",
-    _forward,
+    launch_forward,
     mutates_args=(),
     schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, SymInt[] windows,"
     " bool kl, bool mask_queries, float upstream, bool with_gradient)"
@@ -155,51 +86,9 @@ def _(queries_s, keys_s, queries_t, keys_t, mask, windows, kl, mask_queries, ups
     return buffers(queries_s, mask, with_gradient)
 
 
-def _key_gradients(
-    queries_s: Sequence[Tensor],
-    keys_s: Sequence[Tensor],
-    queries_t: Sequence[Tensor],
-    keys_t: Sequence[Tensor],
-    mask: Tensor | None,
-    windows: Sequence[int],
-    stops: Tensor,
-    stats: Sequence[Tensor],
-    factors: Tensor,
-    upstream: Tensor,
-    kl: bool,
-    mask_queries: bool,
-) -> list[Tensor]:
-    inputs, spans = (queries_s, keys_s, queries_t, keys_t), bounded_windows(queries_s, windows)
-    gradients = [gradient_like(x, x.dtype) for x in keys_s]
-    with device_of(factors):
-        for pairs in launches(list(zip(layouts(*inputs), spans))):
-            four, window = [x[pairs[0]] for x in inputs], spans[pairs[0]]
-            (B, _, T, d), heads = four[0].shape, four[1].shape[1]
-            if not four[0].numel():
-                continue
-            settings = BACKWARD[input_kind(four[0], four[2], mask is not None, True)]
-            constants = tile_constants(four, mask is None and window is None, kl, mask_queries, settings)
-            up = gathered(upstream, pairs)
-            integers, scales = tile_numbers(four, heads, mask, window)
-            tiles.key_gradients[(-(-T // settings["OWN"]) * B * heads, len(pairs), -(-d // constants["WIDTH_S"]))](
-                *(picked(x, pairs) for x in inputs),
-                picked(stats, pairs),
-                picked(gradients, pairs),
-                mask,
-                None if mask is None else stops,
-                gathered(factors, pairs),
-                up,
-                up.stride(0),
-                *integers,
-                *scales,
-                **constants,
-            )
-    return gradients
-
-
 _operator_backward = torch.library.custom_op(
     "bistil_kernels::attention_map_backward",
-    _key_gradients,
+    launch_backward,
     mutates_args=(),
     schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, SymInt[] windows,"
     " Tensor stops, Tensor[] stats, Tensor factors, Tensor upstream, bool kl, bool mask_queries) -> Tensor[]",
@@ -254,7 +143,7 @@ _operator.register_autograd(_backward, setup_context=_setup_context)
 
 
 class _Direct(torch.autograd.Function):
-    """Autograd function that does the same as the operators, for calls that may skip them (`is_direct`)."""
+    """The operators' work as a plain autograd function, for calls that may skip the operators (`is_direct`)."""
 
     @staticmethod
     def forward(
@@ -271,7 +160,7 @@ class _Direct(torch.autograd.Function):
     ) -> Tensor:
         P = len(windows)
         inputs = queries_keys[:P], queries_keys[P:], queries_t, keys_t
-        found = _forward(*inputs, mask, windows, kl, mask_queries, upstream, with_gradient)
+        found = launch_forward(*inputs, mask, windows, kl, mask_queries, upstream, with_gradient)
         ctx.windows, ctx.kl, ctx.mask_queries = windows, kl, mask_queries
         ctx.save_for_backward(*_kept(inputs, mask, found))
         return found[0]
@@ -279,5 +168,5 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        dq, dk = _gradients(ctx.saved_tensors, ctx.windows, ctx.kl, ctx.mask_queries, upstream, _key_gradients)
+        dq, dk = _gradients(ctx.saved_tensors, ctx.windows, ctx.kl, ctx.mask_queries, upstream, launch_backward)
         return *[None] * 8, *dq, *dk

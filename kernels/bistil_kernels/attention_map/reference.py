@@ -152,9 +152,8 @@ class _AttentionMapLoss(torch.autograd.Function):
             gradients = [gradient_like(x, kept_dtype(q_s.dtype)) for x in (q_s, k_s)]
             weight = upstream * mean * (2 if how.kind == "mse" else 1)  # `_squared_difference` gives half the gradient
         total = torch.zeros((), dtype=dtype, device=q_s.device)
-        together = max(
-            1, blocks.TILE // max(H * T * max(T, d), 1)
-        )  # for short sequences, padding costs less than more calls
+        # sequences in a call: padding costs less than calls
+        together = max(1, blocks.TILE // max(H * T * max(T, d), 1))
         for first in range(0, B, together):
             some = slice(first, first + together)
             four = [x[some].to(dtype) for x in (q_s, k_s, q_t, k_t)]
