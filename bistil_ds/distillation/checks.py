@@ -10,7 +10,7 @@ from transformers import PretrainedConfig
 from bistil_ds.distillation.arguments import DistillationArguments, ModelArguments
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.errors import InputError, blaming
-from bistil_ds.models.families import check_supported
+from bistil_ds.models.families import FAMILIES, check_supported
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.models.loading import is_masked_lm
@@ -20,6 +20,7 @@ from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
 from bistil_ds.text.arrow_file import CORPORA
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
+from bistil_ds.training.distiller import check_maps_not_asked
 from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
@@ -137,6 +138,8 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     check_native(config, f"--teacher_model {name}")
     if not is_masked_lm(config):
         _refuse_vocabulary_losses(request, config)
+    if not FAMILIES[config.model_type].maps_observable:
+        check_maps_not_asked(request.losses, 1, config.model_type)
     if plan.student is None or plan.layer_map is not None:
         layer_map(plan, config)
     if config.hidden_size % plan.hidden_reduction_factor:
