@@ -47,7 +47,7 @@ class BaseTrainer(FiniteTrainer):
 
     Args:
         model, args: the model and the training arguments.
-        keep_files: files copied beside every saved model.
+        keep_files: files and folders copied beside every saved model.
         kwargs: further arguments of `transformers.Trainer`.
     """
 
@@ -201,7 +201,10 @@ class BaseTrainer(FiniteTrainer):
 
     def _copy_kept_files(self, folder: Path) -> None:
         for path in self.keep_files:
-            shutil.copy2(path, folder / path.name)
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copy2(path, folder / path.name)
 
     def _load_best_model(self) -> None:
         best = Path(self.state.best_model_checkpoint or "")
