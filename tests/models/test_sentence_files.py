@@ -34,7 +34,7 @@ def read_json(path: Path) -> Any:
 def write_sentence_model(
     folder: Path, *behind: str, place: str = "", package: str = "sentence_transformers.models"
 ) -> Path:
-    """Write the sentence-transformers files of a model of width 32 that lies at `place`; its weights are not written."""
+    """Write the sentence-transformers files of a model of width 32 at `place`, but not the model's own files."""
     kinds = ["Transformer", *behind]
     modules = [
         {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else place, "type": f"{package}.{kind}"}
