@@ -105,10 +105,11 @@ def _main(argv: Sequence[str]) -> None:
     except KeyboardInterrupt:
         say(f"interrupted; what was finished is in {folder}", error=True)
         raise
-    record.update(results=_summary(evaluation))
-    record.finish()
     write(evaluation, record)
     check_product(folder, read_result)
+    record.update(results=_summary(evaluation))
+    record.finish()
+    write(evaluation, record)  # again, with the time at which the run finished
     print_report(evaluation)
     say(f"{folder / RESULT_FILE}    {folder / REPORT_FILE}")
 

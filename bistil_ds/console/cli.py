@@ -20,7 +20,7 @@ from bistil_ds.console.terminal import say
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.console.unwritable import unwritable
 from bistil_ds.console.yaml_file import read_yaml
-from bistil_ds.errors import InputError, NonFiniteError, Preempted, ProductError
+from bistil_ds.errors import InputError, NonFiniteError, OtherRankError, Preempted, ProductError
 
 RANK_0_SECONDS = 60  # other ranks wait this long before they exit, so that rank 0 can find the same error and print it
 AGREED_SECONDS = 5  # the same wait for an error that all ranks raise at the same time
@@ -132,6 +132,8 @@ def _run(main: Callable[[], None]) -> int:
         return _fail(str(error), 2, RANK_0_SECONDS)
     except (NonFiniteError, ProductError) as error:
         return _fail(str(error), 1, AGREED_SECONDS)
+    except OtherRankError as error:
+        return _fail(str(error), 1, RANK_0_SECONDS)
     except Exception as error:
         if (reason := unwritable(error)) is None:
             raise

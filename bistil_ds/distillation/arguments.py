@@ -23,8 +23,8 @@ class ModelArguments:
     source_file: str | None = field(
         default=None,
         metadata={
-            "help": "Source-language text: a file or folder of text, JSONL, CSV or Parquet, compressed or not, or "
-            "hf:DATASET[:CONFIG][:SPLIT][:COLUMN]."
+            "help": "Source-language text: a file or folder of text, JSONL, CSV or Parquet, compressed or not; "
+            "plain:FILE; or hf:DATASET[:CONFIG][:SPLIT][:COLUMN]."
         },
     )
     target_file: str | None = field(default=None, metadata={"help": "Target-language text, in the same forms."})

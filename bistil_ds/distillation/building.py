@@ -75,6 +75,7 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
     if kept_ids is not None:
+        checks.check_trimmed(plan)
         tokenizer = trim_tokenizer(tokenizer, kept_ids)
         trim_model(teacher, kept_ids)
     else:

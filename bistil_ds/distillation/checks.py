@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from bistil_ds.distillation.arguments import DistillationArguments
+from bistil_ds.distillation.arguments import DistillationArguments, ModelArguments
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.families import check_supported
@@ -34,6 +34,9 @@ NO_EFFECT = dict.fromkeys(
     "the batches of two languages are ordered and loaded in a way of their own",
 )
 NO_EFFECT["greater_is_better"] = "a lower loss is better"
+# Flags that shape a student which is built, and have no effect on one that is given: flag → what that one has already.
+STUDENTS_OWN = {"layer_reduction_factor": "layers", "hidden_reduction_factor": "width"}
+TRIMMED_OWN = dict.fromkeys(("vocab_threshold", "vocab_size"), "vocabulary")  # the same for one that is trimmed
 MATERIALS = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
 
 
@@ -71,11 +74,19 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--mask_probability {flags['mask_probability']}: expected a probability between 0 and 1")
     if flags["layer_map"] is not None:
         parse_layers(flags["layer_map"])
-    if flags["student"] is not None and (factor := flags["hidden_reduction_factor"]) != 1:
-        raise InputError(f"--hidden_reduction_factor {factor}: --student keeps its own width; leave the factor out")
+    for name, what in STUDENTS_OWN.items():
+        if flags["student"] is not None and flags[name] != getattr(ModelArguments, name):
+            raise InputError(f"--{name} {flags[name]}: --student keeps its own {what}; leave the flag out")
     check_licence("--teacher_licence", flags["teacher_licence"])
     parse_data_licence(flags["data_licence"], languages)
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
+
+
+def check_trimmed(plan: StudentPlan) -> None:
+    """Raise InputError for a flag that has no effect because the student that is given is trimmed already."""
+    for name, what in TRIMMED_OWN.items():
+        if (value := getattr(plan, name)) != getattr(ModelArguments, name):
+            raise InputError(f"--{name} {value}: --student {plan.student} has its own {what}; leave the flag out")
 
 
 def check_files(request: DistillationRequest) -> None:

@@ -5,8 +5,7 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import IntervalStrategy
 
-from bistil_ds.console.progress import progress_bar
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
 from bistil_ds.distillation.describing import describe_student
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
-from bistil_ds.distributed.inference import evaluation_engine
+from bistil_ds.distillation.validation import mean_terms
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.inputs import padding_id
@@ -32,7 +30,6 @@ from bistil_ds.text.batches import BilingualBatches, steps_of_epochs
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
 from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
-from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.training.terms import LossTerms
@@ -275,39 +272,12 @@ class DistillationTrainer(BaseTrainer):
             tokens.
         """
         datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
-        meter = TermMeter()
-        with self._evaluation_model() as model, torch.no_grad():
-            model.eval()
-            for language, dataset in datasets.items():
-                self._evaluate_language(model, language, dataset, meter)
-        by_language = meter.drain()
+        by_language = mean_terms(self, datasets, self._row_terms)
         metrics = {f"{metric_key_prefix}_{k}_{name}": v for k, row in by_language.items() for name, v in row.items()}
         if by_language:
             metrics[f"{metric_key_prefix}_loss"] = sum(row["loss"] for row in by_language.values()) / len(by_language)
         return self.log_validation(metrics)
 
-    @contextmanager
-    def _evaluation_model(self) -> Iterator[nn.Module]:
-        if self.model_wrapped is not self.model or not self.is_deepspeed_enabled:
-            yield self.model_wrapped
-        elif self.accelerator.state.deepspeed_plugin.zero_stage < 3:
-            yield self.model.to(self.args.device)  # before training, the model may still be on the CPU
-        else:  # before training, there is no engine yet; training will make its own
-            with evaluation_engine(self) as engine:
-                yield engine
-
-    def _evaluate_language(self, model: nn.Module, language: str, dataset: Dataset, meter: TermMeter) -> None:
-        size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size
-        starts = list(range(0, len(dataset), size))
-        rounds = -(-len(starts) // ranks)
-        show = rank == 0 and not self.args.disable_tqdm
-        bar = progress_bar(range(rounds), f"validating {language}", show=show, leave=False)
-        chunks = BilingualChunks(dataset, [])
-        for turn in bar:
-            mine = turn * ranks + rank
-            # ZeRO-3 needs every rank in every forward pass: a rank with no batch left repeats the last one.
-            start = starts[min(mine, len(starts) - 1)]
-            rows = chunks.__getitems__(range(start, min(start + size, len(dataset))))
-            inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
-            terms = self.terms(model, inputs, language, seed=mine)
-            meter.add(language, terms.scalars(), weight=len(rows) if mine < len(starts) else 0)
+    def _row_terms(self, model: nn.Module, rows: Sequence[dict[str, Any]], language: str, seed: int) -> LossTerms:
+        inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
+        return self.terms(model, inputs, language, seed=seed)

@@ -21,7 +21,8 @@ from bistil_ds.distributed.partitions import full_size, is_in_place, is_partitio
 def non_finite_parameters(model: nn.Module) -> list[str]:
     """Return the names of the parameters that hold non-finite entries on this rank. Every rank must take part.
 
-    Under ZeRO-3 each rank looks at its share only. A tied parameter is listed under its first name.
+    Under ZeRO-3 each rank looks at its own share of a parameter. A parameter whose share is offloaded is gathered, and
+    gathering needs every rank. A tied parameter is listed under its first name.
     """
     parameters = dict(model.named_parameters())
     norms = [_norm_held(parameter) for parameter in parameters.values()]

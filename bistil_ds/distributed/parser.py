@@ -20,6 +20,7 @@ ANY_WIDTH = 64  # in place of the model's width, from which transformers compute
 SECTIONS = ("zero_optimization", "optimizer", "scheduler", "fp16", "bf16")
 # Section of a file → the flags that it replaces.
 INSTEAD = {"optimizer": ("optim", "optim_args"), "scheduler": ("lr_scheduler_type", "lr_scheduler_kwargs")}
+OTHER_WAYS = ("pipeline", "tensor_parallel")  # sections that cut a model over ranks in other ways than ZeRO
 MAPPED_TO_CPU = (torch.optim.Adam, torch.optim.Adagrad)  # if offloaded, accelerate uses their CPU versions
 
 
@@ -48,6 +49,9 @@ def check_parsed(name: str, args: Any, optimizer: torch.optim.Optimizer) -> None
 
 
 def _check(config: dict[str, Any], args: Any, optimizer: torch.optim.Optimizer) -> None:
+    for section in OTHER_WAYS:
+        if config.get(section):
+            raise InputError(f"{section}: models are cut over ranks by ZeRO only; leave it out")
     filled = _filled(config, args)
     for place, value in _leaves(filled):
         if value == "auto":
@@ -60,6 +64,10 @@ def _check(config: dict[str, Any], args: Any, optimizer: torch.optim.Optimizer) 
         raise InputError(f"{unread[0]}: DeepSpeed has no such setting; correct the name, or leave it out")
     if old := _deprecated(filled["zero_optimization"], parsed.zero_config):
         raise InputError("zero_optimization.{}: is an old name; write {}".format(*old))
+    for name in ("offload_param", "offload_optimizer"):
+        offload = getattr(parsed.zero_config, name)
+        if offload is not None and offload.device == "nvme" and offload.nvme_path is None:
+            raise InputError(f'zero_optimization.{name}: offloads to nvme; add "nvme_path", a folder on that drive')
     toy = nn.Parameter(torch.ones(4))
     engine = _engine(parsed)
     engine.get_data_types()  # raises for a name that is no type

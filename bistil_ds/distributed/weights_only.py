@@ -20,7 +20,7 @@ FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # while it is set, torch.load ignores `
 
 
 def _classes() -> list[Any]:
-    """Return the classes whose objects DeepSpeed saves; to unpickle such an object runs no code of its class."""
+    """Return the classes whose objects DeepSpeed saves; unpickling can only call constructors, which do no harm."""
     from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
@@ -44,7 +44,7 @@ def weights_only() -> Iterator[None]:
 
 
 def weights_only_is_enough(checkpoint: Path, seals: Seals) -> bool:
-    """Return whether `weights_only` can read the files that DeepSpeed wrote to a whole checkpoint.
+    """Return whether `weights_only` can read the files that DeepSpeed wrote to `checkpoint`, a sealed folder.
 
     Raises:
         InputError: `weights_only` cannot read them, and full unpickling is refused, because the user's key did not sign
@@ -60,7 +60,10 @@ def weights_only_is_enough(checkpoint: Path, seals: Seals) -> bool:
 
 
 def _names(path: Path) -> list[str]:
-    """Return the functions and classes that `weights_only` would refuse in a file; `code` if it cannot be examined."""
+    """Return the functions and classes that `weights_only` would refuse in a file.
+
+    If the file cannot be examined, the word "code" stands for them.
+    """
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:  # a damaged file can raise an error of any type here

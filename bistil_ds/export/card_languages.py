@@ -12,7 +12,7 @@ from bistil_ds.models.licences import UNKNOWN
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.text.loading import load_corpus
 from bistil_ds.text.options import NO_FLAG, TextOptions
-from bistil_ds.text.specification import parse_specification
+from bistil_ds.text.specification import parse_texts
 from bistil_ds.vocabulary.report import sample_texts
 
 FLAG = "--language_samples"
@@ -30,7 +30,7 @@ def read_samples(words: Sequence[str] | None) -> dict[str, list[str]]:
     if twice := {language for language, _ in sources if [code for code, _ in sources].count(language) > 1}:
         raise InputError(f"{FLAG}: several files of {min(twice)}; give one for each language")
     options = TextOptions(FLAG, advice=NO_FLAG)
-    return {language: sample_texts(load_corpus(parse_specification(source), options)) for language, source in sources}
+    return {language: sample_texts(load_corpus(*parse_texts(source, options))) for language, source in sources}
 
 
 def languages_section(facts: CardFacts) -> str:

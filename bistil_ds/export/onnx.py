@@ -55,8 +55,8 @@ def require_onnx() -> None:
 def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> OnnxCheck:
     """Write `model.onnx` into `folder` and compare it with the model on random batches of several shapes.
 
-    The inputs are those of the tokenizer, and `word_positions` for a parser. The outputs have the same names as those
-    of the model.
+    The inputs are those of the tokenizer that the model takes, and `word_positions` for a parser. The outputs have the
+    same names as those of the model.
 
     Args:
         model: a task model in fp32, on the CPU, in evaluation mode.
@@ -105,7 +105,10 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
 
 
 def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
-    """Return the named inputs with random tokens; row i ends in i padding tokens, or fewer to keep min(2, T) tokens."""
+    """Return the named inputs with random tokens.
+
+    Row i ends in i padding tokens, but each row keeps at least two real tokens, or one if `length` is 1.
+    """
     generator = torch.Generator().manual_seed(seed)
     pad = padding_id(model.config)
     real_B1 = (length - torch.arange(rows)).clamp(min=min(length, 2)).unsqueeze(1)

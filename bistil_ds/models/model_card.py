@@ -34,9 +34,11 @@ def read_model_card(source: str) -> CardMetadata:
 def read_data_card(source: str) -> CardMetadata:
     """Return the metadata on the card beside a file, in a folder, or of a hub data set `[hf:]name[:config…]`.
 
+    `plain:` may stand before a file or folder.
+
     The metadata are empty if the card cannot be fetched or read.
     """
-    path = Path(source).expanduser()
+    path = Path(source.removeprefix("plain:")).expanduser()
     return _read_card(path.parent if path.is_file() else path, source.removeprefix("hf:").partition(":")[0], "dataset")
 
 

@@ -17,7 +17,7 @@ DEEPEST_JSON = 100  # levels of lists and objects inside one another
 TOO_DEEP = f"nested too deeply, more than {DEEPEST_JSON} lists and objects inside one another"
 MOST_DIGITS = 300  # digits of a whole number; a float can hold 308
 LARGEST_EXPANSION = 200  # unpacked bytes for each packed one; text has 3 to 30, a hostile file 1,000 or more
-SMALL = 256 * 2**20  # bytes to which any packed file may unpack
+SMALL = 256 * 2**20  # bytes; a packed file of any size may unpack to so many
 
 
 def bounded_lines(file: IO[bytes], where: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
@@ -95,7 +95,7 @@ def parse_json(
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     level = [value]
-    for _ in range(DEEPEST_JSON + 1):
+    for _ in range(DEEPEST_JSON):
         level = [inner for outer in level for inner in _parts(outer) if isinstance(inner, list | dict)]
         if not level:
             return value

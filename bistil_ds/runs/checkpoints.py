@@ -21,6 +21,12 @@ LATEST, LATEST_UNIVERSAL = "latest", "latest_universal"  # DeepSpeed reads the s
 STATE = "trainer_state.json"  # the Trainer's step, log and best checkpoint so far
 
 
+class Checked(str):
+    """The path of a checkpoint that `find_checkpoint` has returned; what takes it does not check it again."""
+
+    __slots__ = ()
+
+
 def seal(folder: Path, world_size: int, seals: Seals, best: str | None = None) -> None:
     """Seal a checkpoint, or the result of a stage, that `world_size` ranks have written.
 
@@ -183,15 +189,20 @@ def _broken_best(checkpoint: Path) -> str | None:
 
 
 def prune(newest: Path, keep: int, best: str | None) -> None:
-    """Delete the run's oldest checkpoints until `keep` are left, but never the best one or `newest`.
+    """Delete the run's oldest checkpoints until `keep` whole ones are left, but never the best one or `newest`.
 
-    `newest` is the checkpoint written last. Checkpoints of later steps do not count: they were written before the run
-    was resumed at an earlier step.
+    `newest` is the one that has just been written. A damaged checkpoint does not count. It goes once `keep` whole ones
+    are newer. Checkpoints of later steps than `newest` do not count either: they are left over from before the run was
+    resumed at an earlier step.
     """
-    folders = [folder for folder in all_checkpoints(newest.parent) if steps_of(folder) <= steps_of(newest)]
-    spare = [p for p in folders[:-1] if best is None or p.resolve() != Path(best).resolve()]
-    for folder in spare[: max(0, len(folders) - keep)]:
-        shutil.rmtree(folder, ignore_errors=True)
+    older = [folder for folder in reversed(all_checkpoints(newest.parent)) if steps_of(folder) < steps_of(newest)]
+    is_best = [best is not None and folder.resolve() == Path(best).resolve() for folder in older]
+    wanted = keep - 1 - sum(broken(folder) is None for folder, kept in zip(older, is_best) if kept)
+    for folder in (folder for folder, kept in zip(older, is_best) if not kept):
+        if wanted <= 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif broken(folder) is None:
+            wanted -= 1
 
 
 def make_room(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bistil_ds.errors import InputError
-from bistil_ds.text.specification import parse_specification
+from bistil_ds.text.specification import PLAIN_PREFIX, parse_specification
 
 
 def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
@@ -24,7 +24,8 @@ def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
         if not equals or Path(word).expanduser().exists():
             language, source = "", word
             if isinstance(parse_specification(source), Path):
-                language = Path(source).parent.name or Path(source).name.partition(".")[0]
+                path = Path(source.removeprefix(PLAIN_PREFIX))
+                language = path.parent.name or path.name.partition(".")[0]
         if not language or not source:
             raise InputError(f"{flag} {word}: expected LANGUAGE=FILE, such as ha=ha/test.txt")
         found.append((language, str(Path(source).expanduser()) if source.startswith("~") else source))

@@ -15,21 +15,22 @@ from filelock import FileLock
 
 from bistil_ds.errors import Notice
 from bistil_ds.runs.cache import cache_folder, cache_root, writing_cache
+from bistil_ds.runs.findings import recall, remember
 from bistil_ds.runs.seals import damage, write_seal
 
 CORPORA = "corpora"  # the cache's subfolder for these files
 ARROW = "data.arrow"
-
-_checked: dict[Path, int] = {}  # file that this process has checked → its modification time then, in ns
+WHOLE = "whole"  # what is remembered about a file that matched its seal
 
 
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
     """Return the memory-mapped data set stored under `key`; if there is none, first write the batches of `write()`.
 
-    Each data set has a sealed folder (`bistil_ds.runs.seals`). A process checks the folder against its seal at the
-    first use, and again after the file has changed. If the check fails, a Notice names the file, and the data set is
-    written again. One process writes while other processes on the machine wait. A killed writer leaves only a `.part`
-    folder, which is never read and which the next writer replaces. The data set's fingerprint is `key`.
+    Each data set has a sealed folder (`bistil_ds.runs.seals`). A run checks the folder against its seal at the first
+    use, and again after the file has changed (`bistil_ds.runs.findings`). If the check fails, a Notice names the file,
+    and the data set is written again. One process writes while other processes on the machine wait. A killed writer
+    leaves only a `.part` folder, which is never read and which the next writer replaces. The data set's fingerprint is
+    `key`.
 
     Raises:
         InputError: the cache does not hold the data set whole, and cannot be written.
@@ -47,13 +48,12 @@ def _is_whole(folder: Path) -> bool:
     path = folder / ARROW
     if not path.is_file():
         return False
-    changed = path.stat().st_mtime_ns
-    if _checked.get(path) == changed:
+    if recall(WHOLE, path):
         return True
     if reason := damage(folder):
         warnings.warn(f"{reason}; this file of the cache is made again", Notice, stacklevel=3)
         return False
-    _checked[path] = changed
+    remember(WHOLE, path, WHOLE)
     return True
 
 
@@ -74,4 +74,4 @@ def _write(folder: Path, features: Features, write: Callable[[], Iterable[pa.Rec
     finally:
         shutil.rmtree(part, ignore_errors=True)
     folder.with_name(f"{folder.name}.arrow").unlink(missing_ok=True)  # where version 0.1 stored this data set
-    _checked[folder / ARROW] = (folder / ARROW).stat().st_mtime_ns
+    remember(WHOLE, folder / ARROW, WHOLE)

@@ -11,7 +11,7 @@ from bistil_ds.text.folders import is_saved
 from bistil_ds.text.form import PLAIN, form_of
 from bistil_ds.text.hub import check_hub
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 from bistil_ds.text.text_files import is_readable_plain_text
 
 
@@ -25,7 +25,7 @@ def check_text_file(spec: str | Path, flag: str, text_column: str = "text", max_
             no text; or the data set is neither on the hub nor in the cache, or lacks the split or the column according
             to its description. The message starts with `flag` and, where possible, names the line.
     """
-    corpus, options = parse_specification(spec), TextOptions(flag, text_column)
+    corpus, options = parse_texts(spec, TextOptions(flag, text_column))
     if isinstance(corpus, HubDataset):
         check_hub(corpus, hub_options(corpus, options))
         return
@@ -49,7 +49,7 @@ def check_two_languages(
 
     Each corpus must have passed `check_text_file` before.
     """
-    first, second = parse_specification(source), parse_specification(target)
+    first, second = (parse_texts(spec, TextOptions(flag))[0] for spec, flag in zip((source, target), flags))
     same = first == second
     if isinstance(first, Path) and isinstance(second, Path) and first.is_file() and second.is_file():
         same = first.samefile(second) or filecmp.cmp(first, second, shallow=False)

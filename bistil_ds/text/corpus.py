@@ -12,12 +12,12 @@ from pathlib import Path
 from datasets import Dataset
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.findings import hash_once
 from bistil_ds.text.compression import unreadable
 from bistil_ds.text.folders import is_saved, load_saved, saved_folder, text_files
 from bistil_ds.text.hub import only_texts, stream_texts
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 from bistil_ds.text.text_files import numbered_texts
 
 
@@ -75,7 +75,7 @@ def corpus_hash(spec: str | Path, flag: str) -> str | None:
     Raises:
         InputError: the files cannot be read.
     """
-    corpus = parse_specification(spec)
+    corpus, _ = parse_texts(spec, TextOptions(flag))
     if isinstance(corpus, HubDataset):
         return None
     hashes = [hash_of(path, flag) for path in files_of(corpus, flag)]
@@ -100,6 +100,6 @@ def hash_of(path: Path, flag: str) -> str:
         InputError: the file cannot be read.
     """
     try:
-        return file_hash(path)
+        return hash_once(path)
     except OSError as error:
         raise unreadable(path, flag, error) from None

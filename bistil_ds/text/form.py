@@ -67,8 +67,9 @@ def is_jsonl(path: Path) -> bool:
 def form_of(path: Path, options: TextOptions) -> str:
     """Return the form in which a file holds its texts: `PLAIN`, `JSONL`, `TABLE`, `EXTRACTED` or `PARQUET`.
 
-    A file that begins like Parquet is Parquet. Any other file counts as the form that its name promises; whoever reads
-    the file raises an error if the content is of another form. If the name promises no form, the content decides:
+    A file that begins like Parquet is Parquet. Any other file is `PLAIN` with `options.plain`, and otherwise counts as
+    the form that its name promises; whoever reads the file raises an error if the content is of another form. If the
+    name promises no form, the content decides:
     - JSONL begins like a JSON object or a list of objects.
     - A table's first line names columns, `options.column` among them.
     - `EXTRACTED` text begins with a `<doc id="…">` line.
@@ -92,6 +93,8 @@ def form_of(path: Path, options: TextOptions) -> str:
         raise InputError(f"{where} is a tar archive; unpack it and give the folder")
     if b"\r" in head and b"\n" not in head:
         raise InputError(f"{where} ends its lines with CR alone; convert them: tr '\\r' '\\n'")
+    if options.plain:
+        return PLAIN
     named = BY_NAME.get(ending(path))
     if named == PARQUET:
         raise InputError(f"{where} is no Parquet file (it does not begin with PAR1); write it again")
@@ -114,18 +117,19 @@ def _form_of_lines(lines: list[str], options: TextOptions, where: str) -> str:
     indented = all("\t" not in line.strip() for line in texts)
     if len(texts) > 1 and len(tabs) == 1 and tabs != {0} and not indented:
         raise InputError(
-            f"{where} has {tabs.pop() + 1} columns, parted by tabs, and no header with {options.column!r}; "
-            "give the texts alone, such as cut -f2 leaves, or add a first line with the columns' names"
+            f"{where} has {tabs.pop() + 1} columns, parted by tabs, and no header with {options.column!r}; give the "
+            f"texts alone, such as cut -f2 leaves, or add a first line with the columns' names{options.or_plain}"
         )
     if names := _columns(texts):
         raise InputError(
             f"{where} looks like a table, but none of its columns ({listed(names)}) is {options.column!r}; "
-            f"{options.advice}"
+            f"{options.advice}{options.or_plain}"
         )
     quoted = [line.strip() for line in texts if QUOTED.fullmatch(line.strip())]
     dialogue = len(quoted) < FIRST_LINES and not any(ESCAPE.search(line[1:-1]) for line in quoted)
     if len(texts) == len(quoted) > 1 and not dialogue:
-        raise InputError(f"{where} has all lines in quotes, like JSON strings; give the texts alone, as jq -r . writes")
+        advice = f"give the texts alone, as jq -r . writes{options.or_plain}"
+        raise InputError(f"{where} has all lines in quotes, like JSON strings; {advice}")
     return EXTRACTED if EXTRACTED_START.match(first) else PLAIN
 
 

@@ -17,7 +17,7 @@ from bistil_ds.text.folders import is_saved
 from bistil_ds.text.form import JSONL, PARQUET, PLAIN, TABLE, form_of
 from bistil_ds.text.hub import hub_key, load_rows, only_texts
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 
 FEATURES = Features({"text": Value("string")})
 RECIPE = "texts-1"  # part of the key in the cache: change it when the same file is to be read differently
@@ -34,9 +34,10 @@ def load_texts(
 
     Args:
         spec: one of these. A file, compressed or not: plain text (one text a line; blank lines are skipped), JSONL,
-            CSV, TSV or Parquet, recognised as docs/data-and-runs.md says. A folder of such files. A folder that
-            `save_to_disk` left. A hub data set `org/name[:config[:split[:column]]]`; with `hf:` in front, its name may
-            be any that `datasets` loads. A `datasets.Dataset`. Texts from files are cached by the hash of their bytes.
+            CSV, TSV or Parquet, recognised as docs/data-and-runs.md says; `plain:` in front makes it plain text. A
+            folder of such files. A folder that `save_to_disk` left. A hub data set
+            `org/name[:config[:split[:column]]]`; with `hf:` in front, its name may be any that `datasets` loads. A
+            `datasets.Dataset`. Texts from files are cached by the hash of their bytes.
         text_column: the column with the text, in data that has columns.
         max_texts: read only the first `max_texts` texts; of a hub data set, only these are downloaded.
         name: the name of the corpus in error messages, such as `--source_file`.
@@ -47,7 +48,7 @@ def load_texts(
     options = TextOptions(name, text_column)
     if isinstance(spec, Dataset):
         return _first_rows(only_texts(spec, options, name), max_texts)
-    return load_corpus(parse_specification(spec), options, max_texts)
+    return load_corpus(*parse_texts(spec, options), max_texts)
 
 
 def load_corpus(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None = None) -> Dataset:

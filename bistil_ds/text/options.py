@@ -23,11 +23,18 @@ class TextOptions:
         flag: the flag that named the corpus; messages start with it.
         column: the column of the texts, in data that has columns.
         advice: how the user can name another column; messages end with it.
+        plain: each line is a text, whatever it looks like.
     """
 
     flag: str
     column: str = DEFAULT_COLUMN
     advice: str = "name it with --text_column"
+    plain: bool = False
+
+    @property
+    def or_plain(self) -> str:
+        """Return how the user says that each line is a text, as the end of a message; "" where nobody can say so."""
+        return "" if self.advice == NO_FLAG else "; if each line is a text, give plain:FILE"
 
 
 def choose_column(row: Mapping[str, Any], options: TextOptions, where: str) -> str:

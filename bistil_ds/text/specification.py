@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bistil_ds.text.compression import SUFFIXES
 from bistil_ds.text.form import NAMES
+from bistil_ds.text.options import TextOptions
 
 FILE_SUFFIXES = (*NAMES, *SUFFIXES, ".conllu", ".conll", ".iob2", ".bio")
 PREFIX = "hf:"
+PLAIN_PREFIX = "plain:"
 # an id and, optionally, config, split (perhaps with a slice) and column
 PARTS = r"(?P<id>{})(:(?P<config>[^:]*))?(:(?P<split>[\w.+-]*(\[[\w:%-]*\][\w.+-]*)?))?(:(?P<column>[^:]*))?"
 HUB_ID = re.compile(PARTS.format(r"\w[\w.-]*/\w[\w.-]*"))
@@ -50,3 +52,14 @@ def parse_specification(spec: str | Path) -> Path | HubDataset:
     if match is None:
         return path
     return HubDataset(match["id"], match["config"] or None, match["split"] or "train", match["column"] or None)
+
+
+def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDataset, TextOptions]:
+    """Return the corpus as `parse_specification` does, and the options.
+
+    `plain:` in front of a file or folder sets `options.plain`: each line is a text, whatever it looks like.
+    """
+    bare = str(spec).removeprefix(PLAIN_PREFIX)
+    if bare == str(spec) or os.path.exists(spec):
+        return parse_specification(spec), options
+    return Path(bare).expanduser(), replace(options, plain=True)

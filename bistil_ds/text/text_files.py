@@ -100,9 +100,10 @@ def _object(line: str, options: TextOptions, where: str) -> dict[str, object]:
 
 
 def _table(path: Path, options: TextOptions) -> Numbered:
-    """Yield the text column of a table with a header: CSV with any of `DELIMITERS`, or tab-separated values.
+    """Yield the text column of a table with a header: tab-separated values, or CSV with another delimiter.
 
-    In tab-separated values, quotes are plain characters. There, a header with quoted names raises InputError.
+    Between tabs, quotes are plain characters. There, a header with quoted names raises InputError, and so does a cell
+    that stands in quotes and has doubled quotes inside.
     """
     lines = numbered_lines(path, options.flag)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
@@ -175,7 +176,7 @@ def is_readable_plain_text(path: Path, flag: str) -> bool:
         try:
             while block := file.read(BLOCK_BYTES):
                 text = decoder.decode(block)
-                length += (block.find(b"\n") + 1) or len(block)  # now the bytes of the line in which the block begins
+                length += (block.find(b"\n") + 1) or len(block)  # bytes, so far, of the line that the block continues
                 if "\0" in text or length > LONGEST_LINE:
                     return False
                 if end := block.rfind(b"\n") + 1:

@@ -17,6 +17,7 @@ from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.training_args import ParallelMode
 
+from bistil_ds.distributed.agreement import failing_together
 from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
@@ -124,7 +125,8 @@ class BaseTrainer(FiniteTrainer):
         """Train as `Trainer.train` does, but resume only from a whole checkpoint of this run.
 
         Args:
-            resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder.
+            resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder; a
+                `checkpoints.Checked` is not checked again.
 
         Raises:
             InputError: the folder is not one of this run's checkpoints; it is not whole; or the user's key did not sign
@@ -132,7 +134,7 @@ class BaseTrainer(FiniteTrainer):
             Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
             NonFiniteError: see `FiniteTrainer`.
         """
-        if resume_from_checkpoint:
+        if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
         try:
@@ -234,21 +236,21 @@ class BaseTrainer(FiniteTrainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.check_state()
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            checkpoints.make_room(folder)
-        self._barrier()
+        with failing_together():
+            if self.args.should_save:
+                checkpoints.make_room(folder)
         keep, self.args.save_total_limit = self.args.save_total_limit, None  # prune below, once the new one is whole
         try:
             super()._save_checkpoint(model, trial)
         finally:
             self.args.save_total_limit = keep
         self._barrier()
-        if self.args.should_save:
-            best = self.state.best_model_checkpoint
-            checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
-            if keep:
-                checkpoints.prune(folder, keep, best)
-        self._barrier()
+        with failing_together():
+            if self.args.should_save:
+                best = self.state.best_model_checkpoint
+                checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
+                if keep:
+                    checkpoints.prune(folder, keep, best)
         self.on_saved()
 
     def on_saved(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from bistil_ds.distributed.agreement import first_complaint
 from bistil_ds.distributed.finite import keep_skipping, non_finite_parameters, watch_gradients
@@ -71,6 +71,10 @@ class FiniteTrainer(Trainer):
     _is_watched = False  # whether `watch_gradients` checks an engine that keeps no norm
     _skips_in_a_row = _skips = 0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_callback(_CheckAtEnd(self))
+
     def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
         """Return the loss of one batch.
 
@@ -91,9 +95,7 @@ class FiniteTrainer(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         self._micro_step, self._complaint, self._latest, self._sound_step = (-1, 0), None, None, None
         self._skips_in_a_row = self._skips = 0
-        result = super().train(*args, **kwargs)
-        self.check_state()
-        return result
+        return super().train(*args, **kwargs)
 
     # Losses
 
@@ -127,6 +129,9 @@ class FiniteTrainer(Trainer):
         """Return this rank, and the rows of its latest batch, for messages."""
         rank = f"rank {self.args.process_index}"
         return rank if self._latest is None else f"{rank}, {self._latest[2]()}"
+
+    def _after(self) -> str:
+        return f"after step {self.state.global_step}, {self._where()}"
 
     # Gradients
 
@@ -188,13 +193,10 @@ class FiniteTrainer(Trainer):
     def check_validation(self, metrics: dict[str, float]) -> None:
         """Raise NonFiniteLossError if a loss of a validation (the same on every rank) is not finite."""
         losses = {name: value for name, value in metrics.items() if name.endswith("loss")}
-        step = self.state.global_step
         if bad := {name: value for name, value in losses.items() if not math.isfinite(value)}:
-            raise NonFiniteLossError(
-                f"non-finite loss in the validation after step {step}, {self._where()}: {bad}; nothing was saved"
-            )
+            raise NonFiniteLossError(f"non-finite loss in the validation {self._after()}: {bad}; nothing was saved")
         if losses:
-            self._sound_step = step
+            self._sound_step = self.state.global_step
 
     def check_state(self) -> None:
         """Raise unless the weights, and the loss of the latest batch with them, are finite. Every rank must call this.
@@ -205,11 +207,10 @@ class FiniteTrainer(Trainer):
             NonFiniteError: weights are not finite.
             NonFiniteLossError: the loss is not finite.
         """
-        after = f"after step {self.state.global_step}, {self._where()}"
         bad, complaint = non_finite_parameters(self.model), None
         if bad:
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-            complaint = f"non-finite weights {after}: {bad[0]}{more}; nothing was saved"
+            complaint = f"non-finite weights {self._after()}: {bad[0]}{more}; nothing was saved"
         _raise(NonFiniteError, first_complaint(complaint))
         if self._latest is None or self._sound_step == self.state.global_step:
             return
@@ -220,8 +221,18 @@ class FiniteTrainer(Trainer):
             loss = self.batch_loss(self.model_wrapped, dict(inputs), micro_step, self._progress())
         self.model_wrapped.train(was_training)
         if not torch.isfinite(loss.total):
-            complaint = f"non-finite loss {after}: {loss.values}; nothing was saved"
+            complaint = f"non-finite loss {self._after()}: {loss.values}; nothing was saved"
         _raise(NonFiniteLossError, first_complaint(complaint))
+
+
+class _CheckAtEnd(TrainerCallback):
+    """Callback that checks the final state, before callbacks that are added later record it as a result."""
+
+    def __init__(self, trainer: FiniteTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self.trainer.check_state()
 
 
 def _is_skipped(norm: Tensor, scaler: Any, model: nn.Module) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bistil_ds.tasks import ReadOptions
 from bistil_ds.tasks.data import parse_pairs
+from bistil_ds.text.specification import PLAIN_PREFIX
 
 WORDS = ("columns", "label_map", "data_licence")  # fields that hold their flags' words, unparsed
 
@@ -43,4 +44,9 @@ class TaskDataRequest:
 
 def absolute_sources(sources: Sources) -> list[str]:
     """Return each source as `LANGUAGE=FILE`, with an absolute path; a hub id stays as it is."""
-    return [f"{language}={Path(p).resolve() if Path(p).is_file() else p}" for language, p in sources]
+    return [f"{language}={_absolute(source)}" for language, source in sources]
+
+
+def _absolute(source: str) -> str:
+    bare = source.removeprefix(PLAIN_PREFIX)
+    return source.removesuffix(bare) + str(Path(bare).resolve()) if Path(bare).is_file() else source

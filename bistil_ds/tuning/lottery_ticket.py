@@ -18,7 +18,7 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from bistil_ds.distributed import startup, universal
-from bistil_ds.distributed.agreement import ask_rank_0
+from bistil_ds.distributed.agreement import ask_rank_0, failing_together
 from bistil_ds.distributed.gathering import full_fp32
 from bistil_ds.distributed.partitions import full_size, write_entries
 from bistil_ds.distributed.startup import wait_for_every_rank
@@ -109,7 +109,7 @@ class LotteryTicketTrainer:
         if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):
             raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")
         wait_for_every_rank()
-        self.metadata.setdefault("base_hash", startup.from_rank_0(self._base_hash()))
+        self.metadata.setdefault("base_hash", ask_rank_0(lambda: hash_weights(self.base_folder)))
         for stage in self.stages:
             if not ask_rank_0(partial(stage.is_done, self.seals)):
                 self._run(stage, resume)
@@ -118,9 +118,6 @@ class LotteryTicketTrainer:
             if startup.rank() == 0:  # also of a stage that an earlier, killed process finished
                 stage.remove_checkpoints()
         return SparseFineTuning.load(self.stages[-1].result)
-
-    def _base_hash(self) -> str | None:
-        return hash_weights(self.base_folder) if startup.rank() == 0 else None
 
     def _run(self, stage: Stage, resume: str | bool | None) -> None:
         checkpoint = self._checkpoint(stage, resume)
@@ -138,7 +135,7 @@ class LotteryTicketTrainer:
             weight = self.sparse.full_l1 if stage.kind == "full" else self.sparse.sparse_l1
             penalise(trainer, weight, self.base_folder)
         set_seed(args.seed)  # so that training does not depend on what make_trainer drew
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=checkpoints.Checked(checkpoint) if checkpoint else None)
         self._finish(stage, trainer, k)
         _release(trainer)
         wait_for_every_rank()
@@ -226,10 +223,8 @@ class LotteryTicketTrainer:
             earlier = self._before(stage, "full")
             kept = read_selection(earlier.result)[0] if earlier else None
             selection = moved_most(trainer.model, self.base_folder, k, kept)
-            if startup.rank() == 0:
-                about = {"k": k, "base_hash": self.metadata["base_hash"]}
-                write_selection(stage.result, selection, about)
-                checkpoints.seal(stage.result, self.args.world_size, self.seals)
+            about = {"k": k, "base_hash": self.metadata["base_hash"]}
+            self._seal_result(stage, lambda: write_selection(stage.result, selection, about))
             return
         deltas = attached_to(trainer.model)
         if deltas is not None:
@@ -237,9 +232,13 @@ class LotteryTicketTrainer:
         else:
             dense = {n: full_fp32(p) for n, p in trainer.model.named_parameters() if p.requires_grad}
             fine_tuning = SparseFineTuning("dense fine-tuning", {}, dense, {**self.metadata, "density": 1.0})
-        if startup.rank() == 0:
-            fine_tuning.save(stage.result)
-            checkpoints.seal(stage.result, self.args.world_size, self.seals)
+        self._seal_result(stage, lambda: fine_tuning.save(stage.result))
+
+    def _seal_result(self, stage: Stage, write: Callable[[], None]) -> None:
+        with failing_together():
+            if startup.rank() == 0:
+                write()
+                checkpoints.seal(stage.result, self.args.world_size, self.seals)
 
 
 def _release(trainer: Any) -> None:

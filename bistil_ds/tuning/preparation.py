@@ -69,7 +69,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     base = model.metadata(request.data)
     data = data_hashes(request.data)
     if resume and is_begun(folder):
-        _check_resumed(request, base, folder, materials_may_move)
+        _check_resumed(request, base, folder, data, materials_may_move)
         return PreparedRun(request, folder, labels, base, resume)
     explicit = training["output_dir"] is not None
     with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as build:
@@ -83,7 +83,9 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     return PreparedRun(request, folder, labels, base, is_new=True)
 
 
-def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, materials_may_move: bool) -> None:
+def _check_resumed(
+    request: TuningRequest, base: dict[str, Any], folder: Path, found: dict[str, Any], materials_may_move: bool
+) -> None:
     recorded, data = read_start(folder)
     flags, model = request.as_flags(), request.model
     check_same_stage(flags["deepspeed"], folder)
@@ -91,8 +93,8 @@ def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, m
     if materials_may_move:
         names -= {*model.models, model.sfts, "train_file", "dev_file"}
     check_same_run(flags, recorded, sorted(names), folder)
-    for name, found in data_hashes(request.data).items():
-        if found not in data.values() if materials_may_move else found != data.get(name):
+    for name, text in found.items():
+        if text not in data.values() if materials_may_move else text != data.get(name):
             raise InputError(f"{name}: not the data that the run in {folder} was started with")
     built = RunRecord.open(folder).content.get("results", {}).get("build", {})
     if built.get("base_hash", base["base_hash"]) != base["base_hash"]:

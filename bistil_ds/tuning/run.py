@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 
 from bistil_ds.distributed import startup
+from bistil_ds.distributed.agreement import failing_together
 from bistil_ds.distributed.config import training_config
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs.record import RunRecord
@@ -31,8 +32,9 @@ def train(run: PreparedRun) -> None:
     trainer = make_trainer(run, lambda one, stage: one.add_callback(KeepResult(stage.folder, metric)))
     fine_tuning = trainer.train(resume=run.resume)
     peaks = startup.from_every_rank(peak_memory(trainer.args.device))
-    if startup.rank() == 0:
-        fine_tuning.save(folder)
+    with failing_together():
+        if startup.rank() == 0:
+            fine_tuning.save(folder)
     check_product(folder, SparseFineTuning.load)
     if startup.rank() == 0:
         record = RunRecord.open(folder)
@@ -91,6 +93,8 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
 
 class KeepResult(TrainerCallback):
     """Callback that records a stage's outcome when the stage ends: steps, speed, and metrics of the kept checkpoint.
+
+    The trainer has found the final state finite before it calls this.
 
     Args:
         folder: the stage's folder inside the run folder.

@@ -46,12 +46,12 @@ class _Table(NamedTuple):
 def table_rows(
     path: Path, options: ReadOptions, wanted: OtherNames, is_row: Callable[[Cells], bool]
 ) -> Iterator[tuple[int, str, Cells]]:
-    """Yield (line number, name in messages, our name of each column → cell) for each row; skip empty lines.
+    """Yield for each row its line number, its place for messages, and its cells by our column names; skip empty lines.
 
     The table has no header in two cases. In the first, `options.columns` gives column numbers, counted from 1. In the
     second, `options.columns` is empty, the first line has as many cells as `wanted` has names, and `is_row` accepts
     these cells under those names, in order. If quotes are text in this table, a Notice counts the rows with a cell that
-    looks quoted as in CSV.
+    stands in quotes and has doubled quotes inside, as CSV writes a cell with quotes.
 
     Raises:
         InputError: the file cannot be read; the first line is neither a header with the wanted columns nor a row; or a

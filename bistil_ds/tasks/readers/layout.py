@@ -98,6 +98,8 @@ def find_layout(
         raise InputError(
             f"--columns tokens={tag + 1} {tags_column}={tag + 1}: one column cannot hold both; expected two"
         )
+    if tag is None and word is not None and word + 1 == seen.width == 2:
+        raise InputError(f"{where}: --columns tokens=2 leaves only column 1 for the tags; say so: {tags_column}=1")
     tag = _tag_column(seen, word, tags_column, is_outside, where) if tag is None else tag
     word = _word_column(seen, tag, tags_column, where) if word is None else word
     return Layout(seen.separator, seen.width, word, tag, seen.marked[word] * 2 > seen.rows)

@@ -13,7 +13,7 @@ from bistil_ds.tasks.readers.lines import at_least_one, quote
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.corpus import located_texts
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 
 COLUMN = "text"
 
@@ -31,7 +31,7 @@ def read_texts(source: str, options: ReadOptions) -> Iterator[Text]:
 
 
 def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
-    corpus = parse_specification(source)
+    corpus, plain = parse_texts(source, TextOptions(options.flag, advice="name it with --columns text=NAME"))
     if isinstance(corpus, HubDataset):
         if named := corpus.column:
             corpus, options = replace(corpus, column=None), replace(options, columns={COLUMN: named})
@@ -43,7 +43,6 @@ def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
         return
     column = options.columns.get(COLUMN, COLUMN)
     find_columns({COLUMN: ()}, [column], options, options.flag)  # raises InputError if --columns has another key
-    wanted = TextOptions(options.flag, column, "name it with --columns text=NAME")
-    for file, number, text in located_texts(corpus, wanted):
+    for file, number, text in located_texts(corpus, replace(plain, column=column)):
         if text.strip():
             yield Text(text, Place(file, number))

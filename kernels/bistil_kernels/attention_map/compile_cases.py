@@ -88,7 +88,7 @@ def _of_tiles(
 
 
 def _of_means(capability: int) -> list[dict[str, Any]]:
-    from bistil_kernels.attention_map import fused as module
+    from bistil_kernels.attention_map import launching as module
     from bistil_kernels.attention_map import means
 
     signature = dict.fromkeys(("programs", "T", "m_b"), "i32:16") | dict.fromkeys("BH", "i32")
