@@ -21,6 +21,7 @@ from bistil_ds.errors import InputError, Notice, blaming
 from bistil_ds.models.config_file import check_config_file, check_weight_files
 from bistil_ds.models.families import POOLER, check_supported, positions_after_padding
 from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
+from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.models.remote_code import check_native
 from bistil_ds.models.sentence_files import transformer_folder
 
@@ -48,6 +49,7 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     kwargs["trust_remote_code"] = False
     with no_load_report():
         model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    save_under_own_names(model)
     place = f"{flag} {folder}".strip()
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
     shapes = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}

@@ -23,6 +23,7 @@ from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
 from bistil_ds.distributed.universal import own_step_counts
 from bistil_ds.errors import NonFiniteError, Preempted
+from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
@@ -192,9 +193,7 @@ class BaseTrainer(FiniteTrainer):
         if state_dict:  # DeepSpeed gathers a tied weight under each of its names, and each would be written
             second_names = getattr(self.model, "all_tied_weights_keys", None) or {}
             state_dict = {name: tensor for name, tensor in state_dict.items() if name not in second_names}
-            # Loading at ZeRO-3 renames old weight names and leaves a list of them on the model. With the list, saving
-            # would restore the old names.
-            self.model._weight_conversions = []
+        save_under_own_names(self.model)
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
         if self.args.should_save:
