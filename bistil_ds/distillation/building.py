@@ -22,6 +22,7 @@ from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import blaming
 from bistil_ds.models.loading import load_teacher
+from bistil_ds.models.sentence_files import copy_sentence_files
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections
@@ -117,6 +118,7 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     languages, trimming = [corpus.language for corpus in request.corpora], Trimming(kept_ids, base_vocab_size)
     files = StudentFiles(request.teacher, languages, layers, trimming, projections, student_origin(request))
     files.write(folder / STUDENT)
+    copy_sentence_files(request.teacher, folder / STUDENT, student.config, "--teacher_model")
     report["student_parameters"] = student.num_parameters()
     report["trimmed_teacher_parameters"] = teacher.num_parameters()
     return report

@@ -15,6 +15,7 @@ from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.models.loading import is_masked_lm
 from bistil_ds.models.remote_code import check_native
+from bistil_ds.models.sentence_files import transformer_folder
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
@@ -132,7 +133,7 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
         InputError: the teacher cannot be distilled, or layers, width or --max_length do not fit it.
     """
     name, plan = request.teacher, request.plan
-    config = load_config("--teacher_model", name)
+    config = load_config("--teacher_model", transformer_folder(name, "--teacher_model"))
     with blaming(f"--teacher_model {name}"):
         check_supported(config)
     check_native(config, f"--teacher_model {name}")

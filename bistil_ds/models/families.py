@@ -84,6 +84,8 @@ class Family:
         bert_layers: whether layers and embeddings have BERT's names, which `layer` and `embedding_tables` return. Only
             models with these names that are not pre-norm can be narrowed.
         maps_observable: whether attention goes through transformers' `AttentionInterface`, so that maps can be seen.
+        never_called: names of modules in the base model whose weights other modules read without calling them. Sparse
+            training cannot see the gradients of single entries there, and leaves these weights as they are.
         remote_code_is_native: whether transformers has taken over the code that hub folders of this family name
             (`auto_map`), with the same model type and the same names of weights.
     """
@@ -99,6 +101,7 @@ class Family:
     positions_after_padding: bool = False
     bert_layers: bool = False
     maps_observable: bool = True
+    never_called: tuple[str, ...] = ()
     remote_code_is_native: bool = False
 
     @property
@@ -208,6 +211,7 @@ FAMILIES = {
         query_key=("attention.self.query_proj", "attention.self.key_proj"),
         bert_layers=False,
         maps_observable=False,
+        never_called=("encoder.rel_embeddings",),
     ),
 }
 SUPPORTED_MODEL_TYPES = tuple(FAMILIES)

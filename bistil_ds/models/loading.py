@@ -21,7 +21,9 @@ from bistil_ds.errors import InputError, Notice, blaming
 from bistil_ds.models.config_file import check_config_file, check_weight_files
 from bistil_ds.models.families import POOLER, check_supported, positions_after_padding
 from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
+from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.models.remote_code import check_native
+from bistil_ds.models.sentence_files import transformer_folder
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
@@ -47,6 +49,7 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     kwargs["trust_remote_code"] = False
     with no_load_report():
         model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    save_under_own_names(model)
     place = f"{flag} {folder}".strip()
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
     shapes = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
@@ -97,6 +100,8 @@ def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> Pr
 def load_teacher(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the model in `folder`, a folder or hub id, in fp32, and its tokenizer.
 
+    In a folder of sentence-transformers, the model may lie in a sub-folder.
+
     The model is a masked language model or an encoder without a head, such as a sentence encoder. The head of a
     classifier or tagger is dropped. If the tokenizer's padding id differs from the configuration's, the configuration
     gets the tokenizer's, except in families whose positions start after the padding id.
@@ -106,6 +111,7 @@ def load_teacher(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, P
             missing, or the tokenizer does not fit the model.
     """
     place = f"{flag} {folder}".strip()
+    folder = transformer_folder(folder, flag)
     try:
         config = load_config(flag, folder)
         check_native(config, place)
