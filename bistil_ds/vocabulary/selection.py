@@ -1,6 +1,8 @@
-"""Select the tokens of the multilingual vocabulary that a bilingual student keeps (BiStil, section 3.1)."""
+"""Select the tokens of the multilingual vocabulary that a model of one or a few languages keeps."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -12,36 +14,35 @@ from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 
 
 def select_ids(
-    counts_source: npt.NDArray[np.int64],
-    counts_target: npt.NDArray[np.int64],
+    counts: Mapping[str, npt.NDArray[np.int64]],
     tokenizer: PreTrainedTokenizerBase,
     *,
     threshold: float = 1e-6,
     vocab_size: int | None = None,
 ) -> Ids:
-    """Select the tokens that are frequent enough in either corpus, or the `vocab_size` most frequent ones.
+    """Select the tokens that are frequent enough in any language, or the `vocab_size` most frequent ones.
 
     The forced ids always stay (see `read_pieces`). For Unigram, each single-character piece that occurs in a kept piece
     also stays, so that text whose longer pieces are dropped falls back to characters and not to the unknown token.
 
     Args:
-        counts_source, counts_target: int64 [V] as `count_tokens` returns them.
-        threshold: a token stays if its share of a corpus's tokens is at least this, in one corpus or both.
+        counts: language → int64 [V] as `count_tokens` returns it; one language or more.
+        threshold: a token stays if its share of a language's tokens is at least this, in one language or more.
         vocab_size: number of tokens to keep, forced ones included; the threshold is then ignored. Tokens are ranked by
-            their larger share in the two corpora; ties go to the smaller id.
+            their largest share in any language; ties go to the smaller id.
 
     Returns:
         int64 [V_new], ascending.
 
     Raises:
-        InputError: a corpus is empty, the threshold is outside 0..1 or so high that only forced tokens would stay, or
-            `vocab_size` is too small for the forced tokens or above the size of the vocabulary.
+        InputError: a language has no token, the threshold is outside 0..1 or so high that only forced tokens would
+            stay, or `vocab_size` is too small for the forced tokens or above the size of the vocabulary.
         ValueError: the counts are not those of this tokenizer.
     """
     pieces = read_pieces(tokenizer)
-    if not len(counts_source) == len(counts_target) == pieces.rows:
-        raise ValueError(f"expected {pieces.rows} counts, got {len(counts_source)} and {len(counts_target)}")
-    probability_V = np.maximum(_share(counts_source, "source"), _share(counts_target, "target"))
+    if {len(counts_V) for counts_V in counts.values()} != {pieces.rows}:
+        raise ValueError(f"expected {pieces.rows} counts a language, got {[len(each) for each in counts.values()]}")
+    probability_V = np.max([_share(counts_V, language) for language, counts_V in counts.items()], axis=0)
     spellings = _characters(pieces)
     if vocab_size is not None:
         return _most_probable(probability_V, pieces, spellings, vocab_size)
@@ -58,11 +59,11 @@ def select_ids(
     return np.array(sorted(kept), np.int64)
 
 
-def _share(counts_V: npt.NDArray[np.int64], corpus: str) -> npt.NDArray[np.float64]:
+def _share(counts_V: npt.NDArray[np.int64], language: str) -> npt.NDArray[np.float64]:
     total = int(counts_V.sum())
     if total == 0:
         raise InputError(
-            f"the {corpus} corpus has no token that the teacher's vocabulary knows; check the file and its language"
+            f"the texts of {language} have no token that the model's vocabulary knows; check the file and its language"
         )
     return counts_V / total
 

@@ -47,29 +47,29 @@ def test_the_threshold_is_met_in_either_corpus_and_met_exactly_is_met(wordpiece)
     a, b, c, d = 200, 210, 220, 230
     source = counts_of(wordpiece, {a: 1, b: 999_999})
     target = counts_of(wordpiece, {c: 2, d: 1_999_999 * 2 - 2})
-    kept = set(select_ids(source, target, wordpiece, threshold=1e-6).tolist())
+    kept = set(select_ids({"en": source, "tr": target}, wordpiece, threshold=1e-6).tolist())
     assert {a, b, d} <= kept
     assert c not in kept  # 2 of 4 million is below the threshold
-    assert c in select_ids(source, target, wordpiece, threshold=5e-7)
+    assert c in select_ids({"en": source, "tr": target}, wordpiece, threshold=5e-7)
 
 
 def test_wordpiece_keeps_nothing_beyond_the_threshold_but_special_and_added_tokens(wordpiece, corpora):
-    counts = [count_tokens(corpora[language], wordpiece, progress=False) for language in ("en", "tr")]
-    share = np.maximum(counts[0] / counts[0].sum(), counts[1] / counts[1].sum())
+    counts = {language: count_tokens(corpora[language], wordpiece, progress=False) for language in ("en", "tr", "ru")}
+    share = np.max([part / part.sum() for part in counts.values()], axis=0)
     expected = set(np.flatnonzero(share >= 1e-3).tolist()) | set(wordpiece.all_special_ids)
-    assert set(select_ids(*counts, wordpiece, threshold=1e-3).tolist()) == expected
+    assert set(select_ids(counts, wordpiece, threshold=1e-3).tolist()) == expected
 
 
 def test_unigram_keeps_the_lowest_score_and_the_characters_of_what_it_keeps(unigram, corpora):
-    counts = [count_tokens(corpora[language], unigram, progress=False) for language in ("en", "en")]
-    kept = select_ids(*counts, unigram, threshold=1e-2)
+    counts = {"en": count_tokens(corpora["en"], unigram, progress=False)}
+    kept = select_ids(counts, unigram, threshold=1e-2)
     pieces = read_pieces(unigram)
     assert pieces.scores is not None
     assert min(pieces.scores) == min(pieces.scores[i] for i in kept)
     kept_pieces = set(unigram.convert_ids_to_tokens(kept.tolist()))
     needed = {c for piece in kept_pieces for c in piece if c in pieces.id_of}
     assert needed <= kept_pieces
-    share = counts[0] / counts[0].sum()
+    share = counts["en"] / counts["en"].sum()
     unexplained = {i for i in kept.tolist() if share[i] < 1e-2} - pieces.forced
     assert unexplained <= {pieces.id_of[c] for c in needed}
 
@@ -81,7 +81,7 @@ def test_a_size_is_hit_exactly_by_the_most_probable(wordpiece, unigram, data):
     size = data.draw(st.integers(150, len(tokenizer)))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     source, target = rng.geometric(0.2, (2, len(tokenizer)))
-    kept = select_ids(source, target, tokenizer, vocab_size=size)
+    kept = select_ids({"en": source, "tr": target}, tokenizer, vocab_size=size)
     assert len(kept) == size
     np.testing.assert_array_equal(kept, np.unique(kept))
     pieces = read_pieces(tokenizer)
@@ -96,7 +96,7 @@ def test_a_size_is_hit_exactly_by_the_most_probable(wordpiece, unigram, data):
 def test_every_id_up_to_padding_stays(wordpiece):
     pieces = ["the", "dog", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "bird"]
     tokenizer = type(wordpiece)(vocab={piece: i for i, piece in enumerate(pieces)})
-    kept = select_ids(*[counts_of(tokenizer, {8: 5})] * 2, tokenizer)
+    kept = select_ids({"en": counts_of(tokenizer, {8: 5})}, tokenizer)
     assert kept.tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
 
 
@@ -112,13 +112,13 @@ def test_every_id_up_to_padding_stays(wordpiece):
 def test_arguments_that_leave_nothing_sensible_are_refused_in_one_line(tokenizer, arguments, message):
     counts = counts_of(tokenizer, {200: 1, 201: 1, 202: 1})
     with pytest.raises(InputError, match=message) as error:
-        select_ids(counts, counts, tokenizer, **arguments)
+        select_ids({"en": counts, "tr": counts}, tokenizer, **arguments)
     assert "\n" not in str(error.value)
 
 
 def test_an_empty_corpus_is_named(tokenizer):
-    with pytest.raises(InputError, match="target corpus"):
-        select_ids(counts_of(tokenizer, {200: 1}), counts_of(tokenizer, {}), tokenizer)
+    with pytest.raises(InputError, match="texts of tr"):
+        select_ids({"en": counts_of(tokenizer, {200: 1}), "tr": counts_of(tokenizer, {})}, tokenizer)
 
 
 def test_a_bpe_tokenizer_is_refused():
@@ -126,4 +126,4 @@ def test_a_bpe_tokenizer_is_refused():
         tokenizer_object=Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])), pad_token=None
     )
     with pytest.raises(InputError, match="BPE"):
-        select_ids(np.ones(3, np.int64), np.ones(3, np.int64), tokenizer)
+        select_ids({"en": np.ones(3, np.int64)}, tokenizer)
