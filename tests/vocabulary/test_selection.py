@@ -107,6 +107,8 @@ def test_every_id_up_to_padding_stays(wordpiece):
         ({"threshold": -1.0}, "from 0 to 1"),
         ({"vocab_size": 3}, "always stay"),
         ({"vocab_size": 10**6}, "at most"),
+        ({"coverage": 0.0}, "above 0 and at most 1"),
+        ({"coverage": 1.01}, "above 0 and at most 1"),
     ],
 )
 def test_arguments_that_leave_nothing_sensible_are_refused_in_one_line(tokenizer, arguments, message):
@@ -114,6 +116,46 @@ def test_arguments_that_leave_nothing_sensible_are_refused_in_one_line(tokenizer
     with pytest.raises(InputError, match=message) as error:
         select_ids({"en": counts, "tr": counts}, tokenizer, **arguments)
     assert "\n" not in str(error.value)
+
+
+def test_coverage_keeps_of_each_language_the_fewest_most_frequent_tokens(wordpiece):
+    english, turkish = {200: 60, 201: 30, 202: 7, 203: 3}, {210: 50, 211: 25, 212: 25, 200: 900}
+    counts = {"en": counts_of(wordpiece, english), "tr": counts_of(wordpiece, turkish)}
+    forced = read_pieces(wordpiece).forced
+    assert set(select_ids(counts, wordpiece, coverage=0.9).tolist()) - forced == {200, 201}
+    assert set(select_ids(counts, wordpiece, coverage=0.901).tolist()) - forced == {200, 201, 202, 210}
+    assert set(select_ids(counts, wordpiece, coverage=0.97).tolist()) - forced == {200, 201, 202, 210, 211}  # 0.975
+    assert set(select_ids(counts, wordpiece, coverage=1.0).tolist()) - forced == {*english, *turkish}
+
+
+@settings(max_examples=40, deadline=None)
+@given(coverage=st.decimals(min_value="0.01", max_value="1", places=3).map(float), seed=st.integers(0, 99))
+def test_coverage_is_reached_and_one_token_less_misses_it(wordpiece, coverage, seed):
+    free = [i for i in range(len(wordpiece)) if i not in read_pieces(wordpiece).forced]
+    counts = counts_of(wordpiece, dict(zip(free, np.random.default_rng(seed).geometric(0.02, len(free)).tolist())))
+    kept = select_ids({"en": counts}, wordpiece, coverage=coverage)
+    ranked = sorted((counts[i] for i in kept if counts[i]), reverse=True)
+    assert sum(ranked) >= coverage * counts.sum() - 1e-6 > sum(ranked[:-1]) - 1e-3
+    assert min(ranked) >= max([counts[i] for i in free if i not in kept], default=0)
+
+
+def test_a_size_is_rounded_up_by_the_next_most_frequent_tokens(tokenizer):
+    counts = {"en": counts_of(tokenizer, {i: 500 - i for i in range(110, 220)})}
+    plain = set(select_ids(counts, tokenizer, coverage=0.5).tolist())
+    rounded = select_ids(counts, tokenizer, coverage=0.5, round_to=32)
+    assert len(rounded) % 32 == 0
+    assert 0 <= len(rounded) - len(plain) < 32
+    assert plain <= set(rounded.tolist())
+    assert len(select_ids(counts, tokenizer, vocab_size=150, round_to=16)) == 160
+    assert len(select_ids(counts, tokenizer, coverage=0.5, round_to=10_000)) == len(tokenizer)  # no token is left
+
+
+def test_a_language_that_would_keep_nothing_is_named(wordpiece):
+    rare = counts_of(wordpiece, dict.fromkeys(range(210, 260), 1))
+    with pytest.raises(InputError, match="texts of tr would keep no token") as error:
+        select_ids({"en": counts_of(wordpiece, {200: 9}), "tr": rare}, wordpiece, threshold=0.1)
+    assert "0.02" in str(error.value)
+    assert select_ids({"tr": rare}, wordpiece, threshold=0.02).size
 
 
 def test_an_empty_corpus_is_named(tokenizer):
