@@ -78,10 +78,10 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
         trim_model(teacher, kept_ids)
     else:
         size = f"--vocab_size {plan.vocab_size}" if plan.vocab_size else f"--vocab_threshold {plan.vocab_threshold}"
-        source, target = (corpus.read() for corpus in request.corpora)
+        texts = {corpus.language: corpus.read() for corpus in request.corpora}
         with blaming(f"--teacher_model {request.teacher}, {size}"):
             trimmed = trim_vocabulary(
-                teacher, tokenizer, source, target, threshold=plan.vocab_threshold, vocab_size=plan.vocab_size
+                teacher, tokenizer, texts, threshold=plan.vocab_threshold, vocab_size=plan.vocab_size
             )
         tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
         report["vocabulary"] = trimmed.report.to_dict()

@@ -1,7 +1,8 @@
-"""Trim a multilingual masked language model and its tokenizer to two languages (BiStil, section 3.1)."""
+"""Trim a multilingual model and its tokenizer to the tokens of one or a few languages."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import datasets
@@ -35,18 +36,17 @@ class Trimmed:
 def trim_vocabulary(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    source_texts: datasets.Dataset,
-    target_texts: datasets.Dataset,
+    texts: Mapping[str, datasets.Dataset],
     *,
     threshold: float = 1e-6,
     vocab_size: int | None = None,
     progress: bool = True,
 ) -> Trimmed:
-    """Keep the tokens that occur often enough in either corpus (datasets with a "text" column), and drop the rest.
+    """Keep the tokens that occur often enough in the texts of any language, and drop the rest.
 
     Example:
         >>> from bistil_ds import trim_vocabulary
-        >>> trimmed = trim_vocabulary(teacher, tokenizer, source_texts, target_texts, vocab_size=60, progress=False)
+        >>> trimmed = trim_vocabulary(teacher, tokenizer, {"en": english, "tr": turkish}, vocab_size=60, progress=False)
         >>> trimmed.model.get_input_embeddings().num_embeddings, len(trimmed.tokenizer)
         (60, 60)
 
@@ -55,9 +55,9 @@ def trim_vocabulary(
     Args:
         model: a masked language model; its embeddings and output layer are trimmed in place.
         tokenizer: its tokenizer, WordPiece or Unigram; it is not changed.
-        source_texts, target_texts: data sets with a column "text" (string).
-        threshold: keep a token if its share of a corpus's tokens is at least this, in one corpus or both. Special and
-            added tokens and a few others always stay (see `select_ids`).
+        texts: language → data set with a column "text" (string); one language or more.
+        threshold: keep a token if its share of a language's tokens is at least this, in one language or more. Special
+            and added tokens and a few others always stay (see `select_ids`).
         vocab_size: keep this many tokens, the most frequent ones; the threshold is then ignored.
         progress: show a bar while texts are counted.
 
@@ -69,20 +69,16 @@ def trim_vocabulary(
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
-    kept_ids = select_ids(
-        count_tokens(source_texts, tokenizer, name="source", progress=progress),
-        count_tokens(target_texts, tokenizer, name="target", progress=progress),
-        tokenizer,
-        threshold=threshold,
-        vocab_size=vocab_size,
-    )
+    counts = {name: count_tokens(part, tokenizer, name=name, progress=progress) for name, part in texts.items()}
+    kept_ids = select_ids(counts, tokenizer, threshold=threshold, vocab_size=vocab_size)
     trimmed = trim_tokenizer(tokenizer, kept_ids)
     before = measure_size(model)
     trim_model(model, kept_ids)
     report = TrimReport(
         before=before,
         after=measure_size(model),
-        source=compare_segmentation(sample_texts(source_texts), tokenizer, trimmed, kept_ids),
-        target=compare_segmentation(sample_texts(target_texts), tokenizer, trimmed, kept_ids),
+        segmentations={
+            name: compare_segmentation(sample_texts(part), tokenizer, trimmed, kept_ids) for name, part in texts.items()
+        },
     )
     return Trimmed(model, trimmed, kept_ids, report)
