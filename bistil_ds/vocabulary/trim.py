@@ -12,7 +12,7 @@ from bistil_ds.vocabulary.counting import count_tokens
 from bistil_ds.vocabulary.embeddings import trim_model
 from bistil_ds.vocabulary.kept_ids import Ids
 from bistil_ds.vocabulary.report import TrimReport, compare_segmentation, measure_size, sample_texts
-from bistil_ds.vocabulary.selection import select_ids
+from bistil_ds.vocabulary.selection import round_up, select_ids
 from bistil_ds.vocabulary.tokenizer import trim_tokenizer
 
 
@@ -40,6 +40,8 @@ def trim_vocabulary(
     *,
     threshold: float = 1e-6,
     vocab_size: int | None = None,
+    coverage: float | None = None,
+    round_to: int = 1,
     progress: bool = True,
 ) -> Trimmed:
     """Keep the tokens that occur often enough in the texts of any language, and drop the rest.
@@ -59,21 +61,27 @@ def trim_vocabulary(
         threshold: keep a token if its share of a language's tokens is at least this, in one language or more. Special
             and added tokens and a few others always stay (see `select_ids`).
         vocab_size: keep this many tokens, the most frequent ones; the threshold is then ignored.
+        coverage: instead of the threshold: keep of each language the fewest most frequent tokens that make up at least
+            this share of its tokens.
+        round_to: round the number of rows up to a multiple of this, by the next most frequent tokens or, if no token is
+            left, by rows of zeros.
         progress: show a bar while texts are counted.
 
     Returns:
         The model, a trimmed tokenizer, the kept ids, and a report.
 
     Raises:
-        InputError: the tokenizer's or the model's kind is not supported, or `threshold` or `vocab_size` cannot be used.
+        InputError: the tokenizer's or the model's kind is not supported, or threshold, size or coverage cannot be used.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
     counts = {name: count_tokens(part, tokenizer, name=name, progress=progress) for name, part in texts.items()}
-    kept_ids = select_ids(counts, tokenizer, threshold=threshold, vocab_size=vocab_size)
+    kept_ids = select_ids(
+        counts, tokenizer, threshold=threshold, vocab_size=vocab_size, coverage=coverage, round_to=round_to
+    )
     trimmed = trim_tokenizer(tokenizer, kept_ids)
     before = measure_size(model)
-    trim_model(model, kept_ids)
+    trim_model(model, kept_ids, rows=round_up(len(kept_ids), round_to))
     report = TrimReport(
         before=before,
         after=measure_size(model),

@@ -91,6 +91,21 @@ def test_every_row_is_gathered_and_ties_stay_as_they_were(make_teacher, family, 
     assert teacher.get_input_embeddings().padding_idx == teacher.config.pad_token_id
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_are_padded_where_no_token_is_left(make_teacher, corpora, family, tied):
+    """Where the whole vocabulary stays, a rounded size needs rows without a token, which are never predicted."""
+    teacher, tokenizer = make_teacher(family, tied)
+    original, rows = copy.deepcopy(teacher), -(-(len(tokenizer) + 1) // 64) * 64
+    texts = {"en": corpora["en"]}
+    trimmed = trim_vocabulary(teacher, tokenizer, texts, threshold=0.0, round_to=rows, progress=False)
+    assert len(trimmed.kept_ids) == len(tokenizer) < rows == teacher.config.vocab_size
+    before, after = (outputs(model, tokenizer, ["the dog sees birds"] * 8) for model in (original, teacher))
+    assert torch.equal(before[0][-1], after[0][-1])
+    assert torch.allclose(before[1], after[1][..., : len(tokenizer)], atol=1e-5)
+    assert (after[1].softmax(-1)[..., len(tokenizer) :] == 0).all()
+
+
 def aliases(model: PreTrainedModel) -> list[list[str]]:
     """Return the names of parameters that are one tensor, in groups."""
     by_id: dict[int, list[str]] = {}
