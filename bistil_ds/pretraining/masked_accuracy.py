@@ -23,8 +23,8 @@ def masked_accuracy(
     """Mask each token of `lines` with the given probability, and measure how often the model predicts it.
 
     Returns:
-        `accuracy`, that of the model, and `most_frequent`, that of always guessing the token that is masked most often.
-        Both are from 0 to 1.
+        `accuracy`: the share of masked tokens that the model predicts. `most_frequent`: the share that are right if the
+        guess is always the token that was masked most often. Both are from 0 to 1, and 0 if no token was masked.
     """
     was_training = model.training
     model.eval()

@@ -58,7 +58,7 @@ def even_map(config: PretrainedConfig, layers: int) -> list[int]:
 
 
 def every_kth(depth: int, factor: int) -> list[int]:
-    """Return the published map, for a `factor` that divides the teacher's `depth`: layer i from `(i + 1) * factor - 1`."""
+    """Return the published map, where `factor` divides the teacher's `depth`: layer i from `(i + 1) * factor - 1`."""
     return list(range(factor - 1, depth, factor))
 
 

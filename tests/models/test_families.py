@@ -85,15 +85,4 @@ def test_the_last_state_of_a_pre_norm_model_is_that_behind_the_final_norm(kind: 
 
 def test_decoders_are_refused() -> None:
     with pytest.raises(InputError, match="makes the bert model a decoder"):
-        family_of(
-            BertModel(
-                BertConfig(
-                    vocab_size=9,
-                    hidden_size=8,
-                    num_attention_heads=1,
-                    intermediate_size=8,
-                    num_hidden_layers=1,
-                    is_decoder=True,
-                )
-            )
-        )
+        family_of(tiny_teacher("bert", layers=1, is_decoder=True))

@@ -1,9 +1,10 @@
-"""The flags of the kernel benchmark, and the run they ask for.
+"""Define the flags of the kernel benchmark, and plan its run.
 
 On CUDA, times are measured between two CUDA events, and the L2 cache is emptied before each call. Each case is timed
-with two clocks. One starts with an empty queue, so that the host's launches count. The other counts the device's time
-only; from it come the shares of copy bandwidth and of the matrix-product rate, two rates that are measured first. On a
-CPU, the PyTorch references are measured instead of the kernels: at small sizes, in wall time, without memory.
+with two clocks: the first also counts the time in which the host launches kernels, the second counts the device's time
+only. Copy bandwidth and matrix-product rate are measured too. The shares of them that a kernel reaches come from the
+second clock. On a CPU, the PyTorch references are measured instead of the kernels: at small sizes, in wall time,
+without memory.
 
 Each way's first call runs on memory filled with NaN, and its results are compared with ours if both should be equal.
 The JSON has every sample; CSV and PNG lie beside it. Energy is not measured.

@@ -34,11 +34,12 @@ MMTS = (XLMR, MBERT)
 LARGE = ("XLM-R-large", "XLM-R-XL", "XLM-R-XXL")
 OTHERS = {"DistilmBERT": MBERT, "mMiniLM-L12-H384": XLMR, "mMiniLM-L6-H384": XLMR}
 XLMR_INPUTS: dict[str, Any] = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+# width, layers, heads, inner width of the feed-forward layers
 WIDTHS = {"XLM-R-large": (1024, 24, 16, 4096), "XLM-R-XL": (2560, 36, 32, 10240), "XLM-R-XXL": (4096, 48, 32, 16384)}
 
 
 def student_name(mmt: str, factor: int, vocabulary: int) -> str:
-    """Return a student's name, such as `mBERT k2 30k`."""
+    """Return a student's name, such as `mBERT k2 30k` for factor 2 and 30,000 tokens."""
     return f"{mmt} k{factor} {vocabulary // 1000}k"
 
 

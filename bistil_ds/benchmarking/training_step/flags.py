@@ -1,8 +1,8 @@
-"""The flags of the throughput benchmark, and the run they ask for.
+"""Define the flags of the throughput benchmark, and plan its run.
 
-Forward and backward alone are measured first. Then the whole step, with the optimizer's update, is measured under each
-ZeRO stage and number of ranks. Ratios are taken within a round. Absolute numbers mean little on a machine that runs
-other programs too.
+First, forward and backward are measured without the optimizer's update. Then the whole step is measured under each ZeRO
+stage, on each number of ranks. Ratios are taken within a round, because absolute numbers mean little on a machine that
+runs other programs too.
 """
 
 from __future__ import annotations

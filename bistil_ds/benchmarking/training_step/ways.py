@@ -1,7 +1,4 @@
-"""Run a training step of phase 1 in three ways: without distillation losses, as published, and with our losses.
-
-B sequences of T tokens.
-"""
+"""Run a training step of phase 1 in three ways: without distillation losses, as published, and with our losses."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ class Shape:
         return BertForMaskedLM(config).to(device)
 
     def inputs(self, device: torch.device) -> dict[str, Tensor]:
-        """Return a batch of random tokens, int64 [B, T], without padding."""
+        """Return a batch of random tokens, int64 [batch, length], without padding."""
         return {"input_ids": torch.randint(self.vocabulary, (self.batch, self.length), device=device)}
 
 
@@ -60,13 +57,16 @@ class Steps:
         factor = teacher.config.num_hidden_layers // student.config.num_hidden_layers
         self.layer_map = [(i + 1) * factor - 1 for i in range(student.config.num_hidden_layers)]
         self.distiller = Distiller(student, teacher, self.layer_map)
-        self.recording = student.config._attn_implementation  # attention from which the distiller gets queries and keys
+        self.recording = student.config._attn_implementation  # attention that hands queries and keys to the distiller
         self.encoder: nn.Module = student.base_model  # `floor` and `eager` call it
         self.trained: nn.Module = student
         self.learn: Callable[[Tensor], object] = Tensor.backward
 
     def under(self, wrapped: Any) -> None:
-        """Use `wrapped`, a DeepSpeed engine around the encoder, from now on; steps then include the update."""
+        """From now on, run the student's encoder through `wrapped`, its DeepSpeed engine.
+
+        Steps then include the optimizer's update.
+        """
         self.encoder = self.trained = wrapped
 
         def learn(loss: Tensor) -> None:
@@ -81,7 +81,7 @@ class Steps:
         return Way(getattr(self, name), lambda: self._prepare(attention))
 
     def with_teacher(self, teacher: PreTrainedModel, run_teacher: nn.Module | None = None) -> Way:
-        """Return our way with another teacher; if `run_teacher` is given, it is called in that teacher's place."""
+        """Return our way with another teacher; `run_teacher`, if given, is called instead of the teacher."""
         distiller = Distiller(self.student, teacher, self.layer_map, run_teacher=run_teacher)
         return Way(lambda: self._distil(distiller), lambda: self._prepare(self.recording))
 

@@ -16,7 +16,7 @@ from bistil_ds.sample.grammar.verbs import Verb, control_verbs, report_verbs, ve
 T = TypeVar("T")
 
 _COPULAS = ("adjective", "noun", "place", "compare")
-_ROLES = {
+_ROLES = {  # for "she is a nurse": the nouns that may follow "is"
     *("nurse", "doctor", "teacher", "student", "farmer", "cook", "driver", "worker", "merchant", "soldier", "singer"),
     *("writer", "judge", "hunter", "engineer", "lawyer", "carpenter"),
 }
@@ -58,7 +58,7 @@ class Planner:
     def _noun(self, noun: Noun, plain: bool = False, definite: float = 0.6) -> Participant:
         """Draw a noun phrase of `noun`.
 
-        plain: draw only number, definiteness and adjective. A parent has a possessor even so.
+        plain: draw only singular or plural, definiteness and adjective. A parent ("mother") always has a possessor.
         """
         made = Participant(noun=noun, plural=not noun.mass and self._chance(0.25), definite=self._chance(definite))
         if "language" in noun.kinds:
@@ -144,7 +144,7 @@ class Planner:
             target = self.participant(verb.objects, 0.5, relative=not short)
             if not short and target.human and self._chance(0.3):
                 target = self._pronoun()
-                # keeps the object from being the subject itself: "I see me"
+                # prevents "I see me", where the object is the subject itself
                 if subject.pronoun and (target.person == subject.person or subject.many == target.many):
                     target = Participant(person=3 if subject.person != 3 else 1, gender=self._pick("mf"))
             clause = replace(clause, object=target)
