@@ -1,12 +1,14 @@
-"""Parse the name of a corpus that a user gives: a file or folder, or a data set on the hub."""
+"""Parse the names of corpora that a user gives: languages, and files, folders or data sets on the hub."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bistil_ds.errors import InputError
 from bistil_ds.text.compression import SUFFIXES
 from bistil_ds.text.form import NAMES
 
@@ -50,3 +52,23 @@ def parse_specification(spec: str | Path) -> Path | HubDataset:
     if match is None:
         return path
     return HubDataset(match["id"], match["config"] or None, match["split"] or "train", match["column"] or None)
+
+
+def parse_by_language(words: Sequence[str], flag: str, example: str) -> dict[str, str]:
+    """Return language → value, in the order of the words, each of which is `LANGUAGE=VALUE`.
+
+    Args:
+        example: a word as it should be, such as `tr=tr.txt`, for messages.
+
+    Raises:
+        InputError: a word has another form, or two words name one language.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        language, _, value = word.partition("=")
+        if not language.strip() or not value:
+            raise InputError(f"{flag} {word}: expected a language and what it has, such as {example}")
+        if language in found:
+            raise InputError(f"{flag}: {language} is given twice; give each language once, such as {example}")
+        found[language] = value
+    return found
