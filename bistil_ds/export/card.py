@@ -18,7 +18,7 @@ from bistil_ds.training.terms import terms_of
 PARSER_SUFFIX = "DependencyParsing"
 PHASE_1 = (
     *("layer_reduction_factor", "hidden_reduction_factor", "vocab_threshold", "vocab_size", "max_length", "max_steps"),
-    *("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed"),
+    *("language_temperature", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed"),
     *(f"{term.name}_weight" for term in terms_of(phase=1)),
     "published_losses",
 )
