@@ -45,9 +45,9 @@ class PretrainArguments(Recipe):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C, or 1.
+    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, or 130 after Ctrl-C.
 
-    1 means that training met a loss, gradient or weight that is not finite; no model was saved.
+    The code is 1 if training met a loss, gradient or weight that is not finite; then no model was saved.
     """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
@@ -94,7 +94,7 @@ def _main(argv: Sequence[str]) -> None:
 
 
 def _load(folder: Path) -> None:
-    """Load what was saved, to see that it can be."""
+    """Check that the saved model and tokenizer can be loaded."""
     load_language_model(folder)
     load_tokenizer("", folder)
 

@@ -1,7 +1,7 @@
 """Prepare phase 1 on rank 0: read the text, trim the teacher, build the student, and save both models.
 
-Rank 0 does so before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
-and code that copies weights reads empty tensors. Every rank then loads the folder written here.
+Rank 0 runs this before a ZeRO-3 configuration object exists. While such an object exists, transformers partitions every
+model that it loads, and code that copies weights reads empty tensors. Later, every rank loads both models from here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from bistil_ds.vocabulary import trim_model, trim_tokenizer, trim_vocabulary
 from bistil_ds.vocabulary.embeddings import Trimming
 
 STUDENT, TEACHER = "student", "teacher"
-SAMPLED_CHUNKS = 16  # of each language; a narrower student is fitted to the teacher's states on these chunks
+SAMPLED_CHUNKS = 16  # for each language; on these chunks a narrower student is fitted to the teacher's states
 
 
 @dataclass
@@ -61,7 +61,7 @@ def read_chunks(
 
 
 def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
-    """Write `teacher/` and `student/`, on the trimmed vocabulary, to `folder`; return counts for the record.
+    """Write `teacher/` and `student/` to `folder`, both on the trimmed vocabulary; return counts for the run's record.
 
     Raises:
         InputError: teacher, text, student or sparse fine-tunings (SFTs) cannot be loaded or do not fit together.
@@ -79,6 +79,7 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     report |= {"family": teacher.config.model_type, "left_out": missing}
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
     if kept_ids is not None:
+        checks.check_trimmed(plan)
         tokenizer = trim_tokenizer(tokenizer, kept_ids)
         trim_model(teacher, kept_ids)
     else:
@@ -130,7 +131,7 @@ def student_origin(request: DistillationRequest) -> Origin:
     """Return the licences of teacher, language SFTs, text and `--student`, and the languages that the teacher knows.
 
     Raises:
-        InputError: `gather_licences` raises it.
+        InputError: from `gather_licences`.
     """
     models: dict[str, str | None] = {request.teacher: request.licences.teacher}
     if request.plan.student:
@@ -142,7 +143,7 @@ def student_origin(request: DistillationRequest) -> Origin:
 
 
 def _own_layer_map(plan: StudentPlan) -> list[int] | None:
-    """Return the layer map for `--student`, from `--layer_map` or else the student's folder; None if both lack it."""
+    """Return the layer map for `--student`, from `--layer_map` or else the student's folder; None if neither has it."""
     if plan.layer_map is not None:
         return list(plan.layer_map)
     folder = Path(str(plan.student))

@@ -1,4 +1,4 @@
-"""Checks of a phase-1 run: they refuse bad input before any model is built or training is started."""
+"""Checks of a phase-1 run, which refuse bad input before a model is built or training starts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from bistil_ds.distillation.arguments import DistillationArguments
+from bistil_ds.distillation.arguments import DistillationArguments, ModelArguments
 from bistil_ds.distillation.languages import languages_of
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.errors import InputError, blaming
@@ -25,7 +25,7 @@ from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
 
-# Flags that have no effect in phase 1, beside those of `training/flags/inherited.py`: flag → reason.
+# Flag → why it has no effect in phase 1. `training/flags/inherited.py` lists more flags without effect.
 NO_EFFECT = dict.fromkeys(
     (
         *("dataloader_drop_last", "dataloader_in_order", "dataloader_multiprocessing_context"),
@@ -34,10 +34,13 @@ NO_EFFECT = dict.fromkeys(
     "the batches, each of one language, are ordered and loaded in a way of their own",
 )
 NO_EFFECT["greater_is_better"] = "a lower loss is better"
+# Flags that shape a student which is built, and have no effect on one that is given: flag → what that one has already.
+STUDENTS_OWN = {"layer_reduction_factor": "layers", "hidden_reduction_factor": "width"}
+TRIMMED_OWN = dict.fromkeys(("vocab_threshold", "vocab_size"), "vocabulary")  # the same for one that is trimmed
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
-    """Raise InputError for flag values that cannot work with any teacher and texts."""
+    """Raise InputError for flag values that are wrong whatever the teacher and the texts are."""
     check_numbers(flags)
     epochs, steps = flags["num_train_epochs"], flags["max_steps"]
     if epochs is not None and steps != -1:
@@ -60,11 +63,19 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--mask_probability {flags['mask_probability']}: expected a probability between 0 and 1")
     if flags["layer_map"] is not None:
         parse_layers(flags["layer_map"])
-    if flags["student"] is not None and (factor := flags["hidden_reduction_factor"]) != 1:
-        raise InputError(f"--hidden_reduction_factor {factor}: --student keeps its own width; leave the factor out")
+    for name, what in STUDENTS_OWN.items():
+        if flags["student"] is not None and flags[name] != getattr(ModelArguments, name):
+            raise InputError(f"--{name} {flags[name]}: --student keeps its own {what}; leave the flag out")
     check_licence("--teacher_licence", flags["teacher_licence"])
     parse_data_licence(flags["data_licence"], languages)
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
+
+
+def check_trimmed(plan: StudentPlan) -> None:
+    """Raise InputError for a flag that has no effect because the student that is given is trimmed already."""
+    for name, what in TRIMMED_OWN.items():
+        if (value := getattr(plan, name)) != getattr(ModelArguments, name):
+            raise InputError(f"--{name} {value}: --student {plan.student} has its own {what}; leave the flag out")
 
 
 def check_files(request: DistillationRequest) -> None:
@@ -79,7 +90,7 @@ def check_files(request: DistillationRequest) -> None:
 
 
 def parse_layers(words: str) -> list[int]:
-    """Return the layers that a --layer_map such as 1,3,5,11 names.
+    """Return the layers named by a value of --layer_map, such as 1,3,5,11.
 
     Raises:
         InputError: a part between the commas is not a whole number.

@@ -12,7 +12,6 @@ from typing import Any
 
 from bistil_ds.distillation.request import OF_SIDES, SIDES, Corpus, DistillationRequest, absolute
 from bistil_ds.errors import InputError
-from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.text.specification import parse_by_language
 
 TEXT_EXAMPLE, SFT_EXAMPLE = "tr=tr.txt", "tr=runs/tr-sft"
@@ -84,27 +83,32 @@ def recorded_languages(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def check_same_texts(
-    request: DistillationRequest, recorded: Mapping[str, Any], data: Mapping[str, Any], folder: Path
+    request: DistillationRequest,
+    found: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    data: Mapping[str, Any],
+    folder: Path,
 ) -> None:
     """Raise InputError unless a request has the languages, fine-tunings and texts of a run that it resumes.
 
     A text may have moved; its content is compared, or for a hub data set its id.
 
     Args:
+        found: the request's data, as they would be recorded.
         recorded, data: arguments and data of the run's record; the run may have named its languages in the other way.
         folder: the folder of the run.
     """
-    before = _recorded(recorded)
-    languages = [language for language, _, _ in before]
+    started = _recorded(recorded)
+    languages = [language for language, _, _ in started]
     if request.languages != languages:
         flag = "--text" if request.corpora[0].side is None else "--source_language --target_language"
-        asked, started = " ".join(request.languages), " ".join(map(str, languages))
-        raise InputError(f"{flag}: {asked}: the run in {folder} was started with {started}, {CANNOT_CHANGE}")
-    for corpus, (_, sft, key) in zip(request.corpora, before, strict=True):
+        asked, first = " ".join(request.languages), " ".join(map(str, languages))
+        raise InputError(f"{flag}: {asked}: the run in {folder} was started with {first}, {CANNOT_CHANGE}")
+    for corpus, (_, sft, key) in zip(request.corpora, started, strict=True):
         if absolute(corpus.sft) != sft:
             raise InputError(f"{corpus.sft_flag}: the run in {folder} was started with {sft}, {CANNOT_CHANGE}")
-        was = data[key] if isinstance(data.get(key), dict) else {}
-        if (corpus_hash(corpus.file, corpus.flag) or corpus.file) != (was.get("sha256") or was.get("file")):
+        text, before = found[corpus.key], data[key] if isinstance(data.get(key), dict) else {}
+        if (text["sha256"] or text["file"]) != (before.get("sha256") or before.get("file")):
             raise InputError(f"{corpus.file_flag}: not the text that the run in {folder} was started with")
 
 

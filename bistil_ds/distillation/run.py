@@ -58,7 +58,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
 
     Args:
         run: the run, whose models lie in its folder.
-        changes: training arguments that replace the request's; a dry run gives some.
+        changes: training arguments that replace those of the request, such as a dry run's.
     """
     request, built = run.request, run.folder / BUILD
     config = training_config(request.training["deepspeed"])
@@ -101,7 +101,7 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the record's results: steps, first validation, best validation with a checkpoint, median speed, sizes."""
+    """Return the run's results: steps, first validation, best checkpointed validation, median tokens/s, model bytes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
     saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]

@@ -13,6 +13,7 @@ from bistil_ds.tasks.candidates import ModelChoice
 from bistil_ds.tasks.data import parse_pairs, read_examples
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tasks.task import ReadOptions, Task
+from bistil_ds.text.specification import PLAIN_PREFIX
 
 
 def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tuple[str, ReadOptions]]:
@@ -33,7 +34,7 @@ def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tupl
             except (OSError, ValueError, KeyError, TypeError, AttributeError):  # InputError is a ValueError
                 continue
             for language, file in files:
-                if os.path.isfile(file) and (file, language) not in found:
+                if os.path.isfile(file.removeprefix(PLAIN_PREFIX)) and (file, language) not in found:
                     found[file, language] = ReadOptions(str(record), columns, label_map, language)
     return [(file, options) for (file, _), options in found.items()]
 

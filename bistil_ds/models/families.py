@@ -13,10 +13,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
 
-CLASSIFIER = "classifier"  # in every family, the module that classifies tokens or sequences
-POOLER = "pooler"  # in every family that has one, the base model's module that makes a vector of the first token
+CLASSIFIER = "classifier"  # name of the module that classifies tokens or sequences, in every family
+POOLER = "pooler"  # name of the base model's module that makes a vector of the first token, in families that have one
 
-# Parameters with a row (or an entry) for each vocabulary item: word embeddings, output layers and their biases.
+# Names of parameters with a row or an entry for each token: word embeddings, output layers and their biases.
 VOCABULARY_NAME = re.compile(
     r"(word_embeddings|embed_tokens|tok_embeddings|decoder|lm_head|vocab_projector)\.(weight|bias)$"
     r"|predictions\.bias$"
@@ -25,9 +25,9 @@ VOCABULARY_NAME = re.compile(
 
 @dataclass(frozen=True)
 class LayerNames:
-    """Names of one encoder layer's modules in a model's `state_dict`: linear modules, and the two layer norms.
+    """Names of the linear modules and the two layer norms of an encoder layer, as in a model's `state_dict`.
 
-    `inner` is the feed-forward's linear module into the intermediate width, `output` the one back to the hidden width.
+    In the feed-forward part, `inner` projects to the intermediate width, and `output` back to the hidden width.
     """
 
     query: str
@@ -42,15 +42,15 @@ class LayerNames:
 
 @dataclass(frozen=True)
 class Head:
-    """Names of the masked-LM head's modules in a model that has this head.
+    """Names of the modules and the bias of a masked-LM head, in a model that has one.
 
     Attributes:
-        first: the module that is called with the encoder's last state. It is `decoder` itself, contains `decoder`, or
-            comes before it.
+        first: the module that is called with the encoder's last state. It is the decoder itself, contains the decoder,
+            or is called before it.
         decoder: the linear module that projects to the vocabulary.
-        bias: the decoder's bias as a parameter of the head: the same tensor as `decoder`'s own bias, or a second one;
-            None if the decoder has no bias or only its own.
-        dense, norm: the linear module and the layer norm before the decoder; None if the decoder comes first.
+        bias: a parameter of the head with the decoder's bias: the same tensor as the decoder's own `bias`, or a second
+            one. None if the decoder has no bias or only its own.
+        dense, norm: the linear module and the layer norm before the decoder; None if nothing comes before it.
         activation: the activation between `dense` and `norm`; None: that of the encoder's layers.
     """
 
@@ -67,25 +67,25 @@ class Family:
     """How the models of one type name their parts, what their layers need, and how they count positions.
 
     Attributes:
-        encoder: the attribute of a model with a head that holds the base model; "" in the record of a base model.
+        encoder: name of the base model in a model with a head; "" in the record of a model that is a base model.
         head: the masked-LM head; None in the record of a base model, which has none.
-        layer_list: the list of layers, in the base model.
-        query_key: in a layer, the modules that compute queries and keys. A fused module computes the values too.
-        norm_before_attention: in each layer, the norm from whose output queries and keys are computed; None if norms
-            come after the sub-layers. Models with such norms are called "pre-norm".
-        final_norm: in the base model of a pre-norm family, the norm after the last layer. transformers returns the
-            state after this norm as the last hidden state, and the states of earlier layers without it. So the
-            student's last layer must start from the teacher's last layer: their last states are then of one kind.
-        first_layer_stays: layer 0 differs from the others (ModernBERT's has no norm before attention), so that it can
-            start from no other layer, and no other layer from it.
-        per_layer: attributes of the configuration that list a value for each layer; a student keeps those of its
-            layers.
-        positions_after_padding: positions are numbered from the padding id + 1, not from 0.
-        bert_layers: layers and embeddings have the names of BERT's, which `layer` and `embedding_tables` give. Only
-            such models can be narrowed, unless they are pre-norm.
-        maps_observable: attention goes through transformers' `AttentionInterface`, so its maps can be compared.
-        remote_code_is_native: the hub folders of this family name code of their own (`auto_map`), which transformers
-            has meanwhile taken over under the same model type and names of weights.
+        layer_list: name of the list of layers, in the base model.
+        query_key: names of the modules that compute queries and keys, in a layer. A fused module also computes values.
+        norm_before_attention: for families with norms before the sub-layers ("pre-norm"): name of the norm before
+            attention, in a layer. None for other families.
+        final_norm: for pre-norm families: name of the norm after the last layer, in the base model. transformers
+            returns the state after this norm as the last hidden state, but the states of earlier layers without it. So
+            a student's last layer must start from the teacher's last layer: both last states then come after the norm.
+        first_layer_stays: whether layer 0 differs from the others (ModernBERT's has no norm before attention). It can
+            then start only from the teacher's layer 0, and no other layer can.
+        per_layer: attributes of the configuration that list a value for each layer. A student has the values of the
+            teacher layers that it starts from.
+        positions_after_padding: whether positions are numbered from the padding id + 1, not from 0.
+        bert_layers: whether layers and embeddings have BERT's names, which `layer` and `embedding_tables` return. Only
+            models with these names that are not pre-norm can be narrowed.
+        maps_observable: whether attention goes through transformers' `AttentionInterface`, so that maps can be seen.
+        remote_code_is_native: whether transformers has taken over the code that hub folders of this family name
+            (`auto_map`), with the same model type and the same names of weights.
     """
 
     encoder: str
@@ -124,7 +124,7 @@ class Family:
         return self._in_encoder("embeddings.LayerNorm")
 
     def layer(self, index: int) -> LayerNames:
-        """Return the names of the modules in BERT's encoder layer `index`, counted from 0."""
+        """Return the names of the modules in encoder layer `index` (from 0), which are BERT's names."""
         layer = f"{self.layers}.{index}"
         attention = f"{layer}.attention"
         return LayerNames(
@@ -139,10 +139,10 @@ class Family:
         )
 
     def follows_the_last_map(self, name: str, layers: int) -> bool:
-        """Return whether no attention map of an encoder with `layers` layers depends on its parameter `name`.
+        """Return whether the parameter `name` of an encoder with `layers` layers changes none of its attention maps.
 
-        In the last layer, these are the parameters on which its queries and keys do not depend. In a `pre_norm` model,
-        the norm after the last layer is one too.
+        This is true for the parameters of the last layer that come after its queries and keys and, in a `pre_norm`
+        model, for the norm after the last layer.
         """
         last = f"{self.layers}.{layers - 1}."
         before = tuple(f"{module}." for module in (*self.query_key, self.norm_before_attention) if module)
@@ -211,7 +211,7 @@ FAMILIES = {
     ),
 }
 SUPPORTED_MODEL_TYPES = tuple(FAMILIES)
-# Other types whose positions start after the padding id: tasks can be trained on them, but no student is built.
+# Other model types whose positions start after the padding id. They can learn tasks, but no student is built from them.
 OTHERS_AFTER_PADDING = frozenset(
     ("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta-prelayernorm", "xmod")
 )
@@ -234,7 +234,7 @@ def has_masked_lm_head(model: PreTrainedModel) -> bool:
 
 
 def positions_after_padding(model_type: str) -> bool:
-    """Return whether models of a type, supported or not, number their positions from the padding id + 1."""
+    """Return whether models of this type, supported or not, number their positions from the padding id + 1."""
     family = FAMILIES.get(model_type)
     return model_type in OTHERS_AFTER_PADDING if family is None else family.positions_after_padding
 
@@ -249,7 +249,7 @@ def check_supported(config: PretrainedConfig) -> None:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Return whether the module is a layer norm or an RMS norm, either torch's or a model family's own class."""
+    """Return whether the module is a layer norm or an RMS norm, of torch's class or of a model family's own."""
     return isinstance(module, (nn.LayerNorm, nn.RMSNorm)) or type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
 
 

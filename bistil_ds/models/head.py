@@ -1,8 +1,8 @@
 """Run a masked language model's head only where a loss needs it, inside the model's own forward.
 
-At ZeRO-3, code that reads an output weight outside the module that owns it gets an empty, partitioned tensor. So the
-head runs inside the model. While a `HeadTap` is entered, the head receives only the wanted positions, and the decoder
-(the final projection) hands its input, weight and bias to a loss instead of producing logits over the vocabulary.
+At ZeRO-3, code outside a module that reads the module's weight gets an empty, partitioned tensor. So the head runs
+inside the model. While a `HeadTap` is entered, the head receives only the wanted positions, and the decoder (the final
+projection) hands its input, weight and bias to a loss instead of returning logits over the vocabulary.
 
 Shapes: B batch, T tokens, D width, N wanted positions, V vocabulary.
 """
@@ -27,7 +27,10 @@ Projection = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 def masked_lm_head(model: nn.Module) -> nn.Module:
     """Return the module of a `...ForMaskedLM` that is called with the encoder's last state.
 
-    It is the decoder itself, contains the decoder, or comes before it.
+    It is the decoder itself, contains the decoder, or is called before it.
+
+    Raises:
+        TypeError: the model has no such module.
     """
     names = dict.fromkeys(family.head.first for family in FAMILIES.values() if family.head)
     for name in names:
@@ -40,9 +43,9 @@ def masked_lm_head(model: nn.Module) -> nn.Module:
 class HeadTap:
     """Context in which `model(...).logits` is the result of `projection(hidden [N, D], weight [V, D], bias [V])`.
 
-    `positions` are flat indices into the batch's B·T tokens. With no positions set, the head does not run at all and
-    `logits` is an empty tensor. With no projection set, the model's own decoder runs. A model without a masked-LM head
-    runs as it is.
+    `set` chooses the positions (flat indices into the batch's B·T tokens) and the projection. Without positions, the
+    head does not run at all, and `logits` is an empty tensor. Without a projection, the model's own decoder runs. A
+    model without a masked-LM head runs as it is.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -57,7 +60,7 @@ class HeadTap:
 
     def __enter__(self) -> HeadTap:
         if self.head is not None:
-            # These are methods and not closures: a compiled model would be compiled again for each new function.
+            # Both are methods and not closures, because a compiled model is compiled again for each new function.
             self.decoder.forward, self.head.forward = self._run_decoder, self._run_head
         return self
 
@@ -72,7 +75,7 @@ class HeadTap:
 
     @torch.compiler.disable
     def _run_decoder(self, hidden_ND: Tensor) -> Tensor:
-        if self.positions is None:  # it is called after a head that comes before it and did not run
+        if self.positions is None:  # the head is called before the decoder, and did not run
             return hidden_ND
         if self.projection is None:
             logits: Tensor = type(self.decoder).forward(self.decoder, hidden_ND)  # nn.Linear's or SparseLinear's
@@ -84,13 +87,13 @@ class HeadTap:
     ) -> None:
         for module in {self.head, self.decoder} - {None}:
             del module.forward
-        self.set(None, None)  # a projection may hold on to a batch's tensors
+        self.set(None, None)  # a projection may hold tensors of a batch, which are freed here
 
 
 def head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
-    """Return the parameters of the masked-LM head and of the pooler: those on which no state of the encoder depends.
+    """Return the parameters on which no state of the encoder depends: those of the masked-LM head and of the pooler.
 
-    An output projection that is tied to the input embeddings is not among them.
+    The weight of an output projection that is tied to the input embeddings is not among them.
     """
     encoder = model.base_model
     pooler = getattr(encoder, POOLER, None)

@@ -1,4 +1,4 @@
-"""Load a model's configuration and its tokenizer; read sizes, longest input and padding id; turn dropout off."""
+"""Load a model's configuration and tokenizer; find its longest input and padding id; turn dropout off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """Return how many tokens a model has positions for; some families do not use the positions up to the padding id."""
+    """Return how many tokens a model has positions for.
+
+    Some families do not use the positions up to the padding id.
+    """
     unused = padding_id(config) + 1 if positions_after_padding(config.model_type) else 0
     return int(config.max_position_embeddings - unused)
 
@@ -40,7 +43,7 @@ def load_config(flag: str, name: str | Path, **changes: Any) -> PretrainedConfig
     """Load the configuration of the model folder or hub id `name`, with `changes` to its values.
 
     Raises:
-        InputError: it cannot be loaded, or has sizes that no model has; the message names `flag`.
+        InputError: the configuration cannot be loaded, or has sizes that no model has; the message names `flag`.
     """
     check_config_file(name, flag)
     try:
@@ -61,7 +64,7 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # errors of transformers, tokenizers, the hub and json have no common class
         raise cannot_load(flag, str(name), error) from None
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes up an empty one
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes an empty tokenizer
         raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json".lstrip())
     return tokenizer
 
@@ -85,7 +88,8 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
 def is_encoder(config: PretrainedConfig) -> bool:
     """Return whether `config` describes an encoder with all `SIZES`, as BERT and XLM-R are.
 
-    transformers has no masked language model for a decoder such as Llama. Encoder-decoder models are excluded too.
+    A decoder such as Llama is excluded, because transformers has no masked language model for it. Encoder-decoder
+    models are excluded too.
     """
     is_masked_lm = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     return is_masked_lm and not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)

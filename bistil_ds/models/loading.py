@@ -1,8 +1,8 @@
 """Load a pretrained model and check that its encoder is whole: no weight missing, left over or of another shape.
 
-transformers initialises weights that a folder lacks, drops weights that the model has no place for, and merely lists
-both in a table. Here both cases are errors if the weight belongs to the encoder. Heads and poolers may differ, since
-tasks bring their own; a `Notice` then names them.
+If a folder lacks weights, transformers initialises them. If a folder has weights for which the model has no place,
+transformers drops them. It merely lists both in a table. Here, both are errors if the weight belongs to the encoder.
+Heads and poolers may differ, because tasks bring their own; a `Notice` then names them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from bistil_ds.models.remote_code import check_native
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
-    """Load the model in `folder`; raise unless its encoder has exactly the weights that its configuration describes.
+    """Load the model in `folder`, and check that its encoder has exactly the weights that its configuration describes.
 
     Args:
         kind: `AutoModelForMaskedLM` or another class with the same `from_pretrained`.
         folder: a model folder or hub id.
         flag: the command-line flag that named the folder, for messages.
-        kwargs: passed to `from_pretrained`; code that the folder names is never run.
+        kwargs: arguments of `from_pretrained`; code that the folder names is never run.
 
     Returns:
-        The model, and the names of its weights that the folder lacks or has in another shape. These weights are newly
+        The model, and the names of those weights that the folder lacks or has in another shape. They are newly
         initialised, and all of them belong to heads or poolers.
 
     Raises:
@@ -60,21 +60,25 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
             raise InputError(f"{place}: {what.format(wrong[0] + size + more)}")
     absent = missing | set(shapes)
-    if said := _differences(model, absent, left_over):
+    if said := _differences(model, absent if model.base_model is not model else (), left_over):
         warnings.warn(f"{place}: {said}", Notice, stacklevel=2)
     return model, absent
 
 
 def is_masked_lm(config: PretrainedConfig) -> bool:
-    """Return whether a model folder with this configuration holds a masked-LM head; one that does not say counts so."""
+    """Return whether a model folder with this configuration holds a masked-LM head.
+
+    A configuration that does not name its model class counts as one with such a head.
+    """
     kinds = config.architectures or ["ForMaskedLM"]
     return any("ForMaskedLM" in kind or "ForPreTraining" in kind for kind in kinds)
 
 
 def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> PreTrainedModel:
-    """Load the masked language model or the encoder without a head that a folder holds; drop any other head.
+    """Load the model in `folder` as a masked language model; without a masked-LM head, as an encoder without a head.
 
-    A base model whose folder has no pooler gets none, where transformers would draw a random one.
+    Any other head is dropped. If the folder of an encoder has no pooler, the encoder gets none, whereas transformers
+    would add a random one.
 
     Raises:
         InputError: the model cannot be loaded, or lacks weights of its encoder or masked-LM head.
@@ -93,9 +97,9 @@ def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> Pr
 def load_teacher(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the model in `folder`, a folder or hub id, in fp32, and its tokenizer.
 
-    The model is a masked language model, or an encoder without a head: so a sentence encoder, and also a classifier or
-    tagger, whose head is dropped. If the tokenizer pads with another id than the configuration says, the model takes
-    the tokenizer's.
+    The model is a masked language model or an encoder without a head, such as a sentence encoder. The head of a
+    classifier or tagger is dropped. If the tokenizer's padding id differs from the configuration's, the configuration
+    gets the tokenizer's, except in families whose positions start after the padding id.
 
     Raises:
         InputError: model or tokenizer cannot be loaded or is missing, the model type is not supported, weights are
@@ -132,7 +136,7 @@ def in_encoder(model: PreTrainedModel, name: str) -> bool:
 
 
 def _differences(model: PreTrainedModel, absent: Iterable[str], left_over: Iterable[str]) -> str:
-    """Return a line that names the heads and poolers that the folder lacks, and those that only the folder has."""
+    """Return a line that names the heads and poolers that the folder lacks, and those that the model lacks."""
     prefix = f"{model.base_model_prefix}."
     lacks, unused = (
         ", ".join(sorted({name.removeprefix(prefix).partition(".")[0] for name in names}))
@@ -150,7 +154,7 @@ def _say_if_pickled(folder: str | Path, flag: str) -> None:
 
 @contextmanager
 def no_load_report() -> Iterator[None]:
-    """Suppress the table in which transformers lists what a folder lacks and what it could not place."""
+    """Suppress the table in which transformers lists the weights that a folder lacks and those that were dropped."""
 
     def wanted(record: logging.LogRecord) -> bool:
         return "LOAD REPORT" not in record.getMessage()

@@ -24,7 +24,7 @@ SOURCES = (
         f"sample/grammar/{name}.py"
         for name in (
             *("annotation", "english", "english_phrases", "generation", "meaning", "modifiers", "names", "nouns"),
-            *("planning", "swahili", "swahili_forms", "turkish", "turkish_forms", "verbs"),
+            *("planning", "swahili", "swahili_forms", "turkish", "turkish_forms", "verb_clauses", "verbs"),
         )
     ),
     *(f"pretraining/{name}.py" for name in ("data", "embedding_init", "masked_accuracy", "pretrain", "unigram")),

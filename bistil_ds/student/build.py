@@ -38,7 +38,7 @@ def build_student(
     sample_batches: Iterable[Mapping[str, Tensor]] | None = None,
     progress: bool = True,
 ) -> Built:
-    """Build a student of the teacher's kind, with every k-th of the teacher's layers and no dropout.
+    """Build a student of the teacher's model type, with every k-th of the teacher's layers and no dropout.
 
     Example:
         >>> from bistil_ds import build_student
@@ -49,8 +49,8 @@ def build_student(
     above 1 divides the widths of hidden states, attention heads and feed-forward layers by f; the number of attention
     heads stays. Every matrix is then fitted on `sample_batches`, so that the student imitates the projected teacher.
 
-    The student is in eval mode, in the teacher's dtype and on its device, and shares no storage with it. Build it
-    before you make a ZeRO-3 configuration, because a teacher that ZeRO-3 has partitioned has empty weights.
+    The student is in eval mode, has the teacher's dtype and device, and shares no storage with the teacher. Build the
+    student before you make a ZeRO-3 configuration, because a teacher that ZeRO-3 has partitioned has empty weights.
 
     Args:
         teacher: a loaded model of one of `SUPPORTED_MODEL_TYPES`, with a masked-LM head or without one. Widths can be
@@ -58,8 +58,8 @@ def build_student(
         layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`. If k does not divide the
             number of layers, or if layer 0 must stay (ModernBERT), the layers are spread evenly (see `even_map`).
         layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it replaces k.
-        sample_batches: text to fit on for f > 1, as dicts with `input_ids` [B, T] and, where there is padding,
-            `attention_mask` [B, T], both int64.
+        sample_batches: text to fit on, needed for f > 1: dicts with `input_ids` int64 [batch, tokens] and, where there
+            is padding, `attention_mask` int64 [batch, tokens].
         progress: show bars while a narrower student is fitted.
 
     Returns:

@@ -10,7 +10,7 @@ from transformers import PretrainedConfig
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import FAMILIES, check_supported
 
-GLOBAL = "full_attention"  # in `layer_types`: a layer whose tokens attend to all others
+GLOBAL = "full_attention"  # name in `layer_types` of a layer in which every token attends to all tokens
 
 
 def choose_layers(config: PretrainedConfig, factor: int = 2, layer_map: Sequence[int] | None = None) -> list[int]:
@@ -45,10 +45,10 @@ def choose_layers(config: PretrainedConfig, factor: int = 2, layer_map: Sequence
 
 
 def even_map(config: PretrainedConfig, layers: int) -> list[int]:
-    """Return the map of a student of `layers` layers that are spread evenly over the teacher's and end at its last.
+    """Return a map of `layers` teacher layers, spread evenly and ending at the teacher's last layer.
 
-    The map of a family whose first layer stays starts at layer 0, and so has at least two layers if the teacher has.
-    Places between two layers are rounded, halves up.
+    If the first layer of the family must stay, the map starts at layer 0. It then has at least two layers, unless the
+    teacher has only one. Places between two layers are rounded, halves up.
     """
     depth = config.num_hidden_layers
     if FAMILIES[config.model_type].first_layer_stays:
@@ -58,7 +58,7 @@ def even_map(config: PretrainedConfig, layers: int) -> list[int]:
 
 
 def every_kth(depth: int, factor: int) -> list[int]:
-    """Return the published map, where `factor` divides the teacher's `depth`: layer i from `(i + 1) * factor - 1`."""
+    """Return the published map, layer i from `(i + 1) * factor - 1`; `factor` must divide the teacher's `depth`."""
     return list(range(factor - 1, depth, factor))
 
 

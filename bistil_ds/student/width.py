@@ -43,7 +43,7 @@ def reduce_width(
     batches: Iterable[Mapping[str, Tensor]],
     progress: bool,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Return name → tensor of the student that `config` describes, and a projection for each of its states.
+    """Fit the student that `config` describes; return name → tensor, and a projection for each of its states.
 
     The tensors have the teacher's dtype. The teacher runs once over `batches`; a few thousand tokens are enough. With n
     real tokens and teacher width Dt, its recorded states take up to 12·n·Dt bytes of memory for each student layer.

@@ -1,6 +1,6 @@
-"""Order the training batches: choose the language and the chunks of each micro-step.
+"""Choose the language and the chunks of each micro-step in training.
 
-B is the number of rows in one rank's batch.
+B is the number of rows in one rank's batch of a micro-step.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from bistil_ds.text.language_order import language_order, language_weights
 
 
 def steps_of_epochs(epochs: float, sizes: Sequence[int], rows: int, temperature: float | None = None) -> int:
-    """Return the optimiser steps of a number of passes over the longest text.
+    """Return the number of optimiser steps in which training reads the longest text `epochs` times.
 
-    The shorter ones have more passes, unless the temperature is 1: then all have as many.
+    Training reads shorter texts more often, unless the temperature is 1: then it reads all equally often.
 
     Args:
         sizes: number of chunks of each language.
@@ -31,13 +31,13 @@ class MonolingualBatches(Sampler[list[int]]):
     """Batch sampler of one rank, over the chunks of one language or more, one after another (`MultilingualChunks`).
 
     Every micro-step has one language, the same on every rank. Without a temperature each round of micro-steps has every
-    language once, in an order that the seed decides. The n-th global batch of a language is the n-th slice of an
-    endless stream of its chunks, which are shuffled anew for each pass. So a chunk comes once in a pass, and a smaller
-    corpus has more passes. Rank r takes rows [r·B, (r+1)·B) of the global batch, so one rank with B = 8 and two ranks
-    with B = 4 see the same global batches.
+    language once; the seed decides in which order. A global batch is the rows of all ranks in a micro-step. The global
+    batches of a language are consecutive slices of an endless stream: the language's chunks, shuffled anew for each
+    pass. So each chunk comes once in a pass, and a smaller corpus has more passes. Rank r takes rows [r·B, (r+1)·B) of
+    the global batch. So one rank with B = 8 and two ranks with B = 4 see the same global batches.
 
-    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training can resume at any
-    micro-step.
+    `language_of` and `rows_of` depend only on the constructor's arguments and the micro-step, so training can resume at
+    any micro-step.
 
     Args:
         sizes: number of chunks of each language.
@@ -82,11 +82,11 @@ class MonolingualBatches(Sampler[list[int]]):
             yield [offset + row for row in self.rows_of(micro_step)]
 
     def language_of(self, micro_step: int) -> int:
-        """Return the number of the micro-step's language, which is the same on every rank."""
+        """Return the number of a micro-step's language, which is the same on every rank."""
         return self._order.turn(micro_step)[0]
 
     def rows_of(self, micro_step: int) -> list[int]:
-        """Return this rank's B rows of the micro-step, as indices into the chunks of the micro-step's language."""
+        """Return this rank's B rows of a micro-step, as indices into the chunks of that micro-step's language."""
         language, batch = self._order.turn(micro_step)
         size = self.sizes[language]
         position = (batch * self.world_size + self.rank) * self.batch_size
@@ -100,7 +100,7 @@ class MonolingualBatches(Sampler[list[int]]):
         return rows
 
     def _shuffle(self, language: int, turn: int) -> np.ndarray:
-        """Return the order of a language's chunks in a pass, int64 [size]; only the last order is kept in memory."""
+        """Return the order of a language's chunks in pass `turn`, int64 [size]; keep only the last order in memory."""
         kept = self._shuffles.get(language)
         if kept is None or kept[0] != turn:
             generator = np.random.default_rng([self.seed, language, turn])

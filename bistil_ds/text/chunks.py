@@ -1,6 +1,6 @@
 """Join the chunks of all languages in one data set, and collate its rows into batches.
 
-B rows, T tokens of the longest row.
+Shapes: B rows, T tokens of the longest row.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> d
 
     Returns:
         `input_ids`: int64 [B, T].
-        `attention_mask`: int64 [B, T], 0 on padding; left out if no row has a mask and all rows are equally long, as
-            packed chunks are, because attention then needs no mask.
+        `attention_mask`: int64 [B, T], 0 on padding. It is left out if attention needs none: no row has a mask and all
+            rows are equally long, like packed chunks.
         `language`: int, if the rows have one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Read the pieces of a fast tokenizer's vocabulary, and find those that a trimmed copy must keep."""
+"""Read the pieces (tokens) of a fast tokenizer's vocabulary, and find those that a trimmed copy must keep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pieces:
 
     Attributes:
         id_of: piece → id.
-        scores: log-probability by id; None for WordPiece.
+        scores: id → log-probability; None for WordPiece.
         forced: ids that every trimmed vocabulary keeps.
     """
 
@@ -44,7 +44,7 @@ def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = content["model"]["type"]
     if kind not in ("WordPiece", "Unigram"):
-        # BPE builds a piece from shorter pieces by merges, so trimming would have to keep those pieces and merges too.
+        # BPE builds a piece by merging shorter ones; a trimmed copy would have to keep these and the merges too.
         raise InputError(
             f"{name}: a {kind} vocabulary cannot be trimmed; choose a WordPiece or Unigram teacher (mBERT, XLM-R)"
         )
@@ -55,8 +55,9 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
     """Read a WordPiece or Unigram tokenizer's vocabulary.
 
     The forced ids are those of special and added tokens, of the unknown piece, and of all pieces before the padding
-    token, so that the padding id does not change. Unigram has two more kinds: byte-fallback pieces, and the piece with
-    the lowest score. That score minus 10 is the score of an unknown character, so it must not change.
+    token; without the latter, the padding id would change. For Unigram, two more kinds are forced. One is byte-fallback
+    pieces. The other is the piece with the lowest score: unknown characters get that score minus 10, so it must not
+    change.
     """
     model = tokenizer_json(tokenizer)["model"]
     id_of: dict[str, int] = tokenizer.get_vocab()

@@ -26,8 +26,8 @@ def select_ids(
 ) -> Ids:
     """Select the tokens that are frequent enough in any language, by a threshold, a number or a share of the text.
 
-    The forced ids always stay (see `read_pieces`). For Unigram, each single-character piece that occurs in a kept piece
-    also stays, so that text whose longer pieces are dropped falls back to characters and not to the unknown token.
+    The forced ids always stay (see `read_pieces`). For Unigram, the single-character pieces for the characters of each
+    kept piece stay too. So text whose longer pieces are dropped is cut into characters, not into unknown tokens.
 
     Args:
         counts: language → int64 [V] as `count_tokens` returns it; one language or more.
@@ -89,7 +89,7 @@ def _share(counts_V: npt.NDArray[np.int64], language: str) -> npt.NDArray[np.flo
 
 
 def _characters(pieces: Pieces) -> dict[int, list[int]]:
-    """Return id of a Unigram piece → ids of the single-character pieces that occur in it; {} for WordPiece."""
+    """Return id of each Unigram piece → ids of the single-character pieces for its characters; {} for WordPiece."""
     if pieces.scores is None:
         return {}
     single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}

@@ -111,6 +111,16 @@ def test_a_student_of_ours_is_taken_with_its_vocabulary_and_layers(material: Pat
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("flag", [{"vocab_size": 20}, {"vocab_threshold": 0.01}])
+def test_a_trimmed_student_takes_no_flag_for_another_vocabulary(
+    material: Path, tmp_path: Path, flag: dict[str, float]
+) -> None:
+    built(material, tmp_path)
+    ((name, value),) = flag.items()
+    with pytest.raises(InputError, match=f"--{name} {value}: --student .* has its own vocabulary; leave the flag out"):
+        built(material, tmp_path, student=str(tmp_path / "build" / "student"), **flag)
+
+
 def test_a_students_depth_need_not_follow_the_layer_factor(material: Path, tmp_path: Path) -> None:
     teacher = tiny.write_teacher(tmp_path / "teacher", layers=3)
     student = tiny.write_teacher(tmp_path / "student", layers=1, seed=1)

@@ -1,8 +1,8 @@
 """Describe benchmark cases of the distillation losses: ours, eager PyTorch's, and Liger-Kernel's if it has the loss.
 
 Letters: B sequences of T tokens (n = B·T in all), D the teacher's width and Ds the student's, H heads of width d, N
-positions, V vocabulary entries, P layer pairs, e bytes for each element. No case has a mask, because eager PyTorch is
-fastest without one, and the counted bytes are then exact.
+positions, V vocabulary entries, P layer pairs, e bytes for each element. No case has a mask: without one eager
+PyTorch is at its fastest, so that the comparison does not favour our kernels, and the counted bytes are exact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compute the memory that phase 1 needs on each of many GPUs, and the bytes that each GPU sends. Nothing is measured.
+"""Compute the memory that phase 1 needs on each of many GPUs, and the bytes that each GPU sends.
 
 Seconds are computed only if the user states a GPU's rate, utilisation and bandwidth.
 """
@@ -71,10 +71,10 @@ def parameters_of(model: Any) -> tuple[int, int]:
 
 
 def scaling_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return the tables of each teacher, then one of measured beside computed bytes.
+    """Return the tables of each teacher, then, if the record has measured rows, one of measured beside computed bytes.
 
-    A teacher has a table of memory, one of bytes sent and, if they were computed, one of seconds. They have a line
-    for each ZeRO mode and a column for each number of GPUs.
+    A teacher has a table of memory, one of bytes sent and, if seconds were computed, one of seconds. Each of these
+    tables has a line for each ZeRO mode and a column for each number of GPUs.
     """
     grids = []
     rows = [row for row in content["rows"] if "teacher" in row]

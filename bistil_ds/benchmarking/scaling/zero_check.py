@@ -87,4 +87,4 @@ def check(stage: int, ranks: int, shape: Shape = SMALL, layers: tuple[int, int] 
 
 def _parameters(shape: Shape) -> int:
     with torch.device("meta"):
-        return sum(p.numel() for p in shape.model(shape.layers, torch.device("meta")).parameters())
+        return sum(p.numel() for p in shape.model(1, torch.device("meta")).parameters())

@@ -19,6 +19,7 @@ from bistil_ds.benchmarking.harness.command import choose_device, explain, requi
 from bistil_ds.benchmarking.harness.machine_state import all_threads
 from bistil_ds.benchmarking.harness.own_process import blame_flag
 from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
+from bistil_ds.benchmarking.models.shapes import MMTS, NEWER
 from bistil_ds.benchmarking.training_step.measure import compare_costs, compare_teachers, compare_ways
 from bistil_ds.benchmarking.training_step.teachers import VARIANTS
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
@@ -30,6 +31,7 @@ from bistil_ds.text.corpus import corpus_texts
 from bistil_ds.text.options import NO_FLAG, TextOptions
 
 STAGES = (0, 1, 2, 3)
+SHAPES = (*MMTS, *NEWER)
 Pair = tuple[Any, list[int], Any, dict[str, torch.Tensor]]  # student, layer map, teacher, inputs
 
 
@@ -39,6 +41,9 @@ class Flags:
 
     lengths: list[int] = field(default_factory=lambda: [128, 256, 512], metadata=explain("Tokens in a sequence."))
     rounds: int = field(default=5, metadata=explain("Rounds that count."))
+    shapes: list[str] = field(
+        default_factory=list, metadata=explain("Trimmed MMTs to measure; default: mBERT.", SHAPES)
+    )
     batch: int = field(default=8, metadata=explain("Sequences in a batch."))
     device: str | None = field(default=None, metadata=explain("cpu or cuda; a GPU where there is one."))
     zero: list[int] = field(
@@ -74,7 +79,7 @@ def check_flags(flags: Flags) -> torch.device:
 def plan(flags: Flags) -> Job:
     """Check the flags, load the model of --teacher_model if there is one, and plan the run."""
     device = check_flags(flags)
-    shapes = [Shape(length, flags.batch) for length in flags.lengths]
+    shapes = [Shape(length, flags.batch, mmt=mmt) for mmt in (flags.shapes or (None,)) for length in flags.lengths]
     zero = [] if flags.no_zero else list(product(flags.zero, flags.ranks))
     if flags.quick:
         shapes, flags.rounds = [Shape(64, 4, layers=4, width=128, heads=4, vocabulary=2000)], 3
@@ -91,7 +96,7 @@ def plan(flags: Flags) -> Job:
 
         for shape in shapes:
             rows = compare_ways(shape, flags.rounds, device, not flags.no_memory, next(parts))
-            add(f"length {shape.length}", rows)
+            add(f"{shape.mmt}, length {shape.length}" if shape.mmt else f"length {shape.length}", rows)
             if flags.teachers:
                 rows = compare_teachers(flags.teachers, shape, flags.rounds, device, next(parts))
                 add(f"our step with a cheaper teacher, length {shape.length}", rows)

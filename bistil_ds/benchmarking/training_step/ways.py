@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
+from transformers import AutoModelForMaskedLM, BertConfig, PretrainedConfig, PreTrainedModel
 
 from bistil_ds.benchmarking.harness.timing import Way
+from bistil_ds.benchmarking.models.shapes import config_of, student_name
 from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.student.layer_map import choose_layers, even_map
+from bistil_ds.student.layers import shallow_config
 
 WAYS = ("floor", "eager", "ours")
 
@@ -20,7 +23,9 @@ WAYS = ("floor", "eager", "ours")
 class Shape:
     """Sizes of models and batch; by default those of mBERT's encoder with a trimmed vocabulary.
 
-    No vocabulary head runs. So the size of the vocabulary changes memory, but hardly the time of forward and backward.
+    `mmt` names an MMT among the shapes of `benchmarking.models.shapes`; its layers, width and heads are then taken in
+    place of the fields'. No vocabulary head runs. So the size of the vocabulary changes memory, but hardly the time of
+    forward and backward.
     """
 
     length: int
@@ -29,20 +34,26 @@ class Shape:
     width: int = 768
     heads: int = 12
     vocabulary: int = 30_000
+    mmt: str | None = None
 
-    def model(self, layers: int, device: torch.device) -> BertForMaskedLM:
-        """Return a BERT of this shape with random weights, without dropout, in fp32."""
-        config = BertConfig(
+    def model(self, factor: int, device: torch.device) -> PreTrainedModel:
+        """Return a model of this shape with every `factor`-th layer, random weights and no dropout, in fp32."""
+        whole = self._config()
+        config = shallow_config(whole, choose_layers(whole, factor))
+        model: PreTrainedModel = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
+        return model.to(device)
+
+    def _config(self) -> PretrainedConfig:
+        if self.mmt is not None:
+            return config_of(student_name(self.mmt, 1, self.vocabulary))
+        return BertConfig(
             vocab_size=self.vocabulary,
             hidden_size=self.width,
-            num_hidden_layers=layers,
+            num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             intermediate_size=4 * self.width,
             max_position_embeddings=max(512, self.length),
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
         )
-        return BertForMaskedLM(config).to(device)
 
     def inputs(self, device: torch.device) -> dict[str, Tensor]:
         """Return a batch of random tokens, int64 [batch, length], without padding."""
@@ -54,8 +65,7 @@ class Steps:
 
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
         self.student, self.teacher, self.inputs = student, teacher, inputs
-        factor = teacher.config.num_hidden_layers // student.config.num_hidden_layers
-        self.layer_map = [(i + 1) * factor - 1 for i in range(student.config.num_hidden_layers)]
+        self.layer_map = even_map(teacher.config, student.config.num_hidden_layers)
         self.distiller = Distiller(student, teacher, self.layer_map)
         self.recording = student.config._attn_implementation  # attention that hands queries and keys to the distiller
         self.encoder: nn.Module = student.base_model  # `floor` and `eager` call it
@@ -125,7 +135,7 @@ class Steps:
 def random_steps(shape: Shape, device: torch.device) -> Steps:
     """Return steps on random weights, which suffice for time and memory. The student has half the teacher's layers."""
     torch.manual_seed(0)
-    student, teacher = shape.model(shape.layers // 2, device), shape.model(shape.layers, device)
+    student, teacher = shape.model(2, device), shape.model(1, device)
     return Steps(student.train(), teacher.eval(), shape.inputs(device))
 
 
