@@ -22,25 +22,23 @@ class ModelArguments:
     teacher_model: str | None = field(
         default=None,
         metadata={
-            "help": f"Folder or hub id of the multilingual encoder to distil: {', '.join(FAMILIES)}. One without a "
-            "masked-LM head works without the logit and MLM losses."
+            "help": f"Folder or hub id of the encoder to distil: {', '.join(FAMILIES)}. Without a masked-LM head: no "
+            "logit and MLM losses."
         },
     )
     text: list[str] | None = field(
         default=None,
         metadata={
             "nargs": "+",
-            "help": "Text of each language, one or more: a file or folder of text, JSONL, CSV or Parquet, compressed "
-            "or not; plain:FILE; or hf:DATASET[:CONFIG][:SPLIT][:COLUMN].",
+            "help": "Text of each language, one or more: file or folder of text, JSONL, CSV or Parquet, compressed or "
+            "not; plain:FILE; or hf:DATASET[:CONFIG][:SPLIT][:COLUMN].",
         },
     )
     language_sft: list[str] | None = field(
         default=None,
         metadata={"nargs": "+", "help": "Sparse fine-tuning the teacher carries on the batches of a language."},
     )
-    source_file: str | None = field(
-        default=None, metadata={"help": "In place of --text, for two languages: source-language text."}
-    )
+    source_file: str | None = field(default=None, metadata={"help": "For two languages, in place of --text."})
     target_file: str | None = field(default=None, metadata={"help": "Target-language text."})
     source_language: str | None = field(default=None, metadata={"help": "Code of the source language, such as en."})
     target_language: str | None = field(default=None, metadata={"help": "Code of the target language, such as tr."})
@@ -60,7 +58,7 @@ class ModelArguments:
     target_sft: str | None = field(default=None, metadata={"help": "As --language_sft, of the target language."})
     student: str | None = field(
         default=None,
-        metadata={"help": "Start from this masked language model on the untrimmed vocabulary instead of building one."},
+        metadata={"help": "Start from this model on the untrimmed vocabulary instead of building one."},
     )
     layer_reduction_factor: int = field(default=2, metadata={"help": "Keep every k-th teacher layer."})
     layer_map: str | None = field(
@@ -118,8 +116,8 @@ class DistillationArguments(SealedArguments):
     language_temperature: float | None = field(
         default=None,
         metadata={
-            "help": "T, at least 1, for texts of unequal sizes: a language's share of the batches is proportional to "
-            "size^(1/T). Default: equal shares, as published."
+            "help": "T, at least 1: a language's share of the batches is proportional to size^(1/T); default: equal "
+            "shares."
         },
     )
     per_device_train_batch_size: int = field(default=8, metadata={"help": "Chunks per device and micro-step."})
