@@ -31,8 +31,8 @@ def models_and_texts(folder: Path) -> dict[str, Any]:
     tokenizer = tiny.unigram_tokenizer()
     teacher = tiny.xlmr(len(tokenizer), layers=4)
     texts = {side: Dataset.from_dict({"text": tiny.text_lines(side, 60)}) for side in tiny.SYLLABLES}
-    source, target = texts.values()
-    return {"teacher": teacher, "tokenizer": tokenizer, "source_texts": source, "target_texts": target}
+    english, turkish = texts.values()
+    return {"teacher": teacher, "tokenizer": tokenizer, "english": english, "turkish": turkish}
 
 
 def phase_1(folder: Path) -> dict[str, Any]:

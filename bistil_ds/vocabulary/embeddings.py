@@ -31,25 +31,34 @@ def trimming_of(model: PreTrainedModel) -> Trimming | None:
     return getattr(model, "_trimming", None)
 
 
-def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
+UNLIKELY = -10_000.0  # the bias of a row without a token: its probability is then 0, and it is finite in fp16 too
+
+
+def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None) -> None:
     """Keep the rows `kept_ids` (int64 [V_new], ascending) of every parameter with one row for each token, in place.
 
     Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. In the
     configuration, `vocab_size` and the ids of special tokens are updated; the id of a dropped token becomes None.
     Parameters are copied one at a time, so peak memory is the model plus one trimmed matrix.
 
+    Args:
+        model: any model of transformers that has token embeddings.
+        kept_ids: ids as in the tokenizer, new id → old id.
+        rows: pad the parameters to so many rows, with zeros, and a bias with `UNLIKELY`; default: no row is added.
+
     Raises:
         InputError: `kept_ids` has an id for which the model has no row, or the padding id would change.
         ValueError: `kept_ids` is no ascending vector.
     """
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
-    rows = embeddings.weight.shape[0]
+    base_rows = embeddings.weight.shape[0]
+    rows = len(kept_ids) if rows is None else rows
     name = model.name_or_path or type(model).__name__
-    if kept_ids[-1] >= rows:
+    if kept_ids[-1] >= base_rows:
         raise InputError(
-            f"{name}: the tokenizer has id {kept_ids[-1]}, the model only {rows} rows; are they of one model?"
+            f"{name}: the tokenizer has id {kept_ids[-1]}, the model only {base_rows} rows; are they of one model?"
         )
-    check_kept_ids(kept_ids, rows)
+    check_kept_ids(kept_ids, base_rows)
     pad = model.config.pad_token_id
     if pad is not None and not (len(kept_ids) > pad and kept_ids[pad] == pad):
         raise InputError(
@@ -58,18 +67,18 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
 
     index = torch.from_numpy(kept_ids)
     for module, parameter_name in _vocabulary_parameters(model, embeddings, head):
-        _replace(model, getattr(module, parameter_name), index)
-    embeddings.num_embeddings = len(kept_ids)
+        _replace(model, getattr(module, parameter_name), index, rows)
+    embeddings.num_embeddings = rows
     if head is not None:
-        head.out_features = len(kept_ids)
-    model.config.vocab_size = len(kept_ids)
+        head.out_features = rows
+    model.config.vocab_size = rows
     new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
     for key, value in model.config.to_dict().items():
         if key.endswith("_token_id") and isinstance(value, int):
             setattr(model.config, key, new_id.get(value))
     earlier = trimming_of(model)
     first_ids = earlier.kept_ids[kept_ids] if earlier else kept_ids
-    model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else rows)
+    model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else base_rows)
 
 
 def _vocabulary_parameters(
@@ -86,9 +95,11 @@ def _vocabulary_parameters(
     return list(distinct.values())
 
 
-def _replace(model: nn.Module, old: nn.Parameter, index: torch.Tensor) -> None:
-    """Replace `old` by its rows `index` wherever the model uses it, so that tied parameters stay tied."""
-    new = nn.Parameter(old.detach().index_select(0, index.to(old.device)), requires_grad=old.requires_grad)
+def _replace(model: nn.Module, old: nn.Parameter, index: torch.Tensor, rows: int) -> None:
+    """Replace `old` by its rows `index`, padded to `rows`, wherever the model uses it, so that tied ones stay tied."""
+    data = old.new_full((rows, *old.shape[1:]), UNLIKELY if old.dim() == 1 else 0.0, requires_grad=False)
+    torch.index_select(old.detach(), 0, index.to(old.device), out=data[: len(index)])
+    new = nn.Parameter(data, requires_grad=old.requires_grad)
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
             if parameter is old:

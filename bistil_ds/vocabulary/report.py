@@ -1,4 +1,4 @@
-"""Report on vocabulary trimming: the model's size before and after, and how both tokenizers cut a sample of texts."""
+"""Report on vocabulary trimming: the model's size, and how each language's texts are cut, before and after."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """How a tokenizer and its trimmed copy cut a sample of one corpus into pieces.
+    """How a tokenizer and its trimmed copy cut a sample of one language's texts into pieces.
 
     Attributes:
         texts: number of texts in the sample.
@@ -45,12 +45,11 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class TrimReport:
-    """The model's sizes before and after trimming, and how both tokenizers cut each corpus."""
+    """The model's sizes before and after trimming, and how both tokenizers cut the texts of each language."""
 
     before: Size
     after: Size
-    source: Segmentation
-    target: Segmentation
+    segmentations: dict[str, Segmentation]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as nested dicts of plain values, for JSON."""
@@ -63,7 +62,7 @@ class TrimReport:
             ["parameters", f"{self.before.parameters:,}", f"{self.after.parameters:,}"],
             ["size", f"{self.before.bytes / 1e6:,.1f} MB", f"{self.after.bytes / 1e6:,.1f} MB"],
         ]
-        for name, part in (("source", self.source), ("target", self.target)):
+        for name, part in self.segmentations.items():
             rows += [
                 [f"{name}: pieces a word", f"{part.fertility_before:.3f}", f"{part.fertility_after:.3f}"],
                 [f"{name}: unknown", f"{part.unknown_before:.3%}", f"{part.unknown_after:.3%}"],

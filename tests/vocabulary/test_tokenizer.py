@@ -19,8 +19,8 @@ from bistil_ds.vocabulary.tokenizer import trim_content
 
 
 def trimmed_for(tokenizer: PreTrainedTokenizerBase, corpora, source: str, target: str, threshold: float = 1e-3):
-    counts = [count_tokens(corpora[language], tokenizer, progress=False) for language in (source, target)]
-    kept_ids = select_ids(*counts, tokenizer, threshold=threshold)
+    counts = {code: count_tokens(corpora[code], tokenizer, progress=False) for code in (source, target)}
+    kept_ids = select_ids(counts, tokenizer, threshold=threshold)
     return trim_tokenizer(tokenizer, kept_ids), kept_ids
 
 
