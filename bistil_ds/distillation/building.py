@@ -84,7 +84,8 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
             )
         tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
         report["vocabulary"] = trimmed.report.to_dict()
-        show(trimmed.report.grid())
+        for grid in trimmed.report.grids():
+            show(grid)
         if student is not None and student.config.vocab_size == base_vocab_size:
             trim_model(student, kept_ids)
     chunks = read_chunks(request, tokenizer, progress=True)

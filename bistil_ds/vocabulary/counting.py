@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 import datasets
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.console.progress import progress_bar
@@ -24,16 +26,26 @@ def count_tokens(
     The tokenizer runs threads on all cores (on one if TOKENIZERS_PARALLELISM=false). Measured on two cores for 7.9
     million characters: 1.8 s, against 4.7 s with `datasets.map` in two processes.
     """
-    # Copy the tokenizer, because truncation and padding are part of its state.
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
     counts_V = np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64)
     with progress_bar(what=f"counting tokens, {name}", total=len(texts), unit=" texts", show=progress) as bar:
         for batch in texts.select_columns("text").iter(BATCH_TEXTS):
-            encodings = backend.encode_batch_fast(batch["text"], add_special_tokens=False)
-            ids = np.array([i for encoding in encodings for i in encoding.ids], np.int64)
-            counts_V += np.bincount(ids, minlength=len(counts_V))
-            bar.update(len(encodings))
+            ids = encode_whole(batch["text"], tokenizer)
+            counts_V += np.bincount(np.fromiter(chain.from_iterable(ids), np.int64), minlength=len(counts_V))
+            bar.update(len(ids))
     counts_V[tokenizer.all_special_ids] = 0
     return counts_V
+
+
+def encode_whole(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Return the ids of each text without special tokens, whatever truncation and padding the tokenizer is set to."""
+    backend = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    backend.no_truncation()
+    backend.no_padding()
+    try:
+        return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    finally:
+        if truncation:
+            backend.enable_truncation(**truncation)
+        if padding:
+            backend.enable_padding(**padding)

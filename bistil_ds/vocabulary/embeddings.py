@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
 from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
+
+UNLIKELY = -10_000.0  # the bias of a row without a token: its probability is then 0; finite in fp16 too
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,13 @@ def trimming_of(model: PreTrainedModel) -> Trimming | None:
     return getattr(model, "_trimming", None)
 
 
-UNLIKELY = -10_000.0  # the bias of a row without a token: its probability is then 0, and it is finite in fp16 too
+def share_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a model with modules and a configuration of its own, whose parameters and buffers are those of `model`.
+
+    `trim_model` replaces parameters and leaves their values, so it can trim such a copy and spare the model.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None) -> None:

@@ -35,9 +35,16 @@ def test_counts_are_those_of_the_tokenizer_without_special_tokens(tokenizer, cor
 def test_counting_ignores_special_tokens_and_the_tokenizers_truncation(tokenizer):
     text = f"the dog {tokenizer.mask_token} ☃ the dog"
     texts = datasets.Dataset.from_dict({"text": [text], "other": [1]})
-    tokenizer(text, truncation=True, max_length=4)  # the backend keeps this truncation switched on
-    counts = count_tokens(texts, tokenizer, progress=False)
-    tokenizer.backend_tokenizer.no_truncation()
+    backend = tokenizer.backend_tokenizer
+    backend.enable_truncation(4, stride=1, strategy="only_first", direction="left")
+    backend.enable_padding(direction="left", pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token, length=9)
+    settings = backend.truncation, backend.padding
+    try:
+        counts = count_tokens(texts, tokenizer, progress=False)
+        assert (backend.truncation, backend.padding) == settings
+    finally:
+        backend.no_truncation()
+        backend.no_padding()
     assert counts[tokenizer.all_special_ids].sum() == 0
     the_dog = tokenizer("the dog", add_special_tokens=False)["input_ids"]
     assert all(counts[i] >= 2 for i in the_dog)
