@@ -13,7 +13,7 @@ LAYERS = (
     ("demo",),
     ("commands", "benchmarking"),
     ("sample",),
-    ("distillation", "tuning", "evaluation", "export", "pretraining"),
+    ("distillation", "tuning", "evaluation", "export", "pretraining", "trimming"),
     ("training",),
     ("tasks", "sparse"),
     ("text", "sft", "student"),

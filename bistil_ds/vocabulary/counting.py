@@ -36,14 +36,17 @@ def count_tokens(
     return counts_V
 
 
-def encode_whole(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Return the ids of each text without special tokens, whatever truncation and padding the tokenizer is set to."""
+def encode_whole(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, add_special_tokens: bool = False
+) -> list[list[int]]:
+    """Return the ids of each text, neither cut nor padded, whatever truncation and padding the tokenizer is set to."""
     backend = tokenizer.backend_tokenizer
     truncation, padding = backend.truncation, backend.padding
     backend.no_truncation()
     backend.no_padding()
     try:
-        return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+        encodings = backend.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+        return [encoding.ids for encoding in encodings]
     finally:
         if truncation:
             backend.enable_truncation(**truncation)
