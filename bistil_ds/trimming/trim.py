@@ -24,7 +24,7 @@ from bistil_ds.trimming.agreement import compare_states
 from bistil_ds.trimming.base import FLAG, Base, LoadedBase, open_base
 from bistil_ds.trimming.options import TrimOptions
 from bistil_ds.trimming.record import TrimRecord, read_trim_record
-from bistil_ds.trimming.tables import trim_grids
+from bistil_ds.trimming.tables import each_grid, trim_grids
 from bistil_ds.trimming.writing import move_content, part_of_folder, write_ids, write_model
 from bistil_ds.vocabulary import count_tokens, load_kept_ids, select_ids, trim_model, trim_tokenizer
 from bistil_ds.vocabulary.embeddings import share_weights
@@ -88,13 +88,13 @@ def trim_pretrained(model: str | Path, texts: Texts, **flags: Any) -> Path:
     choices = _choose(base, corpora, options)
     say(f"model {model}")
     loaded = base.load()
-    results = {}
+    results: dict[str, TrimRecord] = {}
     with new_folder(folder, explicit=options.output_dir is not None) as folder:
         for choice in choices:
             title = choice.languages[0] if options.each else folder.resolve().name
             samples = {language: sample_texts(corpora[language]) for language in choice.languages}
             with part_of_folder(folder) as part:
-                results[title] = _trim(part, base, loaded, choice, samples, options, title)
+                record = results[title] = _trim(part, base, loaded, choice, samples, options, title)
                 if options.each:
                     os.replace(part, folder / title)
                 else:
@@ -103,6 +103,8 @@ def trim_pretrained(model: str | Path, texts: Texts, **flags: Any) -> Path:
         data = {code: {"file": _shown(source), "sha256": _sha256(source, code)} for code, source in texts.items()}
         trimmed = {title: record.to_dict() for title, record in results.items()}
         RunRecord(folder, arguments=arguments | asdict(options), data=data, results={"trimmed": trimmed}).finish()
+    for grid in [each_grid(results)] if options.each else trim_grids(record):
+        show(grid)
     return folder
 
 
@@ -162,7 +164,7 @@ def _trim(
     options: TrimOptions,
     title: str,
 ) -> TrimRecord:
-    """Write the model that a choice of tokens makes of `loaded` into the folder `part`; show and return the report."""
+    """Write the model that a choice of tokens makes of `loaded` into the folder `part`, and its report."""
     kept_ids = choice.kept_ids
     write_ids(part, base, trim_tokenizer(base.tokenizer, kept_ids), kept_ids)
     tokenizers = base.tokenizer, AutoTokenizer.from_pretrained(part / base.place)
@@ -182,8 +184,6 @@ def _trim(
     record.write(part)
     if not options.ids_only:
         write_model(part, base, trimmed, loaded.absent, title)
-    for grid in trim_grids(record):
-        show(grid)
     return record
 
 
