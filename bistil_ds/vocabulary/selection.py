@@ -19,17 +19,19 @@ def select_ids(
     *,
     threshold: float = 1e-6,
     vocab_size: int | None = None,
+    keep_padding_id: bool = True,
 ) -> Ids:
     """Select the tokens that are frequent enough in any language, or the `vocab_size` most frequent ones.
 
-    The forced ids always stay (see `read_pieces`). For Unigram, each single-character piece that occurs in a kept piece
-    also stays, so that text whose longer pieces are dropped falls back to characters and not to the unknown token.
+    The forced ids always stay (see `read_pieces`), and so do the parts of every kept token (see `Pieces`).
 
     Args:
         counts: language → int64 [V] as `count_tokens` returns it; one language or more.
         threshold: a token stays if its share of a language's tokens is at least this, in one language or more.
         vocab_size: number of tokens to keep, forced ones included; the threshold is then ignored. Tokens are ranked by
-            their largest share in any language; ties go to the smaller id.
+            their largest share in any language; ties go to the smaller id. A token that does not fit together with its
+            parts is skipped.
+        keep_padding_id: also keep all ids below the padding id, so that it does not change.
 
     Returns:
         int64 [V_new], ascending.
@@ -39,13 +41,12 @@ def select_ids(
             stay, or `vocab_size` is too small for the forced tokens or above the size of the vocabulary.
         ValueError: the counts are not those of this tokenizer.
     """
-    pieces = read_pieces(tokenizer)
+    pieces = read_pieces(tokenizer, keep_padding_id=keep_padding_id)
     if {len(counts_V) for counts_V in counts.values()} != {pieces.rows}:
         raise ValueError(f"expected {pieces.rows} counts a language, got {[len(each) for each in counts.values()]}")
     probability_V = np.max([_share(counts_V, language) for language, counts_V in counts.items()], axis=0)
-    spellings = _characters(pieces)
     if vocab_size is not None:
-        return _most_probable(probability_V, pieces, spellings, vocab_size)
+        return _most_probable(probability_V, pieces, vocab_size)
     if not 0 <= threshold <= 1:
         raise InputError(f"vocabulary threshold {threshold}: expected a probability from 0 to 1, such as 1e-6")
     wanted = {i for i in pieces.id_of.values() if probability_V[i] >= threshold}
@@ -55,7 +56,7 @@ def select_ids(
             "none would be kept; lower the threshold (published: 1e-6)"
         )
     kept = set(pieces.forced | wanted)
-    kept.update(character for i in tuple(kept) for character in spellings.get(i, ()))
+    kept.update(part for i in tuple(kept) for part in pieces.parts(i))
     return np.array(sorted(kept), np.int64)
 
 
@@ -68,20 +69,10 @@ def _share(counts_V: npt.NDArray[np.int64], language: str) -> npt.NDArray[np.flo
     return counts_V / total
 
 
-def _characters(pieces: Pieces) -> dict[int, list[int]]:
-    """Return id of a Unigram piece → ids of the single-character pieces that occur in it; {} for WordPiece."""
-    if pieces.scores is None:
-        return {}
-    single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}
-    return {i: [single[c] for c in piece if c in single] for piece, i in pieces.id_of.items()}
-
-
-def _most_probable(
-    probability_V: npt.NDArray[np.float64], pieces: Pieces, spellings: dict[int, list[int]], size: int
-) -> Ids:
-    """Select up to `size` ids in order of probability; skip a piece that does not fit together with its characters."""
+def _most_probable(probability_V: npt.NDArray[np.float64], pieces: Pieces, size: int) -> Ids:
+    """Select `size` ids in order of probability; skip a piece that does not fit together with its parts."""
     kept = set(pieces.forced)
-    kept.update(character for i in pieces.forced for character in spellings.get(i, ()))
+    kept.update(part for i in pieces.forced for part in pieces.parts(i))
     if not len(kept) < size <= len(pieces.id_of):
         raise InputError(
             f"vocabulary size {size}: expected more than the {len(kept)} tokens that always stay and at most the "
@@ -90,7 +81,7 @@ def _most_probable(
     known = set(pieces.id_of.values())
     for i in np.argsort(-probability_V, kind="stable").tolist():
         if i in known:
-            new = {i, *spellings.get(i, ())} - kept
+            new = {i, *pieces.parts(i)} - kept
             if len(kept) + len(new) <= size:
                 kept |= new
         if len(kept) == size:
