@@ -21,6 +21,7 @@ from bistil_ds.distillation import checks
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import blaming
+from bistil_ds.models.families import positions_after_padding
 from bistil_ds.models.loading import load_masked_lm
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -73,7 +74,8 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
     if kept_ids is not None:
-        tokenizer = trim_tokenizer(tokenizer, kept_ids)
+        keep_padding_id = positions_after_padding(teacher.config.model_type)
+        tokenizer = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id)
         trim_model(teacher, kept_ids)
     else:
         size = f"--vocab_size {plan.vocab_size}" if plan.vocab_size else f"--vocab_threshold {plan.vocab_threshold}"

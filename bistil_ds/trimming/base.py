@@ -11,6 +11,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.families import positions_after_padding
 from bistil_ds.models.inputs import load_config, load_tokenizer
 from bistil_ds.models.own_class import load_own_class, own_class
 from bistil_ds.models.sentence_folder import SentenceFolder, find_sentence_folder
@@ -40,6 +41,11 @@ class Base:
     def place(self) -> str:
         """Return the path inside of a whole folder where the Transformer lies; "" if it is that folder."""
         return self.sentence.transformer if self.sentence else ""
+
+    @property
+    def keep_padding_id(self) -> bool:
+        """Return whether the padding id must not change, because the model numbers positions from it."""
+        return positions_after_padding(self.config.model_type)
 
     def load(self) -> LoadedBase:
         """Load the weights.

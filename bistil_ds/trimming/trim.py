@@ -29,6 +29,7 @@ from bistil_ds.trimming.writing import move_content, part_of_folder, write_ids, 
 from bistil_ds.vocabulary import count_tokens, load_kept_ids, select_ids, trim_model, trim_tokenizer
 from bistil_ds.vocabulary.embeddings import share_weights
 from bistil_ds.vocabulary.kept_ids import Ids
+from bistil_ds.vocabulary.pieces import read_pieces
 from bistil_ds.vocabulary.report import TrimReport, compare_segmentation, measure_size, sample_texts
 from bistil_ds.vocabulary.selection import round_up
 
@@ -129,7 +130,8 @@ def rebuild_trimmed(folder: str | Path, *, model: str | Path | None = None, outp
     name = str(model or record.model)
     say(f"model {name}")
     base = open_base(name)
-    tokenizer = trim_tokenizer(base.tokenizer, kept_ids)
+    with blaming(str(folder)):
+        tokenizer = trim_tokenizer(base.tokenizer, kept_ids, keep_padding_id=base.keep_padding_id)
     loaded = base.load()
     if loaded.sha256 != record.weights_sha256:
         raise InputError(f"{FLAG} {name}: has other weights than the model that {folder} was trimmed from")
@@ -147,10 +149,11 @@ def rebuild_trimmed(folder: str | Path, *, model: str | Path | None = None, outp
 def _choose(base: Base, corpora: Mapping[str, Dataset], options: TrimOptions) -> list[Choice]:
     """Choose the tokens to keep, for all languages together or for each alone."""
     counts = {language: count_tokens(part, base.tokenizer, name=language) for language, part in corpora.items()}
+    pieces = read_pieces(base.tokenizer, keep_padding_id=base.keep_padding_id)
     choices = []
     for languages in [(language,) for language in counts] if options.each else [tuple(counts)]:
         with blaming(options.said()):
-            kept_ids = select_ids({code: counts[code] for code in languages}, base.tokenizer, **options.selection())
+            kept_ids = select_ids({code: counts[code] for code in languages}, pieces, **options.selection())
         choices.append(Choice(languages, kept_ids, round_up(len(kept_ids), options.round_to)))
     return choices
 
@@ -166,7 +169,8 @@ def _trim(
 ) -> TrimRecord:
     """Write the model that a choice of tokens makes of `loaded` into the folder `part`, and its report."""
     kept_ids = choice.kept_ids
-    write_ids(part, base, trim_tokenizer(base.tokenizer, kept_ids), kept_ids)
+    tokenizer = trim_tokenizer(base.tokenizer, kept_ids, keep_padding_id=base.keep_padding_id)
+    write_ids(part, base, tokenizer, kept_ids)
     tokenizers = base.tokenizer, AutoTokenizer.from_pretrained(part / base.place)
     trimmed = share_weights(loaded.model)
     trim_model(trimmed, kept_ids, rows=choice.rows)

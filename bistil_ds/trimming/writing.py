@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds.errors import ProductError
+from bistil_ds.errors import Notice, ProductError
 from bistil_ds.models.model_card import CARD_FILE
 from bistil_ds.models.own_class import load_own_class
 from bistil_ds.models.tokenizer_folder import save_tokenizer
@@ -77,7 +78,8 @@ def write_model(part: Path, base: Base, model: PreTrainedModel, absent: frozense
 def _check(place: Path, model: PreTrainedModel, absent: frozenset[str]) -> None:
     """Raise ProductError unless the folder loads with transformers, and to the weights of `model`."""
     try:
-        found, lacks = load_own_class(place, model.config, "")
+        with warnings.catch_warnings(action="ignore", category=Notice):  # what is said of the base holds of its copy
+            found, lacks = load_own_class(place, model.config, "")
     except Exception as error:  # whatever a loader raises about files that are missing or damaged
         raise ProductError(f"{place}: was written, but does not load: {error or type(error).__name__}") from None
     expected, weights = saved(model, absent), saved(found, frozenset(lacks))

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
 from bistil_ds.vocabulary import count_tokens, select_ids
@@ -81,18 +80,29 @@ def test_unigram_keeps_the_lowest_score_and_the_characters_of_what_it_keeps(unig
     assert unexplained <= {pieces.id_of[c] for c in needed}
 
 
-@settings(max_examples=30, deadline=None)
+def test_bpe_keeps_the_pieces_between_and_nothing_else(byte_fallback, corpora):
+    counts = {"tr": count_tokens(corpora["tr"], byte_fallback, progress=False)}
+    kept = set(select_ids(counts, byte_fallback, threshold=1e-2).tolist())
+    pieces = read_pieces(byte_fallback)
+    wanted = {i for i in range(len(byte_fallback)) if counts["tr"][i] / counts["tr"].sum() >= 1e-2}
+    between = {part for i in wanted | pieces.forced for part in pieces.parts(i)}
+    assert kept == wanted | pieces.forced | between
+    assert len(between - wanted - pieces.forced) > 30
+
+
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_a_size_is_hit_exactly_by_the_most_probable(wordpiece, unigram, data):
-    tokenizer = data.draw(st.sampled_from([wordpiece, unigram]))
-    size = data.draw(st.integers(150, len(tokenizer)))
+def test_a_size_is_hit_exactly_by_the_most_probable(wordpiece, unigram, byte_level, byte_fallback, data):
+    tokenizer = data.draw(st.sampled_from([wordpiece, unigram, byte_level, byte_fallback]))
+    pieces = read_pieces(tokenizer, keep_padding_id=False)
+    size = data.draw(st.integers(len(pieces.forced) + 50, len(tokenizer)))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     source, target = rng.geometric(0.2, (2, len(tokenizer)))
-    kept = select_ids({"en": source, "tr": target}, tokenizer, vocab_size=size)
+    kept = select_ids({"en": source, "tr": target}, tokenizer, vocab_size=size, keep_padding_id=False)
     assert len(kept) == size
     np.testing.assert_array_equal(kept, np.unique(kept))
-    pieces = read_pieces(tokenizer)
     assert pieces.forced <= set(kept.tolist())
+    assert {part for i in kept.tolist() for part in pieces.parts(i)} <= set(kept.tolist())
     if tokenizer is wordpiece:
         share = np.maximum(source / source.sum(), target / target.sum())
         free = [i for i in range(len(tokenizer)) if i not in pieces.forced]
@@ -168,11 +178,3 @@ def test_a_language_that_would_keep_nothing_is_named(wordpiece):
 def test_an_empty_corpus_is_named(tokenizer):
     with pytest.raises(InputError, match="texts of tr"):
         select_ids({"en": counts_of(tokenizer, {200: 1}), "tr": counts_of(tokenizer, {})}, tokenizer)
-
-
-def test_a_bpe_tokenizer_is_refused():
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])), pad_token=None
-    )
-    with pytest.raises(InputError, match="BPE"):
-        select_ids({"en": np.ones(3, np.int64)}, tokenizer)
