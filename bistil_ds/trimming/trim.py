@@ -52,7 +52,8 @@ def trim_pretrained(model: str | Path, texts: Texts, **flags: Any) -> Path:
     Example:
         >>> from bistil_ds import trim_pretrained
         >>> folder = trim_pretrained("mmt", {"en": "en.txt", "tr": "tr.txt"}, coverage=0.99, output_dir="mmt-en-tr")
-        V...
+        model mmt
+        ...
         >>> sorted(path.name for path in folder.iterdir())[:4]
         ['README.md', 'config.json', 'kept_ids.json', 'model.safetensors']
 

@@ -10,7 +10,6 @@ from unittest import mock
 import pytest
 import tiny
 from transformers import GPT2Config, T5Config
-from trim_material import write_model, write_sentence_folder
 
 from bistil_ds.commands.trim import main
 from bistil_ds.sample.defaults import SAMPLE_LANGUAGES
@@ -22,7 +21,7 @@ Capture = pytest.CaptureFixture[str]
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trim")
     tiny.write_texts(folder, 60)
-    write_model(folder / "base")
+    tiny.write_xlmr(folder / "base")
     for name, values in (
         ("small table", {"vocab_size": 150}),
         ("no class", {"architectures": None}),
@@ -42,7 +41,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("outside", "sentence_transformers.models.Pooling", "../1_Pooling"),
         ("foreign", "custom_st.Pooling", "1_Pooling"),
     ):
-        write_sentence_folder(folder / name)
+        tiny.write_sentence_folder(folder / name)
         modules = json.loads((folder / name / "modules.json").read_text())
         modules[1] |= {"type": kind, "path": path}
         (folder / name / "modules.json").write_text(json.dumps(modules))
@@ -88,7 +87,10 @@ BAD = {
     "a table too small": ({"--model": "small table"}, ["--model small table", "170 ids", "150 rows"]),
     "no class": ({"--model": "no class"}, ["--model no class", "names no class"]),
     "a class of others": ({"--model": "another class"}, ["--model another class", "XLMRobertaForParsing"]),
-    "a padding id of others": ({"--model": "another padding", "--coverage": "0.5"}, ["another padding", "pad_token_id 40"]),
+    "a padding id of others": (
+        {"--model": "another padding", "--coverage": "0.5"},
+        ["another padding", "pad_token_id 40"],
+    ),
     "a slow tokenizer": ({"--model": "slow"}, ["--model slow", "fast tokenizer"]),
     "a decoder": ({"--model": "decoder"}, ["--model decoder", "'gpt2', no encoder"]),
     "an encoder-decoder": ({"--model": "both"}, ["--model both", "'t5', no encoder"]),

@@ -13,7 +13,6 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer
-from trim_material import KINDS, write_model, write_sentence_folder
 
 from bistil_ds import trim_pretrained
 from bistil_ds.errors import InputError, Notice, ProductError
@@ -21,6 +20,7 @@ from bistil_ds.trimming import trim, writing
 from bistil_ds.vocabulary import load_kept_ids
 from bistil_ds.vocabulary.embeddings import UNLIKELY
 
+KINDS = ("Model", "ForMaskedLM", "ForTokenClassification", "ForSequenceClassification")
 VOCABULARY = ("word_embeddings.weight", "lm_head.bias")
 
 
@@ -30,7 +30,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_rows_of_tokens_go_whatever_the_head(kind, texts, place):
-    write_model(place / "base", kind, id2label={0: "O", 1: "B-X", 2: "I-X"})
+    tiny.write_xlmr(place / "base", kind, id2label={0: "O", 1: "B-X", 2: "I-X"})
     folder = trim_pretrained("base", texts, output_dir="out")
     kept, before, after = load_kept_ids(folder), weights(place / "base"), weights(folder)
     assert len(kept) < 170
@@ -44,7 +44,7 @@ def test_only_rows_of_tokens_go_whatever_the_head(kind, texts, place):
 
 
 def test_the_proof_is_of_all_layers_and_of_texts_cut_alike(texts, place):
-    write_model(place / "base", layers=2)
+    tiny.write_xlmr(place / "base", layers=2)
     folder = trim_pretrained("base", texts, coverage=0.9, output_dir="out")
     record = json.loads((folder / "trimming.json").read_text())
     for language in texts:
@@ -56,7 +56,7 @@ def test_the_proof_is_of_all_layers_and_of_texts_cut_alike(texts, place):
 
 
 def test_precision_and_weights_that_the_folder_lacks_stay_as_they_are(texts, place):
-    model = write_model(place / "base", "Model")
+    model = tiny.write_xlmr(place / "base", "Model")
     model.bfloat16().save_pretrained(place / "base")
     path = place / "base" / "model.safetensors"
     save_file({name: v for name, v in load_file(path).items() if "pooler" not in name}, path, {"format": "pt"})
@@ -70,7 +70,7 @@ def test_precision_and_weights_that_the_folder_lacks_stay_as_they_are(texts, pla
 
 @pytest.mark.parametrize("inner", ["", "0_Transformer"])
 def test_the_modules_of_sentence_transformers_travel_unchanged(inner, texts, place):
-    write_sentence_folder(place / "base", inner)
+    tiny.write_sentence_folder(place / "base", inner)
     folder = trim_pretrained("base", texts, output_dir="out")
     rest = ["modules.json", "config_sentence_transformers.json", f"{inner}/sentence_bert_config.json".lstrip("/")]
     rest += ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"]
@@ -83,7 +83,7 @@ def test_the_modules_of_sentence_transformers_travel_unchanged(inner, texts, pla
 
 
 def test_each_language_gets_its_own_model_and_the_base_is_read_once(texts, place):
-    write_model(place / "base")
+    tiny.write_xlmr(place / "base")
     with mock.patch.object(trim.Base, "load", autospec=True, side_effect=trim.Base.load) as load:
         folder = trim_pretrained("base", texts, each=True, output_dir="each")
     assert load.call_count == 1
@@ -99,7 +99,7 @@ def test_each_language_gets_its_own_model_and_the_base_is_read_once(texts, place
 
 @pytest.mark.parametrize("sentence", [False, True])
 def test_kept_ids_alone_give_the_same_model_later(sentence, texts, place):
-    write_sentence_folder(place / "base", "0_Transformer") if sentence else write_model(place / "base")
+    tiny.write_sentence_folder(place / "base", "0_Transformer") if sentence else tiny.write_xlmr(place / "base")
     flags = {"each": True, "coverage": 0.95, "round_to": 8}
     direct, ids = (
         trim_pretrained("base", texts, output_dir=name, ids_only=name == "ids", **flags) for name in ("direct", "ids")
@@ -113,14 +113,14 @@ def test_kept_ids_alone_give_the_same_model_later(sentence, texts, place):
     assert trim.rebuild_trimmed(ids / "bb", model="moved", output_dir="rebuilt/bb").is_dir()
     with pytest.raises(InputError, match=r"--model .*base: there is no such folder"):
         trim.rebuild_trimmed(ids / "bb", output_dir="rebuilt/cc")
-    write_model(place / "other", "Model" if sentence else "ForMaskedLM", initializer_range=0.3)
+    tiny.write_xlmr(place / "other", "Model" if sentence else "ForMaskedLM", initializer_range=0.3)
     with pytest.raises(InputError, match=r"other weights than the model that .*bb was trimmed from"):
         trim.rebuild_trimmed(ids / "bb", model="other", output_dir="rebuilt/dd")
     assert sorted(path.name for path in (place / "rebuilt").iterdir()) == ["aa", "bb"]
 
 
 def test_rows_are_padded_where_the_vocabulary_ends(texts, place):
-    write_model(place / "base")
+    tiny.write_xlmr(place / "base")
     folder = trim_pretrained("base", texts, vocab_threshold=0.0, round_to=64, output_dir="out")
     after = weights(folder)
     assert AutoConfig.from_pretrained(folder).vocab_size == 192
@@ -130,7 +130,7 @@ def test_rows_are_padded_where_the_vocabulary_ends(texts, place):
 
 
 def test_the_record_and_the_card_name_model_languages_and_licences(texts, place):
-    write_model(place / "base")
+    tiny.write_xlmr(place / "base")
     (place / "base" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\nlanguage: [aa, bb, cc]\n---\n")
     folder = trim_pretrained("base", texts, vocab_size=120, output_dir="out")
     record = json.loads((folder / "run.json").read_text())
@@ -151,14 +151,14 @@ def test_the_record_and_the_card_name_model_languages_and_licences(texts, place)
 def test_data_sets_in_memory_are_texts_too(place):
     from datasets import Dataset
 
-    write_model(place / "base")
+    tiny.write_xlmr(place / "base")
     rows = Dataset.from_dict({"said": tiny.text_lines("aa", 60)})
     folder = trim_pretrained("base", {"aa": rows}, text_column="said", output_dir="out")
     assert json.loads((folder / "run.json").read_text())["data"]["aa"]["sha256"] is None
 
 
 def test_a_model_that_was_not_written_as_it_was_trimmed_is_no_product(texts, place):
-    write_model(place / "base")
+    tiny.write_xlmr(place / "base")
 
     def spoil(place: Path, model, absent) -> None:
         path = place / "model.safetensors"
