@@ -9,7 +9,7 @@ import transformers
 from transformers import PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import cannot_load, is_encoder
+from bistil_ds.models.inputs import cannot_load
 from bistil_ds.models.loading import load_pretrained
 
 MAPPINGS = (
@@ -33,7 +33,8 @@ def own_class(config: PretrainedConfig, place: str) -> Any:
     Raises:
         InputError: the model is no encoder, or its class is none of transformers'.
     """
-    if not is_encoder(config):
+    masked = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING  # no decoder alone is
+    if not masked or config.is_encoder_decoder or getattr(config, "is_decoder", False):
         raise InputError(f"{place}: is a model of type {config.model_type!r}, no encoder; give an encoder")
     if not config.architectures:
         raise InputError(f'{place}: its config.json names no class; add one, such as "architectures": ["BertModel"]')
