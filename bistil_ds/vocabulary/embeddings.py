@@ -1,4 +1,7 @@
-"""Trim the parameters of a masked language model that have a row for each token: embeddings, output layer, its bias."""
+"""Trim those parameters of a masked language model that have a row for each token.
+
+These are the word embeddings, and the output layer's weight and bias.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,17 @@ UNLIKELY = -10_000.0  # the bias of a row without a token: its probability is th
 
 @dataclass(frozen=True)
 class Trimming:
-    """The tokens that a trimmed model keeps: int64 [V_new] old ids, ascending, below `base_vocab_size`."""
+    """The tokens that a trimmed model keeps: int64 [V_new] ascending ids of the untrimmed model.
+
+    `base_vocab_size` is the number of embedding rows of the untrimmed model.
+    """
 
     kept_ids: Ids
     base_vocab_size: int
 
 
 def trimming_of(model: PreTrainedModel) -> Trimming | None:
-    """Return how `trim_model` trimmed this model object, or the one that it was copied from; None if it did not."""
+    """Return how `trim_model` trimmed this model, or the model that it was copied from; None if it trimmed neither."""
     return getattr(model, "_trimming", None)
 
 
@@ -41,9 +47,9 @@ def share_weights(model: PreTrainedModel) -> PreTrainedModel:
 def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None) -> None:
     """Keep the rows `kept_ids` (int64 [V_new], ascending) of every parameter with one row for each token, in place.
 
-    Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. `vocab_size`
-    and the special token ids of the configuration are updated; an id whose token was dropped becomes None. Parameters
-    are copied one at a time, so peak memory is the model plus one trimmed matrix.
+    Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. In the
+    configuration, `vocab_size` and the ids of special tokens are updated; the id of a dropped token becomes None.
+    Parameters are copied one at a time, so peak memory is the model plus one trimmed matrix.
 
     Args:
         model: any model of transformers that has token embeddings.
@@ -53,6 +59,7 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None
     Raises:
         InputError: the tokenizer has more ids than the model has rows, the padding token would be dropped, or its id
             would change although the model numbers positions from it.
+        ValueError: `kept_ids` is no ascending vector.
     """
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     base_rows = embeddings.weight.shape[0]
@@ -96,7 +103,7 @@ def _vocabulary_parameters(
     found: list[tuple[nn.Module, str]] = [(embeddings, "weight")]
     if head is not None:
         found += [(head, "weight"), (head, "bias")]
-        # In BERT and RoBERTa the module around the output layer has the bias as well, tied or not.
+        # In BERT and RoBERTa, the module that contains the output layer has a bias too, tied to the layer's or not.
         found += [(module, "bias") for module in model.modules() if any(child is head for child in module.children())]
     distinct = {id(getattr(module, name, None)): (module, name) for module, name in found}
     distinct.pop(id(None), None)

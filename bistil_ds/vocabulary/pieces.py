@@ -1,4 +1,4 @@
-"""Read the pieces of a fast tokenizer's vocabulary, and find those that a trimmed copy must keep."""
+"""Read the pieces (tokens) of a fast tokenizer's vocabulary, and find those that a trimmed copy must keep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pieces:
 
     Attributes:
         id_of: piece → id.
-        scores: log-probability by id; None unless the tokenizer is Unigram.
+        scores: id → log-probability; None unless the tokenizer is Unigram.
         forced: ids that every trimmed vocabulary keeps, and with them their parts.
         parts: a function from an id to the ids that a vocabulary which keeps it must keep too. For Unigram, they are the
             single-character pieces that occur in the piece, so that text whose longer pieces are dropped falls back to

@@ -18,7 +18,7 @@ from bistil_ds.vocabulary.kept_ids import Ids
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a model: rows of its embedding matrix, parameters (tied ones once), and bytes of the parameters."""
+    """The size of a model: embedding rows, number of parameters (tied ones count once), and their bytes."""
 
     vocabulary: int
     parameters: int
@@ -33,7 +33,7 @@ class Segmentation:
         texts: number of texts in the sample.
         fertility_before, fertility_after: pieces per whitespace-separated word.
         unknown_before, unknown_after: share of the pieces that are the unknown token.
-        unchanged: share of the texts that the trimmed tokenizer cuts into the same pieces.
+        unchanged: share of the texts that both tokenizers cut into the same pieces.
     """
 
     texts: int
@@ -81,7 +81,7 @@ class TrimReport:
 
 
 def measure_size(model: PreTrainedModel) -> Size:
-    """Measure the size of a model as it is now."""
+    """Measure the current size of a model."""
     parameters = list(model.parameters())
     return Size(
         vocabulary=model.get_input_embeddings().weight.shape[0],
@@ -91,7 +91,7 @@ def measure_size(model: PreTrainedModel) -> Size:
 
 
 def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
-    """Return at most `most` texts, evenly spaced; every call returns the same ones."""
+    """Return at most `most` texts, evenly spaced in the data set; every call returns the same texts."""
     return texts.select(np.linspace(0, len(texts) - 1, min(most, len(texts))).astype(int))["text"][:]
 
 
