@@ -1,4 +1,4 @@
-"""Measure tokens/s, MFU and peak memory of a phase-1 training step, beside its floor and the published way."""
+"""Measure tokens/s, MFU and memory of a phase-1 step, beside the published way and a step without distillation."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

@@ -30,7 +30,8 @@ from bistil_ds.sample.defaults import (
 )
 from bistil_ds.sample.tasks import sample_task_file
 
-# DeepSpeed's launcher runs as a module, because PATH may lack the command `deepspeed`; --quiet hides its output
+# `python` with these arguments runs DeepSpeed's launcher, even if PATH lacks the command `deepspeed`. --quiet hides the
+# launcher's log; --module says that the program to launch is a module.
 DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
 NAMES = {
     "teacher": "MMT, teacher",
@@ -90,7 +91,10 @@ class Material:
 
 
 def sample_material() -> Material:
-    """Return the embedded sample with flags for each command; the model from scratch sees as many tokens as phase 1."""
+    """Return the embedded sample, with flags for each command.
+
+    The model that is pretrained from scratch sees as many tokens as the student sees in phase 1.
+    """
     corpora = sample_corpora()
     return Material(
         sample_mmt(),
@@ -223,7 +227,7 @@ def _relative_bars(axis: Any, models: dict[str, Any]) -> None:
 
 
 def validation_history(folder: Path) -> list[dict[str, float]]:
-    """Return the log row of each validation of a phase-1 run, as its newest checkpoint keeps them."""
+    """Return the log rows of a phase-1 run's validations; the run's newest checkpoint holds them."""
     state = read_json(all_checkpoints(folder)[-1] / STATE, "train again", keys=("log_history",), finite=False)
     return [row for row in state["log_history"] if "eval_loss" in row]
 

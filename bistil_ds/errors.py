@@ -33,6 +33,13 @@ class ProductError(RuntimeError):
     """
 
 
+class OtherRankError(RuntimeError):
+    """Error for a rank that stops because another one failed; the message says in one line which, and at what.
+
+    The commands exit with code 1; the rank that failed says what happened.
+    """
+
+
 class Notice(UserWarning):
     """Warning for something that a user should know and that stops nothing; the commands print it in one line."""
 

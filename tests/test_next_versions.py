@@ -1,4 +1,4 @@
-"""Test the report that `make test-next` prints after the suite has run, most of all after failures."""
+"""Test what `make test-next` upgrades, and the report that it prints after the suite, most of all after failures."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ from pathlib import Path
 
 import next_versions
 import pytest
-from next_versions import UNKNOWN, advice, culprit, report
+from next_versions import UNKNOWN, advice, culprit, install, pins, report
 from packaging.requirements import Requirement
 
 THROUGH_TWO = """bistil_ds/export.py:3: in save
 ../site-packages/transformers/a.py:9: in load
 ../site-packages/torch/b.py:1: KeyError"""
+
+
+@pytest.mark.parametrize(
+    ("names", "with_torch", "moves"),
+    [
+        ([], False, False),
+        (["datasets"], False, False),
+        (["datasets"], True, True),
+        ([], True, True),
+        (["torch"], False, True),
+    ],
+)
+def test_torch_stays_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, names: list[str], with_torch: bool, moves: bool
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(next_versions.subprocess, "run", lambda words, **how: ran.append(words))
+    install(names, with_torch)
+    (words,) = ran
+    asked = {word for word in words[words.index("--upgrade") :] if word.startswith("torch")}
+    assert asked == {"torch" if moves else f"torch=={pins()['torch']}"}
 
 
 @pytest.mark.parametrize(

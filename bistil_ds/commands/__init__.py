@@ -1,1 +1,1 @@
-"""The commands, one file each with the name that the user types, and what they share."""
+"""The commands: one file each, named as the user types it, and the files that they share."""

@@ -1,4 +1,4 @@
-"""The flags that every command that trains has."""
+"""The flags that all training commands share."""
 
 from __future__ import annotations
 

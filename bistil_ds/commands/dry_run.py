@@ -37,7 +37,7 @@ def dry_run(
         flags: the command's flags.
 
     Raises:
-        InputError: `prepare` raises it, or a run could not be started in `output_dir`.
+        InputError: from `prepare`, or because no run can be started in `output_dir`.
     """
     with ExitStack() as until_the_end:
 

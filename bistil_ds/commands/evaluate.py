@@ -105,10 +105,11 @@ def _main(argv: Sequence[str]) -> None:
     except KeyboardInterrupt:
         say(f"interrupted; what was finished is in {folder}", error=True)
         raise
-    record.update(results=_summary(evaluation))
-    record.finish()
     write(evaluation, record)
     check_product(folder, read_result)
+    record.update(results=_summary(evaluation))
+    record.finish()
+    write(evaluation, record)  # again, with the time at which the run finished
     print_report(evaluation)
     say(f"{folder / RESULT_FILE}    {folder / REPORT_FILE}")
 
@@ -140,7 +141,7 @@ def _plan(ns: argparse.Namespace) -> Plan:
 
 
 def _use_sample(ns: argparse.Namespace) -> None:
-    """Change the flags, in place, to those that compare the sample's teacher and student on its test files."""
+    """Change the flags in place, so that the sample's teacher and student are compared on the sample's test files."""
     from bistil_ds.commands.sample_runs import sample_student_and_sft, sample_teacher_sft
     from bistil_ds.sample import sample_mmt
     from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_TASK
@@ -171,7 +172,7 @@ def read_result(folder: Path) -> dict[str, Any]:
     """Return the content of the `evaluation.json` in a folder.
 
     Raises:
-        InputError: it is missing or damaged.
+        InputError: the file is missing or damaged.
     """
     return read_json(folder / RESULT_FILE, "evaluate again", keys=("task", "models", "run"))
 

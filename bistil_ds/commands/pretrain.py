@@ -13,7 +13,8 @@ from bistil_ds.commands.dry_run import print_table
 from bistil_ds.console import cli
 from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
-from bistil_ds.models.loading import load_masked_lm
+from bistil_ds.models.inputs import load_tokenizer
+from bistil_ds.models.loading import load_language_model
 from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.corpora import as_lines, find_corpora
 from bistil_ds.pretraining.dry_run import rehearse
@@ -44,9 +45,9 @@ class PretrainArguments(Recipe):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C, or 1.
+    """Run the command `bistil-pretrain` and return its exit code: 0, 2 for bad input, or 130 after Ctrl-C.
 
-    1 means that training met a loss, gradient or weight that is not finite; no model was saved.
+    The code is 1 if training met a loss, gradient or weight that is not finite; then no model was saved.
     """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
@@ -87,9 +88,15 @@ def _main(argv: Sequence[str]) -> None:
         for language in LANGUAGES:
             scores = accuracy[language]
             say(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
-    check_product(folder, load_masked_lm)
+    check_product(folder, _load)
     record.finish()
     say(folder)
+
+
+def _load(folder: Path) -> None:
+    """Check that the saved model and tokenizer can be loaded."""
+    load_language_model(folder)
+    load_tokenizer("", folder)
 
 
 if __name__ == "__main__":

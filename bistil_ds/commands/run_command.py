@@ -41,9 +41,9 @@ class TrainingCommand:
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
     """Run the command on `argv` (None: `sys.argv`) and return its exit code.
 
-    The code is 0 for success, 2 for bad input, and 130 after Ctrl-C. 1 means that training met a loss, gradient or
-    weight that is not finite, or that the run's result is missing or does not load. 75 means that SIGTERM or SIGUSR1
-    stopped the run, after a checkpoint was saved or before training began.
+    Exit codes: 0 for success; 2 for bad input; 130 after Ctrl-C; 1 if training met a loss, gradient or weight that is
+    not finite, or if the run's result is missing or does not load; 75 if SIGTERM or SIGUSR1 stopped the run (before
+    training began, or after a checkpoint was saved).
     """
     words = sys.argv[1:] if argv is None else list(argv)
     return cli.run(lambda: _run(command, words))

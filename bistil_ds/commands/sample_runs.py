@@ -33,13 +33,13 @@ def sample_teacher_sft(task: str) -> Path:
 
 
 def sample_student_and_sft(task: str) -> tuple[Path, Path]:
-    """Return the folders of the sample's student and of the SFT that phase 2 trained for this student on a task."""
+    """Return the folders of the sample's student and of its SFT for a task, which phase 2 trained."""
     sft = cached(f"task-{task}-{_code_hash()}", lambda folder: _run("task", folder, "--task", task))
     return sample_student(), sft
 
 
 def _run(command: str, folder: Path, *flags: str) -> None:
-    """Run one of our commands on the sample, in a new process, because this process may be a rank of a run.
+    """Run one of our commands on the sample. It runs in a new process, because this process may be a rank.
 
     Raises:
         InputError: the command failed.
@@ -54,7 +54,7 @@ def _run(command: str, folder: Path, *flags: str) -> None:
 
 @cache
 def _code_hash() -> str:
-    """Return a hash of the code that trains; when it changes, the models are made anew."""
+    """Return a hash of the code that trains the models; when the hash changes, they are trained again."""
     package = Path(bistil_ds.__file__).parent
     folders = [*(package / room for room in TRAINING_ROOMS), Path(bistil_kernels.__file__).parent]
     files = [package / "sample" / name for name in ("defaults.py", "tasks.py")]

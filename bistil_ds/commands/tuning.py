@@ -1,4 +1,4 @@
-"""Turn the flags of `teacher.py` and `task.py` into a prepared run; the embedded sample is the default material."""
+"""What `teacher.py` and `task.py` share: from flags to a prepared run, on the embedded sample by default."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bistil_ds.tuning.preparation import PreparedRun
 from bistil_ds.tuning.run import train
 from bistil_ds.tuning.tuned_model import TunedModel
 
-# Function that makes the sample's models and sparse fine-tunings for a task, and returns the flags that name them.
+# Function (task name → flags): makes the sample's models and sparse fine-tunings, and returns the flags for them.
 SampleModels = Callable[[str], Mapping[str, Any]]
 
 
 def tuning_command(kind: type[TunedModel], description: str, sample_models: SampleModels) -> TrainingCommand:
     """Return the command that trains a model of this kind.
 
-    It runs on the embedded sample if no flag names a model, a fine-tuning or a file.
+    The command runs on the embedded sample if no flag names a model, a fine-tuning or a file.
     """
     types = flag_types(kind)
     named = (*kind.models, kind.sfts, "train_file", "dev_file")
@@ -42,7 +42,7 @@ def tuning_command(kind: type[TunedModel], description: str, sample_models: Samp
 
 
 def with_sample(kind: type[TunedModel], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flags of a run on the sample's task files; they are checked before the sample's models are made."""
+    """Return the flags of a run on the sample's task files; check them before the sample's models are made."""
     filled = {name: value for name, value in SAMPLE_TRAINING.items() if flags[name] is None}
     flags = {**flags, **filled, "task": flags["task"] or SAMPLE_TASK}
     run_folder(flags["output_dir"], kind.script, flags["resume_from_checkpoint"])

@@ -20,11 +20,11 @@ from bistil_ds.console.terminal import say
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.console.unwritable import unwritable
 from bistil_ds.console.yaml_file import read_yaml
-from bistil_ds.errors import InputError, NonFiniteError, Preempted, ProductError
+from bistil_ds.errors import InputError, NonFiniteError, OtherRankError, Preempted, ProductError
 
-RANK_0_SECONDS = 60  # for which other ranks wait until rank 0 has found the same bad input
-AGREED_SECONDS = 5  # for which other ranks wait until rank 0 has printed an error that all raise at once
-SHIELD = "\0"  # marks a word that argparse must take for a value; no word of a command line has this character
+RANK_0_SECONDS = 60  # other ranks wait this long before they exit, so that rank 0 can find the same error and print it
+AGREED_SECONDS = 5  # the same wait for an error that all ranks raise at the same time
+SHIELD = "\0"  # put before a value that argparse would take for a flag; no command line contains this character
 CACHE = "BISTIL_CACHE"  # environment variable with the cache folder, for `bistil_ds.runs.cache`
 
 
@@ -34,10 +34,10 @@ class _Parser(HfArgumentParser):
 
 
 def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argparse.Namespace:
-    """Parse `argv` into one namespace with the fields of the dataclasses in `types`, without making instances of them.
+    """Parse `argv` into one namespace that holds the fields of all dataclasses in `types`; make no instance of them.
 
-    `argv` may begin with a YAML file; flags override its values. `--help` lists the fields of our own dataclasses and
-    the usual ones of `TrainingArguments`; `--help_all` lists the rest too.
+    `argv` may begin with the path of a YAML file; flags override the values in that file. `--help` prints the fields of
+    our own dataclasses and the usual fields of `TrainingArguments`, and exits. `--help_all` prints all fields.
     """
     argv = list(argv)
     parser = _Parser(types, description=description, add_help=False, allow_abbrev=False, formatter_class=Formatter)
@@ -48,13 +48,13 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     parser.add_argument("--verbose", type=string_to_bool, default=False, const=True, nargs="?", help=what)
     where = "folder that keeps derived files between runs; default: $BISTIL_CACHE, or below $XDG_CACHE_HOME or ~/.cache"
     parser.add_argument("--cache_dir", help=where)
-    if "local_rank" not in TrainingArguments.__dataclass_fields__:  # launchers pass it
+    if "local_rank" not in TrainingArguments.__dataclass_fields__:  # launchers pass this flag
         parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     if {"-h", "--help", "--help_all"} & set(argv):
         arrange(parser, types, everything="--help_all" in argv)
         parser.print_help()
         raise SystemExit(0)
-    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # a launcher puts it before our flags
+    launcher = [word for word in argv[:1] if word.startswith("--local_rank")]  # a launcher puts this flag before ours
     argv = argv[len(launcher) :]
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
@@ -64,13 +64,13 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     if not ns.verbose:
         quiet.hide_libraries()
     if ns.cache_dir:
-        os.environ[CACHE] = str(Path(ns.cache_dir).expanduser().absolute())  # so that commands we start find it too
-    del ns.verbose, ns.cache_dir  # they are no settings of the run
+        os.environ[CACHE] = str(Path(ns.cache_dir).expanduser().absolute())  # for commands that this one starts
+    del ns.verbose, ns.cache_dir  # these two are not settings of the run
     return ns
 
 
 def _shield(word: str) -> str:
-    """Return the word, with SHIELD before it if argparse would take it for a flag, as it takes `-1=neutral`."""
+    """Return the word, with SHIELD before it if it is a value such as `-1=neutral`, which argparse takes for a flag."""
     return SHIELD + word if re.match("-[0-9]+=", word) else word
 
 
@@ -82,8 +82,8 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     """Return the content of a YAML file as flags.
 
     Raises:
-        InputError: the file cannot be read, is not a mapping, has a name that is no flag, or has lists or mappings
-            inside of others.
+        InputError: the file cannot be read, is not a mapping, has a key that is no flag, or has a list or mapping
+            inside another one.
     """
     known = {action.dest for action in parser._actions}
     flags: list[str] = []
@@ -106,9 +106,9 @@ def run(main: Callable[[], None]) -> int:
     """Call `main` and return the exit code: 0, 1, 2, 75 or 130.
 
     0 means success. 1 means that training met a number that is not finite, or that a result is missing. 2 means bad
-    input, or a disk or folder that is full or may not be written. 75 means that a signal stopped the run (see
+    input, a full disk, or a place that may not be written. 75 means that a signal stopped the run (see
     `bistil_ds.training.preemption`), 130 that Ctrl-C did. For 1, 2 and 75, rank 0 prints the reason in one line.
-    Control characters are taken out of output that does not go to a terminal.
+    Output that does not go to a terminal loses its control characters.
     """
     with quiet.plain_output(), _own_cache():
         return _run(main)
@@ -116,7 +116,7 @@ def run(main: Callable[[], None]) -> int:
 
 @contextmanager
 def _own_cache() -> Iterator[None]:
-    """Undo at the end what `--cache_dir` sets, for programs that call several commands."""
+    """Restore $BISTIL_CACHE, which `--cache_dir` sets, when the block ends: a program may call several commands."""
     before = os.environ.get(CACHE)
     try:
         yield
@@ -132,6 +132,8 @@ def _run(main: Callable[[], None]) -> int:
         return _fail(str(error), 2, RANK_0_SECONDS)
     except (NonFiniteError, ProductError) as error:
         return _fail(str(error), 1, AGREED_SECONDS)
+    except OtherRankError as error:
+        return _fail(str(error), 1, RANK_0_SECONDS)
     except Exception as error:
         if (reason := unwritable(error)) is None:
             raise
@@ -142,13 +144,16 @@ def _run(main: Callable[[], None]) -> int:
         if _is_rank_0():
             say(stop.message, error=True)
         return Preempted.CODE
-    except SystemExit as stop:  # Python prints a code that is text, so this must be one harmless line
+    except SystemExit as stop:  # Python prints an exit code that is a string, so make that one harmless line
         raise SystemExit(one_line(stop.code) if isinstance(stop.code, str) else stop.code) from None
     return 0
 
 
 def _fail(reason: str, code: int, seconds: float) -> int:
-    """Return `code`. Rank 0 prints the reason; others wait first, because a launcher ends all ranks when one ends."""
+    """Print the reason on rank 0, and return `code`.
+
+    Other ranks wait `seconds` first, because a launcher ends all ranks as soon as one exits.
+    """
     if _is_rank_0():
         say(f"error: {reason}", error=True)
     else:

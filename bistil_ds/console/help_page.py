@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from transformers import TrainingArguments
 
-# Groups of flags in --help: the usual ones of over a hundred. A text here replaces the help text of the flag's field.
+# The flags of TrainingArguments that --help shows, by group: group → flag → short help text.
+# None keeps the help text of the flag's own field.
 USUAL: dict[str, dict[str, str | None]] = {
     "training": {
         "max_steps": None,
@@ -71,9 +72,9 @@ class Formatter(argparse.HelpFormatter):
 
 
 def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: bool) -> None:
-    """Set the metavar of each flag without choices, and put the usual flags of `TrainingArguments` into groups.
+    """Put the usual flags of `TrainingArguments` into groups, and set the metavar (VALUE) of each flag without choices.
 
-    The other flags of `TrainingArguments` form one more group, which is hidden unless `everything` is True.
+    All other flags of `TrainingArguments` form one more group, which is hidden unless `everything` is True.
     """
     for action in parser._actions:
         if action.choices is None or action.dest in METAVARS:
@@ -85,7 +86,7 @@ def arrange(parser: argparse.ArgumentParser, types: Sequence[type], everything: 
     for title, texts in USUAL.items():
         group = parser.add_argument_group(title)
         for name, text in texts.items():
-            if name in ungrouped:  # not every command has every flag: `compile_teacher` is phase 1's
+            if name in ungrouped:  # commands have different flags: only phase 1 has `compile_teacher`
                 ungrouped[name].help = text or ungrouped[name].help
                 _move(ungrouped[name], parser._optionals, group)
     rare = parser.add_argument_group("all other transformers.TrainingArguments")

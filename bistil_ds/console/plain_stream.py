@@ -1,6 +1,7 @@
 """Output for pipes and log files: whole lines without control characters, and a progress bar's line only now and then.
 
-A progress bar overwrites its line many times a second by means of a carriage return. A file would keep all versions.
+A progress bar overwrites its line many times a second: it writes a carriage return and the new line. A log file would
+keep every version.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-FIRST_SECONDS = 30.0  # at first, pass on a line of a bar no more often than this
-SHARE = 0.02  # later, wait this share of the time since the start between two lines, so that a day's log stays short
+FIRST_SECONDS = 30.0  # least time between two lines of bars that are passed on
+SHARE = 0.02  # in a long run, that least time is this share of the time since the start, so that the log stays short
 
 CURSOR_UP = "\x1b[A"
-SHORT = "[00:00<"  # what tqdm writes in the first second
+SHORT = "[00:00<"  # part of the line that tqdm writes while a bar is less than a second old
 
 _PARTS = re.compile(r"\r\n|[\r\n]|[^\r\n]+")
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
@@ -23,13 +24,13 @@ _DRAWING = re.compile(r"(\d%)\|[^|]*\|")  # the part of tqdm's line that draws t
 
 
 class PlainStream:
-    """Text stream in front of another one that is no terminal; it passes on complete lines and flushes each.
+    """Text stream that passes complete lines on to another stream, which is no terminal, and flushes after each.
 
     A line that a progress bar overwrites is passed on only if enough time has passed since the last such line
-    (FIRST_SECONDS, SHARE).
+    (FIRST_SECONDS, SHARE); otherwise it is dropped.
 
     Args:
-        stream: the stream behind this one, which gets the lines; other methods and attributes are its own.
+        stream: the stream that gets the lines. Methods and attributes that this class lacks are looked up there.
         clock: returns the time in seconds.
     """
 
@@ -38,10 +39,10 @@ class PlainStream:
         self._start = self._last = clock()
         self._text = ""  # what was written since the last line end or carriage return
         self._overwrites = False  # whether `_text` began with a carriage return, as a bar's line does
-        # Last line of a bar, held back: its line end means that the bar is complete, or that the cursor moves down to
-        # another bar below it.
+        # The last line of a bar that a line end followed. It is held back, because the line end may mean two things:
+        # the bar is complete, or the cursor moves down to another bar below.
         self._ended = ""
-        self._after_bar = False  # whether the last thing written was a bar's line, which has no line end of its own
+        self._after_bar = False  # whether the last text was a bar's line
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -54,10 +55,10 @@ class PlainStream:
             elif part in ("\n", "\r\n"):
                 self._end_line()
             else:
-                if self._overwrites and self._text:  # follows a bar's line without a carriage return
+                if self._overwrites and self._text:  # this part follows a bar's line without a carriage return
                     self._end_bar()
                 self._text += part if plain(part) else ""
-                self._ended = "" if CURSOR_UP in part else self._ended  # the cursor goes up to an unfinished bar
+                self._ended = "" if CURSOR_UP in part else self._ended  # the cursor goes up: the bar goes on
         if not self._text:
             self._overwrites = False
         return len(text)
@@ -70,7 +71,7 @@ class PlainStream:
         self._stream.flush()
 
     def finish(self) -> None:
-        """Pass on the rest, which has no line end yet."""
+        """Pass on the text after the last line end."""
         self._emit(self._text)
         self._text, self._overwrites = "", False
 
@@ -81,12 +82,12 @@ class PlainStream:
         elif is_bar:
             self._emit("")  # passes on the held-back line of an earlier bar
             self._text, self._overwrites, self._after_bar, self._ended = "", False, True, text
-        elif text or not self._after_bar:  # otherwise the cursor only moves from one bar to the next
+        elif text or not self._after_bar:  # else this line end only moves the cursor from one bar to the next
             self._text, self._after_bar = "", False
             self._emit(text + "\n")
 
     def _end_bar(self) -> None:
-        """Pass on the text, a bar's line, if enough time has passed since the last such line; otherwise drop it."""
+        """Pass on `_text`, a bar's line, if enough time has passed since the last such line; otherwise drop it."""
         text, now = self._text, self._clock()
         self._text, self._overwrites, self._after_bar = "", False, True
         if text.strip() and SHORT not in text and now - self._last >= max(FIRST_SECONDS, SHARE * (now - self._start)):

@@ -17,8 +17,8 @@ def progress_bar(
     """Return a bar over `things`, or one to `update` by hand if `things` is None.
 
     Args:
-        what: what is being done, in front of the bar.
-        show: False draws nothing; iterating works all the same.
+        what: text in front of the bar, which says what is being done.
+        show: False draws no bar; iterating works all the same.
         more: further arguments of `tqdm.tqdm`, such as `total`, `unit`, `leave` and `delay` (seconds until it appears).
     """
     return tqdm(things, desc=what and one_line(what), disable=not show, dynamic_ncols=True, **more)
@@ -26,7 +26,7 @@ def progress_bar(
 
 @contextmanager
 def share_bar(*, show: bool = True) -> Iterator[Callable[[float, str], object]]:
-    """Show a bar in per cent, and yield the callback (share done from 0 to 1, what is being done) that moves it."""
+    """Show a bar in per cent, and yield the function that moves it: (share done, 0 to 1; what is being done)."""
     with progress_bar(total=100, unit="%", show=show) as bar:
 
         def move(done: float, what: str) -> None:

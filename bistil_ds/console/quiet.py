@@ -15,7 +15,7 @@ from bistil_ds.console.terminal import say
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.errors import Notice
 
-_running: ExitStack | None = None  # stack of the innermost `plain_output` block; when it closes, it undoes changes
+_running: ExitStack | None = None  # what the innermost `plain_output` block must undo at its end; None outside a block
 
 
 @contextmanager
@@ -35,8 +35,8 @@ def plain_output() -> Iterator[None]:
 def hide_libraries() -> None:
     """Hide libraries' progress bars, warnings and log lines below ERROR until the block of `plain_output` ends.
 
-    A `Notice` or a warning of `bistil_kernels` is still shown, once, as a line on rank 0. Outside of such a block, do
-    nothing.
+    A `Notice` or a warning of `bistil_kernels` is still shown, once, as a line on rank 0. Outside such a block, this
+    function does nothing.
     """
     if _running is not None:
         _running.enter_context(_hidden())
@@ -74,7 +74,7 @@ def _hidden() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", Notice)
-        warnings.filterwarnings("always", "bistil_kernels: ")  # that package is below ours and cannot import Notice
+        warnings.filterwarnings("always", "bistil_kernels: ")  # it imports nothing of ours, so it has no Notice
         warnings.showwarning = _NoticePrinter()
         try:
             yield
@@ -85,7 +85,7 @@ def _hidden() -> Iterator[None]:
 
 
 class _NoticePrinter:
-    """Replacement of `warnings.showwarning` that prints each text once, in one line, on rank 0."""
+    """Replacement for `warnings.showwarning` that prints each text once, in one line, on rank 0."""
 
     def __init__(self) -> None:
         self._printed: set[str] = set()

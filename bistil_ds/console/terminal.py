@@ -1,4 +1,7 @@
-"""Print lines and tables. All that a command prints goes through here, so no name can control the user's terminal."""
+"""Print lines and tables, without the characters by which a name or label could control the user's terminal.
+
+Every command prints through these functions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from rich.console import Console
 from bistil_ds.console.grid import Grid
 from bistil_ds.console.untrusted import one_line
 
-PLAIN_WIDTH = 110  # characters in a table's line where output goes to a file
+PLAIN_WIDTH = 110  # characters in a table's line if output does not go to a terminal
 
 
 def say(text: object = "", *, error: bool = False) -> None:
@@ -20,13 +23,13 @@ def say(text: object = "", *, error: bool = False) -> None:
 
 
 def show(grid: Grid) -> None:
-    """Print a table, as wide as the terminal; PLAIN_WIDTH wide if the output is no terminal."""
+    """Print a table at most as wide as the terminal, or as PLAIN_WIDTH if output does not go to a terminal."""
     terminal = Console()
     (terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH)).print(grid.rich())
 
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """While the block runs, show on standard error what is being done."""
+    """While the block runs, show `what` on standard error: what is being done."""
     with Console(stderr=True).status(one_line(what)):
         yield

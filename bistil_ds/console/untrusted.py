@@ -1,6 +1,7 @@
-"""Make text that others wrote harmless where it is shown: names, labels, paths, messages of libraries.
+"""Make text that others wrote harmless to show: names, labels, paths, messages of libraries.
 
-Each place (terminal, Markdown, Python code, HTML) has a function. A text without special characters stays as it is.
+There is a function for each place: terminal, Markdown, Python code, HTML. Text without special characters stays as it
+is, but `as_code` and `as_python` put it in quotes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import unicodedata
 
 LONGEST = 10_000  # characters; a longer text is cut
 _SPACES = re.compile(r"\s+")
-_JOINERS = "\u200c\u200d"  # format characters of the spelling of Persian, Hindi and others
+_JOINERS = "\u200c\u200d"  # invisible characters that the spelling of Persian, Hindi and other languages needs
 _SPECIAL = re.compile(
     r"[\\`*<|~$]"
-    r"|&(?=[#\w])"  # an entity
-    r"|(?<![^\W_])_|_(?![^\W_])"  # inside a word it is no emphasis
-    r"|\](?=[\[(:])"  # the middle of a link or of its definition
+    r"|&(?=[#\w])"  # the start of an entity such as &amp;
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis; between two letters or digits, _ means nothing
+    r"|\](?=[\[(:])"  # the middle of a link or of a link's definition
     r"|:(?=//)|(?<=www)\."  # what GitHub turns into a link by itself
     r"|^(?:[-+](?= |$)|[-=]+$|[>#])"  # a list, a rule, a quotation or a heading
 )
@@ -24,14 +25,15 @@ _NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")  # the start of a numbered list
 
 
 def one_line(text: str) -> str:
-    """Return text for a terminal or a log: one line, in which control characters are shown as `\\x1b`.
+    """Return text for a terminal or a log: one line, in which control characters are shown as escapes such as `\\x1b`.
 
-    Invisible characters, such as those that change the direction of writing, and bytes of a path that are not UTF-8 are
-    shown in the same way. A text longer than LONGEST is cut.
+    Two more kinds are shown as escapes: invisible characters, such as those that change the direction of writing, and
+    bytes of a path that are not UTF-8. A text longer than LONGEST is cut.
     """
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"
-    text = _SPACES.sub(lambda run: " " if run[0].strip(" ") else run[0], text).strip()  # line breaks are no spaces
+    # A run of plain spaces stays; a run with a tab or a line break becomes one space.
+    text = _SPACES.sub(lambda run: " " if run[0].strip(" ") else run[0], text).strip()
     return text if text.isprintable() else "".join(map(_visible, text))
 
 

@@ -1,4 +1,4 @@
-"""Recognise errors that mean that a place is full or may not be written, not that the program is wrong."""
+"""Recognise errors that come from a full disk or a place without write permission, not from a fault of the program."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import re
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # full: the disk, the user's quota, or the file itself
-CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}  # nobody may write there, or not this user
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}  # read-only for everybody, or for this user
 NO_FOLDER = "No usable temporary directory"  # Python's message if no folder for temporary files can be used
-# In errors from writing weights, safetensors gives the system's error number (NUMBER), torch only a text (TORCH).
+# Errors from writing weights: those of safetensors hold the system's error number, those of torch only a text.
 NUMBER, TORCH = re.compile(r"\(os error (\d+)\)"), "iostream error"
 
 
 def unwritable(error: BaseException) -> str | None:
-    """Return one line that says which place is full, closed or has too long a name; None for any other error.
+    """Return a line that says which place is full, may not be written or has too long a name; None for other errors.
 
-    The errors that led to this one (`__cause__`, `__context__`) count too, except behind a `raise … from None`.
+    The errors that led to this one (`__cause__`, `__context__`) are examined too, up to a `raise … from None`.
     """
     seen = list[BaseException]()
     cause: BaseException | None = error

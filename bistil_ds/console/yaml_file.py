@@ -1,4 +1,4 @@
-"""Read YAML that others wrote; refuse large files, objects of a program, and aliases that multiply values."""
+"""Read YAML that others wrote; refuse large files, tags that make Python objects, and aliases that multiply values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import yaml
 from bistil_ds.errors import InputError
 
 LARGEST = 2**20  # bytes of a file
-DEEPEST = 20  # lists and mappings inside one another
-MOST_VALUES = 100_000  # in a file; a value that aliases repeat counts each time
+DEEPEST = 20  # levels of lists and mappings inside one another
+MOST_VALUES = 100_000  # values in a file; a value that aliases repeat counts each time
 
 
 def read_yaml(path: Path, flag: str = "") -> dict[Any, Any]:
@@ -41,8 +41,8 @@ def parse_yaml(text: str) -> Any:
     """Return the value of a YAML document.
 
     Raises:
-        ValueError: the text is not YAML, names objects of a program, is larger than LARGEST or deeper than DEEPEST, or
-            holds more than MOST_VALUES values when each alias is replaced by what it stands for.
+        ValueError: the text is not YAML, has a tag that makes a Python object, is longer than LARGEST or deeper than
+            DEEPEST, or holds more than MOST_VALUES values once each alias is replaced by what it stands for.
     """
     if len(text) > LARGEST:
         raise ValueError(f"larger than {LARGEST} bytes")
@@ -65,9 +65,9 @@ def _check_depth(text: str) -> None:
 
 
 def _count(node: yaml.Node, counts: dict[int, int]) -> int:
-    """Return the number of values in a node; `counts` maps the id of each node met before to its number."""
+    """Return the number of values in a node; `counts` maps `id(node)` of each node met before to that node's number."""
     if id(node) not in counts:
-        counts[id(node)] = MOST_VALUES + 1  # for now; so a node that holds itself counts as too many values
+        counts[id(node)] = MOST_VALUES + 1  # a node that contains itself finds this number: too many values
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
         flat = [each for part in parts for each in (part if isinstance(part, tuple) else (part,))]
         counts[id(node)] = 1 + sum(_count(part, counts) for part in flat)

@@ -1,1 +1,1 @@
-"""Phase 1: distils a teacher, on text of two languages, into a general bilingual student."""
+"""Phase 1: distil a teacher into a general bilingual student, on text of two languages."""

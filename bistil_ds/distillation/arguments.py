@@ -23,8 +23,8 @@ class ModelArguments:
     source_file: str | None = field(
         default=None,
         metadata={
-            "help": "Source-language text: a file or folder of text, JSONL, CSV or Parquet, compressed or not, or "
-            "hf:DATASET[:CONFIG][:SPLIT][:COLUMN]."
+            "help": "Source-language text: a file or folder of text, JSONL, CSV or Parquet, compressed or not; "
+            "plain:FILE; or hf:DATASET[:CONFIG][:SPLIT][:COLUMN]."
         },
     )
     target_file: str | None = field(default=None, metadata={"help": "Target-language text, in the same forms."})
@@ -134,17 +134,17 @@ class DistillationArguments(SealedArguments):
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Not used: batches are ours."})
 
     def __post_init__(self) -> None:
-        by_epochs = self.max_steps < 0 and self.num_train_epochs is not None  # the trainer then sets the steps
+        by_epochs = self.max_steps < 0 and self.num_train_epochs is not None  # then the trainer computes max_steps
         if self.max_steps < 0 and not by_epochs:
             self.max_steps = PUBLISHED_STEPS
         if self.num_train_epochs is None:
             self.num_train_epochs = SealedArguments.num_train_epochs  # not used, but transformers wants a number
         if self.learning_rate is None:
             self.learning_rate = PUBLISHED_LEARNING_RATE
-        if self.eval_steps is None:  # a number below 1 is a share of the run, whose length is not known yet
+        if self.eval_steps is None:  # with epochs the number of steps is not known yet; 0.05 is a share of the run
             self.eval_steps = 0.05 if by_epochs else max(25, self.max_steps // 20)
         if self.save_steps is None:
             self.save_steps = self.eval_steps
         if not torch.cuda.is_available():
-            self.use_cpu = True  # else transformers treats each of several CPU ranks as a run of one process
+            self.use_cpu = True  # without this, transformers treats each CPU rank as a run of its own
         super().__post_init__()

@@ -1,7 +1,7 @@
 """Prepare phase 1 on rank 0: read the text, trim the teacher, build the student, and save both models.
 
-Rank 0 does so before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned,
-and code that copies weights reads empty tensors. Every rank then loads the folder written here.
+Rank 0 runs this before a ZeRO-3 configuration object exists. While such an object exists, transformers partitions every
+model that it loads, and code that copies weights reads empty tensors. Later, every rank loads both models from here.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import blaming
 from bistil_ds.models.families import positions_after_padding
-from bistil_ds.models.loading import load_masked_lm
+from bistil_ds.models.loading import load_teacher
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections
 from bistil_ds.student.files import StudentFiles
 from bistil_ds.student.folder import kept_ids_of, read_layer_map
+from bistil_ds.student.layer_map import every_kth
 from bistil_ds.student.origin import Origin, known_languages
 from bistil_ds.training.licences import gather_licences
 from bistil_ds.vocabulary import trim_model, trim_tokenizer, trim_vocabulary
 from bistil_ds.vocabulary.embeddings import Trimming
 
 STUDENT, TEACHER = "student", "teacher"
-SAMPLED_CHUNKS = 16  # of each language; a narrower student is fitted to the teacher's states on these chunks
+SAMPLED_CHUNKS = 16  # for each language; on these chunks a narrower student is fitted to the teacher's states
 
 
 @dataclass
@@ -60,20 +61,21 @@ def read_chunks(
 
 
 def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
-    """Write `teacher/` and `student/`, on the trimmed vocabulary, to `folder`; return counts for the record.
+    """Write `teacher/` and `student/` to `folder`, both on the trimmed vocabulary; return counts for the run's record.
 
     Raises:
         InputError: teacher, text, student or sparse fine-tunings (SFTs) cannot be loaded or do not fit together.
     """
     plan = request.plan
     say(f"teacher {request.teacher}")
-    teacher, tokenizer = load_masked_lm(request.teacher, "--teacher_model")
+    teacher, tokenizer = load_teacher(request.teacher, "--teacher_model")
     _check_sfts(request, teacher)
     base_vocab_size = teacher.config.vocab_size
-    student = load_masked_lm(plan.student, "--student")[0] if plan.student else None
+    student = load_teacher(plan.student, "--student")[0] if plan.student else None
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
     if kept_ids is not None:
+        checks.check_trimmed(plan)
         keep_padding_id = positions_after_padding(teacher.config.model_type)
         tokenizer = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id)
         trim_model(teacher, kept_ids)
@@ -96,7 +98,7 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}
     projections = None
     if student is None:
-        layers = checks.layer_map(plan, teacher.config.num_hidden_layers)
+        layers, factor = checks.layer_map(plan, teacher.config), plan.layer_reduction_factor
         with blaming(f"--hidden_reduction_factor {plan.hidden_reduction_factor}"):
             student, layers, projections = build_student(
                 teacher,
@@ -104,6 +106,8 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
                 hidden_reduction_factor=plan.hidden_reduction_factor,
                 sample_batches=sample_batches(chunks) if plan.hidden_reduction_factor > 1 else None,
             )
+        if plan.layer_map is None and layers != every_kth(teacher.config.num_hidden_layers, factor):
+            say(f"--layer_reduction_factor {factor}: student layers from teacher layers {', '.join(map(str, layers))}")
     else:
         if Path(str(plan.student)).is_dir():
             projections = load_projections(str(plan.student))
@@ -124,7 +128,7 @@ def student_origin(request: DistillationRequest) -> Origin:
     """Return the licences of teacher, language SFTs, text and `--student`, and the languages that the teacher knows.
 
     Raises:
-        InputError: `gather_licences` raises it.
+        InputError: from `gather_licences`.
     """
     models: dict[str, str | None] = {request.teacher: request.licences.teacher}
     if request.plan.student:
@@ -136,7 +140,7 @@ def student_origin(request: DistillationRequest) -> Origin:
 
 
 def _own_layer_map(plan: StudentPlan) -> list[int] | None:
-    """Return the layer map for `--student`, from `--layer_map` or else the student's folder; None if both lack it."""
+    """Return the layer map for `--student`, from `--layer_map` or else the student's folder; None if neither has it."""
     if plan.layer_map is not None:
         return list(plan.layer_map)
     folder = Path(str(plan.student))

@@ -1,4 +1,4 @@
-"""Checks of a phase-1 run: they refuse bad input before any model is built or training is started."""
+"""Checks of a phase-1 run, which refuse bad input before a model is built or training starts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from bistil_ds.distillation.arguments import DistillationArguments
+from bistil_ds.distillation.arguments import DistillationArguments, ModelArguments
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.errors import InputError, blaming
-from bistil_ds.models.families import check_teacher_config
+from bistil_ds.models.families import check_supported
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
+from bistil_ds.models.loading import is_masked_lm
+from bistil_ds.models.remote_code import check_native
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_text_file, check_two_languages
@@ -22,7 +24,7 @@ from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
 
-# Flags that have no effect in phase 1, beside those of `training/flags/inherited.py`: flag → reason.
+# Flag → why it has no effect in phase 1. `training/flags/inherited.py` lists more flags without effect.
 NO_EFFECT = dict.fromkeys(
     (
         *("dataloader_drop_last", "dataloader_in_order", "dataloader_multiprocessing_context"),
@@ -31,6 +33,9 @@ NO_EFFECT = dict.fromkeys(
     "the batches of two languages are ordered and loaded in a way of their own",
 )
 NO_EFFECT["greater_is_better"] = "a lower loss is better"
+# Flags that shape a student which is built, and have no effect on one that is given: flag → what that one has already.
+STUDENTS_OWN = {"layer_reduction_factor": "layers", "hidden_reduction_factor": "width"}
+TRIMMED_OWN = dict.fromkeys(("vocab_threshold", "vocab_size"), "vocabulary")  # the same for one that is trimmed
 MATERIALS = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
 
 
@@ -45,7 +50,7 @@ def check_materials(flags: Mapping[str, Any]) -> None:
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
-    """Raise InputError for flag values that cannot work with any teacher and texts."""
+    """Raise InputError for flag values that are wrong whatever the teacher and the texts are."""
     check_numbers(flags)
     epochs, steps = flags["num_train_epochs"], flags["max_steps"]
     if epochs is not None and steps != -1:
@@ -68,11 +73,19 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--mask_probability {flags['mask_probability']}: expected a probability between 0 and 1")
     if flags["layer_map"] is not None:
         parse_layers(flags["layer_map"])
-    if flags["student"] is not None and (factor := flags["hidden_reduction_factor"]) != 1:
-        raise InputError(f"--hidden_reduction_factor {factor}: --student keeps its own width; leave the factor out")
+    for name, what in STUDENTS_OWN.items():
+        if flags["student"] is not None and flags[name] != getattr(ModelArguments, name):
+            raise InputError(f"--{name} {flags[name]}: --student keeps its own {what}; leave the flag out")
     check_licence("--teacher_licence", flags["teacher_licence"])
     parse_data_licence(flags["data_licence"], languages)
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
+
+
+def check_trimmed(plan: StudentPlan) -> None:
+    """Raise InputError for a flag that has no effect because the student that is given is trimmed already."""
+    for name, what in TRIMMED_OWN.items():
+        if (value := getattr(plan, name)) != getattr(ModelArguments, name):
+            raise InputError(f"--{name} {value}: --student {plan.student} has its own {what}; leave the flag out")
 
 
 def check_files(request: DistillationRequest) -> None:
@@ -87,7 +100,7 @@ def check_files(request: DistillationRequest) -> None:
 
 
 def parse_layers(words: str) -> list[int]:
-    """Return the layers that a --layer_map such as 1,3,5,11 names.
+    """Return the layers named by a value of --layer_map, such as 1,3,5,11.
 
     Raises:
         InputError: a part between the commas is not a whole number.
@@ -98,17 +111,17 @@ def parse_layers(words: str) -> list[int]:
         raise InputError(f"--layer_map {words}: expected teacher layers such as 1,3,5,11") from None
 
 
-def layer_map(plan: StudentPlan, teacher_layers: int) -> list[int]:
+def layer_map(plan: StudentPlan, teacher: PretrainedConfig) -> list[int]:
     """Return the 0-based teacher layer of each student layer, from the plan's layer map or reduction factor.
 
     Raises:
-        InputError: map or factor does not fit a teacher of `teacher_layers` layers.
+        InputError: map or factor does not fit a teacher of this configuration.
     """
     if plan.layer_map is None:
         with blaming(f"--layer_reduction_factor {plan.layer_reduction_factor}"):
-            return choose_layers(teacher_layers, plan.layer_reduction_factor)
+            return choose_layers(teacher, plan.layer_reduction_factor)
     with blaming(f"--layer_map {','.join(map(str, plan.layer_map))}"):
-        return choose_layers(teacher_layers, layer_map=plan.layer_map)
+        return choose_layers(teacher, layer_map=plan.layer_map)
 
 
 def check_teacher(request: DistillationRequest) -> PretrainedConfig:
@@ -120,9 +133,12 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     name, plan = request.teacher, request.plan
     config = load_config("--teacher_model", name)
     with blaming(f"--teacher_model {name}"):
-        check_teacher_config(config)
+        check_supported(config)
+    check_native(config, f"--teacher_model {name}")
+    if not is_masked_lm(config):
+        _refuse_vocabulary_losses(request, config)
     if plan.student is None or plan.layer_map is not None:
-        layer_map(plan, config.num_hidden_layers)
+        layer_map(plan, config)
     if config.hidden_size % plan.hidden_reduction_factor:
         raise InputError(
             f"--hidden_reduction_factor {plan.hidden_reduction_factor}: does not divide the teacher's width "
@@ -131,3 +147,15 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     if request.packing.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {request.packing.max_length}: {name} takes at most {longest} tokens")
     return config
+
+
+def _refuse_vocabulary_losses(request: DistillationRequest, config: PretrainedConfig) -> None:
+    """Raise InputError if a loss needs logits over the vocabulary, which a teacher without a masked-LM head lacks."""
+    for name in ("logit", "mlm"):
+        weight = getattr(request.losses, f"{name}_weight")
+        if Weight.parse(weight, f"{name}_weight").used:
+            kind = config.architectures[0]
+            raise InputError(
+                f"--{name}_weight {weight}: --teacher_model {request.teacher} is a {kind}, which has no masked-LM head "
+                "and so no logits over the vocabulary; leave the weight at 0"
+            )

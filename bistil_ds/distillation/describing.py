@@ -1,4 +1,4 @@
-"""Describe a student that was passed from Python, in the same files as a student that the command builds."""
+"""Describe a student that was passed from Python. The files are the same as for a student that the command builds."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ def distil_general(**flags: Any) -> Path:
         bistil_ds.errors.InputError: --source_file --target_file --target_language missing: ...
 
     Args:
-        flags: the flags of `general.py`, by name: `teacher_model`, `source_file`, `target_file`, `source_language` and
-            `target_language` are needed, `output_dir` says where the run goes; the others have their defaults.
+        flags: the flags of `general.py`, by name. `teacher_model`, `source_file`, `target_file`, `source_language` and
+            `target_language` are needed. `output_dir` is the run folder.
 
     Returns:
         The run folder. It is also the student's folder, with weights, tokenizer, `kept_ids.json` and `run.json`.

@@ -1,4 +1,4 @@
-"""The loss of phase 1: it runs teacher and student on a batch and sums the weighted terms (BiStil, section 3.1).
+"""The loss of phase 1: run teacher and student on a batch and sum the weighted terms (BiStil, section 3.1).
 
 `bistil_ds.training.layer_losses` says which states and maps are compared, and how.
 
@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import torch
 from bistil_kernels import hidden_state_loss, linear_distillation_kl
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.distributed.gathering import gathered
-from bistil_ds.models.families import family_of, layers_of
+from bistil_ds.errors import InputError
+from bistil_ds.models.families import family_of, has_masked_lm_head, layers_of
 from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.training.distiller import BaseDistiller
 from bistil_ds.training.heap import trim_heap
@@ -45,20 +47,22 @@ class TeacherView:
 
 
 class Distiller(BaseDistiller):
-    """The loss of phase 1 for one student and one teacher, aligned layer by layer.
+    """The loss of phase 1 for one student and one teacher, whose layers are aligned.
 
     The teacher is frozen, and so are the student's parameters that no loss reaches.
 
     Args:
-        student, teacher: masked language models on one vocabulary, with the same number of heads.
+        student, teacher: models on one vocabulary, with the same number of attention heads. Both have a masked-LM
+            head, or neither has.
         layer_map: for each student layer the 0-based teacher layer it is aligned with.
         losses: weights and kinds; default: those of `LossArguments`.
         projections: fp32 [Dt, Ds] for each of the S+1 states when the widths differ.
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: no weight is above 0, a weight is no number or FROM:TO, or a model's family is not supported; with
-            an attention loss, a model's attention cannot be observed.
+        InputError: no weight is above 0; a weight is neither a number nor FROM:TO; a model's family is not supported;
+            there is an attention loss, and a model's attention cannot be observed; or there is a logit or MLM loss,
+            and a model has no masked-LM head.
     """
 
     phase = 1
@@ -66,17 +70,21 @@ class Distiller(BaseDistiller):
 
     def __init__(
         self,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
         layer_map: Sequence[int],
         losses: LossArguments | None = None,
         projections: Sequence[Tensor] | None = None,
         run_teacher: nn.Module | None = None,
     ) -> None:
         super().__init__(student, teacher, layer_map, losses or LossArguments(), projections, run_teacher)
-        self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
         self.reads_vocabulary = self.uses("logit") or self.uses("mlm")
-        for parameter in self._unreached(student):  # weight decay must skip them, and DDP must not wait for them
+        if self.reads_vocabulary and not (has_masked_lm_head(student) and has_masked_lm_head(teacher)):
+            raise InputError(
+                "there is no masked-LM head, whose logits a loss would need: set logit_weight and mlm_weight to 0"
+            )
+        self.student_head, self.teacher_head = HeadTap(student), HeadTap(teacher)
+        for parameter in self._unreached(student):  # weight decay must skip unreached parameters, and DDP must not wait
             parameter.requires_grad_(False)
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> LossTerms:
@@ -100,17 +108,18 @@ class Distiller(BaseDistiller):
         terms.add_up(weights)
         return terms
 
-    def _unreached(self, student: nn.Module) -> list[nn.Parameter]:
+    def _unreached(self, student: PreTrainedModel) -> list[nn.Parameter]:
         """Return the student's parameters that get no gradient from any loss."""
-        if self.reads_vocabulary:  # all get a gradient, except a bias that some heads hold beside the decoder's own
-            bias = student.get_parameter(family_of(student).decoder_bias)
-            return [] if bias is self.student_head.decoder.bias else [bias]
-        head = head_parameters(student)
+        if self.reads_vocabulary:  # all get a gradient, except a second bias that some heads hold beside the decoder's
+            head = family_of(student).head
+            biases = [student.get_parameter(head.bias)] if head and head.bias else []
+            return [bias for bias in biases if bias is not self.student_head.decoder.bias]
+        unused = head_parameters(student)
         if self.reads("states"):
-            return head
+            return unused
         family, layers = family_of(student), len(layers_of(student))
         named = student.named_parameters()
-        return head + [parameter for name, parameter in named if family.follows_the_last_map(name, layers)]
+        return unused + [parameter for name, parameter in named if family.follows_the_last_map(name, layers)]
 
     @torch.no_grad()
     def teacher_view(self, inputs: dict[str, Tensor], positions: Tensor | None) -> TeacherView:
@@ -171,7 +180,8 @@ class Distiller(BaseDistiller):
     def _vocabulary_losses(self, view: TeacherView, positions: Tensor | None, labels_BT: Tensor | None):  # type: ignore[no-untyped-def]
         """Return the function that replaces the student's output projection; None for a batch without labels.
 
-        In place of logits, the function returns the losses that need them, stacked: `logit`, then `mlm`, if used.
+        In place of logits, the function returns a stack of the losses computed from logits: `logit` if it is used, then
+        `mlm` if it is used.
         """
         if positions is None or labels_BT is None:
             return None
@@ -182,7 +192,7 @@ class Distiller(BaseDistiller):
             if self.uses("logit"):
                 assert view.vocabulary is not None
                 teacher_hidden, teacher_weight, teacher_bias = view.vocabulary
-                on_cpu = torch.autocast("cpu", enabled=False)  # on a CPU the loss chooses its own precision
+                on_cpu = torch.autocast("cpu", enabled=False)  # the loss chooses its precision on a CPU
                 with nullcontext() if hidden_ND.is_cuda else on_cpu:
                     kl = linear_distillation_kl(
                         hidden_ND,

@@ -56,7 +56,7 @@ def request_of(**flags: Any) -> DistillationRequest:
 
 
 def published_defaults(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flags, with the published steps, chunk length and learning rate for those that were not given."""
+    """Return the flags, with the published steps, chunk length and learning rate where the user gave none."""
     published = {"max_length": PUBLISHED_LENGTH, "learning_rate": PUBLISHED_LEARNING_RATE}
     filled = {name: value for name, value in published.items() if flags[name] is None}
     return with_steps({**flags, **filled}, PUBLISHED_STEPS)

@@ -9,13 +9,14 @@ from typing import Any
 
 from bistil_ds.console.terminal import say
 from bistil_ds.distillation import checks
-from bistil_ds.distillation.building import STUDENT, TEACHER, build
+from bistil_ds.distillation.building import STUDENT, TEACHER, build, read_chunks
 from bistil_ds.distillation.from_flags import FLAGS
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import zero_stage
 from bistil_ds.distributed.universal import fit_to_ranks
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RECORD_FILE, RunRecord, check_same_run, read_start
@@ -24,7 +25,7 @@ from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 
-# Reason → flags that may change when a run is resumed, beside those that `training/flags/inherited.py` lists.
+# Reason → flags that may change when a run is resumed. `training/flags/inherited.py` lists more such flags.
 MAY_CHANGE = {
     "how it is computed": ("compile_teacher", "preprocessing_workers"),
     "compared by content, not by name": ("source_file", "target_file"),
@@ -40,7 +41,7 @@ class PreparedRun:
         request: what the run was asked to do.
         folder: the run folder.
         checkpoint: the checkpoint to resume from; None starts at the beginning.
-        is_new: whether this start made the models in the folder; a resumed run finds them there.
+        is_new: True if this start built the models in the folder, False if an earlier start did.
     """
 
     request: DistillationRequest
@@ -52,12 +53,12 @@ class PreparedRun:
 def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> PreparedRun:
     """Check teacher and texts, then build teacher and student in a new run folder; call it on rank 0 only.
 
-    If the request resumes a run that was begun, build nothing, and check that it asks for the same run.
+    If the request resumes a run that has begun, build nothing: check that the request matches that run's record.
 
     Args:
         request: what the run is asked to do.
-        teacher_may_move: accept a resumed run whose teacher lies at another path than before, as the embedded sample's
-            teacher does after an update of this package.
+        teacher_may_move: let a resumed run have its teacher at another path than before. An update of this package
+            moves the embedded sample's teacher.
 
     Raises:
         InputError: a file, the teacher or the run to resume cannot be used.
@@ -69,8 +70,10 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     checks.check_teacher(request)
     data = _data_hashes(request)
     if resume and is_begun(folder):
-        request = _check_resumed(request, folder, teacher_may_move)
-        return PreparedRun(request, folder, _checkpoint(request, folder, resume))
+        request = _check_resumed(request, folder, data, teacher_may_move)
+        checkpoint = _checkpoint(request, folder, resume)
+        read_chunks(request, load_tokenizer("", folder / BUILD / STUDENT), progress=True)  # checks or mends the cache
+        return PreparedRun(request, folder, checkpoint)
     explicit = request.training["output_dir"] is not None
     with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as partial:
         report = build(request, partial)
@@ -94,33 +97,35 @@ def _with_steps(request: DistillationRequest, steps: int) -> DistillationRequest
     return replace(request, training=request.training.having(max_steps=steps))
 
 
-def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move: bool) -> DistillationRequest:
-    """Check that a request asks for the run in `folder`; return it, with the run's steps if it names only epochs.
+def _check_resumed(
+    request: DistillationRequest, folder: Path, found: Mapping[str, Any], teacher_may_move: bool
+) -> DistillationRequest:
+    """Check that a request matches the run in `folder`; return it, with the recorded steps if it names only epochs.
 
     Raises:
-        InputError: the request asks for something else than the run in `folder` was started with.
+        InputError: flags or texts differ from those of the run's start, or its models are missing or damaged.
     """
     recorded, data = read_start(folder)
     if request.training["max_steps"] < 0:
         epochs = {"num_train_epochs": request.training["num_train_epochs"]}
         check_same_run(epochs, recorded, ["num_train_epochs"], folder)
-        steps = recorded.get("max_steps")  # the steps of the first start
+        steps = recorded.get("max_steps")  # what the first start computed from the epochs
         if type(steps) is not int or steps < 1:
             raise InputError(f"{folder / RECORD_FILE}: max_steps is {steps!r}; give --max_steps as the run was started")
         request = _with_steps(request, steps)
     flags = request.as_flags()
     names = fixed_flags(FLAGS, MAY_CHANGE) - set(checks.NO_EFFECT) - ({"teacher_model"} if teacher_may_move else set())
     if request.plan.student:
-        names -= {"hidden_reduction_factor"}  # 0.1 took it beside a student of the user's, without an effect
+        names -= set(checks.STUDENTS_OWN)  # version 0.1 accepted them beside --student and ignored them
     check_same_stage(flags["deepspeed"], folder)
-    recorded = {"max_texts": None, **recorded}  # runs of 0.1 read all texts
+    recorded = {"max_texts": None, **recorded}  # version 0.1 had no such flag and read all texts
     if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
-    for side, found in _data_hashes(request).items():
+    for side, text in found.items():
         before = data[side] if isinstance(data.get(side), dict) else {}
-        if (found["sha256"] or found["file"]) != (before.get("sha256") or before.get("file")):
-            raise InputError(f"--{side}_file {found['file']}: not the text that the run in {folder} was started with")
+        if (text["sha256"] or text["file"]) != (before.get("sha256") or before.get("file")):
+            raise InputError(f"--{side}_file {text['file']}: not the text that the run in {folder} was started with")
     for part in (TEACHER, STUDENT):
         if not (folder / BUILD / part / "config.json").is_file():
             raise InputError(f"{folder / BUILD / part}: missing, so the run cannot be resumed; start a new one")
@@ -128,7 +133,7 @@ def _check_resumed(request: DistillationRequest, folder: Path, teacher_may_move:
     return request
 
 
-def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str | None:
+def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> checkpoints.Checked | None:
     """Return the checkpoint to resume from, converted if needed for this number of ranks; None if there is none."""
     seals = seals_of(request.training)
     checkpoint = checkpoints.find_checkpoint(folder, resume, seals)
@@ -140,7 +145,7 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> str 
         raise InputError(f"{checkpoint}: of a run of {planned} steps, where {RECORD_FILE} says {steps}")
     if request.training["deepspeed"]:
         fit_to_ranks(checkpoint, startup.world_size(), seals)
-    return str(checkpoint)
+    return checkpoints.Checked(checkpoint)
 
 
 def _data_hashes(request: DistillationRequest) -> dict[str, Any]:

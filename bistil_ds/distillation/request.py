@@ -20,10 +20,10 @@ class Corpus:
     Args:
         side: source or target.
         language: the language's code.
-        file: a text file, a folder of them, or the id of a hub dataset.
+        file: a text file, a folder of text files, or the id of a hub dataset.
         column: column with the text, in data that has columns.
         sft: the sparse fine-tuning (SFT) that the teacher carries on this language's batches, if any.
-        most: how many texts are read at most; None: all.
+        most: read this many texts at most; None reads all.
     """
 
     side: str
@@ -41,7 +41,7 @@ class Corpus:
         """Return the texts, in the column `text`.
 
         Raises:
-            InputError: `load_texts` raises it.
+            InputError: from `load_texts`.
         """
         return text.load_texts(self.file, text_column=self.column, max_texts=self.most, name=self.flag)
 
@@ -122,5 +122,5 @@ class DistillationRequest:
 
 
 def absolute(name: str | None) -> str | None:
-    """Return the absolute path of a file or folder that exists; return any other name, such as a hub id, as it is."""
+    """Return the absolute path if `name` is an existing file or folder; otherwise (a hub id) return it unchanged."""
     return str(Path(name).resolve()) if name and Path(name).exists() else name

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForMaskedLM
-
 from bistil_ds.distillation import building
 from bistil_ds.distillation.preparation import BUILD, PreparedRun
 from bistil_ds.distillation.summary import print_student_summary
@@ -16,7 +14,7 @@ from bistil_ds.distributed.config import training_config
 from bistil_ds.distributed.universal import universal_config
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
-from bistil_ds.models.loading import load_masked_lm, load_pretrained
+from bistil_ds.models.loading import load_language_model
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
@@ -47,7 +45,8 @@ def load_student(folder: Path) -> None:
     Raises:
         InputError: something is missing or damaged.
     """
-    load_masked_lm(folder)
+    load_language_model(folder)
+    load_tokenizer("", folder)
     load_kept_ids(folder)
     load_projections(folder)
     if read_layer_map(folder) is None:
@@ -59,15 +58,15 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
 
     Args:
         run: the run, whose models lie in its folder.
-        changes: training arguments that replace the request's; a dry run gives some.
+        changes: training arguments that replace those of the request, such as a dry run's.
     """
     request, built = run.request, run.folder / BUILD
     config = training_config(request.training["deepspeed"])
     deepspeed = universal_config(config, run.checkpoint, startup.world_size()) or config
     fixed = {"output_dir": str(run.folder), "resume_from_checkpoint": run.checkpoint, "deepspeed": deepspeed}
     args = request.training.build(**fixed, **changes)
-    student, _ = load_pretrained(AutoModelForMaskedLM, built / building.STUDENT, dtype="float32")
-    teacher, _ = load_pretrained(AutoModelForMaskedLM, built / building.TEACHER, dtype="float32")
+    student = load_language_model(built / building.STUDENT, dtype="float32")
+    teacher = load_language_model(built / building.TEACHER, dtype="float32")
     tokenizer = load_tokenizer("", built / building.STUDENT)
     chunks = building.read_chunks(request, tokenizer, progress=False)
     layers = read_layer_map(built / building.STUDENT)
@@ -102,7 +101,7 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the record's results: steps, first validation, best validation with a checkpoint, median speed, sizes."""
+    """Return the run's results: steps, first validation, best checkpointed validation, median tokens/s, model bytes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
     saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]

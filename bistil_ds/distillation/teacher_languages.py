@@ -1,8 +1,8 @@
-"""Swap the teacher's language fine-tuning between batches, bit for bit, in whole models and in ZeRO-3 partitions.
+"""Swap the teacher's language fine-tuning between batches without rounding, in whole models and ZeRO-3 partitions.
 
-In BiStil the teacher carries the sparse fine-tuning (SFT) of the batch's language. Adding its differences and
-subtracting them again would change the weights by rounding. So tables hold the values with and without each SFT,
-computed once from the fp32 weights on disk, and a swap writes values from the tables.
+In BiStil the teacher carries the sparse fine-tuning (SFT) of the batch's language. To add an SFT's differences and
+subtract them again would change the weights by rounding. Instead, tables hold the values with and without each SFT,
+computed once from the fp32 weights on disk, and a swap copies values from the tables.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 
 @dataclass(frozen=True)
 class _Table:
-    """The values of one parameter, with and without an SFT, at those entries of the SFT that this rank holds.
+    """One parameter's values with and without an SFT, at the entries that the SFT changes and this rank holds.
 
     Attributes:
         indices_K: flat indices [K] into the whole parameter, ascending.
         with_K, without_K: values [K] in the parameter's dtype.
-        start, stop: the table covers the parameter's entries from `start` up to, not including, `stop` (`range_held`).
+        start, stop: the entries [start, stop) of the flat parameter, which the table covers (from `range_held`).
     """
 
     parameter: Any  # nn.Parameter, with DeepSpeed's ds_* attributes under ZeRO-3
@@ -55,7 +55,7 @@ class LanguageSwitch:
     Args:
         teacher: the model, or the DeepSpeed engine around it; its weights are those in `folder`, cast to its dtype.
         folder: the teacher's model folder (safetensors), read one tensor at a time.
-        fine_tunings: language → its SFT, or None for a language that uses the teacher as it is.
+        fine_tunings: language → its SFT; None if the teacher stays unchanged for this language.
 
     Raises:
         InputError: an SFT was made for another model, or the teacher does not hold the weights of `folder`.
@@ -133,14 +133,14 @@ def _write(table: _Table, values_K: torch.Tensor) -> None:
 def _places(table: _Table) -> Iterator[tuple[torch.Tensor, int, slice]]:
     """Yield each tensor that holds entries of the table's parameter.
 
-    Each comes as (flat tensor, flat index of its first entry in the parameter, slice of the table's rows in it).
+    An item is (flat tensor, index of the tensor's first entry in the flat parameter, the table's rows in the tensor).
     """
     for part, first in parts(table.parameter):
         last = first + part.numel()
         if first < table.start or min(last, full_size(table.parameter)) > table.stop:
-            # This tensor is a gathered copy, of which the table covers one rank's share. Free it: its next use gathers
-            # it afresh.
+            # This tensor is a gathered copy of more than the table covers. Free the copy: the parameter's next use
+            # gathers it again, from the partitions that the swap has written.
             free_gathered(table.parameter)
             continue
-        whole = first <= table.start and last >= table.stop  # then skip the search, which would wait for the GPU
+        whole = first <= table.start and last >= table.stop  # then no search is needed, which would wait for the GPU
         yield part, first, slice(None) if whole else entries_between(table.indices_K, first, last)

@@ -5,8 +5,7 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import IntervalStrategy
 
-from bistil_ds.console.progress import progress_bar
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
 from bistil_ds.distillation.describing import describe_student
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
-from bistil_ds.distributed.inference import evaluation_engine
+from bistil_ds.distillation.validation import mean_terms
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.inputs import padding_id
@@ -32,7 +30,6 @@ from bistil_ds.text.batches import BilingualBatches, steps_of_epochs
 from bistil_ds.text.chunks import BilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
 from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
-from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.training.terms import LossTerms
@@ -49,8 +46,8 @@ class DistillationTrainer(BaseTrainer):
         0.0
 
     `train` runs `args.max_steps` optimiser steps on `batches`, and `save_model` writes the student. Each log line holds
-    the mean of every loss term by language, tokens/s, model FLOPs utilisation, memory in GiB and, where there is an
-    energy counter, joules per token.
+    the mean of every loss term by language, tokens/s, model FLOPs utilisation and memory in GiB. On a machine with an
+    energy counter, it also holds joules per token.
 
     Args:
         model: the student, a masked language model with the teacher's vocabulary and number of heads. Its parameters
@@ -69,16 +66,16 @@ class DistillationTrainer(BaseTrainer):
         language_sfts: language → the sparse fine-tuning (SFT) that the teacher carries on that language's batches, or
             None; needs `teacher_folder`.
         teacher_folder: the model folder `teacher` was loaded from; its fp32 weights make the swap of SFTs exact.
-        keep_files: files copied beside every saved student. Phase 2 reads `kept_ids.json`, `distillation.json`,
-            `projections.safetensors` and `origin.json`; the trainer writes those that the student needs and that are
-            missing here.
+        keep_files: files copied beside every saved student. Phase 2 needs some of `kept_ids.json`,
+            `distillation.json`, `projections.safetensors` and `origin.json`. The trainer itself writes those that the
+            student needs and that this list lacks.
         processing_class: the tokenizer, saved with the student; a logit or MLM loss needs its mask token.
         kwargs: further arguments of `transformers.Trainer`.
 
     Raises:
-        InputError: not two languages, loss weights that cannot be used, a model whose family or attention is not
-            supported, a tokenizer or `teacher_folder` that is needed and missing, or an SFT or `teacher_folder` that
-            does not belong to `teacher`; `train` raises it if `eval_dataset` is needed and missing.
+        InputError: there are not two languages; loss weights cannot be used; a model's family or attention is not
+            supported; the tokenizer or `teacher_folder` is needed and missing; an SFT or `teacher_folder` does not
+            belong to `teacher`. `train` raises it if `eval_dataset` is needed and missing.
         NonFiniteError: from `train`, on every rank (see `FiniteTrainer`); the message names step, language and rows.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
@@ -245,11 +242,11 @@ class DistillationTrainer(BaseTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save and not self.model.config.tie_word_embeddings:
-            # the head then has two biases: for logits, transformers 5 adds the decoder's, transformers 4 the other
-            names = family_of(self.model)
+            # The untied head has two biases. Transformers 5 adds the decoder's to the logits, transformers 4 the other.
+            head = family_of(self.model).head
             state_dict = dict(self.model.state_dict() if state_dict is None else state_dict)
-            if (bias_V := state_dict.get(f"{names.decoder}.bias")) is not None:
-                state_dict[names.decoder_bias] = bias_V.clone()
+            if head and head.bias and (bias_V := state_dict.get(f"{head.decoder}.bias")) is not None:
+                state_dict[head.bias] = bias_V.clone()
         super()._save(output_dir, state_dict)
         if self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
             make_portable(self.processing_class, Path(output_dir or self.args.output_dir))
@@ -267,7 +264,7 @@ class DistillationTrainer(BaseTrainer):
         Args:
             eval_dataset: language → chunks; default: the trainer's own.
             ignore_keys: not used.
-            metric_key_prefix: what stands in place of `eval` in the names below.
+            metric_key_prefix: replaces `eval` in the names below.
 
         Returns:
             `eval_<language>_<term>`, and `eval_loss`, the mean of `eval_<language>_loss` over the languages. The term
@@ -275,39 +272,12 @@ class DistillationTrainer(BaseTrainer):
             tokens.
         """
         datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
-        meter = TermMeter()
-        with self._evaluation_model() as model, torch.no_grad():
-            model.eval()
-            for language, dataset in datasets.items():
-                self._evaluate_language(model, language, dataset, meter)
-        by_language = meter.drain()
+        by_language = mean_terms(self, datasets, self._row_terms)
         metrics = {f"{metric_key_prefix}_{k}_{name}": v for k, row in by_language.items() for name, v in row.items()}
         if by_language:
             metrics[f"{metric_key_prefix}_loss"] = sum(row["loss"] for row in by_language.values()) / len(by_language)
         return self.log_validation(metrics)
 
-    @contextmanager
-    def _evaluation_model(self) -> Iterator[nn.Module]:
-        if self.model_wrapped is not self.model or not self.is_deepspeed_enabled:
-            yield self.model_wrapped
-        elif self.accelerator.state.deepspeed_plugin.zero_stage < 3:
-            yield self.model.to(self.args.device)  # before training, nothing has moved the model there
-        else:  # before training, there is no engine yet; training will make its own
-            with evaluation_engine(self) as engine:
-                yield engine
-
-    def _evaluate_language(self, model: nn.Module, language: str, dataset: Dataset, meter: TermMeter) -> None:
-        size, rank, ranks = self.args.per_device_eval_batch_size, self.args.process_index, self.args.world_size
-        starts = list(range(0, len(dataset), size))
-        rounds = -(-len(starts) // ranks)
-        show = rank == 0 and not self.args.disable_tqdm
-        bar = progress_bar(range(rounds), f"validating {language}", show=show, leave=False)
-        chunks = BilingualChunks(dataset, [])
-        for turn in bar:
-            mine = turn * ranks + rank
-            # ZeRO-3 needs every rank in every forward pass: a rank with no batch left repeats the last one.
-            start = starts[min(mine, len(starts) - 1)]
-            rows = chunks.__getitems__(range(start, min(start + size, len(dataset))))
-            inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
-            terms = self.terms(model, inputs, language, seed=mine)
-            meter.add(language, terms.scalars(), weight=len(rows) if mine < len(starts) else 0)
+    def _row_terms(self, model: nn.Module, rows: Sequence[dict[str, Any]], language: str, seed: int) -> LossTerms:
+        inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
+        return self.terms(model, inputs, language, seed=seed)

@@ -1,15 +1,16 @@
-"""Tell every rank what only one rank has noticed, so that all act on it at the same point of the program."""
+"""Tell every rank what only one rank has noticed, so that all ranks react at the same point of the program."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from bistil_ds.distributed import startup
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, OtherRankError
 
 T = TypeVar("T")
 
@@ -27,8 +28,8 @@ def on_any_rank(flag: bool) -> bool:
     return bool(raised.item())
 
 
-def first_complaint(complaint: str | None) -> str | None:
-    """Return, on every rank, the complaint (a message) of the lowest rank that has one; None if no rank has one.
+def first_complaint(complaint: T | None) -> T | None:
+    """Return, on every rank, the complaint (such as a message) of the lowest rank that has one; None if no rank has.
 
     Every rank must call this.
     """
@@ -37,19 +38,45 @@ def first_complaint(complaint: str | None) -> str | None:
     return next(one for one in startup.from_every_rank(complaint) if one is not None)
 
 
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Run a block without exchanges between ranks, then wait for all ranks; if it fails on one, raise on every rank.
+
+    Every rank must come here.
+
+    Raises:
+        InputError: the block raised it on another rank.
+        OtherRankError: the block raised something else on another rank; the message is one line.
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    complaint = first_complaint(None if failure is None else _in_words(failure))
+    if failure is not None:
+        raise failure
+    if complaint is not None:
+        kind, words = complaint
+        raise kind(words)
+
+
+def _in_words(error: Exception) -> tuple[type[Exception], str]:
+    """Return what other ranks raise when this one fails: the kind of error and its message."""
+    if isinstance(error, InputError):
+        return InputError, str(error)
+    return OtherRankError, f"rank {startup.rank()}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def ask_rank_0(function: Callable[[], T]) -> T:
     """Call `function` on rank 0 only, and return its result on every rank; every rank must call this.
 
     Raises:
-        InputError: `function` raised it; every rank raises the same.
+        InputError: on every rank, if `function` raised it on rank 0.
+        OtherRankError: on all ranks but 0, if `function` raised something else there; rank 0 raises that.
     """
-    answer: tuple[list[T], str] | None = None
-    if startup.rank() == 0:
-        try:
-            answer = [function()], ""
-        except InputError as error:
-            answer = [], str(error)
-    values, refusal = startup.from_rank_0(answer)
-    if not values:
-        raise InputError(refusal)
-    return values[0]
+    answer: list[T] = []
+    with failing_together():
+        if startup.rank() == 0:
+            answer = [function()]
+    return startup.from_rank_0(answer)[0]

@@ -95,8 +95,8 @@ def zero_stage(name: str | None) -> int | None:
 def training_config(name: str | None) -> dict[str, Any] | None:
     """Return the configuration to train with; None without a file.
 
-    At ZeRO-3, a setting is added to the file's own: weights are gathered when a model is saved. Without it, only shards
-    would be saved.
+    At ZeRO-3, a setting is added to the file's content: it gathers the weights when a model is saved. Without it, only
+    shards would be saved.
     """
     if not name:
         return None
@@ -107,7 +107,7 @@ def training_config(name: str | None) -> dict[str, Any] | None:
 
 
 def forget_partitioning() -> None:
-    """Load models whole from now on, also at ZeRO-3, until training arguments with a DeepSpeed file are made again."""
+    """Make transformers load models whole, also at ZeRO-3, until training arguments with a DeepSpeed file are made."""
     from transformers.integrations import unset_hf_deepspeed_config
 
     unset_hf_deepspeed_config()

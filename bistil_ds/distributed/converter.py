@@ -13,7 +13,7 @@ from bistil_ds.distributed.weights_only import weights_only
 
 
 def main() -> None:
-    """Convert as the flags say."""
+    """Convert the checkpoint that the flags name."""
     from deepspeed.checkpoint import ds_to_universal
 
     multiprocessing.set_start_method("fork")  # the converter's workers must inherit the limit that `weights_only` sets

@@ -1,7 +1,7 @@
 """Look for numbers that are not finite, in weights (partitioned or not) and in gradients before an update.
 
-A tensor counts as finite if its 2-norm in fp32 is finite. So entries of about 1e19 or more do not count as finite:
-their squares overflow, as they would in a loss or in AdamW.
+A tensor counts as finite if its 2-norm in fp32 is finite. An entry of about 2e19 or more therefore counts as not
+finite: its square overflows in fp32, as it would in a loss or in AdamW.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from bistil_ds.distributed.partitions import full_size, is_in_place, is_partitio
 
 @torch.no_grad()
 def non_finite_parameters(model: nn.Module) -> list[str]:
-    """Return the names of the parameters whose entries on this rank are not finite. Every rank must take part.
+    """Return the names of the parameters that hold non-finite entries on this rank. Every rank must take part.
 
-    Under ZeRO-3 each rank looks at its share only. A tied parameter is listed under its first name.
+    Under ZeRO-3 each rank looks at its own share of a parameter. A parameter whose share is offloaded is gathered, and
+    gathering needs every rank. A tied parameter is listed under its first name.
     """
     parameters = dict(model.named_parameters())
     norms = [_norm_held(parameter) for parameter in parameters.values()]
@@ -46,11 +47,11 @@ def _norm(tensor: Tensor) -> Tensor:
 def watch_gradients(engine: Any, check: Callable[[float], None]) -> bool:
     """Make an engine call `check` with the gradients' norm before each update, if it trains in fp32 without ZeRO.
 
-    Such an engine clips gradients as plain torch does, and does not keep their norm. The ranks have exchanged their
-    gradients by then, so every rank gets the same norm.
+    Such an engine clips gradients as plain torch does, and does not keep their norm. When `check` is called, the ranks
+    have already averaged their gradients, so every rank gets the same norm.
 
     Returns:
-        Whether this is such an engine.
+        True if the engine trains in fp32 without ZeRO.
     """
     if hasattr(engine.optimizer, "_global_grad_norm"):
         return False
@@ -58,7 +59,7 @@ def watch_gradients(engine: Any, check: Callable[[float], None]) -> bool:
 
     step, limit = engine.step, engine.gradient_clipping()
 
-    def clip_and_check() -> None:  # as the engine's own method, but `check` sees the norm
+    def clip_and_check() -> None:  # the engine's own method, except that `check` gets the norm
         check(float(clip_grad_norm_(parameters=engine.module.parameters(), max_norm=limit, mpu=engine.mpu)))
 
     def checked_step(*args: Any, **kwargs: Any) -> Any:

@@ -17,7 +17,7 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
     """Gather parameters that ZeRO-3 partitions, so that each is whole inside the block. Every rank must take part.
 
     Args:
-        written: True if the block changes the parameters; every rank then keeps the values that rank 0 leaves in them.
+        written: True if the block changes the parameters. After the block, every rank has the values of rank 0.
     """
     partitioned = [parameter for parameter in parameters if is_partitioned(parameter)]
     if not partitioned:
@@ -30,11 +30,11 @@ def gathered(parameters: Sequence[Tensor], *, written: bool = False) -> Iterator
 
 
 def link_masters(optimizer: Any) -> None:
-    """Set `_fp32_master` on each parameter for which an engine's optimizer has a whole fp32 master on every rank.
+    """Set `_fp32_master` on each parameter whose fp32 master the engine's optimizer holds whole on every rank.
 
     A master is the fp32 copy that the optimizer updates. In bf16 or fp16 without ZeRO, each parameter has a master;
-    with DeepSpeed's FusedAdam, each group of parameters has one flat master. ZeRO-1 to ZeRO-3 need no link: DeepSpeed's
-    own functions find their masters.
+    with DeepSpeed's FusedAdam, each group of parameters has one flat master. At ZeRO-1 to ZeRO-3 nothing is set,
+    because DeepSpeed's own functions find the masters.
     """
     for group, masters in zip(getattr(optimizer, "fp16_groups", ()), _masters_of(optimizer)):
         for parameter, master in zip(group, masters):
@@ -42,7 +42,7 @@ def link_masters(optimizer: Any) -> None:
 
 
 def _masters_of(optimizer: Any) -> Iterator[Sequence[Tensor]]:
-    """Yield the masters of each group; FusedAdam's are views of a flat master, which each step changes in place."""
+    """Yield the masters of each group; for FusedAdam, views of the flat master that each step changes in place."""
     if hasattr(optimizer, "fp32_groups"):
         yield from optimizer.fp32_groups
     elif isinstance(getattr(optimizer, "fp32_groups_flat", None), list):
@@ -67,7 +67,7 @@ def full_fp32(parameter: nn.Parameter) -> Tensor:
 
 
 def share_fp32(parameter: Any) -> tuple[Tensor, int]:
-    """Return (the parameter's entries on this rank, flat and in fp32; the flat index of the first of these entries).
+    """Return (the parameter's entries on this rank, flat and in fp32; the first entry's flat index).
 
     Under ZeRO-3 the entries are this rank's share without padding, otherwise the whole parameter. If DeepSpeed trains
     in bf16 or fp16, they come from the fp32 master (see `full_fp32`). Every rank must take part.

@@ -16,10 +16,11 @@ from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import find_config, forget_partitioning, training_config
 from bistil_ds.errors import InputError
 
-ANY_WIDTH = 64  # stands for the model's width, from which some values follow
+ANY_WIDTH = 64  # in place of the model's width, from which transformers computes some "auto" values
 SECTIONS = ("zero_optimization", "optimizer", "scheduler", "fp16", "bf16")
 # Section of a file → the flags that it replaces.
 INSTEAD = {"optimizer": ("optim", "optim_args"), "scheduler": ("lr_scheduler_type", "lr_scheduler_kwargs")}
+OTHER_WAYS = ("pipeline", "tensor_parallel")  # sections that cut a model over ranks in other ways than ZeRO
 MAPPED_TO_CPU = (torch.optim.Adam, torch.optim.Adagrad)  # if offloaded, accelerate uses their CPU versions
 
 
@@ -43,11 +44,14 @@ def check_parsed(name: str, args: Any, optimizer: torch.optim.Optimizer) -> None
         _check(config, args, optimizer)
     except InputError as error:
         raise InputError(f"--deepspeed {path}: {error}") from None
-    except Exception as error:  # pydantic's, assertions, and whatever else the three libraries raise
+    except Exception as error:  # the three libraries raise errors of many types
         raise InputError(f"--deepspeed {path}: {_in_words(error)}") from None
 
 
 def _check(config: dict[str, Any], args: Any, optimizer: torch.optim.Optimizer) -> None:
+    for section in OTHER_WAYS:
+        if config.get(section):
+            raise InputError(f"{section}: models are cut over ranks by ZeRO only; leave it out")
     filled = _filled(config, args)
     for place, value in _leaves(filled):
         if value == "auto":
@@ -60,6 +64,10 @@ def _check(config: dict[str, Any], args: Any, optimizer: torch.optim.Optimizer) 
         raise InputError(f"{unread[0]}: DeepSpeed has no such setting; correct the name, or leave it out")
     if old := _deprecated(filled["zero_optimization"], parsed.zero_config):
         raise InputError("zero_optimization.{}: is an old name; write {}".format(*old))
+    for name in ("offload_param", "offload_optimizer"):
+        offload = getattr(parsed.zero_config, name)
+        if offload is not None and offload.device == "nvme" and offload.nvme_path is None:
+            raise InputError(f'zero_optimization.{name}: offloads to nvme; add "nvme_path", a folder on that drive')
     toy = nn.Parameter(torch.ones(4))
     engine = _engine(parsed)
     engine.get_data_types()  # raises for a name that is no type
@@ -111,7 +119,7 @@ def _leaves(tree: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class _Asked(dict[str, Any]):
-    """Dictionary that notes which of its keys were asked for."""
+    """Dictionary that records, in `asked`, every key that was looked up."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         super().__init__(content)
@@ -130,11 +138,11 @@ class _Asked(dict[str, Any]):
         return super().__contains__(name)
 
     def keys(self) -> Any:
-        return self  # `name in config.keys()` asks for the name, too
+        return self  # so that `name in config.keys()` is noted, too
 
 
 def _parse(filled: dict[str, Any]) -> tuple[Any, list[str]]:
-    """Return the configuration as DeepSpeed parses it, and the top-level names in it that the parser never read."""
+    """Let DeepSpeed parse the configuration; return the result, and the top-level names that DeepSpeed never read."""
     from deepspeed import DeepSpeedConfig
 
     watched = _Asked(filled)
@@ -143,7 +151,7 @@ def _parse(filled: dict[str, Any]) -> tuple[Any, list[str]]:
 
 
 def _deprecated(given: dict[str, Any], model: Any) -> tuple[str, str] | None:
-    """Return the first name in `given` that DeepSpeed calls deprecated, and the name that replaces it."""
+    """Return the first name in `given` that DeepSpeed calls deprecated, and its replacement; None if there is none."""
     for name, one in type(model).model_fields.items():
         extra = one.json_schema_extra or {}
         if extra.get("deprecated") and (used := {name, one.alias} & set(given)):
@@ -165,8 +173,8 @@ def _made(engine: Any, toy: nn.Parameter) -> torch.optim.Optimizer:
     """Return the optimizer that the file names, as the engine makes it.
 
     Raises:
-        InputError: DeepSpeed does not know the optimizer, or has not tested it with ZeRO and the file does not allow
-            it.
+        InputError: DeepSpeed does not know the optimizer; or DeepSpeed has not tested it with ZeRO, and the file does
+            not allow untested optimizers.
     """
     from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 

@@ -35,7 +35,7 @@ def first_held(parameter: Any) -> int:
 def range_held(parameter: Any) -> tuple[int, int]:
     """Return (first, end): the range of flat indices that may be read or written on this rank.
 
-    It is this rank's share with its padding, or all entries if the parameter is whole on every rank.
+    The range is this rank's share with its padding, or all entries if the parameter is whole on every rank.
     """
     if not is_partitioned(parameter) or parameter.ds_persist:
         return 0, full_size(parameter)
@@ -43,7 +43,7 @@ def range_held(parameter: Any) -> tuple[int, int]:
 
 
 def free_gathered(parameter: Any) -> None:
-    """Drop the gathered copy of a partitioned parameter; its next use gathers it afresh from the shares."""
+    """Drop the gathered copy of a partitioned parameter; the next use gathers the parameter again from the shares."""
     parameter.partition()
 
 
@@ -55,10 +55,10 @@ def is_in_place(parameter: Any) -> bool:
 
 
 def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
-    """Return (flat tensor, flat index of its first entry) for each tensor of this rank that holds the parameter.
+    """Return the tensors on this rank that hold entries of the parameter: (flat tensor, flat index of its first entry).
 
-    Under ZeRO-3 this rank's share comes first: later gathers read it, and padding may follow its entries. The gathered
-    copy, if there is one, comes second.
+    Under ZeRO-3 the first tensor is this rank's share. Later gathers read it, and it may end in padding. The second
+    tensor is the gathered copy, if there is one.
 
     Raises:
         RuntimeError: the share cannot be read or written in place (quantised, on NVMe, hierarchical).
@@ -74,20 +74,23 @@ def parts(parameter: Any) -> list[tuple[torch.Tensor, int]]:
 
 
 def entries_between(indices_K: torch.Tensor, first: int, last: int) -> slice:
-    """Return the slice of `indices_K` (ascending) that holds the indices from `first` up to, not including, `last`."""
+    """Return the slice of `indices_K` (ascending) that holds the indices in [first, last)."""
     bounds = torch.tensor([first, last], device=indices_K.device, dtype=indices_K.dtype)
     low, high = torch.searchsorted(indices_K, bounds).tolist()
     return slice(low, high)
 
 
 def wait_for_writes(parameter: torch.Tensor, part: torch.Tensor) -> None:
-    """Wait until writes into `part` are done if ZeRO-3 manages the parameter, because it gathers on another stream."""
+    """Wait until writes into `part` are done, if ZeRO-3 manages the parameter: ZeRO-3 gathers on another stream."""
     if is_partitioned(parameter) and part.is_cuda:
         torch.cuda.current_stream(part.device).synchronize()
 
 
 def write_entries(parameter: torch.Tensor, indices_K: torch.Tensor, values_K: torch.Tensor) -> None:
-    """Write `values_K` (cast to the parameter's dtype) at those flat `indices_K` (ascending) that this rank holds."""
+    """Write `values_K` at the flat `indices_K` (ascending), as far as this rank holds these entries.
+
+    The values are cast to the parameter's dtype.
+    """
     for part, first in parts(parameter):
         here = entries_between(indices_K, first, first + part.numel()) if is_partitioned(parameter) else slice(None)
         part[(indices_K[here].long() - first).to(part.device)] = values_K[here].to(part)
@@ -95,7 +98,7 @@ def write_entries(parameter: torch.Tensor, indices_K: torch.Tensor, values_K: to
 
 
 def write_whole(parameter: torch.Tensor, value: torch.Tensor) -> None:
-    """Write `value`, of the parameter's full shape, into the entries of the parameter that this rank holds."""
+    """Write `value`, which has the parameter's full shape, as far as this rank holds the parameter's entries."""
     flat = value.reshape(-1)
     for part, first in parts(parameter):
         here = flat[first : first + part.numel()]

@@ -16,7 +16,7 @@ PATIENCE = timedelta(days=7)  # how long ranks wait for rank 0 to prepare
 
 
 def rank() -> int:
-    """Return this process's rank in the run, 0 when it runs alone."""
+    """Return this process's rank in the run; 0 if it is the only process."""
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 
@@ -26,7 +26,7 @@ def world_size() -> int:
 
 
 def local_world_size() -> int:
-    """Return the number of this run's processes on this machine; all of them if the launcher does not say."""
+    """Return the number of this run's processes on this machine, or on all machines if the launcher does not say."""
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or world_size())
 
 
@@ -43,7 +43,8 @@ def prepare_environment(use_deepspeed: bool) -> None:
     """Set what a rank needs before it joins the others: environment variables, device, threads.
 
     Under DeepSpeed, a rank started by plain `python` gets the variables of a run with one rank. On a machine with GPUs,
-    a rank selects its own GPU. On a machine without, it uses its share of the threads, unless OMP_NUM_THREADS is set.
+    a rank selects its own GPU. On a machine without GPUs, a rank uses its share of the threads, unless OMP_NUM_THREADS
+    is set.
     """
     if use_deepspeed and "RANK" not in os.environ:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
@@ -63,21 +64,21 @@ def _prepare_cpu(use_deepspeed: bool) -> None:
 
         # DeepSpeed compiles its shared-memory collectives with g++ for a minute; gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        # DeepSpeed's launcher sets it too. If it is unset, ZeRO-3 starts numactl for each gradient that it averages.
+        # As DeepSpeed's launcher does. Without LOCAL_SIZE, ZeRO-3 starts numactl for each gradient that it averages.
         os.environ.setdefault("LOCAL_SIZE", str(local))
 
 
 @cache
 def _all_threads() -> int:
-    """Return the number of threads that this process had before its first run reduced them to its share."""
+    """Return the number of threads that this process had at the first call, before a run reduced the number."""
     return torch.get_num_threads()
 
 
 def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minutes=30)) -> None:
     """Join the other ranks; do nothing without the variable RANK.
 
-    Rank 0 calls this after it has prepared the run. The other ranks wait for it here, for up to seven days, even if all
-    have met for an earlier run. After that, `timeout` limits each collective of the process group.
+    Rank 0 calls this after it has prepared the run. The other ranks wait here for rank 0, for up to seven days, also if
+    an earlier run made the process group. From then on, `timeout` limits each collective of the process group.
     """
     if "RANK" not in os.environ:
         return
@@ -89,11 +90,11 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     if use_deepspeed:
         import deepspeed
 
-        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # else ZeRO-3 loads models for 1 rank
+        deepspeed.init_distributed(dist_backend=backend, verbose=False)  # else ZeRO-3 assumes 1 rank in loading
 
 
 def _wait_patiently() -> None:
-    """Return once every rank has come here; the process group's own timeout is too short for a preparation."""
+    """Wait for every rank in a group of its own, because the process group's timeout is too short for a preparation."""
     group = dist.new_group(backend="gloo", timeout=PATIENCE)
     dist.barrier(group)
     dist.destroy_process_group(group)

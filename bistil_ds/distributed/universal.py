@@ -19,11 +19,11 @@ from bistil_ds.runs import checkpoints
 from bistil_ds.runs.files import write_whole
 from bistil_ds.runs.seals import Seals, read_seal, write_seal
 
-OWN, DEEPSPEED = "bistil_ds.distributed.converter", "deepspeed.checkpoint.ds_to_universal"  # OWN reads weights only
+OWN, DEEPSPEED = "bistil_ds.distributed.converter", "deepspeed.checkpoint.ds_to_universal"  # OWN runs no code
 
 
 def fit_to_ranks(checkpoint: Path, ranks: int, seals: Seals) -> bool:
-    """Convert a whole checkpoint of DeepSpeed if another number of ranks wrote it; return True in that case.
+    """Convert a whole DeepSpeed checkpoint if another number of ranks wrote it; return True in that case.
 
     Call it on one rank only.
 
@@ -38,7 +38,7 @@ def fit_to_ranks(checkpoint: Path, ranks: int, seals: Seals) -> bool:
 
 
 def to_universal(checkpoint: Path, seals: Seals, converter: str) -> None:
-    """Add the universal form to a whole checkpoint and seal it again; sign the new seal only if the old one was."""
+    """Add the universal form to a whole checkpoint and seal it again; sign the seal only if the old seal was signed."""
     name = checkpoints.universal_of(checkpoint)
     if name is None:
         raise InputError(f"{checkpoint}: was not written with DeepSpeed, so only as many ranks as wrote it can resume")
@@ -60,7 +60,7 @@ def to_universal(checkpoint: Path, seals: Seals, converter: str) -> None:
     about = {name: value for name, value in read_seal(checkpoint).items() if name not in ("files", "signature")}
     if seals.is_signed(checkpoint):
         seals.write(checkpoint, sealed, **about)
-    else:  # a stranger's checkpoint, trusted this once, must not get the user's signature
+    else:  # the user may have trusted somebody else's checkpoint for this run only: do not sign it for them
         write_seal(checkpoint, known=sealed, **about)
 
 
@@ -69,7 +69,7 @@ def universal_config(
 ) -> dict[str, Any] | None:
     """Return the DeepSpeed configuration that loads `checkpoint`'s universal form.
 
-    None means that it is not needed: no DeepSpeed, no checkpoint, or as many ranks as wrote the checkpoint.
+    Return None if the run needs none: it has no DeepSpeed file, no checkpoint, or as many ranks as the checkpoint.
     """
     if not deepspeed or not checkpoint or checkpoints.world_size_of(Path(checkpoint)) == ranks:
         return None
@@ -81,8 +81,8 @@ def universal_config(
 def own_step_counts(optimizer: Any) -> None:
     """Give each state in the optimizer a step counter of its own.
 
-    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter, which AdamW would increase once
-    for each state.
+    When DeepSpeed loads a universal checkpoint at ZeRO-3, all states share one counter. AdamW would then increase the
+    counter once for each state in every step.
     """
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer

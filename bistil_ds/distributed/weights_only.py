@@ -1,6 +1,6 @@
 """Read DeepSpeed's checkpoints without running code: only tensors, plain values and a few classes of DeepSpeed.
 
-DeepSpeed asks `torch.load` for full unpickling, in which a file can name any function to call.
+DeepSpeed itself asks `torch.load` for full unpickling, which calls any function that a file names.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from bistil_ds.errors import InputError
 from bistil_ds.runs.seals import Seals
 
-FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load then ignores `weights_only=False`
+FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # while it is set, torch.load ignores `weights_only=False`
 
 
 def _classes() -> list[Any]:
-    """Return the classes whose objects DeepSpeed saves; none of them runs code of its own when it is unpickled."""
+    """Return the classes whose objects DeepSpeed saves; unpickling can only call constructors, which do no harm."""
     from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
@@ -44,10 +44,11 @@ def weights_only() -> Iterator[None]:
 
 
 def weights_only_is_enough(checkpoint: Path, seals: Seals) -> bool:
-    """Return whether `weights_only` can read the files that DeepSpeed wrote to a whole checkpoint.
+    """Return whether `weights_only` can read the files that DeepSpeed wrote to `checkpoint`, a sealed folder.
 
     Raises:
-        InputError: it cannot, and full unpickling is refused, because the user's key did not sign the checkpoint.
+        InputError: `weights_only` cannot read them, and full unpickling is refused, because the user's key did not sign
+            the checkpoint.
     """
     with torch.serialization.safe_globals(_classes()):
         found = {path: _names(path) for path in sorted(checkpoint.glob("*/**/*.pt"))}
@@ -59,8 +60,11 @@ def weights_only_is_enough(checkpoint: Path, seals: Seals) -> bool:
 
 
 def _names(path: Path) -> list[str]:
-    """Return the functions and classes that `weights_only` would refuse in a file; `code` if it cannot be examined."""
+    """Return the functions and classes that `weights_only` would refuse in a file.
+
+    If the file cannot be examined, the word "code" stands for them.
+    """
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # unpickling raises whatever the file makes it
+    except Exception:  # a damaged file can raise an error of any type here
         return ["code"]

@@ -1,7 +1,7 @@
-"""Bootstrap confidence intervals of scores, and of score differences between models that answered the same examples.
+"""Compute bootstrap confidence intervals of scores, and of score differences between models on the same examples.
 
-Names of axes: C counts of an example, K metrics, L languages (the macro average is one more), M models, N examples of a
-language, R resamples, X = M·C.
+Letters of axes: C counts for each example, K metrics, L languages, M models, N examples of one language, R resamples,
+X = M·C.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.95
-WEIGHTS_AT_ONCE = 1 << 22  # entries of the matrix [resamples, N] that are in memory at a time
+WEIGHTS_AT_ONCE = 1 << 22  # how many entries of the matrix [R, N] are in memory at a time
 
 Metrics = Callable[[np.ndarray], dict[str, float]]
 Counts = Mapping[str, Mapping[str, np.ndarray]]  # model → language → [N, C]
@@ -28,7 +28,7 @@ class Estimate:
 
 
 class Bootstrap:
-    """Percentile intervals: the examples of each language are drawn anew with replacement, `resamples` times.
+    """Percentile bootstrap of scores. The examples of each language are drawn with replacement, `resamples` times.
 
     All models get the same resamples, so a difference between two models is paired example by example. Each language
     has its own random generator, so its intervals do not depend on the other languages. The macro average treats the
@@ -46,7 +46,8 @@ class Bootstrap:
         self.languages = list(counts[self.models[0]])
         of_language = [np.stack([counts[m][language] for m in self.models]) for language in self.languages]
         self.metrics = list(metrics(of_language[0][0].sum(0)))
-        # The axis R of these arrays has one entry more: first the metrics of all examples, then those of the resamples.
+        # Axis R has 1 + R entries: the metrics on all examples, then those on each resample. Axis L ends with the
+        # macro average.
         samples_LMRK = [
             _samples(counts_MNC, metrics, resamples, np.random.default_rng([seed, *language.encode()]))
             for language, counts_MNC in zip(self.languages, of_language)

@@ -17,7 +17,8 @@ def parse_models(words: Sequence[str], sfts: Sequence[str] = ()) -> list[ModelCh
         sfts: sparse fine-tunings (SFTs) to add to the model's own; allowed only if there is one model.
 
     Raises:
-        InputError: two models have one name; a name, folder or SFT is empty; or `sfts` are given for several models.
+        InputError: two models have the same name; a name, folder or SFT is empty; or there are `sfts` and several
+            models.
     """
     if sfts and len(words) > 1:
         raise InputError("--sft: goes with one --model; with several write NAME=FOLDER+SFT for each")
@@ -38,7 +39,7 @@ def parse_test_files(words: Sequence[str]) -> dict[str, str]:
     """Return language → file or hub data set.
 
     Raises:
-        InputError: `parse_sources` raises it, or two sources have the same language.
+        InputError: `parse_sources` refuses a word, or two words name the same language.
     """
     sources = parse_sources(words, "--test_file")
     refuse_twice([language for language, _ in sources], "--test_file", "LANGUAGE=FILE")
@@ -55,7 +56,7 @@ def refuse_twice(names: Iterable[str], flag: str, form: str) -> None:
 
 
 def _paths(text: str) -> list[str]:
-    """Split a text at its `+` signs into paths; a `+` inside an existing path does not split it."""
+    """Split a text into paths at each `+`, except where the `+` is part of an existing path."""
     parts, paths = text.split("+"), []
     while parts:
         lengths = range(len(parts), 1, -1)

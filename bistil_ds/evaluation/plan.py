@@ -22,9 +22,10 @@ class HeldOut:
         language: the language's name, which tables and `Task.counts` use.
         source: the file or hub data set.
         sha256: hash of the file or folder; None for a hub data set.
-        in_source: number of examples in the source; `examples` are the first of them, or all.
-        seen_in_training: share of the `examples` whose text also stands in a training file; None if no training file
-            is known.
+        in_source: number of examples in the source.
+        examples: the first examples of the source, or all.
+        seen_in_training: share of `examples` whose text also stands in a training file; None if no training file is
+            known.
     """
 
     language: str
@@ -42,9 +43,9 @@ class Plan:
     Attributes:
         reference: the model that the others are compared with; None if there is only one model.
         train_files: the training files in which the texts of the test examples were looked up.
-        unread: error messages, one for each training file that a `run.json` names but that could not be read.
+        unread: error messages, one for each training file that is named in a `run.json` but could not be read.
         cache: loads the models, one at a time.
-        label_map: label in the test files → label that it was read as.
+        label_map: label in the test files → the label that replaces it.
     """
 
     task: Task

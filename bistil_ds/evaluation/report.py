@@ -9,7 +9,7 @@ from bistil_ds.evaluation.bootstrap import CONFIDENCE, Estimate
 from bistil_ds.evaluation.result import Evaluation
 
 ABSENT = "–"
-MOST_COLUMNS = 8  # if there are more languages, the table of models leaves them out
+MOST_COLUMNS = 8  # if there are more languages, the table of models shows only their average
 
 
 def print_report(evaluation: Evaluation) -> None:

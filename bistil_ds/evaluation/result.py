@@ -1,4 +1,4 @@
-"""The results of an evaluation: for each model and language, over all languages, and against the reference."""
+"""Hold the results of an evaluation: scores by model and language, averages, and differences to the reference."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Cell:
 
     @property
     def examples_per_second(self) -> float:
-        """Return the speed of forward passes and decoding; loading and tokenising are not included.
+        """Return the examples that the model answered per second; loading and tokenising are not included.
 
-        Other programs on the machine lower it.
+        Other programs on the machine lower this speed.
         """
         return len(self.counts_NC) / self.seconds
 
@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def finished(self) -> bool:
-        """Return whether `estimate` has run, for which every model must have been run in every language."""
+        """Return whether `estimate` has run. It needs every model's results in every language."""
         return self._bootstrap is not None
 
     @property
@@ -78,7 +78,7 @@ class Evaluation:
     def score(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
         """Return a model's score in a language, or None if the model has not been run in it.
 
-        Before `estimate` there is no interval and no macro average.
+        Before `estimate` has run, the score has no interval, and the macro average is None.
         """
         if self._bootstrap is not None:
             return self._bootstrap.score(metric, model, language)
@@ -86,7 +86,10 @@ class Evaluation:
         return Estimate(self.plan.task.metrics(cell.counts_NC.sum(0))[metric]) if cell else None
 
     def difference(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
-        """Return the model's score minus the reference's, paired; None for the reference and before `estimate`."""
+        """Return the model's score minus the reference's, with a paired interval.
+
+        The result is None for the reference itself, and before `estimate` has run.
+        """
         reference = self.plan.reference
         if self._bootstrap is None or reference in (None, model):
             return None

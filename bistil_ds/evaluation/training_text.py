@@ -13,13 +13,14 @@ from bistil_ds.tasks.candidates import ModelChoice
 from bistil_ds.tasks.data import parse_pairs, read_examples
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tasks.task import ReadOptions, Task
+from bistil_ds.text.specification import PLAIN_PREFIX
 
 
 def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tuple[str, ReadOptions]]:
-    """Return (file, reading options) for each training file, in each language, that the models' `run.json` files name.
+    """Return (file, reading options) for each training file named in the `run.json` of a model or its fine-tunings.
 
-    The `run.json` files of their sparse fine-tunings are read too. A training file that is not on this machine is left
-    out. A `run.json` that is missing or unreadable is skipped without an error, because the user did not ask for it.
+    A file that is named for several languages is returned once for each. Runs of other tasks, and files that are not on
+    this machine, are left out. A missing or unreadable `run.json` is no error, because the user did not ask for it.
     """
     found: dict[tuple[str, str], ReadOptions] = {}
     for model in models:
@@ -33,7 +34,7 @@ def recorded_train_files(models: Iterable[ModelChoice], task: Task) -> list[tupl
             except (OSError, ValueError, KeyError, TypeError, AttributeError):  # InputError is a ValueError
                 continue
             for language, file in files:
-                if os.path.isfile(file) and (file, language) not in found:
+                if os.path.isfile(file.removeprefix(PLAIN_PREFIX)) and (file, language) not in found:
                     found[file, language] = ReadOptions(str(record), columns, label_map, language)
     return [(file, options) for (file, _), options in found.items()]
 

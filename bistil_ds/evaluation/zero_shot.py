@@ -54,8 +54,8 @@ def evaluate(
         test_files: language → file or hub data set.
         task: a task or its name.
         reference: the model that the others are compared with; by default the first.
-        train_files: training files. The result says which share of the test examples has a text that also stands in
-            them. By default: the training files named in the `run.json` of each model and fine-tuning.
+        train_files: training files. The result states the share of test examples whose text also stands in one of them.
+            By default: the training files named in the `run.json` of each model and fine-tuning.
         columns, label_map: as in `ReadOptions`.
         max_length: longest input in tokens; by default the length that each model was trained with.
         limit: use only the first `limit` examples of each file.
@@ -124,7 +124,7 @@ def run(
 def _cell(
     loaded: LoadedTaskModel, candidate: Candidate, held: HeldOut, batch_size: int, device: torch.device, bar: Any
 ) -> Cell:
-    """Run and time one model in one language; return the counts that its scores are computed from, and the seconds."""
+    """Run one model in one language; return the counts of each example, and the seconds of answering them all."""
     task, labels = loaded.task, candidate.labels
     rows = task.features(held.examples, loaded.tokenizer, labels, candidate.max_length, training=False)
     data = TaskData(task, held.language, held.source, held.examples, rows)
@@ -133,7 +133,7 @@ def _cell(
         pad = int(loaded.tokenizer.pad_token_id)
         return predict(loaded.model, part, labels, batch_size=batch_size, device=device, pad_token_id=pad)
 
-    answer(_first(data, WARM_UP))  # the first batch also pays for allocations and the choice of kernels
+    answer(_first(data, WARM_UP))  # the first batch is slower: memory is allocated, and kernels are chosen
     start, seen = bar.n, 0
 
     def advance(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:

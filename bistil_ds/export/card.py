@@ -92,7 +92,7 @@ def _method(facts: CardFacts) -> str:
         if base.vocabulary:
             trimmed = f" Of the teacher's {base.vocabulary[0]:,} tokens it keeps {base.vocabulary[1]:,}."
         layers = ", ".join(map(str, base.layer_map or ()))
-        how = "distilled from" if base.run.arguments else "built from"  # only phase 1 leaves a record
+        how = "distilled from" if base.run.arguments else "built from"  # only phase 1 writes a run.json
         parts.append(
             f"Base: {as_code(base.name)}, a student that BiStil (arXiv 2306.01709) {how} {as_code(base.teacher)}, from "
             f"its layers {layers} (counted from 0).{trimmed}"

@@ -37,9 +37,8 @@ class BaseFacts:
 
     Attributes:
         name: the hub id, or the last part of the folder's path.
-        hub_id: the model's hub id or, for a student that this package made, its teacher's; None if that is a local
-            folder.
-        teacher: name of the teacher of such a student; None for any other model.
+        hub_id: the model's hub id; for a student that this package made, the teacher's. None for a local folder.
+        teacher: name of the teacher, for a student that this package made; None for any other model.
         languages: language codes; empty if unknown.
         layer_map: the teacher layer (from 0) of each layer; None if unknown.
         vocabulary: numbers of tokens in the teacher's and in the student's vocabulary; None if it was not trimmed.
@@ -61,7 +60,7 @@ class BaseFacts:
 
 @dataclass(frozen=True)
 class SftFacts:
-    """A fine-tuning: how many entries it changes, how many values it replaces, its file's metadata, and its run."""
+    """A fine-tuning: number of entries changed, number of values replaced, metadata of its file, and its run."""
 
     name: str
     entries: int
@@ -123,7 +122,7 @@ def base_facts(source: str) -> BaseFacts:
     """Read the facts of a model folder or hub id, which another program may have made.
 
     Raises:
-        InputError: a file of this package beside the weights is broken.
+        InputError: a file that this package wrote beside the weights is broken.
     """
     folder, run = Path(source), _run(source)
     alignment, origin = read_alignment(folder), read_origin(folder)

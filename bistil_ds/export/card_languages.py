@@ -1,4 +1,4 @@
-"""The section of a model card on the languages that the student knows, and on how it tokenises sample sentences."""
+"""The section of a model card on languages: which the student knows, and how it tokenises sample sentences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bistil_ds.models.licences import UNKNOWN
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.text.loading import load_corpus
 from bistil_ds.text.options import NO_FLAG, TextOptions
-from bistil_ds.text.specification import parse_specification
+from bistil_ds.text.specification import parse_texts
 from bistil_ds.vocabulary.report import sample_texts
 
 FLAG = "--language_samples"
@@ -30,11 +30,11 @@ def read_samples(words: Sequence[str] | None) -> dict[str, list[str]]:
     if twice := {language for language, _ in sources if [code for code, _ in sources].count(language) > 1}:
         raise InputError(f"{FLAG}: several files of {min(twice)}; give one for each language")
     options = TextOptions(FLAG, advice=NO_FLAG)
-    return {language: sample_texts(load_corpus(parse_specification(source), options)) for language, source in sources}
+    return {language: sample_texts(load_corpus(*parse_texts(source, options))) for language, source in sources}
 
 
 def languages_section(facts: CardFacts) -> str:
-    """Return the section on languages; "" if the model has no samples and is no student that this package made."""
+    """Return the section on languages, or "" if the base is not a student of this package and there are no samples."""
     parts = ["## Languages"]
     if facts.base.teacher:
         parts.append(_forgotten(facts))
@@ -44,7 +44,7 @@ def languages_section(facts: CardFacts) -> str:
 
 
 def dropped_languages(teacher_languages: Sequence[str], kept: Sequence[str]) -> list[str]:
-    """Return the teacher's languages that are not in `kept`; codes such as `hau` and `ha` are one language."""
+    """Return the teacher's languages that are not in `kept`; `hau` and `ha`, for example, are one language."""
     known = {bare_language(code) for code in kept}
     return [code for code in teacher_languages if bare_language(code) not in known]
 

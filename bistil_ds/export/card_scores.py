@@ -69,7 +69,7 @@ def read_scores(file: str, weights_sha256: str) -> list[Score]:
 
 
 def _checked(value: Any, *kinds: type) -> Any:
-    """Return the value; raise TypeError unless it is of one of the types."""
+    """Return the value; raise TypeError if its type is none of `kinds`."""
     if type(value) not in kinds:
         raise TypeError(f"{value!r:.40} where {' or '.join(kind.__name__ for kind in kinds)} is expected")
     return value

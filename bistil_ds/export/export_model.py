@@ -1,4 +1,4 @@
-"""Merge a model and its sparse fine-tunings into one folder that transformers loads without this package."""
+"""Merge a model and its sparse fine-tunings into one folder, which transformers can load without this package."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def export_model(
         output_dir: the folder to write; it must be new or empty. Default: `runs/export-<time>`.
         task: the task's name; needed if no fine-tuning records its task.
         onnx: write `model.onnx` too, checked against ONNX Runtime.
-        licence: licence for the model card, by its name on the hub.
-        scores: `evaluation.json` of this very model, for the card.
-        samples: language → sentences; the card says how many of their pieces the model cannot read.
+        licence: licence for the model card, by its name on the hub, such as `mit`.
+        scores: an `evaluation.json` with scores of exactly the exported weights, for the card.
+        samples: language → sentences; the card says what share of their tokens is unknown to the model.
 
     Returns:
         The folder: weights, tokenizer, `README.md` (the model card), `run.json`.

@@ -34,7 +34,7 @@ def task_to_export(name: str | None, sfts: Sequence[str]) -> Task:
     A language SFT (sparse fine-tuning for `mlm`) counts only where no other fine-tuning records a task.
 
     Raises:
-        InputError: no task has that name, or there is neither a name nor a fine-tuning that records its task.
+        InputError: no task is called `name`, or `name` is None and no fine-tuning records a task.
     """
     made_for = [SparseFineTuning.load(sft).metadata.get("task") for sft in sfts]
     known = name or next((task for task in reversed(made_for) if task not in (None, LANGUAGE_TASK)), None)
@@ -58,8 +58,8 @@ def write_export(
 ) -> OnnxMismatchError | None:
     """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
 
-    The card says how the tokenizer cuts `samples`, language → sentences. All files are first written into a subfolder
-    and then moved into `folder`, `run.json` last. An error or interruption removes the subfolder.
+    `samples` are language → sentences; the card says how the tokenizer cuts them. All files are first written into a
+    subfolder and then moved into `folder`, `run.json` last. An error or interruption removes the subfolder.
 
     Returns:
         None, or the error that says why `model.onnx` was left out: its outputs differ from the model's.

@@ -1,4 +1,4 @@
-"""Export a task model as `model.onnx` for any batch size and length, and check it against PyTorch before it is kept.
+"""Export a task model as `model.onnx` for any batch size and length; keep the file only if it agrees with PyTorch.
 
 Shapes: B rows, T tokens, W words.
 """
@@ -24,7 +24,7 @@ from bistil_ds.models.onnx_file import missing_packages, write_onnx
 ONNX_FILE = "model.onnx"
 TOLERANCE = 1e-4  # share of an output's largest absolute value
 DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ: scores may tie within rounding
-IMPOSSIBLE = -1e4  # the score of a choice that cannot be made
+IMPOSSIBLE = -1e4  # the score that our models give to a choice that cannot be made
 
 
 class OnnxMismatchError(Exception):
@@ -55,8 +55,8 @@ def require_onnx() -> None:
 def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> OnnxCheck:
     """Write `model.onnx` into `folder` and compare it with the model on random batches of several shapes.
 
-    The inputs are those of the tokenizer, and `word_positions` for a parser. The outputs have the same names as those
-    of the model.
+    The inputs are those of the tokenizer that the model takes, and `word_positions` for a parser. The outputs have the
+    same names as those of the model.
 
     Args:
         model: a task model in fp32, on the CPU, in evaluation mode.
@@ -81,7 +81,7 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
     """Run file and model on the same batches, one of them at the model's full length, and compare the outputs.
 
     Raises:
-        OnnxMismatchError: as for `export_onnx`.
+        OnnxMismatchError: the outputs differ too much; see `export_onnx`.
     """
     import onnxruntime
 
@@ -105,7 +105,10 @@ def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxChec
 
 
 def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
-    """Return the named inputs with random tokens; row i ends in i padding tokens, but has at least min(2, T) others."""
+    """Return the named inputs with random tokens.
+
+    Row i ends in i padding tokens, but each row keeps at least two real tokens, or one if `length` is 1.
+    """
     generator = torch.Generator().manual_seed(seed)
     pad = padding_id(model.config)
     real_B1 = (length - torch.arange(rows)).clamp(min=min(length, 2)).unsqueeze(1)

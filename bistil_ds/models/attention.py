@@ -1,4 +1,4 @@
-"""Capture the queries and keys of chosen layers while a model runs its ordinary attention.
+"""Record the queries and keys of chosen layers while a model computes its usual attention.
 
 Shapes: B sequences, H heads, T tokens, d width of a head.
 """
@@ -23,18 +23,18 @@ _SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
 class AttentionRecorder:
     """Recorder of the queries and keys of `layers` of one model, for the attention-map loss.
 
-    It replaces the model's attention by one that computes the same as SDPA and can record its queries and keys. It
-    records only the first forward pass inside each `with recorder:` block, so neither later passes nor recomputation
-    under gradient checkpointing are recorded. Gradients flow through the recorded tensors. The model may later be
-    wrapped (DDP, DeepSpeed).
+    The recorder replaces the model's attention by a function that computes the same as SDPA and can record its queries
+    and keys. It records only the first forward pass inside each `with recorder:` block: neither later passes nor the
+    recomputation of gradient checkpointing. Gradients flow through the recorded tensors. The model may be wrapped (DDP,
+    DeepSpeed) after the recorder is made.
 
     Args:
-        model: the model itself, not its wrapper: an encoder whose attention goes through transformers' interface.
-        layers: indices of self-attention layers, counted from 0 at the embeddings' side.
+        model: the model itself, not its wrapper: an encoder that calls its attention through `AttentionInterface` of
+            transformers.
+        layers: indices of self-attention layers; layer 0 follows the embeddings.
 
     Raises:
-        InputError: the architecture's attention does not go through that interface (DeBERTa-v2), or the model lacks a
-            layer.
+        InputError: the architecture does not use that interface (DeBERTa-v2), or the model lacks a layer.
     """
 
     def __init__(self, model: PreTrainedModel, layers: Sequence[int]) -> None:
@@ -45,7 +45,7 @@ class AttentionRecorder:
         self._modules = [modules[i] for i in layers]
         self._sink: dict[int, tuple[Tensor, Tensor]] = {}
         AttentionInterface.register(IMPLEMENTATION, _recording_attention)
-        AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)  # else transformers drops the padding mask
+        AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)  # without it, transformers drops the padding mask
         model.set_attn_implementation(IMPLEMENTATION)
 
     def __enter__(self) -> AttentionRecorder:
@@ -62,7 +62,7 @@ class AttentionRecorder:
 
     @property
     def queries_keys(self) -> list[tuple[Tensor, Tensor]]:
-        """Return (queries, keys) of each layer, in the order of `layers`, as the last `with` recorded them.
+        """Return the (queries, keys) that the last `with` block recorded, for each layer in the order of `layers`.
 
         Each is [B, H, T, d] in the model's dtype.
         """
@@ -94,6 +94,6 @@ def _recording_attention(
     sink = getattr(module, _SINK, None)
     if sink is not None:
         slot = getattr(module, _SLOT)
-        if slot not in sink:  # already recorded when backward recomputes a checkpointed layer
+        if slot not in sink:  # later passes and recomputation are not recorded
             sink[slot] = (query, key)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)

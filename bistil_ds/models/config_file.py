@@ -1,6 +1,6 @@
 """Check the JSON files and weight files of a model folder before a library reads them.
 
-Libraries trust these files: they make as many classes or layers as `config.json` says, and unpack what is compressed.
+Libraries trust these files: they make as many classes and layers as `config.json` says, and unpack what is compressed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bistil_ds.models.weight_files import INDEX_FILE, shard_paths
 from bistil_ds.runs.files import read_json
 
 CONFIG_FILE = "config.json"
-# The largest value that is accepted for each size; the encoders of today stay far below.
+# The largest accepted value of each size; the encoders of today are far smaller.
 LARGEST = {
     "num_hidden_layers": 1_000,
     "n_layers": 1_000,  # as DistilBERT spells it
@@ -34,18 +34,19 @@ LARGEST = {
     "relation_width": 100_000,
     "trained_max_length": 10_000_000,
 }
-LARGEST_TOKENIZER_FILE = 2**29  # bytes; that of XLM-R has 17 MB
-# A configuration may describe SPARE weights for each byte of the weight files beside it, or SMALL weights if that is
-# more, as for a configuration without weights.
+LARGEST_TOKENIZER_FILE = 2**29  # bytes; XLM-R's tokenizer.json has 17 MB
+# A config.json may describe at most SPARE weights for each byte of the weight files beside it. SMALL weights are always
+# allowed, because a folder may hold a configuration alone.
 SPARE = 4
 SMALL = 2**28
 INDICES = (INDEX_FILE, "pytorch_model.bin.index.json")
 
 
 def check_config_file(name: str | Path, flag: str) -> None:
-    """Check the `config.json` of a model folder or hub id; say in a `Notice` that code which it names is not run.
+    """Check the `config.json` of a model folder or hub id.
 
-    A file that is missing or cannot be fetched passes: the library that needs it reports that.
+    If the file names code of its own, a `Notice` says that this code is not run. A file that is missing or cannot be
+    fetched passes: the library that needs the file reports that.
 
     Raises:
         InputError: the file is not JSON, or has sizes or labels that no model has; the message starts with `flag`.
@@ -68,7 +69,9 @@ def check_config_file(name: str | Path, flag: str) -> None:
 
 
 def check_tokenizer_files(name: str | Path, flag: str) -> None:
-    """Check the JSON and vocabulary files of a tokenizer, as `check_config_file` checks `config.json`.
+    """Check the JSON and vocabulary files of the tokenizer in a model folder or hub id.
+
+    If `tokenizer_config.json` names code of its own, a `Notice` says that this code is not run.
 
     Raises:
         InputError: `tokenizer_config.json` is not JSON, or a file is larger than any tokenizer's.
@@ -106,7 +109,7 @@ def check_weight_files(folder: str | Path, flag: str) -> None:
 
 
 def check_pickled(path: Path) -> None:
-    """Raise InputError if a file of `torch.save` is compressed: it could unpack to any size. torch compresses none."""
+    """Raise InputError if a file of `torch.save` is compressed, as torch never does: it could unpack to any size."""
     if not zipfile.is_zipfile(path):
         return
     try:
@@ -120,7 +123,7 @@ def check_pickled(path: Path) -> None:
 
 
 def _json_of(name: str | Path, file: str, flag: str) -> Mapping[str, Any] | None:
-    """Return the content of a JSON file of a folder or hub id; None if there is no such file."""
+    """Return the content of a JSON file in a folder or hub repository; None if the file cannot be found."""
     path = Path(name) / file
     if not Path(name).is_dir():
         try:
@@ -141,7 +144,7 @@ def _place(flag: str, name: str | Path) -> str:
 
 
 def _weights(content: Mapping[str, Any]) -> int:
-    """Return roughly how many weights an encoder of these sizes has, together with a parser's head."""
+    """Return roughly how many weights an encoder with a configuration's sizes has, a parser's head included."""
     layers, width, inner, words, positions, arcs, relations = (
         int(content.get(key) or 0) for key in (*_SIZES, "arc_width", "relation_width")
     )

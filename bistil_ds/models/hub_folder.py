@@ -1,4 +1,4 @@
-"""Find the local folder of a model or fine-tuning; fetch it if the user names it by a hub id."""
+"""Find the local folder of a model or fine-tuning; fetch the files if the user names it by a hub id."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def local_folder(source: str | Path, what: str, files: Sequence[str]) -> Path:
     """Return `source` if it is a folder; otherwise fetch files of the hub repository `source` and return their folder.
 
     Args:
-        what: what the folder should hold, in a word or two ("model"), for the error message.
-        files: names or patterns of the files to fetch; those that the repository lacks are left out.
+        what: what the folder should hold, in a word or two ("model"), for messages.
+        files: names or patterns of the files to fetch; files that the repository lacks are left out.
 
     Raises:
         InputError: `source` is neither a folder nor a hub id that can be fetched.

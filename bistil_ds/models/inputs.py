@@ -1,10 +1,11 @@
-"""Load a model's configuration and its tokenizer; read sizes, longest input and padding id; turn dropout off."""
+"""Load a model's configuration and tokenizer; find its longest input and padding id; turn dropout off."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
@@ -15,13 +16,17 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.config_file import check_config_file, check_tokenizer_files
-from bistil_ds.models.families import positions_after_padding
+from bistil_ds.models.families import FAMILIES, positions_after_padding
+from bistil_ds.models.remote_code import native_of
 
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """Return how many tokens a model has positions for; some families do not use the positions up to the padding id."""
+    """Return how many tokens a model has positions for.
+
+    Some families do not use the positions up to the padding id.
+    """
     unused = padding_id(config) + 1 if positions_after_padding(config.model_type) else 0
     return int(config.max_position_embeddings - unused)
 
@@ -38,7 +43,7 @@ def load_config(flag: str, name: str | Path, **changes: Any) -> PretrainedConfig
     """Load the configuration of the model folder or hub id `name`, with `changes` to its values.
 
     Raises:
-        InputError: it cannot be loaded, or has sizes that no model has; the message names `flag`.
+        InputError: the configuration cannot be loaded, or has sizes that no model has; the message names `flag`.
     """
     check_config_file(name, flag)
     try:
@@ -59,7 +64,7 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # errors of transformers, tokenizers, the hub and json have no common class
         raise cannot_load(flag, str(name), error) from None
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes up an empty one
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes an empty tokenizer
         raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json".lstrip())
     return tokenizer
 
@@ -70,7 +75,12 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
     if not path.exists() and (path.is_absolute() or name.count("/") != 1 or name.startswith((".", "~"))):
         return InputError(f"{flag} {name}: there is no such folder; give a model folder or a hub id")
     if "trust_remote_code" in str(error):
-        return InputError(f"{flag} {name}: needs code of its own (auto_map), which is never run; give another model")
+        native = native_of(str(error))
+        return InputError(f"{flag} {name}: needs code of its own (auto_map), which is never run; give {native}")
+    if known := next((kind for kind in FAMILIES if f"`{kind}`" in str(error)), None):
+        return InputError(
+            f"{flag} {name}: transformers {transformers.__version__} does not know {known} models; install a newer one"
+        )
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return InputError(f"{flag} {name}: cannot be loaded: {first_line}; give a model folder or a hub id")
 
@@ -78,7 +88,8 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
 def is_encoder(config: PretrainedConfig) -> bool:
     """Return whether `config` describes an encoder with all `SIZES`, as BERT and XLM-R are.
 
-    transformers has no masked language model for a decoder such as Llama. Encoder-decoder models are excluded too.
+    A decoder such as Llama is excluded, because transformers has no masked language model for it. Encoder-decoder
+    models are excluded too.
     """
     is_masked_lm = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     return is_masked_lm and not config.is_encoder_decoder and all(hasattr(config, size) for size in SIZES)

@@ -1,8 +1,8 @@
-"""Compare language codes of two and of three letters: `hau` is `ha`."""
+"""Turn language codes of three letters into those of two: `hau` into `ha`."""
 
 from __future__ import annotations
 
-# ISO 639-3 (or 639-2) code, then 639-1 code, of the languages that usual multilingual models and task data name.
+# Pairs: ISO 639-3 (or 639-2) code, ISO 639-1 code. Languages are those of common multilingual models and task data.
 _PAIRS = """
 afr af  aka ak  sqi sq  alb sq  amh am  ara ar  arb ar  arg an  asm as  aze az  azj az  bak ba  bam bm  bel be  ben bn
 bos bs  bre br  bul bg  mya my  bur my  cat ca  che ce  chv cv  ces cs  cze cs  cmn zh  zho zh  chi zh  cym cy  wel cy
@@ -21,6 +21,6 @@ _SHORT = dict(zip(_PAIRS.split()[::2], _PAIRS.split()[1::2], strict=True))
 
 
 def bare_language(code: str) -> str:
-    """Return a code without script and region, with two letters if it has such a form: `zho-Hant` becomes `zh`."""
+    """Return a code without script and region, and with two letters if there is such a code: `zh` for `zho-Hant`."""
     first = code.lower().replace("_", "-").partition("-")[0]
     return _SHORT.get(first, first)

@@ -13,18 +13,18 @@ from bistil_ds.models.model_card import read_data_card
 UNKNOWN = "unknown"  # the hub's own name for a licence that nobody stated
 LICENCE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 NON_COMMERCIAL = re.compile(r"(?<![a-z0-9])(nc|non-?commercial|research)(?![a-z0-9])", re.IGNORECASE)
-# licences that forbid commercial use although their names do not say so
+# licences whose names do not say that they forbid commercial use
 ALSO_NON_COMMERCIAL = ("apple-amlr", "deepfloyd-if-license", "mnpl", "mrl")
 
 
 def public_name(source: str) -> str:
-    """Return a hub id unchanged, and only the last part of a local path, because model cards publish the result."""
+    """Return a hub id as it is, but only the last part of a local path, because model cards publish the result."""
     return source if is_hub_id(source) else Path(source).resolve().name
 
 
 def is_hub_id(source: str) -> bool:
     """Return whether `source` has the form of a hub id and is not a path on this machine."""
-    # `os.path.exists` also answers for a text that is too long for a path
+    # `os.path.exists` raises no error even for a text that is too long for a path
     return not os.path.exists(source) and not os.path.isabs(source) and source.count("/") <= 1
 
 
@@ -35,12 +35,12 @@ def check_licence(flag: str, licence: str | None) -> None:
 
 
 def parse_data_licence(words: Sequence[str] | None, languages: Sequence[str]) -> dict[str, str]:
-    """Return language → licence from the words of `--data_licence`, without the languages that no word covers.
+    """Return language → licence from the words of `--data_licence`, for those languages that a word covers.
 
-    A word is `LANGUAGE=LICENCE`, or a licence for all languages that have no word of their own.
+    A word is `LANGUAGE=LICENCE`, or a licence alone, for all languages without a word of their own.
 
     Raises:
-        InputError: a word holds no licence, or names a language whose data was not given.
+        InputError: a word has no licence, or names a language without data.
     """
     for_all: dict[str, str] = {}
     for_one: dict[str, str] = {}
@@ -57,9 +57,9 @@ def parse_data_licence(words: Sequence[str] | None, languages: Sequence[str]) ->
 
 
 def data_licences(sources: Sequence[tuple[str, str]], words: Sequence[str] | None) -> dict[str, str]:
-    """Return part (`data LANGUAGE: NAME`) → licence for data sets.
+    """Return `data LANGUAGE: NAME` → licence for each data set.
 
-    A licence that no word states is the one on the data set's card (see `read_data_card`), or else `unknown`.
+    The licence comes from `words`, or else from the data set's card (see `read_data_card`), or else it is `unknown`.
 
     Args:
         sources: (language, file or hub data set) for each data set.
@@ -73,7 +73,7 @@ def data_licences(sources: Sequence[tuple[str, str]], words: Sequence[str] | Non
 
 
 def merge_licences(*all_parts: Mapping[str, str]) -> dict[str, str]:
-    """Merge part → licence mappings: a known licence replaces `unknown`, and two different ones become `A AND B`."""
+    """Merge mappings of part → licence: a known licence replaces `unknown`; two different ones become `A AND B`."""
     merged: dict[str, str] = {}
     for parts in all_parts:
         for part, licence in parts.items():

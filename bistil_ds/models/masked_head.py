@@ -1,6 +1,6 @@
 """Run a masked-LM head only on masked tokens.
 
-At a masking rate of 15 % this computes about a seventh of the logits, which are the largest tensor of a training step.
+The logits are the largest tensor of a training step. At a masking rate of 15 %, only a seventh of them is computed.
 
 Shapes: B rows, T tokens, D width, N masked tokens, V vocabulary.
 """
@@ -15,9 +15,9 @@ from bistil_ds.models.head import IGNORED, flat_positions, masked_lm_head
 
 
 class MaskedHead:
-    """Hooks on a BERT- or RoBERTa-like `...ForMaskedLM` that let it return logits [N, V] instead of [B, T, V].
+    """Hooks on a BERT- or RoBERTa-like `...ForMaskedLM`, so that calls with labels return logits [N, V], not [B, T, V].
 
-    They change only calls with labels, whose loss stays the same.
+    The loss stays the same. Calls without labels do not change.
     """
 
     def __init__(self, model: nn.Module) -> None:

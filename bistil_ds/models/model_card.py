@@ -1,4 +1,4 @@
-"""Read licence and languages from the metadata of a model's card, in a folder or on the hub; write a short card."""
+"""Read licence and languages from the card of a model or data set, in a folder or on the hub; write a short card."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ LONGEST_LICENCE = 80  # characters
 
 @dataclass(frozen=True)
 class CardMetadata:
-    """Metadata of a card: `licence` is None and `languages` (codes) is empty where the card states nothing."""
+    """Metadata of a card: its licence and language codes. If the card states none, they are None and empty."""
 
     licence: str | None = None
     languages: tuple[str, ...] = ()
 
 
 def read_model_card(source: str) -> CardMetadata:
-    """Return the metadata of the card of a model folder or hub id, empty if the card cannot be fetched or read."""
+    """Return the metadata on the card of a model folder or hub id; empty if the card cannot be fetched or read."""
     return _read_card(Path(source).expanduser(), source, "model")
 
 
 def read_data_card(source: str) -> CardMetadata:
-    """Return the metadata of the card beside a file, in a folder, or of a hub data set `[hf:]name[:config…]`.
+    """Return the metadata on the card beside a file, in a folder, or of a hub data set `[hf:]name[:config…]`.
+
+    `plain:` may stand before a file or folder.
 
     The metadata are empty if the card cannot be fetched or read.
     """
-    path = Path(source).expanduser()
+    path = Path(source.removeprefix("plain:")).expanduser()
     return _read_card(path.parent if path.is_file() else path, source.removeprefix("hf:").partition(":")[0], "dataset")
 
 
@@ -52,7 +54,7 @@ def _read_card(folder: Path, hub_id: str, kind: str) -> CardMetadata:
 
 
 def write_model_card(folder: Path, languages: Sequence[str], licence: str | None = None) -> None:
-    """Write the card of a masked language model that was trained here; leave out `languages` that are no codes."""
+    """Write the card of a masked language model trained from scratch; leave out `languages` that are no codes."""
     codes = [language for language in languages if LANGUAGE_CODE.fullmatch(language)]
     metadata = ModelCardData(
         language=codes or None, license=licence, library_name="transformers", pipeline_tag="fill-mask", tags=["bistil"]
@@ -63,7 +65,7 @@ def write_model_card(folder: Path, languages: Sequence[str], licence: str | None
 
 def _licence(metadata: dict[str, Any]) -> str | None:
     stated = metadata.get("license")
-    named = metadata.get("license_name") if stated == "other" else None  # a licence that the hub has no id for
+    named = metadata.get("license_name") if stated == "other" else None  # the hub has no id for this licence
     names = [_bare(name) for name in _as_list(named or stated) if isinstance(name, str)]
     known = [name for name in names if name and name.lower() not in ("unknown", "none")]
     return " AND ".join(dict.fromkeys(known)) or None
@@ -82,5 +84,5 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _bare(text: str) -> str:
-    """Drop characters that could break a Markdown table, since anybody may write a card; cut to `LONGEST_LICENCE`."""
+    """Drop characters that could break a Markdown table, and cut to LONGEST_LICENCE; anybody may write a card."""
     return " ".join(re.sub(r"[^\w.+,:()/ -]", " ", text).split())[:LONGEST_LICENCE]

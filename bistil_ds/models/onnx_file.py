@@ -1,4 +1,4 @@
-"""Write a model as an ONNX file that takes any number of rows and any length; exports and benchmarks share it."""
+"""Write a model as an ONNX file that takes any number of rows and any length, for exports and benchmarks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # needed to write and to run ONNX files
-LARGEST_FILE = 1_900_000_000  # bytes; protobuf is limited to 2 GiB, so larger weights go into a file of their own
+LARGEST_FILE = 1_900_000_000  # bytes; protobuf allows 2 GiB, so larger weights get a file of their own
 
 
 def missing_packages() -> list[str]:
@@ -25,12 +25,12 @@ def missing_packages() -> list[str]:
 def write_onnx(model: PreTrainedModel, file: Path, example: Mapping[str, Tensor]) -> None:
     """Write `model` to `file`, and weights of more than `LARGEST_FILE` bytes to `<file>.data` beside it.
 
-    The file's inputs have the names in `example`, its outputs those in the model's output object. The file accepts any
-    number of rows and any length in tokens. All inputs have the same length, except `word_positions`, whose own length
-    is also free.
+    The file's inputs have the names in `example`; its outputs have the names in the model's output object. The file
+    accepts any number of rows and any length in tokens. All inputs have the same length, except `word_positions`, which
+    has a length of its own.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         example: name → int64 [rows, tokens], on the model's device. Both sizes must be at least 2, because a file made
             from a size of 1 accepts no other size.
     """

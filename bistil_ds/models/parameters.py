@@ -1,4 +1,4 @@
-"""Find a model's parameters by name, even if a prefix is missing, the model is wrapped or the weight is tied."""
+"""Find a model's parameters by name, even if a prefix is missing, the model is wrapped or a weight is tied."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from torch import nn
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the transformers model inside a DeepSpeed engine or a data-parallel wrapper; any other model as it is."""
+    """Return the transformers model inside a DeepSpeed engine or data-parallel wrapper, or the model itself."""
     while isinstance(inner := getattr(model, "module", None), nn.Module):
         model = inner
     return model
 
 
 class ParameterNames:
-    """Lookup of parameters by name: `bert.encoder…` finds `encoder…` in a bare `BertModel`, and the other way round."""
+    """Lookup of parameters by name: `bert.encoder…` finds `encoder…` in a bare `BertModel`, and vice versa."""
 
     def __init__(self, model: nn.Module) -> None:
         model = unwrap(model)
@@ -22,7 +22,7 @@ class ParameterNames:
         self._parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def spellings(self, name: str) -> list[str]:
-        """Return the names of one parameter: as given, then with the base model's prefix taken off or put on."""
+        """Return both spellings of a name: as it is, and with the base model's prefix removed or added."""
         return [name, name.removeprefix(self._prefix) if name.startswith(self._prefix) else self._prefix + name]
 
     def find(self, name: str) -> nn.Parameter | None:
@@ -30,7 +30,7 @@ class ParameterNames:
         return next((self._parameters[n] for n in self.spellings(name) if n in self._parameters), None)
 
     def names_of(self, parameter: nn.Parameter) -> list[str]:
-        """Return every name of a parameter, tied ones included, each in both spellings."""
+        """Return every name of a parameter (a tied one has several), each in both spellings."""
         own = [name for name, other in self._parameters.items() if other is parameter]
         return [spelling for name in own for spelling in self.spellings(name)]
 
@@ -38,7 +38,7 @@ class ParameterNames:
 def saved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return each parameter once, under the name that `save_pretrained` gives it.
 
-    A tied weight goes by its name in the base model.
+    A tied weight has its name in the base model.
     """
     model = unwrap(model)
     tied_names = getattr(model, "all_tied_weights_keys", {})  # the names save_pretrained leaves out

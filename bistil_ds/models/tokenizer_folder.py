@@ -1,4 +1,4 @@
-"""Save a tokenizer so that every version of transformers since 4.40 reads the same tokenizer from its files."""
+"""Save a tokenizer so that all versions of transformers since 4.40 read the same tokenizer from its files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerBase
 from bistil_ds.runs.files import write_whole
 
 CONFIG, WHOLE = "tokenizer_config.json", "tokenizer.json"
-READS_WHOLE = "PreTrainedTokenizerFast"  # its name in transformers 4; in 5 an alias of TokenizersBackend
+READS_WHOLE = "PreTrainedTokenizerFast"  # transformers 4's name; in 5, an alias of TokenizersBackend
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
-    """Write a tokenizer's files to `folder`, which is made when missing."""
+    """Write a tokenizer's files to `folder`; make the folder if it is missing."""
     tokenizer.save_pretrained(folder)
     make_portable(tokenizer, Path(folder))
 
@@ -23,15 +23,15 @@ def make_portable(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Rewrite the `tokenizer_config.json` of a tokenizer that was saved in `folder`, so that all versions agree on it.
 
     - The class becomes `PreTrainedTokenizerFast`, which takes `tokenizer.json` as it is. A model family's own class
-      would rebuild parts of the tokenizer, in each version differently. Transformers 5 saves the generic class under a
-      name that transformers 4 does not know.
-    - Special tokens beyond the usual ones stand under the key of transformers 4, which transformers 5 reads too.
-    - Settings whose defaults differ between versions are written out: the names of the inputs, and whether decoding
-      removes spaces before punctuation.
+      would rebuild parts of the tokenizer, and differently in each version. Transformers 5 would write a name of the
+      generic class that transformers 4 does not know.
+    - Special tokens beyond the usual ones get the key of transformers 4, which transformers 5 reads too.
+    - Two settings are written out, because their defaults differ between versions: the names of the inputs, and whether
+      decoding removes spaces before punctuation.
     """
     path = folder / CONFIG
     content = json.loads(path.read_text(encoding="utf-8"))
-    if (folder / WHOLE).is_file():  # tokenizers in Python have no such file
+    if (folder / WHOLE).is_file():  # tokenizers written in Python have no such file
         content["tokenizer_class"] = READS_WHOLE
     if isinstance(content.get("extra_special_tokens"), list):
         content["additional_special_tokens"] = content.pop("extra_special_tokens")

@@ -1,4 +1,4 @@
-"""Read the weights in a model folder's safetensors files one tensor at a time, or hash them."""
+"""Read the weights in a model folder's safetensors files one tensor at a time; hash weights."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class WeightFolder:
 
 
 def shard_paths(index: Path) -> list[Path]:
-    """Return the files that an index of weights names, all of them in its own folder.
+    """Return the paths of the files that an index of weights names; all must lie in the index's folder.
 
     Raises:
-        InputError: the index is damaged, or names a file elsewhere.
+        InputError: the index is damaged, or names a file outside that folder.
     """
     shards = read_json(index, "fetch it again", keys=("weight_map",))["weight_map"]
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
@@ -71,9 +71,10 @@ def shard_paths(index: Path) -> list[Path]:
 
 
 def hash_weights(source: str | Path | torch.nn.Module) -> str:
-    """Return the SHA-256 (hex) of a model's weights, over sorted (name, dtype, shape, bytes), however they are sharded.
+    """Return the SHA-256 (hex) of a model's weights: of (name, dtype, shape, bytes) of each, sorted by name.
 
-    A model and the folder that `save_pretrained` made of it have the same hash; tied weights count once.
+    The hash does not depend on how the weights are sharded. Tied weights count once. A model and the folder to which
+    `save_pretrained` wrote it have the same hash.
 
     Args:
         source: a model folder with safetensors, or a model (not partitioned by ZeRO-3).

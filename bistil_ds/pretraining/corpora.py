@@ -21,11 +21,11 @@ OPTIONS = TextOptions(FLAG, advice=NO_FLAG)
 def find_corpora(folder: str | Path) -> dict[str, Path]:
     """Return language → path of each file `<language>.txt`, compressed or not.
 
-    Only where there is none, `<language>.jsonl`, `.csv`, `.tsv` and `.parquet` are taken: beside texts, such files are
-    often tables about them. A Notice names those that are left out.
+    If the folder has no such file, return the files with the other endings in `NAMES`, such as `<language>.jsonl`.
+    Beside .txt files, such files are often tables about the texts. They are then left out, and a Notice names them.
 
     Raises:
-        InputError: the folder has no such file, or two of one language.
+        InputError: the folder has none of these files, or two of one language.
     """
     files = [path for path in sorted(Path(folder).iterdir()) if path.is_file() and not path.name.startswith(".")]
     named = [path for path in files if ending(path) in NAMES]
@@ -49,12 +49,14 @@ def as_lines(
 ) -> dict[str, Path]:
     """Return language → a plain text file with one text a line.
 
-    The file is written to `folder`, unless the corpus already is such a file and `max_texts` is None.
+    A corpus that is an uncompressed plain text file is returned as it is, unless `max_texts` is given. Any other corpus
+    is converted to a file in `folder`.
 
     Args:
         corpora: language → file, as `find_corpora` returns.
         max_texts: take only the first `max_texts` texts of each language; None means all.
-        keep_blank: write blank texts as empty lines, so that parallel files stay in step; they count as texts.
+        keep_blank: write blank texts as empty lines, so that line n still means the same in all parallel files. Blank
+            texts then count towards `max_texts`.
 
     Raises:
         InputError: a file cannot be read.

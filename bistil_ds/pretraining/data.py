@@ -17,7 +17,9 @@ FLAG = "--input_folder"
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the stripped lines of a UTF-8 text file; keep empty lines, so that parallel files stay in step.
+    """Return the stripped lines of a UTF-8 text file.
+
+    Empty lines are returned too, so that line n still means the same in all parallel files.
 
     Raises:
         InputError: there is no such file or no text in it; a line is not UTF-8, has a NUL or is too long.
@@ -39,7 +41,7 @@ def chunk(token_ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
 
 
 def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tuple[str, str]]:
-    """Draw two languages for each line and return the line in both; leave out pairs with an empty line."""
+    """Draw two languages for each line number; return that line in both, unless it is empty in one."""
     languages = sorted(lines)
     pairs = []
     for row in zip(*(lines[language] for language in languages)):
@@ -50,10 +52,10 @@ def pair_lines(lines: Mapping[str, list[str]], draw: random.Random) -> list[tupl
 
 
 class TokenChunks(Dataset[np.ndarray]):
-    """The chunks of a whole run in order, each as (number of the chunk in the run, token ids).
+    """Data set of the `size` chunks that a run reads, in order; item i is (i, token ids of the chunk).
 
     The corpus of each chunk is drawn at random; the probabilities are proportional to `shares`. A corpus is shuffled
-    anew for each pass over it.
+    again for each pass over it.
     """
 
     def __init__(self, corpora: Sequence[np.ndarray], shares: Sequence[float], size: int, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""The dry run of pretraining: time the first steps, to estimate the whole run."""
+"""Time the first steps of pretraining, to estimate the whole run (flag --dry_run)."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ import numpy as np
 def cooccurrence_vectors(corpora: Sequence[np.ndarray], window: int, vocab_size: int, width: int) -> np.ndarray:
     """Factorise the positive pointwise mutual information of nearby tokens; return float32 [V, D].
 
-    Each column has mean 0; all entries together have variance 1. Such vectors resemble those of word2vec: skip-gram
-    with negative sampling factorises the pointwise mutual information minus a constant (Levy and Goldberg, 2014). In
-    chunks of translation pairs the window reaches into the other language, so translations get similar vectors.
+    Each column has mean 0; all entries together have variance 1. The vectors resemble those of word2vec: skip-gram with
+    negative sampling factorises the pointwise mutual information minus a constant (Levy and Goldberg, 2014). In chunks
+    of translation pairs the window reaches into the other language, so translations get similar vectors.
 
     Args:
         corpora: the token ids of each corpus, int [C, T].
-        window: the largest distance, in tokens, that counts as near; all distances up to it count the same.
+        window: two tokens are near if they are at most this many tokens apart. All near pairs count the same.
     """
     flat = np.zeros(vocab_size * vocab_size)
     for ids_CT in corpora:

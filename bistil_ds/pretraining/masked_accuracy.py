@@ -22,9 +22,11 @@ def masked_accuracy(
 ) -> dict[str, float]:
     """Mask each token of `lines` with the given probability, and measure how often the model predicts it.
 
+    `lines` must hold at least one line.
+
     Returns:
-        `accuracy`, that of the model, and `most_frequent`, that of always guessing the token that is masked most often.
-        Both are from 0 to 1.
+        `accuracy`: the share of masked tokens that the model predicts. `most_frequent`: the share that are right if the
+        guess is always the token that was masked most often. Both are from 0 to 1, and 0 if no token was masked.
     """
     was_training = model.training
     model.eval()

@@ -1,4 +1,7 @@
-"""Pretrain a small masked language model on text files; on parallel text, with translation language modelling too."""
+"""Pretrain a small masked language model on text files.
+
+If the files are parallel, some chunks hold translation pairs (translation language modelling).
+"""
 
 from __future__ import annotations
 
@@ -79,8 +82,8 @@ class Recipe:
 class _Collator:
     """Collator that masks a batch; the choice of tokens depends on the seed and on the batch's place in the run.
 
-    In the first `apart` chunks of the run, a token attends only to its own text, because a model learns sooner to use
-    its context if there is little to attend to. In later chunks, a token attends to the whole chunk.
+    In the first `apart` chunks of the run, a token attends only to its own text; in later chunks, to the whole chunk.
+    With so little to attend to at first, a model learns sooner to use the context.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, probability: float, seed: int, apart: int) -> None:
@@ -139,10 +142,11 @@ def pretrain(
 
     Args:
         texts: language → UTF-8 text file, one text a line.
-        parallel: the files are translations of each other, line by line; some of the chunks hold translation pairs.
+        parallel: whether the files are translations of each other, line by line. If so, some chunks hold translation
+            pairs; `recipe.parallel_share` is their share.
         tokenizer: folder or hub id of a tokenizer; by default one is learned from the texts.
-        config: folder or hub id of a configuration, in which only the vocabulary size and special token ids are
-            replaced; by default an XLM-R of the recipe's size.
+        config: folder or hub id of a configuration. Its vocabulary size and special token ids are replaced by the
+            tokenizer's. By default: an XLM-R of the recipe's size.
         progress: show a progress bar.
         watch: function that is called with the trainer before training.
 
@@ -198,9 +202,10 @@ def pretrain(
 
 
 def _start(model: PreTrainedModel, corpora: Sequence[np.ndarray], window: int) -> None:
-    """Start word vectors from co-occurrence, and the first layer of an XLM-R as a mean over each token's context.
+    """Set the word vectors from co-occurrence, and prepare the first attention of an XLM-R.
 
-    With random weights instead, a short run learns little more than the frequencies of words.
+    The attention's value and output matrices become the identity, so that it adds about the mean of the context to each
+    token. With random weights instead, a short run learns little more than the frequencies of words.
     """
     weight_VD = model.get_input_embeddings().weight.data
     weight_VD.copy_(torch.from_numpy(0.05 * cooccurrence_vectors(corpora, window, *weight_VD.shape)))
@@ -220,7 +225,10 @@ def _tokenizer(lines: Mapping[str, list[str]], recipe: Recipe, source: str | Pat
 def _corpora(
     lines: Mapping[str, list[str]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe, parallel: bool
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Return the chunks of each language, then those of translation pairs, and the share of each corpus in training."""
+    """Return a list of corpora and the share of each in training. A corpus is the chunks of one language.
+
+    With `parallel`, the last corpus is the chunks of translation pairs.
+    """
     corpora = []
     for language, each in lines.items():
         corpora.append(chunk(tokenizer([line for line in each if line])["input_ids"], recipe.length))

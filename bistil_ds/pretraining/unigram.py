@@ -1,4 +1,4 @@
-"""Learn a unigram vocabulary from text, and make a tokenizer of it that is laid out like XLM-R's."""
+"""Learn a unigram vocabulary from text, and make a tokenizer from it, with the special tokens of XLM-R."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3; <mask> is last
 
 
 def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
-    """Learn a unigram vocabulary with sentencepiece: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, pieces, `<mask>` last.
+    """Learn a unigram vocabulary with sentencepiece, and return a tokenizer with it.
 
-    The same lines give the same tokenizer. If the text has too few pieces, the vocabulary is smaller.
+    Token ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, then the learned pieces, and `<mask>` last. The same lines give
+    the same tokenizer. If the text has too few pieces, the vocabulary is smaller than `vocab_size`.
 
     Args:
         vocab_size: number of tokens, special ones included.
@@ -32,7 +33,7 @@ def train_unigram_tokenizer(lines: Iterable[str], vocab_size: int, max_length: i
             sentence_iterator=iter(lines),
             model_writer=trained,
             model_type="unigram",
-            vocab_size=vocab_size - len(SPECIAL_TOKENS),  # sentencepiece counts its <unk>, we <mask>
+            vocab_size=vocab_size - len(SPECIAL_TOKENS),  # counts sentencepiece's own <unk>; <mask> takes its place
             hard_vocab_limit=False,
             character_coverage=1.0,
             normalization_rule_name="nfkc",

@@ -1,1 +1,1 @@
-"""Folders on disk: the folder of a run, its checkpoints, and the cache."""
+"""Folders on disk: a run's folder, its record, checkpoints and seals, and the cache."""

@@ -1,4 +1,4 @@
-"""Limit what a file that others wrote can cost: the size of a line, of a file, of unpacked data, the depth of JSON."""
+"""Limit what a file that others wrote can cost its reader: size of lines, files and unpacked data, depth of JSON."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bistil_ds.errors import InputError
 
 LONGEST_LINE = 16 * 2**20  # bytes; five times the text of "War and Peace"
 LARGEST_JSON = 64 * 2**20  # bytes: a kept_ids.json of a million tokens has 10 MB
-DEEPEST_JSON = 100  # lists and objects inside one another
+DEEPEST_JSON = 100  # levels of lists and objects inside one another
 TOO_DEEP = f"nested too deeply, more than {DEEPEST_JSON} lists and objects inside one another"
-MOST_DIGITS = 300  # digits of a whole number; a float holds up to 308
-LARGEST_EXPANSION = 200  # bytes for each packed byte; text gives 3 to 30, a bomb 1,000 or more
-SMALL = 256 * 2**20  # bytes that any packed file may unpack to
+MOST_DIGITS = 300  # digits of a whole number; a float can hold 308
+LARGEST_EXPANSION = 200  # unpacked bytes for each packed one; text has 3 to 30, a hostile file 1,000 or more
+SMALL = 256 * 2**20  # bytes; a packed file of any size may unpack to so many
 
 
 def bounded_lines(file: IO[bytes], where: str, longest: int = LONGEST_LINE) -> Iterator[bytes]:
@@ -25,7 +25,7 @@ def bounded_lines(file: IO[bytes], where: str, longest: int = LONGEST_LINE) -> I
 
     Args:
         where: flag and file, in front of an error's message.
-        longest: bytes of a line, its line end included.
+        longest: largest number of bytes in a line, line end included.
 
     Raises:
         InputError: a line is longer; the message gives its number, counted from 1.
@@ -37,10 +37,10 @@ def bounded_lines(file: IO[bytes], where: str, longest: int = LONGEST_LINE) -> I
 
 
 def read_at_most(file: IO[bytes], where: str, most: int) -> bytes:
-    """Return what is left of the file.
+    """Return the rest of the file, from its current position on.
 
     Raises:
-        InputError: that is more than `most` bytes.
+        InputError: the rest has more than `most` bytes.
     """
     content = file.read(most + 1)
     if len(content) > most:
@@ -51,11 +51,11 @@ def read_at_most(file: IO[bytes], where: str, most: int) -> bytes:
 def unpacked_at_most(file: IO[bytes], packed: int, where: str) -> io.BufferedReader:
     """Wrap `file`, which unpacks `packed` compressed bytes, in a reader that refuses to unpack too much.
 
-    A small file that unpacks without end would fill memory or disk. Too much is more than SMALL bytes and also more
-    than LARGEST_EXPANSION times `packed`, which no text reaches.
+    A small hostile file could fill memory or disk. The limit is LARGEST_EXPANSION times `packed`, which no text
+    reaches, or SMALL bytes if that is more.
 
     Raises:
-        InputError: the reader's methods raise it if more comes out.
+        InputError: raised by the reader's methods if more bytes come out.
     """
     return io.BufferedReader(_Unpacked(file, max(SMALL, LARGEST_EXPANSION * packed), where), 2**18)
 
@@ -81,12 +81,13 @@ def parse_json(
     """Return the value of a JSON text.
 
     Args:
-        finite: whether to refuse NaN, Infinity, and numbers that no float can hold, such as 1e400.
+        finite: whether to refuse NaN, Infinity, numbers that no float can hold, such as 1e400, and whole numbers of
+            more than MOST_DIGITS digits.
         object_of: makes each object from its list of (key, value), in place of `dict`.
 
     Raises:
-        ValueError: the text is not JSON (`json.JSONDecodeError`), is more than DEEPEST_JSON deep, has a number that
-            `finite` refuses, or has a whole number of more digits than Python converts (4,300).
+        ValueError: the text is not JSON (`json.JSONDecodeError`), is more than DEEPEST_JSON levels deep, has a number
+            that `finite` refuses, or has a whole number of more digits than Python converts (4,300).
     """
     checks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite, "parse_int": _whole} if finite else {}
     try:
@@ -94,7 +95,7 @@ def parse_json(
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     level = [value]
-    for _ in range(DEEPEST_JSON + 1):
+    for _ in range(DEEPEST_JSON):
         level = [inner for outer in level for inner in _parts(outer) if isinstance(inner, list | dict)]
         if not level:
             return value
@@ -106,7 +107,8 @@ def load_json(path: Path, *, finite: bool = True) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: `parse_json` raises it, or the file is not UTF-8; if the file is too large, an InputError.
+        ValueError: `parse_json` raises it, or the file is not UTF-8.
+        InputError: the file is larger than LARGEST_JSON.
     """
     with open(path, "rb") as file:
         return parse_json(read_at_most(file, str(path), LARGEST_JSON).decode("utf-8"), finite=finite)

@@ -15,9 +15,9 @@ ADVICE = "name another folder with --cache_dir or BISTIL_CACHE"
 
 
 def cache_root() -> Path:
-    """Return `$BISTIL_CACHE`, which `--cache_dir` sets, else `bistil_ds` below `$XDG_CACHE_HOME`, else below ~/.cache.
+    """Return `$BISTIL_CACHE`, which `--cache_dir` sets, or else `bistil_ds` below `$XDG_CACHE_HOME` or ~/.cache.
 
-    As the XDG specification has it, a relative `$XDG_CACHE_HOME` does not count.
+    A relative `$XDG_CACHE_HOME` is ignored, as the XDG specification demands.
 
     Raises:
         InputError: no variable names a folder, and the user has no home folder.
@@ -32,10 +32,10 @@ def cache_root() -> Path:
 
 
 def cache_folder(*parts: str) -> Path:
-    """Return the folder `parts` below `cache_root`; create it when missing.
+    """Return the subfolder `parts` of `cache_root`; create it if it is missing.
 
     Raises:
-        InputError: it cannot be created.
+        InputError: the folder cannot be created.
     """
     folder = cache_root().joinpath(*parts)
     with writing_cache(folder):
@@ -45,7 +45,7 @@ def cache_folder(*parts: str) -> Path:
 
 @contextmanager
 def writing_cache(folder: Path) -> Iterator[None]:
-    """Run a block that writes to the cache; turn an error of the file system into an InputError with the folder."""
+    """Run a block that writes to the cache; turn an error of the file system into an InputError that names `folder`."""
     with writing(f"the cache {folder}", ADVICE):
         yield
 

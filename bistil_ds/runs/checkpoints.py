@@ -1,7 +1,7 @@
 """Find the checkpoints of a run. A checkpoint that was not written to its end, or that changed since, is never used.
 
-Optimiser states are pickles, which can run code. So a run opens a checkpoint only if every file matches the seal, and
-the user's key signed the seal or the user gave --trust_checkpoint (`bistil_ds.runs.seals`).
+Optimiser states are pickles, and opening a pickle can run code. So a run opens a checkpoint only if every file matches
+the seal, and only if the user's key signed the seal or the user gave --trust_checkpoint (`bistil_ds.runs.seals`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from bistil_ds.runs.files import read_json
 from bistil_ds.runs.seals import SEAL, Seals, damage, read_seal
 
 NEWEST = ("true", "last")  # words for the newest whole checkpoint
-LATEST, LATEST_UNIVERSAL = "latest", "latest_universal"  # files in which DeepSpeed names the subfolder it reads
+LATEST, LATEST_UNIVERSAL = "latest", "latest_universal"  # DeepSpeed reads the subfolder that such a file names
 STATE = "trainer_state.json"  # the Trainer's step, log and best checkpoint so far
+
+
+class Checked(str):
+    """The path of a checkpoint that `find_checkpoint` has returned; what takes it does not check it again."""
+
+    __slots__ = ()
 
 
 def seal(folder: Path, world_size: int, seals: Seals, best: str | None = None) -> None:
@@ -31,17 +37,17 @@ def seal(folder: Path, world_size: int, seals: Seals, best: str | None = None) -
 
 
 def broken(folder: Path) -> str | None:
-    """Return in words, naming the file, why a checkpoint is not whole; None when it is."""
+    """Return a line that says why a checkpoint is not whole, and names the file; None if it is whole."""
     if not (folder / SEAL).exists():
         return f"{folder}: no {SEAL}, so the checkpoint was not written to its end"
     return damage(folder, ignored=_unfinished_universal(folder)) or _wrong_latest(folder)
 
 
 def _unfinished_universal(folder: Path) -> tuple[str, ...]:
-    """Return the names that a killed conversion to the universal form may leave unsealed.
+    """Return the names of files and folders that a killed conversion to DeepSpeed's universal form may leave unsealed.
 
-    `damage` ignores them, because the next conversion replaces them. A conversion that went to its end sealed what it
-    wrote, and then there are none.
+    `damage` ignores them, because the next conversion replaces them. There are none after a finished conversion, which
+    has sealed what it wrote.
     """
     universal = universal_of(folder)
     if universal is None or LATEST_UNIVERSAL in _sealed_files(folder):
@@ -59,7 +65,10 @@ def _sealed_files(folder: Path) -> dict[str, Any]:
 
 
 def universal_of(folder: Path) -> str | None:
-    """Return the name of the subfolder for DeepSpeed's universal form; None if the checkpoint is not DeepSpeed's."""
+    """Return the name of the subfolder for DeepSpeed's universal form, which any number of ranks can load.
+
+    None means that the checkpoint is not DeepSpeed's.
+    """
     tag = _read_tag(folder / LATEST)
     return f"{tag}_universal" if tag else None
 
@@ -72,9 +81,9 @@ def _read_tag(path: Path) -> str | None:
 
 
 def _wrong_latest(folder: Path) -> str | None:
-    """Return why `latest` or `latest_universal` names a wrong subfolder for DeepSpeed to read; None if neither does.
+    """Return why `latest` or `latest_universal` names a wrong subfolder for DeepSpeed to read; None if both are right.
 
-    The subfolder must hold sealed files, and so lie inside the checkpoint.
+    The subfolder must hold sealed files, so it lies inside the checkpoint.
     """
     files = read_seal(folder)["files"]
     for name in (LATEST, LATEST_UNIVERSAL):
@@ -99,13 +108,13 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
     """Return the whole checkpoint to resume from; call it on one rank only.
 
     `wanted` is one of the run's checkpoint folders, or `true` or `last` for the newest whole one. For these two words,
-    a Notice names each newer checkpoint that is not whole. None means that no checkpoint is whole, usually because the
-    run was killed before it wrote its first.
+    a Notice names each newer checkpoint that cannot be used. None means that no checkpoint is whole, usually because
+    the run was killed before it wrote its first. A checkpoint also needs the best one so far, if there is one.
 
     Raises:
-        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; the checkpoint, or the
-            best one that it needs, is not signed by the user's key, and the user did not ask to trust it; or each whole
-            checkpoint needs a best one that is not whole.
+        InputError: `wanted` is a folder that is not one of this run's checkpoints, or not whole; the checkpoint or its
+            best one is not signed by the user's key, and `seals.trust` is not set; or no whole checkpoint has a whole
+            best one.
     """
     if wanted.lower() in NEWEST:
         found = _newest_whole(output_dir)
@@ -118,7 +127,7 @@ def find_checkpoint(output_dir: Path, wanted: str, seals: Seals) -> Path | None:
 
 
 def check(folder: Path, output_dir: Path, seals: Seals) -> None:
-    """Raise InputError unless `folder` is a whole checkpoint of the run, signed by the user's key or trusted."""
+    """Raise InputError unless `folder` is a whole checkpoint of the run in `output_dir`, and signed (or trusted)."""
     if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():
         advice = f"give true, or a folder {output_dir}/checkpoint-N"
         raise InputError(f"{folder}: is no checkpoint of the run in {output_dir}; {advice}")
@@ -128,7 +137,7 @@ def check(folder: Path, output_dir: Path, seals: Seals) -> None:
 
 
 def _check_signed(folder: Path, seals: Seals) -> None:
-    """Raise InputError unless the checkpoint, and the best one that it needs, are signed or to be trusted without."""
+    """Raise InputError unless the user's key signed a checkpoint and its best one, or `seals.trust` is set."""
     seals.check_signed(folder)
     best = best_of(folder)
     if best is not None and best.name != folder.name:
@@ -136,7 +145,7 @@ def _check_signed(folder: Path, seals: Seals) -> None:
 
 
 def _newest_whole(output_dir: Path) -> Path | None:
-    lacking = None  # why a checkpoint that is whole cannot be used
+    lacking = None  # why the newest whole checkpoint cannot be used: its best one is not whole
     for folder in reversed(all_checkpoints(output_dir)):
         damaged = broken(folder)
         reason = damaged or _broken_best(folder)
@@ -144,15 +153,16 @@ def _newest_whole(output_dir: Path) -> Path | None:
             return folder
         lacking = lacking or (None if damaged else reason)
         warnings.warn(f"{folder.name} is left out: {reason}", Notice, stacklevel=3)
-    if lacking:  # a new start would replace checkpoints that are whole
+    if lacking:  # do not start anew: that would replace whole checkpoints
         raise InputError(f"{lacking}; put it back, or move the checkpoints away to start again")
     return None
 
 
 def best_of(checkpoint: Path) -> Path | None:
-    """Return the checkpoint that was the run's best when this one was written (maybe this one); None if there was none.
+    """Return the run's best checkpoint at the time when `checkpoint` was written; None if there was none.
 
-    Only the name of the recorded path is used, because the run's folder may have moved since.
+    It may be `checkpoint` itself. Only the name of the recorded path is used, because the run's folder may have moved
+    since.
     """
     about = read_seal(checkpoint)
     if "best" not in about and (checkpoint / STATE).is_file():  # version 0.1 did not seal this name
@@ -163,14 +173,14 @@ def best_of(checkpoint: Path) -> Path | None:
 
 
 def planned_steps(checkpoint: Path) -> Any:
-    """Return how many steps the run of a whole checkpoint was to take, None where it does not say."""
+    """Return how many steps were planned for the run that wrote a whole checkpoint; None if that is not recorded."""
     if not (checkpoint / STATE).is_file():
         return None
     return read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False).get("max_steps")
 
 
 def _broken_best(checkpoint: Path) -> str | None:
-    """Return why a checkpoint's best model so far, which a resumed run may end with, cannot be used."""
+    """Return why the best checkpoint so far, with which a resumed run may end, cannot be used; None if it can."""
     best = best_of(checkpoint)
     if best is None or best.name == checkpoint.name:
         return None
@@ -179,19 +189,24 @@ def _broken_best(checkpoint: Path) -> str | None:
 
 
 def prune(newest: Path, keep: int, best: str | None) -> None:
-    """Delete the run's oldest checkpoints until `keep` are left, but never the best one or `newest`, the last written.
+    """Delete the run's oldest checkpoints until `keep` whole ones are left, but never the best one or `newest`.
 
-    Checkpoints of later steps than `newest` do not count: they are left over from before the run was resumed at an
-    earlier step.
+    `newest` is the one that has just been written. A damaged checkpoint does not count. It goes once `keep` whole ones
+    are newer. Checkpoints of later steps than `newest` do not count either: they are left over from before the run was
+    resumed at an earlier step.
     """
-    folders = [folder for folder in all_checkpoints(newest.parent) if steps_of(folder) <= steps_of(newest)]
-    spare = [p for p in folders[:-1] if best is None or p.resolve() != Path(best).resolve()]
-    for folder in spare[: max(0, len(folders) - keep)]:
-        shutil.rmtree(folder, ignore_errors=True)
+    older = [folder for folder in reversed(all_checkpoints(newest.parent)) if steps_of(folder) < steps_of(newest)]
+    is_best = [best is not None and folder.resolve() == Path(best).resolve() for folder in older]
+    wanted = keep - 1 - sum(broken(folder) is None for folder, kept in zip(older, is_best) if kept)
+    for folder in (folder for folder, kept in zip(older, is_best) if not kept):
+        if wanted <= 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif broken(folder) is None:
+            wanted -= 1
 
 
 def make_room(folder: Path) -> None:
-    """Delete whatever lies at the path of a new checkpoint, such as what a killed run left."""
+    """Delete what lies at the path of a new checkpoint, such as one that a killed run left."""
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
     else:
@@ -202,7 +217,7 @@ def world_size_of(checkpoint: Path) -> int:
     """Return the number of ranks that wrote a sealed checkpoint.
 
     Raises:
-        InputError: the seal does not say.
+        InputError: the seal does not record that number.
     """
     ranks: Any = read_seal(checkpoint).get("world_size")
     if not isinstance(ranks, int) or ranks < 1:

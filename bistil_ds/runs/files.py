@@ -1,4 +1,4 @@
-"""Write a file whole or not at all; read a JSON file; one-line errors say why either is not possible."""
+"""Write a file whole or not at all, and read a JSON file; if that fails, an error of one line says why."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bistil_ds.runs.bounded import load_json
 
 @contextmanager
 def writing(what: str, advice: str) -> Iterator[None]:
-    """Run a block that writes files.
+    """Run a block that writes files, and turn errors of the file system into InputError.
 
     Args:
-        what: the file or folder; the start of the message.
-        advice: what the user can do; the end of the message.
+        what: the file or folder; messages start with it.
+        advice: what the user can do; messages end with it.
 
     Raises:
-        InputError: the block raised an error of the file system: no right to write, a full disk, a file in the way.
+        InputError: the block raised an OSError: no right to write, a full disk, a file in the way.
     """
     try:
         yield
@@ -31,19 +31,19 @@ def writing(what: str, advice: str) -> Iterator[None]:
 
 
 def nearest_existing(path: Path) -> Path:
-    """Return the path, absolute, or the nearest folder above it that exists."""
+    """Return the absolute path if it exists, otherwise the nearest folder above it that exists."""
     path = path.expanduser().absolute()
     return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 
 def part_of(path: Path) -> Path:
-    """Return the path, beside `path`, of the file that holds the content until it is whole."""
+    """Return the path, beside `path`, of the file to which content is written before it is complete."""
     return path.with_name(f"{path.name}.part")
 
 
 @contextmanager
 def replace_when_written(path: Path) -> Iterator[Path]:
-    """Yield a path to write the file to; when the block ends well, move the file to `path` in one step.
+    """Yield a temporary path to write the file to; if the block succeeds, move the file to `path` in one step.
 
     So a reader finds the earlier file or the new one, never a part of one. If the block fails, the unfinished file is
     removed. If the process is killed, the unfinished file stays, and the next writer replaces it. Only one process may
@@ -59,9 +59,9 @@ def replace_when_written(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file in UTF-8; it replaces an earlier file in one step.
+    """Write a text file in UTF-8, and replace an earlier file in one step.
 
-    A lone surrogate stands for a byte of a path that is not UTF-8; it is written as an escape sequence, as in JSON.
+    A path that is not UTF-8 has lone surrogates in place of bytes. They are written as escape sequences, as in JSON.
     """
     with replace_when_written(path) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -73,14 +73,14 @@ def read_json(
     """Return the JSON object in a file, read within the bounds of `bistil_ds.runs.bounded`.
 
     Args:
-        advice: what the user can do about a file that cannot be used; the end of the message.
-        keys: names that the object must have.
-        flag: the flag that named the file; the start of the message.
-        finite: whether to refuse NaN, Infinity, and numbers such as 1e400 that are infinite as floats.
+        advice: what the user can do about a file that cannot be used; messages end with it.
+        keys: keys that the object must have.
+        flag: the flag that named the file; messages start with it.
+        finite: whether to refuse NaN, Infinity and too large numbers (see `bistil_ds.runs.bounded.parse_json`).
 
     Raises:
-        InputError: the file is missing, cannot be read, is too large, is not JSON or nested too deeply, holds something
-            else than an object, or lacks one of the keys.
+        InputError: the file is missing, cannot be read, is too large, is not JSON, is nested too deeply, holds another
+            value than an object, or lacks one of the keys.
     """
     where = f"{flag} {path}".strip()
     try:

@@ -1,4 +1,4 @@
-"""Choose and make the folder of a run; a command that fails before training leaves no new folder behind."""
+"""Choose and make the folder of a run, so that a command that fails before training leaves no new folder behind."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from bistil_ds.runs.files import nearest_existing, part_of
 from bistil_ds.runs.record import RECORD_FILE
 from bistil_ds.runs.seals import SEAL, Seals
 
-UNFINISHED = ".build-"  # prefix of a folder that a preparation has not finished
-BUILD = "build"  # subfolder of a run's folder, with the models that every rank loads
-STAGE = re.compile(r"stage-\d+-\w+")  # name of a training stage's folder in its run's folder
+UNFINISHED = ".build-"  # prefix of a folder whose preparation is not finished
+BUILD = "build"  # subfolder of a run's folder with the models that every rank loads
+STAGE = re.compile(r"stage-\d+-\w+")  # name of a stage's folder in the run's folder
 
 
 def run_folder(output_dir: str | None, script: str, resume: str | None, *, resumable: bool = True) -> Path:
-    """Return the folder of a run: `output_dir`, or if it is None, a new name from the script and the time.
+    """Return the folder of a run: `output_dir` or, if that is None, a new name made of the script's name and the time.
 
     Args:
         resume: the value of --resume_from_checkpoint. With `true` or `last`, the folder may also be new or empty.
-        resumable: False if the script has no --resume_from_checkpoint to suggest.
+        resumable: whether the script has --resume_from_checkpoint, which an error may then suggest.
 
     Raises:
-        InputError: `resume` is given but the folder holds no run, `resume` is not given but `output_dir` is not empty,
-            `output_dir` is a file, or the folder cannot be made or written.
+        InputError: `resume` is given but the folder holds no run; `resume` is not given but the folder is not empty;
+            `output_dir` is missing for `resume`, is a file or is not UTF-8; or the folder cannot be made or written.
     """
     if output_dir is None:
         if resume:
@@ -53,7 +53,7 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
 
 
 def run_of(folder: Path) -> Path:
-    """Return the folder of the run that `folder` belongs to: its parent if it is a stage's folder, otherwise itself."""
+    """Return the folder of the run to which `folder` belongs: its parent for a stage's folder, otherwise `folder`."""
     return folder.parent if STAGE.fullmatch(folder.name) else folder
 
 
@@ -63,7 +63,10 @@ def is_begun(folder: Path) -> bool:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Return what a killed preparation left in `folder`: unfinished folders, or models without a `run.json`."""
+    """Return what a killed preparation left in `folder`.
+
+    This is unfinished folders and, if there is no `run.json`, also models and a half-written record.
+    """
     found = list(folder.glob(f"{UNFINISHED}*"))
     if is_begun(folder):
         return found
@@ -74,7 +77,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def _discard(left: Path) -> None:
-    """Delete a file or folder; if the process is killed meanwhile, `leftovers` still finds the rest."""
+    """Delete a file or folder so that `leftovers` finds the rest if the process is killed meanwhile."""
     grave = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=left.parent))
     os.replace(left, grave / left.name)
     shutil.rmtree(grave)
@@ -85,8 +88,8 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
     """Make `folder` and its parents; if the block fails, remove the folders that are new and empty.
 
     Args:
-        explicit: True if the user named the folder. Then it may exist, and what a killed preparation left there is
-            removed. If False, it must be new: if another run has made it already, it becomes `<folder>-2`, `-3` ...
+        explicit: whether the user named the folder. If so, the folder may exist, and what a killed preparation left
+            there is removed. If not, a new folder is made: `<folder>-2`, `-3` ... if another run has made `folder`.
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -110,9 +113,9 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
 
 
 def remove_refused(folder: Path) -> None:
-    """Remove what a preparation wrote to a new run's folder, unless the run has written checkpoints or stages since.
+    """Remove what a preparation wrote to a new run's folder, unless the run has since written checkpoints or stages.
 
-    So the user can correct the flag and give the same command again.
+    The user can then correct a refused flag and run the command again with the same folder.
     """
     if any(any(folder.glob(saved)) for saved in ("**/checkpoint-*", "stage-*/*", "*.safetensors")):
         return
@@ -125,7 +128,7 @@ def remove_refused(folder: Path) -> None:
 def whole_or_nothing(folder: Path, seals: Seals) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, which must be new.
 
-    The temporary folder is sealed and renamed to `folder` when the block ends well, and removed when it fails.
+    If the block succeeds, the temporary folder is sealed and renamed to `folder`; if it fails, the folder is removed.
     """
     partial = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
     try:
@@ -138,7 +141,7 @@ def whole_or_nothing(folder: Path, seals: Seals) -> Iterator[Path]:
 
 
 def _checked(folder: Path) -> Path:
-    """Return the folder, after checking that it can be written or, if it does not exist, made."""
+    """Return `folder`, after a check that it can be written or, if it does not exist, made."""
     place = nearest_existing(folder)
     if not (place.is_dir() and os.access(place, os.W_OK)):
         raise InputError(f"--output_dir {folder}: cannot be made in {place}; choose another folder")
@@ -146,7 +149,7 @@ def _checked(folder: Path) -> Path:
 
 
 def _claimed(folder: Path) -> Path:
-    """Make and return the first of `folder`, `folder-2`, `folder-3` ... that nobody else has made."""
+    """Make and return the first of `folder`, `folder-2`, `folder-3` ... that does not exist yet."""
     attempt, number = folder, 1
     while True:
         try:
@@ -158,7 +161,7 @@ def _claimed(folder: Path) -> Path:
 
 
 def _remove(folders: list[Path]) -> None:
-    """Remove empty folders, innermost first; stop at the first that is not empty, as another run may use it by now."""
+    """Remove empty folders, innermost first; stop at the first that is not empty: another run may use it by now."""
     for path in folders:
         try:
             path.rmdir()

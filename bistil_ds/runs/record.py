@@ -1,4 +1,4 @@
-"""Write `run.json`, the record of a run: its arguments and data, what it ran on, and its results.
+"""Write `run.json`, the record of a run: its arguments and data, its software and hardware, and its results.
 
 The file is kept up to date while the run goes on.
 """
@@ -22,7 +22,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.files import read_json, write_whole
 
 RECORD_FILE = "run.json"
-OBJECTS = ("arguments", "data", "results")  # parts of the record that later starts of the run read
+OBJECTS = ("arguments", "data", "results")  # parts of the record, JSON objects, that a resumed run reads
 ADVICE = "the run cannot be resumed"
 PACKAGES = (
     "bistil-ds",
@@ -45,7 +45,7 @@ PACKAGES = (
 
 
 def read_start(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments and the data of the run to be resumed in `folder`.
+    """Return the recorded arguments and data of the run in `folder`, which is to be resumed.
 
     Raises:
         InputError: the run's record is missing or damaged.
@@ -55,16 +55,16 @@ def read_start(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class RunRecord:
-    """Record in `run.json`. The constructor, `update` and `finish` each write the whole file anew, in one step.
+    """The record of a run. The constructor, `update` and `finish` each write the whole file anew, in one step.
 
     Construct it on one rank only.
 
     Args:
-        folder: created when missing.
-        arguments: values that JSON or `str` can show.
+        folder: the run folder; created if missing.
+        arguments: name → value; values that JSON does not know are written as `str` shows them.
         seeds: name → seed.
         data: name → values that identify the data (path, SHA-256 …).
-        results: results that are known already.
+        results: results that are known at the start.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RunRecord:
 
     @classmethod
     def open(cls, folder: str | Path) -> RunRecord:
-        """Open the record that a run has left in its folder, to add to it.
+        """Open the record in a run's folder, to read it or add to it.
 
         Raises:
             InputError: the record is missing or damaged.
@@ -107,7 +107,7 @@ class RunRecord:
         return record
 
     def update(self, *, results: Mapping[str, Any]) -> None:
-        """Add results; a name that is there already gets the new value."""
+        """Add results; a result that is there already gets the new value."""
         self.content["results"].update(results)
         self._write()
 
@@ -122,7 +122,7 @@ class RunRecord:
 
 
 def _odd_part(content: Mapping[str, Any]) -> str | None:
-    """Return the name of a part that a resumed run reads and that has a wrong JSON type; None if there is none."""
+    """Return the name of a part that a resumed run reads but that has the wrong JSON type; None if there is none."""
     objects = {name: content[name] for name in OBJECTS}
     if isinstance(results := content["results"], dict):
         objects["build"] = results.get("build", {})
@@ -152,7 +152,7 @@ def is_token(flag: str) -> bool:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of `PACKAGES`, which can change results; None for one that is not installed."""
+    """Return the versions of Python and of `PACKAGES`, which can change results; None for a missing package."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -163,7 +163,7 @@ def versions() -> dict[str, str | None]:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return the commit of the source tree, and whether tracked files differ from it.
+    """Return the commit of the source tree in `folder`, and whether tracked files differ from it.
 
     None means that our source is not in git, or that git cannot be run.
     """
@@ -175,7 +175,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return done.stdout.strip()
 
     try:
-        # An installed copy may lie inside somebody else's repository, so our file must be tracked there.
+        # Our file must be tracked by git: an installed copy may lie inside somebody else's repository.
         git("ls-files", "--error-unmatch", "__init__.py")
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
@@ -209,7 +209,10 @@ def _now() -> str:
 
 
 def check_same_run(given: dict[str, Any], recorded: dict[str, Any], names: list[str], folder: Path) -> None:
-    """Raise InputError if one of `names` has another value in `given` than in `recorded`, the run's first arguments."""
+    """Raise InputError if one of `names` has another value in `given` than in `recorded`, the run's first arguments.
+
+    Names that `recorded` lacks are not compared.
+    """
     as_recorded = json.loads(json.dumps(given, default=str))
     for name in names:
         if name in recorded and as_recorded[name] != recorded[name]:

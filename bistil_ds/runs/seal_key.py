@@ -1,4 +1,4 @@
-"""Find the key that signs a user's seals: in a file that the user names, or in one that is made on first use."""
+"""Find the key that signs a user's seals, in a file that the user names or in one that is made at first use."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from bistil_ds.errors import InputError, Notice
 
 VARIABLE = "BISTIL_SEAL_KEY"
-SHORTEST, LONGEST = 16, 4096  # bytes of a key file
+SHORTEST, LONGEST = 16, 4096  # bytes in a key file
 
 
 def user_key(file: str | None = None) -> bytes | None:
-    """Return the key of `file`, else of the file that `$BISTIL_SEAL_KEY` names, else the user's own.
+    """Return the key in `file`, or else in the file that `$BISTIL_SEAL_KEY` names, or else the user's own key.
 
-    The user's own key lies in `bistil_ds/seal.key` below `$XDG_CONFIG_HOME` or `~/.config`. It is made on first use,
-    and only the user can read it. If two processes make it at once, both get the key of the first.
+    The user's own key lies in `bistil_ds/seal.key` below `$XDG_CONFIG_HOME` or `~/.config`. It is made at first use,
+    and only the user can read it. If two processes make it at the same time, both get the key of the first.
 
     Returns:
-        The bytes of the file; None, after a Notice, if there is no place to keep the user's own key.
+        The key's bytes, without outer white space. If the user's own key can be kept nowhere, None, after a Notice.
 
     Raises:
         InputError: a named file cannot be read, or is too short or too long for a key.
@@ -47,7 +47,7 @@ def user_key(file: str | None = None) -> bytes | None:
 
 
 def config_folder() -> Path:
-    """Return our folder in the user's configuration folder; it need not exist.
+    """Return the path of our folder in the user's configuration folder; the folder need not exist.
 
     Raises:
         RuntimeError: the user has no home folder.
@@ -71,9 +71,9 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _claim(part: Path, path: Path) -> None:
-    """Give a whole file its name; FileExistsError where there is a file of that name already."""
+    """Give the complete file `part` the name `path`; raise FileExistsError if there is a file of that name."""
     try:
-        os.link(part, path)  # unlike a rename, it leaves a key that is there already
+        os.link(part, path)  # unlike a rename, a link never replaces a file
     except FileExistsError:
         raise
     except OSError:  # a file system without links
@@ -84,7 +84,7 @@ def _claim(part: Path, path: Path) -> None:
 def _make(path: Path) -> None:
     """Make a key file that only the user can read, unless another process makes it first."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".seal-")  # with mode 600
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".seal-")  # only the user can read it
     try:
         with open(handle, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32) + "\n")

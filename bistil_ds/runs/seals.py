@@ -1,9 +1,9 @@
 """Seal a folder with a file that lists all others with sizes and SHA-256 hashes, signed with the user's key.
 
 A seal is written last, so a folder that was not written to its end has none. A folder is compared with its seal before
-anything in it is used, and an error names the file that differs. A seal that lists no file vouches for nothing and
-counts as none. Nothing outside the folder is ever opened: names in a seal are compared with what lies in the folder,
-and links are refused.
+anything in it is used, and an error names the file that differs. A seal that lists no file counts as no seal. Nothing
+outside the folder is ever opened, because names in a seal are only compared with those in the folder, and links are
+refused.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from bistil_ds.runs.files import part_of, read_json, write_whole
 from bistil_ds.runs.seal_key import user_key
 
 SEAL = "complete.json"
-PURPOSE = b"bistil_ds seal, version 1\n"  # signed with each seal, so that no signature for another purpose fits
-LEFT_BY_SYSTEMS = re.compile(r"\.DS_Store|\.nfs[0-9a-f]+")  # hidden files that nobody reads; all others count
+PURPOSE = b"bistil_ds seal, version 1\n"  # signed with each seal: a signature made for another purpose never fits
+LEFT_BY_SYSTEMS = re.compile(r"\.DS_Store|\.nfs[0-9a-f]+")  # hidden files that no program of ours reads
 
 
 def write_seal(folder: Path, key: bytes | None = None, known: Mapping[str, Any] | None = None, **about: Any) -> None:
@@ -33,9 +33,9 @@ def write_seal(folder: Path, key: bytes | None = None, known: Mapping[str, Any] 
 
     Args:
         folder: a folder without links.
-        key: signs the seal; None leaves it unsigned.
-        known: the entries of an earlier seal, which stay as they are: a file that changed since is not vouched for.
-        about: further values that the seal vouches for; anything JSON can hold.
+        key: the key that signs the seal; None leaves it unsigned.
+        known: entries of an earlier seal to take over; a file that changed since then will not match its entry.
+        about: further values to sign; anything that JSON can hold.
     """
     known = known or {}
     files = {name: known[name] if name in known else _entry(path) for name, path in _entries(folder)}
@@ -46,10 +46,10 @@ def write_seal(folder: Path, key: bytes | None = None, known: Mapping[str, Any] 
 
 
 def read_seal(folder: Path) -> dict[str, Any]:
-    """Return the content of a seal: `files`, `signature` if it is signed, and what else it vouches for.
+    """Return the content of a folder's seal: `files`, `signature` if it is signed, and further values.
 
     Raises:
-        InputError: there is no seal, or its file is damaged or lists no files.
+        InputError: there is no seal, or it is damaged, is a link, or lists no files.
     """
     if (folder / SEAL).is_symlink() or ((folder / SEAL).exists() and not (folder / SEAL).is_file()):
         raise InputError(f"{folder / SEAL}: is no plain file, so it vouches for nothing")
@@ -61,7 +61,7 @@ def read_seal(folder: Path) -> dict[str, Any]:
 
 
 def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
-    """Return in words how a folder differs from its seal, naming the file; None if it is as it was sealed.
+    """Return a line that says how a folder differs from its seal, and names the file; None if it does not differ.
 
     Args:
         ignored: names of files and subfolders that the seal need not list.
@@ -98,7 +98,7 @@ def _matches(path: Path, entry: Any) -> bool:
 
 
 def is_signed(folder: Path, key: bytes | None) -> bool:
-    """Return whether the folder's seal, which must be there, carries the signature of this key."""
+    """Return whether this key signed the folder's seal, which must exist."""
     content = read_seal(folder)
     signature = content.pop("signature", None)
     if key is None or not isinstance(signature, str):
@@ -108,11 +108,11 @@ def is_signed(folder: Path, key: bytes | None) -> bool:
 
 @dataclass(frozen=True)
 class Seals:
-    """How a run seals its folders, and which seals it believes. Use the methods on one rank only.
+    """How a run seals its folders, and which seals it accepts. Use the methods on one rank only.
 
     Args:
-        key_file: the file with the key, as in `--seal_key`; None for the usual one (`bistil_ds.runs.seal_key`).
-        trust: believe seals that are not signed by the key.
+        key_file: the file with the key, as in `--seal_key`; None: the usual file (`bistil_ds.runs.seal_key`).
+        trust: whether to accept seals that the key did not sign.
     """
 
     key_file: str | None = None
@@ -131,11 +131,11 @@ class Seals:
         user_key(self.key_file)
 
     def is_signed(self, folder: Path) -> bool:
-        """Return whether a folder's seal, which must be there, is signed by this key."""
+        """Return whether this key signed a folder's seal, which must exist."""
         return is_signed(folder, user_key(self.key_file))
 
     def check_signed(self, folder: Path) -> None:
-        """Raise InputError if a folder's seal is not signed by this key, unless `trust` is set."""
+        """Raise InputError if this key did not sign a folder's seal, unless `trust` is set."""
         if not self.trust and not self.is_signed(folder):
             raise InputError(
                 f"{folder / SEAL}: not signed with your key, so it is of another user, another key (--seal_key) or an "
@@ -147,10 +147,10 @@ class Seals:
         """Check that a folder is as this user sealed it; with `trust`, its seal may be unsigned or missing.
 
         Args:
-            advice: what the user can do if it is not; the end of the message.
+            advice: what the user can do if the check fails; messages end with it.
 
         Raises:
-            InputError: the message names the file.
+            InputError: the folder differs from its seal, or the seal is not accepted; the message names the file.
         """
         if not (folder / SEAL).exists():
             if self.trust:
@@ -162,15 +162,16 @@ class Seals:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Return whether `entry` can be a file's entry in a seal; version 0.1 wrote the hash alone."""
+    """Return whether `entry` has the form of a file's entry in a seal; in version 0.1, that was the hash alone."""
     if isinstance(entry, dict):
         return isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
     return isinstance(entry, str)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (name with slashes, path) of all files and links below a folder, except the seal's own and
-    LEFT_BY_SYSTEMS.
+    """Yield (name with slashes, path) of all files and links below a folder.
+
+    The seal itself is left out, and so are files that LEFT_BY_SYSTEMS matches.
     """
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]

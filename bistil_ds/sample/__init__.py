@@ -37,7 +37,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for. A command that reads only `defaults.py` then imports nothing else."""
+    """Import a name when it is first used, so that importing `defaults.py` imports no other module of the sample."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

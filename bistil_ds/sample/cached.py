@@ -17,14 +17,14 @@ from bistil_ds.errors import Notice
 from bistil_ds.runs.cache import cache_folder, writing_cache
 from bistil_ds.runs.seals import damage, write_seal
 
-# Every module that shapes the sample's model and corpora, by its path in the package.
+# paths, within the package, of all modules whose code shapes the sample's model or corpora
 SOURCES = (
     *("sample/mmt.py", "sample/text.py"),
     *(
         f"sample/grammar/{name}.py"
         for name in (
             *("annotation", "english", "english_phrases", "generation", "meaning", "modifiers", "names", "nouns"),
-            *("planning", "swahili", "swahili_forms", "turkish", "turkish_forms", "verbs"),
+            *("planning", "swahili", "swahili_forms", "turkish", "turkish_forms", "verb_clauses", "verbs"),
         )
     ),
     *(f"pretraining/{name}.py" for name in ("data", "embedding_init", "masked_accuracy", "pretrain", "unigram")),
@@ -42,9 +42,9 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Return the sample's folder `name`; make it if the cache lacks it or, after a Notice, if it is damaged.
+    """Return the sample's folder `name` from the cache; make it if it is missing. If it is damaged, warn and remake it.
 
-    `make` fills a temporary folder, which is sealed and renamed once it is whole.
+    `make` fills a temporary folder. Afterwards the folder gets a seal (a file with hashes of its files) and its name.
 
     Raises:
         InputError: the cache cannot be written.
@@ -67,7 +67,10 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _replace(final: Path, part: Path) -> None:
-    """Rename `part` to `final`, in place of a damaged `final`; do nothing if another process has made it by now."""
+    """Rename `part` to `final`, and remove a damaged `final` first.
+
+    If another process has made a whole `final` meanwhile, keep that one.
+    """
     if final.is_dir():
         if damage(final) is None:
             return

@@ -24,7 +24,7 @@ HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
 
 
 def sample_mmt(progress: bool = True) -> Path:
-    """Return the folder of a small XLM-R for English, Turkish and Swahili; train it if it is not in the cache.
+    """Return the folder of a small XLM-R for English, Turkish and Swahili; train the model if the cache lacks it.
 
     `AutoModelForMaskedLM` and `AutoTokenizer` load the folder. Its `accuracy.json` holds the model's
     `held_out_accuracy`.

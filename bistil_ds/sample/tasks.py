@@ -18,8 +18,8 @@ ENDINGS = {"pos": "conllu", "dp": "conllu", "ner": "iob2", "mlm": "txt"}
 def sample_task_file(task: str, language: str, split: str) -> Path:
     """Return the file of a task (pos, dp, ner, mlm), language (en, tr, sw) and split (train, dev, test).
 
-    The file is made if it is not in the cache. Within a split the languages are parallel. The sample's corpora and the
-    text of its model are drawn with other seeds, but may contain some of the same sentences by chance.
+    The file is made if the cache lacks it. Within a split, sentence n means the same in every language. The sample's
+    corpora and its model's training text are drawn with other seeds, but may contain some of these sentences by chance.
 
     Raises:
         InputError: the sample has no such file.

@@ -48,7 +48,7 @@ def _sum(one: SparseDiff, other: SparseDiff, sign: int) -> SparseDiff:
 
 
 def _same_parameter(name: str, known: Collection[str]) -> str:
-    """Return the spelling of `name` that stands in `known`, or `name` itself if there is none.
+    """Return the name in `known` that means the same parameter as `name`; without such a name, return `name`.
 
     `encoder.x` and `bert.encoder.x` are spellings of one parameter (see `ParameterNames`).
     """
@@ -60,7 +60,7 @@ def _same_parameter(name: str, known: Collection[str]) -> str:
 
 
 def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the whole tensors (of heads) that either SFT brings.
+    """Return the whole tensors (of heads) of both SFTs.
 
     Raises:
         InputError: both have a tensor of the same name, with different values.
@@ -72,7 +72,7 @@ def add_dense(names: tuple[str, str], one: Mapping[str, Tensor], other: Mapping[
 
 
 def check_apart(sft: str, dense: Collection[str], other: str, sparse: Collection[str]) -> None:
-    """Raise InputError where one SFT replaces a parameter as a whole and the other changes entries of it."""
+    """Raise InputError if the SFT `other` changes entries of a parameter that the SFT `sft` replaces as a whole."""
     for name in sparse:
         if _same_parameter(name, dense) in dense:
             raise InputError(

@@ -39,7 +39,7 @@ class SparseFineTuning:
         >>> sft.revert(model)  # and now what it did before, to the bit
 
     Attributes:
-        name: its name in messages, such as the folder or hub id from which it was loaded.
+        name: how messages call the SFT; for a loaded SFT, its folder or hub id.
         sparse: parameter name → `SparseDiff`.
         dense: parameter name → the whole tensor, which replaces the model's.
         metadata: a JSON object; `SftMetadata` describes its known keys, all of which are optional.
@@ -61,8 +61,7 @@ class SparseFineTuning:
         """Read an SFT in our format, or else in the published one; code in the file is never run.
 
         Raises:
-            InputError: there is nothing at `source`, or what is there is damaged, is no SFT, or has values that are
-                not finite.
+            InputError: `source` does not exist, is damaged, is not an SFT, or has values that are not finite.
         """
         folder = local_folder(source, "SFT", [TENSORS_FILE, HEADER_FILE, PUBLISHED_FILE])
         name = str(source)
@@ -130,18 +129,18 @@ class SparseFineTuning:
         Entries are summed in fp32 or wider. Applying the sum rounds once; applying one after the other rounds twice.
 
         Raises:
-            InputError: the two were made for different base models or tasks, or disagree on a shape or on a head; or
-                one replaces a parameter as a whole while the other changes entries of it.
+            InputError: the two were made for different base models or tasks; they disagree on a shape or on a head; or
+                one of them replaces a whole parameter of which the other changes entries.
         """
         return self._combine(other, "+")
 
     def subtract(self, other: SparseFineTuning) -> SparseFineTuning:
         """Return this SFT without `other`; also written `self - other`.
 
-        Heads that both bring are dropped too. If there are any, the metadata loses its task, labels and longest input.
+        Heads that both SFTs have are left out. If any is, the metadata loses its task, labels and longest input.
 
         Raises:
-            InputError: as for `add`.
+            InputError: for the reasons that `add` lists.
         """
         return self._combine(other, "-")
 
@@ -208,9 +207,9 @@ class SparseFineTuning:
         put_on(model, self._layer(model))
 
     def revert(self, model: nn.Module) -> None:
-        """Undo `apply`: every bit is as if this SFT had never been applied, even if others were applied after it.
+        """Undo `apply`: every bit is as if this SFT had never been applied, even if other SFTs were applied later.
 
-        If its entries were trained meanwhile, they return to the values that they had before `apply`.
+        Entries that were trained after `apply` also return to their values before `apply`.
 
         Raises:
             RuntimeError: this SFT is not applied.

@@ -26,8 +26,8 @@ def write_folder(
 ) -> None:
     """Write both files, the header `sft.json` last.
 
-    The header holds the hash of the tensors' file. So after an interrupted save, `read_folder` finds the old files or
-    refuses the new ones.
+    The header holds the hash of the tensors' file. So after an interrupted save, `read_folder` finds the old pair, or
+    it refuses the new tensors because their header is missing or old.
 
     Args:
         sparse: name → (shape, sorted row-major flat indices int32 or int64 [K], values [K]).

@@ -18,7 +18,7 @@ class SftMetadata(TypedDict, total=False):
         task: the task it was trained on; `mlm` means a language SFT, which goes with any task.
         labels: the classes of the task head, in the order of its outputs.
         languages: codes of the languages it was trained on.
-        density: number of changed entries divided by the number of the base model's maskable ones.
+        density: number of changed entries divided by the number of maskable entries of the base model.
         max_length: the longest input in training, in tokens.
         licence: SPDX identifier or expression.
         licences: name of a model or data set that the SFT comes from → its licence or `unknown`. Names look like
@@ -73,9 +73,9 @@ def check_task(name: str, metadata: Mapping[str, Any], task: str) -> None:
 def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return the header of the sum of two SFTs.
 
-    If both name their base model, it must be the same. The sum has the languages of both. Task, labels and longest
-    input come from the task SFT. Differing licences become one SPDX expression, and the `licences` of both are merged.
-    `density` is dropped, because it describes the training of one SFT.
+    If both SFTs state a hash of the base model, the hashes must be equal. The sum has the languages of both. Task,
+    labels and longest input come from the task SFT. Differing licences become one SPDX expression, and the `licences`
+    of both are merged. `density` is dropped, because it describes the training of one SFT.
 
     Raises:
         InputError: the two were made for different base models or tasks.
@@ -98,7 +98,7 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
     for key in ("density", *_TASK_KEYS):
         merged.pop(key, None)
     merged |= {key: owner[key] for key in _TASK_KEYS if key in owner}
-    for key in ("base_model", "base_hash"):  # one of the two may lack it
+    for key in ("base_model", "base_hash"):  # one of the two SFTs may lack the key
         merged[key] = one.get(key) or other.get(key)
     merged["languages"] = list(dict.fromkeys([*(one.get("languages") or []), *(other.get("languages") or [])]))
     licences = dict.fromkeys(meta["licence"] for meta in (one, other) if meta.get("licence"))
@@ -108,15 +108,18 @@ def merge_metadata(names: tuple[str, str], one: Mapping[str, Any], other: Mappin
 
 
 def licences_of(name: str, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SFT's `licences`, and its own licence under `name` if it states one or if `licences` is empty."""
+    """Return the SFT's `licences`, and under `name` the licence of the SFT itself.
+
+    The SFT's own licence is left out if it is not stated and `licences` lists others.
+    """
     parts, own = metadata.get("licences") or {}, metadata.get("licence")
     return {**parts, f"fine-tuning {public_name(name)}": own or UNKNOWN} if own or not parts else dict(parts)
 
 
 def without_density(metadata: Mapping[str, Any], *, keep_task: bool) -> dict[str, Any]:
-    """Return the header of the difference of two SFTs: that of the first without its density.
+    """Return an SFT's header without the density; unless `keep_task`, also without task, labels and longest input.
 
-    Without `keep_task` it loses the task, its labels and the longest input too.
+    This is the header of the difference that is left when another SFT is subtracted.
     """
     gone = {"density"} if keep_task else {"density", *_TASK_KEYS}
     return {key: value for key, value in metadata.items() if key not in gone}

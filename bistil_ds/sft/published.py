@@ -60,7 +60,8 @@ def _integer(kind: _IntegerType, data: bytes | str) -> int:
     return int(np.frombuffer(raw, dtype=kind.order + kind.code)[0])
 
 
-# (our stand-in, the name in the file that it replaces). numpy 1 and 2 write different names. No name reaches numpy.
+# (our stand-in, the name in the file that it replaces). Files from numpy 1 and 2 have different names. The unpickler
+# calls our stand-ins, never numpy.
 _ALLOWED: list[Any] = [
     (_IntegerType, "numpy.dtype"),
     (_integer, "numpy.core.multiarray.scalar"),
@@ -103,7 +104,7 @@ def _row_major(encoded: dict[str, Any]) -> RowMajor:
     values = encoded["values"].detach().reshape(-1)
     steps = encoded["index_steps"]
     if not isinstance(steps, torch.Tensor) and any(isinstance(step, list | tuple | dict) for step in steps):
-        raise ValueError("index_steps are no list of numbers")  # a small list of lists can fill memory in numpy
+        raise ValueError("index_steps are no list of numbers")  # numpy could make a huge array of a small nested list
     steps = np.asarray(steps)
     if steps.size and not np.issubdtype(steps.dtype, np.integer):  # fractions, or integers too large for 64 bits
         raise ValueError("index_steps are no 64-bit integers")

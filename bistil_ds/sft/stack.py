@@ -1,4 +1,4 @@
-"""The stack of sparse fine-tunings (SFTs) that are applied to a model, with the values that each of them replaced.
+"""The stack of sparse fine-tunings (SFTs) on a model. It keeps the values that each SFT replaced.
 
 With these values any SFT can be reverted to the bit.
 """
@@ -44,7 +44,7 @@ def replace(model: nn.Module, token: str, new: Sequence[Layer]) -> None:
 
 
 def _stack(model: nn.Module) -> list[tuple[str, list[tuple[Change, torch.Tensor]]]]:
-    """Return the model's stack. It is an attribute of the model, so that a copy of the model has a stack of its own."""
+    """Return the model's stack, which is an attribute of the model, so that copying a model copies the stack."""
     owner = unwrap(model)
     if not hasattr(owner, "_applied_sfts"):
         owner._applied_sfts = []  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from bistil_ds.models.weight_files import WeightFolder
 
 
 class BaseWeights:
-    """Find the weight in the base model's folder for each parameter of a model that was loaded from that folder."""
+    """Reader of a base model's folder: finds the stored weight of each parameter of a model loaded from there."""
 
     def __init__(self, model: nn.Module, folder: str | Path) -> None:
         self._names, self._weights = ParameterNames(model), WeightFolder(folder)

@@ -1,18 +1,18 @@
 """Deltas: 1-D parameters that hold the changes to K entries of a weight.
 
 The weight itself gets no gradient. After each optimizer step its K entries are overwritten with start value + delta.
-So gradients, their exchange between ranks, clipping and optimizer state have K entries at every ZeRO stage. DeepSpeed
+So gradients, their reduction over ranks, clipping and optimizer state have K entries at every ZeRO stage. DeepSpeed
 needs no mask: it sees a model with a few small trainable parameters.
 
-The optimizer is torch's AdamW and not `SparseAdamW`, with DeepSpeed and without. `SparseAdamW` updates a whole delta
-together with its weight. DeepSpeed updates flat fp32 partitions: they hold no weights, and they may cut a delta in two.
-The head trains densely, and it has to be in the same optimizer. One optimizer for all cases means one schedule and one
-kind of state.
+With DeepSpeed and without, the optimizer is torch's AdamW, not `SparseAdamW` of `bistil_kernels`. `SparseAdamW` updates
+a whole delta together with its weight. DeepSpeed cannot use it: it updates flat fp32 partitions, which hold no weights
+and may cut a delta in two. The head trains densely and has to be in the same optimizer as the deltas. One optimizer for
+all cases also means one schedule and one kind of state.
 
 Weights are written after the step, so that the optimizer needs only the deltas. At ZeRO-3 each rank writes into its own
-partition of the weight, and gathers only the deltas for that. The alternative would be to write into the weight that
-ZeRO-3 gathers for the forward pass. But ZeRO-3 drops a gathered weight once its module has run, and gathers it again in
-backward, in recomputation, in each micro-step and in validation, so it would have to be written each time.
+partition of the weight, and only the deltas are gathered. The alternative would be to write into the weight that ZeRO-3
+gathers for the forward pass. But ZeRO-3 drops a gathered weight once its module has run, and gathers the weight again
+in backward, in recomputation, in each micro-step and in validation. Each gather would need another write.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SparseDeltas:
         """Write start + delta into every weight.
 
         Call it on every rank after each optimizer step, and after loading a checkpoint. At ZeRO-3 it writes this rank's
-        part of each weight, and the gathered weight too while there is one.
+        part of each weight, and also the gathered copy if there is one at the time.
         """
         for delta in self.deltas.values():
             delta.indices_K = delta.indices_K.to(delta.weight.device)
@@ -126,7 +126,10 @@ def load_dense(model: nn.Module, dense: Mapping[str, Tensor]) -> None:
 
 
 def check_base(fine_tuning: SparseFineTuning, metadata: Mapping[str, Any]) -> None:
-    """Raise InputError if the fine-tuning and `metadata` have different hashes of the base model. None passes."""
+    """Raise InputError if the fine-tuning and `metadata` have different hashes of the base model.
+
+    If either has no hash, the check passes.
+    """
     theirs, ours = fine_tuning.metadata, metadata
     if theirs.get("base_hash") and ours.get("base_hash") and theirs["base_hash"] != ours["base_hash"]:
         bases = [f"{of.get('base_model', 'a model')} (weights {of['base_hash'][:12]})" for of in (theirs, ours)]
@@ -202,9 +205,9 @@ class WriteDeltas(TrainerCallback):
 
 
 def _frozen_may_be_missing(model: nn.Module, incompatible: Any) -> None:
-    """Take frozen parameters and buffers off the list of missing keys.
+    """Remove frozen parameters and buffers from the list of missing keys.
 
-    Checkpoints hold trained parameters only. The frozen ones are the base model's, loaded from its own folder.
+    Checkpoints hold only trained parameters. The frozen parameters were loaded from the base model's folder.
     """
     frozen = {n for n, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad}
     buffers = {name for name, _ in model.named_buffers()}

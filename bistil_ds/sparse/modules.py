@@ -1,7 +1,8 @@
 """Linear and embedding modules that train K entries of a weight.
 
-The forward pass reads the weight itself, which already holds start + delta. The delta serves to receive the gradient.
-The dense gradient of a linear weight exists only during the module's backward; embeddings never make one.
+The forward pass reads only the weight, which already holds start value + delta. The backward pass gives the gradient of
+the K entries to the delta. The dense gradient of a linear weight exists only during the module's backward; an embedding
+never computes a dense gradient.
 
 Names of axes: N input vectors (all leading dimensions flattened), I inputs, O outputs, V embedding rows, D width, K
 trained entries.
@@ -48,7 +49,7 @@ class SparseEmbedding(nn.Embedding):
 
 
 def sparse_kind(module: nn.Module, place: str) -> type[SparseLinear | SparseEmbedding]:
-    """Return the sparse class for `module`, which stands at `place` in its model.
+    """Return the sparse class for `module`; `place` is the module's name in its model.
 
     Raises:
         InputError: the module is no plain Linear or Embedding, so how it uses its weights is unknown.
@@ -64,10 +65,10 @@ def sparse_kind(module: nn.Module, place: str) -> type[SparseLinear | SparseEmbe
 
 
 def make_sparse(module: nn.Module, place: str) -> SparseLinear | SparseEmbedding:
-    """Change the class of `module`, which stands at `place` in its model, to its sparse class; no entry trains yet.
+    """Turn `module` into its sparse class, in place; no entry trains yet. `place` is its name in the model.
 
     Raises:
-        InputError: as for `sparse_kind`.
+        InputError: from `sparse_kind`.
     """
     if isinstance(module, (SparseLinear, SparseEmbedding)):
         return module
@@ -128,7 +129,7 @@ class _Embedding(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         ids, indices_K = ctx.saved_tensors
         ids_N, width = ids.reshape(-1), gradient.shape[-1]
-        # Sum the gradients of equal ids at one of their places in the batch, instead of making a V×D gradient.
+        # An id may occur several times. Sum its gradients in the row of one occurrence; so no V×D gradient is needed.
         place_V = ids_N.new_full((ctx.rows,), -1)
         place_V[ids_N] = torch.arange(len(ids_N), device=ids.device)
         sums_ND = torch.zeros(len(ids_N), width, device=gradient.device)

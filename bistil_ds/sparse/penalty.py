@@ -19,8 +19,8 @@ def penalise(trainer: Any, weight: float, base_folder: Path) -> None:
     """Make backward add the penalty's gradient, λ/N · sign(θ − θ0), at each trained maskable entry.
 
     λ is `weight`, and N the number of maskable entries. The logged loss does not contain the penalty. With gradient
-    accumulation over m micro-steps, each of them adds 1/m of the gradient. In the sparse stage, θ − θ0 are the deltas.
-    In the full stage, a copy of θ0 is kept in memory beside the model.
+    accumulation over m micro-steps, each micro-step adds 1/m of the penalty's gradient. In the sparse stage, the deltas
+    are θ − θ0. In the full stage, a copy of θ0 is kept in memory beside the model.
     """
     if not weight:
         return

@@ -26,21 +26,21 @@ from bistil_ds.sparse.maskable import maskable_parameters
 Selection = dict[str, Tensor]  # parameter name → flat row-major indices, ascending, on the CPU
 
 FILE, DESCRIPTION = "selection.safetensors", "selection.json"
-ABOVE_ALL = torch.finfo(torch.float32).max / 2  # stands for the change of kept entries; finite, but above any real one
+ABOVE_ALL = torch.finfo(torch.float32).max / 2  # used as the change of kept entries: finite, but above any real change
 
 
 def moved_most(
     model: nn.Module, base_folder: str | Path, k: int, kept: Mapping[str, Tensor] | None = None
 ) -> Selection:
-    """Select the entries `kept` from earlier iterations, then the maskable ones with the largest |θ1 − θ0|, `k` in all.
+    """Select `k` entries: first those `kept` from earlier iterations, then the maskable ones with largest |θ1 − θ0|.
 
     θ1 are the weights of `model`, θ0 those in `base_folder`, compared in fp32. Ties go to the first parameter name,
     then to the lowest flat index. Call it on every rank; at ZeRO-3 each rank compares its own part of the weights. The
     result does not depend on the number of ranks or the ZeRO stage.
 
     Raises:
-        InputError: there are fewer than `k` maskable entries, a weight is missing in the folder or has another shape
-            there, or weights are not finite.
+        InputError: there are fewer than `k` maskable entries; the folder lacks a weight or has it in another shape; or
+            weights are not finite.
     """
     parameters = maskable_parameters(model)
     _check(parameters, k)
@@ -88,8 +88,8 @@ def random_entries(model: nn.Module, k: int, seed: int) -> Selection:
 def _draw(size: int, k: int, draw: np.random.Generator) -> np.ndarray:
     """Draw `k` distinct numbers from 0 … size − 1, ascending, in memory that grows with `k` and not with `size`.
 
-    Draw as many as are missing, drop duplicates, and repeat until none is missing. If `k` is more than half of `size`,
-    draw the numbers to leave out instead.
+    Draw as many numbers as are missing, drop duplicates, and repeat until there are `k`. If `k` is more than half of
+    `size`, draw the numbers to leave out instead.
     """
     if 2 * k > size:
         rest = np.ones(size, bool)

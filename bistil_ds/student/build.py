@@ -1,4 +1,4 @@
-"""Build a small masked language model that starts from the teacher's weights."""
+"""Build a small encoder that starts from the teacher's weights."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.families import layers_of
-from bistil_ds.student.layers import assemble, choose_layers, selected_state, student_config
+from bistil_ds.student.layer_map import choose_layers
+from bistil_ds.student.layers import assemble, selected_state, shallow_config
 from bistil_ds.student.width import narrow_config, reduce_width
 
 
@@ -38,27 +38,28 @@ def build_student(
     sample_batches: Iterable[Mapping[str, Tensor]] | None = None,
     progress: bool = True,
 ) -> Built:
-    """Build a student of the teacher's kind, with every k-th of the teacher's layers and no dropout.
+    """Build a student of the teacher's model type, with every k-th of the teacher's layers and no dropout.
 
     Example:
         >>> from bistil_ds import build_student
         >>> build_student(teacher, layer_reduction_factor=2).layer_map  # a teacher of four layers
         [1, 3]
 
-    At equal width, embeddings, the chosen layers and the masked-LM head are exact copies. A `hidden_reduction_factor` f
+    At equal width, embeddings, the chosen layers and the head are exact copies. A `hidden_reduction_factor` f
     above 1 divides the widths of hidden states, attention heads and feed-forward layers by f; the number of attention
     heads stays. Every matrix is then fitted on `sample_batches`, so that the student imitates the projected teacher.
 
-    The student is in eval mode, in the teacher's dtype and on its device, and shares no storage with it. Build it
-    before you make a ZeRO-3 configuration, because a teacher that ZeRO-3 has partitioned has empty weights.
+    The student is in eval mode, has the teacher's dtype and device, and shares no storage with the teacher. Build the
+    student before you make a ZeRO-3 configuration, because a teacher that ZeRO-3 has partitioned has empty weights.
 
     Args:
-        teacher: a loaded masked language model of one of `SUPPORTED_MODEL_TYPES`; of pre-norm models (XLM-R XL and
-            XXL) only the number of layers can be reduced.
-        layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`.
+        teacher: a loaded model of one of `SUPPORTED_MODEL_TYPES`, with a masked-LM head or without one. Widths can be
+            reduced for BERT, RoBERTa and XLM-R, of other models only the number of layers.
+        layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`. If k does not divide the
+            number of layers, or if layer 0 must stay (ModernBERT), the layers are spread evenly (see `even_map`).
         layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it replaces k.
-        sample_batches: text to fit on for f > 1, as dicts with `input_ids` [B, T] and, where there is padding,
-            `attention_mask` [B, T], both int64.
+        sample_batches: text to fit on, needed for f > 1: dicts with `input_ids` int64 [batch, tokens] and, where there
+            is padding, `attention_mask` int64 [batch, tokens].
         progress: show bars while a narrower student is fitted.
 
     Returns:
@@ -69,8 +70,8 @@ def build_student(
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
-    layers = choose_layers(len(layers_of(teacher)), layer_reduction_factor, layer_map)
-    config = student_config(teacher, len(layers))
+    layers = choose_layers(teacher.config, layer_reduction_factor, layer_map)
+    config = shallow_config(teacher.config, layers)
     if hidden_reduction_factor == 1:
         return Built(assemble(config, selected_state(teacher, layers), teacher), layers, None)
     narrow_config(config, hidden_reduction_factor)

@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.student.layers import choose_layers
+from bistil_ds.models.families import FAMILIES
+from bistil_ds.student.layer_map import choose_layers, even_map
 
 
 def check_student(
@@ -20,8 +21,7 @@ def check_student(
     """Check that the student fits the teacher, and return the layer map to distil with.
 
     Args:
-        layer_map: the 0-based teacher layer of each student layer. None means every k-th teacher layer, where k is the
-            number of teacher layers divided by the number of student layers.
+        layer_map: the 0-based teacher layer of each student layer. None means the even map (see `even_map`).
         projections: an fp32 matrix [teacher width, student width] for each state of the student; needed if the widths
             differ.
 
@@ -36,18 +36,17 @@ def check_student(
                 f"give a student with the teacher's number of {what}"
             )
     depth, teacher_depth = ours.num_hidden_layers, theirs.num_hidden_layers
-    if layer_map is None:
-        if teacher_depth % depth:
+    if depth > teacher_depth:
+        raise InputError(f"student has {depth} layers, the teacher {teacher_depth}: give a student of at most as many")
+    layers = choose_layers(theirs, layer_map=even_map(theirs, depth) if layer_map is None else layer_map)
+    if len(layers) != depth:
+        raise InputError(f"layer map {layers} names {len(layers)} layers, the student has {depth}: name one for each")
+    for name in FAMILIES[theirs.model_type].per_layer:
+        wanted = [getattr(theirs, name)[layer] for layer in layers]
+        if (found := getattr(ours, name, None)) != wanted:
             raise InputError(
-                f"student's {depth} layers do not divide the teacher's {teacher_depth}: "
-                f"give a layer map of {depth} layers"
-            )
-        layers = choose_layers(teacher_depth, teacher_depth // depth)
-    else:
-        layers = choose_layers(teacher_depth, layer_map=layer_map)
-        if len(layers) != depth:
-            raise InputError(
-                f"layer map {layers} names {len(layers)} layers, the student has {depth}: name one for each"
+                f"student's {name} are {found}, those of the teacher's layers {layers} are {wanted}: give a student or "
+                "a layer map with the same"
             )
     _check_width(ours.hidden_size, theirs.hidden_size, len(layers) + 1, projections)
     return layers

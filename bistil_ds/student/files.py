@@ -1,4 +1,4 @@
-"""One value for all that a student's folder holds beside weights and tokenizer, and a method that writes it."""
+"""The content of a student's own files, which lie beside weights and tokenizer, and how they are written."""
 
 from __future__ import annotations
 

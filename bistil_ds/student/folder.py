@@ -45,7 +45,7 @@ class Alignment:
 
 
 def read_alignment(folder: Path) -> Alignment | None:
-    """Return what the `distillation.json` of a student folder says; None for a folder that is not one of ours.
+    """Return the content of a student folder's `distillation.json`; None if there is no such file.
 
     Raises:
         InputError: the file is broken.
@@ -70,7 +70,7 @@ def _is_list(value: Any, kind: type) -> bool:
 
 
 def read_layer_map(folder: Path) -> list[int] | None:
-    """Return the layer map of a student folder; None for a folder that is not one of ours.
+    """Return the layer map of a student folder; None if the folder has no `distillation.json`.
 
     Raises:
         InputError: `distillation.json` is broken or has no layer map.
@@ -82,7 +82,7 @@ def read_layer_map(folder: Path) -> list[int] | None:
 
 
 def base_vocab_size(folder: Path) -> int:
-    """Return the number of rows that the teacher's embeddings had before they were trimmed for this student.
+    """Return the number of tokens in the teacher's vocabulary before it was trimmed for this student.
 
     Raises:
         InputError: `kept_ids.json` is missing or broken.

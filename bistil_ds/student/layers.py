@@ -1,50 +1,25 @@
-"""Layer selection: which teacher layer each student layer starts from (BiStil, section 3.1)."""
+"""Make a model of some of the teacher's layers: its configuration, its tensors, and the model itself."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 
-from bistil_ds.errors import InputError
-from bistil_ds.models.families import family_of
+from bistil_ds.models.families import FAMILIES, POOLER, family_of, has_masked_lm_head
 from bistil_ds.models.inputs import without_dropout
 
 
-def choose_layers(teacher_layers: int, factor: int = 2, layer_map: Sequence[int] | None = None) -> list[int]:
-    """Return the 0-based teacher layer of each student layer: `layer_map`, or `(i + 1) * factor - 1` for layer i.
-
-    Raises:
-        InputError: the factor does not divide the number of teacher layers, or the map is empty, not strictly
-            increasing, or out of range.
-    """
-    if layer_map is None:
-        if factor < 1 or teacher_layers % factor:
-            divisors = [k for k in range(1, teacher_layers + 1) if teacher_layers % k == 0]
-            raise InputError(
-                f"layer_reduction_factor {factor} does not divide the teacher's {teacher_layers} layers: "
-                f"use one of {divisors} or give a layer map"
-            )
-        return list(range(factor - 1, teacher_layers, factor))
-    chosen = list(layer_map)
-    if not chosen:
-        raise InputError("layer map is empty: give at least one teacher layer")
-    if any(not 0 <= layer < teacher_layers for layer in chosen):
-        raise InputError(f"layer map {chosen} leaves the teacher's layers: use indices from 0 to {teacher_layers - 1}")
-    if any(later <= earlier for earlier, later in pairwise(chosen)):
-        raise InputError(f"layer map {chosen} is not strictly increasing: give each teacher layer once, in order")
-    return chosen
-
-
-def student_config(teacher: PreTrainedModel, num_layers: int) -> PretrainedConfig:
-    """Return a copy of the teacher's configuration with `num_layers` layers and no dropout."""
-    config = copy.deepcopy(teacher.config)
-    config.num_hidden_layers = num_layers
+def shallow_config(teacher: PretrainedConfig, layer_map: Sequence[int]) -> PretrainedConfig:
+    """Return a copy of the teacher's configuration with only the layers of `layer_map` (0-based), and no dropout."""
+    config = copy.deepcopy(teacher)
+    config.num_hidden_layers = len(layer_map)
+    for name in FAMILIES[config.model_type].per_layer:
+        setattr(config, name, [getattr(teacher, name)[layer] for layer in layer_map])
     without_dropout(config)
     return config
 
@@ -71,15 +46,20 @@ def selected_state(teacher: PreTrainedModel, layer_map: Sequence[int]) -> dict[s
 def assemble(config: PretrainedConfig, state: dict[str, Tensor], teacher: PreTrainedModel) -> PreTrainedModel:
     """Build a model in eval mode whose parameters are the tensors of `state`, not copies of them.
 
-    The teacher gives the dtype and the buffers. No random number is drawn.
+    The teacher gives the architecture (with a masked-LM head, a pooler, or neither), the dtype and the buffers. No
+    random number is drawn.
     """
+    kind = AutoModelForMaskedLM if has_masked_lm_head(teacher) else AutoModel
     with torch.device("meta"):
-        student = AutoModelForMaskedLM.from_config(config, dtype=teacher.dtype)
+        student = kind.from_config(config, dtype=teacher.dtype)
+    if getattr(teacher, POOLER, None) is None and hasattr(student, POOLER):
+        student.pooler = None
     student.load_state_dict(state, assign=True)
     student.tie_weights()
     # Buffers such as position ids are missing from `state`. The teacher's buffers can be used: they do not depend on
     # depth or width.
-    for name, buffer in teacher.named_buffers():
+    of_teacher = dict(teacher.named_buffers())
+    for name in [name for name, _ in student.named_buffers()]:
         module, _, leaf = name.rpartition(".")
-        setattr(student.get_submodule(module), leaf, buffer.clone())
+        setattr(student.get_submodule(module), leaf, of_teacher[name].clone())
     return student.eval()

@@ -1,9 +1,9 @@
 """The matrices of a narrower student, each started from the projected teacher and fitted on a sample.
 
-The fit goes from the embeddings up. Each sub-layer of the student starts as a sub-layer of the teacher. A first ridge
-regression replaces its input: the sub-layer then reads the student's stream (the hidden states that the student
-computes up to there) and no longer the teacher's. A second regression fits its output map, so that the layer norm after
-it gives the projected teacher state. No random number is drawn.
+The fit goes from the embeddings up. Each sub-layer of the student (attention or feed-forward) starts as a sub-layer of
+the teacher. The student's stream is the hidden states that the student has computed so far. A first ridge regression
+makes the sub-layer read this stream instead of the teacher's hidden states. A second regression fits the sub-layer's
+output map, so that the layer norm after it gives the projected teacher state. No random number is drawn.
 
 Names of axes: n real tokens of the sample; B sequences of T tokens in one of its batches; t teacher width, s student
 width; H heads of width e in the teacher and d in the student; i teacher's intermediate width, j the student's; p inputs
@@ -20,20 +20,20 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 
-from bistil_ds.models.families import family_of
+from bistil_ds.models.families import POOLER, Head, family_of
 from bistil_ds.student.fitting import fit_norm, narrow, ridge, second_moment
 from bistil_ds.student.sampling import Norm, Sample
 
-# Mean of the inputs of the masked-LM head's activation, in standard deviations of these inputs. So far above 0, the
-# activation is almost the identity.
+# Where the inputs of the masked-LM head's activation are centred, in standard deviations of these inputs. So far above
+# 0, the activation is almost the identity.
 LINEAR_REGIME = 6.0
 
 
 class Narrowing:
-    """Fit of a narrower student's tensors, which it collects by name in `state`.
+    """Fit a narrower student's tensors, and collect them by name in `state`.
 
-    Call `embeddings`, then `attention` and `feed_forward` for each layer, then `head`. All but `head` return the
-    student's stream on the sample, fp32 [n, s]; pass it to the next call.
+    Call `embeddings`, then `attention` and `feed_forward` for each layer, then `head` or `pooler`. The first three
+    return the student's stream on the sample, fp32 [n, s]; pass it to the next call.
     """
 
     def __init__(self, teacher: PreTrainedModel, config: PretrainedConfig, sample: Sample) -> None:
@@ -55,8 +55,8 @@ class Narrowing:
     def attention(self, layer: int, teacher_layer: int, stream_ns: Tensor, input_nt: Tensor, proj_ts: Tensor) -> Tensor:
         """Fit the self-attention of student layer `layer`, head by head.
 
-        Queries and keys are narrowed such that the attention scores change as little as possible. Values and the output
-        map are narrowed such that their product changes as little as possible.
+        Queries and keys are narrowed together, to change the attention scores as little as possible. Values and the
+        output map are narrowed together, to change their product as little as possible.
 
         Args:
             input_nt: the input of the teacher's layer `teacher_layer`.
@@ -74,8 +74,8 @@ class Narrowing:
             maps_se[name], biases_e[name] = read_st @ weight_te, read_bias_t @ weight_te + bias_e
             values_nHe = (stream_ns @ maps_se[name] + biases_e[name]).unflatten(-1, (heads, -1))
             if name != "query":
-                # Remove both means: the mean key adds the same to all scores of a query, and the mean value acts
-                # as a bias.
+                # Remove the mean of keys and of values: the mean key adds the same to all scores of a query, and the
+                # mean value acts as a bias.
                 values_nHe = values_nHe - values_nHe.mean(0)
             moments_Hee[name] = second_moment(values_nHe)
         output_Het = self._teacher_linear(theirs.attention_output)[0].unflatten(0, (heads, -1))
@@ -104,7 +104,8 @@ class Narrowing:
     ) -> Tensor:
         """Fit the feed-forward sub-layer of student layer `layer`, from the teacher's neurons that matter most.
 
-        A neuron matters by how much its output varies on the sample, times how strongly it is written to the stream.
+        A neuron's score is the variance of its output on the sample, times the squared norm of its row in the output
+        map.
 
         Args:
             read_ts, write_ts: the projections from the teacher's to the student's state before and after the layer.
@@ -126,16 +127,25 @@ class Narrowing:
         neurons_nj = activation(stream_ns @ weight_sj + bias_j)
         return self._write((ours.output, ours.norm), norm, neurons_nj, output_it[kept_j], stream_ns, write_ts)
 
-    def head(self, stream_ns: Tensor, last_nt: Tensor) -> None:
-        """Fit the masked-LM head; its decoder uses the map of the embeddings, because these models tie the two.
+    def pooler(self, projection_ts: Tensor) -> None:
+        """Project the pooler, if the teacher has one; `projection_ts` is the projection of the last state."""
+        if f"{POOLER}.dense.weight" in self.teacher_state:
+            weight_tt, bias_t = self._teacher_linear(f"{POOLER}.dense")
+            self._set_linear(f"{POOLER}.dense", projection_ts.T @ weight_tt @ projection_ts, bias_t @ projection_ts)
+
+    def head(self, names: Head, stream_ns: Tensor, last_nt: Tensor) -> None:
+        """Fit the masked-LM head. Its decoder is tied to the embeddings, so both are mapped by the same matrix.
 
         Args:
+            names: names of the head's modules.
             last_nt: the teacher's last state.
         """
-        family = self.family
-        weight_tt, bias_t = self._teacher_linear(family.head_dense)
-        norm_weight_t, norm_bias_t = (self._teacher(f"{family.head_norm}.{name}") for name in ("weight", "bias"))
-        activation = ACT2FN[family.head_activation or self.config.hidden_act]
+        assert names.dense is not None  # as in all families whose width can be reduced
+        assert names.norm is not None
+        assert names.bias is not None
+        weight_tt, bias_t = self._teacher_linear(names.dense)
+        norm_weight_t, norm_bias_t = (self._teacher(f"{names.norm}.{name}") for name in ("weight", "bias"))
+        activation = ACT2FN[names.activation or self.config.hidden_act]
         hidden_nt = F.layer_norm(
             activation(last_nt @ weight_tt + bias_t),
             bias_t.shape,
@@ -144,22 +154,22 @@ class Narrowing:
             self.config.layer_norm_eps,
         )
         # `wanted_ns`: the vectors whose products with the student's decoder are closest to the teacher's logits.
-        decoder_Vt = self._teacher(f"{family.decoder}.weight")
+        decoder_Vt = self._teacher(f"{names.decoder}.weight")
         gram_tt = sum((block.double().T @ block.double() for block in decoder_Vt.split(8192)), torch.zeros(()))
         map_ts = self.embedding_map_ts.double()
         pull_ts = torch.linalg.solve(map_ts.T @ gram_tt @ map_ts, map_ts.T @ gram_tt).T.float()
         wanted_ns = hidden_nt @ pull_ts
 
-        # In the layers, the linear map after the activation is fitted to make up for dropped neurons. Here the only one
-        # is the decoder, which is tied. So the student's neurons work where the activation is nearly linear, and the
-        # norm removes their offset.
+        # In the layers, the linear map after the activation is fitted and makes up for dropped neurons. Here that map
+        # is the decoder, which is tied and cannot be fitted. So the inputs of the activation are moved to where it is
+        # nearly linear, and the norm removes the offset.
         weight_ss, bias_s = ridge(stream_ns, wanted_ns, pull_ts.new_zeros(pull_ts.shape[1], pull_ts.shape[1]))
         fitted_ns = stream_ns @ weight_ss + bias_s
         weight_ss, bias_s = weight_ss / fitted_ns.std(), (bias_s - fitted_ns.mean()) / fitted_ns.std() + LINEAR_REGIME
-        self._set_linear(family.head_dense, weight_ss, bias_s)
-        self._norm(family.head_norm, activation(stream_ns @ weight_ss + bias_s), wanted_ns)
-        self.state[f"{family.decoder}.weight"] = decoder_Vt @ self.embedding_map_ts
-        for name in (f"{family.decoder}.bias", family.decoder_bias):
+        self._set_linear(names.dense, weight_ss, bias_s)
+        self._norm(names.norm, activation(stream_ns @ weight_ss + bias_s), wanted_ns)
+        self.state[f"{names.decoder}.weight"] = decoder_Vt @ self.embedding_map_ts
+        for name in (f"{names.decoder}.bias", names.bias):
             self.state[name] = self._teacher(name).clone()
 
     def _write(
@@ -178,9 +188,10 @@ class Narrowing:
         """
         writer_ts = norm.writer(projection_ts)
         wanted_ns = norm.inputs_nt @ writer_ts
-        # Stream and map output are added, and the norm removes the scale of the sum. So the sum may be any multiple of
-        # `wanted`, and the map's target is `wanted / share - stream`. `share` is the regression coefficient of `wanted`
-        # on the stream, after what the inputs explain is taken from both. One ridge regression fits both terms.
+        # The norm reads stream + map output, and removes the scale of that sum. So the sum may be any multiple of
+        # `wanted`, and the map's target is `wanted / share - stream`. One ridge regression on the map's inputs predicts
+        # both `wanted` and the stream. What it cannot predict of the two gives `share`: the coefficient of a regression
+        # of the rest of `wanted` on the rest of the stream.
         prior_p2s = torch.cat([prior_pt @ writer_ts, prior_pt.new_zeros(len(prior_pt), stream_ns.shape[1])], 1)
         both_n2s = torch.cat([wanted_ns, stream_ns], 1)
         weight_p2s, bias_2s = ridge(inputs_np, both_n2s, prior_p2s)

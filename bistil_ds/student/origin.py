@@ -58,8 +58,8 @@ def model_licences(model: str, licence: str | None = None) -> dict[str, str]:
 
     Args:
         model: folder or hub id.
-        licence: the model's licence, if the user states it; then the result holds this licence only. If None, the
-            licences are read from `origin.json`, or from the model card if there is no such file.
+        licence: the model's licence, if the user states it; then the result holds only this licence. None reads the
+            licences from `origin.json`, or from the model card if there is no such file.
 
     Raises:
         InputError: `origin.json` is broken.

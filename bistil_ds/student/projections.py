@@ -19,15 +19,16 @@ FILE = "projections.safetensors"
 
 
 def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
-    """Fit a projection of rank `width` for each state, and rotate it towards the one before.
+    """Fit a projection of rank `width` for each state, and rotate it towards the projection of the state before.
 
     The columns span the leading right singular vectors of the states, computed from their Dt x Dt second moment. States
-    are not centred: the comparison has no bias term, and without one this is the subspace of least squared error.
+    are not centred, because losses compare them without a bias term. Without a bias term, the squared error is least in
+    this subspace.
 
-    All layers of a student add to one residual stream. So each basis is rotated within its subspace (orthogonal
-    Procrustes) such that the projected states change as little as possible from one state to the next. This leaves the
-    rotation of the first basis free. It is chosen such that layer norms fit well (measured: a fifth of the
-    error of state 0 depends on it).
+    All layers of a student add to one residual stream, so projected states should change little from one state to the
+    next. Each basis is therefore rotated within its subspace (orthogonal Procrustes) to make this change as small as
+    possible. The rotation of the first basis remains free. It is chosen such that layer norms fit well (measured: a
+    fifth of the error of state 0 depends on this choice).
 
     Args:
         states: fp32 [n, Dt] each, of the same n tokens.
@@ -52,9 +53,9 @@ def fit_projections(states: Iterable[Tensor], width: int) -> list[Tensor]:
 
 
 def _mirror_to_mean(basis_ts: Tensor, state_nt: Tensor) -> Tensor:
-    """Mirror the basis so that the mean over its dimensions is the direction in which the states vary the least.
+    """Mirror the basis so that the mean over its dimensions varies as little as possible from token to token.
 
-    The student's layer norms remove this mean, and so they lose as little as possible.
+    The student's layer norms remove this mean; the less it varies, the less information they lose.
     """
     _, vectors = torch.linalg.eigh(torch.cov((state_nt @ basis_ts).T))
     mirror_s = vectors[:, 0] - basis_ts.shape[1] ** -0.5

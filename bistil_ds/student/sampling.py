@@ -1,7 +1,7 @@
 """Record the inputs of the teacher's layer norms on a sample of text, for width reduction.
 
-Names of axes: B sequences of a batch, T tokens of a sequence, n real tokens of the whole sample (one batch after the
-other, row by row), t teacher width, s student width.
+Names of axes: B sequences of a batch, T tokens of a sequence, n real tokens of the whole sample, t teacher width,
+s student width. The real tokens are in order of batches, and of rows within a batch.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Norm(NamedTuple):
     def writer(self, projection_ts: Tensor) -> Tensor:
         """Return a matrix [t, s] that maps this norm's inputs to inputs of the student's norm.
 
-        From these, the student's norm computes about this norm's outputs times `projection_ts`. The matrix removes each
-        token's mean, as this norm does. It does not divide by the standard deviation and adds no bias, because the
-        student's norm does both.
+        From the mapped inputs, the student's norm computes approximately this norm's outputs times `projection_ts`. The
+        matrix removes each token's mean, as this norm does. It leaves the division by the standard deviation and the
+        bias to the student's norm.
         """
         scaled_ts = self.weight_t[:, None] * projection_ts
         return scaled_ts - scaled_ts.mean(0)
 
 
 class Sample:
-    """The inputs of some of the teacher's layer norms at the real tokens of a sample; 4·n·t bytes for each norm."""
+    """Recorded inputs of some of the teacher's layer norms, at the real tokens of a sample; 4·n·t bytes a norm."""
 
     def __init__(self, teacher: PreTrainedModel, inputs: dict[str, Tensor], masks_BT: list[Tensor]) -> None:
         self.teacher = teacher

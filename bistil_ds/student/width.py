@@ -43,16 +43,16 @@ def reduce_width(
     batches: Iterable[Mapping[str, Tensor]],
     progress: bool,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Return name → tensor of the student that `config` describes, and a projection for each of its states.
+    """Fit the student that `config` describes; return name → tensor, and a projection for each of its states.
 
     The tensors have the teacher's dtype. The teacher runs once over `batches`; a few thousand tokens are enough. With n
     real tokens and teacher width Dt, its recorded states take up to 12·n·Dt bytes of memory for each student layer.
 
     Raises:
-        InputError: the teacher is a pre-norm model, or `batches` have no real token.
+        InputError: the teacher's layers are not those of BERT, or `batches` have no real token.
     """
     family = family_of(teacher)
-    if family.pre_norm:
+    if not family.bert_layers or family.pre_norm:
         raise InputError(
             f"width reduction is not available for {config.model_type} models: leave hidden_reduction_factor at 1"
         )
@@ -76,5 +76,8 @@ def reduce_width(
     for i, layer in enumerate(progress_bar(layer_map, "fitting student layers", show=progress)):
         stream_ns = narrowing.attention(i, layer, stream_ns, teacher_state(layer), projections[i])
         stream_ns = narrowing.feed_forward(i, layer, stream_ns, projections[i], projections[i + 1])
-    narrowing.head(stream_ns, teacher_state(aligned[-1]))
+    if family.head:
+        narrowing.head(family.head, stream_ns, teacher_state(aligned[-1]))
+    else:
+        narrowing.pooler(projections[-1])
     return {name: tensor.to(teacher.dtype) for name, tensor in narrowing.state.items()}, projections

@@ -1,4 +1,4 @@
-"""Tasks that a student can be distilled on, found by name; other packages add their own as entry points."""
+"""Tasks on which a student can be distilled, each with a name; other packages add theirs as entry points."""
 
 from bistil_ds.tasks.registry import find_task, task_names
 from bistil_ds.tasks.task import ReadOptions, Task

@@ -16,7 +16,7 @@ TRAINED_LENGTH = "trained_max_length"  # key in an exported model's config: toke
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model that the user chose: its name in tables, folder or hub id, and sparse fine-tunings (SFTs) in order."""
+    """A model that the user chose: name in tables, folder or hub id, and ordered sparse fine-tunings (SFTs)."""
 
     name: str
     folder: str
@@ -29,8 +29,9 @@ class Candidate:
 
     Attributes:
         labels: the model's classes, in the order of its outputs.
-        max_length: the longest input that the model is given in the evaluation, in tokens.
-        parameters, bytes: size of the weights as evaluated (fp32, fine-tunings applied); tied weights count once.
+        max_length: the longest input of the evaluation, in tokens.
+        parameters, bytes: number and size of the weights as evaluated (fp32, fine-tunings applied); tied weights count
+            once.
         weights_sha256: `hash_weights` of these weights.
     """
 
@@ -43,7 +44,7 @@ class Candidate:
 
 
 class ModelCache:
-    """A cache of one task model: the one asked for last. Several might not fit into memory."""
+    """A cache of the task model that was used last. It holds no second one, which might not fit into memory."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -63,12 +64,12 @@ def examine(choice: ModelChoice, cache: ModelCache, max_length: int | None) -> C
 
     Args:
         cache: loads the model.
-        max_length: the longest input in tokens. None: as the last fine-tuning for this task records it, else as the
-            model's config does, else the task's default; but never more than the model has positions.
+        max_length: the longest input in tokens. None means the length that the last fine-tuning for this task records,
+            else that of the model's config, else the task's default, but at most the model's number of positions.
 
     Raises:
-        InputError: `load_task_model` raises it; the head was never trained; or `max_length` is below 1 or above the
-            model's positions.
+        InputError: `load_task_model` raises it; the head was never trained for the task; or `max_length` is below 1 or
+            above the model's number of positions.
     """
     loaded = cache.get(choice)
     sfts = [SparseFineTuning.load(name) for name in choice.sfts]

@@ -23,9 +23,9 @@ from bistil_ds.tasks.task import Row, Task
 class Classification(Task):
     """A task whose examples have a `label` and a `place`, and whose answers are labels.
 
-    A subclass says how to read examples, how to tokenise them (`features`) and what their texts are (`text_key`). Its
-    `features` return one row for each example: `input_ids`, `label` (the label's index), `example`, and
-    `token_type_ids` in all rows or in none.
+    A subclass says how to read examples (`read`), how to tokenise them (`features`) and what their texts are
+    (`text_key`). Its `features` returns one row for each example, with `input_ids`, `label` (the label's index) and
+    `example`; `token_type_ids` is in all rows or in none.
     """
 
     metric = "accuracy"
@@ -47,7 +47,7 @@ class Classification(Task):
         return batch
 
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return the logits [B, C] of all rows, since every row is labelled."""
+        """Return the logits [B, C] of all rows, because every row has a label."""
         return [outputs.logits]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[int]:
@@ -59,7 +59,7 @@ class Classification(Task):
         return labels[predictions[0]]
 
     def counts(self, example: Any, answer: str, language: str | None) -> np.ndarray:
-        """Return float64 [2]: examples labelled right, and examples."""
+        """Return float64 [2]: whether the answer is right (1 or 0), and 1 for the example itself."""
         return np.array([answer == example.label, 1], dtype=np.float64)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Read and check the examples of a task, and turn them into the rows of input that a model takes."""
+"""Read and check the examples of a task, and turn them into rows, the inputs of a model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class TaskData:
 
 
 def read_examples(task: Task, source: str, options: ReadOptions, progress: bool = False) -> list[Any]:
-    """Return the examples of a file or hub data set; if it marks their languages, only those in `options.language`.
+    """Return the examples of a file or hub data set.
+
+    If the source marks languages and `options.language` is set, other languages are left out.
 
     Raises:
         InputError: the source cannot be read, does not follow its format, or holds no example.
@@ -50,10 +52,12 @@ def load_data(
     training: bool = False,
     progress: bool = False,
 ) -> TaskData:
-    """Read `source`, check its labels against `labels`, and make the rows; `language` replaces `options.language`.
+    """Read `source`, check that its labels are among `labels`, and make the rows.
+
+    `language` replaces `options.language`.
 
     Raises:
-        InputError: `read_examples` raises it; a label is not among `labels`; or no row can be made of any example.
+        InputError: `read_examples` raises it; a label is not among `labels`; or no example gives a row.
     """
     examples = read_examples(task, source, replace(options, language=language), progress)
     task.check_labels(examples, labels, options.flag)
@@ -66,7 +70,7 @@ def load_data(
 def mix(parts: Sequence[Sequence[Row]], upsample: bool) -> list[Row]:
     """Join the rows of several training sources; with `upsample`, repeat each source to the size of the largest.
 
-    The last repetition of a source ends as soon as that size is reached.
+    The last repetition may be incomplete: it ends when that size is reached.
     """
     most = max(map(len, parts))
     mixed: list[Row] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place where an example begins: a file (or hub data set), and a line (or row, or paragraph) counted from 1."""
+    """Where an example begins: a file (or hub data set), and a line (or row, or paragraph) counted from 1."""
 
     file: str
     line: int
@@ -21,7 +21,7 @@ class Place:
 class TaggedSentence:
     """A sentence with one tag for each word: a part-of-speech tag, or an IOB2 tag of an entity.
 
-    `meanings` maps each label of the model that is not itself an IOB2 tag, such as `LABEL_1`, to its IOB2 tag.
+    `meanings` maps those labels of the evaluated model that are not IOB2 tags, such as `LABEL_1`, to IOB2 tags.
     """
 
     words: tuple[str, ...]
@@ -34,8 +34,8 @@ class TaggedSentence:
 class Tree:
     """A dependency tree.
 
-    `heads` holds the 1-based position of each word's head, 0 at the root; `relations` holds the name of each
-    word's arc to its head.
+    `heads` holds for each word the 1-based position of its head, or 0 if its head is the root. `relations` holds for
+    each word the name of the arc to its head.
     """
 
     words: tuple[str, ...]
@@ -57,7 +57,7 @@ class SentencePair:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question on a context. An answer is (text, index of its first character in the context).
+    """A question on a context, with its answers: (text, index of the text's first character in the context).
 
     `answers` is empty if the context does not answer the question.
     """

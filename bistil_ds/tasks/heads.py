@@ -28,21 +28,22 @@ def load_classifier(
 ) -> PreTrainedModel:
     """Load the model in `folder` with a head for `labels`, in fp32 and without dropout.
 
-    The folder's own head is used if it has one for the same labels in the same order. Otherwise the head is new, and
-    its weights are drawn from torch's random state. A BERT pooler that the folder lacks gets the identity as its
-    weight: a sparse fine-tuning stores differences to its starting model, which must be the same at every load.
+    The folder's own head is used if it has the same labels in the same order. Otherwise the head is new, and its
+    weights are drawn from torch's random state. If the folder lacks a BERT pooler, the pooler's weight becomes the
+    identity matrix and not a random one: the pooler must be the same at every load, because a sparse fine-tuning stores
+    differences to the model that it started from.
 
     Args:
-        kind: `AutoModelForTokenClassification` or another class with its `from_pretrained`.
-        folder: a model folder or hub id, with any head or none.
+        kind: `AutoModelForTokenClassification` or another class with the same `from_pretrained`.
+        folder: a model folder or hub id; the model may have any head or none.
         labels: the names of the classes, in the order of the outputs.
         heads: names of the modules of the task's head.
-        start: fills a weight matrix of a new head in place; by default from a normal distribution whose standard
-            deviation is the config's `initializer_range`. Biases are set to 0.
+        start: fills each weight matrix of a new head, in place. The default draws from a normal distribution with the
+            config's `initializer_range` as standard deviation. Biases are set to 0.
         kwargs: go to `from_pretrained`.
 
     Raises:
-        InputError: the folder's weights are not those of the encoder that its configuration describes.
+        InputError: the folder's weights do not fit the encoder that its configuration describes.
     """
     config = load_config("", folder)
     same_labels = [config.id2label[i] for i in sorted(config.id2label)] == list(labels)

@@ -9,14 +9,15 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.task import ReadOptions
 
-LONGEST_ADVICE = 40  # characters of a label that is spelled out in advice
+LONGEST_ADVICE = 40  # characters; advice does not spell out a longer label
 
 
 def map_advice(label: str, other: str) -> str:
     """Return the end of a message that advises `--label_map LABEL=OTHER`, quoted for a shell.
 
-    The result is "" if the flag cannot name the label (it has outer spaces, "=", or a character that does not print),
-    if the label is longer than LONGEST_ADVICE, or if it has neither letter nor digit, like "_" for no annotation.
+    The result is "" for three kinds of labels: those that the flag cannot name (with outer spaces, "=", or a character
+    that does not print), those longer than LONGEST_ADVICE, and those without a letter or digit, such as "_", which
+    often means "no annotation".
     """
     can_be_named = label == label.strip() and "=" not in label and label.isprintable()
     if not can_be_named or len(label) > LONGEST_ADVICE or not any(map(str.isalnum, label)):
@@ -32,8 +33,8 @@ def check_known(
     Args:
         found: each label with the place of its example.
         kind: what the message calls such a label ("tag").
-        other: a known label to suggest, unless one differs from the unknown label only in case; None: suggest one that
-            no example has.
+        other: the known label that the message suggests; None: one that no example has. If a known label differs from
+            the unknown one only in case, the message suggests that instead.
     """
     taught, seen = set(known), set[str]()
     rest = iter(found)
@@ -43,7 +44,7 @@ def check_known(
             alike = next((one for one in known if one.casefold() == label.casefold()), None)
             seen |= set() if alike or other else {one for one, _ in rest}
             free = next((one for one in known if one not in seen), known[0])
-            mapped = label.removeprefix("B-").removeprefix("I-") if other == "O" and not alike else label  # the type
+            mapped = label.removeprefix("B-").removeprefix("I-") if other == "O" and not alike else label  # its type
             raise InputError(
                 f"{flag}: {place}: {kind} {label!r} in the example that begins there is none the model knows "
                 f"({', '.join(known)}){map_advice(mapped, alike or other or free)}"
@@ -51,6 +52,6 @@ def check_known(
 
 
 def refuse_label_map(options: ReadOptions, task: str) -> None:
-    """Raise InputError if a `--label_map` was given: a task without labels could not use it."""
+    """Raise InputError if `--label_map` was given to a task without labels."""
     for old, new in options.label_map.items():
         raise InputError(f"--label_map {old}={new}: the examples of {task} have no labels; leave it out")

@@ -1,7 +1,7 @@
 """Recognise the names of languages: ISO 639 codes, alone or with a region or script, and the English names of many.
 
-An entry of CODES is an ISO 639-1 code, then the codes of three letters of the same language, then English names. The
-codes of three letters are those of ISO 639-2 (B and T), and an ISO 639-3 code if data sets use it: `cmn`, `arb`, `swh`.
+An entry of CODES has the names of one language: its ISO 639-1 code, its codes of three letters, its English names. The
+codes of three letters are those of ISO 639-2 (B and T), and those of ISO 639-3 that data sets use: `cmn`, `arb`, `swh`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ NO_LANGUAGES = {"mlm", "ner", "nli", "pos"} | {"all", "dev", "new", "old", "out"
 
 
 def language_code(name: str) -> str | None:
-    """Return the code of a language, or None for a name of something else, such as a folder.
+    """Return the code of a language; None if the name is not a language's, but a folder's, say.
 
-    The code has two letters where ISO 639-1 has one: `de` for `de-AT`, `deu`, `ger` and `German`. Another name of three
-    letters counts as an ISO 639-3 code, unless data folders are often called so (`dev`, `nli`).
+    The code is that of ISO 639-1 if the language has one: `de` for `de-AT`, `deu`, `ger` and `German`. An unknown name
+    of three letters counts as an ISO 639-3 code, unless it is a common name of data folders (`dev`, `nli`).
     """
     known = name.strip().casefold()
     primary = re.split("[-_]", known)[0]
@@ -51,9 +51,9 @@ def language_code(name: str) -> str | None:
 
 
 def same_language(one: str, other: str) -> bool:
-    """Return whether two names mean one language; a name without region or script means all of them.
+    """Return whether two names mean one language; a name without region and script stands for all regions and scripts.
 
-    `zh` is the same as `zh-TW` and as `Chinese`; `zh-CN` is not the same as `zh-TW`.
+    `zh` is the same as `zh-TW` and as `Chinese`, but `zh-CN` is not the same as `zh-TW`.
     """
     first, second = (_parts(name) for name in (one, other))
     shared = min(len(first), len(second))

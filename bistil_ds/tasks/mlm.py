@@ -35,11 +35,11 @@ TEXTS_AT_ONCE = 1000
 
 
 class MaskedLanguageModelling(Task):
-    """Masked language modelling on texts laid end to end with their special tokens and cut every `max_length` tokens.
+    """Masked language modelling on chunks: texts with their special tokens, laid end to end and cut.
 
-    In evaluation a chunk is masked in the same way each time. In training its mask depends on the run's seed and on the
-    other rows of its batch, so it differs from epoch to epoch, and a resumed run repeats it. The mask of a batch of one
-    row depends on torch's random state too.
+    In evaluation, a chunk has the same mask each time. In training, its mask depends on the run's seed and on the other
+    rows of its batch: it differs from epoch to epoch, but a resumed run repeats it. In a batch of one row, the mask
+    depends on torch's random state too, because there are no other rows.
     """
 
     name = "mlm"
@@ -69,9 +69,10 @@ class MaskedLanguageModelling(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        """Return a row for each chunk with a token that is not special; `example` is the text in which it begins.
+        """Return a row for each chunk of `max_length` tokens, except chunks that hold special tokens only.
 
-        Evaluation rows are masked here. `collate` masks training rows, with the settings in their `masking`.
+        `example` is the index of the text in which the chunk begins. Evaluation rows are masked here, training rows
+        later, by `collate`, with the settings in `masking`.
 
         Raises:
             InputError: the tokenizer has no mask token.
@@ -96,10 +97,10 @@ class MaskedLanguageModelling(Task):
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         """Load the masked language model in fp32, without dropout.
 
-        If the model's forward is given labels, it returns the logits [N, V] of the masked tokens only.
+        With labels, the model's forward returns logits [N, V], those of the masked tokens only.
 
         Raises:
-            InputError: the weights lack a part of the masked language model that the folder's configuration describes.
+            InputError: the folder lacks weights of a masked language model, such as its head.
         """
         config = load_config("", folder)
         without_dropout(config)
@@ -126,7 +127,7 @@ class MaskedLanguageModelling(Task):
         return [logits if logits.dim() == 2 else logits[batch["labels"] != IGNORED]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[int, int]]:
-        """Return for each row how many masked tokens the model predicted right, and how many it has."""
+        """Return for each row (number of masked tokens predicted right, number of masked tokens)."""
         labels_BT = batch["labels"]
         masked_BT = labels_BT != IGNORED
         named_BT = torch.zeros_like(masked_BT)
@@ -136,11 +137,11 @@ class MaskedLanguageModelling(Task):
     def decide(
         self, example: Text, rows: Sequence[Row], predictions: Sequence[tuple[int, int]], labels: Sequence[str]
     ) -> tuple[int, int]:
-        """Sum the predictions over the chunks that begin in this text; there may be no such chunk."""
+        """Sum the two numbers of `predict` over the chunks that begin in this text; there may be none."""
         return sum(named for named, _ in predictions), sum(masked for _, masked in predictions)
 
     def counts(self, example: Text, answer: tuple[int, int], language: str | None) -> np.ndarray:
-        """Return float64 [2]: the masked tokens predicted right, and all masked tokens."""
+        """Return float64 [2]: the number of masked tokens predicted right, and that of all masked tokens."""
         return np.array(answer, dtype=np.float64)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
@@ -154,7 +155,7 @@ class MaskedLanguageModelling(Task):
 def _chunks(
     examples: Sequence[Text], tokenizer: PreTrainedTokenizerBase, length: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """Yield (index of the text in which a chunk begins, its `length` token ids); the last chunk may be shorter."""
+    """Yield (index of the text in which a chunk begins, the chunk's `length` token ids); the last may be shorter."""
     sizes_N: list[int] = []  # tokens of each text
 
     def tokenised() -> Iterator[list[int]]:
@@ -173,7 +174,7 @@ def _chunks(
 
 
 def _mask(input_ids_BT: Tensor, rows: Sequence[Row], seed: int) -> tuple[Tensor, Tensor]:
-    """Return masked ids and labels, both int64 [B, T]; in each row at least one token is masked."""
+    """Return masked ids and labels, both int64 [B, T]; mask at least one token of each row."""
     masking = rows[0]["masking"]
     maskable_BT = ~torch.isin(input_ids_BT, torch.tensor(masking["special"]))
     masked_BT, labels_BT = mask_tokens(
@@ -186,6 +187,7 @@ def _mask(input_ids_BT: Tensor, rows: Sequence[Row], seed: int) -> tuple[Tensor,
         vocab_size=masking["vocabulary"],
         probability=PROBABILITY,
     )
+    # Rows in which no token was masked: mask the first maskable one.
     none_B = (labels_BT == IGNORED).all(1).nonzero().flatten()
     first_B = maskable_BT[none_B].int().argmax(1)
     labels_BT[none_B, first_B] = input_ids_BT[none_B, first_B]

@@ -1,4 +1,4 @@
-"""Load a model that is ready for a task: a base model with sparse fine-tunings (SFTs), or a finished task model."""
+"""Load a model for a task: a base model with sparse fine-tunings (SFTs), or a finished task model."""
 
 from __future__ import annotations
 
@@ -37,18 +37,17 @@ def load_task_model(
 ) -> LoadedTaskModel:
     """Load `folder` with the head of its task, and apply the fine-tunings in order.
 
-    Without `labels`, the labels are those of the last SFT that names any for the task, or else of the folder's config.
-
     Args:
         folder: a model folder or hub id, with a base model or a model of the task.
         sfts: folders or hub ids of sparse fine-tunings made for that model.
-        task: the task that the model is needed for; None: that of the first SFT that was made for a task.
-        labels: the classes of a head that is yet to be trained, in place of recorded ones.
+        task: the task that the model is needed for; None: the task of the first SFT that was made for one.
+        labels: the classes of a head that is yet to be trained. None: the labels that the last SFT for the task
+            records, or else those in the folder's config.
         flag: the flag that named `folder`, for messages.
 
     Raises:
         InputError: the model or an SFT is missing or cannot be loaded; an SFT is given twice, or was made for another
-            model or task; no task is named; or neither the folder nor an SFT has a head for the task.
+            model or task; neither `task` nor an SFT names the task; or neither the folder nor an SFT has a head for it.
     """
     if twice := next((name for place, name in enumerate(sfts) if name in sfts[:place]), None):
         raise InputError(f"SFT {twice}: is given twice for {folder}; give it once")
@@ -85,8 +84,8 @@ def _load_model(task: Task, folder: str, labels: Sequence[str], flag: str) -> Pr
 def warn_of_overwritten(fine_tunings: Sequence[SparseFineTuning]) -> None:
     """Warn of each fine-tuning that replaces whole tensors in which an earlier one changes entries.
 
-    Applying the later one discards those changes. The result is right only if the later one was trained on top of the
-    earlier one.
+    Applying the later fine-tuning discards those changes. That is right only if it was trained on top of the earlier
+    one.
     """
     for place, later in enumerate(fine_tunings):
         for before in fine_tunings[:place]:
@@ -109,13 +108,13 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
         if labels is None:
             continue
         check_task(sft.name, sft.metadata, task.name)
-        if made_for == task.name or (made_for is None and labels):  # a language SFT's labels are for no other task
+        if made_for == task.name or (made_for is None and labels):  # a language SFT has no labels of other tasks
             return tuple(labels)
     config = load_config(flag, folder)
     kind = (config.architectures or ["ForMaskedLM"])[0]
     if "ForMaskedLM" in kind or "ForPreTraining" in kind:
         if not task.trains_head:
-            return ()  # the outputs are tokens; LABEL_0 and LABEL_1 are defaults of every configuration
+            return ()  # outputs are tokens; the config's LABEL_0 and LABEL_1 are meaningless defaults
         missing = "its fine-tunings name no labels; give" if fine_tunings else "add"
         raise InputError(
             f"{flag} {folder}: is a {kind}, which has no head for {task.name}; {missing} one that teacher.py or "
@@ -128,7 +127,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
 
 
 def base_metadata(folder: str) -> dict[str, str]:
-    """Return `base_model` and `base_hash`: the metadata by which an SFT records the model that it is made for."""
+    """Return `base_model` and `base_hash`, by which an SFT's metadata name the model that the SFT is made for."""
     here = local_folder(folder, "model", WEIGHT_FILES)
     return {
         "base_model": str(Path(folder).resolve()) if here == Path(folder) else folder,

@@ -15,9 +15,10 @@ from bistil_ds.tasks.text_key import text_key
 
 
 class Inference(Classification):
-    """Inference, which gives one label to each pair of sentences.
+    """Inference: one label for each pair of sentences.
 
-    A pair that is too long loses tokens from the end of its longer sentence; once both are equally long, from both.
+    A pair that is too long loses tokens at the end of its longer sentence until it fits or both are equally long; after
+    that, at the end of both.
     """
 
     name = "nli"
@@ -37,7 +38,7 @@ class Inference(Classification):
         *,
         training: bool,
     ) -> list[Row]:
-        """Return rows of `input_ids`, `label`, `example`, and `token_type_ids` unless these are all 0.
+        """Return rows with `input_ids`, `label`, `example`, and `token_type_ids` unless these are all 0.
 
         Raises:
             InputError: `max_length` leaves no room for a token of each sentence.

@@ -1,6 +1,6 @@
 """Pad rows of different lengths into tensors.
 
-B rows, T tokens of the longest row.
+Shapes: B rows, T tokens of the longest row.
 """
 
 from __future__ import annotations

@@ -28,8 +28,9 @@ def predict(
 ) -> list[Any]:
     """Return the answer for each of `data.examples`, in their order; every rank returns the same list.
 
-    A batch has rows of about the same length. Rank r runs every `world_size`-th batch, from batch r on. All ranks run
-    equally many batches, as ZeRO-3 requires. The model is left in evaluation mode.
+    Rows of about the same length share a batch. Rank r runs batches r, r + `world_size`, r + 2·`world_size` and so on.
+    All ranks run equally many batches, because ZeRO-3 needs all of them in each forward pass; a rank without a batch of
+    its own repeats the last one. The model is left in evaluation mode.
 
     Args:
         model: a task model on `device`, or the DeepSpeed engine that wraps it.

@@ -1,4 +1,4 @@
-"""Find tasks by name: our own, and those that installed packages declare in the entry-point group `bistil_ds.tasks`."""
+"""Find tasks by name: our own, and those that installed packages add in the entry-point group `bistil_ds.tasks`."""
 
 from __future__ import annotations
 

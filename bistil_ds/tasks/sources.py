@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bistil_ds.errors import InputError
-from bistil_ds.text.specification import parse_specification
+from bistil_ds.text.specification import PLAIN_PREFIX, parse_specification
 
 
 def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
     """Return (language, file or hub data set) for each word.
 
-    If the word gives no language, the language is the name of the file's folder or, if the path has no folder, the
-    file's own name up to its first dot.
+    A file without LANGUAGE= gets the name of its folder as its language or, if the path has no folder, its own name up
+    to the first dot.
 
     Raises:
-        InputError: a word has no source, has nothing before its "=", or names a hub data set without a language.
+        InputError: a word has nothing before or after its "=", or names a hub data set without a language.
     """
     found = []
     for word in words:
@@ -24,7 +24,8 @@ def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
         if not equals or Path(word).expanduser().exists():
             language, source = "", word
             if isinstance(parse_specification(source), Path):
-                language = Path(source).parent.name or Path(source).name.partition(".")[0]
+                path = Path(source.removeprefix(PLAIN_PREFIX))
+                language = path.parent.name or path.name.partition(".")[0]
         if not language or not source:
             raise InputError(f"{flag} {word}: expected LANGUAGE=FILE, such as ha=ha/test.txt")
         found.append((language, str(Path(source).expanduser()) if source.startswith("~") else source))

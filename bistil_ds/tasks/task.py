@@ -1,7 +1,7 @@
 """The interface of a task: how its data becomes model inputs, and how the model's outputs become answers and scores.
 
-A task is stateless and knows nothing of training loops or devices. Another package adds a task by an entry point in the
-group `bistil_ds.tasks`.
+A task has no state, and knows nothing of training loops or devices. Another package adds a task by an entry point in
+the group `bistil_ds.tasks`.
 
 Shapes: N labelled positions of a batch, C classes.
 """
@@ -27,10 +27,11 @@ class ReadOptions:
 
     Attributes:
         flag: the command-line flag that named the source, for messages.
-        columns: our name of a column → its name in the data (hub data set, CSV, TSV, JSON), where the two differ; in
-            files without a header, its number from 1.
-        label_map: label → the label to read it as (`{"DATE": "O"}`); an IOB2 label is an entity type or a whole tag.
-        language: the language to read from data of several languages, as a code or name; None: all of them.
+        columns: our name of a column → its name in the data, if that differs (hub data set, CSV, TSV, JSON). In files
+            without a header, the column's number, counted from 1, takes the place of its name.
+        label_map: label in the data → label to read it as. For IOB2 tags, the label in the data is
+            an entity type (`{"DATE": "O"}`) or a whole tag (`{"B-OTH": "O"}`).
+        language: the code or name of the language to read from data of several languages; None: read all.
     """
 
     flag: str = "--train_file"
@@ -40,9 +41,9 @@ class ReadOptions:
 
 
 class Task(ABC):
-    """A task, which `--task` finds by its `name`.
+    """A task; the value of `--task` is its `name`.
 
-    The best checkpoint is the one with the highest `metric`, which is a key of the results of `metrics`. Epochs and
+    `metric` is a key in the results of `metrics`; the checkpoint with its highest value is the best one. Epochs and
     learning rates are the published ones (BiStil, appendix; LT-SFT) if there are any.
     """
 
@@ -53,7 +54,7 @@ class Task(ABC):
     max_steps: ClassVar[int | None] = None  # upper limit of the steps in either stage
     learning_rate: ClassVar[float]
     max_length: ClassVar[int] = 256
-    trains_head: ClassVar[bool] = True  # False: only the base model is trained, not its head (as in mlm)
+    trains_head: ClassVar[bool] = True  # False: the base model is trained, but not its head (mlm)
 
     @abstractmethod
     def read(self, source: str, options: ReadOptions) -> Iterator[Any]:
@@ -81,27 +82,29 @@ class Task(ABC):
         *,
         training: bool,
     ) -> list[Row]:
-        """Return model inputs: rows of plain lists and numbers, with `input_ids` and the index `example` at least.
+        """Return the model's inputs: rows of plain lists and numbers.
 
-        One example may have several rows (windows). With `training`, rows that would teach nothing may be left out.
+        A row has at least `input_ids`, and in `example` the index of its example. An example may have several rows
+        (windows). With `training`, rows from which nothing can be learned may be left out.
         """
 
     @abstractmethod
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         """Load the model in fp32, without dropout; the task's head is new if `folder` has none for these labels.
 
-        The model's config names the labels (`id2label`). kwargs go to `from_pretrained`.
+        The loaded model's config names the labels (`id2label`). `kwargs` go to `from_pretrained`.
         """
 
     @abstractmethod
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
-        """Pad the rows into a batch; its keys are arguments of the model's forward, whose output has `loss`."""
+        """Pad the rows into a batch, the keyword arguments of the model's forward; the output must have a `loss`."""
 
     @abstractmethod
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the logits in which a student imitates its teacher, each [N, C] at labelled positions only.
 
-        A class that cannot be chosen has the logit -1e4, such as padding if the classes are positions of a sequence.
+        A class that cannot be chosen has the logit -1e4. If the classes are positions of a sequence, padding is such a
+        class.
         """
 
     @abstractmethod
@@ -114,12 +117,12 @@ class Task(ABC):
 
     @abstractmethod
     def counts(self, example: Any, answer: Any, language: str | None) -> np.ndarray:
-        """Return what one example adds to the totals of `metrics`: a float64 vector, equally long for all examples."""
+        """Return what an example adds to the `totals` of `metrics`: a float64 vector, equally long for all examples."""
 
     @abstractmethod
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
-        """Compute the metrics, shares between 0 and 1, from summed `counts`; a metric with nothing to count is 0."""
+        """Compute the metrics (between 0 and 1) from `totals`, the sum of `counts`; 0 if there is nothing to count."""
 
     @abstractmethod
     def text_key(self, example: Any) -> str:
-        """Return the example's text with spaces and case normalised; equal keys mean the same text."""
+        """Return the example's text with normalised spaces and case; examples with equal keys have the same text."""

@@ -1,8 +1,9 @@
-"""Align words with subwords: the first subword of a word stands for it (BiStil, section 3).
+"""Align words with subwords: the first subword of a word stands for the word (BiStil, section 3).
 
-Each word is cut into pieces by itself, as if in the middle of a sentence, so that its pieces are the same everywhere. A
-word may contain spaces (UD allows them). A word without any piece (control characters, zero-width spaces) and a word
-that spells a special token become the unknown token: no word is lost, and none ends a sequence early.
+Each word is cut into subwords ("pieces") by itself, as if in the middle of a sentence. So its pieces are the same
+everywhere. A word may contain spaces, which Universal Dependencies allows. Two kinds of words become the unknown token:
+words without any piece (control characters, zero-width spaces), which would be lost, and words that spell a special
+token, which could end a sequence early.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from bistil_ds.errors import InputError
 
 
 class Aligned(NamedTuple):
-    """The token ids of a sentence, special ones included, and the position of each word's first subword.
+    """The token ids of a sentence, special tokens included, and the position of each word's first subword.
 
-    `first` has one entry for each word: -1 if the word is beyond the cut.
+    `first` has one entry for each word, -1 if the word is beyond the cut.
     """
 
     input_ids: list[int]
@@ -26,9 +27,10 @@ class Aligned(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The token ids of a part of a sentence, and the words whose predictions are taken from it.
+    """The token ids of a part of a sentence, and the words that it decides: their predictions are taken from it.
 
-    These words follow each other in the sentence: `first[i]` is the position of the first subword of word `start` + i.
+    These words follow each other in the sentence, from word `start` on. `first[i]` is the position in `input_ids` of
+    the first subword of word `start` + i.
     """
 
     input_ids: list[int]
@@ -41,7 +43,7 @@ def align(
 ) -> list[Aligned]:
     """Cut each sentence at `max_length` tokens, special ones included, and align its words.
 
-    A word is beyond the cut if its first subword is; its other subwords may be cut off.
+    A word is beyond the cut if its first subword is. Cutting off only later subwords does no harm.
 
     Raises:
         InputError: `max_length` leaves no room for a word.
@@ -60,8 +62,8 @@ def windows(
 ) -> list[list[Window]]:
     """Cut each sentence into windows of at most `max_length` tokens, special ones included, that overlap by about half.
 
-    Each word is decided by one window, the one in which its first subword is farthest from a cut. Each window decides
-    the words that follow those of the window before it.
+    The window in which a word's first subword is farthest from a cut decides that word. So each window decides a run of
+    words, which begins where the run of the window before it ends.
 
     Raises:
         InputError: `max_length` leaves no room for a word.
@@ -90,7 +92,7 @@ def _room(max_length: int, before: list[int], after: list[int]) -> int:
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Return the special tokens that the tokenizer puts before and after a sentence."""
+    """Return the ids of the special tokens that the tokenizer puts before and after a sentence."""
     bare, whole = _cut(["a"], tokenizer)[0], _cut(["a"], tokenizer, add_special_tokens=True)[0]
     at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
     return whole[:at], whole[at + len(bare) :]
@@ -99,7 +101,7 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
 def _pieces(
     words_of_sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield, for each sentence, (its pieces, the index of each word's first piece and then the number of pieces)."""
+    """Yield for each sentence (its pieces, the index of each word's first piece followed by the number of pieces)."""
     distinct = list(dict.fromkeys(word for words in words_of_sentences for word in words))
     unknown = tokenizer.unk_token_id
     special = set(tokenizer.all_special_ids) - {unknown}
@@ -123,9 +125,9 @@ def _cut(texts: list[str], tokenizer: PreTrainedTokenizerBase, add_special_token
 
 
 def _shares(starts: list[int], room: int) -> list[tuple[int, int, int]]:
-    """Return (first piece, first decided word, word after the last decided one) for each window."""
+    """Return for each window (its first piece, the first word that it decides, the word after the last one)."""
     words, pieces = len(starts) - 1, starts[-1]
-    begins = [0]  # the word with which each window begins
+    begins = [0]  # for each window: the word with which it begins
     while pieces - starts[begins[-1]] > room:
         half = starts[begins[-1]] + room // 2
         following = next((w for w in range(begins[-1] + 1, words) if starts[w] >= half), None)

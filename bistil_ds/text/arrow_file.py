@@ -1,4 +1,4 @@
-"""Store data sets as Arrow files in the cache folder. A file that is not whole, or was damaged since, is made again."""
+"""Store data sets as Arrow files in the cache folder; write an incomplete or damaged file again."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from filelock import FileLock
 
 from bistil_ds.errors import Notice
 from bistil_ds.runs.cache import cache_folder, cache_root, writing_cache
+from bistil_ds.runs.findings import recall, remember
 from bistil_ds.runs.seals import damage, write_seal
 
 CORPORA = "corpora"  # the cache's subfolder for these files
 ARROW = "data.arrow"
-
-_checked: dict[Path, int] = {}  # files that this process has compared with their seals → time of their last change
+WHOLE = "whole"  # what is remembered about a file that matched its seal
 
 
 def cached_dataset(key: str, features: Features, write: Callable[[], Iterable[pa.RecordBatch]]) -> Dataset:
     """Return the memory-mapped data set stored under `key`; if there is none, first write the batches of `write()`.
 
-    Each data set has a sealed folder (`bistil_ds.runs.seals`). A process compares it with the seal at its first
-    use, and again if the file has changed; if they differ, a Notice names the file, and the data set is written again.
-    One process writes while other processes on the machine wait. A killed writer leaves only a `.part` folder, which is
-    never read and which the next writer replaces.
-    The data set's fingerprint is `key`.
+    Each data set has a sealed folder (`bistil_ds.runs.seals`). A run checks the folder against its seal at the first
+    use, and again after the file has changed (`bistil_ds.runs.findings`). If the check fails, a Notice names the file,
+    and the data set is written again. One process writes while other processes on the machine wait. A killed writer
+    leaves only a `.part` folder, which is never read and which the next writer replaces. The data set's fingerprint is
+    `key`.
 
     Raises:
-        InputError: the cache cannot be written; what it already holds is read all the same.
+        InputError: the cache does not hold the data set whole, and cannot be written.
     """
     folder = cache_root() / CORPORA / key
     if not _is_whole(folder):
         cache = cache_folder(CORPORA)
         with writing_cache(cache), FileLock(cache / f"{key}.lock"):
-            if not _is_whole(folder):  # while this process waited, another may have written it
+            if not _is_whole(folder):  # another process may have written it while this one waited
                 _write(folder, features, write)
     return Dataset(MemoryMappedTable.from_file(str(folder / ARROW)), fingerprint=key)
 
@@ -48,13 +48,12 @@ def _is_whole(folder: Path) -> bool:
     path = folder / ARROW
     if not path.is_file():
         return False
-    changed = path.stat().st_mtime_ns
-    if _checked.get(path) == changed:
+    if recall(WHOLE, path):
         return True
     if reason := damage(folder):
         warnings.warn(f"{reason}; this file of the cache is made again", Notice, stacklevel=3)
         return False
-    _checked[path] = changed
+    remember(WHOLE, path, WHOLE)
     return True
 
 
@@ -74,5 +73,5 @@ def _write(folder: Path, features: Features, write: Callable[[], Iterable[pa.Rec
         os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    folder.with_name(f"{folder.name}.arrow").unlink(missing_ok=True)  # the file of version 0.1
-    _checked[folder / ARROW] = (folder / ARROW).stat().st_mtime_ns
+    folder.with_name(f"{folder.name}.arrow").unlink(missing_ok=True)  # where version 0.1 stored this data set
+    remember(WHOLE, folder / ARROW, WHOLE)

@@ -1,6 +1,6 @@
-"""Order the training batches: choose the language and the chunks of each micro-step.
+"""Choose the language and the chunks of each micro-step in training.
 
-B is the number of rows in one rank's batch.
+B is the number of rows in one rank's batch of a micro-step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ SOURCE, TARGET = 0, 1
 
 
 def steps_of_epochs(epochs: float, sizes: tuple[int, int], rows: int) -> int:
-    """Return the optimiser steps of a number of passes over the longer text; the shorter one has more passes.
+    """Return the number of optimiser steps in which training reads the longer text `epochs` times.
+
+    Training reads equally many chunks of both languages, so it reads the shorter text more often.
 
     Args:
         sizes: number of chunks of the source and of the target language.
@@ -30,13 +32,14 @@ class BilingualBatches(Sampler[list[int]]):
     """Batch sampler of one rank, over the source chunks followed by the target chunks (`BilingualChunks`).
 
     Every micro-step has one language, the same on every rank. Of micro-steps 2n and 2n+1, one is in the source language
-    and one in the target language, in an order that the seed decides. The n-th global batch of a language is the n-th
-    slice of an endless stream of its chunks, which are shuffled anew for each pass. So a chunk comes once in a pass,
-    and the smaller corpus has more passes. Rank r takes rows [r·B, (r+1)·B) of the global batch, so one rank with B = 8
-    and two ranks with B = 4 see the same global batches.
+    and one in the target language; the seed decides which comes first. A global batch is the rows of all ranks in a
+    micro-step. The global batches of a language are consecutive slices of an endless stream: the language's chunks,
+    shuffled anew for each pass. So each chunk comes once in a pass, and the smaller corpus has more passes. Rank r
+    takes rows [r·B, (r+1)·B) of the global batch. So one rank with B = 8 and two ranks with B = 4 see the same global
+    batches.
 
-    `language_of` and `rows_of` depend only on the arguments and the micro-step, so training can resume at any
-    micro-step.
+    `language_of` and `rows_of` depend only on the constructor's arguments and the micro-step, so training can resume at
+    any micro-step.
 
     Args:
         sizes: number of chunks of the source and of the target language.
@@ -63,7 +66,7 @@ class BilingualBatches(Sampler[list[int]]):
             raise ValueError(f"batches need chunks in both languages and a rank below the world size: {sizes}, {rank}")
         self.sizes, self.batch_size, self.micro_steps, self.seed = sizes, batch_size, micro_steps, seed
         self.rank, self.world_size, self.start = rank, world_size, start
-        self._shuffles: list[tuple[int, np.ndarray] | None] = [None, None]  # for each language: last pass and its order
+        self._shuffles: list[tuple[int, np.ndarray] | None] = [None, None]  # for each language: last pass, its order
 
     def __len__(self) -> int:
         return self.micro_steps - self.start
@@ -74,16 +77,16 @@ class BilingualBatches(Sampler[list[int]]):
             yield [offset + row for row in self.rows_of(micro_step)]
 
     def language_of(self, micro_step: int) -> int:
-        """Return 0 for the source language, 1 for the target; it is the same on every rank."""
+        """Return the language of a micro-step, the same on every rank: 0 is the source, 1 the target."""
         pair, second = divmod(micro_step, 2)
         digest = hashlib.blake2b(struct.pack("<qq", self.seed, pair), digest_size=1).digest()
         return (digest[0] + second) % 2
 
     def rows_of(self, micro_step: int) -> list[int]:
-        """Return this rank's B rows of the micro-step, as indices into the chunks of the micro-step's language."""
+        """Return this rank's B rows of a micro-step, as indices into the chunks of that micro-step's language."""
         language = self.language_of(micro_step)
         size = self.sizes[language]
-        # Two micro-steps have each language once, so this is global batch `micro_step // 2` of the language.
+        # Each pair of micro-steps has each language once, so this is global batch `micro_step // 2` of the language.
         position = (micro_step // 2 * self.world_size + self.rank) * self.batch_size
         end = position + self.batch_size
         rows: list[int] = []
@@ -95,7 +98,7 @@ class BilingualBatches(Sampler[list[int]]):
         return rows
 
     def _shuffle(self, language: int, turn: int) -> np.ndarray:
-        """Return the order of a language's chunks in a pass, int64 [size]; only the last order is kept in memory."""
+        """Return the order of a language's chunks in pass `turn`, int64 [size]; keep only the last order in memory."""
         kept = self._shuffles[language]
         if kept is None or kept[0] != turn:
             generator = np.random.default_rng([self.seed, language, turn])

@@ -11,21 +11,21 @@ from bistil_ds.text.folders import is_saved
 from bistil_ds.text.form import PLAIN, form_of
 from bistil_ds.text.hub import check_hub
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 from bistil_ds.text.text_files import is_readable_plain_text
 
 
 def check_text_file(spec: str | Path, flag: str, text_column: str = "text", max_texts: int | None = None) -> None:
     """Check that a file or folder holds readable text, or that the hub has a data set.
 
-    Files without errors are read once, whole or up to their first `max_texts` texts. Nothing is written.
+    Nothing is written. With `max_texts`, only the first `max_texts` texts are read.
 
     Raises:
-        InputError: the file is missing, without text, not UTF-8, broken, or of an unknown form; a line or row has no
-            text; the data set is neither on the hub nor in the cache; or its description lacks the split or the column.
-            The message starts with `flag` and, where possible, names the line.
+        InputError: a file is missing, has no text, is not UTF-8, is broken or is of an unknown form; a line or row has
+            no text; or the data set is neither on the hub nor in the cache, or lacks the split or the column according
+            to its description. The message starts with `flag` and, where possible, names the line.
     """
-    corpus, options = parse_specification(spec), TextOptions(flag, text_column)
+    corpus, options = parse_texts(spec, TextOptions(flag, text_column))
     if isinstance(corpus, HubDataset):
         check_hub(corpus, hub_options(corpus, options))
         return
@@ -49,7 +49,7 @@ def check_two_languages(
 
     Each corpus must have passed `check_text_file` before.
     """
-    first, second = parse_specification(source), parse_specification(target)
+    first, second = (parse_texts(spec, TextOptions(flag))[0] for spec, flag in zip((source, target), flags))
     same = first == second
     if isinstance(first, Path) and isinstance(second, Path) and first.is_file() and second.is_file():
         same = first.samefile(second) or filecmp.cmp(first, second, shallow=False)
@@ -62,7 +62,7 @@ def check_two_languages(
 
 
 def check_chunks(count: int, needed: int, what: str) -> None:
-    """Raise InputError if `count`, the training chunks of a corpus, is below `needed`, those of one batch.
+    """Raise InputError if a corpus has fewer training chunks (`count`) than one batch needs (`needed`).
 
     Args:
         what: the corpus and the flag that named it, such as `--target_file tr.txt`, for the message.

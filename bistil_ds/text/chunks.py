@@ -1,6 +1,6 @@
 """Join the chunks of both languages in one data set, and collate its rows into batches.
 
-B rows, T tokens of the longest row.
+Shapes: B rows, T tokens of the longest row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class BilingualChunks(Dataset[dict[str, Any]]):
     """Data set of the source chunks (language 0) followed by the target chunks (language 1).
 
     A row has `input_ids`, `language`, and `attention_mask` if its data set has masks. Source and target may each be a
-    `datasets.Dataset`, from which a batch is read at a time, or any map-style data set of rows.
+    `datasets.Dataset`, of which one batch is read at a time, or any map-style data set of rows.
     """
 
     def __init__(self, source: Any, target: Any) -> None:
@@ -64,8 +64,8 @@ def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> d
 
     Returns:
         `input_ids`: int64 [B, T].
-        `attention_mask`: int64 [B, T], 0 on padding; left out if no row has a mask and all rows are equally long, as
-            packed chunks are, because attention then needs no mask.
+        `attention_mask`: int64 [B, T], 0 on padding. It is left out if attention needs none: no row has a mask and all
+            rows are equally long, like packed chunks.
         `language`: int, if the rows have one.
 
     Raises:

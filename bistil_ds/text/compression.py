@@ -1,4 +1,4 @@
-"""Open a file to read bytes, decompressed if its first bytes or its name say that it is compressed."""
+"""Open a file to read its bytes; decompress it if its first bytes or its name say that it is compressed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 from bistil_ds.errors import InputError
 from bistil_ds.runs.bounded import unpacked_at_most
 
-MAGIC_BYTES = 10  # read from a file's beginning; the longest pattern in `COMPRESSIONS` needs so many
+MAGIC_BYTES = 10  # bytes at a file's beginning that the longest pattern in `COMPRESSIONS` needs
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ SUFFIXES = tuple(each.suffix for each in COMPRESSIONS)
 
 
 def compression_of(path: Path) -> Compression | None:
-    """Return how the file is compressed: by its first bytes or, where these say nothing, by the ending of its name.
+    """Return how the file is compressed; None if it is not.
 
-    So a file that is called `.gz` but is not gzip counts as a broken gzip file. An empty file is not compressed.
+    Its first bytes decide or, if they match no compression, the ending of its name. So a file that is called `.gz` but
+    is not gzip counts as a broken gzip file. An empty file is not compressed.
 
     Raises:
         OSError: the file cannot be read.
@@ -74,8 +75,8 @@ def opened(path: Path, flag: str) -> Iterator[IO[bytes]]:
     """Open a file to read bytes; decompress gzip, bzip2, xz and Zstandard, whatever the file is called.
 
     Raises:
-        InputError: the file is missing, a folder, a pipe or a device; cannot be read or decompressed; or is small and
-            decompresses to far more than text does.
+        InputError: the file is missing, a folder, a pipe or a device; cannot be read or decompressed; or decompresses
+            to far more bytes than text does (see `bistil_ds.runs.bounded.unpacked_at_most`).
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise InputError(f"{flag}: {path} is a pipe or device, which cannot be read twice; save its text to a file")

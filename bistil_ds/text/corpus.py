@@ -1,4 +1,4 @@
-"""Read a corpus, which is a file, a folder or a data set, one text at a time; hash its files."""
+"""Read a corpus (a file, a folder or a data set) one text at a time, and hash its files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from datasets import Dataset
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs.cache import file_hash
+from bistil_ds.runs.findings import hash_once
 from bistil_ds.text.compression import unreadable
 from bistil_ds.text.folders import is_saved, load_saved, saved_folder, text_files
 from bistil_ds.text.hub import only_texts, stream_texts
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 from bistil_ds.text.text_files import numbered_texts
 
 
@@ -32,7 +32,7 @@ def corpus_texts(corpus: Path | HubDataset, options: TextOptions, max_texts: int
 
 
 def located_texts(corpus: Path | HubDataset, options: TextOptions) -> Iterator[tuple[str, int, str]]:
-    """Yield the file or data set of each text, the number of its line or row, and the text, which may be blank.
+    """Yield (file or data set, number of the line or row, text) for each text of a corpus; a text may be blank.
 
     Raises:
         InputError: the corpus cannot be read.
@@ -59,10 +59,10 @@ def saved_texts(folder: Path, options: TextOptions) -> Dataset:
 
 
 def files_of(corpus: Path, flag: str) -> list[Path]:
-    """Return the files of a corpus: itself, those of a folder, or those of a saved data set.
+    """Return the files of a corpus: the corpus itself if it is a file, else the files of the folder or saved data set.
 
     Raises:
-        InputError: as `text_files`.
+        InputError: `text_files` or `saved_folder` raises it.
     """
     if is_saved(corpus):
         return sorted(path for path in saved_folder(corpus, flag).iterdir() if path.is_file())
@@ -70,12 +70,12 @@ def files_of(corpus: Path, flag: str) -> list[Path]:
 
 
 def corpus_hash(spec: str | Path, flag: str) -> str | None:
-    """Return the SHA-256 of a file, or of the joined SHA-256s of a folder's files; None for a hub data set.
+    """Return the SHA-256 of a file, or of the joined SHA-256s of a folder's files, in hex; None for a hub data set.
 
     Raises:
         InputError: the files cannot be read.
     """
-    corpus = parse_specification(spec)
+    corpus, _ = parse_texts(spec, TextOptions(flag))
     if isinstance(corpus, HubDataset):
         return None
     hashes = [hash_of(path, flag) for path in files_of(corpus, flag)]
@@ -83,7 +83,7 @@ def corpus_hash(spec: str | Path, flag: str) -> str | None:
 
 
 def hub_options(corpus: HubDataset, options: TextOptions) -> TextOptions:
-    """Return the options, with the column that the data set's specification names, if it names one."""
+    """Return the options; if the data set's specification names a column, that column replaces theirs."""
     return replace(options, column=corpus.column) if corpus.column else options
 
 
@@ -100,6 +100,6 @@ def hash_of(path: Path, flag: str) -> str:
         InputError: the file cannot be read.
     """
     try:
-        return file_hash(path)
+        return hash_once(path)
     except OSError as error:
         raise unreadable(path, flag, error) from None

@@ -1,6 +1,6 @@
 """Cut token ids into chunks of one length, for packing, pretraining and masked language modelling.
 
-N chunks of an array, T tokens in a chunk.
+Shapes: N chunks in an array, T tokens in a chunk.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def cut(
     Args:
         texts: the token ids of each text, or of several texts laid end to end.
         length: tokens in a chunk.
-        at_once: tokens to collect before an array is yielded, so that a corpus need not fit in memory.
-        keep_rest: at the end, also yield the tokens that do not fill a chunk, as an array of one shorter chunk.
+        at_once: number of tokens after which an array is yielded; so a corpus need not fit in memory.
+        keep_rest: at the end, also yield the tokens that do not fill a chunk, as an array with one shorter chunk.
 
     Yields:
-        int32 [N, T], with N at least 1.
+        int32 [N, T]; N varies, and is at least 1.
     """
     waiting: list[np.ndarray] = []
     tokens = 0

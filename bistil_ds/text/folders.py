@@ -14,8 +14,8 @@ from bistil_ds.text.compression import SUFFIXES, unreadable
 from bistil_ds.text.form import NAMES, bare_name, ending
 
 SPLITS_FILE, SAVED_FILE = "dataset_dict.json", "state.json"  # as `datasets` names them
-DEEPEST = 50  # folders inside one another
-ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "CITATION")  # files about texts
+DEEPEST = 50  # levels of folders inside one another
+ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "CITATION")  # files about a corpus
 
 
 def is_saved(folder: Path) -> bool:
@@ -24,10 +24,10 @@ def is_saved(folder: Path) -> bool:
 
 
 def saved_folder(folder: Path, flag: str) -> Path:
-    """Return the folder of the one data set that is saved in `folder`: itself, or that of its only split.
+    """Return the folder of the only split saved in `folder`; `folder` itself if the data set was saved without splits.
 
     Raises:
-        InputError: it has several splits.
+        InputError: the data set has several splits.
     """
     if not os.path.isfile(folder / SPLITS_FILE):
         return folder
@@ -42,7 +42,7 @@ def load_saved(folder: Path, flag: str) -> Dataset:
     """Return the data set that `save_to_disk` left in the folder, memory-mapped.
 
     Raises:
-        InputError: it has several splits, or cannot be loaded.
+        InputError: the data set has several splits, or cannot be loaded.
     """
     folder = saved_folder(folder, flag)
     try:
@@ -53,13 +53,13 @@ def load_saved(folder: Path, flag: str) -> Dataset:
 
 
 def text_files(folder: Path, flag: str) -> list[Path]:
-    """Return the files of the folder and of those below it, sorted by their paths.
+    """Return the files in the folder and in the folders below it, sorted by their paths; leave out hidden ones.
 
-    Hidden files are left out. A file's name must have a known ending or, like WikiExtractor's `wiki_00`, none.
+    A file's name must have a known ending or, like WikiExtractor's `wiki_00`, no ending.
 
     Raises:
-        InputError: a folder cannot be read or a link leads back to it; a file is not known to be text, or is there
-            twice, as a.txt and a.txt.gz; or there is no file.
+        InputError: a folder cannot be read, or holds a link to a folder above it; a file's name is of no known form of
+            text; a file is there twice, as a.txt and a.txt.gz; folders are nested too deeply; or there is no file.
     """
     files = list(_walk(folder, flag, ()))
     names: dict[Path, Path] = {}

@@ -1,4 +1,4 @@
-"""Recognise in what form a file holds its texts, by its first bytes and by its name."""
+"""Recognise the form in which a file holds its texts, by its first bytes and its name."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ BY_NAME = {
     ".parquet": PARQUET,
 }
 NAMES = (".txt", *BY_NAME)
-HEAD_BYTES = 1 << 16
-FIRST_LINES = 20  # so many lines decide whether text without a header is refused as a table
+HEAD_BYTES = 1 << 16  # bytes at a file's beginning that are examined
+FIRST_LINES = 20  # lines that decide whether text without a header is refused as a table
 DELIMITERS = ("\t", ",", ";", "|")
 
 _OBJECT = r'\{\s*("([^"\\]|\\.)*"\s*:|\}\s*($|[,\]])|$)'  # `{"key":`, `{}`, or a brace that ends the line
@@ -32,7 +32,7 @@ JSON_START = re.compile(rf"{_OBJECT}|\[\s*({_OBJECT}|$)")
 EXTRACTED_START = re.compile(r'<doc (id|url|title)="')  # what WikiExtractor writes
 MARKUP = re.compile(r"<(\?xml|!doctype|html|mediawiki)\b", re.IGNORECASE)
 COLUMN_NAME = re.compile(r'"?\w[\w .:/-]*"?|')
-ONE_WORD = re.compile(r'"?[^\W\d][\w.:/-]{0,39}"?')  # a short name; not every cell of `3,14` and `Yes, sir` is one
+ONE_WORD = re.compile(r'"?[^\W\d][\w.:/-]{0,39}"?')  # a column's name, unlike `3` in `3,14` or ` sir` in `Yes, sir`
 QUOTED = re.compile(r'"([^"\\]|\\.|"")*"')
 ESCAPE = re.compile(r'\\|""')  # inside a quoted string
 PARQUET_START = b"PAR1"
@@ -46,11 +46,11 @@ FOREIGN = (  # first bytes, and what a file that begins with them is
     *((each, "UTF-32; convert it: iconv -f UTF-32 -t UTF-8") for each in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
     *((each, "UTF-16; convert it: iconv -f UTF-16 -t UTF-8") for each in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
 )
-TAR_AT, TAR = 257, b"ustar"
+TAR_AT, TAR = 257, b"ustar"  # a tar archive has these bytes at this offset
 
 
 def bare_name(path: Path) -> str:
-    """Return the file's name without the ending that says how it is compressed."""
+    """Return the file's name without the ending that says how the file is compressed."""
     return path.name.removesuffix(path.suffix) if path.suffix.lower() in SUFFIXES else path.name
 
 
@@ -60,20 +60,24 @@ def ending(path: Path) -> str:
 
 
 def is_jsonl(path: Path) -> bool:
-    """Return whether the file's name promises one JSON object a line: `.jsonl`, `.ndjson` or `.json`, or compressed."""
+    """Return whether the file's name, compressed or not, promises JSON: it ends in `.jsonl`, `.ndjson` or `.json`."""
     return BY_NAME.get(ending(path)) == JSONL
 
 
 def form_of(path: Path, options: TextOptions) -> str:
-    """Return in what form a file holds its texts: `PLAIN`, `JSONL`, `TABLE`, `EXTRACTED` or `PARQUET`.
+    """Return the form in which a file holds its texts: `PLAIN`, `JSONL`, `TABLE`, `EXTRACTED` or `PARQUET`.
 
-    A file that begins like Parquet is Parquet. Any other file has the form that its name promises; if it does not, an
-    error follows when it is read. A file whose name promises none is JSONL if it begins like a JSON object or a list
-    of objects, a table if its first line names columns, among them `options.column`, and `EXTRACTED` if it begins with
-    a `<doc id="…">` line.
+    A file that begins like Parquet is Parquet. Any other file is `PLAIN` with `options.plain`, and otherwise counts as
+    the form that its name promises; whoever reads the file raises an error if the content is of another form. If the
+    name promises no form, the content decides:
+    - JSONL begins like a JSON object or a list of objects.
+    - A table's first line names columns, `options.column` among them.
+    - `EXTRACTED` text begins with a `<doc id="…">` line.
+    - All other text is `PLAIN`.
 
     Raises:
-        InputError: the file cannot be read or decompressed, or it begins like something that holds no lines of text.
+        InputError: the file cannot be read or decompressed; it begins like something that holds no lines of text; or it
+            looks like a table or list of strings from which the texts must be taken first.
     """
     with opened(path, options.flag) as file:
         head = file.read(HEAD_BYTES)
@@ -89,6 +93,8 @@ def form_of(path: Path, options: TextOptions) -> str:
         raise InputError(f"{where} is a tar archive; unpack it and give the folder")
     if b"\r" in head and b"\n" not in head:
         raise InputError(f"{where} ends its lines with CR alone; convert them: tr '\\r' '\\n'")
+    if options.plain:
+        return PLAIN
     named = BY_NAME.get(ending(path))
     if named == PARQUET:
         raise InputError(f"{where} is no Parquet file (it does not begin with PAR1); write it again")
@@ -106,28 +112,29 @@ def _form_of_lines(lines: list[str], options: TextOptions, where: str) -> str:
     delimiter = find_delimiter(first, options.column)
     if delimiter and all(COLUMN_NAME.fullmatch(name) for name in first.split(delimiter)):
         return TABLE
-    texts = [line for line in lines if not line.startswith(("#", "<"))][:FIRST_LINES]  # others are comments, tags
+    texts = [line for line in lines if not line.startswith(("#", "<"))][:FIRST_LINES]  # not comments or tags
     tabs = {line.count("\t") for line in texts}
     indented = all("\t" not in line.strip() for line in texts)
     if len(texts) > 1 and len(tabs) == 1 and tabs != {0} and not indented:
         raise InputError(
-            f"{where} has {tabs.pop() + 1} columns, parted by tabs, and no header with {options.column!r}; "
-            "give the texts alone, such as cut -f2 leaves, or add a first line with the columns' names"
+            f"{where} has {tabs.pop() + 1} columns, parted by tabs, and no header with {options.column!r}; give the "
+            f"texts alone, such as cut -f2 leaves, or add a first line with the columns' names{options.or_plain}"
         )
     if names := _columns(texts):
         raise InputError(
             f"{where} looks like a table, but none of its columns ({listed(names)}) is {options.column!r}; "
-            f"{options.advice}"
+            f"{options.advice}{options.or_plain}"
         )
     quoted = [line.strip() for line in texts if QUOTED.fullmatch(line.strip())]
     dialogue = len(quoted) < FIRST_LINES and not any(ESCAPE.search(line[1:-1]) for line in quoted)
     if len(texts) == len(quoted) > 1 and not dialogue:
-        raise InputError(f"{where} has all lines in quotes, like JSON strings; give the texts alone, as jq -r . writes")
+        advice = f"give the texts alone, as jq -r . writes{options.or_plain}"
+        raise InputError(f"{where} has all lines in quotes, like JSON strings; {advice}")
     return EXTRACTED if EXTRACTED_START.match(first) else PLAIN
 
 
 def _columns(lines: list[str]) -> list[str]:
-    """Return the names in a header of single words under which each line has as many cells; [] if there is none."""
+    """Return the cells of the first line if each is one word and all lines have equally many cells; otherwise []."""
     for delimiter in DELIMITERS:
         names = lines[0].strip().split(delimiter) if lines else []
         if len(lines) > 1 and len(names) > 1 and all(ONE_WORD.fullmatch(name) for name in names):
@@ -141,7 +148,7 @@ def _columns(lines: list[str]) -> list[str]:
 
 
 def find_delimiter(header: str, column: str) -> str | None:
-    """Return which of `DELIMITERS` separates a table's column names; None if `column` is not one of several names."""
+    """Return the delimiter (of `DELIMITERS`) that cuts a header into several names, `column` among them; or None."""
     for delimiter in DELIMITERS:
         names = split_header(header, delimiter)
         if len(names) > 1 and column in names:
@@ -150,9 +157,10 @@ def find_delimiter(header: str, column: str) -> str | None:
 
 
 def split_header(header: str, delimiter: str) -> list[str]:
-    """Return the names in a table's first line, without spaces around them; between tabs, quotes are plain characters.
+    """Return the names in a table's first line, without spaces around them.
 
-    A line that is not CSV, such as one with a carriage return inside, is one name.
+    If the delimiter is a tab, quotes are plain characters. With any other, a line that is not CSV, such as one with a
+    carriage return inside, is a single name.
     """
     try:
         names = header.split(delimiter) if delimiter == "\t" else next(csv_rows([header], delimiter), [])
@@ -165,7 +173,7 @@ def csv_rows(lines: Iterable[str], delimiter: str, strict: bool = False) -> Iter
     """Yield the cells of each row of CSV; a cell may have up to LONGEST_LINE characters.
 
     Raises:
-        csv.Error: a cell is longer; or, if `strict`, the quotes are wrong.
+        csv.Error: a cell is longer than that; or, if `strict`, a quote is out of place.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # holds in the whole process
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # a limit of the whole process
     return csv.reader(lines, delimiter=delimiter, strict=strict)

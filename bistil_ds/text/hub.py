@@ -1,4 +1,4 @@
-"""Load or stream data sets through the library `datasets`, and check them first."""
+"""Check, load or stream data sets through the library `datasets`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMON_SPLITS = ("train", "test", "validation", "dev")
 
 
 def load_rows(corpus: HubDataset, flag: str, **options: Any) -> Any:
-    """Return the split of a data set, memory-mapped or, with `streaming=True`, as an iterable of rows.
+    """Return a data set's split as a memory-mapped `Dataset` or, with `streaming=True`, as an iterable of rows.
 
     `datasets` writes its files to its own cache, or to ours if its own cannot be written.
 
@@ -46,12 +46,12 @@ def check_hub(corpus: HubDataset, options: TextOptions) -> None:
         raise InputError(f"{where} has no split {corpus.split!r}; it has {', '.join(info.splits)}")
     if info.features and options.column not in info.features:
         strings = [name for name, feature in info.features.items() if is_string(feature)]
-        if options.column != DEFAULT_COLUMN or len(strings) != 1:  # else the first row decides
+        if options.column != DEFAULT_COLUMN or len(strings) != 1:  # else the first row will decide
             choose_column(dict.fromkeys(info.features), options, where)
 
 
 def stream_texts(corpus: HubDataset, options: TextOptions) -> Iterator[tuple[int, str]]:
-    """Yield the number of each row, counted from 1, and its text, "" for a missing one; download no more than is read.
+    """Yield (row number from 1, text) for each row; a missing text is "". Rows are downloaded only as they are read.
 
     Raises:
         InputError: the data set cannot be loaded, or no column holds its texts.
@@ -69,7 +69,7 @@ def stream_texts(corpus: HubDataset, options: TextOptions) -> Iterator[tuple[int
 
 
 def hub_key(corpus: HubDataset, flag: str) -> str:
-    """Return a hash of a data set's name, configuration, version, files and split, which changes when these do.
+    """Return a hash that changes with the data set's name, configuration, version, files or split.
 
     Raises:
         InputError: the data set cannot be found.
@@ -81,7 +81,7 @@ def hub_key(corpus: HubDataset, flag: str) -> str:
 
 
 def only_texts(rows: Dataset, options: TextOptions, where: str) -> Dataset:
-    """Return a data set with the texts of `rows` alone, in the column `text`.
+    """Return a data set with one column, `text`, that holds the texts of `rows`.
 
     Raises:
         InputError: no column holds texts, or there is no row.
@@ -111,7 +111,7 @@ def _cache_dir() -> str | None:
 
 @contextmanager
 def _loading(corpus: HubDataset, flag: str) -> Iterator[None]:
-    """Turn any exception of `datasets` into InputError: its exceptions have no common type that could be named."""
+    """Turn every exception into InputError, because those of `datasets` have no common type."""
     try:
         yield
     except InputError:

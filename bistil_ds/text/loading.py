@@ -17,12 +17,12 @@ from bistil_ds.text.folders import is_saved
 from bistil_ds.text.form import JSONL, PARQUET, PLAIN, TABLE, form_of
 from bistil_ds.text.hub import hub_key, load_rows, only_texts
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 
 FEATURES = Features({"text": Value("string")})
-RECIPE = "texts-1"  # part of the cache's key: change it when the same file is to be read differently
-BATCH_TEXTS, BATCH_CHARACTERS = 10_000, 1 << 25
-IN_KEY = {PLAIN: "False", JSONL: "True"}  # as in version 0.1, so that keys made from these stay the same
+RECIPE = "texts-1"  # part of the key in the cache: change it when the same file is to be read differently
+BATCH_TEXTS, BATCH_CHARACTERS = 10_000, 1 << 25  # a batch is written when it reaches one of them
+IN_KEY = {PLAIN: "False", JSONL: "True"}  # what stands for a form in the key; these two as in version 0.1
 
 
 def load_texts(
@@ -33,28 +33,29 @@ def load_texts(
     Texts from files and from the hub are memory-mapped; a `datasets.Dataset` is not copied.
 
     Args:
-        spec: a file, compressed or not: plain text (one text a line; blank lines are skipped), JSONL, CSV, TSV or
-            Parquet, recognised as docs/data-and-runs.md says; a folder of such files; a folder that `save_to_disk`
-            left; a hub data set `org/name[:config[:split[:column]]]`, or any that `datasets` loads with `hf:` in front;
-            or a `datasets.Dataset`. Texts from files are cached under the hash of the files' bytes.
+        spec: one of these. A file, compressed or not: plain text (one text a line; blank lines are skipped), JSONL,
+            CSV, TSV or Parquet, recognised as docs/data-and-runs.md says; `plain:` in front makes it plain text. A
+            folder of such files. A folder that `save_to_disk` left. A hub data set
+            `org/name[:config[:split[:column]]]`; with `hf:` in front, its name may be any that `datasets` loads. A
+            `datasets.Dataset`. Texts from files are cached by the hash of their bytes.
         text_column: the column with the text, in data that has columns.
         max_texts: read only the first `max_texts` texts; of a hub data set, only these are downloaded.
         name: the name of the corpus in error messages, such as `--source_file`.
 
     Raises:
-        InputError: the corpus cannot be read or holds no text; the message has one line and names a bad line's number.
+        InputError: the corpus cannot be read or holds no text; the message is one line, and gives a bad line's number.
     """
     options = TextOptions(name, text_column)
     if isinstance(spec, Dataset):
         return _first_rows(only_texts(spec, options, name), max_texts)
-    return load_corpus(parse_specification(spec), options, max_texts)
+    return load_corpus(*parse_texts(spec, options), max_texts)
 
 
 def load_corpus(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None = None) -> Dataset:
     """Return the texts of a file, folder or data set as `load_texts` does.
 
     Raises:
-        InputError: as `load_texts`.
+        InputError: the corpus cannot be read or holds no text.
     """
     name = options.flag
     if isinstance(corpus, HubDataset) and max_texts is None:
@@ -62,7 +63,7 @@ def load_corpus(corpus: Path | HubDataset, options: TextOptions, max_texts: int 
         return only_texts(load_rows(corpus, name), options, f"{name}: data set {corpus.id}, split {corpus.split}")
     if isinstance(corpus, Path) and is_saved(corpus):
         texts = saved_texts(corpus, options)
-        # The key depends on the content, because the saved fingerprint stays the same if a file is changed later.
+        # The key must depend on the content: the fingerprint in the folder stays the same if a file is changed later.
         key = f"saved-{options.column}-{corpus_hash(corpus, name)}"
         return _first_rows(Dataset(texts.data, fingerprint=key), max_texts)
     key = _key(corpus, options, max_texts)
@@ -79,7 +80,7 @@ def _first_rows(rows: Dataset, most: int | None) -> Dataset:
 
 
 def _key(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None) -> str:
-    """Return the key of the texts in the cache: a hash of everything that decides what is read."""
+    """Return the key of the texts in the cache, a hash of everything on which the texts depend."""
     if isinstance(corpus, HubDataset):
         parts = ["hub", hub_key(corpus, options.flag), hub_options(corpus, options).column]
     else:

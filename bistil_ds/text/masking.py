@@ -1,6 +1,6 @@
-"""Mask tokens for the logit and masked-LM losses; any number of ranks and a resumed run get the same masks.
+"""Mask tokens for the logit and masked-LM losses, in the same way on any number of ranks and in a resumed run.
 
-B rows of this rank, T tokens.
+Shapes: B rows of this rank, T tokens.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def mask_tokens(
     Args:
         input_ids_BT: int64 token ids of this rank's rows.
         maskable_BT: bool, True where a token may be chosen (real and not special).
-        seed: seed of the draw; it should depend on the run and on the micro-step.
+        seed: seed of the random draw; it should depend on the run and on the micro-step.
         rows: this rank's rows of the global micro-batch.
         total_rows: the rows of the global micro-batch. Every rank draws for all of them, so that the masks do not
             depend on the number of ranks.
-        vocab_size: random tokens are drawn from the ids below it.
-        probability: the probability of each maskable token to be chosen.
+        vocab_size: random tokens are drawn from the ids below this number.
+        probability: the probability with which each maskable token is chosen.
 
     Returns:
         The masked ids and the labels, both int64 [B, T]; a label is -100 where no token was chosen.

@@ -1,4 +1,4 @@
-"""What a caller wants of a corpus: the column of its texts, and how messages name it."""
+"""Options for reading a corpus: the column of its texts, and what messages say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from bistil_ds.errors import InputError, Notice
 
 DEFAULT_COLUMN = "text"
-NO_FLAG = f"call the column of the texts {DEFAULT_COLUMN!r}"  # advice where no flag names it
+NO_FLAG = f"call the column of the texts {DEFAULT_COLUMN!r}"  # advice where no flag names the column
 SHOWN_COLUMNS, SHOWN_CHARACTERS = 20, 40
 
 
@@ -22,25 +22,32 @@ class TextOptions:
     Args:
         flag: the flag that named the corpus; messages start with it.
         column: the column of the texts, in data that has columns.
-        advice: how the user names another column; the end of messages.
+        advice: how the user can name another column; messages end with it.
+        plain: each line is a text, whatever it looks like.
     """
 
     flag: str
     column: str = DEFAULT_COLUMN
     advice: str = "name it with --text_column"
+    plain: bool = False
+
+    @property
+    def or_plain(self) -> str:
+        """Return how the user says that each line is a text, as the end of a message; "" where nobody can say so."""
+        return "" if self.advice == NO_FLAG else "; if each line is a text, give plain:FILE"
 
 
 def choose_column(row: Mapping[str, Any], options: TextOptions, where: str) -> str:
-    """Return the column of the texts: the one that is asked for or, if nobody chose, the only one of strings.
+    """Return the column of the texts: `options.column` or, if the user named none, the only column of strings.
 
-    The only column of strings is taken if its string in the first row has several words. A `Notice` then names it.
+    The latter is taken only if its string in the first row has several words. A `Notice` then names the column.
 
     Args:
         row: column → value in the first row.
         where: the data and its first row, for messages.
 
     Raises:
-        InputError: there is no such column, and it is not clear which other column holds the texts.
+        InputError: there is no column `options.column`, and no other column is clearly that of the texts.
     """
     if options.column in row:
         return options.column
@@ -58,10 +65,10 @@ def listed(columns: Iterable[str]) -> str:
 
 
 def check_text(value: Any, column: str, options: TextOptions, where: str) -> str:
-    """Return the value of a text column, which must be a string without half of a surrogate pair.
+    """Return `value`, the cell of a text column, after checking it.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is not a string, or holds half of a surrogate pair.
     """
     if not isinstance(value, str):
         kind = type(value).__name__

@@ -1,6 +1,6 @@
 """Pack texts into chunks of token ids of one length, as in the published method (BiStil, section 3).
 
-N chunks, T tokens in a chunk.
+Shapes: N chunks, T tokens in a chunk.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bistil_ds.errors import InputError
 from bistil_ds.text.arrow_file import cached_dataset
 from bistil_ds.text.cutting import cut
 
-RECIPE = "chunks-1"  # part of the cache's key: change it when the same texts are to be packed differently
+RECIPE = "chunks-1"  # part of the key in the cache: change it when the same texts are to be packed differently
 TEXTS_AT_ONCE = 1000
-TOKENS_WRITTEN = 1 << 20  # about as many tokens are in a record batch of the file
+TOKENS_WRITTEN = 1 << 20  # approximate number of tokens in a record batch of the file
 
 
 def pack(
@@ -43,13 +43,13 @@ def pack(
         texts: a data set with the column `text` (string); blank and missing texts are skipped.
         tokenizer: a fast tokenizer; its padding and truncation are not used, and it is not changed.
         length: tokens in a chunk.
-        num_proc: number of threads that tokenise (the tokenizer runs outside Python's lock); by default the number of
-            CPU cores. The result does not depend on it.
+        num_proc: number of threads that tokenise; by default one a CPU core. Threads suffice, because the tokenizer
+            releases Python's lock. The result does not depend on their number.
         progress: show a bar.
 
     Returns:
-        A memory-mapped data set with the column `input_ids` (int32 [T]). It is cached by the fingerprint of the texts,
-        the tokenizer and the length.
+        A memory-mapped data set with the column `input_ids` (int32 [T]). It is cached under a key made of the texts'
+        fingerprint, the tokenizer and the length.
 
     Raises:
         InputError: the tokenizer is not a fast one, or the length is below 1.
@@ -73,14 +73,14 @@ def pack(
 
 
 def _definition(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return tokenizer.json as text, without padding and truncation, which earlier calls may have left switched on."""
+    """Return tokenizer.json as text, with padding and truncation switched off: earlier calls may have left them on."""
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     definition |= {"padding": None, "truncation": None}
     return json.dumps(definition, ensure_ascii=False)
 
 
 def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (number of texts, their token ids laid end to end, int32) for each batch of texts, in order."""
+    """Yield for each batch of texts, in order: (number of texts, int32 token ids of all of them laid end to end)."""
 
     def tokenise(start: int) -> tuple[int, np.ndarray]:
         batch = texts[start : start + TEXTS_AT_ONCE]["text"]
@@ -96,7 +96,7 @@ def _token_batches(texts: Dataset, tokenizer: Tokenizer, workers: int) -> Iterat
 
 
 def _counted(streams: Iterator[tuple[int, np.ndarray]], advance: Callable[[int], object]) -> Iterator[np.ndarray]:
-    """Yield the token ids of each batch of texts, after calling `advance` with its number of texts."""
+    """Yield the token ids of each batch of texts; first call `advance` with the number of texts in that batch."""
     for count, ids in streams:
         advance(count)
         yield ids

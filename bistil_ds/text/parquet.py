@@ -12,11 +12,11 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs import bounded
 from bistil_ds.text.options import TextOptions, choose_column
 
-ROWS = 1000  # of a batch; one batch at a time is in memory
+ROWS = 1000  # rows of a batch; only one batch is in memory at a time
 
 
 def parquet_texts(path: Path, options: TextOptions) -> Iterator[tuple[int, str]]:
-    """Yield each row's number, counted from 1, and its text; "" for a row without one.
+    """Yield (row number from 1, text) for each row; the text of a row without one is "".
 
     Raises:
         InputError: the file cannot be read, no column holds its texts, or the texts are far larger than the file (see
@@ -27,7 +27,7 @@ def parquet_texts(path: Path, options: TextOptions) -> Iterator[tuple[int, str]]
     try:
         with pq.ParquetFile(path) as file:
             column = _column(file, options, where)
-        with pq.ParquetFile(path, read_dictionary=[column]) as file:  # a text that is repeated is in memory once
+        with pq.ParquetFile(path, read_dictionary=[column]) as file:  # a repeated text takes memory once
             number, left = 0, max(bounded.SMALL, bounded.LARGEST_EXPANSION * path.stat().st_size)
             for batch in file.iter_batches(ROWS, columns=[column]):
                 for value in batch.column(0):
@@ -62,6 +62,6 @@ def _column(file: pq.ParquetFile, options: TextOptions, where: str) -> str:
 
 
 def is_string(kind: pa.DataType) -> bool:
-    """Return whether an Arrow type is one of strings, dictionary-encoded or not."""
+    """Return whether values of an Arrow type are strings, dictionary-encoded or not."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

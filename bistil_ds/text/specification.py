@@ -1,18 +1,20 @@
-"""Parse the name of a corpus that a user gives: a file or folder, or a data set on the hub."""
+"""Parse how a user names a corpus: as a file or folder, or as a data set on the hub."""
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bistil_ds.text.compression import SUFFIXES
 from bistil_ds.text.form import NAMES
+from bistil_ds.text.options import TextOptions
 
 FILE_SUFFIXES = (*NAMES, *SUFFIXES, ".conllu", ".conll", ".iob2", ".bio")
 PREFIX = "hf:"
-# config, split (with a slice, maybe) and column, each optional
+PLAIN_PREFIX = "plain:"
+# an id and, optionally, config, split (perhaps with a slice) and column
 PARTS = r"(?P<id>{})(:(?P<config>[^:]*))?(:(?P<split>[\w.+-]*(\[[\w:%-]*\][\w.+-]*)?))?(:(?P<column>[^:]*))?"
 HUB_ID = re.compile(PARTS.format(r"\w[\w.-]*/\w[\w.-]*"))
 PREFIXED = re.compile(PREFIX + PARTS.format(r"[^:]+"))
@@ -25,8 +27,8 @@ class HubDataset:
     Args:
         id: `org/name`, a name, or a folder.
         config: its configuration; None if it has only one.
-        split: its split, with a slice maybe, such as `train[:1000]`.
-        column: the column of its texts, if the user named it here.
+        split: its split, perhaps with a slice, such as `train[:1000]`.
+        column: the column of its texts, if the specification names one.
     """
 
     id: str
@@ -36,7 +38,7 @@ class HubDataset:
 
 
 def parse_specification(spec: str | Path) -> Path | HubDataset:
-    """Return a path, or the data set `org/name[:config[:split[:column]]]`, whose split is `train` by default.
+    """Return `spec` as a path, or as a data set `org/name[:config[:split[:column]]]` (default split: `train`).
 
     With `hf:` in front, a data set may have any name. Without it, `spec` is a path if that path exists, if it ends in
     one of `FILE_SUFFIXES`, or if it does not have the form of a hub data set.
@@ -50,3 +52,14 @@ def parse_specification(spec: str | Path) -> Path | HubDataset:
     if match is None:
         return path
     return HubDataset(match["id"], match["config"] or None, match["split"] or "train", match["column"] or None)
+
+
+def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDataset, TextOptions]:
+    """Return the corpus as `parse_specification` does, and the options.
+
+    `plain:` in front of a file or folder sets `options.plain`: each line is a text, whatever it looks like.
+    """
+    bare = str(spec).removeprefix(PLAIN_PREFIX)
+    if bare == str(spec) or os.path.exists(spec):
+        return parse_specification(spec), options
+    return Path(bare).expanduser(), replace(options, plain=True)

@@ -1,4 +1,4 @@
-"""Split chunks into those for training and those for validation."""
+"""Split chunks into a training and a validation part."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def split_validation(
 ) -> tuple[Dataset, Dataset]:
     """Return training and validation chunks, both memory-mapped.
 
-    Validation gets `min(most, max(1, round(fraction * n)))` of the `n` chunks, all different: those with the smallest
-    hashes of their token ids, in the order of the hashes. So the order of `chunks` does not matter. Copies of a
-    validation chunk are left out of training. If nearly all chunks are equal, validation gets fewer: training keeps at
-    least one.
+    Chunks are hashed by their token ids. Validation gets those with the smallest hashes, in the order of the hashes and
+    each once: `min(most, max(1, round(fraction * n)))` of the `n` chunks. So the order of `chunks` does not matter.
+    Copies of a validation chunk are left out of training. Validation gets fewer chunks if training would otherwise keep
+    none, as when nearly all chunks are equal.
 
     Args:
         name: the name of the corpus in error messages.

@@ -25,17 +25,17 @@ from bistil_ds.text.form import (
 from bistil_ds.text.options import TextOptions, check_text, choose_column, listed
 from bistil_ds.text.parquet import parquet_texts
 
-BLOCK_BYTES = 1 << 18  # blocks that fit the processor's cache are decoded twice as fast as blocks of 16 MB
+BLOCK_BYTES = 1 << 18  # such blocks fit the processor's cache, and are decoded twice as fast as blocks of 16 MB
 
 Numbered = Iterator[tuple[int, str]]
 
 
 def numbered_lines(path: Path, flag: str, longest: int | None = None) -> Numbered:
-    """Yield each line's number, counted from 1, and its text without line end and byte order mark.
+    """Yield (line number from 1, text without line end and byte order mark) for each line.
 
     Raises:
-        InputError: the file cannot be read, or a line is not UTF-8, has a NUL or has more than `longest` bytes
-            (LONGEST_LINE by default); the message starts with `flag`.
+        InputError: the file cannot be read; or a line is not UTF-8, has a NUL character, or has more than `longest`
+            bytes (default: LONGEST_LINE). The message starts with `flag`.
     """
     with opened(path, flag) as file:
         for number, line in enumerate(bounded_lines(file, f"{flag}: {path}", longest or LONGEST_LINE), 1):
@@ -54,10 +54,10 @@ def numbered_lines(path: Path, flag: str, longest: int | None = None) -> Numbere
 
 
 def numbered_texts(path: Path, options: TextOptions) -> Numbered:
-    """Yield the texts of a file in order, blank ones too, each with the number of its line (in Parquet, of its row).
+    """Yield (line number, text) for each text of a file, in order, also for blank texts; Parquet has row numbers.
 
     Raises:
-        InputError: the file cannot be read, or a text cannot; the message names the line.
+        InputError: the file or one of its texts cannot be read; the message names the line.
     """
     yield from READERS[form_of(path, options)](path, options)
 
@@ -67,7 +67,7 @@ def _plain(path: Path, options: TextOptions) -> Numbered:
 
 
 def _extracted(path: Path, options: TextOptions) -> Numbered:
-    """Yield the lines between the lines `<doc id="…">` and `</doc>` of what WikiExtractor writes."""
+    """Yield the lines of a WikiExtractor file, except the lines `<doc id="…">` and `</doc>` around each article."""
     for number, line in numbered_lines(path, options.flag):
         if not line.startswith(("<doc ", "</doc>")):
             yield number, line
@@ -100,9 +100,10 @@ def _object(line: str, options: TextOptions, where: str) -> dict[str, object]:
 
 
 def _table(path: Path, options: TextOptions) -> Numbered:
-    """Yield the text column of a table with a header: CSV with any of `DELIMITERS`, or tab-separated values.
+    """Yield the text column of a table with a header: tab-separated values, or CSV with another delimiter.
 
-    In tab-separated values, quotes are plain characters; a header with quoted names raises InputError.
+    Between tabs, quotes are plain characters. There, a header with quoted names raises InputError, and so does a cell
+    that stands in quotes and has doubled quotes inside.
     """
     lines = numbered_lines(path, options.flag)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
@@ -138,7 +139,7 @@ def _tabbed(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, 
 def _quoted(lines: Numbered, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
     number = 0
 
-    def ended() -> Iterator[str]:  # a quoted cell may go over several lines
+    def ended() -> Iterator[str]:  # the line ends are put back: a quoted cell may hold some
         nonlocal number
         for place, line in lines:
             number = place
@@ -164,7 +165,7 @@ READERS: dict[str, Callable[[Path, TextOptions], Numbered]] = {
 def is_readable_plain_text(path: Path, flag: str) -> bool:
     """Return whether the file is UTF-8 without a NUL, is not blank, and has no line of over `LONGEST_LINE` bytes.
 
-    Decoding large blocks is faster than reading lines, but does not show which line is wrong.
+    Decoding large blocks is faster than reading lines, but cannot tell which line is wrong.
 
     Raises:
         InputError: the file cannot be opened or decompressed.
@@ -175,7 +176,7 @@ def is_readable_plain_text(path: Path, flag: str) -> bool:
         try:
             while block := file.read(BLOCK_BYTES):
                 text = decoder.decode(block)
-                length += (block.find(b"\n") + 1) or len(block)  # bytes of the line in which the block begins
+                length += (block.find(b"\n") + 1) or len(block)  # bytes, so far, of the line that the block continues
                 if "\0" in text or length > LONGEST_LINE:
                     return False
                 if end := block.rfind(b"\n") + 1:

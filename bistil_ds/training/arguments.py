@@ -54,9 +54,9 @@ class SealedArguments(TrainingArguments):
 
 
 def seals_of(training: Any) -> Seals:
-    """Return how a run seals its folders, from its training arguments or its training request.
+    """Return the settings with which a run seals its folders, from its training arguments or its training request.
 
-    If these lack `seal_key` and `trust_checkpoint`, the user's own key is used, and no other signature is trusted.
+    If these lack `seal_key` and `trust_checkpoint`, the user's own key is used, and only its signature is trusted.
     """
     flags = training.values if isinstance(training, TrainingRequest) else vars(training)
     return Seals(flags.get("seal_key"), flags.get("trust_checkpoint", False))
@@ -69,7 +69,7 @@ def check_training_arguments(
 
     Args:
         training: the request.
-        no_effect: flag → reason, for flags that have no effect in this command, beside those of `flags/inherited.py`.
+        no_effect: flag → why it has no effect in this command; `flags/inherited.py` lists more such flags.
         stages: for each stage that the run trains, the arguments that differ from the request's.
     """
     check_effects(training.kind, training.values, no_effect)
@@ -83,14 +83,14 @@ def check_training_arguments(
             for changes in stages:
                 args = unplaced(training, **changes)
                 optimizer = try_arguments(args)
-                resumes = training["resume_from_checkpoint"]  # a run of 0.1 may have begun with such a flag
+                resumes = training["resume_from_checkpoint"]  # version 0.1 let runs begin with such a flag
                 if not resumes and (name := idle_flag(training, changes)):
                     raise InputError(f"--{name} {training[name]}: {IDLE}")
                 if training["deepspeed"]:
                     check_parsed(training["deepspeed"], args, optimizer)
     except InputError:
         raise
-    except Exception as error:  # whatever a library raises for arguments that it does not take
+    except Exception as error:  # libraries refuse arguments with errors of many types
         raise InputError(f"the flags do not go together: {error or type(error).__name__}") from None
 
 

@@ -17,6 +17,7 @@ from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_callback import ProgressCallback, TrainerControl
 from transformers.training_args import ParallelMode
 
+from bistil_ds.distributed.agreement import failing_together
 from bistil_ds.distributed.config import load_universal
 from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
@@ -40,10 +41,10 @@ class BaseTrainer(FiniteTrainer):
     """`transformers.Trainer` with sealed checkpoints (`bistil_ds.runs.checkpoints`), sparse deltas and meters.
 
     It opens sealed checkpoints only, resumes on any number of ranks, and pickles no arguments. If the model has sparse
-    deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step, and saves a sparse
-    fine-tuning (SFT) in place of the model, so that checkpoints do not hold the base model. A subclass defines
-    `batch_loss` (see `FiniteTrainer`, whose checks it inherits). Each log line holds the mean of every loss term,
-    tokens/s, model FLOPs utilisation, memory in GiB and, where there is an energy counter, joules per token.
+    deltas (`bistil_ds.sparse`), the trainer writes them into the weights after each step. For such a model it saves a
+    sparse fine-tuning (SFT), so that checkpoints do not hold the base model. A subclass defines `batch_loss` (see
+    `FiniteTrainer`, whose checks it inherits). Each log line holds the mean of every loss term, tokens/s, model FLOPs
+    utilisation and memory in GiB. On a machine with an energy counter, it also holds joules per token.
 
     Args:
         model, args: the model and the training arguments.
@@ -58,7 +59,7 @@ class BaseTrainer(FiniteTrainer):
         if args.n_gpu > 1:
             args._n_gpu = 1  # DataParallel's replicas record no attention; launch a process for each GPU instead
         if args.ddp_find_unused_parameters is None:
-            args.ddp_find_unused_parameters = False  # parameters that no loss reaches are frozen
+            args.ddp_find_unused_parameters = False  # there are none: parameters that no loss reaches are frozen
         super().__init__(model=model, args=args, **kwargs)
         self.model_accepts_loss_kwargs = False  # else loss and gradients are scaled by accumulation x ranks
         keep_in_run_folder(self)  # the files of wandb and mlflow
@@ -124,15 +125,16 @@ class BaseTrainer(FiniteTrainer):
         """Train as `Trainer.train` does, but resume only from a whole checkpoint of this run.
 
         Args:
-            resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder.
+            resume_from_checkpoint: True, "true" or "last" for the newest whole checkpoint, or a checkpoint's folder; a
+                `checkpoints.Checked` is not checked again.
 
         Raises:
-            InputError: the folder is not one of this run's checkpoints, not whole, or neither signed by the user's key
-                nor trusted by `args.trust_checkpoint`.
+            InputError: the folder is not one of this run's checkpoints; it is not whole; or the user's key did not sign
+                it, and `args.trust_checkpoint` is not set.
             Preempted: inside `preemption.save_first`, a signal asked to stop, and a checkpoint was saved.
             NonFiniteError: see `FiniteTrainer`.
         """
-        if resume_from_checkpoint:
+        if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
         try:
@@ -165,7 +167,7 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint is not None:
             best = checkpoints.best_of(Path(resume_from_checkpoint))
             self.state.best_model_checkpoint = str(best) if best else None
-        is_over = self.state.global_step >= max_steps  # the run was killed between its last checkpoint and its result
+        is_over = self.state.global_step >= max_steps  # killed after the last checkpoint: train no further epoch
         return (epochs, 0) if is_over else start
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
@@ -190,7 +192,8 @@ class BaseTrainer(FiniteTrainer):
         if state_dict:  # DeepSpeed gathers a tied weight under each of its names, and each would be written
             second_names = getattr(self.model, "all_tied_weights_keys", None) or {}
             state_dict = {name: tensor for name, tensor in state_dict.items() if name not in second_names}
-            # loading at ZeRO-3 leaves its renamings of old weight names on the model; saving would reverse them
+            # Loading at ZeRO-3 renames old weight names and leaves a list of them on the model. With the list, saving
+            # would restore the old names.
             self.model._weight_conversions = []
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
@@ -230,21 +233,21 @@ class BaseTrainer(FiniteTrainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.check_state()
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            checkpoints.make_room(folder)
-        self._barrier()
-        keep, self.args.save_total_limit = self.args.save_total_limit, None  # prune below, once this one is whole
+        with failing_together():
+            if self.args.should_save:
+                checkpoints.make_room(folder)
+        keep, self.args.save_total_limit = self.args.save_total_limit, None  # prune below, once the new one is whole
         try:
             super()._save_checkpoint(model, trial)
         finally:
             self.args.save_total_limit = keep
         self._barrier()
-        if self.args.should_save:
-            best = self.state.best_model_checkpoint
-            checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
-            if keep:
-                checkpoints.prune(folder, keep, best)
-        self._barrier()
+        with failing_together():
+            if self.args.should_save:
+                best = self.state.best_model_checkpoint
+                checkpoints.seal(folder, self.args.world_size, seals_of(self.args), best)
+                if keep:
+                    checkpoints.prune(folder, keep, best)
         self.on_saved()
 
     def on_saved(self) -> None:

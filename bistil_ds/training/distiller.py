@@ -39,7 +39,7 @@ class BaseDistiller:
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: as `parse_weights`; or there is an attention loss and a model's attention cannot be observed.
+        InputError: from `parse_weights`; or there is an attention loss and a model's attention cannot be observed.
     """
 
     phase: ClassVar[int]
@@ -91,4 +91,4 @@ class BaseDistiller:
             is_last = all(later.reads != term.reads for later in used[number + 1 :])
             terms.values[term.name] = term.compute(view if is_last else view.copy(), weights[term.name])
             if is_last and term.reads == "states":
-                view.teacher_states.clear()  # on CUDA `compute` leaves them; the next loss can reuse their memory
+                view.teacher_states.clear()  # free the memory for the next loss; on CUDA `compute` does not

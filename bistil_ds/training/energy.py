@@ -1,6 +1,6 @@
-"""Energy counters of this machine: one for each visible GPU, each CPU package and its memory (RAPL).
+"""Energy counters of this machine: one for each visible GPU, and RAPL's for each CPU package and its memory.
 
-Where the package zeus is installed, it reads all of them; elsewhere we read NVIDIA's and RAPL's counters ourselves.
+If the package zeus is installed, it reads all counters. Otherwise this module reads those of NVIDIA and RAPL itself.
 Energy is never estimated: without a counter there is no figure.
 """
 
@@ -49,8 +49,8 @@ class Source:
 class Counter:
     """Sum of hardware counters, in joules; it includes the energy that other programs use.
 
-    Read it at least every few minutes: a RAPL counter that runs through its whole range between two readings is counted
-    too low.
+    Call `joules` at least every few minutes: if a RAPL counter runs through its whole range between two readings, the
+    sum is too low.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -63,13 +63,13 @@ class Counter:
 
 
 def energy_counter() -> Counter | None:
-    """Return a counter over all sources of this machine; None where there are none (`energy_unavailable` says why)."""
+    """Return a counter over all sources of this machine; None if it has no source (`energy_unavailable` says why)."""
     sources = zeus_sources()[0] if zeus_is_installed() else gpu_sources()[0] + rapl_sources()[0]
     return Counter(sources) if sources else None
 
 
 def energy_unavailable() -> str | None:
-    """Return, in one line, why this machine has no energy counter; None where it has one."""
+    """Return, in one line, why this machine has no energy counter; None if it has one."""
     if zeus_is_installed():
         sources, reason = zeus_sources()
         return None if sources else f"unavailable: zeus: {reason}"
@@ -83,10 +83,10 @@ def zeus_is_installed() -> bool:
 
 
 def zeus_sources() -> tuple[list[Source], str | None]:
-    """Return (a source in millijoules for each counter that zeus reads, None), or ([], why there is none).
+    """Return (a source in millijoules for each counter that zeus reads, None), or ([], the reason for none).
 
-    Only the GPUs that this process may use are among them. For RAPL counters that wrap around, zeus runs a process of
-    its own.
+    Of the GPUs, only those that this process may use are included. Zeus runs a process of its own to follow RAPL
+    counters that wrap around.
     """
     import torch
     from zeus.device import get_cpus, get_gpus
@@ -115,7 +115,7 @@ def _zeus_reader(cpu: Any, part: str) -> Callable[[], int]:
 
 
 def gpu_sources() -> tuple[list[Source], str | None]:
-    """Return (a source in millijoules for each GPU that this process may use, None), or ([], why there is none)."""
+    """Return (a source in millijoules for each GPU that this process may use, None), or ([], the reason for none)."""
     import torch
 
     if not torch.cuda.is_available():
@@ -143,7 +143,7 @@ def _nvml_reader(handle: object) -> Callable[[], int]:
 
 
 def rapl_sources(powercap: Path = POWERCAP) -> tuple[list[Source], str | None]:
-    """Return (a source in microjoules for each CPU package and memory domain, None), or ([], why there is none)."""
+    """Return (a source in microjoules for each CPU package and memory domain, None), or ([], the reason for none)."""
     sources = []
     try:
         for domain in sorted(powercap.glob("intel-rapl:*")):  # AMD's counters have this name too

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from bistil_ds.distributed.agreement import first_complaint
 from bistil_ds.distributed.finite import keep_skipping, non_finite_parameters, watch_gradients
@@ -43,19 +43,19 @@ class BatchLoss:
 
 
 class FiniteTrainer(Trainer):
-    """`transformers.Trainer` that raises instead of saving, or ending with, a state that is not finite.
+    """`transformers.Trainer` that raises an error instead of saving a model that is not finite or ending with one.
 
     It checks
 
-    - the losses and gradients of each step: without DeepSpeed before the update, with DeepSpeed as soon as the engine
-      reports the gradients' norm;
+    - the losses and gradients of each step: before the update without DeepSpeed; with DeepSpeed, once the engine has
+      reported the gradients' norm;
     - the weights, and the loss of the latest batch with these weights, before each checkpoint and at the end of
       `train`.
 
-    All ranks raise the same error. If a loss is not finite, the trainer makes all gradients of its rank NaN. The norm
-    of the exchanged gradients then tells every rank, and checking needs no exchange of its own. If fp16's loss scaler
-    skips an update, because scaled gradients overflow, the skip is counted; `MOST_SKIPS` in a row are an error. A
-    subclass defines `batch_loss`.
+    All ranks raise the same error. If a loss is not finite, the trainer makes all gradients of its rank NaN. Once the
+    ranks have averaged their gradients, the norm is NaN on every rank, so the check needs no communication of its own.
+    If fp16's loss scaler skips an update because scaled gradients overflow, the skip is counted; `MOST_SKIPS` skips in
+    a row are an error. A subclass defines `batch_loss`.
 
     Raises:
         NonFiniteLossError: from `train`: a loss is not finite.
@@ -65,11 +65,15 @@ class FiniteTrainer(Trainer):
 
     model_wrapped: Any  # the model, or the engine around it
     _micro_step = (-1, 0)  # the current optimiser step, and its latest micro-step, from 0
-    _complaint: str | None = None  # this rank's message about a loss of this step that is not finite
+    _complaint: str | None = None  # this rank's message if a loss of this step is not finite
     _latest: tuple[dict[str, Any], int, Callable[[], str]] | None = None  # the latest batch: inputs, number, rows
     _sound_step: int | None = None  # the step after which validation found finite losses
     _is_watched = False  # whether `watch_gradients` checks an engine that keeps no norm
     _skips_in_a_row = _skips = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_callback(_CheckAtEnd(self))
 
     def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
         """Return the loss of one batch.
@@ -91,9 +95,7 @@ class FiniteTrainer(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         self._micro_step, self._complaint, self._latest, self._sound_step = (-1, 0), None, None, None
         self._skips_in_a_row = self._skips = 0
-        result = super().train(*args, **kwargs)
-        self.check_state()
-        return result
+        return super().train(*args, **kwargs)
 
     # Losses
 
@@ -118,7 +120,7 @@ class FiniteTrainer(Trainer):
             self._complaint = (
                 f"non-finite loss at step {step + 1}, micro-step {micro_step + 1}, {self._where()}: {loss.values}"
             )
-        return loss.total * math.nan  # gradients of NaN tell every rank
+        return loss.total * math.nan  # NaN gradients reach every rank
 
     def _progress(self) -> float:
         return self.state.global_step / max(self.state.max_steps, 1)
@@ -127,6 +129,9 @@ class FiniteTrainer(Trainer):
         """Return this rank, and the rows of its latest batch, for messages."""
         rank = f"rank {self.args.process_index}"
         return rank if self._latest is None else f"{rank}, {self._latest[2]()}"
+
+    def _after(self) -> str:
+        return f"after step {self.state.global_step}, {self._where()}"
 
     # Gradients
 
@@ -153,12 +158,12 @@ class FiniteTrainer(Trainer):
     def _check_gradients(self, norm: Any, outcome: str, scaled: bool = False) -> None:
         """Raise if `norm` is not finite; if `scaled` is true and all losses are finite, only count a skipped update.
 
-        The norm is the same on every rank, so all ranks decide alike. If it is not finite, they exchange their messages
-        about losses.
+        The norm is the same on every rank, so all ranks decide alike. If the norm is not finite, the ranks exchange
+        their messages about losses.
 
         Args:
-            norm: the 2-norm of all gradients; DeepSpeed may write -1 for one that is not finite.
-            outcome: what becomes of the update.
+            norm: the 2-norm of all gradients; DeepSpeed may report -1 in place of a norm that is not finite.
+            outcome: words for the message that say what becomes of the update.
             scaled: whether a loss scaler skips this update.
         """
         norm = float(norm)
@@ -188,16 +193,13 @@ class FiniteTrainer(Trainer):
     def check_validation(self, metrics: dict[str, float]) -> None:
         """Raise NonFiniteLossError if a loss of a validation (the same on every rank) is not finite."""
         losses = {name: value for name, value in metrics.items() if name.endswith("loss")}
-        step = self.state.global_step
         if bad := {name: value for name, value in losses.items() if not math.isfinite(value)}:
-            raise NonFiniteLossError(
-                f"non-finite loss in the validation after step {step}, {self._where()}: {bad}; nothing was saved"
-            )
+            raise NonFiniteLossError(f"non-finite loss in the validation {self._after()}: {bad}; nothing was saved")
         if losses:
-            self._sound_step = step
+            self._sound_step = self.state.global_step
 
     def check_state(self) -> None:
-        """Raise unless the weights, and the loss of the latest batch under them, are finite. Every rank must call this.
+        """Raise unless the weights, and the loss of the latest batch with them, are finite. Every rank must call this.
 
         The loss is not computed if a validation after the same step has found finite losses.
 
@@ -205,11 +207,10 @@ class FiniteTrainer(Trainer):
             NonFiniteError: weights are not finite.
             NonFiniteLossError: the loss is not finite.
         """
-        after = f"after step {self.state.global_step}, {self._where()}"
         bad, complaint = non_finite_parameters(self.model), None
         if bad:
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-            complaint = f"non-finite weights {after}: {bad[0]}{more}; nothing was saved"
+            complaint = f"non-finite weights {self._after()}: {bad[0]}{more}; nothing was saved"
         _raise(NonFiniteError, first_complaint(complaint))
         if self._latest is None or self._sound_step == self.state.global_step:
             return
@@ -220,12 +221,22 @@ class FiniteTrainer(Trainer):
             loss = self.batch_loss(self.model_wrapped, dict(inputs), micro_step, self._progress())
         self.model_wrapped.train(was_training)
         if not torch.isfinite(loss.total):
-            complaint = f"non-finite loss {after}: {loss.values}; nothing was saved"
+            complaint = f"non-finite loss {self._after()}: {loss.values}; nothing was saved"
         _raise(NonFiniteLossError, first_complaint(complaint))
 
 
+class _CheckAtEnd(TrainerCallback):
+    """Callback that checks the final state, before callbacks that are added later record it as a result."""
+
+    def __init__(self, trainer: FiniteTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self.trainer.check_state()
+
+
 def _is_skipped(norm: Tensor, scaler: Any, model: nn.Module) -> bool:
-    """Return whether torch's loss scaler skips an update, as it does if an entry of a gradient is not finite."""
+    """Return whether torch's loss scaler skips an update; it does so if an entry of a gradient is not finite."""
     if scaler is None or torch.isfinite(norm):
         return False
     return not all(bool(one.grad.isfinite().all()) for one in model.parameters() if one.grad is not None)

@@ -45,7 +45,7 @@ class Alignment:
 
 
 def _upstream(weight: float, pairs: Sequence[object]) -> float:
-    """Return the upstream gradient of each pair's value, whose mean has `weight` in the total loss; 1 for weight 0."""
+    """Return the gradient of the total loss at each pair's value, whose mean has this weight; 1 for weight 0."""
     return weight / len(pairs) if weight > 0 else 1.0
 
 
@@ -63,8 +63,8 @@ def hidden_terms(
         student, teacher: P tensors [B, T, D] each; D is each model's own width.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: P matrices [teacher width, student width], needed where the widths differ.
-        weight: weight of the values' mean in the total loss. The forward pass scales the gradients by it, which saves a
-            later pass over them.
+        weight: weight of the values' mean in the total loss. The forward pass already multiplies the gradients by it,
+            which saves another pass over the gradients in backward.
         kind: "mse", or "cosine" for 1 − cosine.
     """
     upstream = _upstream(weight, student)

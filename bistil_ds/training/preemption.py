@@ -1,7 +1,8 @@
 """Stop a run when SIGTERM or SIGUSR1 arrives: save a checkpoint at the next step, on all ranks, and exit with code 75.
 
-Schedulers send such a signal before they take a machine away. Some ranks may not get it, or get it later than others,
-so the ranks agree at the end of each optimiser step. The run then ends by raising `bistil_ds.errors.Preempted`.
+Schedulers send such a signal before they take a machine away. Ranks may get the signal at different times, or not at
+all. So at the end of each optimiser step all ranks check together whether any rank has got it. The run then ends by
+raising `bistil_ds.errors.Preempted`.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def on_signals(react: Callable[[int], None]) -> Iterator[bool]:
         if os.getpid() == process:
             react(number)
             return
-        signal.signal(number, signal.SIG_DFL)  # a forked worker, which its parent ends with this signal
+        signal.signal(number, signal.SIG_DFL)  # this is a forked worker: let the signal end it
         os.kill(os.getpid(), number)
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
@@ -99,8 +100,8 @@ def on_signals(react: Callable[[int], None]) -> Iterator[bool]:
 class Preemption(TrainerCallback):
     """Callback that saves a checkpoint and raises Preempted once any rank got a signal; idle outside of `save_first`.
 
-    A signal in the last step does nothing here, because this training ends by itself; the next training stage, if there
-    is one, then stops after its first step.
+    After a signal in its last step, a training just ends. If another training stage follows, that stage stops after its
+    first step.
     """
 
     def __init__(self) -> None:

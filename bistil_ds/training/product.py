@@ -19,14 +19,14 @@ def check_product(folder: Path, load: Callable[[Path], Any]) -> None:
         load: loads it from the folder, or raises.
 
     Raises:
-        ProductError: on every rank; the product is missing or does not load.
+        ProductError: on every rank, if the product is missing or does not load.
     """
     forget_partitioning()
     failure = ""
     if startup.rank() == 0:
         try:
             load(folder)
-        except Exception as error:  # whatever a loader raises about files that are missing or damaged
+        except Exception as error:  # missing or damaged files lead to errors of many types
             failure = f"{folder}: training is over, but its result does not load: {error or type(error).__name__}"
     if failure := startup.from_rank_0(failure):
         raise ProductError(failure)

@@ -44,7 +44,7 @@ class ShortProgress(ProgressCallback):
 
 
 class EndOfRun(TrainerCallback):
-    """Callback that validates and saves at the last step too, so that the last model can be the best one.
+    """Callback that validates and saves at the last step, too, so that the last model can be chosen as the best.
 
     It does not validate if `eval_strategy` is "no", and does not save if `save_strategy` is "no".
     """
@@ -56,7 +56,10 @@ class EndOfRun(TrainerCallback):
 
 
 class OwnIntervals(TrainerCallback):
-    """Callback with which a resumed run logs, validates and saves at its own intervals, not at its checkpoint's."""
+    """Callback that makes a resumed run use its own intervals of logging, validation and saving, not the checkpoint's.
+
+    Without it, `Trainer` takes the intervals from the checkpoint's state.
+    """
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

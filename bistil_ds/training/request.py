@@ -57,7 +57,7 @@ def with_defaults(types: Sequence[type], flags: Mapping[str, Any]) -> dict[str, 
     text.
 
     Raises:
-        InputError: a flag is no field of any of them, or its value is not among the field's choices.
+        InputError: no dataclass has a field of a flag's name, or a value is not among the field's choices.
     """
     known = {one.name: one for kind in types for one in fields(kind) if one.init}
     if unknown := sorted(set(flags) - set(known)):

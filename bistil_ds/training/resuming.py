@@ -21,7 +21,7 @@ def find_checkpoint(args: Any, wanted: str) -> Path | None:
     Every rank must call this and the other functions here.
 
     Raises:
-        InputError: `checkpoints.find_checkpoint` raises it.
+        InputError: from `checkpoints.find_checkpoint`.
     """
     return ask_rank_0(lambda: checkpoints.find_checkpoint(Path(args.output_dir), wanted, seals_of(args)))
 
@@ -30,7 +30,7 @@ def fit_best(args: Any, best: Path, *, deepspeed: bool) -> bool:
     """Check the run's best checkpoint; if it needs DeepSpeed's universal form, add that and return True.
 
     Raises:
-        InputError: it is no checkpoint of this run, not whole, not signed, or cannot be converted.
+        InputError: `best` is no checkpoint of this run, not whole, not signed, or cannot be converted.
     """
 
     def fit() -> bool:
@@ -44,7 +44,7 @@ def fit_best(args: Any, best: Path, *, deepspeed: bool) -> bool:
 
 @contextmanager
 def reading(args: Any, checkpoint: Path, *, deepspeed: bool) -> Iterator[None]:
-    """While the block runs, refuse all but weights in DeepSpeed's files, unless signed files hold more than weights.
+    """While the block runs, read DeepSpeed's files as weights only; read signed files that hold more in full.
 
     Raises:
         InputError: the files hold more than weights, and are not signed by the user's key.

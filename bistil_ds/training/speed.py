@@ -31,7 +31,10 @@ def encoder_flops(config: PretrainedConfig, length: int, layers: int) -> float:
 
 
 def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -> float:
-    """Return the FLOPs of training on a token: three student forward passes (backward counts as two), one teacher's."""
+    """Return the FLOPs of training on a token: forward and backward of the student, forward of the teacher if any.
+
+    A backward pass counts as two forward passes.
+    """
     configs: list[Any] = [student.config] * 3 + ([] if teacher is None else [teacher.config])
     return sum(encoder_flops(each, length, each.num_hidden_layers) for each in configs)
 
@@ -75,7 +78,7 @@ class SpeedMeter:
     Args:
         flops_per_token: FLOPs of training on one token, for the utilisation.
         device, dtype: where and in what precision the student computes.
-        counter: an energy counter of this machine, or None where there is none.
+        counter: an energy counter of this machine; None measures no energy.
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class SpeedMeter:
         self.joules: float | None = None
 
     def add(self, tokens: int) -> None:
-        """Count one micro-step's tokens on this rank, before it runs."""
+        """Count one micro-step's tokens on this rank; call it before the micro-step runs."""
         now = time.perf_counter()
         if self.started is None:
             self.started = self.read = now
@@ -103,11 +106,11 @@ class SpeedMeter:
         self.tokens += tokens
 
     def drain(self, ranks: int) -> dict[str, float]:
-        """Return the rates of this interval and start the next one; {} where no token was added.
+        """Return the rates of this interval and start the next interval; return {} if no token was added.
 
         Returns:
-            `tokens_per_second` over all ranks, `mfu` (share of one device's matmul rate), `memory_gib` (peak of this
-            process so far) and, where there is a counter, `joules_per_token`.
+            `tokens_per_second` of all ranks, `mfu` (as a share of one device's `matmul_rate`), `memory_gib` (peak of
+            this process so far) and, with an energy counter, `joules_per_token`.
         """
         if self.started is None:
             return {}

@@ -1,7 +1,7 @@
 """The registry of distillation losses, and the values they take on one batch.
 
-A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss of logits or labels is
-listed here too, but the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
+A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss of logits or labels is a
+`LossTerm` without one, because the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, P pairs of states or of maps.
 """
@@ -39,7 +39,7 @@ class LayerView:
     losses: Any
 
     def copy(self) -> LayerView:
-        """Return a view of the same tensors with lists of its own; emptying them does not change this view's."""
+        """Return a view of the same tensors with new lists, which a loss can empty without changing this view."""
         return replace(
             self,
             student_states=list(self.student_states),
@@ -87,8 +87,8 @@ TERMS = (
     LossTerm("mlm", (1,)),
     LossTerm("label", (2,)),
 )
-# Phase 1 computes these in validation only, and they are not part of the total. `cosine` is the similarity of states,
-# best at 1; a loss of their distance needs another name.
+# Phase 1 computes these measures in validation only. They are no part of the total. `cosine` is the similarity of
+# states, where 1 is best. A loss, where less is better, needs another name.
 MEASURED = ("cosine",)
 
 

@@ -17,7 +17,7 @@ from transformers.integrations import MLflowCallback, WandbCallback, get_reporti
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import run_of
 
-# Otherwise mlflow reports its use and writes to the home folder.
+# Without this, mlflow sends data about its use over the network and writes to the home folder.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 PROJECT = "bistil"  # wandb's project and mlflow's experiment, unless the environment names another
 STORE = "mlflow.db"  # in the run's folder, unless the environment names another store
@@ -105,7 +105,7 @@ class RunWandb(WandbCallback):
     """Callback of wandb that writes to `wandb/` in the run's folder and begins a tracked run for each trainer.
 
     A tracked run that the caller began is used as it is. The variables WANDB_DIR, WANDB_PROJECT, WANDB_NAME,
-    WANDB_RUN_GROUP and WANDB_CACHE_DIR override what is chosen here.
+    WANDB_RUN_GROUP and WANDB_CACHE_DIR override the choices of this class.
     """
 
     begun: ClassVar[str | None] = None  # id of the tracked run that this class began last
@@ -115,7 +115,7 @@ class RunWandb(WandbCallback):
 
         if state.is_world_process_zero:
             if wandb.run is not None and wandb.run.id == RunWandb.begun:
-                wandb.finish()  # it belongs to an earlier stage
+                wandb.finish()  # the tracked run belongs to an earlier stage
             if wandb.run is None:
                 RunWandb.begun = self._begin(args)
         super().setup(args, state, model, **kwargs)
@@ -139,11 +139,11 @@ class RunWandb(WandbCallback):
 class RunMlflow(MLflowCallback):
     """Callback of mlflow that writes to `mlflow.db` in the run's folder and names each tracked run.
 
-    A tracked run that the caller began, and a tracking URI that the caller or MLFLOW_TRACKING_URI chose, are kept.
+    If the caller began a tracked run, it is used. If the caller or MLFLOW_TRACKING_URI chose a store, it is used, too.
     MLFLOW_EXPERIMENT_NAME and MLFLOW_RUN_NAME override the names that are chosen here.
     """
 
-    _auto_end_run: bool  # upstream's: True where this callback began the tracked run
+    _auto_end_run: bool  # set by MLflowCallback: True if it began the tracked run
     store: ClassVar[str | None] = None  # the tracking URI that this class set last
     _ended: str | None = None  # id of the tracked run, once training has ended
 

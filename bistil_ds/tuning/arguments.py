@@ -12,7 +12,7 @@ from bistil_ds.training.arguments import SealedArguments
 
 @dataclass(frozen=True)
 class TunedModelArguments:
-    """Flags that name the multilingual model to tune; without --model and files, the embedded sample is used."""
+    """Flags that name the multilingual model to tune; without --model and data files, the embedded sample is used."""
 
     _argument_group_name = "model (none of --model and the files: the embedded sample)"
 
@@ -28,7 +28,7 @@ class TunedModelArguments:
 
 @dataclass(frozen=True)
 class DistilledStudentArguments:
-    """Flags that name the student of phase 1 and the teacher; without models and files, the embedded sample is used."""
+    """Flags that name the student and its teacher; without models and data files, the embedded sample is used."""
 
     _argument_group_name = "student and teacher (none of the models and files: the embedded sample)"
 
@@ -108,7 +108,10 @@ class TaskLossArguments:
 
 @dataclass
 class TaskTrainingArguments(SealedArguments):
-    """`transformers.TrainingArguments` with the defaults of task training; all but full stages validate every epoch."""
+    """`transformers.TrainingArguments` with the defaults of task training.
+
+    Stages validate after every epoch, except full stages, which never validate.
+    """
 
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/<script>-<time>."})
     per_device_train_batch_size: int = field(default=8, metadata={"help": "Examples per device and micro-step."})
@@ -129,7 +132,7 @@ class TaskTrainingArguments(SealedArguments):
     save_strategy: str = field(default="epoch", metadata={"help": "no, steps or epoch; as eval_strategy."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best model, not the last."})
-    report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser takes this order only
+    report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser accepts only this order
         default_factory=lambda: ["tensorboard"],
         metadata={"help": "Where to log: tensorboard, wandb, mlflow, several of them, or none; default: tensorboard."},
     )
@@ -137,5 +140,5 @@ class TaskTrainingArguments(SealedArguments):
 
     def __post_init__(self) -> None:
         if not torch.cuda.is_available():
-            self.use_cpu = True  # else transformers treats each of several CPU ranks as a run of one process
+            self.use_cpu = True  # else transformers treats each CPU rank as a run of its own
         super().__post_init__()

@@ -1,6 +1,7 @@
-"""Prepare task training on rank 0: save the models, with heads, in the folder that every rank loads.
+"""Save the models of task training, with their heads, in a folder from which every rank loads them.
 
-Rank 0 does so before a ZeRO-3 configuration object exists. Once one exists, every model that is loaded is partitioned.
+Rank 0 does this before a ZeRO-3 configuration object exists. Once it exists, transformers partitions every model that
+it loads.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ BASE, TEACHER = "base", "teacher"
 def prepare_base(
     folder: Path, model: str, sfts: Sequence[str], task: Task, labels: Sequence[str], seed: int
 ) -> LoadedTaskModel:
-    """Write `folder/base`, from which each training stage starts: the model with its task head and its SFTs applied.
+    """Write `folder/base`, the model from which each training stage starts: with its task head, and with SFTs applied.
 
     Raises:
         InputError: `load_task_model` raises it.
@@ -37,9 +38,10 @@ def prepare_base(
 
 
 def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: int, new_head: bool) -> LoadedTaskModel:
-    """Write `folder/base`, the student with the teacher's head or a new one, and `folder/teacher`, the trimmed teacher.
+    """Write the student with a task head to `folder/base`, and the teacher to `folder/teacher`.
 
-    `folder/base` also holds the layer map, and the projections where there are any.
+    The teacher is trimmed to the student's vocabulary. The student's head is a copy of the teacher's or, with
+    `new_head`, a new one. `folder/base` also holds the layer map and, if there are any, the projections.
 
     Raises:
         InputError: student and teacher do not fit together.
@@ -64,13 +66,13 @@ def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: 
 
 
 def named_head_parameters(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
-    """Return name → parameter for all parameters outside the base model."""
+    """Return name → parameter for the parameters outside the base model."""
     base = {id(parameter) for parameter in model.base_model.parameters()}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in base}
 
 
 def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-    """Copy the teacher's task head into the student; if a name or a shape differs, as at another width, do nothing."""
+    """Copy the teacher's task head into the student; do nothing if a name or shape differs, as with another width."""
     theirs, ours = named_head_parameters(teacher), named_head_parameters(student)
     if {name: p.shape for name, p in theirs.items()} == {name: p.shape for name, p in ours.items()}:
         for name, parameter in ours.items():

@@ -1,4 +1,4 @@
-"""Checks of teacher tuning and phase 2, made before any model is built or training is started."""
+"""Check the flags of teacher tuning and phase 2 before a model is built; apply the task's defaults and limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bistil_ds.tuning.stage import UNVALIDATED
 from bistil_ds.tuning.tuned_model import TunedModel
 
 STAGES = ("full", "sparse")
-# Flags that have no effect in task training, beside those of `training/flags/inherited.py`: flag → reason.
+# flag → why it has no effect in task training; `training/flags/inherited.py` lists more such flags.
 NO_EFFECT = dict.fromkeys(("metric_for_best_model", "greater_is_better"), "a task has its own loss and metric")
 NO_EFFECT |= {
     name: f"there are two stages; use --full_{instead} and --sparse_{instead}"
@@ -31,7 +31,7 @@ NO_EFFECT |= {
 
 
 def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return (the flags, filled up with the task's published settings; the stages that were given no length)."""
+    """Return the flags, with the task's published settings for missing ones, and the stages that had no length."""
     published = tuple(s for s in STAGES if not (flags[f"{s}_epochs"] or flags[f"{s}_max_steps"]))
     filled = {
         name: getattr(task, name)
@@ -42,11 +42,11 @@ def published_defaults(flags: Mapping[str, Any], task: Task) -> tuple[dict[str, 
 
 
 def limit_steps(request: TuningRequest, rows: int) -> SparseArguments:
-    """Return `request.sparse`, with stages of published length cut to the task's maximum number of steps, if any.
+    """Return `request.sparse`, with stages of published length limited to the task's `max_steps`, if it has any.
 
     Args:
         request: what the run is asked to do.
-        rows: number of training rows, from which the optimiser steps of an epoch follow.
+        rows: number of training rows; the number of optimiser steps in an epoch follows from it.
     """
     sparse, limit, training = request.sparse, request.task.max_steps, request.training
     if limit is None:
@@ -59,7 +59,7 @@ def limit_steps(request: TuningRequest, rows: int) -> SparseArguments:
 
 
 def longest_of(request: TuningRequest) -> int:
-    """Return the longest input in tokens: the request's, else the task's, but no more than the model takes.
+    """Return the longest input in tokens: the request's, or else the task's, limited to what the model takes.
 
     Raises:
         InputError: the model cannot be loaded, is no encoder, or takes fewer tokens than --max_length.
@@ -75,15 +75,15 @@ def longest_of(request: TuningRequest) -> int:
 
 
 def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) -> None:
-    """Raise InputError for flag values that cannot work with any models and files."""
+    """Raise InputError for flag values that are wrong whatever the models and files are."""
     check_numbers(flags)
     kind.of_flags(flags).check_losses(task)
-    for flag in ("model_licence", "teacher_licence"):  # each command has one of them
+    for flag in ("model_licence", "teacher_licence"):  # a command has one of the two
         check_licence(f"--{flag}", flags.get(flag))
     sparse = SparseArguments(**fields_of(SparseArguments, flags))
     scored = {"metric_for_best_model": f"eval_{task.metric}", "greater_is_better": True}
     kinds: list[dict[str, Any]] = [{}] if sparse.dense or sparse.selection == "random" else [{}, UNVALIDATED]
     training = TrainingRequest.of_flags(TaskTrainingArguments, flags)
     check_training_arguments(training, NO_EFFECT, [{**scored, **changes} for changes in kinds])
-    # K is checked later: `prepare` knows the model.
+    # K, the number of entries, can be checked only in `prepare`, which knows the model.
     sparse.check(sys.maxsize, zero_stage(flags["deepspeed"]) or 0, fp16=flags["fp16"])

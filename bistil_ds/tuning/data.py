@@ -32,7 +32,7 @@ def training_examples(data: TaskDataRequest) -> list[Any]:
 def training_rows(
     data: TaskDataRequest, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], progress: bool
 ) -> list[Row]:
-    """Return the rows of all training files, mixed; `data.max_length` must be known.
+    """Return the rows of all training files, mixed; `data.max_length` must not be None.
 
     Raises:
         InputError: `load_data` raises it.
@@ -48,7 +48,7 @@ def training_rows(
 
 
 def check_development_files(data: TaskDataRequest, task: Task, labels: Sequence[str]) -> None:
-    """Raise InputError for a validation file that cannot be used, and for two files of one language."""
+    """Raise InputError if a validation file cannot be used, or if two of them have the same language."""
     languages = [language for language, _ in data.dev]
     for language, path in data.dev:
         if languages.count(language) > 1:
@@ -59,7 +59,7 @@ def check_development_files(data: TaskDataRequest, task: Task, labels: Sequence[
 def development_sets(
     data: TaskDataRequest, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]
 ) -> dict[str, TaskData]:
-    """Return language → validation data; `data.max_length` must be known.
+    """Return language → validation data; `data.max_length` must not be None.
 
     Raises:
         InputError: `load_data` raises it.
@@ -77,7 +77,7 @@ def _longest(data: TaskDataRequest) -> int:
 
 
 def languages_of(sources: Sources) -> list[str]:
-    """Return the language codes (such as en or hau) among the names of training files, each once, sorted."""
+    """Return those language names of training files that are codes, such as en or hau; each once, sorted."""
     names = {language for language, _ in sources} - set(task_names())
     return sorted(name for name in names if re.fullmatch(r"[a-z]{2,3}(-\w+)*", name) and language_code(name))
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bistil_ds.tasks import ReadOptions
 from bistil_ds.tasks.data import parse_pairs
+from bistil_ds.text.specification import PLAIN_PREFIX
 
-WORDS = ("columns", "label_map", "data_licence")  # fields that hold the unparsed words of their flags
+WORDS = ("columns", "label_map", "data_licence")  # fields that hold their flags' words, unparsed
 
 Sources = tuple[tuple[str, str], ...]  # (language, file or hub id) of each source
 
@@ -20,9 +21,9 @@ class TaskDataRequest:
     Args:
         task: the task's name.
         train, dev: training and validation sources.
-        max_length: longest input in tokens; None until the model is known, because its own limit may be lower.
+        max_length: longest input in tokens; None before the model is known, because the model may take fewer.
         upsample: repeat smaller training files to the size of the largest.
-        columns, label_map: `OURS=THEIRS` words, as the flags have them.
+        columns, label_map: the words of these flags, such as `tags=ner_tags` and `DATE=O`.
         data_licence: a licence for all training data, or `LANGUAGE=LICENCE` for each.
     """
 
@@ -43,4 +44,9 @@ class TaskDataRequest:
 
 def absolute_sources(sources: Sources) -> list[str]:
     """Return each source as `LANGUAGE=FILE`, with an absolute path; a hub id stays as it is."""
-    return [f"{language}={Path(p).resolve() if Path(p).is_file() else p}" for language, p in sources]
+    return [f"{language}={_absolute(source)}" for language, source in sources]
+
+
+def _absolute(source: str) -> str:
+    bare = source.removeprefix(PLAIN_PREFIX)
+    return source.removesuffix(bare) + str(Path(bare).resolve()) if Path(bare).is_file() else source

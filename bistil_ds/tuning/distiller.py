@@ -1,6 +1,6 @@
 """The loss of phase 2: a student imitates a task teacher on labelled data (BiStil, section 3.2).
 
-Shapes: B batch, T tokens, N labelled positions, C classes, S student layers, Dt and Ds width of teacher and student.
+Shapes: B batch, T tokens, N labelled positions, C classes, S student layers, Dt and Ds widths of teacher and student.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
     """Return the weight of each loss of phase 2, from the attributes `<name>_weight` of `losses`.
 
     Raises:
-        InputError: a weight is neither a number nor FROM:TO, or the weights would teach the model or its head nothing.
+        InputError: a weight is neither a number nor FROM:TO; or the model or its head would learn nothing.
     """
     weights = parse_weights(losses, phase=2)
     if task.trains_head and not (weights["logit"].used or weights["label"].used):
@@ -38,21 +38,21 @@ def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
 class TaskDistiller(BaseDistiller):
     """The loss of phase 2 for one student and its task teacher, aligned layer by layer.
 
-    Hidden states and attention maps are compared on real tokens, [CLS] and [SEP] among them; with `published_losses`,
-    padding counts too, except as a key of attention. Logits are compared at labelled positions only, as
-    KL(teacher || student) at the temperature, without the factor temperature². Where a task has several logits (start
-    and end, arcs and relations), they count equally.
+    Hidden states and attention maps are compared on real tokens, [CLS] and [SEP] among them. With `published_losses`,
+    padding counts too, except as a key of attention. Logits are compared at labelled positions only: the loss is
+    KL(teacher || student) at the temperature, without the usual factor temperature². If a task has several kinds of
+    logits (start and end, arcs and relations), they count equally.
 
     Args:
         student, teacher: models of one task with the same labels, on one vocabulary, with the same number of heads.
         task: the task of both models; it selects the logits that are compared.
-        layer_map: for each student layer the 0-based teacher layer it is aligned with.
-        losses: weights and kinds; default: those of `TaskLossArguments`.
+        layer_map: for each student layer, the 0-based teacher layer with which it is aligned.
+        losses: weights and kinds of the losses; default: those of `TaskLossArguments`.
         projections: fp32 [Dt, Ds] for each of the S+1 states; needed where the widths differ.
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: as `loss_weights`; or there is an attention loss and a model's attention cannot be observed.
+        InputError: `loss_weights` raises it; or an attention loss is used and a model's attention cannot be captured.
     """
 
     phase = 2
@@ -79,7 +79,7 @@ class TaskDistiller(BaseDistiller):
         Args:
             model: the student, or the engine wrapped around it.
             batch: the arguments of the model's forward, labels among them, as the task's `collate` returns them.
-            progress: share of the training stage done (0 to 1), for scheduled weights.
+            progress: share of the training stage that is done (0 to 1), for scheduled weights.
         """
         mask_BT = padding_mask(batch.get("attention_mask"))
         weights = self.weights_at(progress)

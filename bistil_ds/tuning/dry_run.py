@@ -1,4 +1,4 @@
-"""The dry run of teacher tuning and phase 2: train the first steps of a stage of each kind, to estimate the run."""
+"""Dry run of teacher tuning and phase 2: train the first steps of one stage of each kind, and estimate the run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 
 def rehearse(run: PreparedRun) -> Rehearsal | None:
-    """Train the first steps of one stage of each kind, on every rank; return findings on rank 0, else None."""
+    """Train the first steps of one stage of each kind, on every rank; return the findings on rank 0, else None."""
     request, build = run.request, run.folder / BUILD
-    rounds = request.sparse.iterations
+    iterations = request.sparse.iterations
     once = replace(run, request=replace(request, sparse=replace(request.sparse, iterations=1)))
     timed: list[tuple[Stage, FirstSteps]] = []
 
@@ -37,21 +37,21 @@ def rehearse(run: PreparedRun) -> Rehearsal | None:
     if startup.rank() > 0:
         return None
     results = {stage.kind: tree_bytes(stage.result) for stage, _ in timed}
-    trainings = [_training(request, stage, steps, build, results[stage.kind], rounds) for stage, steps in timed]
+    trainings = [_training(request, stage, steps, build, results[stage.kind], iterations) for stage, steps in timed]
     report = RunRecord.open(run.folder).content["results"]["build"]
     return Rehearsal(
         read=_read(request),
         built=_built(run, report),
         trainings=trainings,
         build_bytes=tree_bytes(build),
-        # the results of iteration i of n hold i/n of the entries; the last result is also copied to the run folder
-        result_bytes=round((rounds + 1) / 2 * sum(results.values())) + results[timed[-1][0].kind],
+        # The results of iteration i of n hold i/n of the entries. The last result is also copied to the run folder.
+        result_bytes=round((iterations + 1) / 2 * sum(results.values())) + results[timed[-1][0].kind],
         keeps_checkpoints=False,
     )
 
 
 def _training(
-    request: TuningRequest, stage: Stage, steps: FirstSteps, build: Path, result: int, rounds: int
+    request: TuningRequest, stage: Stage, steps: FirstSteps, build: Path, result: int, iterations: int
 ) -> Training:
     first, values = steps.result, request.training
     beside = tree_bytes(build / BASE) - model_bytes(build / BASE)
@@ -60,7 +60,7 @@ def _training(
     keeps_best = values["load_best_model_at_end"] and stage.kind != "full"
     saving = Saving(values["save_strategy"], values["save_total_limit"], keeps_best)
     checkpoints = saving.of(first.steps, first.save_steps, first.epochs)
-    return Training(f"{stage.kind} stage", first, checkpoint, checkpoints, rounds)
+    return Training(f"{stage.kind} stage", first, checkpoint, checkpoints, iterations)
 
 
 def _read(request: TuningRequest) -> list[Row]:

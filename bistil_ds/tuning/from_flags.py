@@ -18,19 +18,19 @@ from bistil_ds.tuning.tuned_model import TunedModel
 
 
 def flag_types(kind: type[TunedModel]) -> tuple[type, ...]:
-    """Return the dataclasses of all flags of the command that trains a model of this kind."""
+    """Return the dataclasses with the flags of the command that trains a model of this kind."""
     return (*kind.types, TaskDataArguments, SparseArguments, TaskTrainingArguments)
 
 
 def request_of(kind: type[TunedModel], **flags: Any) -> TuningRequest:
-    """Return the request that the flags of `teacher.py` or `task.py` make; a flag that is not given has its default.
+    """Return the request that flags of `teacher.py` or `task.py` describe; a missing flag has its default.
 
     Args:
         kind: `TeacherTuning` or `StudentTuning`.
         flags: values by flag, such as `task="ner"`.
 
     Raises:
-        InputError: a flag is unknown, needed and missing, or has a value that cannot work. No model or data is read.
+        InputError: a flag is unknown, is needed but missing, or has a value that cannot work; no model or data is read.
     """
     flags = with_defaults(flag_types(kind), flags)
     needed = ("task", *kind.models, "train_file", "dev_file")

@@ -1,8 +1,8 @@
 """LT-SFT (arXiv 2110.07560): a full stage finds the entries that move most; a sparse stage trains only these.
 
 Each training stage has a Trainer and a folder of its own, and loads the model anew: weights, head, optimizer, schedule
-and random state begin again. A stage hands its result to the next one as a sealed folder on disk, so a run resumes in
-any stage. Once the result is sealed, the stage's checkpoints are deleted; its logs and `trainer_state.json` stay.
+and random state begin again. A stage hands its result to the next one as a sealed folder on disk. So a run can resume
+in any stage. Once the result is sealed, the stage's checkpoints are deleted; its logs and `trainer_state.json` stay.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 
 from bistil_ds.distributed import startup, universal
-from bistil_ds.distributed.agreement import ask_rank_0
+from bistil_ds.distributed.agreement import ask_rank_0, failing_together
 from bistil_ds.distributed.gathering import full_fp32
 from bistil_ds.distributed.partitions import full_size, write_entries
 from bistil_ds.distributed.startup import wait_for_every_rank
@@ -51,20 +51,20 @@ class LotteryTicketTrainer:
 
     `train` runs the stages and returns the SFT. By default there are two. The full stage trains the head and all
     maskable parameters from their start θ0 to θ1, and chooses the K entries with the largest |θ1 − θ0|. The sparse
-    stage trains those K and the head, from the start again. `sparse` may ask for several iterations of both, for random
-    entries, or for one dense stage.
+    stage trains those K entries and the head, again from θ0. `sparse` may ask for several iterations of both stages,
+    for random entries without a full stage, or for a single dense stage.
 
     Args:
         load_model: returns the model with its head, in fp32 (at ZeRO-3, partitioned as `from_pretrained` returns it).
-            Each stage calls it once, after the same seed, so that a new head is the same each time. If it freezes
-            parameters outside the base model, they stay frozen.
-        make_trainer: (model, arguments, stage) → the `BaseTrainer` of the stage, which must train this very model with
-            these arguments. After the stage, all attributes of the trainer but `args` and `state` are removed.
+            Each stage calls it once, after setting the same seed, so that a new head is the same each time. If it
+            freezes parameters outside the base model, they stay frozen.
+        make_trainer: (model, arguments, stage) → the `BaseTrainer` of the stage, which must train that model object
+            with those arguments. After the stage, the trainer loses all attributes but `args` and `state`.
         args: arguments of the whole run; `args.output_dir` is the run folder. Each stage gets a copy with a folder and
-            length of its own, and a full stage neither validates nor reloads its best checkpoint.
-        sparse: which entries are chosen, how many, and how long each stage is; a stage without a length takes
+            length of its own. A full stage neither validates nor reloads its best checkpoint.
+        sparse: which entries are chosen, how many, and how long each stage is. A stage without a length lasts
             `args.num_train_epochs`.
-        base_folder: folder of the base model's weights (safetensors), the very weights that `load_model` returns.
+        base_folder: folder with the base model's weights (safetensors), equal to the weights that `load_model` returns.
         metadata: metadata of the SFT (see `SftMetadata`); base model, base hash and density are added if missing.
 
     Source: LT-SFT (arXiv 2110.07560); BiStil (arXiv 2306.01709), section 3.2.
@@ -92,39 +92,36 @@ class LotteryTicketTrainer:
         """Run the stages that are not finished yet; every rank takes part.
 
         Args:
-            resume: True or "true" continues from the newest whole checkpoint or finished stage; a folder continues from
-                that checkpoint of the interrupted stage. The number of ranks may change. Without it, the run folder
-                must hold no stage yet.
+            resume: True or "true": continue from the newest whole checkpoint or finished stage. A folder: continue from
+                this checkpoint, which must be of the interrupted stage. The number of ranks may change. None: start
+                anew; the run folder must hold no stage yet.
 
         Returns:
-            The SFT, with fp32 differences at exactly K entries, and the head in `dense`; after a dense stage, with all
-            trained tensors in `dense` and no differences.
+            The SFT, with fp32 differences at exactly K entries, and the head in `dense`. After a dense stage, `dense`
+            has all trained tensors, and there are no differences.
 
         Raises:
-            InputError: the run folder holds an earlier run, `resume` is no whole checkpoint of this run, an earlier
-                stage had another base model or K, `base_folder` has other weights than the model, or `sparse` does not
-                fit the model.
+            InputError: the run folder holds an earlier run and `resume` is None; `resume` is no whole checkpoint of the
+                run; an earlier stage had another base model or K; `base_folder` has other weights than the model; or
+                `sparse` does not fit the model.
             NonFiniteError: a stage met a loss, gradient or weight that is not finite; its result is not saved.
         """
         if not resume and (begun := [stage.folder for stage in self.stages if stage.folder.exists()]):
             raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")
         wait_for_every_rank()
-        self.metadata.setdefault("base_hash", startup.from_rank_0(self._base_hash()))
+        self.metadata.setdefault("base_hash", ask_rank_0(lambda: hash_weights(self.base_folder)))
         for stage in self.stages:
             if not ask_rank_0(partial(stage.is_done, self.seals)):
                 self._run(stage, resume)
                 _free_memory()
                 resume = None
-            if startup.rank() == 0:  # also after stages of an earlier process, which may have been killed before this
+            if startup.rank() == 0:  # also of a stage that an earlier, killed process finished
                 stage.remove_checkpoints()
         return SparseFineTuning.load(self.stages[-1].result)
 
-    def _base_hash(self) -> str | None:
-        return hash_weights(self.base_folder) if startup.rank() == 0 else None
-
     def _run(self, stage: Stage, resume: str | bool | None) -> None:
         checkpoint = self._checkpoint(stage, resume)
-        args = self._arguments(stage, checkpoint)  # before the model: at ZeRO-3 they decide how it is loaded
+        args = self._arguments(stage, checkpoint)  # made before the model: at ZeRO-3 they partition it
         set_seed(args.seed)
         model = self.load_model()
         k = self._k(stage, model)
@@ -137,8 +134,8 @@ class LotteryTicketTrainer:
         if stage.kind != "dense":
             weight = self.sparse.full_l1 if stage.kind == "full" else self.sparse.sparse_l1
             penalise(trainer, weight, self.base_folder)
-        set_seed(args.seed)  # training must not depend on random numbers that make_trainer drew
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        set_seed(args.seed)  # so that training does not depend on what make_trainer drew
+        trainer.train(resume_from_checkpoint=checkpoints.Checked(checkpoint) if checkpoint else None)
         self._finish(stage, trainer, k)
         _release(trainer)
         wait_for_every_rank()
@@ -171,13 +168,13 @@ class LotteryTicketTrainer:
         return replace(self.args, **changes, **({"deepspeed": config} if config else {}))
 
     def _k(self, stage: Stage, model: PreTrainedModel) -> int:
-        """Return how many entries are chosen after this stage's iteration; for a dense stage, how many are maskable.
+        """Return how many entries are chosen by the end of this stage's iteration: all maskable ones if dense.
 
         Raises:
             InputError: `sparse` does not fit the model.
         """
         maskable = sum(map(full_size, maskable_parameters(model).values()))
-        config = getattr(self.args, "hf_deepspeed_config", None)  # exists only under DeepSpeed
+        config = getattr(self.args, "hf_deepspeed_config", None)  # only exists with DeepSpeed
         self.sparse.check(maskable, 3 if config is not None and config.is_zero3() else 0, fp16=self.args.fp16)
         if self.sparse.dense:
             return maskable
@@ -194,7 +191,7 @@ class LotteryTicketTrainer:
             if is_norm(module):  # layer norms are not maskable
                 module.requires_grad_(False)
             elif next(module.parameters(recurse=False), None) is not None:
-                sparse_kind(module, place)  # raises for an unknown kind of module, before the full stage has run
+                sparse_kind(module, place)  # raises for an unknown kind of module, before a long full stage
         if (earlier := self._before(stage, "sparse")) is None:
             return
         fine_tuning, base = SparseFineTuning.load(earlier.result), BaseWeights(model, self.base_folder)
@@ -225,10 +222,8 @@ class LotteryTicketTrainer:
             earlier = self._before(stage, "full")
             kept = read_selection(earlier.result)[0] if earlier else None
             selection = moved_most(trainer.model, self.base_folder, k, kept)
-            if startup.rank() == 0:
-                about = {"k": k, "base_hash": self.metadata["base_hash"]}
-                write_selection(stage.result, selection, about)
-                checkpoints.seal(stage.result, self.args.world_size, self.seals)
+            about = {"k": k, "base_hash": self.metadata["base_hash"]}
+            self._seal_result(stage, lambda: write_selection(stage.result, selection, about))
             return
         deltas = attached_to(trainer.model)
         if deltas is not None:
@@ -236,13 +231,17 @@ class LotteryTicketTrainer:
         else:
             dense = {n: full_fp32(p) for n, p in trainer.model.named_parameters() if p.requires_grad}
             fine_tuning = SparseFineTuning("dense fine-tuning", {}, dense, {**self.metadata, "density": 1.0})
-        if startup.rank() == 0:
-            fine_tuning.save(stage.result)
-            checkpoints.seal(stage.result, self.args.world_size, self.seals)
+        self._seal_result(stage, lambda: fine_tuning.save(stage.result))
+
+    def _seal_result(self, stage: Stage, write: Callable[[], None]) -> None:
+        with failing_together():
+            if startup.rank() == 0:
+                write()
+                checkpoints.seal(stage.result, self.args.world_size, self.seals)
 
 
 def _release(trainer: Any) -> None:
-    """Free a trainer's engine, model and optimizer; the trainer itself keeps only `args` and `state`."""
+    """Free a trainer's engine, model and optimizer; the trainer keeps only `args` and `state`."""
     if trainer.is_deepspeed_enabled:
         trainer.model_wrapped.destroy()
     trainer.accelerator.free_memory()

@@ -1,4 +1,4 @@
-"""Rank 0's part of teacher tuning and phase 2: check the request, make the run's folder and record, or resume."""
+"""Rank 0's part of teacher tuning and phase 2: check the request, then make the run's folder and record, or resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bistil_ds.tuning.request import TuningRequest
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run whose models lie in its folder, ready for every rank to train.
+    """A run that every rank can train, because its models lie in its folder.
 
     Args:
         request: what the run was asked to do.
@@ -31,7 +31,7 @@ class PreparedRun:
         labels: the classes, in the order of the model's outputs.
         base: metadata of the resulting sparse fine-tuning (SFT): its base model's name and hash, and licences.
         resume: the checkpoint to resume from, as the user named it; None starts at the beginning.
-        is_new: whether this start made the models in the folder; a resumed run finds them there.
+        is_new: whether this process made the models in the folder; False for a resumed run.
     """
 
     request: TuningRequest
@@ -45,12 +45,12 @@ class PreparedRun:
 def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> PreparedRun:
     """Check data and models, then write the models into a new run folder; call it on rank 0 only.
 
-    If the request resumes a run that was begun, write nothing, and check that it asks for the same run.
+    If the request resumes a run that has begun, write nothing, but check that it asks for the same run.
 
     Args:
         request: what the run is asked to do.
-        materials_may_move: accept a resumed run whose models and files lie at other paths than before, as the embedded
-            sample's do after an update of this package.
+        materials_may_move: whether the models and files of a resumed run may lie at other paths than before. Those of
+            the embedded sample do, after an update of this package.
 
     Raises:
         InputError: a file, a model or the run to resume cannot be used.
@@ -68,7 +68,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     base = model.metadata(request.data)
     data = data_hashes(request.data)
     if resume and is_begun(folder):
-        _check_resumed(request, base, folder, materials_may_move)
+        _check_resumed(request, base, folder, data, materials_may_move)
         return PreparedRun(request, folder, labels, base, resume)
     explicit = training["output_dir"] is not None
     with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as build:
@@ -82,7 +82,9 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     return PreparedRun(request, folder, labels, base, is_new=True)
 
 
-def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, materials_may_move: bool) -> None:
+def _check_resumed(
+    request: TuningRequest, base: dict[str, Any], folder: Path, found: dict[str, Any], materials_may_move: bool
+) -> None:
     recorded, data = read_start(folder)
     flags, model = request.as_flags(), request.model
     check_same_stage(flags["deepspeed"], folder)
@@ -90,8 +92,8 @@ def _check_resumed(request: TuningRequest, base: dict[str, Any], folder: Path, m
     if materials_may_move:
         names -= {*model.models, model.sfts, "train_file", "dev_file"}
     check_same_run(flags, recorded, sorted(names), folder)
-    for name, found in data_hashes(request.data).items():
-        if found not in data.values() if materials_may_move else found != data.get(name):
+    for name, text in found.items():
+        if text not in data.values() if materials_may_move else text != data.get(name):
             raise InputError(f"{name}: not the data that the run in {folder} was started with")
     built = RunRecord.open(folder).content.get("results", {}).get("build", {})
     if built.get("base_hash", base["base_hash"]) != base["base_hash"]:

@@ -1,4 +1,4 @@
-"""What a run of teacher tuning or phase 2 is asked to do: model, data, entries to train and training."""
+"""What a run of teacher tuning or phase 2 is asked to do: its model, data, sparse entries and training arguments."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class TuningRequest:
     """Everything that a run of teacher tuning or phase 2 is asked to do.
 
     Args:
-        model: the model that is trained, and what it learns from.
-        data: task and data.
+        model: the model that is trained, and the teacher or losses that it learns from.
+        data: the task and its data.
         sparse: how many entries are trained, how they are chosen, and how long each stage is.
-        training: the training arguments, run folder and checkpoint to resume among them.
-        published: stages (full, sparse) whose length was not given; the task may limit their steps.
+        training: the training arguments; among them the run folder and the checkpoint to resume from.
+        published: the stages (full, sparse) that have the published length, because the flags gave none. The task may
+            limit their steps.
     """
 
     model: TunedModel
@@ -36,9 +37,9 @@ class TuningRequest:
         return find_task(self.data.task)
 
     def as_flags(self) -> dict[str, Any]:
-        """Return the values by flag, for the record.
+        """Return flag → value, for the record.
 
-        Paths of models, SFTs and data are absolute, because a record is read from other working folders too.
+        Paths of models, SFTs and data are absolute, because the record may be read in another working folder.
         """
         flags = {**self.model.as_flags(), **asdict(self.data)}
         for flag in ("train", "dev"):

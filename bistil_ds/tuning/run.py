@@ -1,4 +1,4 @@
-"""Teacher tuning and phase 2 on every rank: train the stages from the folder that rank 0 prepared."""
+"""Teacher tuning and phase 2 on every rank: train the stages, with models from the folder that rank 0 prepared."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel, TrainerCallback, TrainerState, TrainingArguments
 
 from bistil_ds.distributed import startup
+from bistil_ds.distributed.agreement import failing_together
 from bistil_ds.distributed.config import training_config
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs.record import RunRecord
@@ -26,13 +27,14 @@ from bistil_ds.tuning.trainer import TaskTrainer
 
 
 def train(run: PreparedRun) -> None:
-    """Train what rank 0 prepared, save the sparse fine-tuning and complete the run's record; every rank calls this."""
+    """Train what rank 0 prepared, save the sparse fine-tuning, and complete the run's record; every rank calls this."""
     folder, metric = run.folder, run.request.task.metric
     trainer = make_trainer(run, lambda one, stage: one.add_callback(KeepResult(stage.folder, metric)))
     fine_tuning = trainer.train(resume=run.resume)
     peaks = startup.from_every_rank(peak_memory(trainer.args.device))
-    if startup.rank() == 0:
-        fine_tuning.save(folder)
+    with failing_together():
+        if startup.rank() == 0:
+            fine_tuning.save(folder)
     check_product(folder, SparseFineTuning.load)
     if startup.rank() == 0:
         record = RunRecord.open(folder)
@@ -46,8 +48,8 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
 
     Args:
         run: the run, whose models lie in its folder.
-        watch: called with each stage's trainer and the stage, before it trains.
-        changes: training arguments that replace the request's; a dry run gives some.
+        watch: function of a stage's trainer and the stage, called before the stage trains.
+        changes: training arguments that replace the request's, in a dry run.
     """
     request, labels, task = run.request, run.labels, run.request.task
     build = run.folder / BUILD
@@ -90,7 +92,9 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
 
 
 class KeepResult(TrainerCallback):
-    """Callback that records the outcome of a stage when it ends: steps, speed, and the kept checkpoint's metrics.
+    """Callback that records a stage's outcome when the stage ends: steps, speed, and metrics of the kept checkpoint.
+
+    The trainer has found the final state finite before it calls this.
 
     Args:
         folder: the stage's folder inside the run folder.

@@ -74,11 +74,11 @@ class StudentTuning(TunedModel):
 
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
         layers, projections = read_layer_map(build / BASE), load_projections(build / BASE)
-        assert layers is not None  # preparation wrote it
+        assert layers is not None  # `build` wrote it
         teachers: list[tuple[PreTrainedModel, nn.Module]] = []  # one, shared by all training stages
 
         def distiller(model: PreTrainedModel, args: TaskTrainingArguments) -> TaskDistiller:
-            if not teachers:  # make it once: at ZeRO-3 it is a DeepSpeed engine
+            if not teachers:  # placed only once: at ZeRO-3 it becomes a DeepSpeed engine
                 teacher = task.load_model(build / TEACHER, labels)
                 config = args.hf_deepspeed_config.config if args.deepspeed else None
                 dtype = teacher_dtype(args.teacher_dtype, args.device)

@@ -19,7 +19,10 @@ from bistil_ds.tuning.tuned_model import Built, TunedModel
 
 @dataclass(frozen=True)
 class TeacherTuning(TunedModel):
-    """The flags of teacher tuning that name the model. The resulting SFT's base is the model without language SFTs."""
+    """The flags of teacher tuning that name the model.
+
+    The base model of the resulting SFT is this model without its language SFTs.
+    """
 
     script = "teacher"
     types = (TunedModelArguments,)

@@ -1,4 +1,4 @@
-"""The trainer of one stage of task training: a task's data, loss and metric, and in phase 2 a teacher."""
+"""The trainer of one stage of task training, for a task's data, loss and metric, and in phase 2 for a teacher."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.tuning.distiller import TaskDistiller
 
-EXAMPLES = "example"  # key in a batch: the numbers of its examples, for error messages
+EXAMPLES = "example"  # key in a batch with the indices of its examples, for error messages
 
 
 class TaskTrainer(BaseTrainer):
-    """Trainer of one stage: trains `model` on labelled `rows`, by its own loss or by that of phase 2.
+    """Trainer of one stage: trains `model` on labelled `rows`, with the model's own loss or that of phase 2.
 
     Args:
         model: a model with the task's head, whose config holds the labels.
         args: training arguments; to keep the best checkpoint, `metric_for_best_model` must be `eval_` and the task's
             metric.
-        task: the task.
-        labels: its classes, in the order of the model's outputs.
-        rows: the task's features of the training data.
+        task: the task of the model.
+        labels: the classes, in the order of the model's outputs.
+        rows: the training data, as the task's `features` returns it.
         dev: name (a language) → validation data.
         distiller: phase 2's loss; None means the model's own loss.
         kwargs: further arguments of `BaseTrainer`.
@@ -64,7 +64,7 @@ class TaskTrainer(BaseTrainer):
         )
         self.task, self.labels, self.dev, self.distiller = task, tuple(labels), dict(dev), distiller
         self.teacher = distiller.teacher if distiller else None
-        if args.eval_strategy == IntervalStrategy.STEPS:  # by epochs, a validation follows the last step anyway
+        if args.eval_strategy == IntervalStrategy.STEPS:  # with `epoch`, a validation follows the last step anyway
             self.add_callback(EndOfRun)
 
     def _collate(self, task: Task, rows: Sequence[Row]) -> dict[str, Any]:
@@ -96,10 +96,10 @@ class TaskTrainer(BaseTrainer):
 
         Args:
             eval_dataset, ignore_keys: not used; the validation sets are those of `dev`.
-            metric_key_prefix: `eval` in the names below.
+            metric_key_prefix: the prefix `eval` in the names below.
 
         Returns:
-            `eval_<name>_<metric>`, and the mean over the sets of the task's main metric as `eval_<metric>`.
+            `eval_<name>_<metric>` for each set, and `eval_<metric>`, the mean of the task's main metric over the sets.
         """
         metrics: dict[str, float] = {}
         for name, data in self.dev.items():

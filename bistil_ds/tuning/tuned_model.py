@@ -1,4 +1,4 @@
-"""What teacher tuning and phase 2 do differently: which model they train, how it is built, and with which loss."""
+"""What teacher tuning and phase 2 do differently: which model they train, how they build it, with which loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeDistiller = Callable[[PreTrainedModel, TaskTrainingArguments], TaskDistiller
 
 @dataclass(frozen=True)
 class TunedModel(ABC):
-    """The model that a run trains on a task, with what it learns from.
+    """The model that a run trains on a task, and the teacher or losses that it learns from.
 
     Attributes:
         script: the script's name, without `.py`.
@@ -38,11 +38,11 @@ class TunedModel(ABC):
     @classmethod
     @abstractmethod
     def of_flags(cls, flags: Mapping[str, Any]) -> Self:
-        """Return an instance with the values of those flags that it needs."""
+        """Return an instance made from the flags that `types` defines; ignore other flags."""
 
     @abstractmethod
     def as_flags(self) -> dict[str, Any]:
-        """Return the values by flag."""
+        """Return flag → value."""
 
     @property
     @abstractmethod
@@ -51,7 +51,7 @@ class TunedModel(ABC):
 
     @abstractmethod
     def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
-        """Return the resulting SFT's `base_model`, `base_hash`, and `licences` of everything that it is made from."""
+        """Return `base_model`, `base_hash`, and the `licences` of all parts, for the resulting SFT."""
 
     @abstractmethod
     def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
@@ -71,6 +71,6 @@ class TunedModel(ABC):
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
         """Return a function (a stage's model, its arguments) → the stage's distiller.
 
-        The function may return None; the stage then trains with the model's own loss.
+        If the function returns None, the stage trains with the model's own loss.
         """
         return lambda model, args: None

@@ -16,15 +16,16 @@ BATCH_TEXTS = 4000
 def count_tokens(
     texts: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, *, name: str = "corpus", progress: bool = True
 ) -> npt.NDArray[np.int64]:
-    """Count the tokens of a dataset's "text" column, which is read in batches and need not fit in memory.
+    """Count the tokens in a data set's column "text", which is read in batches and need not fit in memory.
 
-    Return int64 [V], where V is one more than the largest id. Special tokens, the unknown one included, get a count of
-    0. `name` labels the progress bar.
+    `name` labels the progress bar. The tokenizer runs threads on all cores (on one if TOKENIZERS_PARALLELISM=false).
+    Counting 7.9 million characters took 1.8 s on two cores, and 4.7 s with `datasets.map` in two processes.
 
-    The tokenizer runs threads on all cores (on one if TOKENIZERS_PARALLELISM=false). Measured on two cores for 7.9
-    million characters: 1.8 s, against 4.7 s with `datasets.map` in two processes.
+    Returns:
+        int64 [V], the count of each token id; V is the largest id + 1. Special tokens, among them the unknown token,
+        have a count of 0.
     """
-    # Copy the tokenizer, because truncation and padding are part of its state.
+    # Copy the tokenizer: switching off truncation and padding changes its state.
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()

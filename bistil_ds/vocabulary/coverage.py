@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a tokenizer cuts texts: number of texts, share of unknown pieces, and pieces per word."""
+    """How a tokenizer cuts texts: number of texts, share of unknown pieces, and number of pieces per word."""
 
     texts: int
     unknown: float
@@ -18,13 +18,13 @@ class Coverage:
 
 
 def measure_coverage(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Coverage:
-    """Cut `texts` into pieces, without special tokens, and measure the cut."""
+    """Cut `texts` into pieces, without special tokens, and measure how they were cut."""
     ids = tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
     return Coverage(len(texts), unknown_share(ids, tokenizer.unk_token_id), fertility(ids, texts))
 
 
 def fertility(ids: Sequence[Sequence[int]], texts: Sequence[str]) -> float:
-    """Return the number of pieces per whitespace-separated word; if there is no word, the number of pieces."""
+    """Return the number of pieces per word (white space separates words); without words, the number of pieces."""
     return sum(map(len, ids)) / max(sum(len(text.split()) for text in texts), 1)
 
 

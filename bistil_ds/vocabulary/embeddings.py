@@ -1,4 +1,7 @@
-"""Trim the parameters of a masked language model that have a row for each token: embeddings, output layer, its bias."""
+"""Trim those parameters of a masked language model that have a row for each token.
+
+These are the word embeddings, and the output layer's weight and bias.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +18,31 @@ from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
 
 @dataclass(frozen=True)
 class Trimming:
-    """The tokens that a trimmed model keeps: int64 [V_new] old ids, ascending, below `base_vocab_size`."""
+    """The tokens that a trimmed model keeps: int64 [V_new] ascending ids of the untrimmed model.
+
+    `base_vocab_size` is the number of embedding rows of the untrimmed model.
+    """
 
     kept_ids: Ids
     base_vocab_size: int
 
 
 def trimming_of(model: PreTrainedModel) -> Trimming | None:
-    """Return how `trim_model` trimmed this model object, or the one that it was copied from; None if it did not."""
+    """Return how `trim_model` trimmed this model, or the model that it was copied from; None if it trimmed neither."""
     return getattr(model, "_trimming", None)
 
 
 def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
     """Keep the rows `kept_ids` (int64 [V_new], ascending) of every parameter with one row for each token, in place.
 
-    Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. `vocab_size`
-    and the special token ids of the configuration are updated; an id whose token was dropped becomes None. Parameters
-    are copied one at a time, so peak memory is the model plus one trimmed matrix.
+    Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. In the
+    configuration, `vocab_size` and the ids of special tokens are updated; the id of a dropped token becomes None.
+    Parameters are copied one at a time, so peak memory is the model plus one trimmed matrix.
 
     Raises:
         InputError: the tokenizer has more ids than the model has rows, the padding token would be dropped, or its id
             would change although the model numbers positions from it.
+        ValueError: `kept_ids` is no ascending vector.
     """
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     rows = embeddings.weight.shape[0]
@@ -78,7 +85,7 @@ def _vocabulary_parameters(
     found: list[tuple[nn.Module, str]] = [(embeddings, "weight")]
     if head is not None:
         found += [(head, "weight"), (head, "bias")]
-        # In BERT and RoBERTa the module around the output layer has the bias as well, tied or not.
+        # In BERT and RoBERTa, the module that contains the output layer has a bias too, tied to the layer's or not.
         found += [(module, "bias") for module in model.modules() if any(child is head for child in module.children())]
     distinct = {id(getattr(module, name, None)): (module, name) for module, name in found}
     distinct.pop(id(None), None)
@@ -86,7 +93,7 @@ def _vocabulary_parameters(
 
 
 def _replace(model: nn.Module, old: nn.Parameter, index: torch.Tensor) -> None:
-    """Replace `old` by its rows `index` wherever it stands in the model, so that tied parameters stay tied."""
+    """Replace `old` by its rows `index` wherever the model uses it, so that tied parameters stay tied."""
     new = nn.Parameter(old.detach().index_select(0, index.to(old.device)), requires_grad=old.requires_grad)
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):

@@ -1,4 +1,4 @@
-"""Save, load and check the old ids that a trimmed vocabulary keeps: `kept_ids[new id] = old id`, ascending."""
+"""Save, load and check the kept ids of a trimmed vocabulary: `kept_ids[new id] = old id`, ascending."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ FILE_NAME = "kept_ids.json"
 
 
 def save_kept_ids(folder: str | Path, kept_ids: Ids, base_vocab_size: int) -> None:
-    """Write `kept_ids.json` into an existing folder; `base_vocab_size` is the number of rows of the base embeddings."""
+    """Write `kept_ids.json` into an existing folder.
+
+    `base_vocab_size` is the number of embedding rows of the untrimmed model.
+    """
     check_kept_ids(kept_ids, base_vocab_size)
     content = {"base_vocab_size": base_vocab_size, "kept_ids": kept_ids.tolist()}
     (Path(folder) / FILE_NAME).write_text(json.dumps(content), encoding="utf-8")
@@ -39,9 +42,9 @@ def load_kept_ids(folder: str | Path) -> Ids:
 
 
 def check_kept_ids(kept_ids: Ids, base_vocab_size: int) -> None:
-    """Raise ValueError unless `kept_ids` is a non-empty int64 vector that ascends strictly from 0 or more.
+    """Raise ValueError unless `kept_ids` is a non-empty, strictly ascending int64 vector.
 
-    The last id must be below `base_vocab_size`.
+    Its ids must be at least 0 and below `base_vocab_size`.
     """
     if kept_ids.ndim != 1 or kept_ids.dtype != np.int64 or not len(kept_ids):
         raise ValueError("kept ids must be a non-empty vector of whole numbers")

@@ -1,4 +1,4 @@
-"""Read the pieces of a fast tokenizer's vocabulary, and find those that a trimmed copy must keep."""
+"""Read the pieces (tokens) of a fast tokenizer's vocabulary, and find those that a trimmed copy must keep."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from bistil_ds.vocabulary.kept_ids import Ids
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a model: rows of its embedding matrix, parameters (tied ones once), and bytes of the parameters."""
+    """The size of a model: embedding rows, number of parameters (tied ones count once), and their bytes."""
 
     vocabulary: int
     parameters: int
@@ -32,7 +32,7 @@ class Segmentation:
         texts: number of texts in the sample.
         fertility_before, fertility_after: pieces per whitespace-separated word.
         unknown_before, unknown_after: share of the pieces that are the unknown token.
-        unchanged: share of the texts that the trimmed tokenizer cuts into the same pieces.
+        unchanged: share of the texts that both tokenizers cut into the same pieces.
     """
 
     texts: int
@@ -72,7 +72,7 @@ class TrimReport:
 
 
 def measure_size(model: PreTrainedModel) -> Size:
-    """Measure the size of a model as it is now."""
+    """Measure the current size of a model."""
     parameters = list(model.parameters())
     return Size(
         vocabulary=model.get_input_embeddings().weight.shape[0],
@@ -82,14 +82,14 @@ def measure_size(model: PreTrainedModel) -> Size:
 
 
 def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
-    """Return at most `most` texts, evenly spaced; every call returns the same ones."""
+    """Return at most `most` texts, evenly spaced in the data set; every call returns the same texts."""
     return texts.select(np.linspace(0, len(texts) - 1, min(most, len(texts))).astype(int))["text"][:]
 
 
 def compare_segmentation(
     texts: Sequence[str], before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, kept_ids: Ids
 ) -> Segmentation:
-    """Cut `texts` with a tokenizer and its trimmed copy, and compare the pieces; without texts the shares are 0."""
+    """Cut `texts` with a tokenizer and with its trimmed copy, and compare the pieces; without texts, shares are 0."""
     old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     same = sum(np.array_equal(old_ids, kept_ids[new_ids]) for old_ids, new_ids in zip(old, new, strict=True) if new_ids)

@@ -27,10 +27,10 @@ def select_ids(
 
     Args:
         counts: language → int64 [V] as `count_tokens` returns it; one language or more.
-        threshold: a token stays if its share of a language's tokens is at least this, in one language or more.
+        threshold: a token stays if, in at least one language, its share of the tokens is this or more.
         vocab_size: number of tokens to keep, forced ones included; the threshold is then ignored. Tokens are ranked by
-            their largest share in any language; ties go to the smaller id. A token that does not fit together with its
-            parts is skipped.
+            their largest share in any language; of tokens with equal shares, the smaller id comes first. A token is
+            skipped if there is no room for it and its parts.
         keep_padding_id: also keep all ids below the padding id, so that it does not change.
 
     Returns:
@@ -70,7 +70,7 @@ def _share(counts_V: npt.NDArray[np.int64], language: str) -> npt.NDArray[np.flo
 
 
 def _most_probable(probability_V: npt.NDArray[np.float64], pieces: Pieces, size: int) -> Ids:
-    """Select `size` ids in order of probability; skip a piece that does not fit together with its parts."""
+    """Select `size` ids, most probable first; skip a piece if there is no room for it and its parts."""
     kept = set(pieces.forced)
     kept.update(part for i in pieces.forced for part in pieces.parts(i))
     if not len(kept) < size <= len(pieces.id_of):

@@ -1,4 +1,4 @@
-"""Make the tokenizer of a trimmed vocabulary: the same class and settings, fewer pieces, ids without gaps."""
+"""Make the tokenizer of a trimmed vocabulary, with the same class and settings, fewer pieces, and ids without gaps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trim_tokenizer(
         )
     trim_content(content, new_id)
 
-    # Some tokenizer classes keep a second copy of the vocabulary outside the backend. So load the tokenizer anew.
+    # Load the tokenizer anew, because some classes keep a second copy of the vocabulary outside the backend.
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         Path(folder, "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
@@ -60,9 +60,9 @@ def trim_tokenizer(
 
 
 def trim_content(content: dict[str, Any], new_id: dict[int, int]) -> None:
-    """Drop the pieces without a new id from the content of a `tokenizer.json` and renumber the rest, in place.
+    """Drop pieces from the content of a `tokenizer.json` and renumber the others, in place.
 
-    `new_id` maps each kept old id to its new one.
+    `new_id` maps the old id of each piece that stays to its new id.
     """
     model = content["model"]
     if model["type"] == "Unigram":

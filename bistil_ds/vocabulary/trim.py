@@ -25,7 +25,7 @@ class Trimmed:
         model: the argument `model`, which was changed in place.
         tokenizer: a trimmed copy of the argument `tokenizer`.
         kept_ids: int64 [V_new], new id → old id.
-        report: sizes, and how sample texts are cut, before and after.
+        report: the model's size before and after, and how both tokenizers cut sample texts.
     """
 
     model: PreTrainedModel
@@ -51,7 +51,7 @@ def trim_vocabulary(
         >>> trimmed.model.get_input_embeddings().num_embeddings, len(trimmed.tokenizer)
         (60, 60)
 
-    Text whose pieces are all kept gets the same hidden states as before, to the bit.
+    Text whose pieces are all kept has the same hidden states as before, to the bit.
 
     Args:
         model: a masked language model; its embeddings and output layer are trimmed in place.
@@ -66,7 +66,8 @@ def trim_vocabulary(
         The model, a trimmed tokenizer, the kept ids, and a report.
 
     Raises:
-        InputError: the tokenizer's or the model's kind is not supported, or `threshold` or `vocab_size` cannot be used.
+        InputError: the tokenizer is of a kind that cannot be trimmed, model and tokenizer do not fit together, or
+            `threshold` or `vocab_size` cannot be used.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """

@@ -34,7 +34,7 @@ OPERATORS: Mapping[str, Mapping[str, Callable[..., int]]] = {
 
 
 def formulas() -> dict[Any, Callable[..., int]]:
-    """Return operator → formula for each operator of `bistil_kernels`. The call imports their modules, and so Triton.
+    """Return operator → formula for each operator of `bistil_kernels`. The call imports the operators and Triton.
 
     If Triton is not installed, there are no operators and the mapping is empty.
     """

@@ -123,13 +123,13 @@ def test_a_signal_in_the_last_step_lets_the_run_end(
 def test_a_signal_before_training_leaves_nothing_behind(
     material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    load = building.load_masked_lm
+    load = building.load_teacher
 
     def load_model(*args: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return load(*args)
 
-    monkeypatch.setattr(building, "load_masked_lm", load_model)
+    monkeypatch.setattr(building, "load_teacher", load_model)
     assert general_command.main(phase_1(material, tmp_path / "run")) == 75
     assert "stopped by SIGTERM before training began" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,70 +56,93 @@ def killed_after_step(step: int, cache: Path, out: Path, run: list[object], rank
     assert not (out / "model.safetensors").exists()
 
 
+RESUME = ["--resume_from_checkpoint", "true"]
+
+
 @pytest.fixture(scope="module")
-def whole(material: Path) -> dict[float, Path]:
-    """Run phase 1 to its end with either weight of the masked-token loss; return the folders."""
-    folders = {mlm: material / f"whole-{mlm}" for mlm in (0.1, 0)}
-    several_runs([flags(material, out, "zero2", mlm=mlm) for mlm, out in folders.items()], cache=material / "cache")
-    return folders
+def resumed(material: Path) -> str:
+    """Kill a run on one rank and one on two, and resume both on one rank; return what this wrote to stderr.
+
+    The process that resumes them then runs phase 1 to its end, with either weight of the masked-token loss (`whole`).
+    """
+    cache, one, two = material / "cache", material / "killed-8", material / "two"
+    killed_after_step(8, cache, one, flags(material, one, "zero2"))
+    (one / "checkpoint-12").mkdir(exist_ok=True)  # a run that is killed while it writes leaves such a folder
+    (one / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
+    killed_after_step(8, cache, two, flags(material, two, "zero2", ranks=2, mlm=0), ranks=2)
+    whole = [flags(material, material / f"whole-{mlm}", "zero2", mlm=mlm) for mlm in (0.1, 0)]
+    again = [flags(material, one, "zero2"), flags(material, two, "zero2", mlm=0)]
+    return several_runs([*([*words, *RESUME] for words in again), *whole], cache=cache)
 
 
-@pytest.mark.parametrize("step", [8, pytest.param(STEPS, marks=pytest.mark.slow)])  # the last: before the student
-def test_a_killed_run_resumes_to_the_same_bits(material: Path, whole: dict[float, Path], step: int) -> None:
-    out = material / f"killed-{step}"
-    killed_after_step(step, material / "cache", out, flags(material, out, "zero2"))
-    if step < STEPS:
-        (out / "checkpoint-12").mkdir(exist_ok=True)  # a run that is killed while it writes leaves such a folder
-        (out / "checkpoint-12" / "model.safetensors").write_bytes(b"half")
-    done = general(*flags(material, out, "zero2"), "--resume_from_checkpoint", "true", cache=material / "cache")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert ("checkpoint-12 is left out" in done.stderr) == (step < STEPS)
-    assert history(out, "loss") == history(whole[0.1], "loss")
-    ours, theirs = load_file(out / "model.safetensors"), load_file(whole[0.1] / "model.safetensors")
+@pytest.fixture(scope="module")
+def whole(material: Path, resumed: str) -> dict[float, Path]:
+    """Return the folders of the runs that nothing stopped, by the weight of their masked-token loss."""
+    return {mlm: material / f"whole-{mlm}" for mlm in (0.1, 0)}
+
+
+def assert_same_bits(out: Path, other: Path) -> None:
+    assert history(out, "loss") == history(other, "loss")
+    ours, theirs = load_file(out / "model.safetensors"), load_file(other / "model.safetensors")
     assert ours.keys() == theirs.keys()
     assert all(ours[name].equal(theirs[name]) for name in ours)
 
 
-def test_two_ranks_resume_as_one(material: Path, whole: dict[float, Path]) -> None:
-    out = material / "two"
-    killed_after_step(8, material / "cache", out, flags(material, out, "zero2", ranks=2, mlm=0), ranks=2)
-    words = [*flags(material, out, "zero2", mlm=0), "--resume_from_checkpoint", "true"]
-    done = general(*words, cache=material / "cache")
+def test_a_killed_run_resumes_to_the_same_bits(material: Path, whole: dict[float, Path], resumed: str) -> None:
+    assert "checkpoint-12 is left out" in resumed
+    assert_same_bits(material / "killed-8", whole[0.1])
+
+
+@pytest.mark.slow
+def test_a_run_killed_between_its_last_checkpoint_and_its_student_resumes_to_the_same_bits(
+    material: Path, whole: dict[float, Path]
+) -> None:
+    out = material / "killed-last"
+    killed_after_step(STEPS, material / "cache", out, flags(material, out, "zero2"))
+    done = general(*flags(material, out, "zero2"), *RESUME, cache=material / "cache")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert history(out, "loss") == pytest.approx(history(whole[0], "loss"), rel=1e-5)
+    assert "is left out" not in done.stderr
+    assert_same_bits(out, whole[0.1])
 
 
-def refused(
-    words: list[object], cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> str:
-    """Run the command in this process, check that it ends before training, and return what it wrote to stderr."""
-    monkeypatch.setenv("BISTIL_CACHE", str(cache))
-    assert main([str(word) for word in words]) == 2
-    error = capfd.readouterr().err
-    assert "Traceback" not in error
-    return error
+def test_two_ranks_resume_as_one(material: Path, whole: dict[float, Path]) -> None:
+    assert history(material / "two", "loss") == pytest.approx(history(whole[0], "loss"), rel=1e-5)
+
+
+Refused = Callable[[list[object]], str]
+
+
+@pytest.fixture
+def refused(material: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+    """Return a function that runs the command in this process and checks that it ends before training.
+
+    It returns what the command wrote to stderr.
+    """
+
+    def run(words: list[object]) -> str:
+        monkeypatch.setenv("BISTIL_CACHE", str(material / "cache"))
+        assert main([str(word) for word in words]) == 2
+        error = capfd.readouterr().err
+        assert "Traceback" not in error
+        return error
+
+    return run
 
 
 def test_a_tampered_checkpoint_is_not_opened(
-    material: Path,
-    whole: dict[float, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    material: Path, whole: dict[float, Path], tmp_path: Path, refused: Refused
 ) -> None:
     out = tmp_path / "copy"
     shutil.copytree(whole[0.1], out)
     scheduler = next((out / "checkpoint-8").rglob("*optim_states.pt"))
     scheduler.write_bytes(scheduler.read_bytes()[:-1] + b"x")
     words = [*flags(material, out, "zero2"), "--resume_from_checkpoint", out / "checkpoint-8"]
-    assert "optim_states.pt: not the bytes that were written" in refused(words, material / "cache", monkeypatch, capfd)
+    assert "optim_states.pt: not the bytes that were written" in refused(words)
 
 
-def test_resuming_with_another_setting_is_refused(
-    material: Path, whole: dict[float, Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    words = [*flags(material, whole[0.1], "zero2"), "--resume_from_checkpoint", "true", "--mlm_weight", "0.5"]
-    assert "--mlm_weight 0.5: the run in" in refused(words, material / "cache", monkeypatch, capfd)
+def test_resuming_with_another_setting_is_refused(material: Path, whole: dict[float, Path], refused: Refused) -> None:
+    words = [*flags(material, whole[0.1], "zero2"), *RESUME, "--mlm_weight", "0.5"]
+    assert "--mlm_weight 0.5: the run in" in refused(words)
 
 
 class Code:
@@ -143,8 +167,7 @@ def test_code_in_a_strangers_shards_never_runs(
     material: Path,
     whole: dict[float, Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    refused: Refused,
     trust: list[str],
     ranks: int,
     shard: str,
@@ -154,18 +177,14 @@ def test_code_in_a_strangers_shards_never_runs(
     path = next((out / "checkpoint-12").rglob(f"*{shard}"))
     torch.save({**torch.load(path, weights_only=False), "more": Code(tmp_path / "ran")}, path)
     seal_as_a_stranger(out, ranks)  # written by two ranks, it is first converted for one
-    words = [*flags(material, out, "zero2"), "--resume_from_checkpoint", "true", *trust]
-    error = refused(words, material / "cache", monkeypatch, capfd)
+    words = [*flags(material, out, "zero2"), *RESUME, *trust]
+    error = refused(words)
     assert ("wants to run posix.mkdir" if trust else "not signed with your key") in error
     assert not (tmp_path / "ran").exists()
 
 
 def test_files_outside_a_checkpoint_are_never_opened(
-    material: Path,
-    whole: dict[float, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    material: Path, whole: dict[float, Path], tmp_path: Path, refused: Refused
 ) -> None:
     out = tmp_path / "copy"
     shutil.copytree(whole[0.1], out)
@@ -175,7 +194,7 @@ def test_files_outside_a_checkpoint_are_never_opened(
     (out / "checkpoint-12" / "latest").write_text("../../outside")
     seal_as_a_stranger(out)
     words = [*flags(material, out, "zero2"), "--resume_from_checkpoint", out / "checkpoint-12", "--trust_checkpoint"]
-    assert "latest: names '../../outside'" in refused(words, material / "cache", monkeypatch, capfd)
+    assert "latest: names '../../outside'" in refused(words)
     assert not (tmp_path / "ran").exists()
 
 
@@ -191,7 +210,7 @@ def test_a_checkpoint_of_version_0_1_resumes_where_it_is_trusted(
     for folder in out.glob("checkpoint-*"):
         hashes = {name: one["sha256"] for name, one in read_seal(folder)["files"].items()}
         (folder / SEAL).write_text(json.dumps({"world_size": 1, "files": hashes}))
-    words = [*flags(material, out, "zero2", ranks=ranks, mlm=0), "--resume_from_checkpoint", "true"]
+    words = [*flags(material, out, "zero2", ranks=ranks, mlm=0), *RESUME]
     done = general(*words, ranks=ranks, cache=material / "cache")
     assert done.returncode == 2, done.stderr[-3000:]
     assert "not signed with your key" in done.stderr or "no such file" in done.stderr

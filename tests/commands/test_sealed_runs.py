@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,13 @@ import tiny
 
 from bistil_ds.commands.general import COMMAND, prepare
 from bistil_ds.console import cli
+from bistil_ds.distillation.building import read_chunks
 from bistil_ds.distillation.preparation import PreparedRun
+from bistil_ds.distributed import startup
+from bistil_ds.distributed.run_on_ranks import run_on_ranks
 from bistil_ds.errors import InputError
-from bistil_ds.runs import checkpoints
+from bistil_ds.models.inputs import load_tokenizer
+from bistil_ds.runs import checkpoints, findings
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.seals import SEAL, Seals, write_seal
 
@@ -92,7 +99,36 @@ def test_what_is_not_signed_is_resumed_only_with_trust(material: Path, place: Pa
         write_seal(folder, world_size=1)
         with pytest.raises(InputError, match="not signed with your key"):
             resumed(material, place)
-    assert resumed(material, place, "--trust_checkpoint").checkpoint == str(place / "run" / "checkpoint-4")
+    found = resumed(material, place, "--trust_checkpoint").checkpoint
+    assert found == str(place / "run" / "checkpoint-4")
+    assert isinstance(found, checkpoints.Checked)  # so that no rank checks it again
+
+
+def test_a_resumed_run_reads_each_file_once_and_other_ranks_read_none(
+    material: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkpoint(place)
+    for language in ("aa", "bb"):
+        os.utime(material / f"{language}.txt", (1e9, 1e9))  # long ago
+    monkeypatch.setattr(findings, "_found", {})
+    read, digest = Counter[str](), hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: read.update([file.name]) or digest(file, name))
+    run = resumed(material, place)
+    known = {str(path) for path in (material / "aa.txt", material / "bb.txt", folder / "trainer_state.json")}
+    assert known <= read.keys()
+    assert sum(path.endswith("data.arrow") for path in read) == 4  # texts and chunks of two languages
+    assert set(read.values()) == {1}
+    told = findings.known()
+    monkeypatch.setattr(findings, "_found", {})  # another rank
+    monkeypatch.setattr(startup, "rank", lambda: 1)
+    monkeypatch.setattr(startup, "from_rank_0", lambda value: (run, told))
+    read.clear()
+    run_on_ranks(lambda: run, read_again, use_deepspeed=False)
+    assert not read
+
+
+def read_again(run: PreparedRun) -> None:
+    read_chunks(run.request, load_tokenizer("", run.folder / "build" / "student"), progress=False)
 
 
 def test_a_run_of_version_0_1_has_no_seal_on_its_models_and_needs_trust(material: Path, place: Path) -> None:

@@ -15,7 +15,7 @@ import bistil_ds
 from bistil_ds.commands.general import COMMAND, main
 from bistil_ds.console import cli
 from bistil_ds.console.progress import progress_bar, share_bar
-from bistil_ds.errors import InputError, NonFiniteError, Notice, Preempted, ProductError
+from bistil_ds.errors import InputError, NonFiniteError, Notice, OtherRankError, Preempted, ProductError
 from bistil_ds.runs.folder import is_begun, new_folder, run_folder
 from bistil_ds.tuning.arguments import TaskDataArguments
 
@@ -273,10 +273,21 @@ def test_a_hostile_recipe_is_one_line(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", [NonFiniteError, ProductError])
+@pytest.mark.parametrize(
+    ("kind", "seconds"),
+    [
+        (NonFiniteError, cli.AGREED_SECONDS),
+        (ProductError, cli.AGREED_SECONDS),
+        (OtherRankError, cli.RANK_0_SECONDS),
+    ],
+)
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_what_every_rank_raises_at_once_is_one_line_on_rank_0_and_exit_code_1(
-    rank: str, kind: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rank: str,
+    kind: type[Exception],
+    seconds: float,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waited: list[float] = []
     monkeypatch.setenv("RANK", rank)
@@ -287,4 +298,4 @@ def test_what_every_rank_raises_at_once_is_one_line_on_rank_0_and_exit_code_1(
 
     assert cli.run(train) == 1
     assert capsys.readouterr().err == ("error: non-finite loss at step 3, rank 0\n" if rank == "0" else "")
-    assert waited == ([] if rank == "0" else [cli.AGREED_SECONDS])
+    assert waited == ([] if rank == "0" else [seconds])

@@ -15,7 +15,7 @@ from bistil_ds.distillation import building, checks
 from bistil_ds.distillation.from_flags import request_of
 from bistil_ds.distillation.request import DistillationRequest
 from bistil_ds.errors import InputError
-from bistil_ds.models.loading import load_masked_lm
+from bistil_ds.models.loading import load_teacher
 from bistil_ds.runs.folder import whole_or_nothing
 from bistil_ds.runs.seals import Seals
 from bistil_ds.student import load_projections
@@ -111,6 +111,16 @@ def test_a_student_of_ours_is_taken_with_its_vocabulary_and_layers(material: Pat
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("flag", [{"vocab_size": 20}, {"vocab_threshold": 0.01}])
+def test_a_trimmed_student_takes_no_flag_for_another_vocabulary(
+    material: Path, tmp_path: Path, flag: dict[str, float]
+) -> None:
+    built(material, tmp_path)
+    ((name, value),) = flag.items()
+    with pytest.raises(InputError, match=f"--{name} {value}: --student .* has its own vocabulary; leave the flag out"):
+        built(material, tmp_path, student=str(tmp_path / "build" / "student"), **flag)
+
+
 def test_a_students_depth_need_not_follow_the_layer_factor(material: Path, tmp_path: Path) -> None:
     teacher = tiny.write_teacher(tmp_path / "teacher", layers=3)
     student = tiny.write_teacher(tmp_path / "student", layers=1, seed=1)
@@ -145,7 +155,7 @@ def test_missing_head_weights_are_not_made_up(tmp_path: Path) -> None:
     model.roberta.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"lacks weights of a masked language model, such as lm_head\."):
-        load_masked_lm(str(tmp_path), "--teacher_model")
+        load_teacher(str(tmp_path), "--teacher_model")
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
@@ -153,9 +163,9 @@ def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     tiny.xlmr(len(tokenizer) - 1).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=f"has {len(tokenizer)} tokens, its embeddings {len(tokenizer) - 1}"):
-        load_masked_lm(str(tmp_path), "--teacher_model")
+        load_teacher(str(tmp_path), "--teacher_model")
 
 
 def test_the_real_mmt_is_whole(shared: Path) -> None:
-    model, tokenizer = load_masked_lm(str(shared / "models" / "mini-mmt"), "--teacher_model")
+    model, tokenizer = load_teacher(str(shared / "models" / "mini-mmt"), "--teacher_model")
     assert len(tokenizer) <= model.config.vocab_size

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import tiny
+import torch
 from datasets import Dataset
+from distilling.trainers import Make
 from other_tokenizers import wordpiece_tokenizer
 from safetensors.torch import load_file
 from student_models import tiny_teacher
@@ -40,3 +44,31 @@ def test_the_output_bias_of_an_untied_head_stands_under_both_its_names(kind: str
     assert saved[f"{head}.decoder.bias"].equal(decoder)
     config = json.loads((tmp_path / "student" / "tokenizer_config.json").read_text())
     assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+def test_a_saved_student_needs_nothing_of_ours(make: Make, tmp_path: Path) -> None:
+    beside = tmp_path / "kept_ids.json"
+    beside.write_text("{}")
+    trainer = make(keep={"keep_files": [beside]})
+    trainer.train()
+    folder = tmp_path / "student"
+    trainer.save_model(str(folder))
+    assert (folder / "kept_ids.json").read_text() == "{}"
+    assert not list(folder.rglob("*.bin"))
+    assert not list((tmp_path / "run").rglob("training_args.bin"))
+    code = """
+        import json, sys
+        sys.modules["bistil_ds"] = sys.modules["bistil_kernels"] = None
+        from transformers import AutoModelForMaskedLM, AutoTokenizer
+        model, tokenizer = (kind.from_pretrained(sys.argv[1]) for kind in (AutoModelForMaskedLM, AutoTokenizer))
+        logits = model(**tokenizer("bake lomi", return_tensors="pt")).logits
+        print(json.dumps([model.config._attn_implementation, logits[0, 1].tolist()]))
+    """
+    words = [sys.executable, "-c", "\n".join(line[8:] for line in code.splitlines()), str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    attention, row = json.loads(done.stdout.splitlines()[-1])
+    ids = trainer.processing_class("bake lomi", return_tensors="pt")
+    assert attention == "sdpa"
+    with torch.no_grad():
+        torch.testing.assert_close(torch.tensor(row), trainer.model.eval()(**ids).logits[0, 1], rtol=1e-4, atol=1e-4)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from distilling.trainers import LANGUAGES, Make
 from launch import PROGRAMS, python_path, start_ranks
+from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, XLMRobertaForMaskedLM
 
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
@@ -157,3 +159,38 @@ def test_zero3_partitions_answer_as_the_whole_model_does(folder: Path, ranks: in
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("every answer is the same") == ranks
+
+
+def shift(teacher_folder: Path, seed: int) -> SparseFineTuning:
+    """Return an SFT that changes a hundred query weights of the teacher's second layer."""
+    name = "roberta.encoder.layer.1.attention.self.query.weight"
+    shape = load_file(teacher_folder / "model.safetensors")[name].shape
+    generator = torch.Generator().manual_seed(seed)
+    indices = torch.randperm(shape.numel(), generator=generator)[:100].sort().values
+    return SparseFineTuning(
+        f"sft-{seed}", {name: SparseDiff(tuple(shape), indices, torch.randn(100, generator=generator))}
+    )
+
+
+def test_the_teacher_carries_each_languages_sft_and_gets_its_exact_bits_back(make: Make, teacher_folder: Path) -> None:
+    sfts = {language: shift(teacher_folder, seed) for seed, language in enumerate(LANGUAGES)}
+    trainer = make(keep={"language_sfts": sfts, "teacher_folder": teacher_folder})
+    original = load_file(teacher_folder / "model.safetensors")
+    with_sfts, without = trainer.evaluate(), make().evaluate()
+    for language in LANGUAGES:
+        assert with_sfts[f"eval_{language}_attention_0"] != pytest.approx(
+            without[f"eval_{language}_attention_0"], rel=1e-3
+        )
+        changed = make(keep={})
+        sfts[language].apply(changed.distiller.teacher)
+        assert with_sfts[f"eval_{language}_loss"] == changed.evaluate()[f"eval_{language}_loss"]
+    trainer.train()
+    assert trainer.language_switch is not None
+    trainer.language_switch.switch_to(None)
+    after = trainer.distiller.teacher.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in original.items())
+
+
+def test_sfts_without_the_teachers_folder_are_refused(make: Make, teacher_folder: Path) -> None:
+    with pytest.raises(InputError, match="teacher_folder"):
+        make(keep={"language_sfts": {"aa": shift(teacher_folder, 0), "bb": None}})

@@ -56,6 +56,7 @@ def test_a_shipped_file_passes_with_any_precision_and_number_of_ranks(
         {**optimizer("SGD"), "zero_allow_untested_optimizer": True},
         optimizer("Adagrad"),
         zero(offload_optimizer={"device": "none"}),
+        zero(stage=3, offload_param={"device": "nvme", "nvme_path": "/nowhere"}),
         zero(stage3_max_live_parameters="auto"),
     ],
 )
@@ -87,6 +88,10 @@ def test_what_deepspeed_takes_passes(config: dict[str, Any], tmp_path: Path, mon
         (zero(allgather_bucket_size="auto"), 'zero_optimization.allgather_bucket_size is "auto", which nobody fills'),
         ({**ZERO_2, "communication_data_type": "fp99"}, "fp99"),
         ({**ZERO_2, "data_types": {"grad_accum_dtype": "fp99"}}, "fp99"),
+        (zero(stage=3, offload_param={"device": "nvme"}), 'offload_param: offloads to nvme; add "nvme_path"'),
+        (zero(stage=3, offload_optimizer={"device": "nvme"}), 'offload_optimizer: offloads to nvme; add "nvme_path"'),
+        ({**ZERO_2, "pipeline": {"stages": 2}}, "pipeline: models are cut over ranks by ZeRO only"),
+        ({**ZERO_2, "tensor_parallel": {"autotp_size": 2}}, "tensor_parallel: models are cut over ranks by ZeRO only"),
         ({**ZERO_2, "amp": {"enabled": True}}, "AMP"),
         ({**ZERO_2, "checkpoint": {"tag_validation": "no_such"}}, "tag_validation"),
     ],

@@ -91,6 +91,18 @@ def test_ctrl_c_keeps_the_finished_cells(
     assert "Unfinished: 2 of 4 cells were run." in text
 
 
+def test_a_result_that_does_not_load_is_not_recorded_as_finished(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def damaged(folder: Path) -> None:
+        raise InputError(f"{folder}: damaged")
+
+    monkeypatch.setattr(evaluate, "read_result", damaged)
+    assert evaluate.main([*flags(files, tmp_path / "out"), "--limit", "2"]) == 1
+    assert "its result does not load" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -104,10 +104,11 @@ def test_training_files_are_found_in_the_record_of_the_fine_tuning(files: Files,
 def test_one_training_file_counts_in_each_of_its_languages(tmp_path: Path) -> None:
     file = tmp_path / "xnli.tsv"
     file.write_text("")
-    arguments = {"task": "topics", "train_file": [f"en={file}", f"de={file}", f"en={file}"]}
+    arguments = {"task": "topics", "train_file": [f"en={file}", f"de={file}", f"en={file}", f"fr=plain:{file}"]}
     (tmp_path / "run.json").write_text(json.dumps({"arguments": arguments}))
     found = recorded_train_files([ModelChoice("m", str(tmp_path))], TASK)
-    assert [(name, options.language) for name, options in found] == [(str(file), "en"), (str(file), "de")]
+    expected = [(str(file), "en"), (str(file), "de"), (f"plain:{file}", "fr")]
+    assert [(name, options.language) for name, options in found] == expected
 
 
 def test_a_folder_of_test_files_has_a_hash(files: Files, tmp_path: Path) -> None:

@@ -9,79 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from export_folders import LABELS, write_student, write_task_sft
-from huggingface_hub import ModelCard
+from export_folders import card_of, header, write_student, write_task_sft
 
 from bistil_ds.commands.export import main
-from bistil_ds.errors import InputError
-from bistil_ds.export import card as cards
-from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
-from bistil_ds.export.card_scores import read_scores
 from bistil_ds.export.onnx import OnnxCheck
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 
-HASH = "ef" * 32
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_student(tmp_path_factory.mktemp("models") / "en-ha")
-
-
-@pytest.fixture(scope="module")
-def sft(student: Path) -> Path:
-    return write_task_sft(student.parent / "ner-sft", student, "ner", licence="cc-by-4.0")
-
-
-def facts(student: Path | str, sfts: list[Path], **changed: Any) -> CardFacts:
-    known: dict[str, Any] = {
-        "title": "ha-ner",
-        "kind": "XLMRobertaForTokenClassification",
-        "task": "ner",
-        "labels": LABELS["ner"],
-        "max_length": 48,
-        "parameters": 12345,
-        "base": base_facts(str(student)),
-        "sfts": [sft_facts(str(sft)) for sft in sfts],
-        "licence": None,
-        "scores": None,
-        "onnx": None,
-    }
-    return CardFacts(**{**known, **changed})
-
-
-def model_card(facts: CardFacts) -> str:
-    return str(cards.model_card(facts))
-
-
-def header(card: str) -> dict[str, Any]:
-    """Return the metadata as the hub's library reads it."""
-    content: dict[str, Any] = ModelCard(card).data.to_dict()
-    return content
-
-
-def evaluation(folder: Path) -> Path:
-    """Write the part of an `evaluation.json` that a card reads, of two models and two test sets; return its path."""
-    score = {"f1": {"value": 0.5, "low": 0.45, "high": 0.55}, "precision": {"value": 0.6, "low": None, "high": None}}
-    mine = {"ha": {"score": {**score, "f1": {"value": 0.625, "low": 0.6, "high": 0.65}}}, "en": {"score": score}}
-    set_facts = {"examples": 1200, "seen_in_training": 0.0125}
-    content = {
-        "metric": "f1",
-        "test_sets": {
-            "ha": {"source": "/data/ha/test.txt", "sha256": "12" * 32, **set_facts},
-            "en": {"source": "org/name:en:test", "sha256": None, **set_facts, "seen_in_training": None},
-        },
-        "models": {
-            "teacher": {"weights_sha256": "0" * 64, "languages": {}},
-            "student": {"weights_sha256": HASH, "languages": mine},
-        },
-    }
-    (folder / "evaluation.json").write_text(json.dumps(content))
-    return folder / "evaluation.json"
-
 
 def test_the_header_is_yaml_the_hub_reads(student: Path, sft: Path) -> None:
-    head = header(model_card(facts(student, [sft], licence="cc-by-4.0")))
+    head = header(card_of(student, [sft], licence="cc-by-4.0"))
     assert head == {
         "language": ["en", "ha"],
         "license": "cc-by-4.0",
@@ -94,7 +30,7 @@ def test_the_header_is_yaml_the_hub_reads(student: Path, sft: Path) -> None:
 
 def test_a_dense_fine_tuning_is_not_called_sparse(student: Path, tmp_path: Path) -> None:
     SparseFineTuning("dense", {}, {"w": torch.zeros(3, 4)}, {"task": "ner", "density": 1.0}).save(tmp_path / "dense")
-    card = model_card(facts(student, [tmp_path / "dense"]))
+    card = card_of(student, [tmp_path / "dense"])
     assert "Dense fine-tuning `dense`, merged into the weights: 12 values set. Task: ner." in card
     assert "LT-SFT" not in card
     assert header(card)["tags"] == ["bistil", "ner"]
@@ -106,24 +42,24 @@ def test_the_task_teacher_is_named(student: Path, sft: Path, tmp_path: Path) -> 
     record["arguments"] |= {"teacher_model": "some/mmt", "teacher_sft": ["/home/me/en", "/home/me/ner"]}
     (tmp_path / "taught" / "run.json").write_text(json.dumps(record))
     said = "Distilled from the task teacher `some/mmt` + `en` + `ner` (BiStil, phase 2)."
-    assert said in model_card(facts(student, [tmp_path / "taught"]))
-    assert said not in model_card(facts(student, [sft]))
+    assert said in card_of(student, [tmp_path / "taught"])
+    assert said not in card_of(student, [sft])
 
 
 def test_a_student_without_a_record_of_phase_1_is_not_called_distilled(student: Path, tmp_path: Path) -> None:
     shutil.copytree(student, tmp_path / "student", ignore=shutil.ignore_patterns("run.json"))
-    card = model_card(facts(tmp_path / "student", []))
+    card = card_of(tmp_path / "student", [])
     assert "a student that BiStil (arXiv 2306.01709) built from `some/mmt`, from its layers 1, 3" in card
     assert "distilled" not in card
 
 
 def test_norwegian_stays_a_language(student: Path, tmp_path: Path) -> None:
     sft = write_task_sft(tmp_path / "no", student, "ner", languages=["no"])
-    assert header(model_card(facts(student, [sft])))["language"] == ["en", "ha", "no"]
+    assert header(card_of(student, [sft]))["language"] == ["en", "ha", "no"]
 
 
 def test_the_card_tells_method_data_and_arguments(student: Path, sft: Path) -> None:
-    card = model_card(facts(student, [sft]))
+    card = card_of(student, [sft])
     for said in (
         "distilled from `some/mmt`, from its layers 1, 3",
         "Of the teacher's 20,000 tokens it keeps",
@@ -157,7 +93,7 @@ def test_what_no_file_says_is_unknown(student: Path, sft: Path, tmp_path: Path) 
     header_file = tmp_path / "sft" / "sft.json"
     content = json.loads(header_file.read_text())
     header_file.write_text(json.dumps({**content, "metadata": {}}))
-    card = model_card(facts(tmp_path / "model", [tmp_path / "sft"], max_length=None))
+    card = card_of(tmp_path / "model", [tmp_path / "sft"], max_length=None)
     assert header(card) == {
         "license": "unknown",
         "library_name": "transformers",
@@ -186,7 +122,7 @@ def test_a_fine_tuning_may_not_say_its_languages(student: Path, sft: Path, tmp_p
     content = json.loads(header_file.read_text())
     del content["metadata"]["languages"]
     header_file.write_text(json.dumps(content))
-    card = model_card(facts(student, [tmp_path / "sft"]))
+    card = card_of(student, [tmp_path / "sft"])
     assert "Task: ner. Languages: unknown." in card
     assert "zero-shot" not in card
 
@@ -197,94 +133,22 @@ def test_a_fine_tuning_may_not_say_its_languages(student: Path, sft: Path, tmp_p
 def test_another_programs_record_says_nothing(student: Path, tmp_path: Path, content: str) -> None:
     shutil.copytree(student, tmp_path / "model")
     (tmp_path / "model" / "run.json").write_text(content)
-    card = model_card(facts(tmp_path / "model", []))
+    card = card_of(tmp_path / "model", [])
     assert "Training arguments: unknown." in card
     assert "| `model` | unknown | unknown |" in card
     assert "/home/me" not in card
 
 
 def test_a_model_from_the_hub_is_the_base_model(sft: Path) -> None:
-    assert header(model_card(facts("org/name", [sft])))["base_model"] == "org/name"
+    assert header(card_of("org/name", [sft]))["base_model"] == "org/name"
 
 
 def test_a_teacher_in_a_local_folder_is_no_hub_id(tmp_path: Path) -> None:
     student = write_student(tmp_path / "student", teacher="/home/me/mmt")
-    card = model_card(facts(student, []))
+    card = card_of(student, [])
     assert "base_model" not in header(card)
     assert "distilled from `mmt`" in card
     assert "sparse-fine-tuning" not in header(card)["tags"]
-
-
-def test_scores_stand_in_the_table_and_in_the_model_index(student: Path, sft: Path, tmp_path: Path) -> None:
-    card = model_card(facts(student, [sft], scores=read_scores(str(evaluation(tmp_path)), HASH)))
-    assert "| ha | test.txt | 1,200 | 1.2% | f1 | 62.5 | 60.0 to 65.0 |" in card
-    assert "| en | org/name:en:test | 1,200 | unknown | precision | 60.0 | unknown |" in card
-    head = header(card)
-    assert head["metrics"] == ["f1", "precision"]
-    index = head["model-index"][0]
-    assert index["name"] == "ha-ner"
-    assert [result["dataset"]["name"] for result in index["results"]] == ["test.txt (ha)", "org/name:en:test (en)"]
-    first = index["results"][0]
-    assert first["task"] == {"type": "token-classification", "name": "ner"}
-    assert first["metrics"][0] == {"type": "f1", "value": 0.625, "name": "f1"}
-
-
-def test_test_files_of_one_name_keep_entries_of_their_own(student: Path, sft: Path, tmp_path: Path) -> None:
-    file = evaluation(tmp_path)
-    content = json.loads(file.read_text())
-    content["test_sets"]["en"] |= {"source": "/data/en/test.txt", "sha256": "34" * 32}
-    file.write_text(json.dumps(content))
-    card = ModelCard(model_card(facts(student, [sft], scores=read_scores(str(file), HASH))))
-    found = [(one.dataset_config, one.metric_type, one.metric_value) for one in card.data.eval_results or ()]
-    assert found == [("ha", "f1", 0.625), ("ha", "precision", 0.6), ("en", "f1", 0.5), ("en", "precision", 0.6)]
-
-
-def test_scores_of_other_weights_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is of models with other weights \(teacher, student\)"):
-        read_scores(str(evaluation(tmp_path)), "1" * 64)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        "{}",
-        '{"models": [], "test_sets": {}, "metric": "f1"}',
-        "[" * 100_000,
-        '{"models": 1e400}',
-        '{"a": NaN}',
-    ],
-)
-def test_a_file_that_holds_no_scores_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
-    (tmp_path / "x.json").write_text(content)
-    with pytest.raises(InputError, match=r"^--scores .*x\.json: .*expected the evaluation\.json") as caught:
-        read_scores(str(tmp_path / "x.json"), HASH)
-    assert "\n" not in str(caught.value)
-
-
-def test_half_an_evaluation_is_refused_in_one_line(tmp_path: Path) -> None:
-    whole = json.loads(evaluation(tmp_path).read_text())
-    refused = 0
-
-    def spoil(holder: dict[str, Any]) -> None:
-        nonlocal refused
-        for key in list(holder):
-            value = holder.pop(key)
-            for other in (None, [], {}, "x", True, 10**400):  # None: the key is missing
-                holder |= {} if other is None else {key: other}
-                (tmp_path / "x.json").write_text(json.dumps(whole))
-                try:
-                    for one in read_scores(str(tmp_path / "x.json"), HASH):
-                        assert [type(part) for part in (one.value, one.metric, one.test_set[0])] == [float, str, str]
-                except InputError as error:
-                    refused += str(error).startswith("--scores") and "\n" not in str(error)
-            holder[key] = value
-            if isinstance(value, dict):
-                spoil(value)
-
-    spoil(whole)
-    assert refused > 100
 
 
 @pytest.mark.parametrize(
@@ -295,14 +159,14 @@ def test_half_an_evaluation_is_refused_in_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_the_card_shows_how_to_load_the_model(student: Path, sft: Path, kind: str, said: str) -> None:
-    card = model_card(facts(student, [sft], kind=kind))
+    card = card_of(student, [sft], kind=kind)
     assert said in card
     assert ("pipeline_tag" in header(card)) == ("Parsing" not in kind)
 
 
 def test_the_onnx_check_is_reported(student: Path, sft: Path) -> None:
     check = OnnxCheck(absolute=2.5e-6, relative=1e-6, shapes=[(1, 3), (2, 8)])
-    card = model_card(facts(student, [sft], onnx=check))
+    card = card_of(student, [sft], onnx=check)
     assert "on 2 random batches its outputs\ndiffer from PyTorch's by at most 2.5e-06 (1.0e-06 of the largest)" in card
 
 

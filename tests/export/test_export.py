@@ -1,10 +1,9 @@
-"""Test that an export is a folder that transformers loads, with the bits of base plus SFTs, and test its ONNX twin."""
+"""Test that an export is a folder that transformers loads, with the bits of base plus SFTs."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,48 +12,16 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from export_folders import LABELS, write_student, write_task_sft
-from random_sfts import random_sft
-from student_models import tiny_teacher
-from transformers import AutoModel, AutoTokenizer, BertTokenizerFast
+from export_folders import CLASSES, INPUTS, LABELS, export, in_memory, write_task_sft
+from transformers import AutoModel, AutoTokenizer
 
 from bistil_ds.commands.export import main
-from bistil_ds.export.onnx import IMPOSSIBLE, OnnxMismatchError, check_onnx, random_batch
+from bistil_ds.export.onnx import random_batch
 from bistil_ds.models import onnx_file
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
 from bistil_ds.tasks.parsing.parser import BiaffineParser
-
-CLASSES = {
-    "ner": "AutoModelForTokenClassification",
-    "pos": "AutoModelForTokenClassification",
-    "nli": "AutoModelForSequenceClassification",
-    "qa": "AutoModelForQuestionAnswering",
-    "mlm": "AutoModelForMaskedLM",
-}
-INPUTS = ["input_ids", "attention_mask"]
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_student(tmp_path_factory.mktemp("models") / "en-ha")
-
-
-@pytest.fixture(scope="module")
-def ner(student: Path) -> Path:
-    return write_task_sft(student.parent / "ner sft", student, "ner")
-
-
-def export(student: Path, sfts: list[Path], folder: Path, *flags: str) -> int:
-    return main(["--model", str(student), "--sft", *map(str, sfts), "--output_dir", str(folder), *flags])
-
-
-def in_memory(student: Path, sfts: list[Path], task: str) -> Any:
-    model = find_task(task).load_model(student, LABELS[task]).eval()
-    for sft in sfts:
-        SparseFineTuning.load(sft).apply(model)
-    return model
 
 
 def same_outputs(one: Any, other: Any, inputs: list[str]) -> bool:
@@ -142,92 +109,6 @@ def test_a_real_mmt_with_a_made_up_sft_comes_back_bit_for_bit(shared: Path, tmp_
     SparseFineTuning.load(sft).save_published(tmp_path / "published")
     published, ours = SparseFineTuning.load(tmp_path / "published"), SparseFineTuning.load(sft)
     assert all(torch.equal(published.sparse[name].values_K, diff.values_K) for name, diff in ours.sparse.items())
-
-
-@pytest.fixture(scope="module")
-def with_onnx(student: Path, ner: Path) -> Path:
-    pytest.importorskip("onnxruntime")
-    assert export(student, [ner], student.parent / "with onnx", "--onnx") == 0
-    return student.parent / "with onnx"
-
-
-def check_against_onnx_runtime(folder: Path, model: Any, inputs: list[str]) -> None:
-    """Compare with ONNX Runtime on a shape that the export did not check: relative difference in the max norm."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
-    assert [each.name for each in session.get_inputs()] == inputs
-    batch = random_batch(model, inputs, rows=7, length=23, seed=9)
-    with torch.no_grad():
-        expected = model(**batch)
-    found = session.run(list(expected), {name: tensor.numpy() for name, tensor in batch.items()})
-    for name, theirs in zip(expected, found):
-        assert theirs.shape == expected[name].shape
-        possible = expected[name] > IMPOSSIBLE
-        difference = (torch.from_numpy(theirs) - expected[name])[possible].abs().max()
-        assert difference <= 1e-4 * expected[name][possible].abs().max(), name
-
-
-def test_onnx_runtime_gives_the_same_outputs(student: Path, ner: Path, with_onnx: Path) -> None:
-    check_against_onnx_runtime(with_onnx, in_memory(student, [ner], "ner"), INPUTS)
-    found = json.loads((with_onnx / "run.json").read_text())["results"]["onnx"]
-    assert 0 < found["relative"] < 1e-4
-    assert f"at most {found['absolute']:.1e}" in (with_onnx / "README.md").read_text()
-
-
-@pytest.mark.parametrize("task", ["dp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pos", "nli", "qa"))])
-def test_every_task_has_its_onnx_twin(student: Path, tmp_path: Path, task: str) -> None:
-    pytest.importorskip("onnxruntime")
-    sft = write_task_sft(tmp_path / "sft", student, task)
-    assert export(student, [sft], tmp_path / "out", "--onnx") == 0
-    inputs = [*INPUTS, "word_positions"] if task == "dp" else INPUTS
-    check_against_onnx_runtime(tmp_path / "out", in_memory(student, [sft], task), inputs)
-
-
-def test_a_parser_on_bert_has_a_twin_that_takes_token_types(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    base = tmp_path / "bert"
-    tiny_teacher("bert", layers=2).save_pretrained(base)
-    (base / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghij"]))
-    BertTokenizerFast.from_pretrained(base).save_pretrained(base)
-    sft = write_task_sft(tmp_path / "sft", base, "dp")
-    assert export(base, [sft], tmp_path / "out", "--onnx") == 0
-    inputs = [*INPUTS, "token_type_ids", "word_positions"]
-    check_against_onnx_runtime(tmp_path / "out", in_memory(base, [sft], "dp"), inputs)
-
-
-@pytest.mark.slow
-def test_weights_too_large_for_one_onnx_file_lie_beside_it(
-    student: Path, ner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(onnx_file, "LARGEST_FILE", 1000)
-    assert export(student, [ner], tmp_path / "out", "--onnx") == 0
-    assert (tmp_path / "out" / "model.onnx.data").stat().st_size > 1000
-    check_against_onnx_runtime(tmp_path / "out", in_memory(student, [ner], "ner"), INPUTS)
-
-
-def test_an_onnx_file_of_other_weights_is_found_out(student: Path, ner: Path, with_onnx: Path) -> None:
-    model = in_memory(student, [ner], "ner")
-    random_sft(model, seed=1, share=0.001).apply(model)
-    with pytest.raises(OnnxMismatchError, match="logits differ from PyTorch's by"):
-        check_onnx(with_onnx / "model.onnx", model, INPUTS)
-
-
-def test_an_onnx_file_that_fails_the_check_goes_and_the_rest_stays(
-    student: Path, with_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def wrong(model: Any, *, f: str, **_: Any) -> None:
-        shutil.copy(with_onnx / "model.onnx", f)
-
-    monkeypatch.setattr(torch.onnx, "export", wrong)
-    other = write_task_sft(tmp_path / "sft", student, "ner", seed=3)
-    with pytest.raises(SystemExit, match=r"error: ONNX Runtime's logits differ .* everything but model\.onnx"):
-        export(student, [other], tmp_path / "out", "--onnx")
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert "model.safetensors" in names
-    assert not [name for name in names if "onnx" in name or name.startswith(".")]
-    assert "ONNX" not in (tmp_path / "out" / "README.md").read_text()
 
 
 def refusal(capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,7 +1,7 @@
 """Collect each `test_fused.py` only in a process that was started with TRITON_INTERPRET=1.
 
 These files run Triton kernels on the CPU, and Triton reads the variable when it is first imported.
-`test_interpreted.py` starts a process for each of them.
+`test_interpreted.py` starts the processes.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Run every `test_fused.py` under Triton's interpreter, each in a process of its own."""
+"""Run every `test_fused.py` under Triton's interpreter, in a few processes that take about equally long."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FILES = sorted(HERE.rglob("test_fused.py"))
+# the operations whose tests share a process: a start takes as long as some of them
+TOGETHER = (("attention_map",), ("hidden_state", "linear_logits"), ("logits", "sparse"))
+
+
+def test_every_file_has_its_process() -> None:
+    found = [path for names in TOGETHER for name in names for path in (HERE / name).rglob("test_fused.py")]
+    assert sorted(found) == sorted(HERE.rglob("test_fused.py"))
 
 
 @pytest.mark.parametrize("chosen", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.parent.relative_to(HERE)))
-def test_kernels_pass_under_the_interpreter(file: Path, chosen: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", chosen, str(file)]
+@pytest.mark.parametrize("names", TOGETHER, ids=" ".join)
+def test_kernels_pass_under_the_interpreter(names: tuple[str, ...], chosen: str) -> None:
+    files = sorted(str(path) for name in names for path in (HERE / name).rglob("test_fused.py"))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", chosen, *files]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment = {k: v for k, v in environment.items() if not k.startswith("PYTEST_")}
     root = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from transformers import AutoModelForMaskedLM
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_pickled
 from bistil_ds.models.inputs import load_config, load_tokenizer
-from bistil_ds.models.loading import load_masked_lm, load_pretrained
+from bistil_ds.models.loading import load_pretrained, load_teacher
 from bistil_ds.sft.published import read_published
 from bistil_ds.tasks.models import recorded_labels
 from bistil_ds.tasks.registry import find_task
@@ -123,7 +123,7 @@ def test_a_pickled_model_runs_no_code(model: Path, tmp_path: Path, how: str) -> 
         torch.save(content, model / "pytorch_model.bin")
     else:
         (model / "pytorch_model.bin").write_bytes(pickle.dumps(content, protocol=2))
-    assert "cannot be loaded" in refusal(load_masked_lm, str(model), "--teacher_model")
+    assert "cannot be loaded" in refusal(load_teacher, str(model), "--teacher_model")
     assert not (tmp_path / "ran").exists()
 
 

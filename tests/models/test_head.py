@@ -6,7 +6,9 @@ import pytest
 import torch
 from student_models import KINDS, VOCABULARY, tiny_batches, tiny_teacher
 from torch import Tensor, nn
+from transformers import AutoModel
 
+from bistil_ds.models.families import FAMILIES
 from bistil_ds.models.head import HeadTap, flat_positions, head_parameters, masked_lm_head
 
 BATCH = next(tiny_batches(0, 1))
@@ -75,7 +77,19 @@ def test_head_parameters_leave_out_tied_embeddings(kind: str, tied: bool) -> Non
     assert (embeddings is output) == tied
     assert id(embeddings) not in ids
     assert (id(output) in ids) != tied
-    assert len(ids) == (5 if tied else 7)  # transform, norm and bias, and an own decoder where embeddings are not tied
+    outside = {id(p) for n, p in model.named_parameters() if not n.startswith(f"{FAMILIES[kind].encoder}.")}
+    assert ids == outside - {id(embeddings)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_without_a_head_runs_as_it_is_and_only_its_pooler_is_behind_its_states(kind: str) -> None:
+    model = tiny_teacher(kind, auto=AutoModel)
+    expected = model(**BATCH).last_hidden_state
+    with HeadTap(model) as tap:
+        tap.set(POSITIONS, lambda *_: torch.zeros(1))
+        assert torch.equal(model(**BATCH).last_hidden_state, expected)
+    pooler = getattr(model, "pooler", None)
+    assert {id(p) for p in head_parameters(model)} == {id(p) for p in (pooler.parameters() if pooler else ())}
 
 
 def test_flat_positions_count_through_the_batch() -> None:

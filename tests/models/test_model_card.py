@@ -84,3 +84,9 @@ def test_a_card_that_grows_when_it_is_read_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "README.md").unlink()
     (tmp_path / "README.md").symlink_to("/dev/zero")
     assert read_model_card(str(tmp_path)) == CardMetadata()
+
+
+def test_the_card_beside_a_plain_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: cc-by-sa-4.0\n---\n")
+    (tmp_path / "words.csv").write_text("ev,evler\n")
+    assert read_data_card(f"plain:{tmp_path / 'words.csv'}").licence == "cc-by-sa-4.0"

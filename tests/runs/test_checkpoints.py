@@ -216,6 +216,20 @@ def test_the_oldest_go_but_never_the_best_or_the_newest(
     assert remaining(tmp_path) == left
 
 
+@pytest.mark.parametrize(
+    ("damaged", "best", "left"),
+    [(10, None, [5, 10, 20]), (5, 5, [5, 10, 20]), (20, None, [10, 20]), (5, None, [10, 20])],
+)
+def test_the_newest_whole_ones_are_kept_beside_damaged_ones(
+    tmp_path: Path, damaged: int, best: int | None, left: list[int]
+) -> None:
+    for step in (2, 5, 10, 20):
+        checkpoint(tmp_path, step)
+    (tmp_path / f"checkpoint-{damaged}" / "model.safetensors").write_bytes(b"")
+    checkpoints.prune(tmp_path / "checkpoint-20", 2, str(tmp_path / f"checkpoint-{best}") if best else None)
+    assert remaining(tmp_path) == left
+
+
 def test_what_is_damaged_does_not_push_out_what_is_whole(tmp_path: Path) -> None:
     for step in (5, 10):
         checkpoint(tmp_path, step)

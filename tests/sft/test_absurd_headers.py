@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.loading import load_masked_lm
+from bistil_ds.models.loading import load_teacher
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs.cache import file_hash
 from bistil_ds.sft.changes import SparseDiff
@@ -60,7 +60,7 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], list[
         known = {**json.loads(header.read_text()), "tensors_sha256": file_hash(folder / "sft" / "sft.safetensors")}
         header.write_text(json.dumps(known))
         return [
-            ("--teacher_model", lambda: load_masked_lm(str(model), "--teacher_model")),
+            ("--teacher_model", lambda: load_teacher(str(model), "--teacher_model")),
             ("model.safetensors", lambda: hash_weights(model)),
             ("projections.safetensors", lambda: load_projections(model)),
             ("sft", lambda: SparseFineTuning.load(folder / "sft")),

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from student_models import KINDS, POST_NORM, distances, tiny_batches, tiny_teacher
+from student_models import KINDS, NARROWABLE, distances, tiny_batches, tiny_teacher
 from torch import Tensor
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.errors import InputError
 from bistil_ds.student import build_student
-from bistil_ds.student.layers import assemble, student_config
+from bistil_ds.student.layers import assemble, shallow_config
 from bistil_ds.student.width import reduce_width
 
 
@@ -30,14 +30,14 @@ def build(teacher, factor=2, **arguments):
     )
 
 
-@pytest.mark.parametrize("kind", POST_NORM)
+@pytest.mark.parametrize("kind", NARROWABLE)
 def test_widths_are_divided_and_the_number_of_heads_stays(kind):
     config = build(tiny_teacher(kind)).student.config
     assert (config.hidden_size, config.intermediate_size, config.num_attention_heads) == (16, 32, 4)
     assert (config.num_hidden_layers, config.hidden_dropout_prob, config.vocab_size) == (3, 0.0, 61)
 
 
-@pytest.mark.parametrize("kind", POST_NORM)
+@pytest.mark.parametrize("kind", NARROWABLE)
 @pytest.mark.parametrize("depth_factor", [1, 2])
 def test_a_projected_start_is_nearer_to_the_teacher_than_a_random_one_at_every_state_and_map(kind, depth_factor):
     teacher = tiny_teacher(kind)
@@ -57,7 +57,7 @@ def test_without_narrowing_the_fit_gives_the_teacher_back():
     for module in teacher.modules():
         if isinstance(module, torch.nn.LayerNorm):
             torch.nn.init.ones_(module.weight)
-    config = student_config(teacher, 2)
+    config = shallow_config(teacher.config, [0, 1])
     state, projections = reduce_width(teacher, config, [0, 1], tiny_batches(seed=0, batches=200), progress=False)
     student = assemble(config, state, teacher)
     hidden, maps = distances(student, teacher, [0, 1], projections, tiny_batches(seed=1, batches=8))
@@ -118,7 +118,7 @@ def test_a_saved_narrow_student_loads_with_transformers_alone_and_gives_identica
         *(
             (kind, {"hidden_reduction_factor": 2, "sample_batches": []}, f"not available for {kind} models")
             for kind in KINDS
-            if kind not in POST_NORM
+            if kind not in NARROWABLE
         ),
     ],
 )
@@ -162,3 +162,16 @@ def test_a_factor_that_does_not_divide_the_heads_of_a_real_teacher_is_refused(sh
     teacher = AutoModelForMaskedLM.from_pretrained(shared / "models" / "mini-mmt")
     with pytest.raises(InputError, match="does not divide heads of width 64"):
         build_student(teacher, hidden_reduction_factor=3, sample_batches=[], progress=False)
+
+
+def test_a_teacher_without_a_head_is_narrowed_with_its_pooler_and_saved_as_it_was(tmp_path):
+    teacher = tiny_teacher("bert", auto=AutoModel)
+    built = build(teacher)
+    built.student.save_pretrained(tmp_path)
+    batch = next(tiny_batches(seed=3))
+    loaded, info = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert loaded(**batch).pooler_output.shape == (4, 16)
+    with_head = build(tiny_teacher("bert")).student.base_model  # the same encoder, whose head is fitted last
+    assert with_head(**batch).last_hidden_state.shape == loaded(**batch).last_hidden_state.shape

@@ -1,4 +1,4 @@
-"""Write a made-up student and made-up sparse fine-tunings (SFTs) for tasks, as phases 1 and 2 leave them."""
+"""Write a made-up student and sparse fine-tunings (SFTs) of it, as both phases leave them, and export them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import tiny
+from huggingface_hub import ModelCard
 from random_sfts import random_sft
 from transformers import AutoTokenizer
 
+from bistil_ds.commands.export import main
+from bistil_ds.export.card import model_card
+from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs.record import RunRecord
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student.folder import KEPT_IDS, write_alignment
 from bistil_ds.tasks import find_task
 
@@ -23,6 +28,14 @@ LABELS = {
     "qa": ["start", "end"],
     "mlm": [],
 }
+CLASSES = {
+    "ner": "AutoModelForTokenClassification",
+    "pos": "AutoModelForTokenClassification",
+    "nli": "AutoModelForSequenceClassification",
+    "qa": "AutoModelForQuestionAnswering",
+    "mlm": "AutoModelForMaskedLM",
+}
+INPUTS = ["input_ids", "attention_mask"]
 
 
 def write_student(folder: Path, teacher: str = "some/mmt") -> Path:
@@ -55,3 +68,40 @@ def write_task_sft(folder: Path, student: Path, task: str, seed: int = 0, **meta
     sft.save(folder)
     RunRecord(folder, arguments={"task": task, "density": 0.1}, data={"en=/data/en/train.txt": "cd" * 32}).finish()
     return folder
+
+
+def card_of(student: Path | str, sfts: list[Path], **changed: Any) -> str:
+    """Return the card of a tagger: the student with these SFTs; `changed` are facts (`CardFacts`) to replace."""
+    known: dict[str, Any] = {
+        "title": "ha-ner",
+        "kind": "XLMRobertaForTokenClassification",
+        "task": "ner",
+        "labels": LABELS["ner"],
+        "max_length": 48,
+        "parameters": 12345,
+        "base": base_facts(str(student)),
+        "sfts": [sft_facts(str(sft)) for sft in sfts],
+        "licence": None,
+        "scores": None,
+        "onnx": None,
+    }
+    return str(model_card(CardFacts(**{**known, **changed})))
+
+
+def header(card: str) -> dict[str, Any]:
+    """Return the metadata as the hub's library reads it."""
+    content: dict[str, Any] = ModelCard(card).data.to_dict()
+    return content
+
+
+def export(student: Path, sfts: list[Path], folder: Path, *flags: str) -> int:
+    """Run the export command on the student with these SFTs; return its exit code."""
+    return main(["--model", str(student), "--sft", *map(str, sfts), "--output_dir", str(folder), *flags])
+
+
+def in_memory(student: Path, sfts: list[Path], task: str) -> Any:
+    """Return what an export must equal: the student for `task`, with these SFTs applied."""
+    model = find_task(task).load_model(student, LABELS[task]).eval()
+    for sft in sfts:
+        SparseFineTuning.load(sft).apply(model)
+    return model

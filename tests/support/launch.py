@@ -29,8 +29,8 @@ def run_script(
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
 
 
-def several_runs(runs: Sequence[Sequence[object]], ranks: int = 1, *, cache: Path) -> None:
-    """Run `general.py` once for each list of flags, in one process for each rank.
+def several_runs(runs: Sequence[Sequence[object]], ranks: int = 1, *, cache: Path) -> str:
+    """Run `general.py` once for each list of flags, in one process for each rank; return what they wrote to stderr.
 
     On one rank, the runs start as if by plain `python`. The first run with DeepSpeed sets the environment variables of
     a rank, and the runs after it keep these variables.
@@ -39,6 +39,7 @@ def several_runs(runs: Sequence[Sequence[object]], ranks: int = 1, *, cache: Pat
     words, environment = command(ranks=ranks, cache=cache, program=[PROGRAMS / "several_runs.py", flags])
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, env=environment, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stderr
 
 
 def command(

@@ -5,8 +5,9 @@ Run it by the interpreter of a virtual environment that holds the tested set, as
     python tests/support/next_versions.py install [--torch] [NAME ...]
     python tests/support/next_versions.py report SUITE.xml
 
-`install` upgrades the named libraries, by default all of them. torch stays at the tested version without `--torch`,
-since a newer one brings gigabytes of CUDA. `report` reads pytest's JUnit file, groups the failed tests by the library
+`install` upgrades the named libraries, or without names all of them but torch. torch moves only where `--torch` or its
+own name asks for it, since a newer one brings gigabytes of CUDA. Otherwise it stays at the tested version, and the
+others move only to releases that go with it. `report` reads pytest's JUnit file, groups the failed tests by the library
 in which their traceback ends, and says which bound could move. It exits with 1 where a test failed.
 """
 
@@ -52,6 +53,7 @@ def pins() -> dict[str, str]:
 def install(names: list[str], with_torch: bool) -> None:
     """Upgrade `names`, by default all bounded libraries except torch, to the newest releases that go together.
 
+    torch stays at the tested version unless `names` holds it or `with_torch` is true.
     Our own bounds do not stop pip, which looks only at the requirements of the libraries that it is asked to install.
     Its complaint that our bounds are broken is expected.
     """
@@ -113,8 +115,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("install", help="upgrade libraries in this environment")
-    one.add_argument("--torch", action="store_true", help="upgrade torch as well")
-    one.add_argument("names", nargs="*", metavar="NAME", help="these alone")
+    one.add_argument("--torch", action="store_true", help="upgrade torch as well; else it stays, unless it is named")
+    one.add_argument("names", nargs="*", metavar="NAME", help="upgrade these alone; default: all but torch")
     two = commands.add_parser("report", help="say what broke")
     two.add_argument("suite", type=Path, help="what pytest --junitxml wrote")
     arguments = parser.parse_args()

@@ -20,8 +20,10 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
+from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.training.base_trainer import BaseTrainer
+from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 from bistil_ds.tuning.stage import Stage
 
 VOCABULARY, LENGTH, LABELS = 120, 12, 5
@@ -131,3 +133,52 @@ def quiet() -> Iterator[None]:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the tiny base model."""
     return write_base(tmp_path_factory.mktemp("base") / "model")
+
+
+def lottery(
+    base: Path,
+    out: Path,
+    *,
+    probe: Any = None,
+    training: dict[str, Any] | None = None,
+    mlm: bool = False,
+    **changes: Any,
+) -> LotteryTicketTrainer:
+    """Return the trainer of both stages, with changed arguments of training and of sparse training."""
+    return LotteryTicketTrainer(
+        lambda: load(base, mlm),
+        factory(mlm, probe=probe),
+        arguments(out, **(training or {})),
+        sparse(**changes),
+        base,
+        {"base_model": "tiny", "task": "pos"},
+    )
+
+
+def moved(sft: SparseFineTuning) -> int:
+    """Return how many entries an SFT changes."""
+    return sum(len(diff.indices_K) for diff in sft.sparse.values())
+
+
+def same(one: SparseFineTuning, other: SparseFineTuning) -> bool:
+    """Return whether two SFTs of the same parameters have the same bits."""
+    assert one.sparse.keys() == other.sparse.keys()
+    assert one.dense.keys() == other.dense.keys()
+    return all(
+        one.sparse[n].indices_K.equal(other.sparse[n].indices_K)
+        and one.sparse[n].values_K.equal(other.sparse[n].values_K)
+        for n in one.sparse
+    ) and all(one.dense[n].equal(other.dense[n]) for n in one.dense)
+
+
+@pytest.fixture(scope="session")
+def run(
+    base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, SparseFineTuning, dict[str, dict[str, Tensor]]]:
+    """Return the folder, the result and the weights at the end of each stage, from a whole run at 8 %."""
+    out, weights = tmp_path_factory.mktemp("run") / "out", {}
+
+    def probe(trainer: Any, stage: Stage) -> None:
+        weights[stage.kind] = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+
+    return out, lottery(base, out, probe=probe).train(), weights

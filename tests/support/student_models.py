@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 
 from bistil_ds.models.families import FAMILIES
 
 VOCABULARY = 61
 KINDS = tuple(FAMILIES)  # every test of what depends on the model family runs on each of them
-POST_NORM = tuple(kind for kind in KINDS if not FAMILIES[kind].pre_norm)
+FROM_LAYER_0 = tuple(kind for kind in KINDS if FAMILIES[kind].first_layer_stays)
+PUBLISHED_MAP = tuple(kind for kind in KINDS if kind not in FROM_LAYER_0)  # every k-th layer, as BiStil has it
+NARROWABLE = tuple(kind for kind in KINDS if FAMILIES[kind].bert_layers and not FAMILIES[kind].pre_norm)
+SPECIAL_IDS = {"pad_token_id": 1, "bos_token_id": 0, "cls_token_id": 0, "eos_token_id": 2, "sep_token_id": 2}
 
 
-def tiny_teacher(kind: str, layers: int = 6, **changes: object) -> PreTrainedModel:
-    """Return a random teacher of width 32 with 4 heads, whose weights are so large that every sub-layer matters."""
+def tiny_config(kind: str, layers: int = 6, **changes: object) -> PretrainedConfig:
+    """Return the configuration of a model of width 32 with 4 heads and `VOCABULARY` tokens."""
     sizes = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -26,10 +30,21 @@ def tiny_teacher(kind: str, layers: int = 6, **changes: object) -> PreTrainedMod
         "max_position_embeddings": 40,
         "initializer_range": 0.2,
     }
-    config = AutoConfig.for_model(kind, **{**sizes, **changes})
+    if kind not in ("bert", "deberta-v2"):  # the ids of XLM-R; the defaults of some lie outside this vocabulary
+        sizes |= SPECIAL_IDS
+    return AutoConfig.for_model(kind, **{**sizes, **changes})
+
+
+def tiny_teacher(
+    kind: str, layers: int = 6, *, auto: type[Any] = AutoModelForMaskedLM, **changes: object
+) -> PreTrainedModel:
+    """Return a random teacher of `tiny_config`, whose weights are so large that every sub-layer matters.
+
+    `auto` is the class that makes it: `AutoModel` gives a teacher without a head.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForMaskedLM.from_config(config)
+        model = auto.from_config(tiny_config(kind, layers, **changes))
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1:  # biases and layer norms, which would else be 0 and 1
                 torch.nn.init.normal_(parameter, mean=1.0 if name.lower().endswith("norm.weight") else 0.0, std=0.2)

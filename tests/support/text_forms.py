@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,3 +73,9 @@ def parquet(texts: list[str]) -> bytes:
         pa.table({"id": [str(n) for n in range(len(texts) + 1)], "text": [None, *texts]}), file, row_group_size=2
     )
     return file.getvalue()
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path

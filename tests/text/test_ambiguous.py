@@ -9,7 +9,7 @@ import pytest
 from text_forms import FLAG, TEXTS, lines, parquet
 
 from bistil_ds.errors import InputError
-from bistil_ds.text import check_text_file, load_texts
+from bistil_ds.text import check_text_file, check_two_languages, load_texts
 
 ASKED: dict[str, tuple[bytes, str]] = {
     "leipzig.txt": (b"1\tThe river flows.\n2\tA town lies on its bank.\n", "has 2 columns, parted by tabs"),
@@ -110,3 +110,41 @@ PROSE = {
 def test_prose_whose_lines_are_alike_stays_text(tmp_path: Path, texts: list[str]) -> None:
     (tmp_path / "a.txt").write_bytes(lines(texts))
     assert [text.strip() for text in load_texts(tmp_path / "a.txt")["text"]] == [text.strip() for text in texts]
+
+
+LISTS = {
+    "words": b"ev,evler\ngit,gitti\n",
+    "pairs": b"ev\tevler\ngit\tgitti\n",
+    "strings": b'"ev \\"a\\""\n"git"\n',
+    "words.csv": b"ev,evler\ngit\n",
+    "words.jsonl": b'{"ev"\n',
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_with_plain_before_it_each_line_of_a_file_is_a_text(tmp_path: Path, cache: Path, name: str) -> None:
+    path = tmp_path / "texts" / name
+    path.parent.mkdir()
+    path.write_bytes(LISTS[name])
+    asks = not name.endswith((".csv", ".jsonl"))
+    with pytest.raises(InputError, match="; if each line is a text, give plain:FILE" if asks else name):
+        check_text_file(path, FLAG)
+    for spec in (f"plain:{path}", f"plain:{path.parent}"):
+        check_text_file(spec, FLAG)
+        assert load_texts(spec, name=FLAG)["text"] == LISTS[name].decode().splitlines()
+    with pytest.raises(InputError, match="are the same text"):
+        check_two_languages(f"plain:{path}", path)
+
+
+def test_plain_makes_no_text_of_what_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04" + bytes(40))
+    with pytest.raises(InputError, match="is a zip archive"):
+        check_text_file(f"plain:{tmp_path / 'a.zip'}", FLAG)
+    with pytest.raises(InputError, match=f"there is no file {tmp_path / 'b.txt'}"):
+        check_text_file(f"plain:{tmp_path / 'b.txt'}", FLAG)
+
+
+def test_a_file_may_be_called_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain:a.txt").write_text("The river flows.\n")
+    assert load_texts("plain:a.txt")["text"] == ["The river flows."]

@@ -10,6 +10,7 @@ import pytest
 from datasets import Dataset, Features, Value
 
 from bistil_ds.errors import Notice
+from bistil_ds.runs import findings
 from bistil_ds.runs.seals import SEAL
 from bistil_ds.text import arrow_file
 from bistil_ds.text.arrow_file import ARROW, cached_dataset
@@ -24,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BISTIL_CACHE", str(tmp_path))
     assert read(written := [])["text"] == TEXTS
     assert written == ["written"]
-    monkeypatch.setattr(arrow_file, "_checked", {})
+    monkeypatch.setattr(findings, "_found", {})
     return tmp_path / "corpora" / "key"
 
 

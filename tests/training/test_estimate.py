@@ -13,7 +13,8 @@ from bistil_ds.training.estimate.arithmetic import (
     teacher_memory,
     training_memory,
 )
-from bistil_ds.training.estimate.table import size_text, time_text
+from bistil_ds.training.estimate.first_steps import Trained
+from bistil_ds.training.estimate.table import Rehearsal, Training, size_text, table, time_text
 
 GB = 1e9
 
@@ -89,3 +90,12 @@ def test_sizes_and_times_are_said_in_fitting_units() -> None:
     ]
     times = [time_text(seconds) for seconds in (0.1234, 720, 24_600, 273_600)]
     assert times == ["0.123 s", "12 min", "6 h 50 min", "3 d 4 h"]
+
+
+@pytest.mark.parametrize(("iterations", "shown"), [(1, []), (3, [["  iterations", "3", "counted"]])])
+def test_iterations_are_called_as_their_flag_is(iterations: int, shown: list[list[str]]) -> None:
+    first = Trained(100, 10, Layout(1, 4), 0, 0, 0, 8, 50, 1, 5, (0.1,), None, 0)
+    training = Training("full stage", first, 1000, Checkpoints(2, 1), iterations)
+    grid = table(Rehearsal([], [], [training], 0, 0, False), preparation=1.0, free=10**9)
+    assert [row for row in grid.rows if "iterations" in row[0]] == shown
+    assert training.time.steps == 50 * iterations

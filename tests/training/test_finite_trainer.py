@@ -46,6 +46,16 @@ class AtStep(TrainerCallback):
             self.events[state.global_step](self.trainer)
 
 
+class AtEnd(TrainerCallback):
+    """Callback that records the end of a training, as that of a stage is recorded."""
+
+    def __init__(self, recorded: list[int]) -> None:
+        self.recorded = recorded
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.recorded.append(state.global_step)
+
+
 def spoil_weights(value: float) -> Event:
     """Return an event that writes `value` into the embedding of a token that no text holds."""
 
@@ -99,8 +109,10 @@ def test_a_state_that_is_not_finite_is_not_saved_and_not_returned(
     base: Path, tmp_path: Path, step: int, spoil: Event, message: str, saves: bool
 ) -> None:
     trainer = watched(base, tmp_path, {step: spoil}, save_strategy="steps" if saves else "no")
+    trainer.add_callback(AtEnd(recorded := []))
     with pytest.raises(NonFiniteError, match=message) as error:
         trainer.train()
+    assert recorded == []
     assert "rank 0, language aa, rows of batch 3" in str(error.value)
     assert "\n" not in str(error.value)
     assert checkpoints.all_checkpoints(tmp_path) == ([tmp_path / "checkpoint-2"] if saves else [])
@@ -150,8 +162,15 @@ def test_an_early_micro_step_is_named_and_nothing_is_updated(base: Path, tmp_pat
 
 
 def test_the_checks_change_no_bit(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe(self: FiniteTrainer) -> str:
+        raise AssertionError("rows are described only where something is wrong")
+
     checked = watched(base, tmp_path / "checked")
-    checked.train()
+    checked.add_callback(AtEnd(recorded := []))
+    with monkeypatch.context() as patched:
+        patched.setattr(FiniteTrainer, "_where", describe)
+        checked.train()
+    assert recorded == [4]
     for name in ("_check_gradients", "check_state"):
         monkeypatch.setattr(FiniteTrainer, name, lambda *args, **kwargs: None)
     unchecked = watched(base, tmp_path / "unchecked")

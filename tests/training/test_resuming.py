@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import sparse_material as material
 from sparse_material import base, quiet
 from transformers import set_seed
 
-from bistil_ds.errors import InputError, Notice
+from bistil_ds.distributed import agreement
+from bistil_ds.errors import InputError, Notice, OtherRankError
+from bistil_ds.runs import checkpoints
 from bistil_ds.runs.seals import Seals, write_seal
+from bistil_ds.training import resuming
 
 __all__ = ["base", "quiet"]
 
@@ -84,3 +88,28 @@ def test_a_trainer_signs_with_the_key_of_its_arguments(base: Path, tmp_path: Pat
     folder = tmp_path / "out" / "checkpoint-2"
     assert Seals(str(tmp_path / "key")).is_signed(folder)
     assert not Seals().is_signed(folder)
+
+
+def fail(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_checkpoint_that_has_been_checked_is_not_hashed_again(
+    base: Path, run: tuple[Path, material.TagTrainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shutil.copytree(run[0], tmp_path / "out")
+    monkeypatch.setattr(resuming, "find_checkpoint", fail)
+    again = trainer(base, out)
+    again.train(resume_from_checkpoint=checkpoints.Checked(out / "checkpoint-4"))
+    assert again.state.global_step == 4
+
+
+def test_a_seal_that_cannot_be_written_stops_every_rank(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(agreement, "first_complaint", lambda complaint: told.append(complaint) or complaint)
+    monkeypatch.setattr(checkpoints, "seal", fail)
+    with pytest.raises(OSError, match="No space left"):
+        trainer(base, tmp_path / "out").train()
+    assert told[-1] == (OtherRankError, "rank 0: OSError: [Errno 28] No space left on device")

@@ -1,5 +1,5 @@
-"""Fixtures of sparse training: silent model loading and the folder of a tiny base model."""
+"""Fixtures of sparse training: silent model loading, the folder of a tiny base model, and a whole run on it."""
 
-from sparse_material import base, quiet
+from sparse_material import base, quiet, run
 
-__all__ = ["base", "quiet"]
+__all__ = ["base", "quiet", "run"]

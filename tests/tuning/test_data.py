@@ -13,7 +13,7 @@ from bistil_ds.tasks.data import mix, parse_pairs
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tuning import data as tuning_data
 from bistil_ds.tuning.data import check_development_files, development_sets, training_examples
-from bistil_ds.tuning.data_request import TaskDataRequest
+from bistil_ds.tuning.data_request import TaskDataRequest, absolute_sources
 
 
 def rows(count: int, first: int) -> list[dict[str, int]]:
@@ -43,6 +43,14 @@ def test_a_file_is_called_after_its_language_its_folder_or_itself(
         ("ig", "ig.txt"),
         (tmp_path.name, f"{tmp_path}/a=b.txt"),
     ]
+    assert parse_sources(["plain:yo/words.csv"], "--train_file") == [("yo", "plain:yo/words.csv")]
+
+
+def test_the_record_names_files_by_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("x")
+    words = absolute_sources((("ha", "a.txt"), ("yo", "plain:a.txt"), ("ig", "org/name")))
+    assert words == [f"ha={tmp_path}/a.txt", f"yo=plain:{tmp_path}/a.txt", "ig=org/name"]
 
 
 def test_a_hub_data_set_needs_a_language() -> None:

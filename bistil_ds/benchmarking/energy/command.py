@@ -14,11 +14,11 @@ from bistil_ds.errors import InputError
 def measure_command(command: str, meter: Meter, idle_seconds: float) -> tuple[dict[str, Any], bool]:
     """Measure the idle power, then run a command; return (the command's row, whether Ctrl-C was pressed).
 
-    The row has the command's seconds, joules and net joules. Net joules leave out the idle power; they are None if the
-    meter only estimates. Ctrl-C reaches the command too; this function then waits until the command has ended.
+    The row has the command's seconds, joules and net joules. Net joules are those beyond the idle power; they are None
+    if the meter only estimates. Ctrl-C reaches the command too; this function then waits until the command has ended.
 
     Raises:
-        InputError: the command cannot be started, or it ends with an exit code other than 0 without Ctrl-C.
+        InputError: the command cannot be started; or its exit code is not 0 although Ctrl-C was not pressed.
     """
     idle = one_window(meter, None, idle_seconds)
     meter.begin()

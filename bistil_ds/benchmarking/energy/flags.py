@@ -70,7 +70,7 @@ def plan(flags: Flags) -> Job:
         if flags.command:
             row, interrupted = measure_command(flags.command, meter, seconds)
             result.content["rows"] = [row]
-            if interrupted:  # the row is kept; Ctrl-C was meant for this command too
+            if interrupted:  # Ctrl-C ends the benchmark as well, but the row is recorded
                 raise KeyboardInterrupt
         else:
             measure(wanted, meter, flags.rounds, result.content, tell, result.save)

@@ -22,8 +22,8 @@ from bistil_ds.benchmarking.harness.samples import ratio
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.subject import InputCase, Subject
 
-UPDATES = 100  # changes of the slowest counter in a window; one more or less is then an error of at most 1 %
-MOST_STRETCHES = 6  # if the counter changes less often, the window grows, to at most this many times its length
+UPDATES = 100  # wanted changes of the slowest counter in a window; one change too many or too few is then a 1 % error
+MOST_STRETCHES = 6  # a window with fewer changes grows, to at most this many times its length
 IDLE = "idle"
 
 
@@ -57,9 +57,9 @@ def measure(
 def one_window(meter: Meter, process: InOwnProcess | None, seconds: float) -> dict[str, Any]:
     """Let the model in `process` run, or wait if there is no process; return the record of this window.
 
-    The record has seconds, calls, joules and updates of the counters, and temperatures. The window lasts `seconds`. If
-    the meter counts fewer than UPDATES changes of a counter, the window grows, to at most MOST_STRETCHES times
-    `seconds`.
+    The record has seconds, calls of the model, joules, changes of the slowest counter (`updates`) and temperatures. The
+    window lasts `seconds`. If the meter counts fewer than UPDATES changes, the window grows, to at most MOST_STRETCHES
+    times `seconds`.
     """
     before, calls, needed = machine_state(), 0, UPDATES if not meter.is_estimate else 0
     parts: list[Window] = []
@@ -94,8 +94,8 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return a row for each model: joules per sentence, gross and net (without idle power), and a ratio.
 
-    The ratio divides the model's net joules by the reference's. It is left out unless the reference's net joules are
-    above 0 in every window. An estimate has no net joules; its ratio is that of gross joules.
+    The ratio divides the model's net joules by the reference's. An estimate has no net joules, so its ratio is that of
+    gross joules. A ratio is left out unless the reference's joules are above 0 in every window.
     """
     idle = fmean(watts(window) for window in windows[IDLE])
     gross, net = [

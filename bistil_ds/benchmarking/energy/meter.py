@@ -1,7 +1,6 @@
 """Measure the joules used in a window of time.
 
-If the package zeus is installed, it reads the counters; otherwise we read them ourselves. `EstimatingMeter` reads no
-counter.
+The package zeus reads the energy counters if it is installed, else `CounterMeter` does. `EstimatingMeter` reads none.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 
 from bistil_ds.training.energy import Counter, energy_counter, energy_unavailable, zeus_is_installed
 
-POLL_SECONDS = 0.02  # sees up to 100 changes of a counter in two seconds, and costs little
+POLL_SECONDS = 0.02  # time between two readings; up to 100 changes of a counter are then seen in two seconds
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Window:
 
     Attributes:
         seconds: the time between them.
-        joules: name of a device, such as "GPU 0", "package-0" (a CPU) or "dram-0" → joules; for an estimate, "estimate"
-            is the only name.
+        joules: device → its joules. Devices are called "GPU 0", "package-0" (a CPU), "dram-0" and so on; an estimate
+            has one entry, "estimate".
         updates: number of changes of the counter that changed least; None if the meter cannot count them.
     """
 
@@ -139,7 +138,7 @@ def find_meter() -> Meter | str:
 
 
 def _zeus() -> ZeusMeter:
-    """Return a meter of all CPUs and of the GPUs that this process may use, after trying it once.
+    """Make a meter of all CPUs and of the GPUs that this process may use, try it once, and return it.
 
     Raises:
         RuntimeError: zeus counts no device. Errors of zeus pass through.

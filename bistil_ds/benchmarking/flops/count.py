@@ -21,7 +21,7 @@ META = torch.device("meta")
 def model_row(name: str, names: list[str], batch: int, length: int) -> dict[str, Any]:
     """Return a model's row: operations of its encoder's forward pass and, if possible, of a phase-1 step.
 
-    In the step the model is the student, and its reference the teacher. `step_flops` says when it can be counted.
+    In the step the model is the student, and its reference the teacher. `step_flops` says which steps can be counted.
     """
     model, reference = shape_of(name), reference_of(name, names)
     row: dict[str, Any] = {"model": label_of(name), "reference": label_of(reference)}
@@ -107,5 +107,5 @@ def _children(encoder: nn.Module, counts: Mapping[str, Any]) -> list[str]:
 
 
 def flop_counter() -> FlopCounterMode:
-    """Return a counter that knows the formulas of our kernels too; torch's global formulas stay as they are."""
+    """Return a counter of operations that knows our kernels too; torch's own table of formulas does not change."""
     return FlopCounterMode(display=False, custom_mapping=formulas())

@@ -1,4 +1,4 @@
-"""Define the flags of the operations benchmark, and plan its run, which needs no weights and takes seconds."""
+"""Define the flags of the operations benchmark, and plan its run. The run needs no weights and takes a few seconds."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Define the flags of the full-size benchmark, plan its run, and show its record as a table.
 
-The teacher has the real model's configuration and random weights. Its vocabulary has the size of the real one; it is
-generated, and so are two corpora. The peak memory of a stage includes loading its models, writing its result, and the
-libraries; the row "imports" shows what the libraries take.
+The teacher has the real model's configuration and random weights. Its vocabulary is as large as the real one, but
+generated; two corpora are generated too. The peak memory of a stage includes loading its models, writing its result,
+and the libraries; the row "imports" shows what the libraries take.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ ALPHABETS = (
 def make_pieces(count: int, prefix: str, suffix: str) -> list[str]:
     """Return the `count` pieces of a vocabulary: each script's letters, then random strings of 2 to 8 letters.
 
-    Pieces that start a word begin with `prefix`; pieces that continue a word begin with `suffix`. Each kind is about
-    half of all.
+    Both marks stand before a piece: `prefix` if the piece starts a word, `suffix` if it continues one. Each kind is
+    about half of all.
     """
     draw = random.Random(0)
     pieces = dict.fromkeys(mark + letter for alphabet in ALPHABETS for letter in alphabet for mark in (prefix, suffix))
@@ -46,10 +46,9 @@ def make_pieces(count: int, prefix: str, suffix: str) -> list[str]:
 
 
 def make_corpus(path: Path, alphabet: str, starts: list[str], lines: int) -> None:
-    """Write `lines` lines of 20 words, made of those pieces in `starts` whose letters are all in `alphabet`.
+    """Write `lines` lines of 20 words. The words are made of the pieces in `starts` that `alphabet` can spell.
 
-    Pieces that stand earlier in `starts` are more frequent. In each line, 18 words are one piece each, and two words
-    are two pieces each, joined.
+    Earlier pieces are more frequent. In each line, 18 words are one piece each, and two words are two pieces each.
     """
     draw = random.Random(alphabet)
     words = [word for word in starts if set(word) <= set(alphabet)]

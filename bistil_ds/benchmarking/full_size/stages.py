@@ -66,7 +66,7 @@ def step(name: str, folder: Path, quick: bool) -> dict[str, Any]:
     """
     teacher, student = (load_pretrained(AutoModelForMaskedLM, folder / each)[0] for each in ("trimmed", "student"))
     layers = read_layer_map(folder / "student")
-    assert layers is not None  # the stage build wrote it
+    assert layers is not None  # the stage `build` wrote the layer map
     distiller = Distiller(student, teacher, layers)
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-4)
     torch.manual_seed(0)

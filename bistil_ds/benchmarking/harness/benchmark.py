@@ -16,7 +16,7 @@ from bistil_ds.console.grid import Grid
 
 Content = Mapping[str, Any]  # the content of a record
 Tell = Callable[[float, str], object]  # called with the share of the run that is done (0 to 1), and what is being done
-# (model, case) → samples by round, and the noise: |ratio − 1| of a model's two runs, or 0 if no model ran twice
+# (model, case) → (samples of each round, noise). Noise: |ratio − 1| of a model's two runs, or 0 if no model ran twice.
 Values = dict[tuple[str, str], tuple[Rounds, float]]
 
 
@@ -51,7 +51,7 @@ class Benchmark:
         plan: checks the flags and returns the run; raises InputError before anything is written.
         tables: returns a record's content as tables.
         plots: returns a record's content as plots.
-        values: returns the numbers that `report.py --compare` compares (less is better); None if it compares none.
+        values: returns the numbers that `report.py --compare` compares (less is better); None: cannot be compared.
         files: writes other files beside the record, with its name but other endings, and returns their paths.
         failures: returns a line for each failure; if there is any, the command ends with exit code 1.
     """
@@ -71,6 +71,7 @@ class Benchmark:
 def parts_of(tell: Tell, count: int) -> list[Tell]:
     """Return one callback for each of `count` equal parts of a run.
 
-    Call it with the share of its part that is done, 0 to 1. It calls `tell` with the share of the whole run.
+    A callback takes the share of its own part that is done (0 to 1), and what is being done. It calls `tell` with the
+    share of the whole run that is done.
     """
     return [lambda done, what, part=part: tell((part + done) / count, what) for part in range(count)]  # type: ignore[misc]

@@ -22,5 +22,5 @@ class Budget:
         self.left -= weight
 
     def done(self, part: float = 0.0) -> float:
-        """Return the share of the whole weight that is done, 0 to 1; `part` is the weight done within the next case."""
+        """Return the share of all weight that is done, 0 to 1; `part` of the next case's weight counts as done too."""
         return 1 - (self.left - part) / self.whole

@@ -58,9 +58,9 @@ def choose_device(name: str | None) -> torch.device:
 
 @contextmanager
 def show_result(result: ResultFile, benchmark: Benchmark, bar: bool = True) -> Iterator[Tell]:
-    """Show a progress bar, and yield the callback (share done, what is being done) that moves it.
+    """Show a progress bar, and yield the callback (a `Tell`) that moves it.
 
-    When the run ends, also by an error or Ctrl-C, close the record and print its rows as tables. If the record was
+    When the run ends, even by an error or Ctrl-C, close the record and print its rows as tables. If the record was
     saved, write its pictures and other files beside it.
     """
     try:

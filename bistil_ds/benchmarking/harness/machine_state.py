@@ -12,7 +12,7 @@ import torch
 def machine_state() -> dict[str, Any]:
     """Return the state now: load averages, free memory in bytes, clocks in MHz, temperatures in °C, state of the GPUs.
 
-    A value that cannot be read is None. `gpus` is None without a GPU or NVML.
+    A value that cannot be read is None. `gpus` is None without a GPU, or without NVML, NVIDIA's library for GPU states.
     """
     return {
         "cpu_mhz": _cpu_clocks(),

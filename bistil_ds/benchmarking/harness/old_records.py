@@ -1,6 +1,6 @@
 """Convert records that were written before all benchmarks had one format.
 
-Apart from `device`, nothing that an old record lacks is made up.
+Of the facts that an old record lacks, `benchmark` and `device` are filled in; the others stay missing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 FACTS = ("hardware", "versions", "git", "arguments", "seeds", "command")
-WAYS, TEACHERS = "ways_", "teachers_"
+WAYS, TEACHERS = "ways_", "teachers_"  # how keys of old throughput records begin; the length follows
 
 
 def renew(content: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ PRELOADED = ["torch", "transformers", "bistil_ds.benchmarking.models.subject"]
 def fresh_processes() -> ForkServerContext | SpawnContext:
     """Return the multiprocessing context that starts processes without a copy of this process's memory.
 
-    A server that has imported PRELOADED and done nothing else forks them, so they start quickly. On platforms without a
+    The processes start quickly, as forks of a server process that has only imported PRELOADED. On platforms without a
     fork server they are spawned.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():

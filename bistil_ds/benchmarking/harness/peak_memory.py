@@ -37,8 +37,8 @@ def peak_in_own_process(
 ) -> Peak:
     """Return the peak memory of `steps` calls of the function that `build(*arguments)` returns, in a fresh process.
 
-    The process is fresh because a process may keep the memory of one peak, and that would hide the next peak. It must
-    be possible to pickle `build` and its arguments.
+    A process that was used before may still hold memory of an earlier peak, which would hide a lower one. `build` and
+    its arguments must pickle.
 
     Args:
         device: the GPU whose memory is counted if `build` starts CUDA, such as `cuda:1`; None means the current one.
@@ -86,7 +86,7 @@ def peak_of(build: Callable[[], Callable[[], object]], steps: int, device: str |
 
 
 def _forget_resident_peak() -> None:
-    """Reset the peak that Linux records, so that `build` does not count. If the system forbids this, `build` counts."""
+    """Reset the peak that Linux records, so that it leaves out `build`. If the system forbids this, do nothing."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -94,9 +94,9 @@ def _forget_resident_peak() -> None:
 
 
 def resident_peak() -> int:
-    """Return the most bytes resident in this process so far.
+    """Return the most bytes resident in this process so far, which Linux records as VmHWM.
 
-    Linux's VmHWM gives them, because after a spawn `ru_maxrss` may be the parent's.
+    `ru_maxrss` would not do: after a spawn it may be the parent's.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

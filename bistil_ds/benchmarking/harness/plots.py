@@ -126,7 +126,7 @@ def _lines(axes, plot: Lines) -> None:  # type: ignore[no-untyped-def]
 
 
 def _label(name: str) -> str:
-    """Return a name for the legend: with a space before an underscore, because matplotlib hides `_` names there."""
+    """Return a name for the legend. Matplotlib hides names that begin with `_`, so these get a space before it."""
     return f" {one_line(name)}" if name.startswith("_") else one_line(name)
 
 

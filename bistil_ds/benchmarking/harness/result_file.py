@@ -28,17 +28,17 @@ from bistil_ds.runs.record import git_state, hardware, versions
 REPOSITORY = Path(__file__).parents[3]
 # `benchmarks/results` in the clone of the repository, or else below the current folder
 RESULTS = (REPOSITORY if (REPOSITORY / "benchmarks").is_dir() else Path()) / "benchmarks" / "results"
-# errors of reading a record in which values are missing or have a wrong type; InputError is a ValueError too
+# errors that are raised if values of a record are missing or have a wrong type; InputError is a ValueError too
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 DIGITS = 6  # significant digits of a float in the record; no measurement is more exact
-NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers over several lines; `save` joins them
+NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")  # a list of numbers on several lines; `save` puts it on one
 
 
 class ResultFile:
     """The record `<benchmark>[-quick]-<device>-<machine>-<time>.json`.
 
-    Use it in a `with` block. When the block ends, the record notes whether an exception ended the run, and is
-    saved (see `__exit__`).
+    Use it in a `with` block. At the end of the block, the record notes whether an exception ended the run. It is then
+    saved if it has rows or there was no exception.
 
     Args:
         folder: where the record goes; it is made when missing.

@@ -72,12 +72,12 @@ def summarise(rounds: Rounds) -> Summary:
 
 
 def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """Return the t distribution's quantile that bounds a two-sided interval."""
+    """Return the upper end of the two-sided interval that holds the share `confidence` of the t distribution."""
     return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def interval_of(rounds: int) -> str:
-    """Return the name in tables of the interval that `ratio` computes from this many rounds."""
+    """Return how tables name the interval that `ratio` computes from this many rounds."""
     if rounds < 2:
         return "no interval"
     return "95 %" if rounds >= FEWEST_ROUNDS else f"range of {rounds}"
@@ -86,8 +86,9 @@ def interval_of(rounds: int) -> str:
 def ratio(rounds: Rounds, reference: Rounds) -> Ratio:
     """Divide each round's median by the reference's median of the same round; return the median of these ratios.
 
-    The ends of the 95 % interval are two of the sorted ratios (see `median_rank`), whatever the ratios' distribution.
-    Fewer than six rounds cannot give 95 %; the interval is then the whole range of the ratios. One round gives none.
+    The ends of the 95 % interval are two of the sorted ratios (see `median_rank`); no distribution is assumed. With
+    fewer than six rounds, 95 % cannot be reached, and the interval is the whole range of the ratios. One round gives no
+    interval.
     """
     ours, theirs = [[statistics.median(one) for one in side] for side in (rounds, reference)]
     if len(ours) < 2:
@@ -129,7 +130,10 @@ def _resampled_median(values: Sequence[float], draw: random.Random) -> float:
 
 
 def is_stable(seconds: Sequence[float], window: int = 3, tolerance: float = 0.05) -> bool:
-    """Return whether the median of the last `window` calls is within `tolerance` of that of the `window` before."""
+    """Return whether the median of the last `window` calls is close to that of the `window` calls before them.
+
+    `tolerance` is the largest relative difference that counts as close.
+    """
     if len(seconds) < 2 * window:
         return False
     last, before = statistics.median(seconds[-window:]), statistics.median(seconds[-2 * window : -window])

@@ -1,4 +1,4 @@
-"""Time several ways of doing one thing in turns, so that a busy machine slows all of them alike."""
+"""Let several ways of doing one thing take turns, and time them. A busy machine then slows all of them alike."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def time_in_turns(
 ) -> dict[str, list[float]]:
     """Return the seconds of each way in each of `rounds` rounds, by `clock` or else `time_call`.
 
-    Every round runs every way once. A warm-up round comes first and is not counted. Each round starts with the next
-    way, so that each is the first in turn; apart from that the order stays the same.
+    Every round runs every way once. A warm-up round comes first and is not counted. From each round to the next, the
+    first way moves to the end of the order.
     """
     clock = clock or time_call
     names = list(ways)

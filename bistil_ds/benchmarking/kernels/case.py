@@ -32,10 +32,10 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class Aim:
-    """A ratio that a case should reach on an H200: at least `bound`, or less than `bound` with `below`.
+    """A ratio that a case should reach on an H200: at least `bound` or, if `below` is set, less than `bound`.
 
-    `of` names the ratio. "copy_bandwidth" and "roofline": the share of it that our way reaches. "memory": our peak
-    divided by eager's. The name of another way: that way's time divided by ours.
+    `of` says which ratio: "copy_bandwidth" and "roofline" are the shares of these rates that our way reaches, "memory"
+    is our peak divided by eager's, and the name of another way is that way's time divided by ours.
     """
 
     of: str
@@ -62,8 +62,8 @@ class KernelCase:
         bytes_moved: bytes that our way reads and writes, forward and backward; None if they are not counted.
         bytes_model: formula of `bytes_moved`.
         operations: operations of our way's matrix products, two for each multiply-add.
-        compared: whether the first call of each other way (except fused AdamW) is compared with ours, within a
-            tolerance.
+        compared: whether the results of the other ways, except fused AdamW, are compared with ours; `status` then says
+            whether they agree within a tolerance.
         compiles: whether `torch.compile` of the eager way is measured too if the user asks for it.
     """
 

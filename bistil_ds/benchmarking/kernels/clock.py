@@ -19,11 +19,11 @@ class EventClock:
     """Clock that empties the L2 cache and then returns the seconds between two CUDA events around a call.
 
     Without `queue_full` the device is idle before the call, so the host's time to launch kernels counts. With
-    `queue_full` only the device's time counts: the device sleeps while the host launches the kernels, for at most
-    LONGEST_SLEEP. An extra call beforehand shows how long to sleep. If the call itself waits for the device, that wait
-    still counts.
+    `queue_full` only the device's time counts: the device sleeps, for at most LONGEST_SLEEP, while the host launches
+    the kernels. An extra call beforehand shows how long it must sleep. A wait for the device within the call still
+    counts.
 
-    Reading a large buffer empties the cache. Writing one would not do, because its data would go from the cache to
+    The cache is emptied by reading a large buffer. After writing one, the cache would still be sending its data to
     memory during the call.
     """
 
@@ -88,5 +88,5 @@ def _median(step: Callable[[], object], device: torch.device, clock: Clock) -> f
 
 
 def poison(device: torch.device) -> None:
-    """Fill memory with NaN and free it. New tensors likely get this memory: what a kernel does not write is NaN."""
+    """Fill memory with NaN and free it. New tensors likely get this memory; entries that no kernel writes stay NaN."""
     torch.full((2**28 if device.type == "cuda" else 2**22,), torch.nan, device=device)

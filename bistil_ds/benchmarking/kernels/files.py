@@ -28,7 +28,10 @@ def write_csv(path: Path, rows: Rows) -> None:
 
 
 def draw(rows: Rows, title: str) -> Figure:
-    """Draw a line for each case: left the share of the roofline that ours reaches, right others' time / ours."""
+    """Draw two panels with a row for each case.
+
+    Left: the share of the roofline (see `Bench`) that our way reaches. Right: the other ways' time divided by ours.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,11 +1,12 @@
-"""The flags of the kernel benchmark, and the run they ask for.
+"""Define the flags of the kernel benchmark, and plan its run.
 
-On CUDA, times are measured between two CUDA events, and the L2 cache is emptied before each call. Each case is timed
-with two clocks. One starts with an empty queue, so that the host's launches count. The other counts the device's time
-only; from it come the shares of copy bandwidth and of the matrix-product rate, two rates that are measured first. On a
+On CUDA, the L2 cache is emptied before each call, and a case is timed twice, both times between two CUDA events. The
+first time includes the host's launching of kernels, the second is the device's time alone. Copy bandwidth and
+matrix-product rate are measured too. The share of them that a kernel reaches is computed from the second time. On a
 CPU, the PyTorch references are measured instead of the kernels: at small sizes, in wall time, without memory.
 
-Each way's first call runs on memory filled with NaN, and its results are compared with ours if both should be equal.
+A case is computed in several ways: by our kernel, by plain PyTorch and others. The first call of each way runs on
+memory filled with NaN, and its results are compared with those of our kernel if the two should be equal.
 The JSON has every sample; CSV and PNG lie beside it. Energy is not measured.
 """
 

@@ -1,8 +1,8 @@
 """Describe benchmark cases of the distillation losses: ours, eager PyTorch's, and Liger-Kernel's if it has the loss.
 
-B sequences of T tokens (n = B·T in all), D the teacher's width and Ds the student's, H heads of width d, N positions,
-V vocabulary entries, P layer pairs, e bytes an element. No case has a mask: without one, eager PyTorch is at its best
-and the counted bytes are exact.
+Letters: B sequences of T tokens (n = B·T in all), D the teacher's width and Ds the student's, H heads of width d, N
+positions, V vocabulary entries, P layer pairs, e bytes for each element. No case has a mask: without one eager
+PyTorch is at its fastest, so that the comparison does not favour our kernels, and the counted bytes are exact.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ NOT_INSTALLED = "not installed"
 
 
 def hidden_state(B: int, T: int, D: int, dtype: torch.dtype, device: torch.device, kind: str) -> KernelCase:
-    """Return the case of comparing the hidden states of P layer pairs, forward and backward of the mean over pairs.
+    """Return the case of `hidden_state_loss` on P layer pairs: forward and backward of the mean over pairs.
 
-    `kind` is "mse", "cosine" or "projected". The last is "mse" with a narrower student, and projections of the
-    teacher's states to its width.
+    `kind` is "mse", "cosine" or "projected". "projected" is "mse" with a student that is narrower than the teacher;
+    matrices project the teacher's states to the student's width.
     """
     P, e, Ds = STUDENT_LAYERS + 1, dtype.itemsize, NARROW if kind == "projected" else D
 
@@ -61,7 +61,7 @@ def hidden_state(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devic
 
 
 def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.device, kind: str) -> KernelCase:
-    """Return the case of comparing the attention maps of P layer pairs, forward and backward of the mean over pairs.
+    """Return the case of `attention_map_loss` on P layer pairs: forward and backward of the mean over pairs.
 
     `kind` is "mse" or "kl". Student and teacher have the same width D.
     """
@@ -69,7 +69,7 @@ def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devi
     one_tile = T <= 64
 
     def build() -> Mapping[str, KernelCall | str]:
-        def draw() -> Tensor:  # with the strides of queries and keys in a model
+        def draw() -> Tensor:  # queries or keys, with the strides that they have in a model
             return torch.randn(B, T, H, HEAD, dtype=dtype, device=device).transpose(1, 2)
 
         student = [(draw().requires_grad_(), draw().requires_grad_()) for _ in range(P)]
@@ -101,7 +101,7 @@ def attention_map(B: int, T: int, D: int, dtype: torch.dtype, device: torch.devi
 
 
 def logits_kl(N: int, V: int, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of the KL divergence between given logits [N, V], forward and backward."""
+    """Return the case of `distillation_kl`: forward and backward of the KL divergence between given logits [N, V]."""
 
     def build() -> Mapping[str, KernelCall | str]:
         student, teacher = (torch.randn(N, V, dtype=dtype, device=device) for _ in range(2))
@@ -119,7 +119,7 @@ def logits_kl(N: int, V: int, dtype: torch.dtype, device: torch.device) -> Kerne
 
 
 def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) -> KernelCase:
-    """Return the case of the KL divergence between logits that two linear heads compute, forward and backward."""
+    """Return the case of `linear_distillation_kl`: forward and backward of the KL divergence of two heads' logits."""
 
     def build() -> Mapping[str, KernelCall | str]:
         hidden, teacher_hidden = (torch.randn(N, D, dtype=dtype, device=device) for _ in range(2))
@@ -138,7 +138,7 @@ def linear_kl(N: int, V: int, D: int, dtype: torch.dtype, device: torch.device) 
         if _has_liger(device):
             from liger_kernel.transformers.fused_linear_jsd import LigerFusedLinearJSD
 
-            liger = LigerFusedLinearJSD(jsd_beta=0.0, temperature=TEMPERATURE)  # 0: KL(teacher ‖ student)
+            liger = LigerFusedLinearJSD(jsd_beta=0.0, temperature=TEMPERATURE)  # beta 0: KL(teacher ‖ student)
             ways[LIGER] = KernelCall(lambda: liger(*inputs, None), inputs[:2])
         return ways
 

@@ -45,7 +45,10 @@ def plan(flags: Flags) -> Job:
 
 
 def compiled_rows(operations: Sequence[str], every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]]:
-    """Compile the kernels of each operation, in every form or in a few; yield the rows of one operation at a time."""
+    """Compile the kernels of each operation, and yield the rows of one operation at a time.
+
+    Without `every_form`, only one or two forms of each launch configuration are compiled.
+    """
     for number, operation in enumerate(operations):
         tell(number / len(operations), operation)
         yield [{"operation": operation, **row} for row in rows(operation, every_form=every_form)]

@@ -17,18 +17,20 @@ from bistil_ds.benchmarking.kernels.case import COMPILED, EAGER, FUSED_ADAMW, OU
 from bistil_ds.benchmarking.kernels.clock import Clock, clocks, copy_bandwidth, poison, product_rate
 
 ROUNDS = (5, 30)  # fewest and most rounds that count
-SAMPLE = 20  # at most 2^SAMPLE entries of a tensor, evenly spread, are compared
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # most that `_agreement` allows
+SAMPLE = 20  # of each tensor, at most 2^SAMPLE evenly spread entries are compared
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-3}  # largest difference that is "ok"
 
 
 @dataclass
 class Bench:
-    """Measurement of cases on one device; the copy bandwidth and product rates of the device are measured first.
+    """One device on which cases are measured; its copy bandwidth and matrix-product rates are measured first.
+
+    The roofline of a case is the shortest time that these two rates allow (see `_shares`).
 
     Attributes:
         dtypes: the dtypes of all cases; the matrix-product rate is measured in each.
         compile: whether `torch.compile` of the eager way is measured too, if a case allows it.
-        seconds: aimed duration of a case's rounds with each clock; there are 5 to 30 rounds, whatever they take.
+        seconds: how long the rounds of a case should take with each clock; there are at least 5 and at most 30 rounds.
     """
 
     device: torch.device
@@ -64,7 +66,7 @@ class Bench:
     def _first_call(self, name: str, way: KernelCall | str) -> list[Tensor] | str:
         """Fill free memory with NaN, then call a way once; return a sample of each tensor, or why there is none.
 
-        So a result that was computed from unwritten memory is NaN.
+        A result is then NaN if it was computed from memory that no kernel had written.
         """
         if isinstance(way, str):
             return way

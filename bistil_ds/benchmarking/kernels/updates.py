@@ -1,7 +1,7 @@
 """Describe benchmark cases of the sparse operations, beside plain PyTorch and torch's fused AdamW.
 
-All weights together have n entries of e bytes. K of them are trained, read, written or chosen. `selecting` chooses
-them; in the other cases they are drawn at random.
+All weights together have n entries of e bytes. An operation trains, reads, writes or chooses K of these entries. In all
+cases but `selecting`, which chooses them, the K entries are drawn at random.
 """
 
 from __future__ import annotations
@@ -131,9 +131,9 @@ def selecting(shapes: Shapes, density: float, dtype: torch.dtype, device: torch.
 
         return {OURS: KernelCall(lambda: top_k_delta(pairs, k)), EAGER: KernelCall(eager)}
 
-    readings = 6  # four histograms, the count of equal keys, the collection
+    readings = 6  # passes over both versions: four for histograms, one to count equal keys, one to collect the entries
     moved, model = readings * 2 * n * e + 4 * k, f"{readings} readings of both: {2 * readings}·n·e, and 4·K"
-    # not compared: eager numbers entries through all tensors, orders them by difference and breaks ties arbitrarily
+    # not compared: eager's indices count through all tensors, in the order of the differences, and ties are arbitrary
     return KernelCase("top_k_delta", _size(n, density), dtype, build, moved, model, compared=False)
 
 

@@ -26,7 +26,7 @@ from bistil_ds.benchmarking.models.rows import ratio_text
 from bistil_ds.console.grid import Grid
 
 STATES, MAPS = 7, 6  # pairs of hidden states and of attention maps, for mBERT and a student of every second layer
-WAYS = ("told", "not told", "not told again")
+WAYS = ("told", "not told", "not told again")  # whether forward knows the upstream gradient; the last is the control
 Step = Callable[[bool], object]
 
 
@@ -49,7 +49,10 @@ class UpstreamCase:
     shape: tuple[int, ...]
 
     def step(self) -> Step:
-        """Draw inputs and return a function that runs forward and backward; its argument: is the upstream known?"""
+        """Draw inputs and return a function of forward and backward.
+
+        Its argument says whether forward is told the upstream gradient.
+        """
         torch.manual_seed(0)
         pairs = STATES if len(self.shape) == 3 else MAPS
 

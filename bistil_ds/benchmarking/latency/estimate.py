@@ -19,9 +19,9 @@ TEXT_LENGTH = 32  # tokens assumed in a sentence of --text_file
 def estimate_seconds(plan: MeasurementPlan) -> float:
     """Return the larger of `plan.seconds` and the estimated seconds of the shortest run that `plan` allows.
 
-    The shortest run starts and warms up every model and measures `plan.fewest_rounds` rounds. The time of a call is
-    estimated as its operations (two for each token and parameter of the layers) divided by the rate of a matrix
-    product, which is measured here. The time to compile or export a model is unknown and left out.
+    The shortest run starts and warms up every model and measures `plan.fewest_rounds` rounds. The estimated time of a
+    call is its operations divided by the rate of a matrix product, which is measured here. A call has two operations
+    for each token and parameter of the layers. The time to compile or export a model is unknown and left out.
     """
     counts = {label: _counts(name) for label, name in plan.names().items()}
     rate = matmul_rate(plan.device, torch.float32)  # with all threads

@@ -1,7 +1,7 @@
 """Measure the latency of models side by side: each in a process of its own, taking turns in random order.
 
-If the machine slows down, all models slow down. So ratios are taken within a round. One model has two processes; the
-distance of their ratio from 1 is the noise of the run.
+If the machine slows down, all models of a round slow down alike, so ratios are taken within a round. One model runs in
+two processes; the distance of their ratio from 1 is the noise of the run.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Turns:
     def take(self, case: InputCase, seconds: float, fewest: int) -> None:
         """Warm up, then run rounds: at least `fewest`, at most MOST_ROUNDS.
 
-        Between these bounds, stop when one more round could end after `seconds`, which include the warm-up.
+        Between these bounds, stop if one more round might end later than `seconds` after the start of the warm-up.
         """
         stop, slowest = time.perf_counter() + seconds, 0.0
         for label, process in self.running.items():
@@ -130,7 +130,7 @@ class Turns:
 def turn_size(seconds: float) -> tuple[int, int]:
     """Return (timed calls, untimed calls before them) in a turn of a model whose call takes `seconds`.
 
-    If calls are short, an untimed call comes first, because other models' data now fill the caches.
+    If calls are short, an untimed call comes first, because the caches are full of other models' data.
     """
     calls = max(1, min(MOST_CALLS, round(TURN_SECONDS / seconds)))
     return calls, 1 if calls > 1 else 0

@@ -14,8 +14,8 @@ USUAL_LENGTH = 128
 def latency_plots(content: Mapping[str, Any]) -> list[Plot]:
     """Return plots of each model's time divided by its reference's.
 
-    Each engine, dtype and number of threads gets one plot of bars at a single length. If several lengths were measured,
-    each batch size also gets a plot of the ratio by length.
+    Each combination of engine, dtype and number of threads gets a plot with bars, all at one length. If several lengths
+    were measured, each of its batch sizes also gets a plot of the ratio by length.
     """
     rows = [row for row in content["rows"] if "ratio" in row and not row["control"]]
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}

@@ -53,7 +53,7 @@ def _grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, i
 
 
 def _interval(row: Mapping[str, Any]) -> str:
-    """Return half the width of the mean's interval as text; ignore intervals of one round, which old records have."""
+    """Return half the width of the mean's interval as text. For one round, ignore the interval of an old record."""
     if len(row["seconds"]) < 2:
         return ", no interval"
     return f" ±{milliseconds(row['summary']['mean_high'] - row['summary']['mean'])}"
@@ -71,7 +71,7 @@ def _note(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def tokens(row: Mapping[str, Any]) -> float:
-    """Return the mean number of real tokens in a call; if the input is text, each round takes the next batch."""
+    """Return the number of real tokens in a call; for text, the mean over rounds, because each has another batch."""
     if row["length"]:
         return float(row["batch"] * row["length"])
     batches = row["tokenisation"]["tokens"]
@@ -79,7 +79,10 @@ def tokens(row: Mapping[str, Any]) -> float:
 
 
 def latency_values(content: Content) -> Values:
-    """Return each model's seconds, and their ratio to the reference's, which is about the same on a slower machine."""
+    """Return each model's seconds, and the seconds divided by the reference's of the same round.
+
+    The second values hardly depend on how fast the machine is.
+    """
     found: Values = {}
     cases = {(row["model"], _case(row)): row["seconds"] for row in content["rows"] if "seconds" in row}
     noises = noise(content)

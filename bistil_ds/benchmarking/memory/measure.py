@@ -24,7 +24,8 @@ from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, referen
 from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
 
 STAGES = ("inference", "training")
-COPIES = {"inference": 1, "training": 4}  # tensors as large as the weights; in training also gradients and two moments
+# bytes that a stage holds, as a multiple of the weights' bytes; in training also gradients and two moments count
+COPIES = {"inference": 1, "training": 4}
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ def model_row(name: str, given: Input, tell: Callable[[int, str], object]) -> di
 
 
 def bytes_needed(stage: str, parameters: int, dtype: str) -> int:
-    """Return the bytes that a stage needs at least: all but activations, for a model of so many parameters."""
+    """Return the bytes that a stage needs for a model with `parameters` parameters, without activations."""
     itemsize: int = getattr(torch, dtype).itemsize
     return COPIES[stage] * itemsize * parameters
 
 
 def stage_bytes(peak: Peak) -> dict[str, int | None]:
-    """Return the bytes of a stage: `loaded` before it ran, `peak` while it ran, `reserved` by the GPU's allocator.
+    """Return the bytes of a stage: `loaded` before its steps, `peak` during them, `reserved` by the GPU's allocator.
 
     `loaded` and `peak` leave out the libraries. `reserved` is None on a CPU.
     """

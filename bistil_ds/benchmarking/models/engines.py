@@ -1,6 +1,6 @@
 """Run an encoder's forward pass: eager, compiled, through ONNX Runtime, or with int8 matrices.
 
-B sequences, T tokens, D width.
+In shapes, B is the number of sequences, T the tokens in each, and D the width.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threa
 def int8_matrices(module: nn.Module) -> nn.Module:
     """Convert the linear layers of `module` to dynamic int8, in place, and return it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated in favour of a package that torch does not install
+        warnings.simplefilter("ignore")  # `quantize_dynamic` is deprecated; its successor is not part of torch
         torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, inplace=True)
     return module
 

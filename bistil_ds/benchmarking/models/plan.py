@@ -11,7 +11,7 @@ from bistil_ds.benchmarking.harness.samples import FEWEST_ROUNDS
 from bistil_ds.benchmarking.models.shapes import label_of, reference_of
 from bistil_ds.benchmarking.models.subject import InputCase
 
-AGAIN = " (again)"  # ends the label of the control, a second process of one model; their ratio is the noise
+AGAIN = " (again)"  # end of the label of the control: one model in a second process, which shows the noise
 
 
 @dataclass
@@ -22,8 +22,8 @@ class MeasurementPlan:
         models: names of ours, folders or hub ids.
         settings: tuples of engine and dtype; energy uses the first only.
         cases: inputs and threads; energy has one.
-        seconds: for latency, of the whole run, with the start of the models; for energy, of one window.
-        fewest_rounds: for latency, so many rounds are measured even if they take longer than `seconds`.
+        seconds: for latency, time of the whole run including the models' starts; for energy, time of one window.
+        fewest_rounds: for latency, how many rounds are measured even if they take longer than `seconds`.
         text: batches of sentences instead of random tokens; cases then have no length.
         max_length: longer sentences of `text` are cut to this many tokens.
         seed: decides the order in which models take turns.
@@ -40,7 +40,7 @@ class MeasurementPlan:
     seed: int = 0
 
     def names(self) -> dict[str, str]:
-        """Return label → name of all that runs: the models, and as control the second (or only) model once more."""
+        """Return label → name of each model that runs. The second (or only) one runs once more, as the control."""
         found = {label_of(name): name for name in self.models}
         control = self.models[min(1, len(self.models) - 1)]
         return {**found, label_of(control) + AGAIN: control}

@@ -1,4 +1,4 @@
-"""Read rows of models measured side by side: find those of one case, and return texts for cells and notes."""
+"""Read the rows of a record of models: tell which rows are of one case, and make texts for tables from them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ weights, and nothing is downloaded for them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from transformers import (
     AutoModel,
     BertConfig,
     DistilBertConfig,
+    ModernBertConfig,
     PretrainedConfig,
     PreTrainedModel,
     XLMRobertaConfig,
@@ -26,19 +26,22 @@ from transformers import (
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.loading import load_pretrained
-from bistil_ds.student.layers import choose_layers
+from bistil_ds.student.layer_map import choose_layers
+from bistil_ds.student.layers import shallow_config
 
 XLMR, MBERT = "XLM-R-base", "mBERT"
 FACTORS, VOCABULARIES = (2, 3), (30_000, 60_000)  # of students: layer reduction factors, tokens in a vocabulary
 MMTS = (XLMR, MBERT)
 LARGE = ("XLM-R-large", "XLM-R-XL", "XLM-R-XXL")
+NEWER = ("mmBERT-base",)
 OTHERS = {"DistilmBERT": MBERT, "mMiniLM-L12-H384": XLMR, "mMiniLM-L6-H384": XLMR}
 XLMR_INPUTS: dict[str, Any] = {"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+# width, layers, heads, inner width of the feed-forward layers
 WIDTHS = {"XLM-R-large": (1024, 24, 16, 4096), "XLM-R-XL": (2560, 36, 32, 10240), "XLM-R-XXL": (4096, 48, 32, 16384)}
 
 
 def student_name(mmt: str, factor: int, vocabulary: int) -> str:
-    """Return a student's name, such as `mBERT k2 30k`."""
+    """Return a student's name, such as `mBERT k2 30k` for factor 2 and 30,000 tokens."""
     return f"{mmt} k{factor} {vocabulary // 1000}k"
 
 
@@ -90,7 +93,7 @@ def reference_of(name: str, names: Sequence[str]) -> str:
     An MMT is its own reference.
     """
     mmt = OTHERS.get(name) or next(
-        (each for each in (*MMTS, *LARGE) if name == each or name.startswith(f"{each} k")), ""
+        (each for each in (*MMTS, *LARGE, *NEWER) if name == each or name.startswith(f"{each} k")), ""
     )
     return mmt if mmt in names else names[0]
 
@@ -113,7 +116,7 @@ def label_of(name: str) -> str:
 
 
 def _our_config(name: str) -> PretrainedConfig | None:
-    for mmt in (*MMTS, *LARGE):
+    for mmt in (*MMTS, *LARGE, *NEWER):
         if name == mmt:
             return _mmt_config(mmt)
         for factor in (1, *FACTORS):  # 1: all layers, with a trimmed vocabulary
@@ -136,6 +139,9 @@ def _mmt_config(name: str) -> PretrainedConfig:
         return XLMRobertaConfig(vocab_size=250_002, **XLMR_INPUTS)
     if name == "XLM-R-large":
         return XLMRobertaConfig(vocab_size=250_002, **_shape(*WIDTHS[name]), **XLMR_INPUTS)
+    if name == "mmBERT-base":
+        special = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 1, "sep_token_id": 1}
+        return ModernBertConfig(vocab_size=256_000, **_shape(768, 22, 12, 1152), **special)
     return XLMRobertaXLConfig(vocab_size=250_880, **_shape(*WIDTHS[name]), **XLMR_INPUTS)
 
 
@@ -149,7 +155,6 @@ def _shape(width: int, layers: int, heads: int, inner: int) -> dict[str, int]:
 
 
 def _student_config(mmt: PretrainedConfig, factor: int, vocabulary: int) -> PretrainedConfig:
-    config = copy.deepcopy(mmt)
+    config = shallow_config(mmt, choose_layers(mmt, factor))
     config.vocab_size = vocabulary
-    config.num_hidden_layers = len(choose_layers(mmt.num_hidden_layers, factor))
     return config

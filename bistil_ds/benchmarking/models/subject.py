@@ -23,7 +23,7 @@ FIRST_ORDINARY_ID = 5  # lowest id of a random token; XLM-R's padding id, 1, wou
 WARM_UP_SECONDS = 4.0  # after this time no warm-up call starts; the first call's time does not count
 WARM_UP_CALLS = 50  # most calls of a warm-up
 LONG_CALL = 0.5  # seconds; longer calls need a shorter warm-up, because a brief disturbance weighs little in them
-SHAPES = 3  # batches of text in the warm-up; by then torch.compile has a program for every length
+SHAPES = 3  # batches of text in the warm-up; after so many, torch.compile has a program for every length
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The report command: one page of all results, or two results side by side.
+"""Run the report command, which makes one page of all results, or compares two.
 
-The page has the newest record of each benchmark, machine and choice of flags. --compare A B shows two records side by
-side instead.
+The page has the newest record of each benchmark, machine and choice of flags. With --compare A B, a table of two
+records is printed instead.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ def compare(first: Content, second: Content) -> Grid:
     """Return a table with a line for each model and case in both records: the second record's value over the first's.
 
     Less is better. The interval is resampled from the rounds of both records; if a record has one round only, there is
-    none. The verdict widens the interval by the noise of the case. The noise is how far the ratio of one model that ran
-    twice is from 1, in the record with the greater distance.
+    none. The verdict widens the interval by the noise of the case: |ratio − 1| of one model that ran twice. Each record
+    has its own noise; the larger one is used.
 
     Raises:
         InputError: the records are of different benchmarks, or of one whose results cannot be compared, or have no

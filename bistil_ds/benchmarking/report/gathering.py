@@ -14,7 +14,8 @@ from bistil_ds.benchmarking.harness.result_file import DAMAGED, read_result
 from bistil_ds.benchmarking.registry import BENCHMARKS
 from bistil_ds.errors import InputError
 
-SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")  # a newer record may differ in these
+# flags that may differ between a record and the newer record that replaces it
+SAME_RUN = ("seed", "minutes", "rounds", "seconds", "output_dir")
 TIME = re.compile(r"-\d{8}(-\d{6})?$")  # at the end of a record's name
 
 
@@ -37,7 +38,7 @@ class Gathered:
         return bool(self.content.get("arguments", {}).get("quick"))
 
     def flags(self) -> dict[str, Any]:
-        """Return the flags that tell this record from others of its benchmark and machine."""
+        """Return the flags that an older record must share with this one to be replaced by it."""
         return {name: value for name, value in self.content.get("arguments", {}).items() if name not in SAME_RUN}
 
     def about(self) -> str:

@@ -1,1 +1,1 @@
-"""The benchmark of what phase 1 needs on many GPUs: memory and bytes sent, computed, and checked on this machine."""
+"""Compute the memory that phase 1 needs on many GPUs, and the bytes that it sends; check both on this machine."""

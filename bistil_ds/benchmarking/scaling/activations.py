@@ -10,10 +10,10 @@ from bistil_ds.benchmarking.training_step.ways import Steps
 
 
 def saved_bytes(student: str, teacher: str, batch: int, length: int, dtype: torch.dtype = torch.bfloat16) -> int:
-    """Return the bytes that are kept for backward after the student's forward pass and the losses, without weights.
+    """Return the bytes, without weights, that are kept for backward after the student's forward pass and the losses.
 
-    Attention maps [..., length, length] do not count, because fused attention keeps none. The teacher's aligned
-    hidden states, queries and keys do count: they are held until the losses are computed.
+    Attention maps [..., length, length] do not count, because fused attention keeps none. The teacher's hidden states,
+    queries and keys in aligned layers count too, because they are held until the losses are computed.
     """
     models = [shape_of(name).to(dtype) for name in (student, teacher)]
     inputs = {"input_ids": torch.zeros(batch, length, dtype=torch.int64, device="meta")}

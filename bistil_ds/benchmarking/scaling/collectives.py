@@ -1,4 +1,4 @@
-"""Count the bytes that collectives send, whatever library calls them: all go through PyTorch's dispatcher."""
+"""Count the bytes that collectives send. All of them go through PyTorch's dispatcher, whichever library calls them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class SentBytes(TorchDispatchMode):
-    """Mode that counts the bytes a rank would send if each collective were a ring, as NCCL's are for large messages.
+    """Mode that counts the bytes that a rank sends in the collectives of `COUNTED`.
 
-    Only the collectives in `COUNTED` are counted.
+    Each collective is taken to be a ring, as NCCL's are for large messages.
 
     Args:
         ranks: number of ranks that take part in each collective.

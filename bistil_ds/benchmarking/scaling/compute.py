@@ -1,4 +1,4 @@
-"""Compute the memory that phase 1 needs on each of many GPUs, and the bytes that each GPU sends. Nothing is measured.
+"""Compute the memory that phase 1 needs on each of many GPUs, and the bytes that each GPU sends.
 
 Seconds are computed only if the user states a GPU's rate, utilisation and bandwidth.
 """
@@ -33,8 +33,8 @@ def scaling_rows(
     """Return a row for each ZeRO mode and number of GPUs.
 
     The student has half the teacher's layers. Both have a trimmed vocabulary of 60,000 tokens. A row has the bytes held
-    on each GPU, held in each node's host memory, and sent by each GPU in a step. A step is one
-    micro-batch of `batch` x `length` tokens on each GPU.
+    on each GPU, held in each node's host memory, and sent by each GPU in a step. In a step, each GPU reads one
+    micro-batch of `batch` x `length` tokens.
     """
     name = student_name(teacher, 2, 60_000)
     trimmed_name = student_name(teacher, 1, 60_000)
@@ -62,15 +62,19 @@ def scaling_rows(
 
 
 def parameters_of(model: Any) -> tuple[int, int]:
-    """Return how many parameters a model has, and the most that one module holds directly (ZeRO-3 gathers these)."""
+    """Return how many parameters a model has, and the most that one module holds itself, without its submodules.
+
+    ZeRO-3 gathers the parameters of one such module at a time.
+    """
     layers = (sum(p.numel() for p in module.parameters(recurse=False)) for module in model.modules())
     return sum(p.numel() for p in model.parameters()), max(layers)
 
 
 def scaling_grids(content: Mapping[str, Any]) -> list[Grid]:
-    """Return tables by ZeRO mode and number of GPUs for each teacher, then one of measured beside computed bytes.
+    """Return the tables of each teacher, then, if the record has measured rows, one of measured beside computed bytes.
 
-    A teacher has a table of memory, one of bytes sent and, if they were computed, one of seconds.
+    A teacher has a table of memory, one of bytes sent and, if seconds were computed, one of seconds. Each of these
+    tables has a line for each ZeRO mode and a column for each number of GPUs.
     """
     grids = []
     rows = [row for row in content["rows"] if "teacher" in row]

@@ -1,4 +1,4 @@
-"""The flags of the scaling benchmark, and the run they ask for.
+"""Define the flags of the scaling benchmark, and plan its run.
 
 Bytes are computed from shapes, with DeepSpeed's own estimators and formulas for collectives. Unless the run is quick,
 small models are then measured on 1 and 2 ranks of this machine, and the error of the computed bytes is shown. Seconds

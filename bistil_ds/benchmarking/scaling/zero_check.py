@@ -23,7 +23,7 @@ from bistil_ds.distributed import startup
 SMALL = Shape(length=8, batch=1, layers=0, width=512, heads=8, vocabulary=1000)
 LAYERS = (4, 12)  # of the teacher; the student has half
 STEPS = 3
-BUCKETS = (  # small here, so that the peak is that of parameters and optimizer state
+BUCKETS = (  # DeepSpeed's buffer sizes; made small, so that the peak comes from parameters and optimizer state
     "reduce_bucket_size",
     "allgather_bucket_size",
     "stage3_prefetch_bucket_size",
@@ -69,8 +69,8 @@ def _stepper(stage: int, shape: Shape, sent: list[float]) -> Callable[[], None]:
 def check(stage: int, ranks: int, shape: Shape = SMALL, layers: tuple[int, int] = LAYERS) -> dict[str, Any]:
     """Return a row: bytes held and bytes sent, measured and computed, for each parameter added to the student.
 
-    The teacher is whole on each rank here, at stage 3 too. The parameters added to the teacher count in the bytes held,
-    in those measured and in those computed.
+    Added layers of the teacher count as well, in the measured and the computed bytes held. The teacher is whole on each
+    rank here, at stage 3 too.
     """
     few, many = (on_ranks(ranks, 1, measure, stage, replace(shape, layers=count)) for count in layers)
     a_layer = _parameters(replace(shape, layers=2)) - _parameters(replace(shape, layers=1))
@@ -87,4 +87,4 @@ def check(stage: int, ranks: int, shape: Shape = SMALL, layers: tuple[int, int] 
 
 def _parameters(shape: Shape) -> int:
     with torch.device("meta"):
-        return sum(p.numel() for p in shape.model(shape.layers, torch.device("meta")).parameters())
+        return sum(p.numel() for p in shape.model(1, torch.device("meta")).parameters())

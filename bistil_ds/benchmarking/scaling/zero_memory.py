@@ -22,9 +22,8 @@ class Bytes:
 def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> Bytes:
     """Return the bytes of weights, gradients and optimizer state of a model under training.
 
-    For ZeRO stages 2 and 3 these are DeepSpeed's own estimates. DeepSpeed has none for stages 0 and 1, which are
-    counted here in the same way: stage 0 partitions nothing, stage 1 partitions master weights, moments and fp32
-    gradients.
+    For ZeRO stages 2 and 3 these are DeepSpeed's own estimates. DeepSpeed has none for stages 0 and 1, so we count in
+    the same way: stage 0 partitions nothing, stage 1 partitions master weights, moments and fp32 gradients.
 
     Args:
         mode: one of `MODES`.
@@ -47,7 +46,7 @@ def state_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> B
 
 
 def teacher_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) -> float:
-    """Return the bytes of the bf16 teacher on each device: the whole; at stage 3 a part, and one gathered layer."""
+    """Return the bytes of the bf16 teacher on each device: all or, at stage 3, a part and one gathered layer."""
     if not mode.startswith("3"):
         return 2.0 * parameters
     return 2.0 * parameters / ranks + 2.0 * largest_layer * (ranks > 1)
@@ -56,11 +55,11 @@ def teacher_bytes(mode: str, parameters: int, largest_layer: int, ranks: int) ->
 def sent_bytes(mode: str, student: int, teacher: int, ranks: int) -> float:
     """Return the bytes that each rank sends, and receives, by ring collectives in a step without accumulation.
 
-    Over N ranks, a reduce-scatter or an all-gather of n bytes sends (N − 1) / N · n, and an all-reduce is both. Stage 0
-    all-reduces gradients. Stages 1 and 2 do so too, by DeepSpeed's defaults (they could reduce each part to the rank
-    that owns it), and then all-gather the new weights. Stage 3 all-gathers weights in forward and again in backward,
-    reduce-scatters gradients, and all-gathers the teacher's weights once. It sends less if DeepSpeed keeps gathered
-    weights from forward to backward, as it does below `stage3_max_reuse_distance` (default: 1e9 parameters).
+    Over N ranks, a reduce-scatter or an all-gather of n bytes sends (N − 1) / N · n bytes; an all-reduce sends twice as
+    many. Stage 0 all-reduces gradients. With DeepSpeed's defaults, stages 1 and 2 all-reduce gradients too, and then
+    all-gather the new weights. Stage 3 all-gathers weights in forward and again in backward, reduce-scatters gradients,
+    and all-gathers the teacher's weights once. Stage 3 sends less if DeepSpeed keeps gathered weights from forward to
+    backward. It keeps those that are used again within `stage3_max_reuse_distance` parameters (default: 1e9).
     """
     share = (ranks - 1) / ranks
     if not mode.startswith("3"):

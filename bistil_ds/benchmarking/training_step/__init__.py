@@ -1,1 +1,1 @@
-"""Benchmarks of a training step: phase 1 against a step without losses, under ZeRO too; sparse against dense tuning."""
+"""Benchmarks of a training step: phase 1 beside a step without distillation losses, and sparse beside dense tuning."""

@@ -1,8 +1,8 @@
-"""The flags of the throughput benchmark, and the run they ask for.
+"""Define the flags of the throughput benchmark, and plan its run.
 
-Forward and backward alone are measured first. Then the whole step, with the optimizer's update, is measured under each
-ZeRO stage and number of ranks. Ratios are taken within a round. Absolute numbers mean little on a machine that runs
-other programs too.
+First, forward and backward are measured without the optimizer's update. Then the whole step is measured under each ZeRO
+stage, on each number of ranks. Ratios are taken within a round, because absolute numbers mean little on a machine that
+runs other programs too.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForMaskedLM
 
 from bistil_ds.benchmarking.harness.benchmark import Job, Tell, parts_of
 from bistil_ds.benchmarking.harness.command import choose_device, explain, require_at_least_1
 from bistil_ds.benchmarking.harness.machine_state import all_threads
 from bistil_ds.benchmarking.harness.own_process import blame_flag
 from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
+from bistil_ds.benchmarking.models.shapes import MMTS, NEWER
 from bistil_ds.benchmarking.training_step.measure import compare_costs, compare_teachers, compare_ways
 from bistil_ds.benchmarking.training_step.teachers import VARIANTS
 from bistil_ds.benchmarking.training_step.ways import Shape, random_steps
 from bistil_ds.benchmarking.training_step.zero import compare_under_zero
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import cannot_load, load_tokenizer
-from bistil_ds.models.loading import load_pretrained
+from bistil_ds.models.loading import load_teacher
 from bistil_ds.student import build_student
 from bistil_ds.text.corpus import corpus_texts
 from bistil_ds.text.options import NO_FLAG, TextOptions
 
 STAGES = (0, 1, 2, 3)
+SHAPES = (*MMTS, *NEWER)
 Pair = tuple[Any, list[int], Any, dict[str, torch.Tensor]]  # student, layer map, teacher, inputs
 
 
@@ -41,6 +41,9 @@ class Flags:
 
     lengths: list[int] = field(default_factory=lambda: [128, 256, 512], metadata=explain("Tokens in a sequence."))
     rounds: int = field(default=5, metadata=explain("Rounds that count."))
+    shapes: list[str] = field(
+        default_factory=list, metadata=explain("Trimmed MMTs to measure; default: mBERT.", SHAPES)
+    )
     batch: int = field(default=8, metadata=explain("Sequences in a batch."))
     device: str | None = field(default=None, metadata=explain("cpu or cuda; a GPU where there is one."))
     zero: list[int] = field(
@@ -76,7 +79,7 @@ def check_flags(flags: Flags) -> torch.device:
 def plan(flags: Flags) -> Job:
     """Check the flags, load the model of --teacher_model if there is one, and plan the run."""
     device = check_flags(flags)
-    shapes = [Shape(length, flags.batch) for length in flags.lengths]
+    shapes = [Shape(length, flags.batch, mmt=mmt) for mmt in (flags.shapes or (None,)) for length in flags.lengths]
     zero = [] if flags.no_zero else list(product(flags.zero, flags.ranks))
     if flags.quick:
         shapes, flags.rounds = [Shape(64, 4, layers=4, width=128, heads=4, vocabulary=2000)], 3
@@ -93,7 +96,7 @@ def plan(flags: Flags) -> Job:
 
         for shape in shapes:
             rows = compare_ways(shape, flags.rounds, device, not flags.no_memory, next(parts))
-            add(f"length {shape.length}", rows)
+            add(f"{shape.mmt}, length {shape.length}" if shape.mmt else f"length {shape.length}", rows)
             if flags.teachers:
                 rows = compare_teachers(flags.teachers, shape, flags.rounds, device, next(parts))
                 add(f"our step with a cheaper teacher, length {shape.length}", rows)
@@ -124,14 +127,8 @@ def real_pair(flags: Flags, device: torch.device) -> Pair | None:
     text = list(corpus_texts(Path(flags.text_file), TextOptions("--text_file", advice=NO_FLAG), flags.batch))
     if not text:
         raise InputError(f"--text_file {flags.text_file}: holds no text")
-    try:
-        teacher, _ = load_pretrained(AutoModelForMaskedLM, flags.teacher_model, flag="--teacher_model")
-        teacher.to(device)
-        tokenizer = load_tokenizer("--teacher_model", flags.teacher_model)
-    except InputError:
-        raise
-    except Exception as error:  # transformers, the hub and json share no error class
-        raise cannot_load("--teacher_model", flags.teacher_model, error) from None
+    teacher, tokenizer = load_teacher(flags.teacher_model, "--teacher_model")
+    teacher.to(device)
     inputs = tokenizer(text, truncation=True, max_length=128, padding=True, return_tensors="pt").to(device)
     built = build_student(teacher)
     batch = {name: inputs[name] for name in ("input_ids", "attention_mask")}

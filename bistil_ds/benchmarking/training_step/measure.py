@@ -23,7 +23,7 @@ MiB = 2**20
 
 
 def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, tell: Tell) -> dict[str, Any]:
-    """Return a row for each of `WAYS`, timed in turns, also with peaks if `memory`. Ratios are to the way `floor`."""
+    """Return a row for each of `WAYS`, timed in turns; with `memory`, rows have peaks too. Ratios are to `floor`."""
     steps = random_steps(shape, device)
     ways = {name: steps.way(name) for name in WAYS}
     before = matmul_rate(device, torch.float32)
@@ -62,7 +62,7 @@ def compare_costs(
     teacher: PreTrainedModel,
     inputs: dict[str, Tensor],
 ) -> dict[str, Any]:
-    """Return for each cheaper teacher how much it changes the losses and gradients of one batch."""
+    """Return a row for each cheaper teacher: how much it changes the losses and the gradient of one batch."""
     return {name: asdict(cost_in_the_loss(student, layer_map, teacher, name, inputs)) for name in names}
 
 

@@ -124,7 +124,7 @@ def measure(
 
 
 def sparse_grids(content: Content) -> list[Grid]:
-    """Return a table with a line for each way. Numbers of MiB have the ratio to dense training in brackets."""
+    """Return a table with a line for each way. Brackets after a number of MiB hold its ratio to dense training's."""
     given = content["arguments"]
     columns = ["training", "seconds", "over dense", "peak MiB", "state MiB", "reduced MiB"]
     grid = Grid(f"A training step, batch {given['batch']}, length {given['length']}, {content['device']}", columns)

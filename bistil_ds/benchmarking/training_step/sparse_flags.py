@@ -1,4 +1,4 @@
-"""The flags of the sparse stage's benchmark, and the run they ask for."""
+"""Define the flags of the sparse stage's benchmark, and plan its run."""
 
 from __future__ import annotations
 

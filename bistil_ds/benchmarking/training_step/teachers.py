@@ -1,6 +1,6 @@
-"""Make cheaper teachers, and compare their losses and gradients on a batch with those of the fp32 teacher.
+"""Make cheaper teachers, and measure how they change the losses and the student's gradient on a batch.
 
-A cheaper teacher is a copy of the fp32 teacher in a cheaper form. Student and losses stay in fp32.
+A cheaper teacher is a copy of the fp32 teacher that takes less time or memory. Student and losses stay in fp32.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def cheaper_teacher(name: str, teacher: PreTrainedModel) -> tuple[PreTrainedMode
 
 @dataclass
 class Cost:
-    """Losses and gradient g of a batch with a cheaper teacher, compared with the fp32 teacher's (gradient g₀)."""
+    """How a cheaper teacher changes the losses and the gradient of a batch: g with it, g₀ with the fp32 teacher."""
 
     hidden: float  # relative difference of the hidden-state loss, averaged over layer pairs
     attention: float  # the same for the attention loss

@@ -1,7 +1,4 @@
-"""Run a training step of phase 1 in three ways: without distillation losses, as published, and with our losses.
-
-B sequences of T tokens.
-"""
+"""Run a training step of phase 1 in three ways: without distillation losses, as published, and with our losses."""
 
 from __future__ import annotations
 
@@ -11,10 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
+from transformers import AutoModelForMaskedLM, BertConfig, PretrainedConfig, PreTrainedModel
 
 from bistil_ds.benchmarking.harness.timing import Way
+from bistil_ds.benchmarking.models.shapes import config_of, student_name
 from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.student.layer_map import choose_layers, even_map
+from bistil_ds.student.layers import shallow_config
 
 WAYS = ("floor", "eager", "ours")
 
@@ -23,7 +23,9 @@ WAYS = ("floor", "eager", "ours")
 class Shape:
     """Sizes of models and batch; by default those of mBERT's encoder with a trimmed vocabulary.
 
-    No vocabulary head runs. So the size of the vocabulary changes memory, but hardly the time of forward and backward.
+    `mmt` names an MMT among the shapes of `benchmarking.models.shapes`; its layers, width and heads are then taken in
+    place of the fields'. No vocabulary head runs. So the size of the vocabulary changes memory, but hardly the time of
+    forward and backward.
     """
 
     length: int
@@ -32,23 +34,29 @@ class Shape:
     width: int = 768
     heads: int = 12
     vocabulary: int = 30_000
+    mmt: str | None = None
 
-    def model(self, layers: int, device: torch.device) -> BertForMaskedLM:
-        """Return a BERT of this shape with random weights, without dropout, in fp32."""
-        config = BertConfig(
+    def model(self, factor: int, device: torch.device) -> PreTrainedModel:
+        """Return a model of this shape with every `factor`-th layer, random weights and no dropout, in fp32."""
+        whole = self._config()
+        config = shallow_config(whole, choose_layers(whole, factor))
+        model: PreTrainedModel = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
+        return model.to(device)
+
+    def _config(self) -> PretrainedConfig:
+        if self.mmt is not None:
+            return config_of(student_name(self.mmt, 1, self.vocabulary))
+        return BertConfig(
             vocab_size=self.vocabulary,
             hidden_size=self.width,
-            num_hidden_layers=layers,
+            num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             intermediate_size=4 * self.width,
             max_position_embeddings=max(512, self.length),
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
         )
-        return BertForMaskedLM(config).to(device)
 
     def inputs(self, device: torch.device) -> dict[str, Tensor]:
-        """Return a batch of random tokens, int64 [B, T], without padding."""
+        """Return a batch of random tokens, int64 [batch, length], without padding."""
         return {"input_ids": torch.randint(self.vocabulary, (self.batch, self.length), device=device)}
 
 
@@ -57,16 +65,18 @@ class Steps:
 
     def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, inputs: dict[str, Tensor]) -> None:
         self.student, self.teacher, self.inputs = student, teacher, inputs
-        factor = teacher.config.num_hidden_layers // student.config.num_hidden_layers
-        self.layer_map = [(i + 1) * factor - 1 for i in range(student.config.num_hidden_layers)]
+        self.layer_map = even_map(teacher.config, student.config.num_hidden_layers)
         self.distiller = Distiller(student, teacher, self.layer_map)
-        self.recording = student.config._attn_implementation  # attention from which the distiller gets queries and keys
+        self.recording = student.config._attn_implementation  # attention that hands queries and keys to the distiller
         self.encoder: nn.Module = student.base_model  # `floor` and `eager` call it
         self.trained: nn.Module = student
         self.learn: Callable[[Tensor], object] = Tensor.backward
 
     def under(self, wrapped: Any) -> None:
-        """Use `wrapped`, a DeepSpeed engine around the encoder, from now on; steps then include the update."""
+        """From now on, run the student's encoder through `wrapped`, its DeepSpeed engine.
+
+        Steps then include the optimizer's update.
+        """
         self.encoder = self.trained = wrapped
 
         def learn(loss: Tensor) -> None:
@@ -81,7 +91,7 @@ class Steps:
         return Way(getattr(self, name), lambda: self._prepare(attention))
 
     def with_teacher(self, teacher: PreTrainedModel, run_teacher: nn.Module | None = None) -> Way:
-        """Return our way with another teacher; if `run_teacher` is given, it is called in that teacher's place."""
+        """Return our way with another teacher; `run_teacher`, if given, is called instead of the teacher."""
         distiller = Distiller(self.student, teacher, self.layer_map, run_teacher=run_teacher)
         return Way(lambda: self._distil(distiller), lambda: self._prepare(self.recording))
 
@@ -125,7 +135,7 @@ class Steps:
 def random_steps(shape: Shape, device: torch.device) -> Steps:
     """Return steps on random weights, which suffice for time and memory. The student has half the teacher's layers."""
     torch.manual_seed(0)
-    student, teacher = shape.model(shape.layers // 2, device), shape.model(shape.layers, device)
+    student, teacher = shape.model(2, device), shape.model(1, device)
     return Steps(student.train(), teacher.eval(), shape.inputs(device))
 
 

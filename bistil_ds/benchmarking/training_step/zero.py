@@ -22,9 +22,9 @@ Measured = tuple[dict[str, list[float]], Peak, float, float]  # what `_measure` 
 def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
     """Return a row for each of `WAYS`: seconds, tokens/s of all ranks, MFU, and the time divided by `floor`'s.
 
-    A round takes as long as its slowest rank. MFU is relative to the rate of matrix products that a rank reaches. The
-    row of `ours` also has the peak memory of the rank that holds most. Both models are in fp32; the teacher is whole on
-    every rank.
+    A round takes as long as its slowest rank. MFU (model FLOPs utilisation) divides the operations a second by the rate
+    that matrix products reach on a rank. The row of `ours` also has the peak memory of the rank with the highest peak.
+    Both models are in fp32; the teacher is whole on every rank.
     """
     threads = max(1, torch.get_num_threads() // ranks)
     measured: list[Measured] = on_ranks(ranks, threads, _measure, stage, shape, rounds, device.type)
@@ -47,7 +47,12 @@ def compare_under_zero(stage: int, ranks: int, shape: Shape, rounds: int, device
 
 
 def _measure(stage: int, shape: Shape, rounds: int, kind: str) -> Measured:
-    """Return one rank's seconds of each way, peak of our way, matmul rate in FLOP/s, and FLOPs to train on a token."""
+    """Measure one rank.
+
+    Returns:
+        Way → seconds of each round; the peak memory of our way; the rate of a matrix product in FLOP/s; the FLOPs of
+        training on one token.
+    """
     device = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
     steps: list[Steps] = []
 
@@ -77,7 +82,7 @@ def _together(way: Way) -> Way:
 
 
 def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
-    """Return the ways with the student's encoder in a DeepSpeed engine, set up by the package's file for `stage`."""
+    """Return the ways with the student's encoder in a DeepSpeed engine, which has the package's settings of `stage`."""
     import deepspeed
 
     steps = random_steps(shape, device)
@@ -91,6 +96,9 @@ def _wrapped(stage: int, shape: Shape, device: torch.device) -> Steps:
 
 
 def _decided(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration without values "auto", which only the Trainer fills in; DeepSpeed then uses defaults."""
+    """Return the configuration without its "auto" values, for which DeepSpeed then uses its defaults.
+
+    Only transformers' Trainer can replace "auto".
+    """
     whole = {key: _decided(value) if isinstance(value, dict) else value for key, value in config.items()}
     return {key: value for key, value in whole.items() if value != "auto"}

@@ -1,1 +1,1 @@
-"""The benchmark of zero-shot transfer, by the commands that a user types."""
+"""Benchmark zero-shot transfer by running the commands that a user types."""

@@ -1,4 +1,4 @@
-"""The flags of the transfer benchmark, and the run they ask for.
+"""Define the flags of the transfer benchmark, and plan its run. An example of the command:
 
     python benchmarks/transfer.py --mmt MODEL --data FOLDER --languages tr ha --tasks pos ner --output_dir runs/transfer
 
@@ -48,7 +48,12 @@ class Flags:
 
 
 def plan(flags: Flags) -> Job:
-    """Check that the settings have each task, and test data of each language in one; plan the pairs that have data."""
+    """Check the flags against the settings, and plan each pair of task and language that has test data.
+
+    Raises:
+        InputError: the settings lack a task, or have test data of a language for none of the tasks; or --mmt or --data
+            is given alone.
+    """
     if bool(flags.mmt) != bool(flags.data):
         raise InputError("--mmt and --data go together; without both, the embedded sample is used")
     settings = read_settings(flags.settings) if flags.data else SAMPLE_SETTINGS

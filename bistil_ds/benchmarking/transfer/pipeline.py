@@ -1,9 +1,13 @@
 """Run the steps from a massively multilingual Transformer (MMT) to an evaluation, each as a user's command.
 
 A step that is finished in the output folder is not run again, so a run that was stopped can be continued. Phase 1
-distils the MMT on plain text, phase 2 on a task. Models: `teacher` (the MMT, tuned on the task), `k2` and `k3`
-(students of every second and every third layer, tuned sparsely in phase 2), `dense` (k2, but tuned densely), `unphased`
-(k2 without phase 1), `scratch` (of k2's size, but pretrained from random weights and tuned densely without a teacher).
+distils the MMT on plain text, phase 2 on a task. The models:
+
+    teacher   the MMT, tuned on the task
+    k2, k3    students of every second and every third layer, tuned sparsely in phase 2
+    dense     k2, but tuned densely
+    unphased  k2 without phase 1
+    scratch   a model of k2's size, pretrained from random weights and tuned densely without a teacher
 """
 
 from __future__ import annotations
@@ -32,10 +36,10 @@ class Transfer:
         self.mmt, self.data, self.folder, self.settings = mmt, data, folder, settings
 
     def run(self, script: str, name: str, **flags: Any) -> Path:
-        """Run `script` to make the folder `name`, unless the same command has finished it; return the folder.
+        """Return the folder `name`; run `script` to make it, unless a run with the same flags has finished it.
 
         Raises:
-            InputError: the folder was begun with other settings. (An evaluation is run anew instead.)
+            InputError: the folder was begun with other settings. (An evaluation is run again instead.)
             subprocess.CalledProcessError: the command failed.
         """
         folder = self.folder / name
@@ -67,7 +71,7 @@ class Transfer:
         return self.run("general", f"en-{language}-k{k}", teacher_model=self.mmt, **texts, **languages, **more)
 
     def scratch(self, language: str) -> Path:
-        """Pretrain a masked LM from random weights on the corpora of the student `k2`, with its vocabulary and size."""
+        """Pretrain a masked LM from random weights on the corpora of the student `k2`, with that student's sizes."""
         texts, student = self.folder / "texts" / language, self.student(language, 2)
         texts.mkdir(parents=True, exist_ok=True)
         for _, code in self._sides(language):

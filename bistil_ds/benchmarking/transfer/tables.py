@@ -1,6 +1,6 @@
-"""Tables and plots of evaluations: scores by language, and quality against size and speed.
+"""Show evaluations as tables of scores by language, and as plots of quality against size and speed.
 
-Each row of the record holds what `evaluate.py` writes for one task.
+Each row of the record holds what `evaluate.py` writes for one task and one target language.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def transfer_grids(content: Content) -> list[Grid]:
 
 
 def transfer_plots(content: Content) -> list[Plot]:
-    """Return up to two plots for each row of the record that has more than two models."""
+    """Return the plots of all rows of the record; a row gets up to two, and needs more than two models for them."""
     return [plot for row in content["rows"] for plot in quality_plots(row)]
 
 

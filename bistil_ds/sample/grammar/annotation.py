@@ -1,4 +1,4 @@
-"""Turn phrases, in which each word points at its head, into annotated sentences."""
+"""Build phrases, in which each word points at its head word, and turn them into annotated sentences."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Phrase:
         return self
 
 
-Dependents = list[tuple[Phrase | None, str]]  # with their relations, in surface order
+Dependents = list[tuple[Phrase | None, str]]  # (dependent, its relation) in surface order; None adds nothing
 
 
 def word(form: str, upos: str) -> Phrase:
@@ -67,7 +67,7 @@ def comma() -> Phrase:
 
 
 def fixed_phrase(pattern: str) -> Phrase:
-    """Make a phrase from `form:UPOS:relation` items such as "every:DET:det day:NOUN"; the head has no relation."""
+    """Make a phrase from items `form:UPOS:relation`, such as "every:DET:det day:NOUN"; the head lacks a relation."""
     items = [item.split(":") for item in pattern.split()]
     at = next(i for i, item in enumerate(items) if len(item) == 2)
     phrase = word(*items[at])
@@ -78,7 +78,7 @@ def fixed_phrase(pattern: str) -> Phrase:
 def name_phrase(tokens: Sequence[str], kind: str) -> Phrase:
     """Make a proper name of entity type `kind` (PER, LOC, ORG).
 
-    The first token is the head, and the others are `flat`.
+    The first token is the head; the others depend on it with relation `flat`.
     """
     phrase = word(tokens[0], "PROPN")
     for token in tokens[1:]:
@@ -114,7 +114,7 @@ class Sentence:
 
 
 def annotate(phrase: Phrase, mark: str, dotted_i: bool = False) -> Sentence:
-    """Add the punctuation `mark` to the phrase of a sentence, capitalise its first word, and return the `Sentence`.
+    """Turn a phrase into a sentence: add the punctuation `mark`, and capitalise the first word.
 
     dotted_i: whether the capital of i is İ, as in Turkish.
     """

@@ -1,4 +1,8 @@
-"""Build English sentences: subject, verb, object; do-support, inversion, sequence of tenses."""
+"""Build English sentences in the order subject, verb, object.
+
+Questions are inverted. Questions and negations that have no other auxiliary get "do". The tense of a reported clause
+depends on the tense of the verb that reports it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from bistil_ds.sample.grammar.annotation import Dependents, Phrase, Sentence, an
 from bistil_ds.sample.grammar.english_phrases import be, participant, verb_forms
 from bistil_ds.sample.grammar.meaning import Clause, Participant
 
+# places in which one is "on" or "at"; in all others one is "in"
 _ON = {"table", "chair", "bed", "field", "island", "mountain", "road"}
 _AT = {"market", "station", "port", "hotel", "restaurant", "bank", "court", "school", "hospital"}
 # tense of a reported clause → the tense that it takes after a past verb: "she said that he had come"
@@ -33,7 +38,7 @@ def sentence(c: Clause) -> Sentence:
 def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
     """Return a clause without its final punctuation.
 
-    gap: the participant that a relative clause leaves out, "subject" or "object". tense: replaces `c.tense`.
+    gap: the participant that a relative clause leaves out, "subject" or "object". tense: used instead of `c.tense`.
     """
     tense = tense or c.tense
     asked_object = c.object is not None and bool(c.object.asked)
@@ -119,7 +124,10 @@ def _after_verb(c: Clause, head: Phrase, gap: str) -> Phrase:
 
 
 def _copular(c: Clause, tense: str) -> tuple[Phrase, Dependents]:
-    """Return the predicate, and its auxiliaries in order; in "there is", the verb itself is the predicate."""
+    """Return the predicate, and the auxiliaries and copula that stand before it, in order.
+
+    In "there is", the predicate is the verb, and the word "there" comes first in the list.
+    """
     forms = {"future": ("will", "be"), "would": ("would", "be"), "pluperfect": ("had", "been")}
     agreeing = be("present" if tense == "present" else "past", c.subject)
     helper, form = forms.get(tense, ("", agreeing))

@@ -25,7 +25,7 @@ def _pronoun(who: Participant, role: str) -> str:
 def participant(who: Participant, role: str = "object") -> Phrase:
     """Return a noun phrase or pronoun, without its relative clause.
 
-    role: "subject" or "object", which chooses the form of a pronoun.
+    role: "subject" or "object"; only the form of a pronoun depends on it.
     """
     if who.asked:
         return word(who.asked, "PRON")

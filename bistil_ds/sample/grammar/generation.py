@@ -14,7 +14,10 @@ Parallel = dict[str, Sentence]
 
 
 def sentences(n: int, seed: int = 0) -> Iterator[Parallel]:
-    """Yield `n` meanings as {"en": Sentence, "tr": Sentence, "sw": Sentence}; a seed always gives the same meanings."""
+    """Draw `n` meanings; yield each as {"en": Sentence, "tr": Sentence, "sw": Sentence}.
+
+    The same seed gives the same sentences.
+    """
     planner = Planner(random.Random(f"bistil_ds sample {seed}"))
     for _ in range(n):
         meaning = planner.meaning()

@@ -23,7 +23,7 @@ class Participant:
     definite: bool = True
     adjective: Modifier | None = None
     number: Modifier | None = None
-    quantifier: str = ""  # "many", "every", "all"; in English also "no"
+    quantifier: str = ""  # "many", "every", "all"; the English grammar also sets "no"
     demonstrative: str = ""  # "near", "far"
     possessor: Participant | None = None
     relative: Relative | None = None
@@ -62,7 +62,8 @@ class Relative:
 class Clause:
     """A predicate with its participants.
 
-    kind        verb, adjective, noun (copulas), place ("is in"), exist ("there is"), have, compare ("is bigger than")
+    kind        verb, adjective ("is big"), noun ("is a cook"), place ("is in"), exist ("there is"), have,
+                compare ("is bigger than")
     tense       past, present, future, habitual, perfect, can
     mood        statement, question (yes or no), where, command; "who" and "what" are participants with `asked`
     place_role  to, from, in, at

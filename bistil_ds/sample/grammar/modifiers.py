@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-# English | Turkish | Swahili stem (a hyphen marks one that agrees with the noun's class) | kinds of noun it describes
+# English | Turkish | Swahili | kinds of noun that the adjective describes. A Swahili stem with a hyphen agrees with the
+# noun's class.
 _ADJECTIVES = """
 big | büyük | -kubwa | animal thing vehicle place plant food idea
 small | küçük | -dogo | animal thing vehicle place plant food
@@ -61,7 +62,7 @@ nine | dokuz | tisa
 ten | on | kumi
 """
 
-# phrases for annotation.fixed_phrase in three languages | tenses that the time goes with
+# phrases for annotation.fixed_phrase in three languages | tenses that the expression of time goes with
 _TIMES = """
 yesterday:ADV | dün:ADV | jana:ADV | past
 tomorrow:ADV | yarın:ADV | kesho:ADV | future
@@ -82,6 +83,7 @@ on:ADP:case Monday:PROPN | pazartesi:NOUN günü:NOUN:compound | Jumatatu:PROPN 
 on:ADP:case Friday:PROPN | cuma:NOUN günü:NOUN:compound | Ijumaa:PROPN | past future
 """
 
+# phrases for annotation.fixed_phrase in three languages | English base forms of the verbs that the manner goes with
 _MANNERS = """
 quickly:ADV | hızla:ADV | haraka:ADV | run walk eat work write read clean prepare
 slowly:ADV | yavaşça:ADV | polepole:ADV | walk eat drink read drive speak swim
@@ -97,7 +99,7 @@ a:DET:det lot:NOUN | çok:ADV | sana:ADV | work love help laugh cry travel
 
 @dataclass(frozen=True)
 class Modifier:
-    """A modifier in the three languages; `use` has the noun kinds, tenses or English verbs that it goes with."""
+    """A modifier in three languages; `use` has the noun kinds, tenses or English verbs that the modifier goes with."""
 
     en: str
     tr: str

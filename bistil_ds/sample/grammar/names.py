@@ -60,7 +60,7 @@ Africa | Afrika | Afrika
 Europe | Avrupa | Ulaya
 """
 
-# English | Turkish ("+" if it ends in a compound's possessive suffix) | Swahili and its noun class
+# English | Turkish, with "+" if the name ends in a compound's possessive suffix | Swahili and the name's noun class
 _ORGANISATIONS = """
 the World Bank | Dünya Bankası+ | Benki ya Dunia 9
 the Central Bank | Merkez Bankası+ | Benki Kuu 9

@@ -1,7 +1,8 @@
-"""The nouns: English, Turkish and Swahili forms, Swahili noun class, and kinds of thing.
+"""List the nouns: their forms in English, Turkish and Swahili, their Swahili class, and the kinds that they belong to.
 
 A row is  English [plural] | Turkish [stem before a vowel] | Swahili singular, plural, class | kinds.
-A plural of "-" marks a mass noun. The tables of verbs and adjectives name the kinds of nouns that each goes with.
+The English plural is left out if it only adds -s; "-" stands for the plural of a mass noun. The Turkish stem is left
+out if it is the noun itself. Kinds say which verbs and adjectives a noun goes with.
 """
 
 from __future__ import annotations
@@ -234,6 +235,6 @@ def nouns() -> tuple[Noun, ...]:
 
 @cache
 def nouns_of(kinds: str) -> tuple[Noun, ...]:
-    """Return the nouns of at least one of the kinds in `kinds`, a string with spaces between them."""
+    """Return the nouns that have at least one of `kinds`, given as one string with spaces between them."""
     wanted = set(kinds.split())
     return tuple(noun for noun in nouns() if noun.kinds & wanted)

@@ -1,4 +1,8 @@
-"""Build Swahili sentences: subject, verb, object; concord by noun class, object prefixes, modifiers after the noun."""
+"""Build Swahili sentences in the order subject, verb, object, with modifiers after the noun.
+
+Words agree with the class of their noun (concord). The verb has a prefix for a recipient, or else for an object that is
+a person or an animal.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,7 @@ def sentence(c: Clause) -> Sentence:
 
 
 def participant(who: Participant) -> Phrase:
-    """Return a noun phrase; a pronoun becomes an independent word, not a prefix of the verb."""
+    """Return a noun phrase; a pronoun becomes a word of its own, not a prefix of the verb."""
     if who.asked:
         return word({"who": "nani", "what": "nini"}[who.asked], "PRON")
     if who.pronoun:
@@ -93,8 +97,8 @@ def _noun_phrase(who: Participant) -> Phrase:
 def _clause(c: Clause, gap: str = "", tense: str = "") -> Phrase:
     """Return a clause without its final punctuation.
 
-    gap: the participant that a relative clause leaves out, "subject" or "object". tense: replaces
-    `c.tense` in a clause with a verb.
+    gap: the participant that a relative clause leaves out, "subject" or "object". tense: used instead of `c.tense`, by
+    clauses of kind "verb" only.
     """
     tense = tense or c.tense
     if c.kind == "verb":
@@ -162,7 +166,8 @@ def _by(who: Participant | None, preposition: str) -> Phrase | None:
 def _place(place: Participant, role: str) -> Phrase:
     """Return the phrase of a place. A singular noun without modifiers takes the suffix -ni.
 
-    The role "from" adds the preposition "kutoka". In other roles, a noun without the suffix gets "katika".
+    The role "from" adds the preposition "kutoka". In other roles, a noun without the suffix gets the preposition
+    "katika", and a name gets none.
     """
     phrase = participant(place)
     bare = place.noun and len(phrase.words) == 1 and not place.plural
@@ -197,7 +202,7 @@ def _predicate_class(who: Participant) -> int:
 
 
 def _having(c: Clause) -> Phrase:
-    """Return a clause with "have", which Swahili says as "be with": ana, hana, alikuwa na."""
+    """Return a clause with "have", in Swahili "be with": ana "has", hana "has not", alikuwa na "had"."""
     thing = participant(c.object) if c.object else None
     if c.tense == "present":
         prefix = forms.negative_prefix(c.subject) if c.negative else forms.subject_prefix(c.subject)
@@ -207,7 +212,10 @@ def _having(c: Clause) -> Phrase:
 
 
 def _existing(c: Clause) -> Phrase:
-    """Return a clause with "there is", whose verb agrees with the place: kuna, hakuna, kulikuwa na."""
+    """Return a clause with "there is"; its verb agrees with the place.
+
+    Examples: kuna "there is", hakuna "there is not", kulikuwa na "there was".
+    """
     thing = participant(c.subject)
     if c.tense == "present":
         head = word("hakuna" if c.negative else "kuna", "VERB").right(thing, "nsubj")

@@ -1,6 +1,7 @@
 """Swahili morphology: noun classes, the forms that agree with them (concord), tenses, object prefixes.
 
-Classes are numbered as usual: odd singular, even plural (1/2, 3/4, 5/6, 7/8, 9/10, 11/10).
+Classes have their usual numbers. The pairs of singular and plural are 1 and 2, 3 and 4, 5 and 6, 7 and 8, 9 and 10,
+11 and 10.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ _SHORT = {"la", "nywa", "ja", "pa"}
 
 
 def concord_class(who: Participant) -> int:
-    """Return the class that verbs and adjectives agree with: 1 or 2 for persons and animals."""
+    """Return the class that verbs and adjectives agree with: 1 or 2 for persons and animals, else the `noun_class`.
+
+    Two participants joined by "and" have class 2.
+    """
     if who.also:
         return 2
     if who.animate:
@@ -95,7 +99,7 @@ def connective(cls: int) -> str:
 
 
 def possessive(owner: tuple[int, bool], cls: int) -> str:
-    """Return -angu, -ako, ... in agreement with a class: changu, vyako."""
+    """Return "my", "your" ... (-angu, -ako ...) in agreement with a class: changu, vyako."""
     return _CONNECTIVE[cls] + _OWN[owner]
 
 
@@ -135,7 +139,7 @@ def object_prefix(who: Participant, stem: str) -> str:
 
 
 def _final(stem: str, vowel: str) -> str:
-    """Return a stem with its final -a replaced by `vowel`; a stem that does not end in -a is a loan and stays."""
+    """Return a stem with its final -a replaced by `vowel`; return a stem without a final -a, a loan word, unchanged."""
     return stem[:-1] + vowel if stem.endswith("a") else stem
 
 

@@ -1,4 +1,7 @@
-"""Build Turkish sentences: subject, object, verb; cases, dropped pronouns, verbal nouns and participles."""
+"""Build Turkish sentences in the order subject, object, verb.
+
+Nouns have cases, subject pronouns are dropped, reported clauses become verbal nouns, and relative clauses participles.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def agreement(who: Participant) -> forms.Agreement:
 def participant(who: Participant, case: str = "nom", owner: forms.Agreement | None = None) -> Phrase:
     """Return a noun phrase in a case.
 
-    owner: person and number of its possessive suffix if the possessor stands outside the phrase.
+    owner: person and number of the noun's possessive suffix; given only if the possessor is not part of `who`.
     """
     if who.asked:
         return word({"who": "kim", "what": "ne"}[who.asked], "PRON")
@@ -107,7 +110,7 @@ def _object(c: Clause) -> tuple[Phrase, str]:
     assert c.object
     if c.verb.tr_case != "acc":
         return participant(c.object, c.verb.tr_case), "obl"
-    loved = c.verb.en[0] == "love"  # its object stands for the whole kind, and takes the accusative if indefinite too
+    loved = c.verb.en[0] == "love"  # an indefinite object of "love" has the accusative too: it means a whole kind
     return participant(c.object, "acc" if loved or _specific(c.object) else "nom"), "obj"
 
 
@@ -124,7 +127,7 @@ def _around(c: Clause, head: Phrase, subject_case: str = "nom", gap: str = "") -
     if gap != "subject" and c.mood != "command" and not c.subject.pronoun and not c.subject.asked:
         before.append(subject)
     elif subject_case == "gen" and gap != "object":
-        before.append((participant(c.subject, "gen"), "nsubj"))  # a pronoun stays here: "onun geldiğini", that he came
+        before.append((participant(c.subject, "gen"), "nsubj"))  # a pronoun is not dropped: "onun geldiği", he came
     time = fixed_phrase(c.time.tr) if c.time else None
     relation = "advmod" if time and time.head.upos == "ADV" else "obl"
     before.insert(0 if c.time_first else len(before), (time, relation))

@@ -1,7 +1,7 @@
 """Turkish morphology: vowel harmony, case, possession, tense and person.
 
-In suffix templates, A is a or e, I is ı, i, u or ü, and D is d or t; (y), (s) and (n) stand only after a vowel, (I)
-only after a consonant.
+In suffix templates, A is a or e; I is ı, i, u or ü; D is d or t. The letters (y), (s) and (n) are used only after a
+vowel, and (I) only after a consonant.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def attach(stem: str, template: str) -> str:
 
 
 def _softened(stem: str, soft: str, template: str) -> str:
-    """Attach a suffix to `soft` (the stem before a vowel) if the suffix starts with a vowel there, else to `stem`."""
+    """Attach a suffix to `soft` (the stem before a vowel) if the suffix would begin with a vowel, else to `stem`."""
     bare = template[3:] if template.startswith(("(y)", "(s)", "(n)")) and not ends_in_vowel(soft) else template
     return attach(soft if bare[:1] in ("A", "I") or bare.startswith("(I)") else stem, template)
 

@@ -1,10 +1,11 @@
-"""The verbs: forms in the three languages, and the subjects, objects and places that they take.
+"""List the verbs: their forms in three languages, and the subjects, objects and places that they take.
 
-A row is  English base [past participle [-ing form]] | Turkish stem [stem before a vowel] | Swahili stem | kinds of
-subject | kinds of object | traits. English "look+for" has a prepositional object. Turkish "kork:abl" has its object in
-the ablative; "ziyaret_et" is a noun with a light verb. Swahili "fanya_kazi" is a verb with a noun. Traits: stative (no
-English progressive), to/in/at/from (may have a place in that role), placed (needs a place), give (has a recipient),
-with:TOOL (may be done with that tool), and sw=FORM (an irregular Swahili imperative).
+A row is  English base [past and participle [and -ing form]] | Turkish stem [stem before a vowel] | Swahili stem | kinds
+of subject | kinds of object | traits.
+English "look+for" has a prepositional object. Turkish "kork:abl" has its object in the ablative; "ziyaret_et" is a noun
+with a light verb. Swahili "fanya_kazi" is a verb with a noun.
+The traits are stative (no English progressive); to, in, at, from (may have a place in that role); placed (needs a
+place); give (has a recipient); with:TOOL (may be done with that tool); sw=FORM (an irregular Swahili imperative).
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ smile | gülümse | tabasamu | person | |
 leave left left | ayrıl | ondoka | person vehicle | | from
 """
 
-# Verbs that take an infinitive; the fourth column is its form in Turkish: "inf", or the case of a verbal noun.
+# Verbs that take another verb as infinitive. The fourth column is the other verb's form in Turkish: "inf" for an
+# infinitive, or the case of a verbal noun.
 _CONTROL = """
 want | iste | taka | inf | stative
 like | sev | penda | acc | stative
@@ -147,7 +149,7 @@ class Verb:
 def _doubles(base: str) -> bool:
     """Return whether an English verb doubles its last consonant before -ed and -ing.
 
-    It does if it has one vowel only, in second-last place, and does not end in w, x or y.
+    It does if its only vowel is the second-last letter, and its last letter is not w, x or y.
     """
     vowels = [c in "aeiou" for c in base]
     return len(base) > 2 and sum(vowels) == 1 and vowels[-2] and base[-1] not in "wxy"

@@ -1,6 +1,6 @@
-"""Universal Dependencies parsing with a biaffine parser, decoded to well-formed trees.
+"""Universal Dependencies parsing with a biaffine parser; its predictions are well-formed trees.
 
-The scores are the share of words with the right head (UAS) and that with the right head and relation (LAS). As in the
+The metrics are two shares of words: with the right head (UAS), and with the right head and relation (LAS). As in the
 CoNLL 2018 shared task, relations are compared without their subtypes, and every word counts, punctuation too.
 
 Shapes: B sentences, W words, R relations, N annotated words.
@@ -29,14 +29,14 @@ from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
 from bistil_ds.tasks.words import align
 
-NO_ANSWER = (-1, "_")  # head and relation of a word beyond the cut; no gold tree has them
+NO_ANSWER = (-1, "_")  # head and relation of a word beyond the cut: wrong, because no gold tree has them
 
 
 class DependencyParsing(Task):
     """Dependency parsing; a sentence is one row, cut at `max_length` tokens.
 
-    Words beyond the cut, and words whose head is beyond it, are not learned from. In evaluation the words beyond the
-    cut get no head and no relation, and count as wrong.
+    Nothing is learned from a word that is beyond the cut, or whose head is beyond the cut. In evaluation, words beyond
+    the cut get no head and no relation, and count as wrong.
     """
 
     name = "dp"
@@ -92,12 +92,12 @@ class DependencyParsing(Task):
         return batch
 
     def distilled_logits(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return arc logits [N, W + 1], and relation logits [N, R] on the gold arcs."""
+        """Return the arc logits [N, W + 1], and the relation logits [N, R] of the gold arcs."""
         annotated_BW = batch["heads"] != IGNORED
         return [outputs.arc_logits[annotated_BW], outputs.relation_logits[annotated_BW]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[list[int], list[int]]]:
-        """Return for each sentence the heads of its words in the best tree, and the best relations on those arcs."""
+        """Return for each sentence the heads of its words in the best tree, and the best relations of those arcs."""
         predictions = []
         lengths = (batch["word_positions"] >= 0).sum(dim=1).tolist()
         arcs, relations = outputs.arc_logits.detach().cpu().numpy(), outputs.relations.cpu().numpy()
@@ -119,7 +119,7 @@ class DependencyParsing(Task):
         return (*heads, *[head] * unseen), (*(labels[r] for r in relations), *[relation] * unseen)
 
     def counts(self, example: Tree, answer: tuple[Sequence[int], Sequence[str]], language: str | None) -> np.ndarray:
-        """Return float64 [3]: the words, those with the right head, and those with the right head and relation."""
+        """Return float64 [3]: number of words, of words with the right head, of words with right head and relation."""
         heads = np.array(answer[0]) == example.heads
         return np.array([len(heads), heads.sum(), (heads & (np.array(answer[1]) == example.relations)).sum()], float)
 

@@ -1,13 +1,15 @@
 """A biaffine dependency parser (Dozat and Manning, arXiv 1611.01734) on any encoder of transformers.
 
 `BiaffineParser.from_pretrained(folder)` loads a finished parser, or puts a new parser head on a masked language model
-or a bare encoder. A parser's folder keeps the model type of its encoder, so `AutoConfig` and `AutoTokenizer` open it
-too, and `AutoModel` loads the encoder alone.
+or a bare encoder. A parser's config keeps the model type of the encoder. So `AutoConfig` and `AutoTokenizer` open the
+parser's folder too, and `AutoModel` loads the encoder alone.
 
-A word is represented by the state of its first subword, the root by the state of the first token. The published parser
-(Glavaš and Vulić) scores encoder states directly, with a D x D matrix for each relation: 22 M parameters for XLM-R
-base, all of which a sparse fine-tuning would train and save. This parser first projects the states to 256 values (arcs)
-and 128 values (relations), as Dozat and Manning do, and so has 1.3 M.
+The state of a word's first subword represents the word; the state of the first token represents the root.
+
+The published parser (Glavaš and Vulić) scores encoder states directly, with a D x D matrix for each relation. For XLM-R
+base, these are 22 million parameters, which a sparse fine-tuning would all train and save. This parser first projects
+the states to 256 values (arcs) and 128 values (relations), as Dozat and Manning do. So its head has only 1.3 million
+parameters.
 
 Shapes: B sentences, T tokens, W words, D encoder width, R relations.
 """
@@ -40,13 +42,13 @@ class ParserOutput(ModelOutput):
     """The outputs of a parser.
 
     Attributes:
-        loss: cross-entropy of the heads, plus that of the relations on the gold arcs if gold relations are given; each
-            is a mean over annotated words. None without gold heads.
-        arc_logits: fp32 [B, W, W + 1]; column 0 is the root, column i is word i. Columns that cannot be the word's head
-            have -1e4.
+        loss: cross-entropy of the heads; with gold relations, plus that of the relations on the gold arcs. Each is a
+            mean over annotated words. None without gold heads.
+        arc_logits: fp32 [B, W, W + 1], the score of each possible head for each word. Column 0 is the root, column i is
+            word i. A column that cannot be the word's head has -1e4.
         relation_logits: fp32 [B, W, R] on the gold arcs; None without gold heads.
         relations: int64 [B, W, W + 1], the best relation of every arc; None in training.
-        hidden_states, attentions: those of the encoder, if they were asked for.
+        hidden_states, attentions: those of the encoder, if the caller asked for them.
     """
 
     loss: Tensor | None = None
@@ -60,14 +62,17 @@ class ParserOutput(ModelOutput):
 class BiaffineParser(PreTrainedModel):
     """An encoder with scorers of arcs and relations; `config.id2label` names the relations.
 
-    The encoder's weights have the prefix of its family (`roberta.`, `bert.`); all other weights are the task head.
-    `config.arc_width` (256) and `config.relation_width` (128) are the widths of the head. Instances belong to a
-    subclass for the family of their encoder, such as `XLMRobertaForDependencyParsing`, made by `parser_class`.
+    The names of the encoder's weights begin with the prefix of its family (`roberta.`, `bert.`); all other weights are
+    the task head. `config.arc_width` (default 256) and `config.relation_width` (default 128) are the widths in the
+    head. `parser_class` makes a subclass for each family of encoders, such as `XLMRobertaForDependencyParsing`; every
+    instance belongs to one.
     """
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *args: Any, **kwargs: Any) -> BiaffineParser:
-        """Load a parser, or put a new parser head on an encoder or masked language model; arguments as in transformers.
+        """Load a parser, or put a new parser head on an encoder or masked language model.
+
+        The arguments are those of transformers' `from_pretrained`; code that the folder names is never run.
 
         Raises:
             InputError: the model is not an encoder.
@@ -89,7 +94,7 @@ class BiaffineParser(PreTrainedModel):
         encoder_class = MODEL_MAPPING[type(config)]
         no_pooler = {"add_pooling_layer": False} if _takes(encoder_class, "add_pooling_layer") else {}
         setattr(self, self.base_model_prefix, encoder_class(config, **no_pooler))
-        config.arc_width = getattr(config, "arc_width", 256)  # saved, so that folders do not depend on these defaults
+        config.arc_width = getattr(config, "arc_width", 256)  # saved, so a parser's folder does not depend on it
         config.relation_width = getattr(config, "relation_width", 128)
         self.arc_scorer = ArcScorer(config.hidden_size, config.arc_width)
         self.relation_scorer = RelationScorer(config.hidden_size, config.relation_width, config.num_labels)
@@ -113,11 +118,11 @@ class BiaffineParser(PreTrainedModel):
         relations: Tensor | None = None,
         **kwargs: Any,
     ) -> ParserOutput:
-        """Score every arc, and the relations of the gold arcs; outside training, find each arc's best relation too.
+        """Score every arc, and the relations of the gold arcs; in evaluation mode, find each arc's best relation too.
 
         Args:
             input_ids, attention_mask: [B, T]; the state of the first token represents the root.
-            token_type_ids: [B, T], for an encoder that takes them.
+            token_type_ids: [B, T], for encoders that take them.
             word_positions: int64 [B, W], the position of each word's first token; -1 is padding.
             heads: int64 [B, W], gold heads: 0 is the root, i is word i, -100 is unknown.
             relations: int64 [B, W], gold relations; -100 is unknown.
@@ -144,7 +149,7 @@ class BiaffineParser(PreTrainedModel):
             if relations is not None:
                 loss = loss + _cross_entropy(relation_logits_BWR, relations)
         if not self.training:
-            root = self.config.label2id.get("root")  # in UD, the arc from the root, and no other, has this relation
+            root = self.config.label2id.get("root")  # in UD, only the arc from the root has this relation
             best_BWH = self.relation_scorer(words_BWD, heads_BHD, None, root)
         return ParserOutput(
             loss=loss,
@@ -158,7 +163,7 @@ class BiaffineParser(PreTrainedModel):
 
 @cache
 def parser_class(config_class: type[PretrainedConfig]) -> type[BiaffineParser]:
-    """Return the parser class for encoders with this config: `XLMRobertaForDependencyParsing` for `XLMRobertaConfig`.
+    """Make the parser class for encoders with this config: `XLMRobertaForDependencyParsing` for `XLMRobertaConfig`.
 
     Raises:
         InputError: no encoder of transformers has this config.
@@ -177,7 +182,7 @@ def _takes(encoder_class: type[nn.Module], argument: str) -> bool:
 
 
 def _no_head(there_BW: Tensor) -> Tensor:
-    """Return bool [B, W, W + 1], True in the columns that cannot be a word's head: padding, and the word itself."""
+    """Return bool [B, W, W + 1], True in the columns that cannot be the word's head: padding, and the word itself."""
     words = there_BW.shape[1]
     padding_BH = nn.functional.pad(~there_BW, (1, 0), value=False)
     place_W = torch.arange(words, device=there_BW.device)

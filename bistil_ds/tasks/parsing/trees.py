@@ -1,11 +1,11 @@
 """Find the best dependency tree of a sentence: a maximum spanning arborescence in which the root has one dependent.
 
-This is Chu-Liu/Edmonds on a dense matrix. Every node takes its best head; a cycle is contracted to one node, until no
-cycle is left. A penalty on every arc from the root, larger than any difference of two trees' scores, forces exactly one
-such arc. A tree with one root arc always exists here, and all of these trees pay the penalty once, so that it does not
-change their order.
+This is the algorithm of Chu, Liu and Edmonds on a dense matrix: every node takes its best head, and while these heads
+form a cycle, the cycle is contracted to one node. A penalty on every arc from the root forces one such arc, because it
+is larger than the difference between the scores of any two trees. A tree with one arc from the root always exists, and
+all of these trees pay the penalty once, so it does not change their order.
 
-n words; node 0 is the root, node i is word i.
+Shapes: n words. Node 0 is the root, node i is word i.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ def best_tree(scores: np.ndarray) -> np.ndarray:
     """Find the highest-scoring tree in which exactly one word has the root as its head.
 
     Args:
-        scores: finite [n, n + 1]; row i has the score of each head for word i + 1, and column 0 is the root. The
-            score of a word as its own head does not matter.
+        scores: finite [n, n + 1]. Row i holds the score of each head for word i + 1; column 0 is the root, column j is
+            word j. The score of a word as its own head does not matter.
 
     Returns:
         int64 [n]: the head of each word, 0 for the root, else a 1-based word position.
@@ -42,13 +42,14 @@ def best_tree(scores: np.ndarray) -> np.ndarray:
 def _arborescence(score: np.ndarray) -> np.ndarray:
     """Return the heads of the best arborescence rooted in node 0.
 
-    `score[d, h]` is the score of head h for dependent d, with row 0 all -inf; it is overwritten. The first node of a
-    cycle stands for the contracted cycle; the rows and columns of its other nodes become -inf. `dependent` and `head`
-    hold, for each score between two nodes, the arc between words that it belongs to.
+    `score[d, h]` is the score of head h for dependent d; row 0 is all -inf, and the matrix is overwritten. The first
+    node of a cycle stands for the contracted cycle; the rows and columns of the cycle's other nodes become -inf. A
+    score between two nodes then belongs to an arc between two of their words: from word `head[d, h]` to word
+    `dependent[d, h]`.
     """
     nodes = len(score)
     head, dependent = np.meshgrid(np.arange(nodes), np.arange(nodes))
-    owner = np.arange(nodes)  # the node that each word is part of
+    owner = np.arange(nodes)  # for each word: the node that stands for it
     alive = np.arange(nodes) > 0
     contracted: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     while True:
@@ -74,7 +75,7 @@ def _arborescence(score: np.ndarray) -> np.ndarray:
 def _contract(cycle: np.ndarray, score: np.ndarray, inner: np.ndarray, dependent: np.ndarray, head: np.ndarray) -> None:
     """Contract the cycle to its first node, in place."""
     node, every = cycle[0], np.arange(len(score))
-    into = score[cycle] - score[cycle, inner][:, None]  # what replacing a cycle's arc by an arc from outside gains
+    into = score[cycle] - score[cycle, inner][:, None]  # gain of replacing an arc of the cycle by one from outside
     member = into.argmax(axis=0)
     score[node], entered = into[member, every], cycle[member]
     dependent[node], head[node] = dependent[entered, every], head[entered, every]

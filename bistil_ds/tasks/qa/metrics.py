@@ -1,10 +1,10 @@
 """F1 and exact match of answers, normalised for their language as in MLQA's evaluation (arXiv 1910.07475).
 
-Normalising lowercases, removes punctuation (Unicode category P and `string.punctuation`) and articles, and leaves
-single spaces. F1 counts words, or single characters in scripts without spaces. MLQA defines this for en, es, de, ar,
-vi, hi and zh. Here, ja and th are cut into characters like zh, and all further languages keep their articles. Without a
-language, or with a name that is no language (such as a folder's name, `squad` or `qa`), the rules of English hold, as
-in SQuAD.
+To normalise an answer is to lowercase it, to remove punctuation (Unicode category P and `string.punctuation`) and
+articles, and to leave single spaces. F1 counts words, but single characters in scripts without spaces. MLQA defines the
+rules for en, es, de, ar, vi, hi and zh. Beyond MLQA, ja and th are cut into characters like zh, and all other languages
+keep their articles. Without a language, the rules of English hold, as in SQuAD. The same is true for a name that is no
+language, such as the folder `squad` or `qa`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SINGLE_CHARACTERS = {
 
 
 def normalise(answer: str, language: str | None) -> str:
-    """Return the words of an answer that F1 and exact match compare, joined by single spaces.
+    """Return the words of an answer, as F1 and exact match compare them, joined by single spaces.
 
     Args:
-        language: a code or name that `language_code` knows, such as `zh-CN`, `deu` or `Arabic`; None or another name
-            counts as English.
+        language: a code or name that `language_code` knows, such as `zh-CN`, `deu` or `Arabic`; anything else, also
+            None, counts as English.
     """
     code = language_code(language or "en") or "en"
     text = "".join(c for c in answer.lower() if c not in string.punctuation and unicodedata.category(c)[0] != "P")
@@ -48,10 +48,10 @@ def normalise(answer: str, language: str | None) -> str:
 
 
 def scores(answer: str, gold_answers: Sequence[str], language: str | None) -> tuple[float, float]:
-    """Return F1 and exact match, each the best over the gold answers.
+    """Return F1 and exact match; each is the best value over the gold answers.
 
-    As in SQuAD 2.0, gold answers without a word (after normalising) do not count. If none is left, an answer without a
-    word is the right one.
+    As in SQuAD 2.0, gold answers that are empty after normalising do not count. If no other is left, an answer that is
+    empty after normalising is right.
     """
     given = normalise(answer, language)
     gold = [words for one in gold_answers if (words := normalise(one, language))] or [""]

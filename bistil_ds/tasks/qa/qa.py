@@ -24,16 +24,16 @@ from bistil_ds.tasks.readers import read_questions
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
 
-ANSWERED = ("start", "end")  # labels of a model that always answers: names of its two outputs
-MAYBE_NONE = ("start or none", "end or none")  # labels of a model that may answer that there is no answer
+ANSWERED = ("start", "end")  # labels of a model that always gives an answer
+MAYBE_NONE = ("start or none", "end or none")  # labels of a model that may give none
 NO_CHOICE = -1e4
 
 
 class QuestionAnswering(Task):
     """Extractive question answering; a question has one row for each window of its context.
 
-    A model that was trained on data with unanswerable questions (SQuAD 2.0) may answer that there is no answer; its
-    labels record that. Any other model always gives an answer, and so fails on unanswerable questions.
+    A model that was trained on data with unanswerable questions (SQuAD 2.0) may give no answer; its labels say so. Any
+    other model always gives an answer, which is wrong for unanswerable questions.
     """
 
     name = "qa"
@@ -62,7 +62,7 @@ class QuestionAnswering(Task):
         *,
         training: bool,
     ) -> list[Row]:
-        length = min(max_length, tokenizer.model_max_length)  # small models take less than the default of 384
+        length = min(max_length, tokenizer.model_max_length)  # small models take fewer tokens than the default, 384
         return list(windows(examples, tokenizer, length, training=training))
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
@@ -84,7 +84,7 @@ class QuestionAnswering(Task):
         ]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[tuple[Sequence[float], Sequence[float]]]:
-        """Return the start and end logits of each window's real tokens."""
+        """Return for each window the start and the end logits of its real tokens."""
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         start_BT, end_BT = (
             logits.detach().float().cpu().numpy() for logits in (outputs.start_logits, outputs.end_logits)
@@ -104,7 +104,7 @@ class QuestionAnswering(Task):
         return best_answer(example.context, rows, predictions, may_be_none=tuple(labels) == MAYBE_NONE)
 
     def counts(self, example: Question, answer: str, language: str | None) -> np.ndarray:
-        """Return float64 [3]: 1 (a question), its F1 and its exact match."""
+        """Return float64 [3]: 1 for the question itself, and the F1 and exact match of its answer."""
         return np.array([1.0, *scores(answer, [text for text, _ in example.answers], language)])
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:

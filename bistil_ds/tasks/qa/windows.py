@@ -1,6 +1,6 @@
 """Cut a question and its context into windows that fit a model, and find the answer in the windows' scores.
 
-T tokens of a window, C tokens of a context or of the part of it in a window, L lengths of an answer.
+Shapes: T tokens of a window, C tokens of a context or of the part of a context in a window, L lengths of an answer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from bistil_ds.tasks.task import Row
 
 OVERLAP = 128  # tokens of context that neighbouring windows share
 LONGEST_ANSWER = 30  # tokens
-CANDIDATES = 20  # best spans of each window that are considered as answers
+CANDIDATES = 20  # number of best spans of each window that are considered as answers
 
 
 class _Frame(NamedTuple):
-    """The special tokens before, between and after question and context, and the token types of the five parts."""
+    """The special tokens around question and context, and the token types of a window.
+
+    `types` has the token types of the five parts of a window: `before`, question, `between`, context, `after`. None
+    means that the model takes one token type at most.
+    """
 
     before: list[int]
     between: list[int]
@@ -38,14 +42,14 @@ def windows(
 
     A row holds:
         `input_ids`, and `example`, the index of its question.
-        `start_positions` and `end_positions`: where in the row the first answer's first and last token are; both 0 if
-            the window does not hold the whole answer.
+        `start_positions` and `end_positions`: the positions in the row of the first and last token of the first answer;
+            both are 0 if the window does not hold the whole answer.
         `token_type_ids`, if the model takes them and they tell question and context apart.
-        `context` and `characters`, except in training: where in the row its context tokens begin, and (begin, end) of
-            each of them in the characters of the whole context.
+        `context` and `characters`, except in training: the position in the row of the first context token; and for each
+            context token (begin, end), counted in characters of the whole context.
 
-    A question may take half of a window, special tokens not counted; the rest of a longer one is cut off. In training,
-    a question whose answer has no token is left out.
+    A question may take half of a window, special tokens not counted; a longer question is cut to that. In training, a
+    question whose answer has no token is left out.
 
     Raises:
         InputError: `max_length` leaves no room for a question and its context.
@@ -95,8 +99,8 @@ def best_answer(
         context: the text from which the answer is cut.
         rows: the windows of a question, made with `training=False`.
         logits: for each window, the start and end logits of its T tokens.
-        may_be_none: whether "" may be the answer. A window's score for "no answer" is the sum of the two logits at its
-            first token. "" is returned if the lowest of these scores is above the score of every span.
+        may_be_none: whether "" (no answer) may be returned. A window's score for no answer is the sum of the two logits
+            at its first token. "" is returned if the lowest of these scores is higher than the score of every span.
     """
     found: list[tuple[float, str]] = []
     none = np.inf
@@ -113,7 +117,7 @@ def best_answer(
 
 
 def _best_spans(start_C: np.ndarray, end_C: np.ndarray) -> Iterator[tuple[float, int, int]]:
-    """Yield (score, first token, last token) of the best spans, best first; equal scores by first, then last token."""
+    """Yield (score, first token, last token) of the best spans, best first; of equal scores, the earlier span first."""
     tokens = len(start_C)
     if not tokens:
         return
@@ -138,7 +142,7 @@ def _answer_tokens(question: Question, characters_C2: np.ndarray) -> tuple[int, 
 
 
 def _spans(tokens: int, room: int) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of windows of `room` tokens that overlap by `OVERLAP` tokens, or by half a window if less."""
+    """Yield (begin, end) of windows of `room` tokens that overlap by `OVERLAP` tokens, or by half of `room` if less."""
     step, begin = room - min(OVERLAP, room // 2), 0
     while begin + room < tokens:
         yield begin, begin + room
@@ -147,7 +151,7 @@ def _spans(tokens: int, room: int) -> Iterator[tuple[int, int]]:
 
 
 def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
-    """Find out from an encoded pair how the tokenizer joins two sequences."""
+    """Encode a pair of short texts, to find out how the tokenizer joins two sequences."""
     one, two = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a", "b")]
     pair = tokenizer("a", "b", return_token_type_ids=True)
     whole, types = pair["input_ids"], pair["token_type_ids"]
@@ -155,12 +159,12 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
     b = next(i for i in range(a + len(one), len(whole)) if whole[i : i + len(two)] == two)
     parts = slice(a), slice(a + len(one), b), slice(b + len(two), None)
     before, between, after = (types[part] for part in parts)
-    told_apart = any(types) and "token_type_ids" in tokenizer.model_input_names  # else the model knows only one type
+    told_apart = any(types) and "token_type_ids" in tokenizer.model_input_names  # else the model takes one type at most
     special = [whole[part] for part in parts]
     token_types = (before, types[a], between, types[b], after) if told_apart else None
     return _Frame(special[0], special[1], special[2], token_types)
 
 
 def as_numbers(logits_T: np.ndarray) -> array[float]:
-    """Return a window's logits as an array of single-precision numbers, which takes an eighth of a list's memory."""
+    """Return a window's logits as an array of fp32 numbers, which takes an eighth of the memory of a list."""
     return array("f", logits_T.astype(np.float32).tobytes())

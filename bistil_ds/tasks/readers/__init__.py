@@ -1,7 +1,8 @@
 """Readers of task data: files or hub data sets, streamed as checked examples.
 
-Each reader is `read_xxx(source, options) -> Iterator[Example]`. Data that does not follow its format raises an
-`InputError` that names the flag, the file and the place in it. No annotated example is left out silently.
+Each reader is a function `read_xxx(source, options) -> Iterator[Example]`. If the data does not follow its format, the
+reader raises an `InputError` that names the flag, the file and the place in it. No annotated example is left out
+silently.
 """
 
 from bistil_ds.tasks.readers.conllu import read_trees, read_upos

@@ -9,23 +9,24 @@ from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.task import ReadOptions
 
 OtherNames = Mapping[str, tuple[str, ...]]
-LANGUAGE, LANGUAGE_NAMES = "language", ("lang",)  # the column that says in which language each row is, if there is one
+LANGUAGE, LANGUAGE_NAMES = "language", ("lang",)  # a column with the language of each row, and its other names
 
 
 def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions, where: str) -> dict[str, str]:
-    """Return our name of each column → its name in the data: that of `options.columns`, else ours or an alternative.
+    """Return our name of each wanted column → its name in the data.
 
-    The result has the column `language`, too, if `options.columns` names it, or if the data has it and
-    `options.language` asks for one language.
+    The name in the data is the one that `options.columns` gives, else our own or one of its alternatives. The result
+    also has the column `language` if `options.columns` names it, or if the data has it and `options.language` asks for
+    one language.
 
     Args:
-        wanted: our names, each with its alternatives: what well-known data sets call the column.
+        wanted: our name of each column → its alternatives, which are its names in well-known data sets.
         found: the names of the columns in the data.
         where: the file and line, or data set, for messages.
 
     Raises:
-        InputError: a column is missing or there twice; several columns fit one name; or `options.columns` has a key
-            that is not among our names.
+        InputError: a column is missing or there twice; several columns fit one of our names; or `options.columns` has a
+            key that is not among our names.
     """
     check_names(options, (*wanted, LANGUAGE))
     chosen: dict[str, str] = {}
@@ -48,7 +49,10 @@ def find_columns(wanted: OtherNames, found: Sequence[str], options: ReadOptions,
 
 
 def check_names(options: ReadOptions, ours: Sequence[str]) -> None:
-    """Raise InputError if `options.columns` has a key that is not in `ours`; a format with fixed columns has none."""
+    """Raise InputError if `options.columns` has a key that is not in `ours`.
+
+    `ours` is empty for a format with fixed columns.
+    """
     for name in options.columns:
         if name not in ours:
             expected = f"the columns here are {', '.join(ours)}" if ours else "this format has fixed columns"

@@ -35,10 +35,11 @@ NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
     """Stream the dependency trees of CoNLL-U, or of JSON or a hub data set with `tokens`, `upos`, `head`, `deprel`.
 
-    Relations lose their subtypes; then `options.label_map` renames them. UPOS may be `_`. Words may contain spaces.
+    The reader drops the subtypes of relations, then renames relations as `options.label_map` says. UPOS may be `_`.
+    Words may contain spaces.
 
     Raises:
-        InputError: the data does not follow the format; a word has no HEAD; a sentence is not one tree under one root;
+        InputError: the data does not follow the format; a word has no HEAD; a sentence is not one tree with one root;
             there is no sentence at all; or `options.label_map` has a relation with a subtype.
     """
     for old, new in options.label_map.items():
@@ -59,11 +60,11 @@ def read_trees(source: str, options: ReadOptions) -> Iterator[Tree]:
 
 
 def read_upos(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
-    """Stream words with their UPOS tags from CoNLL-U, or from a source of `tagged_rows` with `tokens` and `upos`.
+    """Stream sentences with UPOS tags from CoNLL-U, or from other data with `tokens` and `upos` (see `tagged_rows`).
 
     A file counts as CoNLL-U if its name ends in `.conllu`, or if its first word has ten tab-separated columns. HEAD and
-    DEPREL of words are ignored. `options.label_map` renames tags; a new name may also be the evaluated model's name of
-    a tag.
+    DEPREL of words are ignored. `options.label_map` renames tags. A new name need not be a universal tag; it may be
+    the evaluated model's name of a tag.
 
     Raises:
         InputError: the data does not follow its format; a tag is neither one of the 17 universal tags nor a new name

@@ -1,4 +1,4 @@
-"""Read the syntactic words of one CoNLL-U sentence, and check its columns and its word numbers."""
+"""Read the syntactic words of one CoNLL-U sentence; check its columns and its IDs (word numbers)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,4})\.([1-9][0-9]{0,4})")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The columns of a sentence's syntactic words: one entry for each word, as it is written in the data."""
+    """The columns of a sentence's syntactic words: lists with one entry for each word, as written in the data."""
 
     forms: list[str]
     upos: list[str]
@@ -27,17 +27,17 @@ class Words:
     name: str  # the start of messages: flag and file, or flag and hub row
 
     def where(self, index: int) -> str:
-        """Return where the word with this 0-based index stands, for messages."""
+        """Return the place of the word with this 0-based index, for messages."""
         return f"{self.name}, line {self.numbers[index]}" if self.numbers else f"{self.name}, word {index + 1}"
 
 
 def words_of_block(block: Block, file: str, flag: str) -> Words:
-    """Return the syntactic words of a sentence, given its numbered lines; leave out multiword tokens and empty nodes.
+    """Return the syntactic words of a sentence from its numbered lines; leave out multiword tokens and empty nodes.
 
     Raises:
         InputError: a line does not have ten filled columns; an ID is out of order; a word's FORM begins or ends with a
-            space; a multiword token or empty node has HEAD or DEPREL; a comment stands inside the sentence; or a word
-            is missing: the first, or one that a multiword token covers.
+            space; a multiword token or empty node has HEAD or DEPREL; a comment stands inside the sentence; there is no
+            word; or the sentence ends before the last word of a multiword token.
     """
     name = f"{flag}: {file}"
     first = 0
@@ -76,12 +76,12 @@ def words_of_block(block: Block, file: str, flag: str) -> Words:
 
 
 class _Numbering:
-    """A check of the lines of one sentence in order, with counters of the IDs seen so far."""
+    """A check of the lines of one sentence, one after the other, with counters of the IDs so far."""
 
     def __init__(self) -> None:
-        self.words = 0  # syntactic words
+        self.words = 0  # number of syntactic words
         self.covered = 0  # number of the last word that a multiword token covers
-        self.empty = 0  # empty nodes since the last word
+        self.empty = 0  # number of empty nodes since the last word
 
     def complaint_about(self, columns: list[str]) -> str | None:
         """Count the next line, given its columns; return what is wrong with its ID, HEAD or DEPREL, or None."""

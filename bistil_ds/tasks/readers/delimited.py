@@ -1,7 +1,8 @@
 """Read tables from text: columns separated by tabs, commas or semicolons, with or without a header.
 
-Plain cells between tabs are tried first: quote characters in them are text, as in GLUE, XNLI and PAWS-X. If the header
-itself is quoted, or its names are separated by commas or semicolons, quoted cells may hold anything (RFC 4180).
+The first line decides how a table is read. Plain cells between tabs are tried first; quote characters in them are text,
+as in GLUE, XNLI and PAWS-X. If the header is quoted, or commas or semicolons separate its names, cells may be quoted,
+and quoted cells may hold anything (RFC 4180).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.form import csv_rows
 
+# (name in messages, separator, whether cells may be quoted), in the order in which they are tried
 DIALECTS = (("tab", "\t", False), ("tab", "\t", True), ("comma", ",", True), ("semicolon", ";", True))
 Cells = Mapping[str, str]
 
@@ -44,15 +46,16 @@ class _Table(NamedTuple):
 def table_rows(
     path: Path, options: ReadOptions, wanted: OtherNames, is_row: Callable[[Cells], bool]
 ) -> Iterator[tuple[int, str, Cells]]:
-    """Yield for each row its line, what messages call it, and its cells under our names; skip empty lines.
+    """Yield for each row its line number, its place for messages, and its cells by our column names; skip empty lines.
 
-    The table has no header if `options.columns` gives column numbers, counted from 1. It also has none if
-    `options.columns` is empty, the first line has as many cells as `wanted` has names, and `is_row` accepts these cells
-    under those names, in order. A Notice counts the rows with cells that look quoted as in CSV where quotes are text.
+    The table has no header in two cases. In the first, `options.columns` gives column numbers, counted from 1. In the
+    second, `options.columns` is empty, the first line has as many cells as `wanted` has names, and `is_row` accepts
+    these cells under those names, in order. If quotes are text in this table, a Notice counts the rows with a cell that
+    stands in quotes and has doubled quotes inside, as CSV writes a cell with quotes.
 
     Raises:
         InputError: the file cannot be read; the first line is neither a header with the wanted columns nor a row; or a
-            row has more or fewer cells than the first line.
+            row has more or fewer cells than the first line has.
     """
     name = f"{options.flag}: {path}"
     numbered = lines(path, options.flag)
@@ -81,7 +84,7 @@ def table_rows(
 def _table_of(
     first: tuple[int, str], options: ReadOptions, wanted: OtherNames, is_row: Callable[[Cells], bool], name: str
 ) -> _Table:
-    """Return the form of the table that begins with the line `first`."""
+    """Return the form of the table that begins with the numbered line `first`."""
     where, refused = f"{name}, line {first[0]}", ""
     numbers = {ours: int(at) for ours, at in options.columns.items() if at.isdecimal() and len(at) < 5}
     check_names(options, (*wanted, LANGUAGE))
@@ -108,7 +111,7 @@ def _table_of(
 def _split(
     numbered: Iterable[tuple[int, str]], separator: str, quoted: bool, name: str
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line on which each row that is not empty begins, and the row's cells."""
+    """Yield (number of the line on which the row begins, its cells) for each row that is not empty."""
     if not quoted:
         yield from ((number, line.split(separator)) for number, line in numbered if line)
         return
@@ -134,6 +137,6 @@ def _split(
 
 
 def _is_quoted(cell: str) -> bool:
-    """Return whether a cell is written as a table's writer writes quotes: `"She said ""yes""."`."""
+    """Return whether a cell is in quotes and has its inner quotes doubled, as in CSV: `"She said ""yes""."`."""
     inner = cell[1:-1]
     return '""' in inner and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")

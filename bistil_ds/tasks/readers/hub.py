@@ -15,13 +15,13 @@ from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.hub import load_rows
 from bistil_ds.text.specification import HubDataset
 
-NO_LABEL = "-"  # SNLI's label of a pair without a right answer; hub data sets give such a pair class number -1
+NO_LABEL = "-"  # SNLI's label for a pair without a right answer, which has class number -1 in hub data sets
 
 
 def hub_rows(
     corpus: HubDataset, options: ReadOptions, wanted: OtherNames
 ) -> Iterator[tuple[Place, str, dict[str, Any]]]:
-    """Load a hub data set; yield for each row its place, what messages call it, and its values under our names.
+    """Load a hub data set; yield (place, name in messages, our name of each column → value) for each row.
 
     Raises:
         InputError: the data set cannot be loaded, has no rows, or lacks a column.
@@ -41,7 +41,7 @@ def hub_rows(
 
 
 def _namer(feature: Any) -> Callable[[Any], Any]:
-    """Return a function that replaces each class number in a value by its class name, or by "-" if it has none."""
+    """Return a function that replaces each class number in a cell by the class's name, or by "-" if there is none."""
     if isinstance(feature, ClassLabel):
         names = feature.names
         return lambda value: names[value] if isinstance(value, int) and 0 <= value < len(names) else NO_LABEL
@@ -53,10 +53,10 @@ def _namer(feature: Any) -> Callable[[Any], Any]:
 
 
 def strings(value: Any, column: str, where: str) -> list[str]:
-    """Return the value of a column, which must be a list of strings.
+    """Return `value`, a cell of a column, after checking it.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is not a list of strings.
     """
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InputError(f"{where}: column {column} is {quote(value)}; expected a list of strings")

@@ -1,4 +1,4 @@
-"""Read named entities from the formats in which they are published, and give their tags in IOB2."""
+"""Read named entities from the formats in which they are published, and convert their tags to IOB2."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def read_tagged(source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
     """Stream the sentences of a file with columns, of JSON, or of a hub data set with `tokens` and `tags`.
 
     Columns are separated by tabs or spaces, and an empty line ends each sentence; `find_layout` says which columns are
-    read. In JSON and on the hub, `tags` may also be called `ner_tags`. Tags of IOB1, BIOES, BILOU and their like become
-    IOB2. `options.label_map` renames entity types (`DATE=O` removes the entities of that type) or whole tags
-    (`B-OTH=O`); `B-LOC=LABEL_1` says that the evaluated model's name of B-LOC is LABEL_1.
+    read. In JSON and on the hub, `tags` may also be called `ner_tags`. Tags of IOB1, BIOES, BILOU and similar schemes
+    become IOB2. `options.label_map` renames entity types (`DATE=O` removes the entities of that type) or whole tags
+    (`B-OTH=O`). `B-LOC=LABEL_1` says that the evaluated model calls B-LOC LABEL_1.
 
-    If the file uses B- tags but also begins entities with I- tags, these I- tags are read as B-, and a warning gives
-    their number.
+    An I- tag that begins an entity is read as B-. A warning gives the number of these tags, unless the file is in IOB1,
+    which writes such tags.
 
     Raises:
         InputError: the data does not follow its format; it is not clear which columns are meant; a tag belongs to no

@@ -13,12 +13,16 @@ from bistil_ds.tasks.readers.json_values import parse_json
 from bistil_ds.tasks.readers.lines import lines, quote
 from bistil_ds.text.form import JSON_START, is_jsonl
 
-LARGEST_VALUE = 512 * 2**20  # bytes of a line or a whole file that is one value; SQuAD's training set has 30 MB
+LARGEST_VALUE = 512 * 2**20  # bytes of one JSON value, a line or a whole file; SQuAD's training set has 30 MB
 WRAPPERS = ("data",)  # keys under which one object holds all rows of a file
 
 
 class Document(NamedTuple):
-    """A JSON value of a file: its line, what messages call it, and whether it is the file's only value."""
+    """A JSON value of a file.
+
+    `line` is the number of its first line, `where` is its name in messages, and `alone` says whether the file holds no
+    other value.
+    """
 
     line: int
     where: str
@@ -30,7 +34,7 @@ def looks_like_json(path: Path, flag: str) -> bool:
     """Return whether the file's name, or its first line that is not blank, says that it is JSON.
 
     Raises:
-        InputError: the file cannot be read, or that line is not UTF-8.
+        InputError: the file cannot be read, or its first lines are not UTF-8.
     """
     if is_jsonl(path):
         return True
@@ -39,7 +43,9 @@ def looks_like_json(path: Path, flag: str) -> bool:
 
 
 def json_documents(path: Path, flag: str) -> Iterator[Document]:
-    """Stream JSON lines, or yield the one value of a file, which is then held in memory as a whole; skip blank lines.
+    """Stream the values of JSON lines, or yield the only value of a file; skip blank lines.
+
+    A file that is one value over several lines is held in memory as a whole.
 
     Raises:
         InputError: the file cannot be read, is not JSON, or has a value of over LARGEST_VALUE bytes.
@@ -67,9 +73,9 @@ def json_documents(path: Path, flag: str) -> Iterator[Document]:
 
 
 def json_rows(path: Path, flag: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Yield the objects of JSON lines, of a JSON list, or of a list under `data` in one object.
+    """Yield (number, name in messages, object) for each object of JSON lines, or of a list (alone or under `data`).
 
-    Each comes with its line, or its number in the list from 1, and with what messages call it.
+    The number is that of the line or, in a list, the object's position from 1.
 
     Raises:
         InputError: `json_documents` raises it, or a value is no object.

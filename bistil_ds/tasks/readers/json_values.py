@@ -1,4 +1,4 @@
-"""Read JSON strictly: refuse an object that has a key twice, and strings that are blank or not valid Unicode."""
+"""Read JSON strictly: refuse objects that have a key twice, and strings that are blank or not valid Unicode."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bistil_ds.tasks.readers.lines import quote
 
 
 class _KeyTwiceError(ValueError):
-    """An object has a key twice, so one of the two values would be lost."""
+    """An object has a key twice; one of the two values would be lost."""
 
 
 def parse_json(text: str, where: str) -> Any:
     """Parse a JSON text.
 
     Raises:
-        InputError: the text is not JSON (the message gives line and column), is nested too deeply, has a number that is
-            too long, or has a key twice in an object.
+        InputError: the text is not JSON (the message gives line and column), is nested too deeply, has a number of too
+            many digits, or has an object with a key twice.
     """
     try:
         return bounded.parse_json(text, finite=False, object_of=_object_of)
@@ -28,7 +28,7 @@ def parse_json(text: str, where: str) -> Any:
         raise InputError(f"{where}: not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
     except _KeyTwiceError as error:
         raise InputError(f"{where}: {error}") from None
-    except ValueError as error:  # nested too deeply, or with a very long number
+    except ValueError as error:  # nested too deeply, or a number of too many digits
         place = _place_of_long_number(text) if "digits" in str(error) else ""
         reason = f"a number with thousands of digits{place}" if place else f"JSON {error}"
         raise InputError(f"{where}: {reason}") from None

@@ -15,7 +15,7 @@ SHOWN_LANGUAGES = 20
 
 
 class LanguageFilter:
-    """Say which rows to keep: those in `options.language`, or all if it is None; remember which languages were met.
+    """Filter that keeps the rows in `options.language`, or all if that is None, and counts the rows of each language.
 
     Args:
         name: the start of messages: flag and file.
@@ -30,7 +30,7 @@ class LanguageFilter:
         """Return whether to keep a row that is marked with `language`.
 
         Raises:
-            InputError: the mark is no text.
+            InputError: `language` is no text, or blank.
         """
         if not isinstance(language, str) or not language.strip():
             raise InputError(f"{where}: language is {quote(language)}; expected the code of a language")
@@ -40,7 +40,7 @@ class LanguageFilter:
         return self._verdicts[language]
 
     def check(self) -> None:
-        """Warn, after the last row, if rows were left out; the notice says how many, and in which languages.
+        """Warn if rows were left out: how many, and in which languages. Call this after the last row.
 
         Raises:
             InputError: there were rows, and none of them was kept.

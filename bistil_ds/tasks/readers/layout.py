@@ -1,7 +1,7 @@
 """Read a whole tagged file to find out which of its columns hold the words and the tags.
 
 Public files differ: CoNLL-2003 has `word POS chunk TAG`, UNER `number word TAG …`, MultiCoNER `word _ _ TAG`, WikiAnn
-`en:word TAG`, GermEval 2014 `number word TAG TAG`. Columns that the cells make clear are found; otherwise an error
+`en:word TAG`, GermEval 2014 `number word TAG TAG`. If the cells do not make clear which columns are meant, an error
 asks for --columns.
 """
 
@@ -19,7 +19,7 @@ from bistil_ds.tasks.readers.lines import sentences
 from bistil_ds.tasks.task import ReadOptions
 
 DOCUMENT_START = "-DOCSTART-"
-NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")  # of a word, a multiword token or an empty node
+NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")  # the ID of a word, a multiword token or an empty node
 COMMENT = re.compile(r"#\s*(id\s|[^\s=]+\s*=)")  # `# id … domain=en` in MultiCoNER, `# key = value` in CoNLL-U
 CHUNKS = {"NP", "VP", "PP", "ADVP", "SBAR", "ADJP", "PRT", "CONJP", "INTJ", "LST", "UCP", "NC", "VC", "PC"}  # CoNLL
 
@@ -29,10 +29,10 @@ class Layout:
     """The columns of a tagged file, and which of them hold words and tags.
 
     Attributes:
-        separator: a tab; or a space, if one or several spaces separate the cells.
+        separator: a tab; or a space, which means that one or several spaces separate the cells.
         width: number of columns.
-        word, tag: 0-based columns.
-        marked: the words have their language before them, as in `en:word`.
+        word, tag: 0-based numbers of the columns with words and tags.
+        marked: whether the words have their language before them, as in `en:word`.
     """
 
     separator: str
@@ -46,7 +46,7 @@ class Layout:
         return _split(line, self.separator)
 
     def is_comment(self, line: str, is_tag: Callable[[str], bool]) -> bool:
-        """Return whether a line before the words of a sentence is a comment, not a row and not a damaged row."""
+        """Return whether a line before the words of a sentence is a comment, and not a row, whole or damaged."""
         cells = self.split(line)
         if not line.startswith("#") or (len(cells) == self.width and is_tag(cells[self.tag])):
             return False
@@ -54,7 +54,7 @@ class Layout:
 
 
 def is_border(line: str) -> bool:
-    """Return whether a line ends a sentence: it is blank, or begins a document (`-DOCSTART-`, CoNLL-2003)."""
+    """Return whether a line ends a sentence: it is blank, or begins a document (`-DOCSTART-` in CoNLL-2003)."""
     if not line or line[0] in "\t -":
         return not line.strip(" \t") or re.split("[ \t]", line, maxsplit=1)[0] == DOCUMENT_START
     return False
@@ -66,17 +66,17 @@ def find_layout(
     """Read a file once, and return its layout; None if it has no sentence.
 
     Args:
-        tags_column: our name of the column with the tags; that of the words is `tokens`. `options.columns` may give the
-            number, from 1, of either.
+        tags_column: our name of the column with the tags; the column with the words is `tokens`. For each of the two,
+            `options.columns` may give its number, counted from 1.
         is_tag: says whether a cell could be a tag.
-        is_outside: says whether a tag does not help to recognise the column, such as O.
+        is_outside: says whether a tag, such as O, does not help to recognise the column of tags.
 
     Raises:
         InputError: the file cannot be read, or it is not clear from its cells which columns are meant.
     """
     check_names(options, ("tokens", tags_column))
     seen: _Seen | None = None
-    spare: list[str] = []  # the first block: its lines may be rows after all, if every line begins with #
+    spare: list[str] = []  # the first sentence: its lines are rows after all if every line of the file begins with #
     for block in sentences(path, options.flag, is_border):
         rows = [line for _, line in block]
         spare = spare or rows
@@ -98,6 +98,8 @@ def find_layout(
         raise InputError(
             f"--columns tokens={tag + 1} {tags_column}={tag + 1}: one column cannot hold both; expected two"
         )
+    if tag is None and word is not None and word + 1 == seen.width == 2:
+        raise InputError(f"{where}: --columns tokens=2 leaves only column 1 for the tags; say so: {tags_column}=1")
     tag = _tag_column(seen, word, tags_column, is_outside, where) if tag is None else tag
     word = _word_column(seen, tag, tags_column, where) if word is None else word
     return Layout(seen.separator, seen.width, word, tag, seen.marked[word] * 2 > seen.rows)
@@ -111,12 +113,12 @@ class _Seen:
         self.width = len(_split(line, self.separator))
         self.is_tag = is_tag
         self.rows = 0
-        self.tags: list[dict[str, int]] = [{} for _ in range(self.width)]  # for each column: tag → its number of cells
-        self.marked = [0] * self.width  # for each column: cells that begin with a language
-        self.counts_from = {0, 1}  # the numbers from which column 1 may count the words of each sentence
-        self.numbers = 0  # numbers in column 1
-        self.varies = False  # some sentence has different cells in column 1
-        self.several = False  # some sentence has several rows
+        self.tags: list[dict[str, int]] = [{} for _ in range(self.width)]  # for each column: tag → number of its cells
+        self.marked = [0] * self.width  # for each column: number of cells that begin with a language
+        self.counts_from = {0, 1}  # first numbers from which column 1 could count the words of every sentence so far
+        self.numbers = 0  # number of cells of column 1 that are numbers
+        self.varies = False  # whether some sentence has different cells in column 1
+        self.several = False  # whether some sentence has several rows
 
     def may_be_row(self, line: str) -> bool:
         cells = _split(line, self.separator)
@@ -140,7 +142,7 @@ class _Seen:
 
 
 def language_mark(cell: str) -> tuple[str, str] | None:
-    """Return the language before a word, and the word: ("en", "Oslo") for `en:Oslo`; None if there is no language."""
+    """Return (language, word) for a word with its language before it: ("en", "Oslo") for `en:Oslo`; else None."""
     language, colon, word = cell.partition(":")
     code = language.split("-")[0]
     if not colon or not word or len(language) > 12 or not code.islower():
@@ -151,7 +153,7 @@ def language_mark(cell: str) -> tuple[str, str] | None:
 def _split(line: str, separator: str) -> list[str]:
     if separator == " ":
         cells = line.rstrip(" ").split(" ")
-        return [*cells[:1], *filter(None, cells[1:])]  # several spaces separate cells as one does
+        return [*cells[:1], *filter(None, cells[1:])]  # several spaces separate two cells as one space does
     return [cell.strip(" ") for cell in line.split("\t")]
 
 
@@ -165,12 +167,13 @@ def _asked(options: ReadOptions, name: str, seen: _Seen, where: str) -> int | No
 
 
 def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Callable[[str], bool], where: str) -> int:
-    """Return the one column in which most cells are tags, but not tags of chunks (B-NP); of two columns, the last.
+    """Return the only column in which most cells are tags, but not tags of chunks (B-NP).
 
-    The first column is never returned: words come first, and may look like tags (B-52).
+    The first column is never returned: words come first, and may look like tags (B-52). In a file with two columns, the
+    last one is returned even if its cells are not tags.
 
     Raises:
-        InputError: there are several such columns; or none of more than two.
+        InputError: there are several such columns; or there is none, and the file has more than two columns.
     """
     likely = [c for c in range(1, seen.width) if c != word and sum(seen.tags[c].values()) * 2 > seen.rows]
     telling = {c: {tag for tag in seen.tags[c] if not is_outside(tag)} for c in likely}
@@ -190,13 +193,13 @@ def _tag_column(seen: _Seen, word: int | None, tags_column: str, is_outside: Cal
 
 
 def _word_column(seen: _Seen, tag: int, tags_column: str, where: str) -> int:
-    """Return the first column other than the tags, or the second if the first counts the words of each sentence.
+    """Return the first column other than the tags, or the second one if the first counts the words of a sentence.
 
     Raises:
-        InputError: most cells of the first column are numbers, but they do not count the words; or all rows of a
-            sentence have the same cell there.
+        InputError: most cells of the first column are numbers that do not count the words; or the rows of each sentence
+            all have the same cell there.
     """
-    others = [c for c in range(seen.width) if c != tag]  # the first is column 0, unless --columns made it the tags
+    others = [c for c in range(seen.width) if c != tag]  # begins with 0, unless --columns made that the tags
     if len(others) > 1 and others[0] == 0:
         if seen.counts_from:
             return others[1]

@@ -1,4 +1,4 @@
-"""Stream a text file, compressed or not, by numbered lines or by the sentences that empty lines separate."""
+"""Stream a text file, compressed or not, as numbered lines or as sentences that empty lines separate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 from bistil_ds.errors import InputError
 from bistil_ds.text.text_files import numbered_lines
 
-LONGEST_SENTENCE = 10_000  # lines; a longer one means that the empty lines were lost, and might not fit in memory
+LONGEST_SENTENCE = 10_000  # lines; a longer one probably means that empty lines are missing, and may not fit in memory
 SHOWN_CHARACTERS = 40
 
 Example = TypeVar("Example")
@@ -26,11 +26,11 @@ def quote(found: object) -> str:
 
 
 def lines(path: Path, flag: str, longest: int | None = None) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number, without its line end (LF or CRLF).
+    """Yield (line number from 1, text without line end) for each line; a line may end with LF or CRLF.
 
     Raises:
-        InputError: the file cannot be read, is not UTF-8, or has a NUL or a carriage return inside a line; or a line
-            has more than `longest` bytes (default: `bistil_ds.runs.bounded.LONGEST_LINE`).
+        InputError: the file cannot be read; or a line is not UTF-8, has a NUL or a carriage return inside, or has more
+            than `longest` bytes (default: `bistil_ds.runs.bounded.LONGEST_LINE`).
     """
     for number, line in numbered_lines(path, flag, longest):
         if "\r" in line:
@@ -41,7 +41,7 @@ def lines(path: Path, flag: str, longest: int | None = None) -> Iterator[tuple[i
 
 
 def sentences(path: Path, flag: str, is_border: Callable[[str], bool] = lambda line: not line) -> Iterator[Block]:
-    """Yield the numbered lines of each sentence; a sentence ends at a border, by default an empty line.
+    """Yield for each sentence its lines with their numbers; a sentence ends at a border, by default an empty line.
 
     Raises:
         InputError: `lines` raises it, or a sentence has over 10,000 lines.

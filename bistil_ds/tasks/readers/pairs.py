@@ -15,7 +15,7 @@ from bistil_ds.tasks.readers.lines import quote
 from bistil_ds.tasks.readers.records import records
 from bistil_ds.tasks.task import ReadOptions
 
-LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # the last is for two-class sets such as RTE
+LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # the last: data sets with two classes (RTE)
 OTHER_NAMES = {
     "e": "entailment",  # e, n and c: ANLI
     "n": "neutral",
@@ -24,7 +24,7 @@ OTHER_NAMES = {
     "contradictory": "contradiction",  # XNLI's translated training set
     "not entailment": "not_entailment",
     "not-entailment": "not_entailment",
-    "-1": NO_LABEL,  # class number of the hub for pairs without a label
+    "-1": NO_LABEL,  # class number that hub data sets give to pairs without a label
 }
 NUMBERS = "0=entailment 1=neutral 2=contradiction"  # the order of XNLI and MultiNLI on the hub
 COLUMNS = {
@@ -35,16 +35,16 @@ COLUMNS = {
 
 
 def read_pairs(source: str, options: ReadOptions) -> Iterator[SentencePair]:
-    """Stream the pairs of a table, of JSON or of a hub data set; `records` chooses those in `options.language`.
+    """Stream the pairs in `options.language` of a table, of JSON or of a hub data set, as `records` reads them.
 
     The columns are `premise`, `hypothesis` and `label`, or have the names that SNLI, MultiNLI, XNLI, ANLI and PAWS-X
-    give them. Labels may be written in any case. A pair on which the annotators did not agree (label `-`, or -1 in hub
-    data sets and files exported from them) has no right answer. Such pairs are left out, and a warning gives their
-    number.
+    give them. The case of labels does not matter. A pair on which the annotators did not agree has no right answer; its
+    label is `-`, or -1 in hub data sets and files exported from them. Such pairs are left out, and a warning gives
+    their number.
 
     Raises:
-        InputError: `records` raises it; a sentence is blank; a label is neither among `LABELS` nor a name that
-            `options.label_map` gives (so numbers need such a name); or no pair has a label.
+        InputError: `records` raises it; a sentence is blank; a label is neither one of `LABELS`, in any spelling in
+            `OTHER_NAMES`, nor known to `options.label_map` (class numbers must be); or no pair has a label.
     """
     pairs = unlabelled = 0
     for place, where, record in records(source, options, COLUMNS, lambda cells: _is_pair(cells, options)):
@@ -67,7 +67,7 @@ def _is_pair(cells: Mapping[str, str], options: ReadOptions) -> bool:
 
 
 def _known(found: str, options: ReadOptions) -> str | None:
-    """Return the label that is meant, renamed by `options.label_map`; None if it is no label."""
+    """Return the label that `found` means, renamed as `options.label_map` says; None if `found` is no label."""
     if found in options.label_map:
         return options.label_map[found]
     plain = found.strip().lower()

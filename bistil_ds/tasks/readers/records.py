@@ -1,4 +1,4 @@
-"""Stream records with named columns from a table (TSV, CSV), JSON, or a hub data set."""
+"""Stream records with named columns from a table (TSV, CSV), from JSON, or from a hub data set."""
 
 from __future__ import annotations
 
@@ -26,13 +26,17 @@ def records(
     wanted: OtherNames,
     is_row: Callable[[Mapping[str, str]], bool] = lambda cells: False,
 ) -> Iterator[Record]:
-    """Yield for each record its place, what messages call it, and its values under our names of the `wanted` columns.
+    """Yield (place, name in messages, our name of each wanted column → value) for each record.
 
-    See `table_rows` and `json_rows` for the files. All JSON objects must name the columns as the first one does. If a
-    column `language` or `lang` marks the language of each record, only those in `options.language` are kept.
+    See `table_rows` and `json_rows` for the forms of files. All JSON objects must name the columns as the first one
+    does. If a column `language` or `lang` says the language of each record, only records in `options.language` are
+    kept.
 
     Args:
-        is_row: as in `table_rows`.
+        source: a file or hub data set.
+        options: the language to keep, and the names of the columns in the data.
+        wanted: our name of each column → its names in well-known data sets.
+        is_row: tells a row from a header in a table; see `table_rows`.
 
     Raises:
         InputError: the source cannot be read or has no record; a wanted column is missing; or there are records, but

@@ -1,7 +1,7 @@
 """Read questions on contexts from SQuAD 1.1 and 2.0 and data sets like them, in files or on the hub.
 
-MLQA, XQuAD, KorQuAD and TyDiQA-GoldP have SQuAD's format. Files exported from hub data sets are flat: a list or lines
-of objects, each with a context, a question and answers. A file that is one JSON value is held in memory.
+MLQA, XQuAD, KorQuAD and TyDiQA-GoldP have SQuAD's format. Files exported from hub data sets are flat: each object, in a
+list or on a line of its own, has a context, a question and answers. A file that is one JSON value is held in memory.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.specification import HubDataset, parse_specification
 
 COLUMNS: dict[str, tuple[str, ...]] = {"id": (), "question": (), "context": (), "answers": ()}
-WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")  # of Unicode
-TYDIQA_ID = re.compile(r"([a-z]+)-+[0-9]{4,}-[0-9]+")  # arabic-2387335860751143628-1: all languages are in one file
+# Beginnings of the Unicode names of letters after any of which a word may end (see `_inside_word`)
+WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+TYDIQA_ID = re.compile(r"([a-z]+)-+[0-9]{4,}-[0-9]+")  # arabic-2387335860751143628-1: one file has all languages
 
 
 class _Found(NamedTuple):
-    """A question as the data has it: place, name in messages, values, context, and whether it is a flat row."""
+    """A question as the data has it.
+
+    `where` is its name in messages, and `flat` says whether it is a flat row.
+    """
 
     place: Place
     where: str
@@ -40,19 +44,19 @@ class _Found(NamedTuple):
 
 
 def read_questions(source: str, options: ReadOptions) -> Iterator[Question]:
-    """Stream the questions. The place of each is the number of its paragraph in the file, from 1, or its row or line.
+    """Stream the questions. The place of each is its paragraph's number in the file, from 1, or its row or line.
 
-    `answers` is empty for an unanswerable question: `is_impossible` in SQuAD 2.0, a flat row without answers, or one
-    answer that is empty, at -1. If ids begin with a language (TyDiQA-GoldP), or flat rows have a column `language`,
-    only questions in `options.language` are kept. If an answer is not where its offset says, but stands in the context
-    exactly once and is no part of a longer word, its offset is corrected, and a warning gives the number of such
-    answers.
+    A question counts as unanswerable if it has `is_impossible` (SQuAD 2.0), if it is a flat row without answers, or if
+    its only answer is "" at -1; its `answers` are then empty. If ids begin with a language (TyDiQA-GoldP), or flat rows
+    have a column `language`, only questions in `options.language` are kept. An answer may not be where its offset says,
+    but stand in the context exactly once and not within a longer word. Its offset is then corrected, and a warning
+    gives the number of such answers.
 
     Raises:
         InputError: the data is not SQuAD (the message names the path in the JSON, such as
-            data[3].paragraphs[0].qas[2], and the question's id); an answer is not where its offset says, and stands
-            nowhere in the context, several times or within another word; two questions have one id; `options.columns`
-            has another name than the four keys; or there is no question at all.
+            data[3].paragraphs[0].qas[2], and the question's id); an answer is not where its offset says, and its offset
+            cannot be corrected; two questions have the same id; `options.columns` has a key other than `id`,
+            `question`, `context` and `answers`; or there is no question at all.
     """
     seen: set[str] = set()
     moved: list[str] = []
@@ -102,13 +106,16 @@ def _found(source: str, options: ReadOptions) -> Iterator[_Found]:
 
 
 def _renamed(values: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
-    """Return the values under our names; a key of ours that `options.columns` gives to another one is left out."""
+    """Return the values under our names.
+
+    If `options.columns` maps one of our names to another key, that key's value replaces any value under our name.
+    """
     given = {ours: values[theirs] for ours, theirs in options.columns.items() if theirs in values}
     return {key: value for key, value in values.items() if key not in options.columns} | given
 
 
 def _holders(document: Document, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (path, object) for each article, paragraph or flat row of a JSON value."""
+    """Yield (path in messages, object) for each article, paragraph or flat row of a JSON value."""
     value = document.value
     if isinstance(value, list):
         yield from _items({"": value}, "", name)
@@ -121,7 +128,7 @@ def _holders(document: Document, name: str) -> Iterator[tuple[str, dict[str, Any
 
 
 def _items(holder: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (path, object) for each object of the list under the key."""
+    """Yield (path in messages, object) for each object in the list under the key."""
     separator = ": " if key in ("data", "") else "."
     values = holder.get(key)
     if not isinstance(values, list):
@@ -147,10 +154,10 @@ def _id(values: dict[str, Any], where: str) -> str:
 
 
 def _answers(found: _Found, where: str) -> list[Any]:
-    """Return the answers of a question, none if it is unanswerable.
+    """Return the answers of a question; an empty list if it is unanswerable.
 
     Raises:
-        InputError: they are no list, or contradict `is_impossible`.
+        InputError: the answers are no list, or contradict `is_impossible`.
     """
     impossible, answers = found.values.get("is_impossible"), _listed(found.values.get("answers"))
     if impossible is not None and not isinstance(impossible, bool):
@@ -169,13 +176,13 @@ def _answers(found: _Found, where: str) -> list[Any]:
 
 
 def _is_no_answer(answers: Any) -> bool:
-    """Return whether the only answer is empty and nowhere, which means that there is none."""
+    """Return whether the only answer is "" at -1, which means that there is no answer."""
     one = answers[0] if isinstance(answers, list) and len(answers) == 1 else None
     return isinstance(one, dict) and (one.get("text"), one.get("answer_start")) == ("", -1)
 
 
 def _listed(answers: Any) -> Any:
-    """Turn one answer, or the lists of texts and of starts of a flat row, into SQuAD's list of answers."""
+    """Turn a single answer, or a flat row's list of texts and list of starts, into SQuAD's list of answers."""
     if not isinstance(answers, dict):
         return answers
     texts, starts = answers.get("text"), answers.get("answer_start")
@@ -210,9 +217,10 @@ def _answer(answer: Any, context: str, where: str, moved: list[str]) -> tuple[st
 
 
 def _inside_word(context: str, at: int) -> bool:
-    """Return whether the character at `at` and the one before it are letters, or digits, of one word.
+    """Return whether `at` lies inside a word: the character there and the one before are both letters or both digits.
 
-    Letters of scripts that write words without spaces, or particles at words (Korean), may end a word anywhere.
+    Letters of some scripts do not count, because a word may end after any of them: scripts without spaces between
+    words, and that of Korean, which writes particles together with words.
     """
     kinds = [
         "" if unicodedata.name(one, "").startswith(WITHOUT_SPACES) else unicodedata.category(one)[0].replace("M", "L")

@@ -1,4 +1,4 @@
-"""Turn the tags of a sentence into IOB2, whatever their scheme, and rename them as `--label_map` says."""
+"""Convert the tags of a sentence from any scheme to IOB2, and rename them as `--label_map` says."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks.labels import map_advice
 from bistil_ds.tasks.readers.lines import quote
 
-BEGINS, CONTINUES, ENDS = "BSUW", "IELM", "SUWEL"  # letters of IOB1, IOB2, BIOES, BILOU, BMES and BMEWO
+BEGINS, CONTINUES, ENDS = "BSUW", "IELM", "SUWEL"  # first letters of tags in IOB1, IOB2, BIOES, BILOU, BMES, BMEWO
 SCHEMES = BEGINS + CONTINUES
 
 
 class TagMap:
-    """A map to IOB2 that renames entity types and whole tags.
+    """A map from tags of any scheme to IOB2 that also renames entity types and whole tags.
 
-    An I- tag (or E-, L-, M-) that continues no entity of its type begins one, as in IOB1 and for conlleval.
+    An I- tag (or E-, L-, M-) that continues no entity of its type begins one, as in IOB1 and conlleval.
 
     Args:
-        label_map: type → type or O; any tag of the data → IOB2 tag; or IOB2 tag → what the evaluated model calls it.
+        label_map: entries of three kinds: type → type or O; any tag in the data → IOB2 tag; IOB2 tag → what the
+            evaluated model calls that tag.
 
     Attributes:
-        meanings: what the model calls a tag → the IOB2 tag.
+        meanings: what the evaluated model calls a tag → the IOB2 tag.
         mended: number of I- tags (or E-, L-, M-) that were read as the beginning of an entity.
-        first_mended: where the first of them stands.
-        is_iob1: whether B- tags were seen only where IOB1 needs one: between two entities of one type.
+        first_mended: the place of the first of them.
+        is_iob1: whether every B- tag so far follows an entity of its own type directly: only there does IOB1 need one.
 
     Raises:
-        InputError: a new name is empty or has spaces, or two tags get one name.
+        InputError: a new name is empty or has spaces, or two tags get the same name.
     """
 
     def __init__(self, label_map: Mapping[str, str]) -> None:
@@ -57,7 +58,7 @@ class TagMap:
                 message names the place of the first such tag.
         """
         found: list[str] = []
-        open_type, renamed_before = "", "O"  # the entity that an I- tag would continue; the tag before, renamed
+        open_type, renamed_before = "", "O"  # type that an I- tag would continue; previous tag, renamed
         for index, tag in enumerate(tags):
             known = tag if tag == "O" or _is_tag(tag) else self.label_map.get(tag, tag)
             if known != "O" and not _is_tag(known):
@@ -103,7 +104,7 @@ class TagMap:
         if tag[1:2] in ("_", "-", ":") and tag[0].upper() in SCHEMES and tag[2:]:
             example = f"{tag[0].upper()}-{tag[2:]}"
         elif tag.replace("-", "_").isidentifier() and len(tag) > 1:
-            example = f"I-{tag}"  # a type alone, as in IO: I- begins an entity where none is open
+            example = f"I-{tag}"  # a type without prefix, as in the scheme IO
         return f"tag {quote(tag)}; expected O, B-TYPE or I-TYPE (IOB2, IOB1, BIOES or BILOU){map_advice(tag, example)}"
 
 

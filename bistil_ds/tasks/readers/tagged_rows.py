@@ -23,7 +23,7 @@ PARTED = {"\t": "tabs", " ": "spaces"}
 
 @dataclass(frozen=True, slots=True)
 class TaggedRow:
-    """A sentence as the data has it; `where` returns the place of the word with a 0-based index, for messages."""
+    """A sentence as the data has it; `where` maps a word's 0-based index to its place in messages."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
@@ -36,9 +36,9 @@ class TagColumn:
     """The column with the tags.
 
     Attributes:
-        name, others: our name of it, and its names in well-known data sets.
+        name, others: our name of the column, and its names in well-known data sets.
         is_tag: says whether a cell could be a tag.
-        is_outside: says whether a tag does not help to recognise the column, such as O.
+        is_outside: says whether a tag, such as O, does not help to recognise the column.
     """
 
     name: str
@@ -48,7 +48,7 @@ class TagColumn:
 
 
 def tagged_rows(source: str, options: ReadOptions, column: TagColumn) -> Iterator[TaggedRow]:
-    """Stream the sentences; if the data marks their language, only those in `options.language`.
+    """Stream the sentences; if the data says their language, stream only those in `options.language`.
 
     Raises:
         InputError: the data does not follow its format; it is not clear which columns are meant; or there is no
@@ -77,7 +77,7 @@ def _of_records(source: str, options: ReadOptions, wanted: OtherNames, tags_name
 
 
 def _names(values: object, column: str, where: str) -> list[str]:
-    """Return tags as strings; class numbers become their digits, which `--label_map` can name."""
+    """Return the tags as strings; class numbers become strings of digits, which `--label_map` can rename."""
     if isinstance(values, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in values):
         return [str(one) for one in values]
     return strings(values, column, where)

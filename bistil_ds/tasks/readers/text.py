@@ -13,25 +13,25 @@ from bistil_ds.tasks.readers.lines import at_least_one, quote
 from bistil_ds.tasks.task import ReadOptions
 from bistil_ds.text.corpus import located_texts
 from bistil_ds.text.options import TextOptions
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_texts
 
 COLUMN = "text"
 
 
 def read_texts(source: str, options: ReadOptions) -> Iterator[Text]:
-    """Stream texts from files of every form that phase 1 reads, from folders of them, and from hub data sets.
+    """Stream the texts of a file in any form that phase 1 reads, of a folder of such files, or of a hub data set.
 
     Blank texts are left out.
 
     Raises:
-        InputError: the file cannot be read, or a text cannot; a row has no string as text; or there is no text at all.
+        InputError: a file or a text cannot be read; the text of a row is no string; or there is no text at all.
     """
     message = f"{options.flag}: {source} holds no text (empty or blank lines only); give a file with text"
     yield from at_least_one(_texts(source, options), message)
 
 
 def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
-    corpus = parse_specification(source)
+    corpus, plain = parse_texts(source, TextOptions(options.flag, advice="name it with --columns text=NAME"))
     if isinstance(corpus, HubDataset):
         if named := corpus.column:
             corpus, options = replace(corpus, column=None), replace(options, columns={COLUMN: named})
@@ -42,8 +42,7 @@ def _texts(source: str, options: ReadOptions) -> Iterator[Text]:
                 yield Text(record[COLUMN], place)
         return
     column = options.columns.get(COLUMN, COLUMN)
-    find_columns({COLUMN: ()}, [column], options, options.flag)  # raises InputError if --columns has other names
-    wanted = TextOptions(options.flag, column, "name it with --columns text=NAME")
-    for file, number, text in located_texts(corpus, wanted):
+    find_columns({COLUMN: ()}, [column], options, options.flag)  # raises InputError if --columns has another key
+    for file, number, text in located_texts(corpus, replace(plain, column=column)):
         if text.strip():
             yield Text(text, Place(file, number))

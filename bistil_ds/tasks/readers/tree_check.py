@@ -1,4 +1,4 @@
-"""Check that heads and relations form a dependency tree, and cut language-specific subtypes off relations."""
+"""Check that heads and relations form a dependency tree; remove the subtypes of relations."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from bistil_ds.tasks.readers.lines import quote
 def universal_relation(relation: str) -> str:
     """Return the relation without its language-specific subtype: `nsubj` for `nsubj:pass`.
 
-    LAS compares relations without subtypes, which differ between treebanks (CoNLL 2018 shared task, evaluation of LAS:
+    Subtypes differ between treebanks, so LAS compares relations without them (CoNLL 2018 shared task:
     https://universaldependencies.org/conll18/evaluation.html).
     """
     return relation.partition(":")[0]
 
 
 def check_tree(heads: Sequence[int], relations: Sequence[str], where: Callable[[int], str]) -> None:
-    """Raise InputError unless the words form one tree under one root word, which alone has relation `root`.
+    """Check that the words form one tree, and that its only root word is the only word with relation `root`.
 
     Args:
-        heads: the head of each word as a 1-based position, 0 at the root.
+        heads: the 1-based position of each word's head; 0 for a root word.
         relations: the relation of each word to its head.
-        where: returns the place of the word with a given 0-based index, for the message.
+        where: maps a word's 0-based index to its place in messages.
 
     Raises:
         InputError: the words do not form such a tree; the message names the place of a wrong word.
@@ -47,8 +47,8 @@ def check_tree(heads: Sequence[int], relations: Sequence[str], where: Callable[[
 
 
 def _word_in_cycle(heads: Sequence[int]) -> int | None:
-    """Return the 0-based index of the leftmost word of a cycle, or None; the time is linear in the number of words."""
-    walk_of = [0] * (len(heads) + 1)  # for each 1-based position: where the walk that first reached it began
+    """Return the 0-based index of the leftmost word of a cycle, or None, in time linear in the number of words."""
+    walk_of = [0] * (len(heads) + 1)  # for each 1-based position: the start of the walk that reached it first
     walk_of[0] = -1
     for start in range(1, len(heads) + 1):
         position = start

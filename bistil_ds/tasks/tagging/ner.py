@@ -1,4 +1,4 @@
-"""Named entity recognition in IOB2; F1 over whole entities."""
+"""Named entity recognition with IOB2 tags, scored by F1 over whole entities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class NamedEntities(Tagging):
         """Return O, then B- and I- of each entity type, sorted by type, even if the examples lack one of the two.
 
         Raises:
-            InputError: `--label_map` gave the examples an existing model's names of tags; a new model makes its own.
+            InputError: `--label_map` maps tags to the names that an existing model has for them (`LABEL_1`); the model
+                that gets these labels is new.
         """
         for name, tag in next((example.meanings for example in examples if example.meanings), {}).items():
             raise InputError(
@@ -40,8 +41,8 @@ class NamedEntities(Tagging):
         return ("O", *(prefix + kind for kind in types for prefix in ("B-", "I-")))
 
     def counts(self, example: TaggedSentence, answer: Sequence[str], language: str | None) -> np.ndarray:
-        """Return float64 [3]: entities predicted right (type and both ends), entities predicted, gold entities."""
-        from seqeval.metrics.sequence_labeling import get_entities  # it imports scikit-learn, which takes a second
+        """Return float64 [3]: the entities predicted right (type and both ends), all predicted, and all gold ones."""
+        from seqeval.metrics.sequence_labeling import get_entities  # imports scikit-learn, which takes a second
 
         read = [[example.meanings.get(tag, tag) for tag in tags] for tags in (answer, example.tags)]
         found, gold = (set(get_entities(tags)) for tags in read)

@@ -13,7 +13,7 @@ from bistil_ds.tasks.task import ReadOptions
 
 
 class PartOfSpeech(Tagging):
-    """Tagging with universal part-of-speech tags; it has the settings of named entities, as BiStil publishes none."""
+    """Universal part-of-speech tagging, with the settings of named entities, because BiStil publishes none."""
 
     name = "pos"
     metric = "accuracy"
@@ -26,7 +26,7 @@ class PartOfSpeech(Tagging):
         return tuple(sorted({tag for example in examples for tag in example.tags}))
 
     def counts(self, example: TaggedSentence, answer: Sequence[str], language: str | None) -> np.ndarray:
-        """Return float64 [2]: the words tagged right, and all words."""
+        """Return float64 [2]: the number of words tagged right, and that of all words."""
         right = sum(tag == gold for tag, gold in zip(answer, example.tags))
         return np.array([right, len(example.tags)], dtype=np.float64)
 

@@ -25,9 +25,9 @@ from bistil_ds.tasks.words import align, windows
 class Tagging(Task):
     """A task with one tag for each word.
 
-    In training, a sentence of more than `max_length` tokens is cut, and the words beyond the cut are not learned from.
-    In evaluation, such a sentence becomes overlapping windows, one row each. Every word gets its tag from the window in
-    which the word is farthest from a cut.
+    In training, a sentence of more than `max_length` tokens is cut, and nothing is learned from the words beyond the
+    cut. In evaluation, such a sentence becomes overlapping windows, one row each. Every word gets its tag from the
+    window in which the word is farthest from a cut.
     """
 
     full_epochs = 3  # published for named entities (BiStil, appendix), and used for parts of speech too
@@ -49,8 +49,8 @@ class Tagging(Task):
     ) -> list[Row]:
         """Return rows of `input_ids`, `labels` and `example`.
 
-        `labels` has an entry for each token: at the first subword of each word whose tag the row decides, the index of
-        that tag; -100 everywhere else.
+        `labels` has an entry for each token: the index of the tag at the first subword of a word that the row decides,
+        and -100 everywhere else.
         """
         number = {label: i for i, label in enumerate(labels)}
         words = [example.words for example in examples]
@@ -75,7 +75,7 @@ class Tagging(Task):
         return [outputs.logits[batch["labels"] != IGNORED]]
 
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[list[int]]:
-        """Return for each row the indices of the predicted tags, for the words whose tags the row decides."""
+        """Return for each row the indices of the predicted tags of those words that the row decides."""
         best_BT, words_BT = outputs.logits.argmax(-1).cpu(), (batch["labels"] != IGNORED).cpu()
         return [best_T[words_T].tolist() for best_T, words_T in zip(best_BT, words_BT)]
 
@@ -86,7 +86,7 @@ class Tagging(Task):
         predictions: Sequence[Sequence[int]],
         labels: Sequence[str],
     ) -> list[str]:
-        """Return a tag for each word, by joining the tags from the windows in order."""
+        """Return a tag for each word: the tags from all windows, joined in order."""
         return [labels[number] for part in predictions for number in part]
 
     def text_key(self, example: TaggedSentence) -> str:

@@ -1,12 +1,12 @@
 """Compute the memory of a rank, the bytes of a checkpoint and the time of all steps, from counts and timed steps.
 
 Memory is counted as for ZeRO (Rajbhandari et al., arXiv 1910.02054, sections 3.1 and 5, figure 1).
-With P parameters that train, N ranks, 2-byte weights and Adam, whose state is K = 12 bytes a parameter (fp32 weight,
-momentum and variance), a rank holds these bytes of weights + gradients + optimizer state:
+Take P parameters that train, N ranks, 2-byte weights, and Adam with a state of K = 12 bytes for each parameter (fp32
+weight, momentum and variance). Then a rank holds these bytes of weights + gradients + optimizer state:
 
     no partition 2P + 2P + 12P,  stage 1 2P + 2P + 12P/N,  stage 2 2P + (2P + 12P)/N,  stage 3 (2P + 2P + 12P)/N.
 
-This module also allows for frozen parameters, which have weights only, and for weights of 4 bytes. DeepSpeed keeps an
+This module also counts frozen parameters, which have weights only, and weights of 4 bytes. DeepSpeed keeps an
 fp32 copy of the weights from stage 1 on, even beside fp32 weights, and at stage 0 beside 2-byte weights. K is 12 with
 such a copy and 8 without. Activations (section 3.2) are not computed.
 """
@@ -29,7 +29,7 @@ class Layout:
         ranks: number of processes that train together.
         itemsize: bytes of one entry of a weight and of a gradient.
         stage: ZeRO stage; None where training runs without DeepSpeed.
-        offloaded: those of `weights` and `optimizer` that DeepSpeed keeps in main memory or on a disk.
+        offloaded: which of "weights" and "optimizer" DeepSpeed keeps in main memory or on a disk.
         adam: False where the optimizer is not Adam or AdamW with fp32 moments; its state is then not computed.
     """
 
@@ -40,7 +40,7 @@ class Layout:
     adam: bool = True
 
     def split(self, count: float, stage: int) -> float:
-        """Return a rank's share of `count` bytes that ZeRO partitions from `stage` on."""
+        """Return a rank's part of `count` bytes: its share if ZeRO partitions them (from `stage` on), else all."""
         return count / self.ranks if (self.stage or 0) >= stage else count
 
     @property
@@ -95,7 +95,7 @@ def checkpoint_bytes(saved: int, parameters: int, trainable: int, layout: Layout
     if layout.stage is None:
         return saved + state
     frozen = 0 if sparse else parameters - trainable
-    trained = 0 if layout.stage == 3 else trainable  # at ZeRO-3 the fp32 copy alone holds what trains
+    trained = 0 if layout.stage == 3 else trainable  # at ZeRO-3 trained weights are in the fp32 copy only
     return saved + state + (frozen + trained) * layout.itemsize
 
 
@@ -127,10 +127,10 @@ class Saving:
     keeps_best: bool
 
     def of(self, steps: int, every: int, epochs: int) -> Checkpoints:
-        """Return the checkpoints of a training of `steps` steps in `epochs` epochs that may save after `every` steps.
+        """Count the checkpoints of a training of `steps` steps in `epochs` epochs, with a save each `every` steps.
 
-        It saves at its last step too. For `best`, which saves only after a better validation, the numbers are the most
-        that there can be.
+        The training also saves at its last step. The strategy `best` saves only after a better validation; for it, the
+        numbers are the most that are possible.
         """
         by_steps = -(-steps // every) if every else 0
         written = {"no": 0, "epoch": epochs}.get(self.strategy, by_steps)
@@ -140,7 +140,10 @@ class Saving:
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds that `steps` optimiser steps take if each is as long as the median, fastest or slowest timed step."""
+    """Estimate of the seconds that `steps` optimiser steps take, from the timed `seconds` of single steps.
+
+    It assumes that all steps are as long as the median, the fastest or the slowest timed step.
+    """
 
     steps: int
     seconds: Sequence[float]

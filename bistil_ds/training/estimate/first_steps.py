@@ -19,7 +19,7 @@ from bistil_ds.training.estimate.arithmetic import Layout
 from bistil_ds.training.speed import peak_memory
 
 WARM_UP, TIMED = 1, 3  # optimiser steps
-UNSAVED = {  # training arguments of a run that neither saves, validates nor logs
+UNSAVED = {  # training arguments of a run that does not save, validate or log
     "save_strategy": "no",
     "eval_strategy": "no",
     "eval_on_start": False,
@@ -43,13 +43,13 @@ class Trained:
         teacher_itemsize: bytes of one entry of the teacher; 0 without a teacher.
         examples: rows or chunks in one optimiser step, of all ranks.
         steps: optimiser steps of the whole training.
-        epochs: passes over the data in the whole training, the last one maybe not whole.
+        epochs: passes over the data in the whole training; the last one may be cut short.
         save_steps: steps between checkpoints if it saves by steps.
         seconds: time of each timed step, on the slowest rank.
         workspace: most bytes of activations, gradients and buffers in these steps, on the rank with the most; None on
             a CPU, where they cannot be told from the rest of the process.
-        peak: most bytes that a rank has held: allocated on its GPU in these steps; on a CPU, resident in its process so
-            far, with libraries and preparation.
+        peak: most bytes that a rank has held. On a GPU: allocated in these steps. On a CPU: resident in the whole
+            process so far, with libraries and preparation.
     """
 
     parameters: int
@@ -74,8 +74,8 @@ class Trained:
 class FirstSteps(TrainerCallback):
     """Callback that ends training after a warm-up step and three timed ones, and leaves its findings in `result`.
 
-    The steps are the first of the real run, with its batches, schedule and kernels. A run of fewer steps is timed as
-    far as it goes. The only step of a run of one step is timed, although it is the warm-up.
+    The steps are the first of the real run, with its batches, schedule and kernels. In a run of two or three steps, all
+    but the warm-up are timed. In a run of one step, that step is timed.
 
     Args:
         trainer: the trainer whose steps are timed; it gets this callback.
@@ -85,7 +85,7 @@ class FirstSteps(TrainerCallback):
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.ends = trainer, list[float]()
-        trainer.remove_callback(PrinterCallback)  # else the end of training prints its speed
+        trainer.remove_callback(PrinterCallback)  # it would print the speed at the end
         trainer.add_callback(self)
 
     def on_train_begin(
@@ -128,7 +128,7 @@ class FirstSteps(TrainerCallback):
 
 
 def layout_of(trainer: Trainer) -> Layout:
-    """Return how a trainer, which has begun to train, distributes weights, gradients and optimizer state."""
+    """Return how a trainer that has begun to train distributes weights, gradients and optimizer state."""
     args, stage = trainer.args, None
     offloaded, optimizer = list[str](), args.optim.value
     if trainer.is_deepspeed_enabled:

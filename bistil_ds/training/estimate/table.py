@@ -32,18 +32,18 @@ class Training:
         first: findings of its first steps.
         checkpoint: bytes of one checkpoint.
         checkpoints: how many checkpoints it writes and keeps.
-        rounds: how often it is repeated in the run.
+        iterations: how often it is repeated in the run.
     """
 
     name: str
     first: Trained
     checkpoint: int
     checkpoints: Checkpoints
-    rounds: int = 1
+    iterations: int = 1
 
     @property
     def time(self) -> Time:
-        return Time(self.first.steps * self.rounds, self.first.seconds)
+        return Time(self.first.steps * self.iterations, self.first.seconds)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _training(training: Training) -> list[Row]:
         ("those that train", f"{first.trainable:,}", COUNTED),
         (f"optimiser steps of {first.examples:,} rows", f"{first.steps:,}", COUNTED),
     ]
-    return rows if training.rounds == 1 else [*rows, ("rounds", f"{training.rounds:,}", COUNTED)]
+    return rows if training.iterations == 1 else [*rows, ("iterations", f"{training.iterations:,}", COUNTED)]
 
 
 def _memory(first: Trained) -> list[Row]:
@@ -173,7 +173,7 @@ def _time(rehearsal: Rehearsal, preparation: float) -> list[Row]:
 
 
 def sized(source: str) -> str:
-    """Return a file's name and size; return anything else, such as a hub id, as it is."""
+    """Return a file's name and size; if `source` is no file but, say, a hub id, return it unchanged."""
     path = Path(source).expanduser()
     return f"{path.name}, {size_text(path.stat().st_size)}" if path.is_file() else source
 

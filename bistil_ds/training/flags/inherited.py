@@ -1,4 +1,4 @@
-"""Tables of what each flag that is inherited from `transformers.TrainingArguments` does here.
+"""Tables of the flags inherited from `transformers.TrainingArguments`: what each of them does here.
 
 Every flag is in exactly one of three tables, each of which maps a reason to flags. A flag of `NO_EFFECT` is refused,
 and the message gives the reason. A flag of `DECIDES` influences the trained weights, so a resumed run must keep its
@@ -103,7 +103,7 @@ def check_effects(kind: type[TrainingArguments], flags: Mapping[str, Any], more:
     idle = {**by_name(NO_EFFECT), **more}
     idle |= dict.fromkeys(unknown_fields(), "is new in this version of transformers and not known here")
     for one in fields(kind):
-        # None, which the parser gives for some lists, is the same as no value
+        # The parser gives None for some lists that the user left out.
         if one.name in idle and flags.get(one.name) not in (None, default_of(one)):
             raise InputError(f"--{one.name} {flags[one.name]}: has no effect: {idle[one.name]}; leave it out")
 

@@ -19,17 +19,16 @@ def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]
 
     Args:
         kinds: the dataclasses of the command's flags.
-        may_change: reason → those of the command's own flags that may change too.
+        may_change: reason → further flags that may change, which the command itself defines.
     """
     free = {name for table in (MAY_CHANGE, NO_EFFECT, OPENING, may_change) for name in by_name(table)}
     return {one.name for kind in kinds for one in fields(kind) if one.init} - free
 
 
 def check_same_stage(deepspeed: str | None, folder: Path) -> None:
-    """Raise InputError unless a run is resumed at its first ZeRO stage, or without DeepSpeed if it began without.
+    """Raise InputError unless a run is resumed at its recorded ZeRO stage (None in a run without DeepSpeed).
 
-    Checkpoints of different stages differ in form. A run that an earlier version began passes, because it recorded no
-    stage.
+    Checkpoints of different stages differ in form. A run of an earlier version, which recorded no stage, passes.
     """
     results = RunRecord.open(folder).content["results"]
     stage = zero_stage(deepspeed)

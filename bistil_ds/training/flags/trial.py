@@ -24,16 +24,16 @@ CONDITIONAL |= {"adam_beta1", "adam_beta2", "adam_epsilon"}
 
 
 def unplaced(training: TrainingRequest, **values: Any) -> Any:
-    """Return a request's training arguments without a device; choosing one would make them join the other ranks."""
+    """Return a request's training arguments without a device: to choose a device, they would join the other ranks."""
     parts = {"device": torch.device("cpu"), "distributed_state": None, "world_size": startup.world_size()}
     kind: Any = type("Unplaced", (training.kind,), parts)
     return kind(**{**training.values, "deepspeed": None, **values})
 
 
 class TrialTrainer(Trainer):
-    """The part of a trainer that follows from its arguments: its checks, its optimizer and its schedule.
+    """A `Trainer` reduced to what its arguments decide: checks, optimizer and schedule.
 
-    It joins no other ranks and takes no device, so it can be made before the run starts.
+    It does not choose a device or join other ranks, so it can be made before the run starts.
     """
 
     def __init__(self, args: TrainingArguments, model: Any) -> None:
@@ -48,7 +48,7 @@ class TrialTrainer(Trainer):
 def try_arguments(args: TrainingArguments) -> torch.optim.Optimizer:
     """Make the trackers, loader, optimizer and schedule of a run, take one step, and return the optimizer.
 
-    The generator of random numbers is left as it was.
+    The state of torch's random numbers does not change.
 
     Args:
         args: training arguments without a device (see `unplaced`); their DeepSpeed file is checked elsewhere.
@@ -81,7 +81,7 @@ def try_arguments(args: TrainingArguments) -> torch.optim.Optimizer:
 
 
 def idle_flag(training: TrainingRequest, stage: Mapping[str, Any]) -> str | None:
-    """Return a flag of `CONDITIONAL` that the request gives and that changes neither optimizer nor learning rates.
+    """Return a flag of `CONDITIONAL` that the request sets without effect on optimizer and learning rates, or None.
 
     Args:
         training: the request, which `try_arguments` has accepted.

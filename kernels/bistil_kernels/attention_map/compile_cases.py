@@ -1,4 +1,4 @@
-"""Forms of the attention-map loss to compile ahead of time."""
+"""Forms of the attention-map kernels to compile ahead of time. A form is a choice of dtypes, sizes and constants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 6  # pairs for a student of mBERT at layer reduction factor 2, one for each of its layers
+P = 6  # pairs, one for each layer of a six-layer student
 Form = Mapping[str, Any]
 CUT: Form = {"mask": None, "stops": None, "counted": None, "m_b": 0, "m_t": 0}
 WHOLE: Form = {**CUT, "FULL": True}  # the tile size divides the number of tokens, as it usually does
@@ -25,9 +25,10 @@ OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide",
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for the widest heads of each kind of input, in all forms, for both losses.
+    """Compile the kernels and return their resource table, the registers and memory that each form needs.
 
-    Without `every_form`, the kernels over tiles come in one form for each launch configuration, for "mse" only.
+    The table has each kernel for the widest heads of each kind of input, in all forms, for both losses. Without
+    `every_form`, it has the kernels over tiles in one form for each launch configuration, for "mse" only.
     """
     table = []
     for capability in CAPABILITIES:
@@ -75,7 +76,7 @@ def _of_tiles(
         without = {**tile, "gradients": None, "stats": None}
         settings = module.FORWARD[kind]
         table.append(compiled(tiles.key_gradients, backward, module.BACKWARD[kind], {"KL": kl}, words))
-        if kind == "64 small":  # in this kind, one tile holds all keys if there is a gradient
+        if kind == "64 small":  # with a gradient, this kind has few tokens: one tile holds all keys
             table.append(compiled(tiles.compare_maps, forward, settings, alone, f"{words}, one tile"))
         else:
             table.append(compiled(tiles.compare_maps, forward, settings, tile, words))
@@ -87,7 +88,7 @@ def _of_tiles(
 
 
 def _of_means(capability: int) -> list[dict[str, Any]]:
-    from bistil_kernels.attention_map import fused as module
+    from bistil_kernels.attention_map import launching as module
     from bistil_kernels.attention_map import means
 
     signature = dict.fromkeys(("programs", "T", "m_b"), "i32:16") | dict.fromkeys("BH", "i32")

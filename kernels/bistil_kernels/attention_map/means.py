@@ -55,8 +55,8 @@ def finish_maps(
 
     The value is the sum of the pair's partial sums, divided by the number n of entries or rows that the loss includes.
     The factor, which `key_gradients` needs, is 2/n for "mse" and 1/n for "kl". The prepared number is the upstream
-    gradient by which `compare_maps` has already multiplied the queries' gradients. It is stored so that the backward
-    pass can rescale them if the real upstream gradient differs.
+    gradient by which `compare_maps` has already multiplied the queries' gradients. If the real upstream gradient
+    differs, backward rescales the gradients with the help of this number.
     """
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)

@@ -129,7 +129,7 @@ class _AttentionMapLoss(torch.autograd.Function):
             gradients = torch.empty(2, B, T, H, d, dtype=kept_dtype(q_s.dtype), device=q_s.device).transpose(2, 3)
             weight = upstream * mean * (2 if kind == "mse" else 1)  # `_squared_difference` gives half the gradient
         total = torch.zeros((), dtype=dtype, device=q_s.device)
-        together = max(1, TILE // max(H * T * max(T, d), 1))  # for short sequences, padding costs less than more calls
+        together = max(1, TILE // max(H * T * max(T, d), 1))  # sequences in a call: padding costs less than calls
         for first in range(0, B, together):
             some = slice(first, first + together)
             four = [x[some].to(dtype) for x in (q_s, k_s, q_t, k_t)]
@@ -204,7 +204,7 @@ def _all_maps(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the loss summed over all maps, and the gradients [dq, dk] of that sum times `weight`.
 
-    For "mse" they are the gradients of half the sum times `weight`. Without a `weight` the list of gradients is empty.
+    For "mse", the gradients are half as large. Without a `weight`, the list of gradients is empty.
     All tensors are [H, tokens, d], where H counts the heads of all sequences. `hidden` (bool [H, 1, keys]) is True on
     padding.
     """

@@ -12,14 +12,15 @@ import triton.language as tl
 from bistil_kernels.runtime.rounding import product, rounded
 
 LN_2 = tl.constexpr(0.6931471805599453)
-LIFT = tl.constexpr(16384.0)  # lifts small gradients at scores into fp16's range; none reaches 2, and 2 · LIFT fits
+# fp16 gradients at scores are multiplied by LIFT, so that small ones do not vanish. None reaches 2, and 2 · LIFT fits.
+LIFT = tl.constexpr(16384.0)
 
 
 @triton.jit
 def tokens(pointer, token, wanted, stride_t, stride_d, d: tl.constexpr, first, WIDTH: tl.constexpr):
     """Load WIDTH entries of each token's head, from entry `first` on: [tokens, WIDTH].
 
-    Entries beyond d and tokens that are not wanted are read as 0, whatever memory holds there.
+    The result is 0 for entries beyond d and for tokens that are not wanted, whatever memory holds there.
     """
     column = first + tl.arange(0, WIDTH)
     where = pointer + token.to(tl.int64)[:, None] * stride_t + (column * stride_d)[None, :]
@@ -97,12 +98,13 @@ def _base(highest):
 def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
     """Return each row's state after one more tile: running maxima and sums.
 
-    The maxima are those of the scaled scores of student and teacher. With e_s = 2^(score − maximum) for the student and
-    e_t for the teacher, the sums over keys are those of e_s, of e_t, and for "mse" of e_s² and of e_s · e_t. For a row
-    without a real key the maxima stay −inf and the sums 0.
+    The maxima are those of the scaled scores of student and teacher. The sums run over keys: Σ e_s, Σ e_t, and for
+    "mse" also Σ e_s² and Σ e_s · e_t, where e_s = 2^(score − maximum) for the student, and e_t the same for the
+    teacher. For a row without a real key the maxima stay −inf and the sums 0.
 
-    The state holds maxima that are scaled and rounded already. If it held them unscaled, `high · scale − base` would be
-    a fused multiply-add, and not exactly 0 where a tile leaves the maximum as it was.
+    The state holds maxima that are scaled and rounded already. With unscaled maxima, the compiler would compute
+    `high · scale − base` as a fused multiply-add. The result would not be exactly 0 if a tile does not change the
+    maximum.
     """
     high_s, high_t, sum_s, sum_t, square, cross = state
     new_s, new_t = tl.maximum(high_s, tl.max(s, 1) * scale_s), tl.maximum(high_t, tl.max(t, 1) * scale_t)
@@ -119,14 +121,14 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
 
 @triton.jit
 def statistics(state):
-    """Return each row's statistics: log2 of both sums of 2^score, and the sum over keys of p_s · (p_s − p_t).
+    """Return each row's statistics: log2 Σ 2^score of student and of teacher, and Σ p_s · (p_s − p_t), over the keys.
 
     "mse" needs the third statistic for the derivative of softmax. All three are 0 for a row without a real key; the
     probabilities of such a row are 0 too.
 
-    The third statistic is that of the probabilities as fp32 gives them from the first two. Where scores are large,
-    these probabilities do not sum to 1 but to `total_s` and `total_t`. Without this correction, the error would be as
-    large as the difference between two similar maps.
+    The kernels compute the probabilities from the first two statistics, in fp32. Where scores are large, the rounded
+    probabilities do not sum to 1 but to `total_s` and `total_t`. The third statistic takes this into account; otherwise
+    its error would be as large as the difference between two similar maps.
     """
     high_s, high_t, sum_s, sum_t, square, cross = state
     some = sum_s > 0.0
@@ -157,9 +159,9 @@ def terms(log_s, log_t, map_s, map_t, keys_real, KL: tl.constexpr, FULL: tl.cons
 
 @triton.jit
 def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
-    """Return the loss's derivative at each score (half of it for "mse"), times LIFT in fp16; 0 where no key is real.
+    """Return the loss's derivative at each score (half of it for "mse"), or 0 for a key that is not real.
 
-    Callers multiply the product of this gradient with queries or keys by a factor from `lowered`.
+    In fp16 it is multiplied by LIFT. Callers multiply its product with queries or keys by a factor from `lowered`.
     """
     d = map_s - map_t
     if not KL:
@@ -171,5 +173,5 @@ def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
 
 @triton.jit
 def lowered(factor, dtype: tl.constexpr):
-    """Return `factor` times ln 2, and divided by LIFT in fp16; this undoes the 1 / ln 2 of the scales, and LIFT."""
+    """Return `factor` times ln 2, which undoes the 1 / ln 2 of the scales; in fp16, also divided by LIFT."""
     return factor * (LN_2 / LIFT) if dtype == tl.float16 else factor * LN_2

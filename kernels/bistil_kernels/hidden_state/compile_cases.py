@@ -1,4 +1,4 @@
-"""Forms of the hidden-state loss to compile ahead of time."""
+"""Forms of the hidden-state kernels to compile ahead of time. A form is a choice of dtypes, sizes and constants."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 7  # pairs for a student of mBERT at layer reduction factor 2: embeddings and 6 layers
+P = 7  # pairs, one for each state of a six-layer student (embeddings and 6 layers)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "": {},
@@ -19,9 +19,10 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for bf16, fp16 and fp32 states, with and without mask and gradients.
+    """Compile the kernels and return their resource table, the registers and memory that each form needs.
 
-    Without `every_form`, `compare_states` always has a mask and gradients, and the teacher has the student's dtype.
+    The table has each kernel for bf16, fp16 and fp32 states, with and without mask and gradients. Without `every_form`,
+    it has `compare_states` only with a mask and gradients, and with teachers of the student's dtype.
     """
     table = []
     for capability in CAPABILITIES:

@@ -1,17 +1,17 @@
 """Hidden-state loss on CUDA: one launch compares all pairs of states and writes gradients, another writes the values.
 
-Pairs of other dtypes, shapes or strides need launches of their own, and so do more than 32 pairs.
+A launch serves at most 32 pairs, all of the same dtypes, shapes and strides. Other pairs need further launches.
 
 B sequences, T tokens, n = B·T, D and Dt the widths of student and teacher, P pairs, e bytes an element.
 
 Bytes moved, if caches serve repeated reads: forward reads the states of real tokens, at most P·n·(D + Dt)·e, and writes
-the gradients, P·n·D·e. Backward reads and writes the gradients once more (2·P·n·D·e), unless the
-upstream gradient is the `upstream` given to forward. The device compares the two, so the host need not wait. With
-projections, every 64 tokens read all P·Dt·D entries of the matrices, from the L2 cache where they fit.
+the gradients, P·n·D·e. Backward reads and writes the gradients once more (2·P·n·D·e), unless the upstream gradient is
+the `upstream` given to forward. The device compares the two, so the host need not wait. With projections, the matrices'
+P·Dt·D entries are read again for every 64 tokens, from the L2 cache if they fit there.
 
 The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale. So for fp16 students "mse"
-keeps half the difference of the states instead, which backward always multiplies, and "cosine" keeps the gradient in
-fp32.
+keeps half the difference of the states instead, and backward multiplies it by the gradient's other factors. "cosine"
+keeps the gradient in fp32.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bistil_kernels.runtime.scaling import scaled
 
 PLAIN = {"ROWS": 4, "COLUMNS": 256, "INNER": 16, "num_warps": 4}
 PROJECTED = {"ROWS": 64, "COLUMNS": 64, "INNER": 16, "num_warps": 4, "num_stages": 2}
-PROJECTED_FP32 = {**PROJECTED, "num_warps": 8, "num_stages": 1}  # FMA products: 4 warps or 2 stages spill registers
+PROJECTED_FP32 = {**PROJECTED, "num_warps": 8, "num_stages": 1}  # no tensor cores: 4 warps or 2 stages would spill
 FINISHING = {"BLOCK": 1024, "num_warps": 4}
 
 
@@ -128,7 +128,7 @@ def _forward(
 
 
 class _Direct(torch.autograd.Function):
-    """Autograd function that does the same as the operator, for calls that may skip the operator (`is_direct`)."""
+    """The operator's work as a plain autograd function, for calls that may skip the operator (`is_direct`)."""
 
     @staticmethod
     def forward(

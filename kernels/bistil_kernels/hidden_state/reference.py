@@ -142,7 +142,7 @@ def _squared_error(
 ) -> tuple[Tensor, Tensor | None]:
     difference = student_BTD - target_BTD
     if mask_BT is not None:
-        difference.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)  # a product would be NaN where padding is inf
+        difference.masked_fill_(~mask_BT.unsqueeze(-1), 0.0)  # mask · difference would be NaN where padding is inf
     count = max(_real_tokens(difference, mask_BT) * difference.shape[-1], 1)
     rows = torch.linalg.vector_norm(difference, dim=-1)  # one dot product would lose five digits on millions of terms
     value = rows.square().sum() / count

@@ -134,9 +134,9 @@ def compare_states(
 def finish(
     partials, real_tokens, values, upstreams, programs, n, width, upstream, HALVED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Write each pair's mean, and the upstream gradient for which its kept gradient is right: fp32 [P] each.
+    """Write each pair's mean, and the upstream gradient for which the gradient in memory is right: fp32 [P] each.
 
-    With HALVED, that is the upstream gradient for which half the difference of the states is the gradient.
+    With HALVED, the gradient in memory is half the difference of the states.
     """
     pair = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)

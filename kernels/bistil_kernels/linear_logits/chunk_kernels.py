@@ -1,7 +1,7 @@
 """Triton kernels of `linear_distillation_kl`, over fp32 chunks of logits [rows, columns] of n positions.
 
-The rows of a chunk are `stride` entries apart. The entries after a row's last column may hold anything. They are read,
-so that whole rows can be read 16 bytes at a time, but they are not used.
+The rows of a chunk are `stride` entries apart. The entries between a row's last column and the next row may hold
+anything. The kernels read but do not use them, because reading whole rows can move 16 bytes at a time.
 
 The state is fp32 [splits + 1, n, 8]. state[split] covers a part of the columns, and state[splits] covers all of them.
 The 8 numbers of a position are one sector of memory (32 bytes). The first five are those of `logits.online_kl`. With

@@ -20,7 +20,7 @@ from bistil_kernels.logits.online_kl import LEAST
 
 READING = {"BLOCK": 2048, "num_warps": 8}
 FINISHING = {"BLOCK": 1024, "num_warps": 8}
-PROGRAMS = 4  # programs for each multiprocessor that read logits, at least, if there are enough blocks
+PROGRAMS = 4  # at least as many programs read logits on each multiprocessor, if there are enough blocks
 
 
 def _slices(length: int, size: int) -> list[slice]:
@@ -35,7 +35,7 @@ def part(x: Tensor, rows: slice, columns: int | None = None) -> Tensor:
 
 
 class VocabularyChunks:
-    """Logits of the n positions that count, computed and processed one chunk at a time, always in the same memory."""
+    """Compute and process the logits of the n positions that count, chunk by chunk, in memory that chunks share."""
 
     def __init__(
         self, student: list[Any], teacher: list[Any], temperature: float, labels: Tensor | None, alpha_ce: float
@@ -50,7 +50,8 @@ class VocabularyChunks:
         available = processors(self.hidden.device)
         rows, columns = chunk_shape(self.n, V, available)
         self.rows, self.columns = _slices(self.n, rows), _slices(V, columns)
-        self.stride = columns if columns <= 64 else triton.cdiv(columns, 64) * 64  # rows aligned for 16-byte reads
+        # Each row starts at a multiple of 64 entries, and so of the 16 bytes of one read; short rows are left unpadded.
+        self.stride = columns if columns <= 64 else triton.cdiv(columns, 64) * 64
         self.student, self.teacher = (self.hidden.new_empty(rows, self.stride, dtype=torch.float32) for _ in range(2))
         self.made: tuple[slice, slice] | None = None  # rows and columns of the chunk whose logits the buffers hold
         self.splits = min(triton.cdiv(PROGRAMS * available, rows), triton.cdiv(columns, READING["BLOCK"]))

@@ -1,4 +1,4 @@
-"""Forms of the KL of two linear heads to compile ahead of time."""
+"""Forms of the kernels for the KL of two linear heads to compile ahead of time: dtypes, biases, labels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ DTYPES = ("bf16", "fp16", "fp32")
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel over chunks of logits, with and without biases and labels.
+    """Compile the kernels and return their resource table, the registers and memory that each form needs.
 
-    Without `every_form` the table has all dtypes with labels (these forms need the most resources), and bf16 without.
+    The table has each kernel over chunks of logits, with and without biases and labels. Without `every_form`, it has
+    all dtypes with labels (these forms need the most resources), and only bf16 without labels.
     """
     return [one for capability in CAPABILITIES for one in _of_chunks(capability, every_form)]
 

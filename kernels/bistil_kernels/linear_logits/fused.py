@@ -2,18 +2,19 @@
 
 N positions, n of which count, V vocabulary entries, Ds and Dt the widths of student and teacher, e bytes an element.
 
-Logits are computed in fp32 chunks of C logits of each head, always in the same memory (`chunk_shape` chooses C). A
-first sweep over the chunks computes each position's log-sum-exps. A second sweep goes from the last chunk to the first.
-It computes the logits of each chunk again, except the last chunk's, which are still there. From them it computes the
-gradient at the chunk's logits, and from that the weight's gradient at the chunk's vocabulary entries. So weights are
-read twice, and no second buffer of a weight's size is needed to add up its gradient.
+Logits are computed in fp32, a chunk of positions x vocabulary entries at a time. A chunk has C logits of each head
+(`chunk_shape` chooses C), and every chunk uses the same memory. A first sweep over the chunks computes each position's
+log-sum-exps. A second sweep goes from the last chunk to the first and computes the logits again, except those of the
+last chunk, which are still in memory. From a chunk's logits it computes the gradient at these logits, then the hidden
+states' gradient, and the weight's gradient at the chunk's vocabulary entries. No second buffer of a weight's size is
+needed to add up its gradient.
 
-Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32), and 64·n bytes of statistics (more for few
-positions). bf16 takes 4·n·Ds bytes more for the hidden states' gradient in fp32. If n is more than `MOST_ROWS`, bf16
-also takes 4·v·Ds bytes for the weight's gradient in fp32 at the v vocabulary entries of one chunk. With labels there
-are copies of the hidden states that count, and of their gradient. The range of fp16 is too small for a gradient that is
-not yet multiplied by the loss scale. So fp16 keeps its gradients in fp32 too, 4·(N + V)·Ds bytes, until backward is
-over.
+Memory beyond inputs and returned gradients: 10·C bytes (12·C in fp32), and 64·n bytes of statistics. (If there are few
+positions, several programs share one and keep statistics of their own, which takes more.) bf16 takes 4·n·Ds bytes more
+for the hidden states' gradient in fp32. If n is more than `MOST_ROWS`, bf16 also takes 4·v·Ds bytes for the weight's
+gradient in fp32 at the v vocabulary entries of one chunk. With labels, the hidden states of the positions that count
+are copied, and so is their gradient. The range of fp16 is too small for a gradient that is not yet multiplied by the
+loss scale. So fp16 keeps its gradients in fp32 too, 4·(N + V)·Ds bytes, until backward is over.
 
 Operations: 4·n·V·Ds for gradients, and 2·n·V·(Ds + Dt) in each of the two sweeps for logits. Bytes moved beside the
 products' operands: 16·n·V in each sweep (both heads' logits are written and read), and 3·e·n·V in the second (the
@@ -53,8 +54,8 @@ def linear_distillation_kl(
     """Compute `bistil_kernels.linear_distillation_kl` by cuBLAS and Triton kernels.
 
     student and teacher are (hidden, weight, bias), checked already: fp32, bf16 or fp16 on a CUDA device, or on a CPU
-    under Triton's interpreter. Under autocast hidden states and weights are first cast to its dtype, as
-    `torch.nn.functional.linear` casts its arguments.
+    under Triton's interpreter. Under autocast, hidden states and weights are first cast to autocast's dtype, as
+    `torch.nn.functional.linear` would do.
     """
     device = student[0].device.type
     if torch.is_autocast_enabled(device):
@@ -72,10 +73,10 @@ def _cast(
 
 
 def _buffers(student: list[Tensor | None], wanted: list[bool]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return the value, fp32 [], which is 0; three ones, fp32 [3]; and a list of gradients.
+    """Return a value of 0 (fp32 []), the prepared upstream gradients (fp32 [3], all 1), and a list of gradients.
 
-    The ones are the upstream gradients that the gradients are computed for. The list has uninitialised tensors for the
-    gradients of hidden, weight and bias; a gradient that is not wanted is [0].
+    The gradients are computed in forward, as if the upstream gradient were the prepared one. The list has uninitialised
+    tensors for the gradients of hidden, weight and bias; a gradient that is not wanted is [0].
     """
     hidden = student[0]
     assert hidden is not None
@@ -100,7 +101,7 @@ def _value_and_gradients(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     value, ones, gradients = _buffers([hidden, weight, bias], wanted)
     counting = None
-    if labels is not None:  # waits for the device, but saves the work on positions that do not count
+    if labels is not None:  # the host waits here, but positions that do not count cost no work
         counting = (labels != ignore_index).nonzero().squeeze(1)
         hidden, teacher_hidden, labels = (x.index_select(0, counting) for x in (hidden, teacher_hidden, labels))
     bias, teacher_bias = (None if x is None else x.contiguous() for x in (bias, teacher_bias))

@@ -19,8 +19,8 @@ def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
 def add_product(total: Tensor, a: Tensor, b: Tensor, factor: float, first: bool) -> None:
     """Add factor · (a @ b) to `total`; if `first`, replace what `total` holds.
 
-    If `total` is not fp32, call this only once for it, so that it is rounded once. A bf16 `total` is rounded more often
-    if cuBLAS splits the sum and the program allows reductions in bf16, as torch does by default.
+    If `total` is not fp32, call this only once for each `total`, so that the sum is rounded once. cuBLAS may still
+    split a bf16 sum and round its parts, if the program allows reductions in bf16, as torch does by default.
     """
     if total.is_meta:
         return

@@ -1,4 +1,4 @@
-"""Forms of the KL of logits to compile ahead of time."""
+"""Forms of the kernels for the KL of logits to compile ahead of time: dtypes, row lengths, strides, masks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ DTYPES = ("bf16", "fp16", "fp32")
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for bf16, fp16 and fp32 logits, and every row length with its own code.
+    """Compile the kernels and return their resource table, the registers and memory that each form needs.
 
-    Without `every_form` the table has a few row lengths only, and fewer of the kernels' other forms.
+    The table has each kernel for bf16, fp16 and fp32 logits, and for every row length that is compiled separately.
+    Without `every_form`, it has a few row lengths only, and fewer of the kernels' other forms.
     """
     found = []
     for capability in CAPABILITIES:
@@ -38,7 +39,8 @@ def _of_rows(dtype: str, capability: int, every_form: bool) -> list[dict[str, An
         found.append(row(kernel, f"{dtype}{name}", types, {**contiguous, **form}, settings, capability))
 
     lengths = [16 << n for n in range(20) if 16 << n <= module.LONGEST]
-    # in bf16, some lengths with 8 warps and some with 16; in other dtypes, only the longest, which needs most resources
+    # In bf16, take some lengths that run on 8 warps and some on 16. In other dtypes, take only the longest, which needs
+    # the most resources.
     few = [16, 256, 2048, 4096, lengths[-1]] if dtype == "bf16" else lengths[-1:]
     for V in lengths if every_form else few:
         scaled = {"SCALED": dtype != "fp16"}

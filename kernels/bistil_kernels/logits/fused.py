@@ -5,7 +5,7 @@ N positions, V vocabulary entries, e bytes an element.
 Rows of at most `LONGEST` entries fit on chip. Forward computes value and gradient in one pass, which moves 3·N·V·e
 bytes. Backward moves 2·N·V·e more, but only if the upstream gradient is not 1 or the graph is kept. The range of
 fp16 is too small for a gradient that is not yet multiplied by the loss scale. So fp16 keeps the difference of the
-probabilities instead, and backward always multiplies.
+probabilities instead, and backward always multiplies it by the gradient's other factors.
 
 For longer rows, forward is one pass with running maxima and sums (2·N·V·e bytes), and backward computes the gradient in
 another pass (3·N·V·e bytes). Between the two passes 8·N bytes are kept beside the inputs, and no [N, V] buffer.
@@ -52,7 +52,7 @@ def _buffers(student: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tens
     """Return uninitialised tensors: value fp32 [], prepared fp32 [1], and the tensor that is kept for backward.
 
     For long rows the kept tensor is the statistics, fp32 [2, N]. For other rows it is the gradient [N, V] in the
-    logits' dtype, or [0] if no gradient is wanted; `prepared` is the upstream gradient for which it is right.
+    logits' dtype, or [0] if no gradient is wanted. `prepared` is the upstream gradient for which the gradient is right.
     """
     N, V = student.shape
     value, prepared = (student.new_empty(shape, dtype=torch.float32) for shape in ((), (1,)))

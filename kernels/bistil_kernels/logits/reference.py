@@ -45,8 +45,8 @@ def distillation_kl(
     backward (`logits.fused` explains this).
 
     On other devices rows are processed in chunks, and the gradient is computed together with the value. That moves
-    3·N·V·e bytes. If the student needs a gradient, it is the only [N, V] buffer that is kept for backward (in fp32 for
-    fp16 students).
+    3·N·V·e bytes. The gradient is kept for backward if the student needs one (in fp32 for fp16 students), but no other
+    [N, V] buffer.
 
     Source: BiStil (arXiv 2306.01709), section 3.2.
     """

@@ -16,7 +16,8 @@ from bistil_kernels.runtime.rounding import rounded
 @triton.jit
 def _count(valid_rows, N):
     """Return the number of rows that count, but at least 1, in fp32."""
-    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)  # no N.to: an N of 1 is an int
+    # `N * 1.0` and not `N.to`, because Triton makes an N of 1 a constant, which has no `to`
+    count = N * 1.0 if valid_rows is None else tl.load(valid_rows).to(tl.float32)
     return tl.maximum(count, 1.0)
 
 
@@ -114,10 +115,10 @@ def differentiate_long_rows(
 def finish_rows(
     losses, valid_rows, value, prepared, N, inverse_temperature, APPLIED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Write the mean loss to `value`, and an upstream gradient to `prepared`.
+    """Write the mean loss to `value`, and to `prepared` the upstream gradient for which the kept gradient is right.
 
-    With APPLIED it is 1, because the kept gradient is that of the mean loss. Otherwise it is the upstream gradient for
-    which p_student − p_teacher is the gradient.
+    With APPLIED, that is 1, because the kept gradient is that of the mean loss. Otherwise p_student − p_teacher is
+    kept.
     """
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, N, BLOCK):

@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def check_devices(operation: str, expected: torch.device, tensors: Mapping[str, Tensor | None]) -> None:
-    """Raise ValueError, naming the first that is elsewhere, unless all tensors are on the device `expected`.
+    """Raise ValueError unless all tensors are on the device `expected`; the message names the first that is not.
 
-    A kernel reads addresses, so a tensor of another device would be read as something else.
+    A kernel gets only addresses. At the address of a tensor on another device, it would read other data.
     """
     for name, tensor in tensors.items():
         if tensor is not None and tensor.device != expected:

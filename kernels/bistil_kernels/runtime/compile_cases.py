@@ -1,4 +1,4 @@
-"""Forms of the shared kernel, `scale`, to compile ahead of time."""
+"""Forms of the kernel `scale`, which operations share, to compile ahead of time: dtypes, in place or not."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Any
 
 from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
-P = 7  # gradients in a launch: one for each state of a student that has every second layer of mBERT
+P = 7  # gradients in a launch, one for each state of a six-layer student (embeddings and 6 layers)
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table of `scale`, in place and into new tensors; `every_form` changes nothing here."""
+    """Compile all forms of `scale` and return their resource table, the registers and memory that each form needs.
+
+    `every_form` changes nothing here.
+    """
     return [one for capability in CAPABILITIES for one in _of_scaling(capability)]
 
 

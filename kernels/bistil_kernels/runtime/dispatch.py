@@ -31,7 +31,7 @@ def is_direct(tensors: Iterable[Tensor]) -> bool:
     """Return whether a call may skip the registered operator: nothing traces, transforms or intercepts the call.
 
     The call then runs a plain autograd function, which is faster. An operator on lists of tensors costs 0.1 to 0.2 ms
-    more for each pass, and the kernels of a small batch take less than that.
+    more in each pass; for a small batch, that is more than its kernels take.
     """
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         return False
@@ -40,7 +40,7 @@ def is_direct(tensors: Iterable[Tensor]) -> bool:
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Apply torch's `once_differentiable`, without its cost where backward is not differentiated itself."""
+    """Apply torch's `once_differentiable`, which costs time, only where `backward` itself is to be differentiated."""
     checked = torchs_once_differentiable(backward)
 
     @wraps(backward)

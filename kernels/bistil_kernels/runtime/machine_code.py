@@ -20,14 +20,14 @@ def row(
     settings: Mapping[str, int],
     capability: int,
 ) -> dict[str, Any]:
-    """Compile one form of a kernel and return its row of the resource table.
+    """Compile one form of a kernel and return the registers, stack, spills and shared memory that it needs.
 
     Args:
         kernel: a `triton.jit` function.
         configuration: the form in words, for the table.
-        signature: type of each run-time argument, as Triton writes it ("*bf16", "i32", or a tuple of types). "i32:16"
-            is an integer that is a multiple of 16, as widths usually are. Pointers are taken to be 16-byte aligned, as
-            torch's allocations are.
+        signature: type of each run-time argument, as Triton writes it ("*bf16", "i32", or a tuple of types), or
+            "i32:16" for a multiple of 16, such as most widths. Pointers count as 16-byte aligned, like torch's
+            allocations.
         constants: values of the other arguments: constexprs, None, and integers that Triton specialises on, such as a
             stride of 1.
         settings: the launch configuration: constexprs and `num_warps`, `num_stages`, `maxnreg`.
@@ -69,7 +69,7 @@ def row(
 def _of_machine_code(cubin: bytes) -> dict[str, int]:
     """Return registers a thread, stack bytes, spills, and wide moves (global loads and stores of 16 bytes a thread).
 
-    A spill counts as the loads from and stores to local memory that it causes.
+    Spills are counted in instructions: loads from local memory and stores to it.
     """
     import triton.backends.nvidia
 

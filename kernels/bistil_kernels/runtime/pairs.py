@@ -54,7 +54,7 @@ def launches(layouts: Sequence[Hashable]) -> Iterator[Sequence[int]]:
 
 
 def device_of(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which the device of `x` is the current one, because launches go to the current device."""
+    """Return a context that makes the device of `x` the current device, because launches go to the current device."""
     if not x.is_cuda or torch.cuda.current_device() == x.get_device():
         return nullcontext()
     return torch.cuda.device(x.device)
@@ -66,7 +66,7 @@ def picked(tensors: Sequence[Tensor], pairs: Sequence[int]) -> tuple[Tensor, ...
 
 
 def gathered(x_P: Tensor, pairs: Sequence[int]) -> Tensor:
-    """Return the entries of `x_P` for the `pairs` of a launch; if these are all pairs, `x_P` itself, strides too."""
+    """Return the entries of `x_P` for the `pairs` of a launch; if these are all pairs, return `x_P` itself."""
     return x_P if len(pairs) == x_P.shape[0] else torch.stack([x_P[i] for i in pairs])
 
 

@@ -30,8 +30,9 @@ def scaled(gradient: Tensor, upstream: Tensor, dtype: torch.dtype, prepared: flo
     `prepared` is the upstream gradient that `gradient` was already multiplied by. The product is computed in fp32
     (float64 for float64), because fp16 cannot hold a usual loss scale.
 
-    If `gradient` has this dtype already and nobody reads it again, a copy is often unnecessary. On a CPU, it is
-    returned as it is where `upstream` equals `prepared`. Otherwise it is multiplied in place in fp32 and float64.
+    The result may be `gradient` itself if that has this dtype already and nobody reads it again: unchanged if
+    `upstream` is on a CPU and equals `prepared`, or else multiplied in place if it is fp32 or float64. In all other
+    cases the result is a new tensor.
     """
     if gradient.dtype == dtype and may_be_overwritten(gradient):
         if upstream.is_cpu and is_one(float(upstream) / prepared):

@@ -1,11 +1,11 @@
 """Multiply gradients from forward by the upstream gradient, in place where possible.
 
-There are P gradients. Forward has computed each gradient for an expected upstream gradient, its `prepared` value. So
-the factor is upstream / prepared. In place, a gradient whose factor is 1 is left as it is.
+There are P gradients. Forward has computed each of them for an expected upstream gradient, its `prepared` value. So the
+factor is upstream / prepared. If the factor is 1, a gradient that is scaled in place is not touched.
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# (kernels: their arguments are Triton values)
+# (a kernel's arguments are Triton values, which have no types in Python)
 
 from __future__ import annotations
 

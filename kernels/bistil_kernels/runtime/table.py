@@ -10,7 +10,7 @@ part of the block. So a kernel uses a mask only in a block that reaches beyond t
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# (kernels: their arguments are Triton values)
+# (a kernel's arguments are Triton values, which have no types in Python)
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def owner(table, P, block, STEPS: tl.constexpr):
 
 @triton.jit
 def pointer(table, P, row, one, DTYPE: tl.constexpr, ALIGNED: tl.constexpr):
-    """Return the pointer for tensor number `one` from the table's row `row` of pointers; these rows count from 0."""
+    """Return the pointer of tensor number `one` in row `row` of pointers; row 0 of pointers is row 2 of the table."""
     found = tl.load(table + (row + 2) * P + one).to(tl.pointer_type(DTYPE))
     if ALIGNED:
         found = tl.multiple_of(found, 16)
@@ -65,7 +65,7 @@ def read(at, exists, other: tl.constexpr):
 
 
 class Table:
-    """Table of pointers for a launch, and the number of blocks, which is its grid.
+    """Table of pointers for a launch. Its attribute `blocks`, the number of blocks, is the grid of the launch.
 
     Args:
         sizes: number of entries of each tensor.

@@ -27,11 +27,11 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
     Args:
         deltas: any number, of any floating dtypes and devices.
 
-    On CUDA one launch serves all deltas that share a device and dtypes. If a weight is float64 or not contiguous, and
-    on other devices, PyTorch operations serve the deltas one by one.
+    On CUDA one launch serves all deltas that share a device and dtypes. PyTorch operations serve the deltas one by one
+    on other devices, and on CUDA if a weight is float64 or not contiguous.
 
-    Bytes moved for a delta of K entries, with e bytes an element of its weight: 4·K of delta, e·K of start, 4·K of
-    indices (8·K if they are int64), and the touched sectors of the weight (see `gather_at`).
+    Bytes moved for a delta of K entries, with e bytes for an element of the weight: 4·K for the delta, e·K for the
+    starts, 4·K for the indices (8·K in int64), and the touched sectors of the weight (see `gather_at`).
 
     Source: LT-SFT (arXiv 2110.07560).
     """
@@ -48,7 +48,7 @@ def write_deltas(deltas: Sequence[SparseDelta]) -> None:
 def is_served(deltas: Sequence[SparseDelta]) -> bool:
     """Return whether the Triton kernel can update the weights of these deltas.
 
-    It needs at least one delta, and weights that are contiguous, on CUDA and not float64.
+    The kernel needs at least one delta, and weights that are contiguous, on CUDA and not float64.
     """
     return dispatch.on_triton(x.weight for x in deltas) and all(x.weight.is_contiguous() for x in deltas)
 
@@ -66,6 +66,6 @@ def restore_starts(deltas: Sequence[SparseDelta]) -> None:
     Args:
         deltas: any number, of any floating dtypes and devices. Only the deltas' positions are written.
 
-    Bytes moved: as many as by `swap_in`.
+    Bytes moved: see `swap_in`.
     """
     swap_in([x.weight for x in deltas], [x.indices_K for x in deltas], [x.start_K for x in deltas])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
 
-# element size in bytes → the integer dtype as which values are moved, so that none of their bits can change
+# Element size in bytes → integer dtype. Values are copied as integers of this dtype, so that no bit can change.
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -29,8 +29,8 @@ class SparseDelta:
         (tensor([1., 1.]), tensor([0., 0.]))
 
     Attributes:
-        weight: the model's weight, any shape and floating dtype; only its K entries are ever written. A tied weight is
-            one weight, so one delta serves all its uses.
+        weight: the model's weight, any shape and floating dtype; only K of its entries are ever written. A tied weight
+            needs only one delta for all its uses.
         indices_K: int32 [K] (int64 from 2³¹ entries on), flat row-major, strictly ascending.
         start_K: [K] in the weight's dtype, the values of the weight when the delta was made.
         delta_K: fp32 parameter [K], 0 at first.

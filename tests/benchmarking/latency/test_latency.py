@@ -1,9 +1,8 @@
-"""Test how models take turns, the time budget, what an interrupted run keeps, and the command as a user runs it."""
+"""Test how models take turns, the time budget, and what an interrupted run keeps."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 from pathlib import Path
@@ -12,10 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import write_teacher, write_texts
+from tiny import write_teacher
 
-from benchmarks.latency import main
-from benchmarks.memory import main as memory_main
 from bistil_ds.benchmarking.harness.own_process import InOwnProcess, RemoteError
 from bistil_ds.benchmarking.harness.plots import as_svg
 from bistil_ds.benchmarking.harness.result_file import ResultFile, read_result
@@ -216,21 +213,6 @@ def test_long_calls_are_steady_when_two_agree_and_short_ones_when_six_do() -> No
     assert is_steady([0.09, *[0.03] * 6])
 
 
-def test_a_model_without_weights_is_one_line_and_exit_code_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = write_teacher(tmp_path / "tiny")
-    (folder / "model.safetensors").unlink()
-    capsys.readouterr()
-    for command in (main, memory_main):
-        flags = ["--length", "8"] if command is memory_main else []
-        assert command(["--model", str(folder), "--quick", "--output_dir", str(tmp_path / "out"), *flags]) == 2
-        error = capsys.readouterr().err
-        assert f"--model {folder}: " in error
-        assert error.count("\n") == 1
-    assert not list((tmp_path / "out").iterdir())
-
-
 def test_the_estimate_is_the_time_allowed_or_what_the_fewest_rounds_take(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = MeasurementPlan(NAMES, [("eager", "float32")], [InputCase(8, 128, 1)], CPU, seconds=60.0)
     monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e15)
@@ -254,48 +236,6 @@ def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
         torch.set_num_threads(threads)
     # the fastest times, since other processes only slow a call down
     assert min(ours) == pytest.approx(min(theirs), rel=0.25)
-
-
-def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folders = [str(write_teacher(tmp_path / f"{n} layers", layers=n)) for n in (8, 2)]
-    text, _ = write_texts(tmp_path, lines=40)
-    flags = ["--model", *folders, "--text_file", str(text), "--quick", "--minutes", "0.01", "--threads", "1"]
-    assert main([*flags, "--output_dir", str(tmp_path / "out")]) == 0
-    (path,) = (tmp_path / "out").glob("*.json")
-    content = json.loads(path.read_text())
-    rows = {row["model"]: row for row in content["rows"]}
-    assert rows["2 layers"]["ratio"]["median"] < 0.7
-    assert len(rows["2 layers"]["tokenisation"]["seconds"]) == 40
-    assert rows["2 layers"]["tokenisation"]["tokens"] == rows["8 layers"]["tokenisation"]["tokens"]
-    assert content["threads"]["torch"]
-    assert content["interrupted"] is False
-    assert ">2 layers<" in path.with_suffix(".svg").read_text()
-    assert "2 layers" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        (["--model", "/no/such"], "there is no such folder"),
-        (["--text_file", "{text}"], "is a shape, which has no tokenizer for texts; give folders or hub ids"),
-        (["--minutes", "0"], "above 0"),
-        (["--threads", "0"], "at least 1"),
-        (["--engine", "magic"], "invalid choice"),
-        (["--device", "cuda:77"], "--device cuda:77"),
-        (["--device", "meta"], "cannot be timed"),
-        (["--model", "{tiny}", "--grid", "full"], "at most 64 tokens"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(
-    flags: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text, _ = write_texts(tmp_path, lines=4)
-    tiny = write_teacher(tmp_path / "tiny")
-    capsys.readouterr()  # discards transformers' progress bar
-    assert main([each.format(text=text, tiny=tiny) for each in flags]) == 2
-    error = capsys.readouterr().err
-    assert expected in error
-    assert error.count("\n") == 1
 
 
 def test_only_whole_rounds_become_rows() -> None:

@@ -1,91 +1,23 @@
-"""Test the report's pages and the comparison of two results, on made-up results in the files that benchmarks write."""
+"""Test the report's pages, on made-up results in the files that benchmarks write."""
 
 from __future__ import annotations
 
 import json
 import math
-import random
-from collections import Counter
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import pytest
-import torch
+from made_up_results import EVIL, Page, evaluation, latency_result
 from markdown_it import MarkdownIt
 
 from benchmarks.report import main
-from bistil_ds.benchmarking.harness.plots import Bars, Lines, Points, as_svg, check_numbers
-from bistil_ds.benchmarking.harness.result_file import ResultFile
-from bistil_ds.benchmarking.latency.measure import Turns, rows_of
+from bistil_ds.benchmarking.harness.plots import Lines, Points
 from bistil_ds.benchmarking.latency.plots import latency_plots
-from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
-from bistil_ds.benchmarking.report.comparison import compare
-from bistil_ds.benchmarking.report.gathering import gather, read
+from bistil_ds.benchmarking.report.gathering import gather
 from bistil_ds.benchmarking.transfer.tables import quality_plots
 from bistil_ds.console.grid import Grid
 from bistil_ds.console.untrusted import one_line
-from bistil_ds.errors import InputError
-
-CPU = torch.device("cpu")
-WHERE = {"engine": "eager", "dtype": "float32", "batch": 1, "length": 128, "threads": 1}
-
-
-def latency_result(folder: Path, time: str, seed: int = 0, slower: float = 1.0, quick: bool = False) -> Path:
-    """Write a latency result of mBERT and a student that takes half its time; `slower` multiplies both times."""
-    draw = random.Random(seed)
-    plan = MeasurementPlan(["mBERT", "mBERT k2 30k"], [], [], CPU, 1.0)
-    turns = Turns({}, draw, lambda what: None, "")
-    for name, base in {"mBERT": 0.1, "mBERT k2 30k": 0.05, "mBERT k2 30k" + AGAIN: 0.05}.items():
-        turns.rounds[name] = [[base * slower * draw.lognormvariate(0, 0.02) for _ in range(3)] for _ in range(30)]
-        turns.warm_up[name] = {"stable": True}
-    result = ResultFile(folder, "latency", CPU, {"quick": quick})
-    result.path = folder / f"latency{'-quick' * quick}-cpu-x86_64-{time}.json"
-    result.content["machine_before"]["load_average"] = [0.0, 0.0, 0.0]
-    sizes = {"parameters": 10, "embedding_parameters": 5, "encoder_parameters": 5}
-    result.content["models"] = dict.fromkeys(turns.rounds, sizes)
-    result.content["rows"] = rows_of(plan, WHERE, turns, {})
-    result.save()
-    return result.path
-
-
-def evaluation(folder: Path) -> Path:
-    def scores(value: float) -> dict[str, Any]:
-        return {"score": {"f1": {"value": value, "low": value - 0.01, "high": value + 0.01}}}
-
-    def model(parameters: int, speed: float, value: float) -> dict[str, Any]:
-        languages = {"en": scores(value + 0.1), "tr": scores(value - 0.1)}
-        facts = {"parameters": parameters, "examples_per_second": speed}
-        return {**facts, "languages": languages, "macro_average": scores(value)}
-
-    models = {"teacher": model(100, 10.0, 0.7), "k2 <b>": model(40, 20.0, 0.65), "k3": model(30, 30.0, 0.56)}
-    content = {
-        "task": "ner",
-        "metric": "f1",
-        "reference": "teacher",
-        "test_sets": {"en": {}, "tr": {}},
-        "models": models,
-    }
-    path = folder / "evaluation-ner.json"
-    path.write_text(json.dumps(content))
-    return path
-
-
-class Page(HTMLParser):
-    """Parser that collects the files a page loads and its tags."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.tags: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: Any) -> None:
-        found = dict(attributes)
-        self.loaded += [found[name] for name in ("src", "href") if found.get(name) and not found[name].startswith("#")]
-        self.tags.append(tag)
 
 
 def test_the_pages_show_the_newest_of_each_machine_with_the_teacher_at_one(tmp_path: Path) -> None:
@@ -160,70 +92,6 @@ def test_the_html_page_needs_no_other_file(tmp_path: Path) -> None:
     assert "script" not in page.tags
 
 
-def test_the_same_result_twice_is_inside_the_noise_and_a_tenth_slower_is_not(tmp_path: Path) -> None:
-    paths = [latency_result(tmp_path, f"2026010{n}-000000", n, slower) for n, slower in ((1, 1.0), (2, 1.0), (3, 1.1))]
-    one, same, slower = (json.loads(path.read_text()) for path in paths)
-    assert {row[-1] for row in compare(one, same).rows} == {"inside the noise"}
-    times = {
-        verdict: [row for row in compare(a, b).rows if row[-1] == verdict]
-        for a, b, verdict in ((one, slower, "higher"), (slower, one, "lower"))
-    }
-    assert [row[0] for row in times["higher"]] == [row[0] for row in times["lower"]] == ["mBERT", "mBERT k2 30k"]
-    assert all(row[1].endswith(", s") for row in times["higher"])
-    (relative,) = [row for row in compare(one, slower).rows if row[1].endswith("over its reference")]
-    assert relative[-1] == "inside the noise"  # the machine was slower, and the student's ratio to its reference stayed
-    assert "the same model twice" in compare(one, same).note
-
-
-def test_one_noisy_case_does_not_hide_a_change_in_another(tmp_path: Path) -> None:
-    def with_noisy_case(path: Path) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(path.read_text())
-        noisy = [{**row, "length": 32} for row in content["rows"]]
-        # the row of the same model under a second name, from which the noise is read
-        noisy[-1]["ratio"] = {"median": 1.5, "low": 1.4, "high": 1.6}
-        content["rows"] += noisy
-        return content
-
-    one, slower = (
-        with_noisy_case(latency_result(tmp_path, f"2026010{n}-000000", n, slower)) for n, slower in ((1, 1.0), (2, 1.1))
-    )
-    verdicts = {(row[0], row[1]): row[-1] for row in compare(one, slower).rows}
-    assert verdicts["mBERT", "eager float32, batch 1, length 128, 1 thread, s"] == "higher"
-    assert verdicts["mBERT", "eager float32, batch 1, length 32, 1 thread, s"] == "inside the noise"
-
-
-def test_another_machine_is_noted(tmp_path: Path) -> None:
-    one = json.loads(latency_result(tmp_path, "20260101-000000").read_text())
-    assert "versions differ" in compare(one, {**one, "versions": {}}).note
-    assert "differ" not in compare(one, one).note
-
-
-def test_single_values_are_not_called_noise_or_change() -> None:
-    def memory(peak: int, dtype: str = "float32") -> dict[str, Any]:
-        stages = {"inference": {"peak": peak}, "training": {"unavailable": "too large"}}
-        machine = {"machine_before": {"load_average": [9.0]}, "hardware": {"threads": 2}}
-        given = {"batch": 1, "length": 8, "dtype": dtype}
-        return {"benchmark": "memory", "rows": [{"model": "a", **stages}], "arguments": given, **machine}
-
-    ((*_, ratio, verdict),) = compare(memory(100), memory(90)).rows
-    assert (ratio, verdict) == ("0.900, no interval", "of unknown noise")
-    assert "first; the machine was busy" in compare(memory(100), memory(90)).note
-    assert compare(memory(100), memory(100)).rows[0][-1] == "inside the noise"
-    with pytest.raises(InputError, match="no model and case in common"):
-        compare(memory(100), memory(50, "bfloat16"))
-
-
-def test_one_value_beside_many_gives_no_interval(tmp_path: Path) -> None:
-    many = json.loads(latency_result(tmp_path, "20260101-000000").read_text())
-    single = json.loads(latency_result(tmp_path, "20260102-000000", slower=2).read_text())
-    for row in single["rows"]:
-        row["seconds"] = row["seconds"][:1]
-    for first, second in ((many, single), (single, many)):
-        rows = [row for row in compare(first, second).rows if row[0] == "mBERT"]
-        assert all(row[-2].endswith(", no interval") and row[-1] == "of unknown noise" for row in rows)
-        assert rows
-
-
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -258,53 +126,6 @@ def test_a_table_is_the_same_in_every_form() -> None:
     assert grid.rich().row_count == 1
 
 
-def test_pictures_are_text_that_does_not_change_and_name_what_they_show() -> None:
-    bars = Bars("B", "x", {"one": {"m1": (0.5, 0.4, 0.6)}, "two": {"m1": (0.7, 0.7, 0.7), "m2": (1.2, 1.0, 1.3)}})
-    points = Points("P", "x", "y", {"m1": (1.0, 2.0), "m2": (2.0, 3.0)})
-    lines = Lines("L", "x", "y", {"m1": [(32, 1.0), (128, 3.0)], "m2": [(128, 2.0), (32, 1.0)]})
-    for plot in (bars, points, lines):
-        picture = as_svg(plot)
-        assert picture.startswith("<svg")
-        assert ">m1<" in picture
-        assert ">m2<" in picture
-        assert picture == as_svg(plot)
-
-
-EVIL = "_$\\frac{ <script>alert(1)</script> | # \x1b[31m\u202e\ud800 ]]> --> [x](http://e.example)"
-
-
-@pytest.mark.parametrize(
-    "plot",
-    [
-        Bars(EVIL, EVIL, {EVIL: {EVIL: (0.5, 0.4, 0.6)}, "b": {EVIL: (0.5, 0.4, 0.6)}}),
-        Points(EVIL, EVIL, EVIL, {EVIL: (1.0, 2.0), "b": (3.0, 1.0)}),
-        Lines(EVIL, EVIL, EVIL, {EVIL: [(32, 1.0), (128, 3.0)], "b": [(32, 1.0), (128, 3.0)]}),
-    ],
-    ids=lambda plot: type(plot).__name__,
-)
-def test_names_in_a_picture_are_text(plot: Any) -> None:
-    picture = as_svg(plot)
-    assert "script" not in Page(picture).tags
-    assert picture.isprintable() or all(line.isprintable() for line in picture.split("\n"))
-    root = ElementTree.fromstring(picture)
-    shown = [str(each.text).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert shown.count(one_line(EVIL)) >= 3
-
-
-@pytest.mark.parametrize(
-    "plot",
-    [
-        *(Bars("t", "x", {"a": {"b": bar}}) for bar in ((1.0, 2.0, 3.0), (1e300, 1e300, 1e300), (math.nan,) * 3)),
-        *(Bars("t", "x", {"a": {"b": bar}}) for bar in (("1", "1", "1"), (1.0, 1.0), (None, None, None))),
-        *(Points("t", "x", "y", {"a": point}) for point in ((math.inf, 1.0), ("1", 2.0), (1.0,))),
-        *(Lines("t", "x", "y", {"a": [point]}) for point in ((0, 1.0), (-1, 1.0), (1, 1e200), (1, None))),
-    ],
-)
-def test_numbers_that_cannot_be_drawn_are_found_before(plot: Any) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        check_numbers(plot)
-
-
 def test_names_on_the_pages_are_text(tmp_path: Path) -> None:
     path = evaluation(tmp_path)
     content = json.loads(path.read_text())
@@ -324,47 +145,6 @@ def test_names_on_the_pages_are_text(tmp_path: Path) -> None:
     assert inside <= {"text", "text_special", "softbreak"}
     assert "html_block" not in {token.type for token in tokens}
     assert all(line.isprintable() for line in [*text.split("\n"), *page.split("\n")])
-
-
-VALUES = (None, [], {}, "x", -1, 0, 1e300, 10**290)  # None: the key is missing
-
-
-def spoilt(content: dict[str, Any], draw: random.Random) -> None:
-    """Replace or remove one value somewhere in `content`."""
-    holder: Any = content
-    while True:
-        places = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
-        place = draw.choice(places)
-        value = holder[place]
-        if isinstance(value, dict | list) and value and draw.random() < 0.8:
-            holder = value
-            continue
-        other = draw.choice(VALUES)
-        if other is None:
-            del holder[place]
-        else:
-            holder[place] = other
-        return
-
-
-def test_half_a_record_is_left_out_or_shown_and_never_a_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    results, draw = Path(__file__).parents[3] / "benchmarks" / "results", random.Random(0)
-    names = ("latency", "memory", "energy", "flops", "scaling", "throughput", "transfer-ner-de", "kernel_upstream")
-    fates: Counter[bool] = Counter()
-    for source in [next(iter(sorted(results.glob(f"{name}-*.json")))) for name in names] * 5:
-        content = json.loads(source.read_text())
-        content |= {"rows": content["rows"][:9]} if "rows" in content else {}
-        for _ in range(draw.choice((1, 1, 3))):
-            spoilt(content, draw)
-        path = tmp_path / "spoilt.json"
-        path.write_text(json.dumps(content))
-        found = read(path)
-        fates[found is None] += 1
-        assert main(["--compare", str(path), str(path)]) in (0, 2)
-    assert min(fates[True], fates[False]) > 5, fates
-    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_half_an_evaluation_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

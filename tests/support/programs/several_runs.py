@@ -8,6 +8,7 @@ run has ended.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 
@@ -18,6 +19,7 @@ from bistil_ds.distributed import startup
 def main(runs: list[list[str]]) -> int:
     stop, startup.stop_distributed = startup.stop_distributed, lambda: None
     for flags in runs:
+        gc.freeze()  # exempts what the imports made from the collections that each training asks for
         if code := general.main(flags):
             print("this run failed:", *flags, file=sys.stderr)
             return code

@@ -9,6 +9,7 @@ that of the failed rank.
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import signal
@@ -22,6 +23,7 @@ def main(ranks: int, port: str, words: list[str]) -> int:
     startup.choose_accelerator()
     import deepspeed  # noqa: F401 (likewise, and after the accelerator is chosen)
 
+    gc.freeze()  # exempts what the imports made from the collections that each training asks for
     running = {start(rank, ranks, port, words) for rank in range(ranks)}
     while running:
         ended, status = os.wait()

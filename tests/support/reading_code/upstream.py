@@ -93,8 +93,8 @@ OWN_METHODS: dict[str, set[str]] = {
     "torch TorchDispatchMode": {"total"},
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
-        *("_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_evaluate_language"),
-        *("_evaluation_model", "_loader", "_masked", "_micro_steps", "_progress", "_reading", "_where", "after_loss"),
+        *("_after", "_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_loader"),
+        *("_masked", "_micro_steps", "_progress", "_reading", "_row_terms", "_where", "after_loss"),
         *("batch_loss", "batches", "before_loss", "check_state", "check_validation", "drain_skips", "log_name"),
         *("log_validation", "on_saved", "restart_speed", "terms"),
     },

@@ -190,6 +190,15 @@ def test_columns_that_are_not_there_are_refused(tmp_path: Path, name: str) -> No
     assert expected in refusal(read_tagged, write(tmp_path / "a.tsv", NESTED), columns=columns)
 
 
+def test_of_two_columns_the_words_are_not_read_as_their_tags(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "B-LOC Oslo\nO sleeps\n")
+    expected = "a.txt: --columns tokens=2 leaves only column 1 for the tags; say so: tags=1"
+    assert expected in refusal(read_tagged, path, columns={"tokens": "2"})
+    for columns in ({"tokens": "2", "tags": "1"}, {"tags": "1"}):
+        (found,) = read_all(read_tagged, path, columns=columns)
+        assert (found.words, found.tags) == (("Oslo", "sleeps"), ("B-LOC", "O"))
+
+
 def test_a_wrong_tag_in_one_of_two_columns_does_not_make_the_other_the_right_one(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", NESTED.replace("I-ORG", "I_ORG"))
     assert "columns 3 and 4 hold tags" in refusal(read_tagged, path)

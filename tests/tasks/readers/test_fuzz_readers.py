@@ -15,12 +15,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import damage
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading import FLAG, values_of
-from task_files import FORMATS, Format, Values
+from task_files import damage
+from task_files.drawing import Values
+from task_files.formats import FORMATS, Format
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks import ReadOptions

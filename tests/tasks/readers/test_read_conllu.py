@@ -8,7 +8,7 @@ from random import Random
 import conllu
 import pytest
 from reading import read_all, refusal, write
-from task_files import make_conllu
+from task_files.trees import make_conllu
 
 from bistil_ds.tasks.examples import Place, TaggedSentence, Tree
 from bistil_ds.tasks.readers import read_trees, read_upos

@@ -41,3 +41,10 @@ def test_the_column_of_a_dataset_may_end_its_name_where_there_is_one_only(
     assert [each.text for each in read_all(read_texts, "hf:org/some::train:body")] == ROWS["body"]
     with pytest.raises(InputError, match="named with --columns, not with :body"):
         read_all(read_tagged, "hf:org/some::train:body")
+
+
+def test_a_file_may_be_said_to_be_plain(tmp_path: Path) -> None:
+    path = write(tmp_path / "words.csv", "ev,evler\ngit\n")
+    found = [Text("ev,evler", Place(str(path), 1)), Text("git", Place(str(path), 2))]
+    assert read_all(read_texts, f"plain:{path}") == found
+    assert "plain:" in refusal(read_tagged, f"plain:{path}")  # only texts may be plain

@@ -1,4 +1,4 @@
-"""Forms of sparse updates to compile ahead of time."""
+"""Forms of the kernel `update_deltas` to compile ahead of time: dtypes, gradients, alignment."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SCALARS = ("decay", "step_size", "one_minus_beta1", "beta2", "one_minus_beta2", 
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: the kernel for bf16, fp16 and fp32 weights.
+    """Compile the kernel and return its resource table, the registers and memory that each form needs.
 
-    With `every_form`, some of these weights also come with int64 indices, with gradients in another dtype than the
-    weight's, or with tensors that are not 16-byte aligned.
+    The table has bf16, fp16 and fp32 weights. `every_form` adds bf16 weights with int64 indices, weights whose
+    gradients have another dtype, and tensors that are not 16-byte aligned.
     """
     return [one for capability in CAPABILITIES for one in _of_updates(capability, every_form)]
 

@@ -1,7 +1,7 @@
 """AdamW on sparse deltas as one Triton kernel: it updates deltas, their moments, and the weights at their positions."""
 
 # mypy: disable-error-code="no-untyped-def"
-# (kernels: their arguments are Triton values)
+# (a kernel's arguments are Triton values, which have no types in Python)
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bistil_kernels.runtime.table import Table, owner, pointer, read, span, trit
 from bistil_kernels.sparse.types import SparseDelta
 
 UPDATING = {"BLOCK": 1024, "num_warps": 4}
-UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # for 16-bit weights: 4 entries a thread; 8 need twice the registers
+UPDATING_16 = {"BLOCK": 512, "num_warps": 4}  # for 16-bit weights: 4 entries a thread, as 8 need twice the registers
 
 
 def update_settings(weight: torch.dtype) -> dict[str, int]:
@@ -61,8 +61,8 @@ def update_deltas(
 ):  # fmt: skip
     """Update deltas and moments by AdamW, and write start + delta to the weights.
 
-    Table rows: weights, indices, starts, deltas, first moments, second moments, gradients. With DENSE, a gradient is
-    that of the whole weight, otherwise that of the delta. Without ADAMW, only the weights are written, deltas and
+    Table rows: weights, indices, starts, deltas, first moments, second moments, gradients. With DENSE, the gradients
+    are those of whole weights, otherwise those of deltas. Without ADAMW, only the weights are written, deltas and
     moments do not change, and the table ends at the deltas.
     """
     block = tl.program_id(0).to(tl.int64)
@@ -84,8 +84,9 @@ def update_deltas(
 class SparseUpdate:
     """Kernel launches that update the same deltas in every step.
 
-    Their tables of pointers stay on the device. They are rebuilt only when a tensor other than a gradient has moved, or
-    when the dtype of a gradient or its source (delta or weight) has changed.
+    The launches' tables of pointers stay on the device. They are rebuilt if a tensor other than a gradient has moved,
+    if a gradient's dtype has changed, or if a delta's gradient comes from the delta instead of the weight, or vice
+    versa.
     """
 
     def __init__(self, deltas: Sequence[SparseDelta]) -> None:
@@ -93,7 +94,7 @@ class SparseUpdate:
         self._places: object = None
         self._gradients: list[int] = []
         self._launches: list[tuple[Table, dict[str, Any], list[int]]] = []
-        self._alive: list[Tensor] = []  # we compare ids, and a living tensor's id is not given to another
+        self._alive: list[Tensor] = []  # we compare ids, and no other tensor gets the id of one that is alive
 
     def adamw(
         self,
@@ -126,8 +127,8 @@ class SparseUpdate:
     def _run(self, extra: Sequence[Sequence[Tensor]], *scalars: float) -> None:
         """Launch the kernel for all deltas; first rebuild or adjust the tables if tensors have moved.
 
-        `extra` holds three columns for all deltas: first moments, second moments and gradients. If it is empty, the
-        deltas stay as they are.
+        `extra` holds three columns for all deltas: first moments, second moments and gradients. If `extra` is empty,
+        only the weights are written.
         """
         deltas, gradients = self.deltas, extra[2] if extra else []
         fixed = [y for x in deltas for y in (x.indices_K, x.start_K)] + [x for column in extra[:2] for x in column]

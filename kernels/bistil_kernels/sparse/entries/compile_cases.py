@@ -1,4 +1,4 @@
-"""Forms of `gather_at` and `swap_in` to compile ahead of time."""
+"""Forms of the kernels of `gather_at` and `swap_in` to compile ahead of time: element sizes, indices, alignment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ TABLE = {"table": "*i64", "P": "i32"}
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: both kernels for every element size, with int32 and with int64 indices.
+    """Compile both kernels and return their resource table, the registers and memory that each form needs.
 
-    One more row of each kernel is for 2-byte elements in tensors that are not 16-byte aligned. Without `every_form` the
-    table has aligned tensors of 2- and 4-byte elements only, with int32 indices.
+    The table has every element size, with int32 and with int64 indices, and 2-byte elements in tensors that are not
+    16-byte aligned. Without `every_form`, it has only aligned tensors of 2- and 4-byte elements, with int32 indices.
     """
     return [one for capability in CAPABILITIES for one in _of_moving(capability, every_form)]
 

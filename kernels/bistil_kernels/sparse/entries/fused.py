@@ -1,7 +1,7 @@
 """`gather_at` and `swap_in` as Triton kernels: a launch serves all tensors of one element size and index dtype."""
 
 # mypy: disable-error-code="no-untyped-def"
-# (kernels: their arguments are Triton values)
+# (a kernel's arguments are Triton values, which have no types in Python)
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def swap_in(weights: Sequence[Tensor], indices: Sequence[Tensor], values: Sequen
         old = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in values]
         if is_direct([*weights, *indices, *values]):
             _swap(weights, indices, values, old)
-            torch.autograd.graph.increment_version(weights)  # as the operator does
+            torch.autograd.graph.increment_version(weights)  # tells autograd of the change, as the operator does
         else:
             weights, values = [x.detach() for x in weights], [x.detach() for x in values]
             torch.ops.bistil_kernels.swap_in(weights, indices, values, old)

@@ -28,13 +28,13 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
         tensor([1., 5.])
 
     Args:
-        dense_grad: a tensor of any shape, with at most 8 bytes an element, or a sequence of such tensors. On CUDA one
-            launch serves all contiguous ones of the same device, element size and index dtype.
+        dense_grad: a tensor of any shape with elements of at most 8 bytes, or a sequence of such tensors. On CUDA one
+            launch serves all contiguous tensors of the same device, element size and index dtype.
         indices: int32 or int64 [K] for each tensor, flat row-major, in range. On CUDA the range is not checked, because
             the host would have to wait for the device.
 
     Returns:
-        [K] in the tensor's dtype; a list for a sequence. No gradient flows through it.
+        [K] in the tensor's dtype; a list for a sequence. No gradient flows through the result.
 
     Raises:
         ValueError: the numbers of `indices` and tensors differ, or indices are not 1-D integers on the tensor's device.
@@ -67,7 +67,7 @@ def swap_in(
         >>> swap_in(weight, torch.tensor([0, 3]), torch.tensor([8.0, 9.0])), weight
         (tensor([0., 3.]), tensor([[8., 1.], [2., 9.]]))
 
-    Bits are only copied. So `swap_in(weight, indices, old)` restores the weight exactly, with NaN and −0 too.
+    Bits are copied, never computed. So `swap_in(weight, indices, old)` restores the weight exactly, even NaN and −0.
 
     Args:
         weight: a tensor of any shape, or a sequence of tensors; changed in place.

@@ -1,4 +1,4 @@
-"""Forms of `top_k_delta` to compile ahead of time."""
+"""Forms of the kernels of `top_k_delta` to compile ahead of time: dtypes, indices, alignment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ TABLE = {"table": "*i64", "P": "i32"}
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Return the resource table: each kernel for bf16, fp16 and fp32 tensors, and for fp32 compared with bf16.
+    """Compile the kernels and return their resource table, the registers and memory that each form needs.
 
-    One more row is `count_blocks` for fp32 tensors that are not 16-byte aligned. Without `every_form` the table has
-    aligned bf16 and fp32 tensors only, with int32 indices.
+    The table has each kernel for bf16, fp16 and fp32 tensors, and for fp32 compared with bf16. One more row is
+    `count_blocks` for fp32 tensors that are not 16-byte aligned. Without `every_form`, the table has only aligned bf16
+    and fp32 tensors, with int32 indices.
     """
     return [one for capability in CAPABILITIES for one in _of_selection(capability, every_form)]
 

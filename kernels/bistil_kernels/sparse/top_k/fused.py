@@ -5,7 +5,7 @@ Both tensors of each pair are read six times: for four histograms, to count, and
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# (kernels: their arguments are Triton values)
+# (a kernel's arguments are Triton values, which have no types in Python)
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from bistil_kernels.runtime.table import Table, owner, pointer, read, span, to_d
 from bistil_kernels.sparse.types import Pairs, index_dtype
 
 READING = {"BLOCK": 4096, "num_warps": 8}
-PROGRAMS = 1056  # most in a launch: 8 for each of the 132 SMs of an H100, as each keeps a histogram in registers
+PROGRAMS = 1056  # most in a launch: 8 for each of an H100's 132 SMs; a program keeps a histogram in registers
 
 
 @triton.jit
 def _keys(table, P, one, i, exists, AFTER: tl.constexpr, BEFORE: tl.constexpr, ALIGNED: tl.constexpr):
-    """Return the fp32 bits of |after − before| as integers, which have the same order as these differences."""
+    """Return the fp32 bits of |after − before| as integers; their order is that of the differences."""
     after = read(pointer(table, P, 0, one, AFTER, ALIGNED) + i, exists, 0.0).to(tl.float32)
     before = read(pointer(table, P, 1, one, BEFORE, ALIGNED) + i, exists, 0.0).to(tl.float32)
     return tl.abs(after - before).to(tl.int32, bitcast=True)
@@ -86,7 +86,7 @@ def collect_chosen(
 ):  # fmt: skip
     """Write the indices of each block's chosen keys to `chosen`, from `places[block]` on.
 
-    All keys greater than `key` are chosen, and of the block's keys equal to it the first `quotas[block]`.
+    All keys greater than `key` are chosen, and the first `quotas[block]` of the block's keys that equal `key`.
     """
     block = tl.program_id(0).to(tl.int64)
     one = owner(table, P, block, STEPS)
@@ -114,7 +114,7 @@ class _Group:
 
 
 class Worker:
-    """`_Worker` of `top_k.reference` on a CUDA device, or on a CPU under Triton's interpreter."""
+    """Reader of the tensors (`_Worker` of `top_k.reference`) in Triton: on CUDA, or on a CPU under the interpreter."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = [tuple(x.detach().reshape(-1) for x in pair) for pair in pairs]

@@ -14,14 +14,14 @@ from torch import Tensor
 from bistil_kernels.runtime import dispatch
 from bistil_kernels.sparse.types import Pairs, index_dtype
 
-# |θ1 − θ0| is not negative. So its fp32 bits, read as an integer, have the same order. The radix select reads these
-# integers as four digits, highest first, of eight bits each; the last has seven.
+# |θ1 − θ0| is not negative, so integers made of its fp32 bits have the same order. The radix select reads each of these
+# integers as four digits, highest first: three digits of eight bits and one of seven.
 DIGITS = ((23, 8), (15, 8), (7, 8), (0, 7))  # (lowest bit, number of bits)
 NOT_FINITE = 255  # the exponent of inf and NaN
 CHUNK = 1 << 20  # entries that the reference reads at once
 
 
-@dispatch.outside_compiled_code  # waits for the device; sizes of the results depend on the values
+@dispatch.outside_compiled_code  # because it waits for the device, and the results' sizes depend on values
 def top_k_delta(
     pairs: Pairs,
     k: int,
@@ -37,8 +37,8 @@ def top_k_delta(
         >>> top_k_delta([(moved, start)], k=2)
         [tensor([1, 3], dtype=torch.int32)]
 
-    Differences are computed in fp32. Among equal ones, the earlier pair is chosen first, then the lower flat index. If
-    there are fewer than `k` entries, all are chosen.
+    Differences are computed in fp32. Of equal differences, those of earlier pairs are chosen first, and within a pair
+    those of lower flat index. If there are fewer than `k` entries, all are chosen.
 
     Args:
         pairs: (θ1, θ0), two tensors of one shape and device, fp32, bf16 or fp16.
@@ -57,10 +57,10 @@ def top_k_delta(
         ValueError: k is negative, the tensors of a pair differ in shape or device or have another dtype, CUDA pairs are
             on several devices, or a difference is not finite.
 
-    This is a radix select: four histograms, one pass that counts entries equal to the threshold, and one that collects.
-    So every entry is read six times, and the tensors are neither concatenated nor sorted. Memory beyond the result is a
-    few chunks of 2²⁰ entries (on CUDA a few int64 for every 4096 entries, and the histograms). The host waits for the
-    device.
+    This is a radix select. It reads every entry six times: for four histograms, to count the entries equal to the
+    threshold, and to collect the chosen ones. The tensors are neither concatenated nor sorted. Memory beyond the result
+    is a few chunks of 2²⁰ entries (on CUDA a few int64 for every 4096 entries, and the histograms). The host waits for
+    the device.
 
     Source: LT-SFT (arXiv 2110.07560), section 2.
     """
@@ -93,15 +93,12 @@ class _Worker(Protocol):
         ...
 
     def collect(self, key: int, quotas: list[int]) -> list[Tensor]:
-        """Return each pair's chosen indices, ascending: keys above `key`, and the first of those equal to it.
-
-        `quotas` has for each pair the number of equal keys to choose.
-        """
+        """Return each pair's chosen indices, ascending: all keys above `key`, and the first `quotas[p]` equal to it."""
         ...
 
 
 def _find_threshold(worker: _Worker, k: int, all_reduce: Callable[[Tensor], None]) -> tuple[int, int]:
-    """Return (key, m) such that all keys greater than `key` and m equal ones are chosen.
+    """Return a threshold `key` and a number m: the choice is all keys greater than `key`, and m keys equal to it.
 
     Raises:
         ValueError: a difference is not finite.
@@ -138,7 +135,7 @@ def _share(
 
 
 class _Reference:
-    """`_Worker` in plain PyTorch, a chunk at a time."""
+    """Reader of the tensors (`_Worker`) in plain PyTorch, a chunk at a time."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = [(after.detach().reshape(-1), before.detach().reshape(-1)) for after, before in pairs]

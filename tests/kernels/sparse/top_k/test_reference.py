@@ -7,6 +7,6 @@ from bistil_kernels.sparse.top_k import reference
 from kernel_cases.top_k import *  # noqa: F403
 
 
-@pytest.fixture(params=[1 << 20, 7], autouse=True)
+@pytest.fixture(params=[1 << 20, 17], autouse=True)
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "CHUNK", request.param)
