@@ -14,6 +14,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.families import positions_after_padding
 from bistil_ds.models.inputs import load_config, load_tokenizer
 from bistil_ds.models.own_class import load_own_class, own_class
+from bistil_ds.models.remote_code import check_native
 from bistil_ds.models.sentence_folder import SentenceFolder, find_sentence_folder
 from bistil_ds.models.weight_files import hash_weights
 
@@ -80,12 +81,13 @@ def open_base(model: str) -> Base:
     """Read configuration and tokenizer of the model to trim.
 
     Raises:
-        InputError: it cannot be loaded, is no encoder of transformers, has no fast tokenizer, or its embeddings have
-            fewer rows than the tokenizer has ids.
+        InputError: it cannot be loaded, needs code of its own, is no encoder of transformers, has no fast tokenizer, or
+            its embeddings have fewer rows than the tokenizer has ids.
     """
     sentence = find_sentence_folder(model, FLAG)
     inner = str(sentence.folder / sentence.transformer) if sentence and sentence.transformer else model
     config, tokenizer = load_config(FLAG, inner), load_tokenizer(FLAG, inner)
+    check_native(config, f"{FLAG} {model}")
     own_class(config, f"{FLAG} {model}")
     if not tokenizer.is_fast:
         raise InputError(f"{FLAG} {model}: trimming needs a fast tokenizer (tokenizer.json); convert this one first")

@@ -21,9 +21,9 @@ def byte_ids(content: dict[str, Any], id_of: dict[str, int]) -> set[int]:
         content: a `tokenizer.json`.
         id_of: piece → id.
     """
-    found = (
-        {i for piece, i in id_of.items() if is_byte_piece(piece)} if content["model"].get("byte_fallback") else set()
-    )
+    found = set()
+    if content["model"].get("byte_fallback"):
+        found.update(i for piece, i in id_of.items() if is_byte_piece(piece))
     if any(step["type"] == "ByteLevel" for name in ("normalizer", "pre_tokenizer") for step in _steps(content[name])):
         found.update(id_of[piece] for piece in ByteLevel.alphabet() if piece in id_of)
     return found

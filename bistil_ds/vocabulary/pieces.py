@@ -21,11 +21,11 @@ class Pieces:
 
     Attributes:
         id_of: piece → id.
-        scores: id → log-probability; None unless the tokenizer is Unigram.
+        scores: log-probability by id; None unless the tokenizer is Unigram.
         forced: ids that every trimmed vocabulary keeps, and with them their parts.
-        parts: a function from an id to the ids that a vocabulary which keeps it must keep too. For Unigram, they are the
-            single-character pieces that occur in the piece, so that text whose longer pieces are dropped falls back to
-            characters and not to the unknown token. For BPE, they are the pieces from which the piece is merged.
+        parts: a function from a token's id to the ids that every vocabulary with this token keeps too. For Unigram,
+            they are the single-character pieces that occur in the piece, so that text whose longer pieces are dropped
+            falls back to characters and not to the unknown token. For BPE, they are the pieces from which it is merged.
     """
 
     id_of: dict[str, int]
@@ -61,8 +61,8 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
     """Read the vocabulary of a WordPiece, Unigram or BPE tokenizer.
 
     The forced ids are those of special and added tokens, of tokens that the post-processor adds, of the unknown piece,
-    and of pieces that stand for bytes. Unigram has one more: the piece with the lowest score. That score minus 10 is the
-    score of an unknown character, so it must not change.
+    and of pieces that stand for bytes. Unigram has one more: the piece with the lowest score. That score minus 10 is
+    the score of an unknown character, so it must not change.
 
     Args:
         tokenizer: a fast tokenizer.

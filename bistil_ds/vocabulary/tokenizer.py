@@ -36,11 +36,9 @@ def trim_tokenizer(
     content = tokenizer_json(tokenizer)
     check_kept_ids(kept_ids, max(tokenizer.get_vocab().values()) + 1)
     new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
-    missing = sorted(named_ids(content) - new_id.keys())
+    missing = tokenizer.convert_ids_to_tokens(sorted(named_ids(content) - new_id.keys()))
     if missing:
-        raise ValueError(
-            f"special and added tokens must be kept, but {tokenizer.convert_ids_to_tokens(missing)} are not"
-        )
+        raise ValueError(f"special and added tokens must be kept, but {missing} are not")
     pad = tokenizer.pad_token_id
     if keep_padding_id and pad is not None and new_id[pad] != pad:
         raise ValueError(

@@ -26,6 +26,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("small table", {"vocab_size": 150}),
         ("no class", {"architectures": None}),
         ("another class", {"architectures": ["XLMRobertaForParsing"]}),
+        ("own code", {"auto_map": {"AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel"}}),
         ("another padding", {"pad_token_id": 40}),
     ):
         change(folder, name, "config.json", values)
@@ -87,6 +88,7 @@ BAD = {
     "a table too small": ({"--model": "small table"}, ["--model small table", "170 ids", "150 rows"]),
     "no class": ({"--model": "no class"}, ["--model no class", "names no class"]),
     "a class of others": ({"--model": "another class"}, ["--model another class", "XLMRobertaForParsing"]),
+    "code of its own": ({"--model": "own code"}, ["--model own code", "auto_map", "gte-multilingual-base"]),
     "a padding id of others": (
         {"--model": "another padding", "--coverage": "0.5"},
         ["another padding", "pad_token_id 40"],

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -14,11 +14,12 @@ ROLES = ("pad_token", "eos_token", "bos_token", "unk_token", "mask_token")
 
 
 def byte_level(lines: Iterable[str], size: int, ignore_merges: bool = False) -> PreTrainedTokenizerFast:
-    """Return a tokenizer like that of Llama 3 (if `ignore_merges`) or ModernBERT: `size` pieces, then special tokens.
+    """Return a tokenizer like that of Llama 3 (if `ignore_merges`) or ModernBERT: `size` pieces, then added tokens.
 
-    Padding has the largest id but one.
+    Runs of spaces are added tokens. Padding has the largest id but one.
     """
     backend = Tokenizer(models.BPE(ignore_merges=ignore_merges))
+    backend.normalizer = normalizers.NFC()
     words = pre_tokenizers.Split(Regex(r"\s?\p{L}+|\s?\p{N}{1,3}|\s?[^\s\p{L}\p{N}]+|\s+"), "isolated")
     backend.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(False, use_regex=False)])
     backend.decoder = decoders.ByteLevel()
@@ -26,6 +27,7 @@ def byte_level(lines: Iterable[str], size: int, ignore_merges: bool = False) -> 
     backend.train_from_iterator(
         lines, trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
     )
+    backend.add_tokens([AddedToken(" " * run, normalized=True) for run in (8, 4, 2)])
     backend.add_special_tokens(["<s>", "</s>", "<unk>", "<pad>", "<mask>"])
     ids = [(token, backend.token_to_id(token)) for token in ("<s>", "</s>")]
     template = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> $B </s>", ids)

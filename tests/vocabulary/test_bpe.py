@@ -44,7 +44,10 @@ def cut_alone(model: dict[str, Any], merges: list[list[str]] | None = None) -> T
 
 @st.composite
 def vocabularies(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Draw pieces over a, b, c and merges among them in any order, often several to one piece."""
+    """Draw pieces over a, b, c and merges among them in any order, often several to one piece.
+
+    The vocabulary also has an unknown piece and the byte `z`.
+    """
     pieces = list("abc")
     merges = []
     for _ in range(draw(st.integers(1, 25))):
@@ -54,25 +57,36 @@ def vocabularies(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, str]]
             pieces += [left + right] if left + right not in pieces else []
     merges = draw(st.permutations(list(dict.fromkeys(merges))))
     pieces += draw(st.lists(st.text("abc", min_size=2, max_size=4), max_size=3))  # no merge need lead to these
-    return {piece: i for i, piece in enumerate(draw(st.permutations(list(dict.fromkeys(pieces)))))}, merges
+    pieces = draw(st.permutations([*dict.fromkeys(pieces), "<unk>", "<0x7A>"]))
+    return {piece: i for i, piece in enumerate(pieces)}, merges
+
+
+SETTINGS = st.fixed_dictionaries(
+    {
+        "ignore_merges": st.booleans(),
+        "unk_token": st.sampled_from([None, "<unk>"]),
+        "fuse_unk": st.booleans(),
+        "byte_fallback": st.booleans(),
+    }
+)
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     vocabulary=vocabularies(),
-    ignore_merges=st.booleans(),
+    bpe_settings=SETTINGS,
     seed=st.integers(0, 10**6),
-    texts=st.lists(st.text("abcz", min_size=1, max_size=16), min_size=20, max_size=20),
+    texts=st.lists(st.text("aabbccyz", min_size=1, max_size=16), min_size=20, max_size=20),
 )
 def test_every_text_of_kept_tokens_is_cut_the_same_by_merges_each_of_which_is_needed(
-    vocabulary, ignore_merges, seed, texts
+    vocabulary, bpe_settings, seed, texts
 ):
     vocab, merges = vocabulary
-    original = Tokenizer(models.BPE(vocab, merges, ignore_merges=ignore_merges))
+    original = Tokenizer(models.BPE(vocab, merges, **bpe_settings))
     content = json.loads(original.to_str())
     routes = Routes(content["model"])
     rng = random.Random(seed)
-    wanted = [piece for piece in vocab if rng.random() < 0.4] or ["a"]
+    wanted = ["<unk>", "<0x7A>", *(piece for piece in vocab if rng.random() < 0.4)]
     between = {part for piece in wanted for part in routes.pieces_between(piece)}
     kept_ids = sorted(vocab[piece] for piece in {*wanted, *between})
     trim_content(content, {old: new for new, old in enumerate(kept_ids)})
