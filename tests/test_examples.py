@@ -64,12 +64,20 @@ def tagger(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def mmt_and_files(folder: Path) -> dict[str, Any]:
+    tiny.write_teacher(folder / "mmt", layers=1)
+    for language, file in zip(("en", "tr"), tiny.write_texts(folder, 40)):
+        file.rename(folder / f"{language}.txt")
+    return {}
+
+
 MATERIAL = {
     "DistillationTrainer": phase_1,
     "LotteryTicketTrainer": stages,
     "SparseFineTuning": fine_tuned,
     "build_student": models_and_texts,
     "evaluate": tagger,
+    "trim_pretrained": mmt_and_files,
     "trim_vocabulary": models_and_texts,
 }
 

@@ -21,6 +21,7 @@ from bistil_ds.distillation import checks
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import blaming
+from bistil_ds.models.families import positions_after_padding
 from bistil_ds.models.left_out import left_out
 from bistil_ds.models.loading import load_teacher
 from bistil_ds.models.sentence_files import copy_sentence_files
@@ -81,7 +82,8 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
     if kept_ids is not None:
         checks.check_trimmed(plan)
-        tokenizer = trim_tokenizer(tokenizer, kept_ids)
+        keep_padding_id = positions_after_padding(teacher.config.model_type)
+        tokenizer = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id)
         trim_model(teacher, kept_ids)
     else:
         size = f"--vocab_size {plan.vocab_size}" if plan.vocab_size else f"--vocab_threshold {plan.vocab_threshold}"
@@ -92,7 +94,8 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
             )
         tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
         report["vocabulary"] = trimmed.report.to_dict()
-        show(trimmed.report.grid())
+        for grid in trimmed.report.grids():
+            show(grid)
         if student is not None and student.config.vocab_size == base_vocab_size:
             trim_model(student, kept_ids)
     chunks = read_chunks(request, tokenizer, progress=True)

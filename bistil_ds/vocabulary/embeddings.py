@@ -5,6 +5,7 @@ These are the word embeddings, and the output layer's weight and bias.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.families import positions_after_padding
 from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
+
+UNLIKELY = -10_000.0  # the bias of a row without a token: its probability is then 0; finite in fp16 too
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,13 @@ def trimming_of(model: PreTrainedModel) -> Trimming | None:
     return getattr(model, "_trimming", None)
 
 
-UNLIKELY = -10_000.0  # the bias of a row without a token: its probability is then 0, and it is finite in fp16 too
+def share_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a model with modules and a configuration of its own, whose parameters and buffers are those of `model`.
+
+    `trim_model` replaces parameters and leaves their values, so it can trim such a copy and spare the model.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None) -> None:
@@ -47,7 +57,8 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None
         rows: pad the parameters to so many rows, with zeros, and a bias with `UNLIKELY`; default: no row is added.
 
     Raises:
-        InputError: `kept_ids` has an id for which the model has no row, or the padding id would change.
+        InputError: the tokenizer has more ids than the model has rows, the padding token would be dropped, or its id
+            would change although the model numbers positions from it.
         ValueError: `kept_ids` is no ascending vector.
     """
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
@@ -60,7 +71,9 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None
         )
     check_kept_ids(kept_ids, base_rows)
     pad = model.config.pad_token_id
-    if pad is not None and not (len(kept_ids) > pad and kept_ids[pad] == pad):
+    new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
+    fixed = positions_after_padding(model.config.model_type)
+    if pad is not None and (pad not in new_id or (fixed and new_id[pad] != pad)):
         raise InputError(
             f"{name}: config.json has pad_token_id {pad}, but the tokenizer pads with another id; correct one"
         )
@@ -72,10 +85,12 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None
     if head is not None:
         head.out_features = rows
     model.config.vocab_size = rows
-    new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
     for key, value in model.config.to_dict().items():
         if key.endswith("_token_id") and isinstance(value, int):
             setattr(model.config, key, new_id.get(value))
+        elif key.endswith("_token_id") and isinstance(value, list):
+            setattr(model.config, key, [new_id[old] for old in value if old in new_id] or None)
+    embeddings.padding_idx = new_id.get(embeddings.padding_idx)
     earlier = trimming_of(model)
     first_ids = earlier.kept_ids[kept_ids] if earlier else kept_ids
     model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else base_rows)

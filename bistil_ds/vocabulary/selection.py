@@ -17,27 +17,30 @@ from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 
 def select_ids(
     counts: Mapping[str, npt.NDArray[np.int64]],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | Pieces,
     *,
     threshold: float = 1e-6,
     vocab_size: int | None = None,
     coverage: float | None = None,
     round_to: int = 1,
+    keep_padding_id: bool = True,
 ) -> Ids:
     """Select the tokens that are frequent enough in any language, by a threshold, a number or a share of the text.
 
-    The forced ids always stay (see `read_pieces`). For Unigram, the single-character pieces for the characters of each
-    kept piece stay too. So text whose longer pieces are dropped is cut into characters, not into unknown tokens.
+    The forced ids always stay (see `read_pieces`), and so do the parts of every kept token (see `Pieces`).
 
     Args:
         counts: language → int64 [V] as `count_tokens` returns it; one language or more.
+        tokenizer: the tokenizer, or its pieces if they have been read already.
         threshold: a token stays if its share of a language's tokens is at least this, in one language or more.
         vocab_size: number of tokens to keep, forced ones included; the threshold is then ignored. Tokens are ranked by
-            their largest share in any language; ties go to the smaller id.
+            their largest share in any language; ties go to the smaller id. A token that does not fit together with its
+            parts is skipped.
         coverage: instead of the threshold: of each language, the fewest most frequent tokens stay that make up at least
             this share of its tokens.
         round_to: add the next most frequent tokens until the number of tokens is a multiple of this, or no token is
             left.
+        keep_padding_id: also keep all ids below the padding id, so that it does not change (see `read_pieces`).
 
     Returns:
         int64 [V_new], ascending.
@@ -47,30 +50,31 @@ def select_ids(
             or `vocab_size` is too small for the forced tokens or above the size of the vocabulary.
         ValueError: the counts are not those of this tokenizer.
     """
-    pieces = read_pieces(tokenizer)
+    pieces = tokenizer
+    if not isinstance(pieces, Pieces):
+        pieces = read_pieces(pieces, keep_padding_id=keep_padding_id)
     if {len(counts_V) for counts_V in counts.values()} != {pieces.rows}:
         raise ValueError(f"expected {pieces.rows} counts a language, got {[len(each) for each in counts.values()]}")
     shares = {language: _share(counts_V, language) for language, counts_V in counts.items()}
     known = np.fromiter(pieces.id_of.values(), np.int64)
     probability_V = np.full(pieces.rows, -1.0)  # of an id without a token
     probability_V[known] = np.max([share_V[known] for share_V in shares.values()], axis=0)
-    spellings = _characters(pieces)
-    kept = _with_characters(pieces.forced, spellings)
+    kept = _with_parts(pieces.forced, pieces)
     if vocab_size is not None:
         if not len(kept) < vocab_size <= len(known):
             raise InputError(
                 f"vocabulary size {vocab_size}: expected more than the {len(kept)} tokens that always stay and at most "
                 f"the {len(known)} there are"
             )
-        _add_most_probable(kept, vocab_size, probability_V, spellings)
+        _add_most_probable(kept, vocab_size, probability_V, pieces)
     elif coverage is not None:
-        kept |= _with_characters(_covering(counts.values(), coverage), spellings)
+        kept |= _with_parts(_covering(counts.values(), coverage), pieces)
     else:
         if not 0 <= threshold <= 1:
             raise InputError(f"vocabulary threshold {threshold}: expected a probability from 0 to 1, such as 1e-6")
-        kept |= _with_characters(np.flatnonzero(probability_V >= threshold).tolist(), spellings)
+        kept |= _with_parts(np.flatnonzero(probability_V >= threshold).tolist(), pieces)
     _check_each_keeps(kept - pieces.forced, shares)
-    _add_most_probable(kept, min(round_up(len(kept), round_to), len(known)), probability_V, spellings)
+    _add_most_probable(kept, min(round_up(len(kept), round_to), len(known)), probability_V, pieces)
     return np.array(sorted(kept), np.int64)
 
 
@@ -88,17 +92,9 @@ def _share(counts_V: npt.NDArray[np.int64], language: str) -> npt.NDArray[np.flo
     return counts_V / total
 
 
-def _characters(pieces: Pieces) -> dict[int, list[int]]:
-    """Return id of each Unigram piece → ids of the single-character pieces for its characters; {} for WordPiece."""
-    if pieces.scores is None:
-        return {}
-    single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}
-    return {i: [single[c] for c in piece if c in single] for piece, i in pieces.id_of.items()}
-
-
-def _with_characters(ids: Iterable[int], spellings: dict[int, list[int]]) -> set[int]:
-    """Return ids of pieces, and those of their characters."""
-    return {part for i in ids for part in (i, *spellings.get(i, ()))}
+def _with_parts(ids: Iterable[int], pieces: Pieces) -> set[int]:
+    """Return ids, and those of their parts."""
+    return {part for i in ids for part in (i, *pieces.parts(i))}
 
 
 def _covering(counts: Iterable[npt.NDArray[np.int64]], coverage: float) -> set[int]:
@@ -126,16 +122,14 @@ def _check_each_keeps(ids: set[int], shares: Mapping[str, npt.NDArray[np.float64
             )
 
 
-def _add_most_probable(
-    kept: set[int], size: int, probability_V: npt.NDArray[np.float64], spellings: dict[int, list[int]]
-) -> None:
+def _add_most_probable(kept: set[int], size: int, probability_V: npt.NDArray[np.float64], pieces: Pieces) -> None:
     """Add ids to `kept` in order of probability until it has `size`, which is at most the number of known ids.
 
-    A piece that does not fit together with its characters is skipped.
+    A piece that does not fit together with its parts is skipped.
     """
     for i in np.argsort(-probability_V, kind="stable").tolist():
         if len(kept) >= size:
             break
-        new = {i, *spellings.get(i, ())} - kept
+        new = {i, *pieces.parts(i)} - kept
         if len(kept) + len(new) <= size:
             kept |= new

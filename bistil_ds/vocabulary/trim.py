@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.models.families import positions_after_padding
 from bistil_ds.vocabulary.counting import count_tokens
 from bistil_ds.vocabulary.embeddings import trim_model
 from bistil_ds.vocabulary.kept_ids import Ids
@@ -56,7 +58,7 @@ def trim_vocabulary(
 
     Args:
         model: a masked language model; its embeddings and output layer are trimmed in place.
-        tokenizer: its tokenizer, WordPiece or Unigram; it is not changed.
+        tokenizer: its tokenizer, WordPiece, Unigram or BPE; it is not changed.
         texts: language → data set with a column "text" (string); one language or more.
         threshold: keep a token if its share of a language's tokens is at least this, in one language or more. Special
             and added tokens and a few others always stay (see `select_ids`).
@@ -76,10 +78,10 @@ def trim_vocabulary(
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
     counts = {name: count_tokens(part, tokenizer, name=name, progress=progress) for name, part in texts.items()}
-    kept_ids = select_ids(
-        counts, tokenizer, threshold=threshold, vocab_size=vocab_size, coverage=coverage, round_to=round_to
-    )
-    trimmed = trim_tokenizer(tokenizer, kept_ids)
+    keep_padding_id = positions_after_padding(model.config.model_type)
+    sizes: dict[str, Any] = {"threshold": threshold, "vocab_size": vocab_size, "coverage": coverage}
+    kept_ids = select_ids(counts, tokenizer, **sizes, round_to=round_to, keep_padding_id=keep_padding_id)
+    trimmed = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id)
     before = measure_size(model)
     trim_model(model, kept_ids, rows=round_up(len(kept_ids), round_to))
     report = TrimReport(

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
 from bistil_ds.vocabulary import count_tokens, select_ids
@@ -35,9 +34,16 @@ def test_counts_are_those_of_the_tokenizer_without_special_tokens(tokenizer, cor
 def test_counting_ignores_special_tokens_and_the_tokenizers_truncation(tokenizer):
     text = f"the dog {tokenizer.mask_token} ☃ the dog"
     texts = datasets.Dataset.from_dict({"text": [text], "other": [1]})
-    tokenizer(text, truncation=True, max_length=4)  # the backend keeps this truncation switched on
-    counts = count_tokens(texts, tokenizer, progress=False)
-    tokenizer.backend_tokenizer.no_truncation()
+    backend = tokenizer.backend_tokenizer
+    backend.enable_truncation(4, stride=1, strategy="only_first", direction="left")
+    backend.enable_padding(direction="left", pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token, length=9)
+    settings = backend.truncation, backend.padding
+    try:
+        counts = count_tokens(texts, tokenizer, progress=False)
+        assert (backend.truncation, backend.padding) == settings
+    finally:
+        backend.no_truncation()
+        backend.no_padding()
     assert counts[tokenizer.all_special_ids].sum() == 0
     the_dog = tokenizer("the dog", add_special_tokens=False)["input_ids"]
     assert all(counts[i] >= 2 for i in the_dog)
@@ -74,18 +80,29 @@ def test_unigram_keeps_the_lowest_score_and_the_characters_of_what_it_keeps(unig
     assert unexplained <= {pieces.id_of[c] for c in needed}
 
 
-@settings(max_examples=30, deadline=None)
+def test_bpe_keeps_the_pieces_between_and_nothing_else(byte_fallback, corpora):
+    counts = {"tr": count_tokens(corpora["tr"], byte_fallback, progress=False)}
+    kept = set(select_ids(counts, byte_fallback, threshold=1e-2).tolist())
+    pieces = read_pieces(byte_fallback)
+    wanted = {i for i in range(len(byte_fallback)) if counts["tr"][i] / counts["tr"].sum() >= 1e-2}
+    between = {part for i in wanted | pieces.forced for part in pieces.parts(i)}
+    assert kept == wanted | pieces.forced | between
+    assert len(between - wanted - pieces.forced) > 30
+
+
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_a_size_is_hit_exactly_by_the_most_probable(wordpiece, unigram, data):
-    tokenizer = data.draw(st.sampled_from([wordpiece, unigram]))
-    size = data.draw(st.integers(150, len(tokenizer)))
+def test_a_size_is_hit_exactly_by_the_most_probable(wordpiece, unigram, byte_level, byte_fallback, data):
+    tokenizer = data.draw(st.sampled_from([wordpiece, unigram, byte_level, byte_fallback]))
+    pieces = read_pieces(tokenizer, keep_padding_id=False)
+    size = data.draw(st.integers(len(pieces.forced) + 50, len(tokenizer)))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     source, target = rng.geometric(0.2, (2, len(tokenizer)))
-    kept = select_ids({"en": source, "tr": target}, tokenizer, vocab_size=size)
+    kept = select_ids({"en": source, "tr": target}, tokenizer, vocab_size=size, keep_padding_id=False)
     assert len(kept) == size
     np.testing.assert_array_equal(kept, np.unique(kept))
-    pieces = read_pieces(tokenizer)
     assert pieces.forced <= set(kept.tolist())
+    assert {part for i in kept.tolist() for part in pieces.parts(i)} <= set(kept.tolist())
     if tokenizer is wordpiece:
         share = np.maximum(source / source.sum(), target / target.sum())
         free = [i for i in range(len(tokenizer)) if i not in pieces.forced]
@@ -161,11 +178,3 @@ def test_a_language_that_would_keep_nothing_is_named(wordpiece):
 def test_an_empty_corpus_is_named(tokenizer):
     with pytest.raises(InputError, match="texts of tr"):
         select_ids({"en": counts_of(tokenizer, {200: 1}), "tr": counts_of(tokenizer, {})}, tokenizer)
-
-
-def test_a_bpe_tokenizer_is_refused():
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])), pad_token=None
-    )
-    with pytest.raises(InputError, match="BPE"):
-        select_ids({"en": np.ones(3, np.int64)}, tokenizer)
