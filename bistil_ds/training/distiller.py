@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.attention import AttentionRecorder, is_attention_observable
@@ -63,8 +64,8 @@ class BaseDistiller:
 
     def __init__(
         self,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
         layer_map: Sequence[int],
         losses: Any,
         projections: Sequence[Tensor] | None = None,
@@ -86,7 +87,7 @@ class BaseDistiller:
             self._check_windows(self.teacher_recorder.windows)
         teacher.eval().requires_grad_(False)
 
-    def _leave_out_hidden_maps(self, models: Sequence[Any]) -> None:
+    def _leave_out_hidden_maps(self, models: Sequence[PreTrainedModel]) -> None:
         """Set the weights of losses of attention maps to 0 if one of the models hides its attention."""
         hiding = [str(model.config.model_type) for model in models if not is_attention_observable(model)]
         if not hiding:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tiny
 import torch
-from transformers import BertConfig, BertForSequenceClassification, DebertaV2Config, GPT2Config
+from transformers import GPT2Config
 
 from bistil_ds.sft.changes import SparseDiff
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -25,9 +25,6 @@ def write_bad_files(folder: Path) -> None:
     (folder / "broken.jsonl").write_text('{"text": "one"}\n{"text": \n', encoding="utf-8")
     shutil.copy(folder / "aa.txt", folder / "same.txt")
     GPT2Config(n_layer=2).save_pretrained(folder / "gpt2")
-    DebertaV2Config(num_hidden_layers=2).save_pretrained(folder / "deberta")
-    bert = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=50)
-    BertForSequenceClassification(bert).save_pretrained(folder / "classifier")
     (folder / "nothing").mkdir()
     shutil.copytree(teacher, folder / "cut short")
     weights = folder / "cut short" / "model.safetensors"

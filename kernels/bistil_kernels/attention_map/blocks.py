@@ -66,7 +66,7 @@ def compare_in_blocks(
         total += value
         if d_scores is not None and weight is not None:
             dq, dk = gradients[0][heads, rows], _keys(gradients[1], heads, columns, q_s)
-            is_first = covers and rows.start == 0
+            is_first = bool(covers and rows.start == 0)
             _add_gradients(dq, dk, d_scores, q, k, scale_s * weight, is_first)
     return total, gradients
 

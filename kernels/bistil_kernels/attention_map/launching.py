@@ -98,8 +98,8 @@ def launch_forward(
             counts[None] = torch.empty(1, dtype=torch.float32, device=values.device)
             sizes = *mask.shape, *mask.stride()
             count_maps[(1,)](mask, stops, counts[None], *sizes, KL=kl, MASK_QUERIES=mask_queries, **COUNTING)
-            for own in {x for x in spans if x is not None}:
-                counts[own] = counted_within(own, mask, kl, mask_queries).float().view(1)
+            for span in {span for span in spans if span is not None}:
+                counts[span] = counted_within(span, mask, kl, mask_queries).float().view(1)
         for pairs in launches(list(zip(layouts(*inputs), spans))):
             four, window = [x[pairs[0]] for x in inputs], spans[pairs[0]]
             counted = counts.get(window)
