@@ -32,7 +32,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         change(folder, name, "config.json", values)
     shutil.copytree(folder / "base", folder / "slow")
     (folder / "slow" / "tokenizer.json").unlink()
-    change(folder, "slow", "tokenizer_config.json", {"tokenizer_class": "CanineTokenizer"})
+    change(folder, "slow", "tokenizer_config.json", {"tokenizer_class": "ByT5Tokenizer"})
     GPT2Config(n_layer=1, architectures=["GPT2Model"]).save_pretrained(folder / "decoder")
     T5Config(num_layers=1, architectures=["T5Model"]).save_pretrained(folder / "both")
     for name in ("decoder", "both"):
