@@ -21,7 +21,7 @@ def byte_ids(content: dict[str, Any], id_of: dict[str, int]) -> set[int]:
         content: a `tokenizer.json`.
         id_of: piece → id.
     """
-    found = set()
+    found: set[int] = set()
     if content["model"].get("byte_fallback"):
         found.update(i for piece, i in id_of.items() if is_byte_piece(piece))
     if any(step["type"] == "ByteLevel" for name in ("normalizer", "pre_tokenizer") for step in _steps(content[name])):

@@ -84,7 +84,8 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
     forced |= named | byte_ids(content, id_of)
     if keep_padding_id and tokenizer.pad_token_id is not None:
         forced.update(range(tokenizer.pad_token_id))
-    scores, parts = None, _no_parts
+    scores = None
+    parts: Callable[[int], Collection[int]] = _no_parts
     if model["type"] == "Unigram":
         scores = [score for _, score in model["vocab"]]
         forced.add(min(range(len(scores)), key=scores.__getitem__))

@@ -6,10 +6,10 @@ import json
 import random
 from collections.abc import Callable
 
-import bpe_tokenizers
 import datasets
 import pytest
 import torch
+from tokenizer_kinds import bpe_tokenizers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     BertConfig,

@@ -6,11 +6,11 @@ import json
 import random
 from typing import Any
 
-import bpe_tokenizers
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizer_kinds import bpe_tokenizers
 from tokenizers import Tokenizer, models
 from transformers import (
     AutoTokenizer,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 
-import bpe_tokenizers
 import pytest
 import torch
+from tokenizer_kinds import bpe_tokenizers
 from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
