@@ -1,4 +1,4 @@
-"""BiStil under DeepSpeed: distil a massively multilingual Transformer into a small student for two languages."""
+"""BiStil under DeepSpeed: distil a massively multilingual Transformer into a small student of a few languages."""
 
 from __future__ import annotations
 

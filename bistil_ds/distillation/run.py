@@ -15,6 +15,7 @@ from bistil_ds.distributed.universal import universal_config
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_language_model
+from bistil_ds.models.sentence_files import sentence_paths
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections
@@ -72,6 +73,7 @@ def make_trainer(run: PreparedRun, **changes: Any) -> DistillationTrainer:
     layers = read_layer_map(built / building.STUDENT)
     assert layers is not None  # preparation wrote it
     kept = [path for path in (built / building.STUDENT).iterdir() if path.name in OURS]
+    kept += sentence_paths(built / building.STUDENT)
     return DistillationTrainer(
         student,
         teacher,

@@ -6,7 +6,8 @@ The rest of the package asks these records. To support another family, add its r
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -84,6 +85,9 @@ class Family:
         bert_layers: whether layers and embeddings have BERT's names, which `layer` and `embedding_tables` return. Only
             models with these names that are not pre-norm can be narrowed.
         maps_observable: whether attention goes through transformers' `AttentionInterface`, so that maps can be seen.
+        never_called: names of modules in the base model whose weights other modules read without calling them. Sparse
+            training cannot see the gradients of single entries there, and leaves these weights as they are.
+        first_names: names of modules and weights in the folders of the family's first code → in transformers' models.
         remote_code_is_native: whether transformers has taken over the code that hub folders of this family name
             (`auto_map`), with the same model type and the same names of weights.
     """
@@ -99,6 +103,8 @@ class Family:
     positions_after_padding: bool = False
     bert_layers: bool = False
     maps_observable: bool = True
+    never_called: tuple[str, ...] = ()
+    first_names: Mapping[str, str] = field(default_factory=dict)
     remote_code_is_native: bool = False
 
     @property
@@ -208,6 +214,12 @@ FAMILIES = {
         query_key=("attention.self.query_proj", "attention.self.key_proj"),
         bert_layers=False,
         maps_observable=False,
+        never_called=("encoder.rel_embeddings",),
+        first_names={
+            "lm_predictions.lm_head.dense": "cls.predictions.transform.dense",
+            "lm_predictions.lm_head.LayerNorm": "cls.predictions.transform.LayerNorm",
+            "lm_predictions.lm_head.bias": "cls.predictions.bias",
+        },
     ),
 }
 SUPPORTED_MODEL_TYPES = tuple(FAMILIES)

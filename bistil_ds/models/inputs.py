@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_config_file, check_tokenizer_files
 from bistil_ds.models.families import FAMILIES, positions_after_padding
 from bistil_ds.models.remote_code import native_of
 
+TOKEN_TYPES = "token_type_ids"
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
@@ -56,6 +58,8 @@ def load_config(flag: str, name: str | Path, **changes: Any) -> PretrainedConfig
 def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of the model folder or hub id `name`.
 
+    The tokenizer's `model_input_names` have `token_type_ids` only if the model beside it takes several types.
+
     Raises:
         InputError: the tokenizer cannot be loaded, or the folder has none; the message names `flag`.
     """
@@ -66,23 +70,44 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
         raise cannot_load(flag, str(name), error) from None
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes an empty tokenizer
         raise InputError(f"{flag} {name}: holds no tokenizer; add its tokenizer.json".lstrip())
+    _name_token_types(tokenizer, name)
     return tokenizer
+
+
+def _name_token_types(tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
+    """Let `model_input_names` have `token_type_ids` if the model tells them apart and the tokenizer gives several.
+
+    Without a configuration of the model, the names stay as they are.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Notice)  # whoever loads the model gets them
+            config = load_config("", name)
+    except InputError:
+        return
+    told_apart = int(getattr(config, "type_vocab_size", 0) or 0) > 1
+    others = [one for one in tokenizer.model_input_names if one != TOKEN_TYPES]
+    if not told_apart:
+        tokenizer.model_input_names = others
+    elif others == tokenizer.model_input_names and any(tokenizer("a", "b", return_token_type_ids=True)[TOKEN_TYPES]):
+        tokenizer.model_input_names = [*others, TOKEN_TYPES]
 
 
 def cannot_load(flag: str, name: str, error: Exception) -> InputError:
     """Return the one-line error for a model that does not exist or is damaged."""
-    path = Path(name).expanduser()
+    path, place = Path(name).expanduser(), f"{flag} {name}".lstrip()
     if not path.exists() and (path.is_absolute() or name.count("/") != 1 or name.startswith((".", "~"))):
-        return InputError(f"{flag} {name}: there is no such folder; give a model folder or a hub id")
+        return InputError(f"{place}: there is no such folder; give a model folder or a hub id")
     if "trust_remote_code" in str(error):
         native = native_of(str(error))
-        return InputError(f"{flag} {name}: needs code of its own (auto_map), which is never run; give {native}")
+        return InputError(f"{place}: needs code of its own (auto_map), which is never run; give {native}")
     if known := next((kind for kind in FAMILIES if f"`{kind}`" in str(error)), None):
         return InputError(
-            f"{flag} {name}: transformers {transformers.__version__} does not know {known} models; install a newer one"
+            f"{place}: transformers {transformers.__version__} does not know {known} models; install a newer one"
         )
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return InputError(f"{flag} {name}: cannot be loaded: {first_line}; give a model folder or a hub id")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = " ".join(" ".join(lines[: 2 if lines[0].endswith(":") else 1]).split())[:200]
+    return InputError(f"{place}: cannot be loaded: {reason}; give a model folder or a hub id")
 
 
 def is_encoder(config: PretrainedConfig) -> bool:

@@ -19,9 +19,11 @@ from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreT
 
 from bistil_ds.errors import InputError, Notice, blaming
 from bistil_ds.models.config_file import check_config_file, check_weight_files
-from bistil_ds.models.families import POOLER, check_supported, positions_after_padding
+from bistil_ds.models.families import FAMILIES, POOLER, check_supported, positions_after_padding
 from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
+from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.models.remote_code import check_native
+from bistil_ds.models.sentence_files import transformer_folder
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:
@@ -44,9 +46,13 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     check_config_file(folder, flag)
     check_weight_files(folder, flag)
     _say_if_pickled(folder, flag)
+    family = FAMILIES.get((kwargs.get("config") or load_config(flag, folder)).model_type)
+    if family is not None and family.first_names:
+        kwargs["key_mapping"] = dict(family.first_names)
     kwargs["trust_remote_code"] = False
     with no_load_report():
         model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    save_under_own_names(model)
     place = f"{flag} {folder}".strip()
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
     shapes = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
@@ -77,7 +83,8 @@ def is_masked_lm(config: PretrainedConfig) -> bool:
 def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> PreTrainedModel:
     """Load the model in `folder` as a masked language model; without a masked-LM head, as an encoder without a head.
 
-    Any other head is dropped. If the folder of an encoder has no pooler, the encoder gets none, whereas transformers
+    Any other head is dropped. A folder whose configuration names no model class, and which lacks weights of such a
+    head, counts as an encoder without one. If the folder of an encoder has no pooler, the encoder gets none, whereas transformers
     would add a random one.
 
     Raises:
@@ -86,6 +93,9 @@ def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> Pr
     config = load_config(flag, folder)
     with_head = is_masked_lm(config)
     model, absent = load_pretrained(AutoModelForMaskedLM if with_head else AutoModel, folder, flag=flag, **kwargs)
+    if with_head and absent and not config.architectures:
+        with_head = False
+        model, absent = load_pretrained(AutoModel, folder, flag=flag, **kwargs)
     if with_head and absent:
         raise InputError(f"{flag} {folder}: lacks weights of a masked language model, such as {min(absent)}".lstrip())
     if absent:
@@ -97,6 +107,8 @@ def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> Pr
 def load_teacher(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the model in `folder`, a folder or hub id, in fp32, and its tokenizer.
 
+    In a folder of sentence-transformers, the model may lie in a sub-folder.
+
     The model is a masked language model or an encoder without a head, such as a sentence encoder. The head of a
     classifier or tagger is dropped. If the tokenizer's padding id differs from the configuration's, the configuration
     gets the tokenizer's, except in families whose positions start after the padding id.
@@ -106,6 +118,7 @@ def load_teacher(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, P
             missing, or the tokenizer does not fit the model.
     """
     place = f"{flag} {folder}".strip()
+    folder = transformer_folder(folder, flag)
     try:
         config = load_config(flag, folder)
         check_native(config, place)

@@ -35,6 +35,16 @@ class ParameterNames:
         return [spelling for name in own for spelling in self.spellings(name)]
 
 
+def save_under_own_names(model: nn.Module) -> None:
+    """Let `save_pretrained` write each weight under the name that it has in the model.
+
+    Of some families (GTE, jina), transformers would write the fused weights of the original repository instead, under
+    other names. Code that reads a file's weights by their names could then not find them: the `Trainer` that goes on
+    from a checkpoint, sparse training that reads the base model's weights, `hash_weights`. transformers loads both.
+    """
+    unwrap(model)._weight_conversions = []  # type: ignore[assignment]
+
+
 def saved_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return each parameter once, under the name that `save_pretrained` gives it.
 

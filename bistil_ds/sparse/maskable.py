@@ -1,4 +1,4 @@
-"""The parameters that sparse training may choose from: the whole base model except its layer norms."""
+"""The parameters that sparse training may choose from: the base model's, except those of its layer norms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from transformers import AutoModel, PretrainedConfig
 
 from bistil_ds.distributed.partitions import full_size
 from bistil_ds.errors import InputError
-from bistil_ds.models.families import is_norm
+from bistil_ds.models.families import FAMILIES, is_norm
 from bistil_ds.models.parameters import unwrap
 from bistil_ds.sparse.modules import DELTA
 
@@ -24,16 +24,25 @@ def base_model_of(model: nn.Module) -> tuple[str, nn.Module]:
     return (f"{prefix}.", base) if isinstance(base, nn.Module) else ("", model)
 
 
+def is_maskable(base: nn.Module, place: str) -> bool:
+    """Return whether sparse training may choose among the weights of the module at `place` in the base model `base`.
+
+    It may not choose from norms, nor from modules that are never called (see `Family`).
+    """
+    family = FAMILIES.get(getattr(getattr(base, "config", None), "model_type", ""))
+    return not is_norm(base.get_submodule(place)) and (family is None or place not in family.never_called)
+
+
 def maskable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return name → parameter, sorted by name; a tied parameter appears once, under the first of its names.
 
-    Word embeddings and biases are included. Layer norms and everything outside the base model are not.
+    Word embeddings and biases are included. What `is_maskable` excludes and everything outside the base model are not.
     """
     prefix, base = base_model_of(model)
     found = {
         f"{prefix}{place}.{name}" if place else f"{prefix}{name}": parameter
         for place, module in base.named_modules()
-        if not is_norm(module)
+        if is_maskable(base, place)
         for name, parameter in module.named_parameters(recurse=False)
         if not name.endswith(DELTA)
     }

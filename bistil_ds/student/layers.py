@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreT
 
 from bistil_ds.models.families import FAMILIES, POOLER, family_of, has_masked_lm_head
 from bistil_ds.models.inputs import without_dropout
+from bistil_ds.models.parameters import save_under_own_names
 
 
 def shallow_config(teacher: PretrainedConfig, layer_map: Sequence[int]) -> PretrainedConfig:
@@ -54,6 +55,7 @@ def assemble(config: PretrainedConfig, state: dict[str, Tensor], teacher: PreTra
         student = kind.from_config(config, dtype=teacher.dtype)
     if getattr(teacher, POOLER, None) is None and hasattr(student, POOLER):
         student.pooler = None
+    save_under_own_names(student)
     student.load_state_dict(state, assign=True)
     student.tie_weights()
     # Buffers such as position ids are missing from `state`. The teacher's buffers can be used: they do not depend on

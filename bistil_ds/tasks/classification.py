@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
-from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.heads import check_class, load_classifier
 from bistil_ds.tasks.labels import check_known
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.task import Row, Task
@@ -36,6 +36,9 @@ class Classification(Task):
 
     def check_labels(self, examples: Sequence[Any], labels: Sequence[str], flag: str) -> None:
         check_known(((example.label, example.place) for example in examples), labels, flag, "label", None)
+
+    def check_model(self, config: PretrainedConfig) -> None:
+        check_class(AutoModelForSequenceClassification, config)
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         return load_classifier(AutoModelForSequenceClassification, folder, labels, **kwargs)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.console.progress import progress_bar
 from bistil_ds.distributed.startup import rank
 from bistil_ds.errors import InputError
 from bistil_ds.models.head import IGNORED
 from bistil_ds.models.inputs import load_config, without_dropout
-from bistil_ds.models.loading import load_pretrained
+from bistil_ds.models.loading import is_masked_lm, load_pretrained
 from bistil_ds.models.masked_head import MaskedHead
 from bistil_ds.tasks.examples import Text
 from bistil_ds.tasks.labels import refuse_label_map
@@ -93,6 +93,13 @@ class MaskedLanguageModelling(Task):
                 row = {"input_ids": masked_1T[0].tolist(), "labels": labels_1T[0].tolist(), "example": example}
             rows.append(row)
         return rows
+
+    def check_model(self, config: PretrainedConfig) -> None:
+        if not is_masked_lm(config):
+            raise InputError(
+                f"is a {(config.architectures or ['model'])[0]}, which has no masked-LM head, so --task mlm cannot be "
+                "done with it; give a masked language model"
+            )
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         """Load the masked language model in fp32, without dropout.

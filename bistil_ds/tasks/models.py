@@ -9,9 +9,10 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bistil_ds.errors import InputError, Notice
+from bistil_ds.errors import InputError, Notice, blaming
 from bistil_ds.models.hub_folder import local_folder
 from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
+from bistil_ds.models.loading import is_masked_lm
 from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sft.metadata import LANGUAGE_TASK, check_task
@@ -59,6 +60,8 @@ def load_task_model(
             check_task(sft.name, sft.metadata, task.name)
     if task is None:
         raise InputError(f"{flag} {folder}: say which task it is for with --task")
+    with blaming(f"{flag} {folder}"):
+        task.check_model(load_config(flag, folder))
     try:
         if labels is None:
             labels = _labels(fine_tunings, folder, task, flag)
@@ -112,7 +115,7 @@ def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, f
             return tuple(labels)
     config = load_config(flag, folder)
     kind = (config.architectures or ["ForMaskedLM"])[0]
-    if "ForMaskedLM" in kind or "ForPreTraining" in kind:
+    if is_masked_lm(config) or "For" not in kind:  # without `For`, the folder holds an encoder alone
         if not task.trains_head:
             return ()  # outputs are tokens; the config's LABEL_0 and LABEL_1 are meaningless defaults
         missing = "its fine-tunings name no labels; give" if fine_tunings else "add"

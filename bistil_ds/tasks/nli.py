@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import TOKEN_TYPES
 from bistil_ds.tasks.classification import Classification
 from bistil_ds.tasks.examples import SentencePair
 from bistil_ds.tasks.readers import read_pairs
@@ -38,7 +39,7 @@ class Inference(Classification):
         *,
         training: bool,
     ) -> list[Row]:
-        """Return rows with `input_ids`, `label`, `example`, and `token_type_ids` unless these are all 0.
+        """Return rows with `input_ids`, `label`, `example`, and `token_type_ids` if the model tells sentences apart.
 
         Raises:
             InputError: `max_length` leaves no room for a token of each sentence.
@@ -61,8 +62,8 @@ class Inference(Classification):
             for i, (example, ids) in enumerate(zip(examples, encoded["input_ids"]))
         ]
         for row, types in zip(rows, encoded["token_type_ids"]):
-            if any(types):  # types that are all 0 are left out: the model may know only type 0
-                row["token_type_ids"] = types
+            if any(types) and TOKEN_TYPES in tokenizer.model_input_names:  # else the model knows at most type 0
+                row[TOKEN_TYPES] = types
         return rows
 
     def text_key(self, example: SentencePair) -> str:

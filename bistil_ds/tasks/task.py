@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Row = dict[str, Any]
 
@@ -55,6 +55,9 @@ class Task(ABC):
     learning_rate: ClassVar[float]
     max_length: ClassVar[int] = 256
     trains_head: ClassVar[bool] = True  # False: the base model is trained, but not its head (mlm)
+
+    def check_model(self, config: PretrainedConfig) -> None:  # noqa: B027  (most models can learn most tasks)
+        """Raise InputError if no model with this configuration can be trained on the task."""
 
     @abstractmethod
     def read(self, source: str, options: ReadOptions) -> Iterator[Any]:

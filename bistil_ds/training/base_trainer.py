@@ -23,6 +23,7 @@ from bistil_ds.distributed.gathering import link_masters
 from bistil_ds.distributed.startup import wait_for_every_rank
 from bistil_ds.distributed.universal import own_step_counts
 from bistil_ds.errors import NonFiniteError, Preempted
+from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.runs import checkpoints
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
@@ -48,7 +49,7 @@ class BaseTrainer(FiniteTrainer):
 
     Args:
         model, args: the model and the training arguments.
-        keep_files: files copied beside every saved model.
+        keep_files: files and folders copied beside every saved model.
         kwargs: further arguments of `transformers.Trainer`.
     """
 
@@ -192,9 +193,7 @@ class BaseTrainer(FiniteTrainer):
         if state_dict:  # DeepSpeed gathers a tied weight under each of its names, and each would be written
             second_names = getattr(self.model, "all_tied_weights_keys", None) or {}
             state_dict = {name: tensor for name, tensor in state_dict.items() if name not in second_names}
-            # Loading at ZeRO-3 renames old weight names and leaves a list of them on the model. With the list, saving
-            # would restore the old names.
-            self.model._weight_conversions = []
+        save_under_own_names(self.model)
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
         if self.args.should_save:
@@ -203,7 +202,10 @@ class BaseTrainer(FiniteTrainer):
 
     def _copy_kept_files(self, folder: Path) -> None:
         for path in self.keep_files:
-            shutil.copy2(path, folder / path.name)
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copy2(path, folder / path.name)
 
     def _load_best_model(self) -> None:
         best = Path(self.state.best_model_checkpoint or "")

@@ -9,7 +9,7 @@ from typing import Any
 
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import zero_stage
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import is_encoder, load_config, longest_input
 from bistil_ds.models.licences import check_licence
 from bistil_ds.sparse import SparseArguments
@@ -72,6 +72,15 @@ def longest_of(request: TuningRequest) -> int:
     if wanted is not None and wanted > longest:
         raise InputError(f"--max_length {wanted}: {name} takes at most {longest} tokens")
     return wanted or min(request.task.max_length, longest)
+
+
+def check_models(request: TuningRequest) -> None:
+    """Raise InputError, with the flag, if a model that the request names cannot be trained on its task."""
+    flags = request.model.as_flags()
+    for name in request.model.models:
+        config = load_config(f"--{name}", flags[name])
+        with blaming(f"--{name} {flags[name]}"):
+            request.task.check_model(config)
 
 
 def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) -> None:

@@ -29,7 +29,7 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.arguments import SparseArguments
 from bistil_ds.sparse.base_weights import BaseWeights
 from bistil_ds.sparse.deltas import attach, attached_to, check_base, load_dense
-from bistil_ds.sparse.maskable import base_model_of, entries_to_train, is_norm, maskable_parameters
+from bistil_ds.sparse.maskable import base_model_of, entries_to_train, is_maskable, maskable_parameters
 from bistil_ds.sparse.modules import sparse_kind
 from bistil_ds.sparse.penalty import penalise
 from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
@@ -187,8 +187,9 @@ class LotteryTicketTrainer:
         return next((s for s in reversed(self.stages[: stage.number - 1]) if s.kind == kind), None)
 
     def _prepare_full(self, stage: Stage, model: PreTrainedModel, k: int) -> None:
-        for place, module in base_model_of(model)[1].named_modules():
-            if is_norm(module):  # layer norms are not maskable
+        base_model = base_model_of(model)[1]
+        for place, module in base_model.named_modules():
+            if not is_maskable(base_model, place):
                 module.requires_grad_(False)
             elif next(module.parameters(recurse=False), None) is not None:
                 sparse_kind(module, place)  # raises for an unknown kind of module, before a long full stage

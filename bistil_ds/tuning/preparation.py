@@ -16,7 +16,7 @@ from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.building import BASE
-from bistil_ds.tuning.checks import NO_EFFECT, longest_of
+from bistil_ds.tuning.checks import NO_EFFECT, check_models, longest_of
 from bistil_ds.tuning.data import check_development_files, data_hashes, training_examples
 from bistil_ds.tuning.request import TuningRequest
 
@@ -60,6 +60,7 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     folder, seals = run_folder(training["output_dir"], model.script, resume), seals_of(training)
     seals.check_key()
     longest = longest_of(request)
+    check_models(request)
     request = replace(request, data=replace(request.data, max_length=longest))
     examples = training_examples(request.data)
     labels = model.labels(task, examples)

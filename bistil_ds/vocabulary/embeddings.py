@@ -111,7 +111,7 @@ def _vocabulary_parameters(
 
 
 def _replace(model: nn.Module, old: nn.Parameter, index: torch.Tensor, rows: int) -> None:
-    """Replace `old` by its rows `index`, padded to `rows`, wherever it stands in the model; tied ones stay tied."""
+    """Replace `old` by its rows `index`, padded to `rows`, wherever the model uses it, so that tied ones stay tied."""
     data = old.new_full((rows, *old.shape[1:]), UNLIKELY if old.dim() == 1 else 0.0, requires_grad=False)
     torch.index_select(old.detach(), 0, index.to(old.device), out=data[: len(index)])
     new = nn.Parameter(data, requires_grad=old.requires_grad)

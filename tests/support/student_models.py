@@ -32,6 +32,8 @@ def tiny_config(kind: str, layers: int = 6, **changes: object) -> PretrainedConf
     }
     if kind not in ("bert", "deberta-v2"):  # the ids of XLM-R; the defaults of some lie outside this vocabulary
         sizes |= SPECIAL_IDS
+    if kind == "eurobert":
+        sizes["mask_token_id"] = 3
     return AutoConfig.for_model(kind, **{**sizes, **changes})
 
 

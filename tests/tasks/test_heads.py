@@ -117,8 +117,11 @@ def test_a_pooler_that_the_folder_lacks_is_the_identity_whatever_the_seed(tmp_pa
 
 def test_weights_of_another_encoder_are_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
-    with pytest.raises(InputError, match=r"lacks the encoder's weight .*layer\.2\.") as error:
+    deeper = {**config, "num_hidden_layers": 3}
+    if kinds := config.get("layer_types"):
+        deeper["layer_types"] = [*kinds, kinds[0]]
+    (folder / "config.json").write_text(json.dumps(deeper))
+    with pytest.raises(InputError, match=r"lacks the encoder's weight .*layers?\.2\.") as error:
         load_classifier(AutoModelForTokenClassification, folder, LABELS)
     assert str(folder) in str(error.value)
 

@@ -59,11 +59,13 @@ def test_a_length_without_room_for_two_sentences_is_refused() -> None:
 
 
 def test_sentence_types_go_to_the_model_only_where_there_are_two() -> None:
-    for tokenizer, told_apart in ((wordpiece_tokenizer(), True), (unigram_tokenizer(), False)):
+    named = wordpiece_tokenizer()
+    named.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # as `load_tokenizer` leaves it
+    for tokenizer, told_apart in ((named, True), (wordpiece_tokenizer(), False), (unigram_tokenizer(), False)):
         rows = NLI.features(pairs(6), tokenizer, LABELS, 64, training=True)
         batch = NLI.collate(rows, 0)
         assert ("token_type_ids" in batch) == told_apart
-    batch = NLI.collate(NLI.features(pairs(6), wordpiece_tokenizer(), LABELS, 64, training=True), 0)
+    batch = NLI.collate(NLI.features(pairs(6), named, LABELS, 64, training=True), 0)
     assert batch["token_type_ids"].shape == batch["input_ids"].shape
     assert not batch["token_type_ids"][batch["attention_mask"] == 0].any()
     assert batch["token_type_ids"].any(1).all()

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.models.families import CLASSIFIER
 from bistil_ds.tasks.examples import Question
-from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.heads import check_class, load_classifier
 from bistil_ds.tasks.labels import refuse_label_map
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.qa.metrics import scores
@@ -27,6 +28,7 @@ from bistil_ds.tasks.text_key import text_key
 ANSWERED = ("start", "end")  # labels of a model that always gives an answer
 MAYBE_NONE = ("start or none", "end or none")  # labels of a model that may give none
 NO_CHOICE = -1e4
+HEADS = ("qa_outputs", CLASSIFIER)  # names of the head: of most families, and of ModernBERT
 
 
 class QuestionAnswering(Task):
@@ -65,8 +67,11 @@ class QuestionAnswering(Task):
         length = min(max_length, tokenizer.model_max_length)  # small models take fewer tokens than the default, 384
         return list(windows(examples, tokenizer, length, training=training))
 
+    def check_model(self, config: PretrainedConfig) -> None:
+        check_class(AutoModelForQuestionAnswering, config)
+
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
-        return load_classifier(AutoModelForQuestionAnswering, folder, labels, heads=("qa_outputs",), **kwargs)
+        return load_classifier(AutoModelForQuestionAnswering, folder, labels, heads=HEADS, **kwargs)
 
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
         batch = pad_inputs(rows, pad_token_id)

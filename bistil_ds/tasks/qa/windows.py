@@ -14,6 +14,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.inputs import TOKEN_TYPES
 from bistil_ds.tasks.examples import Question
 from bistil_ds.tasks.task import Row
 
@@ -159,7 +160,7 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> _Frame:
     b = next(i for i in range(a + len(one), len(whole)) if whole[i : i + len(two)] == two)
     parts = slice(a), slice(a + len(one), b), slice(b + len(two), None)
     before, between, after = (types[part] for part in parts)
-    told_apart = any(types) and "token_type_ids" in tokenizer.model_input_names  # else the model takes one type at most
+    told_apart = any(types) and TOKEN_TYPES in tokenizer.model_input_names  # else the model takes one type at most
     special = [whole[part] for part in parts]
     token_types = (before, types[a], between, types[b], after) if told_apart else None
     return _Frame(special[0], special[1], special[2], token_types)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForTokenClassification, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks.examples import TaggedSentence
-from bistil_ds.tasks.heads import load_classifier
+from bistil_ds.tasks.heads import check_class, load_classifier
 from bistil_ds.tasks.labels import check_known
 from bistil_ds.tasks.padding import pad, pad_inputs
 from bistil_ds.tasks.task import Row, Task
@@ -64,6 +64,9 @@ class Tagging(Task):
                     tags = examples[i].tags[start : start + len(first)]
                     rows.append(_row(i, ids, first, [number[tag] for tag in tags]))
         return rows
+
+    def check_model(self, config: PretrainedConfig) -> None:
+        check_class(AutoModelForTokenClassification, config)
 
     def load_model(self, folder: str | Path, labels: Sequence[str], **kwargs: Any) -> PreTrainedModel:
         return load_classifier(AutoModelForTokenClassification, folder, labels, **kwargs)
