@@ -84,7 +84,7 @@ class BaseDistiller:
         if self.reads("maps"):  # only then: a recorder keeps queries and keys in memory
             self.student_recorder = AttentionRecorder(student, aligned.student_layers)
             self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
-            self._check_windows()
+            self._check_windows(self.teacher_recorder.windows)
         teacher.eval().requires_grad_(False)
 
     def _leave_out_hidden_maps(self, models: Sequence[PreTrainedModel]) -> None:
@@ -99,11 +99,12 @@ class BaseDistiller:
         said = f"a {hiding[0]} model does not show its attention: the attention loss is left out"
         warnings.warn(said, Notice, stacklevel=4)
 
-    def _check_windows(self) -> None:
-        """Raise InputError unless both layers of each aligned pair let a token see keys equally far away."""
+    def _check_windows(self, teachers: Sequence[int | None]) -> None:
+        """Raise InputError unless both layers of each pair let a token see keys equally far away."""
         aligned = self.aligned
-        ours, theirs = self.windows, self.teacher_recorder.windows if self.teacher_recorder is not None else []
-        for student, teacher, *windows in zip(aligned.student_layers, aligned.teacher_layers, ours, theirs):
+        for student, teacher, *windows in zip(
+            aligned.student_layers, aligned.teacher_layers, self.windows, teachers, strict=True
+        ):
             if windows[0] != windows[1]:
                 seen = ["all tokens" if window is None else f"{window} tokens on either side" for window in windows]
                 raise InputError(

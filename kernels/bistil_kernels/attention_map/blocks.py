@@ -48,7 +48,7 @@ def compare_in_blocks(
     q_s, k_s, q_t, k_t = four
     total = q_s.new_zeros(())
     scale_s, scale_t = (x.shape[-1] ** -0.5 if x.shape[-1] else 0.0 for x in (q_s, q_t))
-    covers = q_s.shape[1] and k_s.shape[1] and how.window is None  # then every entry of the gradients is written
+    covers = min(q_s.shape[1], k_s.shape[1]) > 0 and how.window is None  # then every entry of the gradients is written
     new = torch.empty_like if covers else torch.zeros_like
     gradients = [new(q_s), new(k_s)] if weight is not None else []
     compare = _squared_difference if how.kind == "mse" else _divergence
