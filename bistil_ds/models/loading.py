@@ -41,8 +41,8 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
         initialised, and all of them belong to heads or poolers.
 
     Raises:
-        InputError: a weight of the encoder is missing, left over or of another shape; the message names it.
-            `check_config_file` and `check_weight_files` raise it too.
+        InputError: the model cannot be loaded, or a weight of the encoder is missing, left over or of another shape;
+            the message names it. `check_config_file` and `check_weight_files` raise it too.
     """
     check_config_file(folder, flag)
     check_weight_files(folder, flag)
@@ -51,8 +51,11 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     if family is not None and family.first_names:
         kwargs["key_mapping"] = dict(family.first_names)
     kwargs["trust_remote_code"] = False
-    with no_load_report():
-        model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    try:
+        with no_load_report():
+            model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
+        raise cannot_load(flag, str(folder), error) from None
     save_under_own_names(model)
     if hasattr(model.config, "auto_map"):  # what is made of this model needs no such code, and must not lead to it
         del model.config.auto_map
@@ -97,15 +100,10 @@ def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> Pr
     """
     config = load_config(flag, folder)
     with_head = is_masked_lm(config)
-    try:
-        model, absent = load_pretrained(AutoModelForMaskedLM if with_head else AutoModel, folder, flag=flag, **kwargs)
-        if with_head and absent and not config.architectures:
-            with_head = False
-            model, absent = load_pretrained(AutoModel, folder, flag=flag, **kwargs)
-    except InputError:
-        raise
-    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
-        raise cannot_load(flag, str(folder), error) from None
+    model, absent = load_pretrained(AutoModelForMaskedLM if with_head else AutoModel, folder, flag=flag, **kwargs)
+    if with_head and absent and not config.architectures:
+        with_head = False
+        model, absent = load_pretrained(AutoModel, folder, flag=flag, **kwargs)
     if with_head and absent:
         raise InputError(f"{flag} {folder}: lacks weights of a masked language model, such as {min(absent)}".lstrip())
     if absent:

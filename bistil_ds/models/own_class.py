@@ -1,16 +1,13 @@
-"""Load an encoder as the class that its configuration names: a bare encoder, or one with the head of a task."""
+"""Find the class that an encoder's configuration names: a bare encoder, or one with the head of a task."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import cannot_load
-from bistil_ds.models.loading import load_pretrained
 
 MAPPINGS = (
     transformers.MODEL_MAPPING,
@@ -44,22 +41,3 @@ def own_class(config: PretrainedConfig, place: str) -> Any:
         if kind is not None and kind.__name__ == name:
             return kind
     raise InputError(f"{place}: its config.json names the class {name}, which transformers does not have")
-
-
-def load_own_class(folder: str | Path, config: PretrainedConfig, flag: str) -> tuple[PreTrainedModel, set[str]]:
-    """Return the model in a folder or of a hub id, as its own class and in its own precision, in eval mode.
-
-    Returns:
-        The model, and the names of weights that the folder lacks, all of them of heads and poolers; their values are
-        random.
-
-    Raises:
-        InputError: the model cannot be loaded, or a weight of its encoder is missing.
-    """
-    kind = own_class(config, f"{flag} {folder}".strip())
-    try:
-        return load_pretrained(kind, folder, flag=flag, dtype="auto")
-    except InputError:
-        raise
-    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
-        raise cannot_load(flag, str(folder), error) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ WEIGHTED = ("Dense", "LayerNorm")  # modules with weights, which fit one width o
 PACKAGE = "sentence_transformers"
 WIDTHS = ("word_embedding_dimension", "embedding_dimension")  # keys of a pooling's configuration, old and new
 PICKLED = "pytorch_model.bin"
-FETCHED = (MODULES, PROMPTS, "sentence_*_config.json", "[1-9]_*/*.json", f"[1-9]_*/{SINGLE_FILE}", f"[1-9]_*/{PICKLED}")
+OF_MODULES = tuple(f"[1-9]_*/{name}" for name in ("*.json", SINGLE_FILE, PICKLED))
+FETCHED = (MODULES, CONFIG, PROMPTS, "sentence_*_config.json", *OF_MODULES)
 ADVICE = "fetch it again"
 
 
@@ -50,12 +52,21 @@ class SentenceModule:
 def transformer_folder(name: str | Path, flag: str = "") -> str:
     """Return where a model's configuration and weights lie: `name`, or a sub-folder of sentence-transformers.
 
+    Args:
+        name: folder or hub id; of a hub id, the sub-folder is fetched.
+        flag: the flag that named the model, for messages.
+
     Raises:
         InputError: `modules.json` is broken, or names a folder outside of its own.
     """
-    modules = read_modules(name, flag) if Path(name).is_dir() else []
-    in_root = (Path(name) / CONFIG).is_file() or not modules or modules[0].kind != TRANSFORMER
-    return str(name if in_root else modules[0].folder)
+    modules = read_modules(name, flag)
+    if not modules or modules[0].kind != TRANSFORMER:
+        return str(name)
+    root = _root(name)
+    if modules[0].folder == root or (root / CONFIG).is_file():
+        return str(name)
+    inside = modules[0].folder.relative_to(root)
+    return str(local_folder(name, "model", [f"{inside.as_posix()}/*"]) / inside)
 
 
 def copy_sentence_files(source: str | Path, folder: Path, config: PretrainedConfig, flag: str = "") -> list[str]:
@@ -79,7 +90,7 @@ def copy_sentence_files(source: str | Path, folder: Path, config: PretrainedConf
     modules = read_modules(source, flag)
     if not modules:
         return []
-    if reason := _reason_against(modules, config.hidden_size):
+    if reason := reason_against(modules, config.hidden_size):
         warnings.warn(f"{flag} {source}: {reason}, so its sentence-transformers files are left out".lstrip(), Notice, 2)
         return []
     first, *behind = modules
@@ -134,22 +145,10 @@ def read_modules(name: str | Path, flag: str = "") -> list[SentenceModule]:
     return [SentenceModule(kind, root / inside) for kind, (_, inside) in zip(kinds, entries)]
 
 
-def _list(content: Any) -> list[Any]:
-    if not isinstance(content, list):
-        raise TypeError("no list")
-    return content
-
-
-def _root(name: str | Path) -> Path:
-    """Return the folder of a model; of a hub id, that of its sentence-transformers files."""
-    try:
-        return local_folder(name, "model", FETCHED)
-    except InputError:  # whoever loads the model says that it cannot be fetched
-        return Path(name)
-
-
-def _reason_against(modules: list[SentenceModule], width: int) -> str:
-    """Return why a model of this width cannot keep the modules, or ""."""
+def reason_against(modules: Sequence[SentenceModule], width: int) -> str:
+    """Return why a model of this width cannot keep the modules (see `read_modules`), or "" if it can or has none."""
+    if not modules:
+        return ""
     first, *behind = modules
     if unknown := [module.kind for module in behind if module.kind not in BEHIND]:
         return f"its module {unknown[0]:.80} needs code that is not known here"
@@ -162,6 +161,20 @@ def _reason_against(modules: list[SentenceModule], width: int) -> str:
     if weighted and any(each != width for each in found):
         return f"the weights of its {weighted[0]} are for states of width {found[0]}, not {width}"
     return ""
+
+
+def _list(content: Any) -> list[Any]:
+    if not isinstance(content, list):
+        raise TypeError("no list")
+    return content
+
+
+def _root(name: str | Path) -> Path:
+    """Return the folder of a model; of a hub id, that of its sentence-transformers files."""
+    try:
+        return local_folder(name, "model", FETCHED)
+    except InputError:  # whoever loads the model says that it cannot be fetched
+        return Path(name)
 
 
 def _copy_module(module: SentenceModule, folder: Path, width: int) -> None:

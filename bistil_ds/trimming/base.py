@@ -13,10 +13,12 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import positions_after_padding
 from bistil_ds.models.inputs import load_config, load_tokenizer
-from bistil_ds.models.own_class import load_own_class, own_class
+from bistil_ds.models.loading import load_pretrained
+from bistil_ds.models.own_class import own_class
 from bistil_ds.models.remote_code import check_native
-from bistil_ds.models.sentence_folder import SentenceFolder, find_sentence_folder
+from bistil_ds.models.sentence_files import read_modules, reason_against, transformer_folder
 from bistil_ds.models.weight_files import hash_weights
+from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 
 FLAG = "--model"
 
@@ -28,33 +30,27 @@ class Base:
     Attributes:
         name: hub id, or absolute path of its folder.
         inner: folder or hub id of what transformers loads; in some sentence-transformers folders it is a subfolder.
-        sentence: the sentence-transformers folder that the model is; None if it is none.
+        sentence: whether the folder is one of sentence-transformers.
         config, tokenizer: as they are in `inner`.
+        pieces: the tokenizer's vocabulary.
+        keep_padding_id: whether the padding id must not change, because the model numbers positions from it.
     """
 
     name: str
     inner: str
-    sentence: SentenceFolder | None
+    sentence: bool
     config: PretrainedConfig
     tokenizer: PreTrainedTokenizerBase
-
-    @property
-    def place(self) -> str:
-        """Return the path inside of a whole folder where the Transformer lies; "" if it is that folder."""
-        return self.sentence.transformer if self.sentence else ""
-
-    @property
-    def keep_padding_id(self) -> bool:
-        """Return whether the padding id must not change, because the model numbers positions from it."""
-        return positions_after_padding(self.config.model_type)
+    pieces: Pieces
+    keep_padding_id: bool
 
     def load(self) -> LoadedBase:
-        """Load the weights.
+        """Load the model as its own class and in its own precision, in eval mode.
 
         Raises:
-            InputError: they cannot be loaded or do not fit the configuration.
+            InputError: it cannot be loaded, or a weight of its encoder is missing.
         """
-        model, absent = load_own_class(self.inner, self.config, FLAG)
+        model, absent = load_pretrained(own_class(self.config, ""), self.inner, flag=FLAG, dtype="auto")
         return LoadedBase(model, frozenset(absent))
 
 
@@ -81,16 +77,24 @@ def open_base(model: str) -> Base:
     """Read configuration and tokenizer of the model to trim.
 
     Raises:
-        InputError: it cannot be loaded, needs code of its own, is no encoder of transformers, has no fast tokenizer, or
+        InputError: it cannot be loaded, needs code of its own, is no encoder of transformers, has modules of
+            sentence-transformers that cannot be kept, has no fast tokenizer or one of a kind that cannot be trimmed, or
             its embeddings have fewer rows than the tokenizer has ids.
     """
-    sentence = find_sentence_folder(model, FLAG)
-    inner = str(sentence.folder / sentence.transformer) if sentence and sentence.transformer else model
-    config, tokenizer = load_config(FLAG, inner), load_tokenizer(FLAG, inner)
-    check_native(config, f"{FLAG} {model}")
-    own_class(config, f"{FLAG} {model}")
-    if not tokenizer.is_fast:
-        raise InputError(f"{FLAG} {model}: trimming needs a fast tokenizer (tokenizer.json); convert this one first")
-    if (ids := max(tokenizer.get_vocab().values()) + 1) > config.vocab_size:
-        raise InputError(f"{FLAG} {model}: its tokenizer has {ids} ids, its embeddings only {config.vocab_size} rows")
-    return Base(str(Path(model).resolve()) if Path(model).exists() else model, inner, sentence, config, tokenizer)
+    place, inner = f"{FLAG} {model}", transformer_folder(model, FLAG)
+    config = load_config(FLAG, inner)
+    check_native(config, place)
+    own_class(config, place)
+    modules = read_modules(model, FLAG)
+    if reason := reason_against(modules, config.hidden_size):
+        raise InputError(f"{place}: {reason}; give another model")
+    tokenizer = load_tokenizer(FLAG, inner)
+    keep_padding_id = positions_after_padding(config.model_type)
+    try:
+        pieces = read_pieces(tokenizer, keep_padding_id=keep_padding_id)
+    except InputError as error:  # the message begins with the folder
+        raise InputError(f"{FLAG} {error}") from None
+    if pieces.rows > config.vocab_size:
+        raise InputError(f"{place}: its tokenizer has {pieces.rows} ids, its embeddings only {config.vocab_size} rows")
+    name = str(Path(model).resolve()) if Path(model).exists() else model
+    return Base(name, inner, bool(modules), config, tokenizer, pieces, keep_padding_id)

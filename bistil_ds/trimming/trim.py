@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from bistil_ds import text
 from bistil_ds.console.terminal import say, show
@@ -29,7 +29,6 @@ from bistil_ds.trimming.writing import move_content, part_of_folder, write_ids, 
 from bistil_ds.vocabulary import count_tokens, load_kept_ids, select_ids, trim_model, trim_tokenizer
 from bistil_ds.vocabulary.embeddings import share_weights
 from bistil_ds.vocabulary.kept_ids import Ids
-from bistil_ds.vocabulary.pieces import read_pieces
 from bistil_ds.vocabulary.report import TrimReport, compare_segmentation, measure_size, sample_texts
 from bistil_ds.vocabulary.selection import round_up
 
@@ -132,7 +131,7 @@ def rebuild_trimmed(folder: str | Path, *, model: str | Path | None = None, outp
     say(f"model {name}")
     base = open_base(name)
     with blaming(str(folder)):
-        tokenizer = trim_tokenizer(base.tokenizer, kept_ids, keep_padding_id=base.keep_padding_id)
+        tokenizer = _trim_tokenizer(base, kept_ids)
     loaded = base.load()
     if loaded.sha256 != record.weights_sha256:
         raise InputError(f"{FLAG} {name}: has other weights than the model that {folder} was trimmed from")
@@ -149,12 +148,14 @@ def rebuild_trimmed(folder: str | Path, *, model: str | Path | None = None, outp
 
 def _choose(base: Base, corpora: Mapping[str, Dataset], options: TrimOptions) -> list[Choice]:
     """Choose the tokens to keep, for all languages together or for each alone."""
-    counts = {language: count_tokens(part, base.tokenizer, name=language) for language, part in corpora.items()}
-    pieces = read_pieces(base.tokenizer, keep_padding_id=base.keep_padding_id)
+    counts = {
+        language: count_tokens(part, base.tokenizer, name=language, rows=base.pieces.rows)
+        for language, part in corpora.items()
+    }
     choices = []
     for languages in [(language,) for language in counts] if options.each else [tuple(counts)]:
         with blaming(options.said()):
-            kept_ids = select_ids({code: counts[code] for code in languages}, pieces, **options.selection())
+            kept_ids = select_ids({code: counts[code] for code in languages}, base.pieces, **options.selection())
         choices.append(Choice(languages, kept_ids, round_up(len(kept_ids), options.round_to)))
     return choices
 
@@ -170,9 +171,8 @@ def _trim(
 ) -> TrimRecord:
     """Write the model that a choice of tokens makes of `loaded` into the folder `part`, and its report."""
     kept_ids = choice.kept_ids
-    tokenizer = trim_tokenizer(base.tokenizer, kept_ids, keep_padding_id=base.keep_padding_id)
-    write_ids(part, base, tokenizer, kept_ids)
-    tokenizers = base.tokenizer, AutoTokenizer.from_pretrained(part / base.place)
+    write_ids(part, base, _trim_tokenizer(base, kept_ids), kept_ids)
+    tokenizers = base.tokenizer, AutoTokenizer.from_pretrained(part)
     trimmed = share_weights(loaded.model)
     trim_model(trimmed, kept_ids, rows=choice.rows)
     report = TrimReport(
@@ -190,6 +190,10 @@ def _trim(
     if not options.ids_only:
         write_model(part, base, trimmed, loaded.absent, title)
     return record
+
+
+def _trim_tokenizer(base: Base, kept_ids: Ids) -> PreTrainedTokenizerBase:
+    return trim_tokenizer(base.tokenizer, kept_ids, keep_padding_id=base.keep_padding_id, pieces=base.pieces)
 
 
 def _shown(source: str | Path | Dataset) -> str:

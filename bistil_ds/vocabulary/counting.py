@@ -16,18 +16,24 @@ BATCH_TEXTS = 4000
 
 
 def count_tokens(
-    texts: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, *, name: str = "corpus", progress: bool = True
+    texts: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    name: str = "corpus",
+    rows: int | None = None,
+    progress: bool = True,
 ) -> npt.NDArray[np.int64]:
     """Count the tokens in a data set's column "text", which is read in batches and need not fit in memory.
 
-    `name` labels the progress bar. The tokenizer runs threads on all cores (on one if TOKENIZERS_PARALLELISM=false).
+    `name` labels the progress bar; `rows` is the largest id + 1 if it is known already. The tokenizer runs threads on
+    all cores (on one if TOKENIZERS_PARALLELISM=false).
     Counting 7.9 million characters took 1.8 s on two cores, and 4.7 s with `datasets.map` in two processes.
 
     Returns:
         int64 [V], the count of each token id; V is the largest id + 1. Special tokens, among them the unknown token,
         have a count of 0.
     """
-    counts_V = np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64)
+    counts_V = np.zeros(rows or max(tokenizer.get_vocab().values()) + 1, np.int64)
     with progress_bar(what=f"counting tokens, {name}", total=len(texts), unit=" texts", show=progress) as bar:
         for batch in texts.select_columns("text").iter(BATCH_TEXTS):
             ids = encode_whole(batch["text"], tokenizer)

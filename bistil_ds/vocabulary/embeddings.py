@@ -9,14 +9,16 @@ import copy
 from dataclasses import dataclass
 
 import torch
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import positions_after_padding
 from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
 
 UNLIKELY = -10_000.0  # the bias of a row without a token: its probability is then 0; finite in fp16 too
+NO_TOKEN = -1  # an id that no token has
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None
     """Keep the rows `kept_ids` (int64 [V_new], ascending) of every parameter with one row for each token, in place.
 
     Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. In the
-    configuration, `vocab_size` and the ids of special tokens are updated; the id of a dropped token becomes None.
+    configuration, `vocab_size` and the ids of special tokens are updated; the id of a dropped token becomes None, or
+    `NO_TOKEN` where the configuration's class refuses None.
     Parameters are copied one at a time, so peak memory is the model plus one trimmed matrix.
 
     Args:
@@ -87,13 +90,20 @@ def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None
     model.config.vocab_size = rows
     for key, value in model.config.to_dict().items():
         if key.endswith("_token_id") and isinstance(value, int):
-            setattr(model.config, key, new_id.get(value))
+            _set_token_id(model.config, key, new_id.get(value))
         elif key.endswith("_token_id") and isinstance(value, list):
-            setattr(model.config, key, [new_id[old] for old in value if old in new_id] or None)
+            _set_token_id(model.config, key, [new_id[old] for old in value if old in new_id] or None)
     embeddings.padding_idx = new_id.get(embeddings.padding_idx)
     earlier = trimming_of(model)
     first_ids = earlier.kept_ids[kept_ids] if earlier else kept_ids
     model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else base_rows)
+
+
+def _set_token_id(config: PretrainedConfig, key: str, value: int | list[int] | None) -> None:
+    try:
+        setattr(config, key, value)
+    except StrictDataclassFieldValidationError:  # such as EuroBERT's mask_token_id, which must be a whole number
+        setattr(config, key, NO_TOKEN)
 
 
 def _vocabulary_parameters(

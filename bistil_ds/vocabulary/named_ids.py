@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def named_ids(content: dict[str, Any]) -> set[int]:
+def named_ids(content: Mapping[str, Any]) -> set[int]:
     """Return the ids that a `tokenizer.json` names outside of its model."""
     return {place[key] for place, key in _places(content)}
 
 
-def renumber_named_ids(content: dict[str, Any], new_id: Mapping[int, int]) -> None:
+def renumber_named_ids(content: Mapping[str, Any], new_id: Mapping[int, int]) -> None:
     """Replace each id that a `tokenizer.json` names outside of its model by its new one, in place."""
     for place, key in _places(content):
         place[key] = new_id[place[key]]
 
 
-def _places(content: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+def _places(content: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Yield (object or list, key or index) for each id."""
     for token in content["added_tokens"]:
         yield token, "id"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,16 @@ class Pieces:
         parts: a function from a token's id to the ids that every vocabulary with this token keeps too. For Unigram,
             they are the single-character pieces that occur in the piece, so that text whose longer pieces are dropped
             falls back to characters and not to the unknown token. For BPE, they are the pieces from which it is merged.
+        content: the content of `tokenizer.json`; it must not be changed.
+        routes: the routes of BPE's pieces; None for another kind.
     """
 
     id_of: dict[str, int]
     scores: list[float] | None
     forced: frozenset[int]
     parts: Callable[[int], Collection[int]]
+    content: Mapping[str, Any]
+    routes: Routes | None
 
     @property
     def rows(self) -> int:
@@ -84,7 +88,7 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
     forced |= named | byte_ids(content, id_of)
     if keep_padding_id and tokenizer.pad_token_id is not None:
         forced.update(range(tokenizer.pad_token_id))
-    scores = None
+    scores = routes = None
     parts: Callable[[int], Collection[int]] = _no_parts
     if model["type"] == "Unigram":
         scores = [score for _, score in model["vocab"]]
@@ -97,8 +101,9 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
             forced.add(model["vocab"][model["unk_token"]])
         if model["type"] == "BPE":
             with blaming(_name(tokenizer)):
-                parts = _merged_parts(model)
-    return Pieces(id_of, scores, frozenset(forced), parts)
+                routes = Routes(model)
+            parts = _merged_parts(routes, model["vocab"])
+    return Pieces(id_of, scores, frozenset(forced), parts, content, routes)
 
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -116,8 +121,7 @@ def _characters(id_of: dict[str, int]) -> Callable[[int], Collection[int]]:
     return lambda i: [single[character] for character in piece_of[i] if character in single]
 
 
-def _merged_parts(model: dict[str, Any]) -> Callable[[int], Collection[int]]:
+def _merged_parts(routes: Routes, id_of: Mapping[str, int]) -> Callable[[int], Collection[int]]:
     """Return the function from a BPE piece's id to the ids of the pieces from which it is merged."""
-    routes = Routes(model)
-    id_of, piece_of = model["vocab"], {i: piece for piece, i in model["vocab"].items()}
+    piece_of = {i: piece for piece, i in id_of.items()}
     return lambda i: {id_of[part] for part in routes.pieces_between(piece_of.get(i, ""))}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ from transformers import PreTrainedTokenizerBase
 from bistil_ds.vocabulary.bpe import Routes
 from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
 from bistil_ds.vocabulary.named_ids import named_ids, renumber_named_ids
-from bistil_ds.vocabulary.pieces import tokenizer_json
+from bistil_ds.vocabulary.pieces import Pieces, read_pieces, tokenizer_json
 
 
 def trim_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, kept_ids: Ids, *, keep_padding_id: bool = True
+    tokenizer: PreTrainedTokenizerBase,
+    kept_ids: Ids,
+    *,
+    keep_padding_id: bool = True,
+    pieces: Pieces | None = None,
 ) -> PreTrainedTokenizerBase:
     """Return a copy of a WordPiece, Unigram or BPE tokenizer with only the tokens `kept_ids`.
 
@@ -27,16 +33,17 @@ def trim_tokenizer(
         tokenizer: a fast tokenizer; it is not changed.
         kept_ids: int64 [V_new], ascending, such as `select_ids` returns.
         keep_padding_id: refuse `kept_ids` with which the padding id would change.
+        pieces: the tokenizer's pieces if they have been read already.
 
     Raises:
         InputError: the tokenizer is of another kind, or not a fast one.
         ValueError: `kept_ids` lacks a special or added token, a piece from which a kept BPE piece is merged, or an id
             below the padding id although `keep_padding_id` is set.
     """
-    content = tokenizer_json(tokenizer)
-    check_kept_ids(kept_ids, max(tokenizer.get_vocab().values()) + 1)
+    pieces = pieces or read_pieces(tokenizer)
+    check_kept_ids(kept_ids, pieces.rows)
     new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
-    missing = tokenizer.convert_ids_to_tokens(sorted(named_ids(content) - new_id.keys()))
+    missing = tokenizer.convert_ids_to_tokens(sorted(named_ids(pieces.content) - new_id.keys()))
     if missing:
         raise ValueError(f"special and added tokens must be kept, but {missing} are not")
     pad = tokenizer.pad_token_id
@@ -45,7 +52,7 @@ def trim_tokenizer(
             f"every id below the padding id {pad} must be kept: positions derive from it. If those of this model do "
             "not, give keep_padding_id=False"
         )
-    trim_content(content, new_id)
+    content = trimmed_content(pieces.content, new_id, pieces.routes)
 
     # Load the tokenizer anew, because some classes keep a second copy of the vocabulary outside the backend.
     with tempfile.TemporaryDirectory() as folder:
@@ -53,25 +60,32 @@ def trim_tokenizer(
         Path(folder, "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         trimmed = type(tokenizer).from_pretrained(folder)
     trimmed.name_or_path = tokenizer.name_or_path
-    expected = {piece: new_id[old] for piece, old in tokenizer.get_vocab().items() if old in new_id}
+    expected = {piece: new_id[old] for piece, old in pieces.id_of.items() if old in new_id}
     if trimmed.get_vocab() != expected or tokenizer_json(trimmed)["model"] != content["model"]:
         raise ValueError(f"{type(tokenizer).__name__} did not take the trimmed vocabulary over; please report this")
     return trimmed
 
 
-def trim_content(content: dict[str, Any], new_id: dict[int, int]) -> None:
-    """Drop pieces from the content of a `tokenizer.json` and renumber the others, in place.
+def trimmed_content(
+    content: Mapping[str, Any], new_id: Mapping[int, int], routes: Routes | None = None
+) -> dict[str, Any]:
+    """Return the content of a `tokenizer.json` without the pieces that go, and with new ids.
 
-    `new_id` maps the old id of each piece that stays to its new id.
+    Args:
+        content: the content of the untrimmed tokenizer's file; it is not changed.
+        new_id: old id of each piece that stays → its new id.
+        routes: the routes of its pieces, if it is BPE and they have been read already.
     """
-    model = content["model"]
+    model = dict(content["model"])
+    trimmed = copy.deepcopy({key: part for key, part in content.items() if key != "model"}) | {"model": model}
     if model["type"] == "Unigram":
         model["vocab"] = [entry for old, entry in enumerate(model["vocab"]) if old in new_id]
         if model["unk_id"] is not None:
             model["unk_id"] = new_id[model["unk_id"]]
     else:
-        vocab = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
+        model["vocab"] = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
         if model["type"] == "BPE":
-            model["merges"] = [list(merge) for merge in Routes(model).kept_merges(vocab)]
-        model["vocab"] = vocab
-    renumber_named_ids(content, new_id)
+            routes = routes or Routes(content["model"])
+            model["merges"] = [list(merge) for merge in routes.kept_merges(model["vocab"])]
+    renumber_named_ids(trimmed, new_id)
+    return trimmed

@@ -13,6 +13,7 @@ from bistil_ds.models.families import positions_after_padding
 from bistil_ds.vocabulary.counting import count_tokens
 from bistil_ds.vocabulary.embeddings import trim_model
 from bistil_ds.vocabulary.kept_ids import Ids
+from bistil_ds.vocabulary.pieces import read_pieces
 from bistil_ds.vocabulary.report import TrimReport, compare_segmentation, measure_size, sample_texts
 from bistil_ds.vocabulary.selection import round_up, select_ids
 from bistil_ds.vocabulary.tokenizer import trim_tokenizer
@@ -77,11 +78,15 @@ def trim_vocabulary(
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
-    counts = {name: count_tokens(part, tokenizer, name=name, progress=progress) for name, part in texts.items()}
     keep_padding_id = positions_after_padding(model.config.model_type)
+    pieces = read_pieces(tokenizer, keep_padding_id=keep_padding_id)
+    counts = {
+        name: count_tokens(part, tokenizer, name=name, rows=pieces.rows, progress=progress)
+        for name, part in texts.items()
+    }
     sizes: dict[str, Any] = {"threshold": threshold, "vocab_size": vocab_size, "coverage": coverage}
-    kept_ids = select_ids(counts, tokenizer, **sizes, round_to=round_to, keep_padding_id=keep_padding_id)
-    trimmed = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id)
+    kept_ids = select_ids(counts, pieces, **sizes, round_to=round_to)
+    trimmed = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id, pieces=pieces)
     before = measure_size(model)
     trim_model(model, kept_ids, rows=round_up(len(kept_ids), round_to))
     report = TrimReport(

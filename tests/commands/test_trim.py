@@ -46,6 +46,13 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         modules = json.loads((folder / name / "modules.json").read_text())
         modules[1] |= {"type": kind, "path": path}
         (folder / name / "modules.json").write_text(json.dumps(modules))
+    for name, file in (
+        ("no weights", "model.safetensors"),
+        ("no config", "config.json"),
+        ("no tokenizer", "tokenizer.json"),
+    ):
+        shutil.copytree(folder / "base", folder / name)
+        (folder / name / file).unlink()
     (folder / "ids").mkdir()
     (folder / "full").mkdir()
     (folder / "full" / "notes.txt").write_text("mine")
@@ -96,8 +103,11 @@ BAD = {
     "a slow tokenizer": ({"--model": "slow"}, ["--model slow", "fast tokenizer"]),
     "a decoder": ({"--model": "decoder"}, ["--model decoder", "'gpt2', no encoder"]),
     "an encoder-decoder": ({"--model": "both"}, ["--model both", "'t5', no encoder"]),
-    "modules outside": ({"--model": "outside"}, ["--model outside", "modules.json", "inside of it"]),
-    "modules of others": ({"--model": "foreign"}, ["--model foreign", "custom_st.Pooling", "code of its own"]),
+    "modules outside": ({"--model": "outside"}, ["--model outside", "modules.json", "not inside its own"]),
+    "modules of others": ({"--model": "foreign"}, ["--model foreign", "custom_st.Pooling", "needs code"]),
+    "weights missing": ({"--model": "no weights"}, ["--model no weights", "cannot be loaded", "model.safetensors"]),
+    "no configuration": ({"--model": "no config"}, ["--model no config", "config.json"]),
+    "no tokenizer": ({"--model": "no tokenizer"}, ["--model no tokenizer", "tokenizer"]),
     "a licence in words": ({"--licence": "MIT License"}, ["--licence MIT License", "cc-by-4.0"]),
     "a full folder": ({"--output_dir": "full"}, ["--output_dir full", "not empty"]),
     "rebuilding what is no trim": (

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -115,6 +118,27 @@ def test_what_cannot_be_kept_is_told(
     with pytest.warns(Notice, match=f"^--teacher_model .*{reason}.*, so its sentence-transformers files are left out$"):
         assert copy_sentence_files(teacher, copy, tiny_config("bert", hidden_size=width), "--teacher_model") == []
     assert list(copy.iterdir()) == []
+
+
+def test_a_sub_folder_of_a_hub_repository_is_fetched(tmp_path: Path) -> None:
+    """A repository's files are fetched by patterns; here they come from a folder."""
+    origin = write_sentence_model(tmp_path / "origin", "Pooling", place="0_Transformer")
+    write_json(origin / "0_Transformer" / "config.json", {})
+    cache = tmp_path / "cache"
+
+    def fetch(_: str, allow_patterns: list[str]) -> str:
+        for path in filter(Path.is_file, origin.rglob("*")):
+            inside = path.relative_to(origin)
+            if any(fnmatch(inside.as_posix(), pattern) for pattern in allow_patterns):
+                (cache / inside).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, cache / inside)
+        return str(cache)
+
+    with mock.patch("bistil_ds.models.hub_folder.snapshot_download", fetch):
+        assert transformer_folder("somebody/sentences") == str(cache / "0_Transformer")
+        assert (cache / "0_Transformer" / "config.json").is_file()
+        (tmp_path / "made").mkdir()
+        assert "sentence_bert_config.json" in copy_sentence_files("somebody/sentences", tmp_path / "made", MODEL)
 
 
 def test_a_plain_folder_has_none(tmp_path: Path, copy: Path) -> None:

@@ -21,6 +21,7 @@ from bistil_ds.vocabulary import load_kept_ids
 from bistil_ds.vocabulary.embeddings import UNLIKELY
 
 KINDS = ("Model", "ForMaskedLM", "ForTokenClassification", "ForSequenceClassification")
+NAME = "roberta.embeddings.word_embeddings.weight"
 VOCABULARY = ("word_embeddings.weight", "lm_head.bias")
 
 
@@ -68,13 +69,20 @@ def test_precision_and_weights_that_the_folder_lacks_stay_as_they_are(texts, pla
 
 
 @pytest.mark.parametrize("inner", ["", "0_Transformer"])
-def test_the_modules_of_sentence_transformers_travel_unchanged(inner, texts, place):
+def test_the_modules_of_sentence_transformers_travel(inner, texts, place):
     tiny.write_sentence_folder(place / "base", inner)
     folder = trim_pretrained("base", texts, output_dir="out")
-    rest = ["modules.json", "config_sentence_transformers.json", f"{inner}/sentence_bert_config.json".lstrip("/")]
-    rest += ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"]
-    assert filecmp.cmpfiles(place / "base", folder, rest, shallow=False) == (rest, [], [])
-    model, tokenizer = (kind.from_pretrained(folder / inner) for kind in (AutoModel, AutoTokenizer))
+    for old, new in (
+        ("config_sentence_transformers.json",) * 2,
+        (f"{inner}/sentence_bert_config.json", "sentence_bert_config.json"),
+        ("1_Pooling/config.json",) * 2,
+        ("2_Dense/config.json",) * 2,
+    ):
+        assert json.loads((place / "base" / old.lstrip("/")).read_text()) == json.loads((folder / new).read_text())
+    before, after = (load_file(each / "2_Dense" / "model.safetensors") for each in (place / "base", folder))
+    assert torch.equal(before["linear.weight"], after["linear.weight"])
+    assert [one["path"] for one in json.loads((folder / "modules.json").read_text())][:2] == ["", "1_Pooling"]
+    model, tokenizer = (kind.from_pretrained(folder) for kind in (AutoModel, AutoTokenizer))
     assert len(tokenizer) == model.config.vocab_size == len(load_kept_ids(folder)) < 170
     card = (folder / "README.md").read_text()
     assert "library_name: sentence-transformers" in card
@@ -156,20 +164,24 @@ def test_data_sets_in_memory_are_texts_too(place):
     assert json.loads((folder / "run.json").read_text())["data"]["aa"]["sha256"] is None
 
 
-def test_a_model_that_was_not_written_as_it_was_trimmed_is_no_product(texts, place):
+@pytest.mark.parametrize("spoilt", ["a value", "a dtype", "a name"])
+def test_a_model_that_was_not_written_as_it_was_trimmed_is_no_product(spoilt, texts, place):
     tiny.write_xlmr(place / "base")
 
     def spoil(place: Path, model, absent) -> None:
         path = place / "model.safetensors"
         content = load_file(path)
-        content["roberta.embeddings.word_embeddings.weight"][5] += 1
+        value = content.pop(NAME)
+        if spoilt == "a value":
+            value[5] += 1
+        content[NAME + "s" if spoilt == "a name" else NAME] = value.bfloat16() if spoilt == "a dtype" else value
         save_file(content, path, {"format": "pt"})
         check(place, model, absent)
 
     check = writing._check
     with (
         mock.patch.object(writing, "_check", spoil),
-        pytest.raises(ProductError, match=r"word_embeddings\.weight is not what was trimmed"),
+        pytest.raises(ProductError, match=r"out/.*: was written, but .*word_embeddings\.weight"),
     ):
         trim_pretrained("base", texts, output_dir="out")
     assert not (place / "out").exists()

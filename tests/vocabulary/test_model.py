@@ -8,10 +8,18 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from bistil_ds.errors import InputError
 from bistil_ds.vocabulary import trim_model, trim_vocabulary
+from bistil_ds.vocabulary.embeddings import NO_TOKEN
 
 FAMILIES = ["bert", "xlm-r", "distilbert"]
 
@@ -137,6 +145,22 @@ def test_special_token_ids_of_the_config_follow(make_teacher):
     assert teacher.config.bos_token_id == 2
     assert teacher.config.eos_token_id is None  # the row of this token was removed
     assert teacher.config.pad_token_id == 0
+
+
+def test_a_configuration_that_refuses_none_gets_an_id_that_no_token_has(tmp_path):
+    """EuroBERT's `mask_token_id` must be a whole number; its `eos_token_id` may be a list, or None."""
+    if "eurobert" not in CONFIG_MAPPING:
+        pytest.skip("this transformers has no EuroBERT")
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    ids = {"pad_token_id": 0, "bos_token_id": 90, "eos_token_id": [91, 92], "mask_token_id": 93}
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model("eurobert", vocab_size=100, **shape, **ids))
+    trim_model(model, np.array([0, *range(20, 90), 92]))
+    model.save_pretrained(tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert (config.pad_token_id, config.bos_token_id, config.eos_token_id) == (0, None, [71])
+    assert config.mask_token_id == NO_TOKEN
+    trim_model(model, np.arange(10))
+    assert (model.config.eos_token_id, model.config.mask_token_id) == (None, NO_TOKEN)
 
 
 def test_a_tokenizer_of_another_model_is_refused(make_teacher, corpora, wordpiece):

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from bistil_ds.errors import InputError
 from bistil_ds.vocabulary import count_tokens, load_kept_ids, save_kept_ids, select_ids, trim_tokenizer
 from bistil_ds.vocabulary.pieces import read_pieces
-from bistil_ds.vocabulary.tokenizer import trim_content
+from bistil_ds.vocabulary.tokenizer import trimmed_content
 
 
 @pytest.fixture(params=["wordpiece", "unigram", "byte_level", "byte_fallback"])
@@ -64,7 +64,7 @@ def test_unigram_cuts_the_same_whatever_the_scores_and_ties(pieces, scores, drop
     kept_ids = [i for i in range(len(vocabulary)) if i not in dropped or i in (lowest, unknown_id)]
     original = Tokenizer(models.Unigram(vocabulary, unk_id=unknown_id))
     content = json.loads(original.to_str())
-    trim_content(content, {old: new for new, old in enumerate(kept_ids)})
+    content = trimmed_content(content, {old: new for new, old in enumerate(kept_ids)})
     trimmed = Tokenizer.from_str(json.dumps(content))
     for text in texts:
         old = original.encode(text).ids
@@ -87,7 +87,7 @@ def test_wordpiece_cuts_the_same_whatever_the_vocabulary(pieces, continuing, dro
     kept_ids = [i for i in range(len(names)) if i not in dropped]
     original = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
     content = json.loads(original.to_str())
-    trim_content(content, {old: new for new, old in enumerate(kept_ids)})
+    content = trimmed_content(content, {old: new for new, old in enumerate(kept_ids)})
     trimmed = Tokenizer.from_str(json.dumps(content))
     for text in texts:
         old = original.encode(text).ids
@@ -99,7 +99,7 @@ def test_a_wordpiece_that_led_the_search_astray_may_go_and_the_word_become_known
     """Test the one exception: after greedy `ab` the rest `##c` is no piece, so the word is unknown until `ab` goes."""
     original = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "ab": 2, "##bc": 3}, unk_token="[UNK]"))
     content = json.loads(original.to_str())
-    trim_content(content, {0: 0, 1: 1, 3: 2})
+    content = trimmed_content(content, {0: 0, 1: 1, 3: 2})
     assert original.encode("abc").tokens == ["[UNK]"]
     assert Tokenizer.from_str(json.dumps(content)).encode("abc").tokens == ["a", "##bc"]
 
