@@ -88,6 +88,7 @@ class Family:
         never_called: names of modules in the base model whose weights other modules read without calling them. Sparse
             training cannot see the gradients of single entries there, and leaves these weights as they are.
         first_names: names of modules and weights in the folders of the family's first code → in transformers' models.
+        gated: whether the feed-forward part multiplies two projections to the intermediate width (GeGLU, SwiGLU).
         remote_code_is_native: whether transformers has taken over the code that hub folders of this family name
             (`auto_map`), with the same model type and the same names of weights.
     """
@@ -104,6 +105,7 @@ class Family:
     bert_layers: bool = False
     maps_observable: bool = True
     never_called: tuple[str, ...] = ()
+    gated: bool = False
     first_names: Mapping[str, str] = field(default_factory=dict)
     remote_code_is_native: bool = False
 
@@ -198,15 +200,17 @@ FAMILIES = {
         final_norm="final_norm",
         first_layer_stays=True,
         per_layer=("layer_types",),
+        gated=True,
     ),
     "eurobert": Family(
         encoder="model",
         head=Head(first="lm_head", decoder="lm_head"),
         norm_before_attention="input_layernorm",
         final_norm="norm",
+        gated=True,
         remote_code_is_native=True,
     ),
-    "gte": Family(encoder="gte", head=replace(_ROBERTA_HEAD, bias=None)),
+    "gte": Family(encoder="gte", head=replace(_ROBERTA_HEAD, bias=None), gated=True),
     "jina_embeddings_v3": Family(encoder="roberta", head=_ROBERTA_HEAD),
     "deberta-v2": replace(
         _BERT,

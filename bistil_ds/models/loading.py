@@ -84,8 +84,8 @@ def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> Pr
     """Load the model in `folder` as a masked language model; without a masked-LM head, as an encoder without a head.
 
     Any other head is dropped. A folder whose configuration names no model class, and which lacks weights of such a
-    head, counts as an encoder without one. If the folder of an encoder has no pooler, the encoder gets none, whereas transformers
-    would add a random one.
+    head, counts as an encoder without one. If the folder of an encoder has no pooler, the encoder gets none, whereas
+    transformers would add a random one.
 
     Raises:
         InputError: the model cannot be loaded, or lacks weights of its encoder or masked-LM head.

@@ -58,9 +58,10 @@ def said_of(folder: Path) -> tuple[PreTrainedModel, list[str]]:
 
 
 def refusal_of(folder: Path) -> str:
-    with warnings.catch_warnings(), pytest.raises(InputError) as error:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        load_teacher(folder, "--teacher_model")
+        with pytest.raises(InputError) as error:
+            load_teacher(folder, "--teacher_model")
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(f"--teacher_model {folder}")
     return str(error.value)
