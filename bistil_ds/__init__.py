@@ -1,4 +1,4 @@
-"""BiStil under DeepSpeed: distil a massively multilingual Transformer into a small student for two languages."""
+"""BiStil under DeepSpeed: distil a massively multilingual Transformer into a small student of a few languages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bistil_ds.export.export_model import export_model
     from bistil_ds.sft.fine_tuning import SparseFineTuning
     from bistil_ds.student import build_student
+    from bistil_ds.trimming.trim import trim_pretrained
     from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
     from bistil_ds.tuning.tune import distil_task, tune_teacher
     from bistil_ds.vocabulary import trim_vocabulary
@@ -25,6 +26,7 @@ __all__ = [
     "distil_task",
     "evaluate",
     "export_model",
+    "trim_pretrained",
     "trim_vocabulary",
     "tune_teacher",
 ]
@@ -38,6 +40,7 @@ _HOMES = {
     "distil_task": "bistil_ds.tuning.tune",
     "evaluate": "bistil_ds.evaluation",
     "export_model": "bistil_ds.export.export_model",
+    "trim_pretrained": "bistil_ds.trimming.trim",
     "trim_vocabulary": "bistil_ds.vocabulary",
     "tune_teacher": "bistil_ds.tuning.tune",
 }

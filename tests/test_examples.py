@@ -31,8 +31,8 @@ def models_and_texts(folder: Path) -> dict[str, Any]:
     tokenizer = tiny.unigram_tokenizer()
     teacher = tiny.xlmr(len(tokenizer), layers=4)
     texts = {side: Dataset.from_dict({"text": tiny.text_lines(side, 60)}) for side in tiny.SYLLABLES}
-    source, target = texts.values()
-    return {"teacher": teacher, "tokenizer": tokenizer, "source_texts": source, "target_texts": target}
+    english, turkish = texts.values()
+    return {"teacher": teacher, "tokenizer": tokenizer, "english": english, "turkish": turkish}
 
 
 def phase_1(folder: Path) -> dict[str, Any]:
@@ -64,12 +64,20 @@ def tagger(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def mmt_and_files(folder: Path) -> dict[str, Any]:
+    tiny.write_teacher(folder / "mmt", layers=1)
+    for language, file in zip(("en", "tr"), tiny.write_texts(folder, 40)):
+        file.rename(folder / f"{language}.txt")
+    return {}
+
+
 MATERIAL = {
     "DistillationTrainer": phase_1,
     "LotteryTicketTrainer": stages,
     "SparseFineTuning": fine_tuned,
     "build_student": models_and_texts,
     "evaluate": tagger,
+    "trim_pretrained": mmt_and_files,
     "trim_vocabulary": models_and_texts,
 }
 

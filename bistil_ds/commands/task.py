@@ -9,7 +9,7 @@ from bistil_ds.commands.run_command import run_command
 from bistil_ds.commands.tuning import tuning_command
 from bistil_ds.tuning.student_tuning import StudentTuning
 
-DESCRIPTION = "BiStil phase 2: distil a bilingual student on a task, sparsely (LT-SFT), from a task teacher."
+DESCRIPTION = "BiStil phase 2: distil a student on a task, sparsely (LT-SFT), from a task teacher."
 
 
 def sample_models(task: str) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 USUAL: dict[str, dict[str, str | None]] = {
     "training": {
         "max_steps": None,
+        "language_temperature": None,
         "per_device_train_batch_size": None,
         "gradient_accumulation_steps": "Micro-steps in one optimiser step.",
         "learning_rate": None,
@@ -49,6 +50,7 @@ USUAL: dict[str, dict[str, str | None]] = {
     },
 }
 METAVARS = {"deepspeed": "FILE", "report_to": "NAME", "lr_scheduler_type": "NAME", "layer_map": "N,N,..."}
+METAVARS |= {"text": "LANGUAGE=FILE", "language_sft": "LANGUAGE=FOLDER"}
 
 
 class Formatter(argparse.HelpFormatter):

@@ -1,1 +1,1 @@
-"""Phase 1: distil a teacher into a general bilingual student, on text of two languages."""
+"""Phase 1: distil a teacher into a general student, on text of one language or more."""

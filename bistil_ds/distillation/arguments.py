@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from bistil_ds.models.families import FAMILIES
+from bistil_ds.models.left_out import UNOBSERVABLE
 from bistil_ds.training.arguments import SealedArguments
 
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
@@ -13,21 +15,31 @@ PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
 
 @dataclass(frozen=True)
 class ModelArguments:
-    """Flags for the teacher, the text and the student; with none of the first five, the embedded sample is used."""
+    """Flags for the teacher, the text and the student; with neither teacher nor text, the embedded sample is used."""
 
-    _argument_group_name = "teacher, text and student (none of the first five: the embedded sample)"
+    _argument_group_name = "teacher, text and student (neither teacher nor text: the embedded sample)"
 
     teacher_model: str | None = field(
-        default=None, metadata={"help": "Folder or hub id of the multilingual masked language model to distil."}
-    )
-    source_file: str | None = field(
         default=None,
         metadata={
-            "help": "Source-language text: a file or folder of text, JSONL, CSV or Parquet, compressed or not; "
-            "plain:FILE; or hf:DATASET[:CONFIG][:SPLIT][:COLUMN]."
+            "help": f"Folder or hub id of the encoder to distil: {', '.join(FAMILIES)}. Without a masked-LM head: no "
+            "logit and MLM losses."
         },
     )
-    target_file: str | None = field(default=None, metadata={"help": "Target-language text, in the same forms."})
+    text: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "Text of each language, one or more: file or folder of text, JSONL, CSV or Parquet, compressed or "
+            "not; plain:FILE; or hf:DATASET[:CONFIG][:SPLIT][:COLUMN].",
+        },
+    )
+    language_sft: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Sparse fine-tuning the teacher carries on the batches of a language."},
+    )
+    source_file: str | None = field(default=None, metadata={"help": "For two languages, in place of --text."})
+    target_file: str | None = field(default=None, metadata={"help": "Target-language text."})
     source_language: str | None = field(default=None, metadata={"help": "Code of the source language, such as en."})
     target_language: str | None = field(default=None, metadata={"help": "Code of the target language, such as tr."})
     text_column: str = field(default="text", metadata={"help": "Column with the text, in data that has columns."})
@@ -40,24 +52,20 @@ class ModelArguments:
     )
     data_licence: list[str] | None = field(
         default=None,
-        metadata={"nargs": "+", "help": "Licence of the text: one for both, or LANGUAGE=LICENCE for each."},
+        metadata={"nargs": "+", "help": "Licence of the text: one for all, or LANGUAGE=LICENCE for each."},
     )
-    source_sft: str | None = field(
-        default=None, metadata={"help": "Sparse fine-tuning the teacher carries on source-language batches."}
-    )
-    target_sft: str | None = field(default=None, metadata={"help": "The same for target-language batches."})
+    source_sft: str | None = field(default=None, metadata={"help": "As --language_sft, of the source language."})
+    target_sft: str | None = field(default=None, metadata={"help": "As --language_sft, of the target language."})
     student: str | None = field(
         default=None,
-        metadata={"help": "Start from this masked language model on the untrimmed vocabulary instead of building one."},
+        metadata={"help": "Start from this model on the untrimmed vocabulary instead of building one."},
     )
     layer_reduction_factor: int = field(default=2, metadata={"help": "Keep every k-th teacher layer."})
     layer_map: str | None = field(
         default=None, metadata={"help": "Teacher layers to keep instead, counted from 0, such as 1,3,5,11."}
     )
     hidden_reduction_factor: int = field(default=1, metadata={"help": "Divide the width by this (heads stay)."})
-    vocab_threshold: float = field(
-        default=1e-6, metadata={"help": "Keep tokens at least this probable in either corpus."}
-    )
+    vocab_threshold: float = field(default=1e-6, metadata={"help": "Keep tokens at least this probable in any corpus."})
     vocab_size: int | None = field(default=None, metadata={"help": "Keep this many tokens instead of a threshold."})
     max_length: int | None = field(
         default=None,
@@ -73,7 +81,9 @@ class LossArguments:
     _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over the run)"
 
     hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state MSE."})
-    attention_weight: str = field(default="1", metadata={"help": "Weight of the attention-map loss."})
+    attention_weight: str = field(
+        default="1", metadata={"help": f"Weight of the attention-map loss; not for {', '.join(UNOBSERVABLE)}."}
+    )
     logit_weight: str = field(
         default="0", metadata={"help": "Weight of KL(teacher || student) over the vocabulary at masked positions."}
     )
@@ -101,7 +111,14 @@ class DistillationArguments(SealedArguments):
         metadata={"help": f"Optimiser steps; default: {PUBLISHED_STEPS:,}, or as --num_train_epochs says."},
     )
     num_train_epochs: float | None = field(
-        default=None, metadata={"help": "Passes over the longer text, in place of --max_steps."}
+        default=None, metadata={"help": "Passes over the longest text, in place of --max_steps."}
+    )
+    language_temperature: float | None = field(
+        default=None,
+        metadata={
+            "help": "T, at least 1: a language's share of the batches is proportional to size^(1/T); default: equal "
+            "shares."
+        },
     )
     per_device_train_batch_size: int = field(default=8, metadata={"help": "Chunks per device and micro-step."})
     learning_rate: float | None = field(

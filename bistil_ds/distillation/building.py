@@ -21,6 +21,8 @@ from bistil_ds.distillation import checks
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.distributed import startup
 from bistil_ds.errors import blaming
+from bistil_ds.models.families import positions_after_padding
+from bistil_ds.models.left_out import left_out
 from bistil_ds.models.loading import load_teacher
 from bistil_ds.models.sentence_files import copy_sentence_files
 from bistil_ds.models.tokenizer_folder import save_tokenizer
@@ -49,7 +51,7 @@ class LanguageChunks:
 def read_chunks(
     request: DistillationRequest, tokenizer: PreTrainedTokenizerBase, progress: bool
 ) -> dict[str, LanguageChunks]:
-    """Return the chunks of both languages, by language code.
+    """Return the chunks of all languages, by language code.
 
     Chunks are cached by content, so the ranks that come after rank 0 do not tokenise again.
     """
@@ -70,30 +72,36 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     say(f"teacher {request.teacher}")
     teacher, tokenizer = load_teacher(request.teacher, "--teacher_model")
     _check_sfts(request, teacher)
+    missing = left_out(teacher.config)
+    for line in missing:
+        say(f"left out: {line}")
     base_vocab_size = teacher.config.vocab_size
     student = load_teacher(plan.student, "--student")[0] if plan.student else None
     report: dict[str, Any] = {"teacher_parameters": teacher.num_parameters()}
+    report |= {"family": teacher.config.model_type, "left_out": missing}
     kept_ids = kept_ids_of(plan.student, base_vocab_size) if plan.student else None
     if kept_ids is not None:
         checks.check_trimmed(plan)
-        tokenizer = trim_tokenizer(tokenizer, kept_ids)
+        keep_padding_id = positions_after_padding(teacher.config.model_type)
+        tokenizer = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id)
         trim_model(teacher, kept_ids)
     else:
         size = f"--vocab_size {plan.vocab_size}" if plan.vocab_size else f"--vocab_threshold {plan.vocab_threshold}"
-        source, target = (corpus.read() for corpus in request.corpora)
+        texts = {corpus.language: corpus.read() for corpus in request.corpora}
         with blaming(f"--teacher_model {request.teacher}, {size}"):
             trimmed = trim_vocabulary(
-                teacher, tokenizer, source, target, threshold=plan.vocab_threshold, vocab_size=plan.vocab_size
+                teacher, tokenizer, texts, threshold=plan.vocab_threshold, vocab_size=plan.vocab_size
             )
         tokenizer, kept_ids = trimmed.tokenizer, trimmed.kept_ids
         report["vocabulary"] = trimmed.report.to_dict()
-        show(trimmed.report.grid())
+        for grid in trimmed.report.grids():
+            show(grid)
         if student is not None and student.config.vocab_size == base_vocab_size:
             trim_model(student, kept_ids)
     chunks = read_chunks(request, tokenizer, progress=True)
     for corpus in request.corpora:
         needed = request.training["per_device_train_batch_size"] * startup.world_size()
-        text.check_chunks(len(chunks[corpus.language].train), needed, f"{corpus.flag} {corpus.file}")
+        text.check_chunks(len(chunks[corpus.language].train), needed, corpus.file_flag)
     report["chunks"] = {k: {"train": len(c.train), "validation": len(c.validation)} for k, c in chunks.items()}
     projections = None
     if student is None:
@@ -115,8 +123,8 @@ def build(request: DistillationRequest, folder: Path) -> dict[str, Any]:
     for name, model in ((TEACHER, teacher), (STUDENT, student)):
         model.save_pretrained(folder / name)
         save_tokenizer(tokenizer, folder / name)
-    languages, trimming = [corpus.language for corpus in request.corpora], Trimming(kept_ids, base_vocab_size)
-    files = StudentFiles(request.teacher, languages, layers, trimming, projections, student_origin(request))
+    trimming = Trimming(kept_ids, base_vocab_size)
+    files = StudentFiles(request.teacher, request.languages, layers, trimming, projections, student_origin(request))
     files.write(folder / STUDENT)
     copy_sentence_files(request.teacher, folder / STUDENT, student.config, "--teacher_model")
     report["student_parameters"] = student.num_parameters()
@@ -156,10 +164,10 @@ def sample_batches(chunks: dict[str, LanguageChunks]) -> Iterator[dict[str, torc
 
 
 def _check_sfts(request: DistillationRequest, teacher: PreTrainedModel) -> None:
-    """Raise InputError, naming the flag, unless both language SFTs fit the untrimmed teacher."""
+    """Raise InputError, naming the flag, unless all language SFTs fit the untrimmed teacher."""
     for corpus in request.corpora:
         if corpus.sft:
-            with blaming(f"--{corpus.side}_sft {corpus.sft}"):
+            with blaming(corpus.sft_flag):
                 sft = SparseFineTuning.load(corpus.sft)
                 sft.apply(teacher, check_base=request.teacher if Path(request.teacher).is_dir() else None)
             sft.revert(teacher)

@@ -8,9 +8,10 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from bistil_ds.distillation.arguments import DistillationArguments, ModelArguments
+from bistil_ds.distillation.languages import languages_of
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.errors import InputError, blaming
-from bistil_ds.models.families import check_supported
+from bistil_ds.models.families import FAMILIES, check_supported
 from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.models.loading import is_masked_lm
@@ -18,9 +19,10 @@ from bistil_ds.models.remote_code import check_native
 from bistil_ds.models.sentence_files import transformer_folder
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.student import choose_layers
-from bistil_ds.text import check_text_file, check_two_languages
+from bistil_ds.text import check_different, check_text_file
 from bistil_ds.text.arrow_file import CORPORA
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
+from bistil_ds.training.distiller import check_maps_not_asked
 from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
@@ -31,23 +33,12 @@ NO_EFFECT = dict.fromkeys(
         *("dataloader_drop_last", "dataloader_in_order", "dataloader_multiprocessing_context"),
         *("dataloader_persistent_workers", "dataloader_prefetch_factor", "train_sampling_strategy"),
     ),
-    "the batches of two languages are ordered and loaded in a way of their own",
+    "the batches, each of one language, are ordered and loaded in a way of their own",
 )
 NO_EFFECT["greater_is_better"] = "a lower loss is better"
 # Flags that shape a student which is built, and have no effect on one that is given: flag → what that one has already.
 STUDENTS_OWN = {"layer_reduction_factor": "layers", "hidden_reduction_factor": "width"}
 TRIMMED_OWN = dict.fromkeys(("vocab_threshold", "vocab_size"), "vocabulary")  # the same for one that is trimmed
-MATERIALS = ("teacher_model", "source_file", "target_file", "source_language", "target_language")
-
-
-def check_materials(flags: Mapping[str, Any]) -> None:
-    """Raise InputError unless the flags name a teacher, two texts and two different languages."""
-    missing = [f"--{name}" for name in MATERIALS if not flags[name]]
-    if missing:
-        raise InputError(f"{' '.join(missing)} missing: give all of {', '.join('--' + n for n in MATERIALS)}, or none")
-    if flags["source_language"] == flags["target_language"]:
-        language = flags["target_language"]
-        raise InputError(f"--target_language {language}: is the source language too; give two languages")
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
@@ -62,7 +53,7 @@ def check_flags(flags: Mapping[str, Any]) -> None:
         raise InputError(f"--max_steps {steps}: expected at least 1")
     for term in terms_of(phase=1):
         Weight.parse(flags[f"{term.name}_weight"], f"{term.name}_weight")
-    languages = [str(flags[f"{side}_language"]) for side in ("source", "target")]
+    languages = languages_of(flags)
     losses = ["loss", *(f"{language}_loss" for language in languages)]
     if (metric := flags["metric_for_best_model"]) is not None and metric.removeprefix("eval_") not in losses:
         raise InputError(f"--metric_for_best_model {metric}: expected one of {', '.join(losses)}")
@@ -90,14 +81,14 @@ def check_trimmed(plan: StudentPlan) -> None:
 
 
 def check_files(request: DistillationRequest) -> None:
-    """Raise InputError unless both texts can be read, the two differ, and the cache can be written.
+    """Raise InputError unless all texts can be read, no two are the same, and the cache can be written.
 
     For a text that cannot be read, the message names file and line.
     """
     cache_folder(CORPORA)
     for corpus in request.corpora:
         check_text_file(corpus.file, corpus.flag, corpus.column, corpus.most)
-    check_two_languages(request.source.file, request.target.file)
+    check_different({corpus.file_flag: corpus.file for corpus in request.corpora})
 
 
 def parse_layers(words: str) -> list[int]:
@@ -136,8 +127,11 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     with blaming(f"--teacher_model {name}"):
         check_supported(config)
     check_native(config, f"--teacher_model {name}")
-    if not is_masked_lm(config):
-        _refuse_vocabulary_losses(request, config)
+    _refuse_vocabulary_losses(request, "--teacher_model", name, config)
+    if plan.student is not None:
+        _refuse_vocabulary_losses(request, "--student", plan.student, load_config("--student", plan.student))
+    if not FAMILIES[config.model_type].maps_observable:
+        check_maps_not_asked(request.losses, 1, config.model_type)
     if plan.student is None or plan.layer_map is not None:
         layer_map(plan, config)
     if config.hidden_size % plan.hidden_reduction_factor:
@@ -150,13 +144,15 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     return config
 
 
-def _refuse_vocabulary_losses(request: DistillationRequest, config: PretrainedConfig) -> None:
-    """Raise InputError if a loss needs logits over the vocabulary, which a teacher without a masked-LM head lacks."""
+def _refuse_vocabulary_losses(request: DistillationRequest, flag: str, model: str, config: PretrainedConfig) -> None:
+    """Raise InputError if a loss needs logits over the vocabulary, and the model has no masked-LM head to give them."""
+    if is_masked_lm(config):
+        return
     for name in ("logit", "mlm"):
         weight = getattr(request.losses, f"{name}_weight")
         if Weight.parse(weight, f"{name}_weight").used:
             kind = config.architectures[0]
             raise InputError(
-                f"--{name}_weight {weight}: --teacher_model {request.teacher} is a {kind}, which has no masked-LM head "
-                "and so no logits over the vocabulary; leave the weight at 0"
+                f"--{name}_weight {weight}: {flag} {model} is a {kind}, which has no masked-LM head and so no logits "
+                "over the vocabulary; leave the weight at 0"
             )

@@ -12,17 +12,18 @@ from bistil_ds.training.starting import start_from_python
 
 
 def distil_general(**flags: Any) -> Path:
-    """Distil a general bilingual student from a multilingual teacher, as `general.py` does with the same flags.
+    """Distil a general student from a multilingual teacher on text of one language or more, as `general.py` does.
 
     Example:
         >>> from bistil_ds import distil_general
-        >>> distil_general(teacher_model="mmt", source_language="en")
+        >>> distil_general(text={"en": "en.txt", "tr": "tr.txt"})
         Traceback (most recent call last):
-        bistil_ds.errors.InputError: --source_file --target_file --target_language missing: ...
+        bistil_ds.errors.InputError: --teacher_model missing: ...
 
     Args:
-        flags: the flags of `general.py`, by name. `teacher_model`, `source_file`, `target_file`, `source_language` and
-            `target_language` are needed. `output_dir` is the run folder.
+        flags: the flags of `general.py`, by name. `teacher_model` and `text` (language → file, folder or hub data set)
+            are needed; for two languages, `source_file`, `target_file`, `source_language` and `target_language` may
+            stand in place of `text`. `output_dir` is the run folder.
 
     Returns:
         The run folder. It is also the student's folder, with weights, tokenizer, `kept_ids.json` and `run.json`.

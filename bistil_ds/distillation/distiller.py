@@ -36,7 +36,7 @@ class TeacherView:
 
     Attributes:
         hidden: the teacher's state [B, T, Dt] of each pair of states.
-        queries_keys: the teacher's queries and keys, each [B, H, T, d], of each pair of attention maps; empty without
+        queries_keys: the teacher's queries and keys, [B, H, T, d], of each pair of attention maps; empty without
             an attention loss.
         vocabulary: inputs of the output projection at the masked positions; None without a logit loss or labels.
     """
@@ -60,9 +60,8 @@ class Distiller(BaseDistiller):
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: no weight is above 0; a weight is neither a number nor FROM:TO; a model's family is not supported;
-            there is an attention loss, and a model's attention cannot be observed; or there is a logit or MLM loss,
-            and a model has no masked-LM head.
+        InputError: from `BaseDistiller`; or a model's family is not supported; or there is a logit or MLM loss, but a
+            model has no masked-LM head.
     """
 
     phase = 1
@@ -171,9 +170,8 @@ class Distiller(BaseDistiller):
         if not torch.is_grad_enabled():
             cosine = hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
             terms.values["cosine"] = 1 - cosine
-        layers = LayerView(
-            student_states, view.hidden, queries_keys, view.queries_keys, mask_BT, self.projections, self.losses
-        )
+        maps = queries_keys, view.queries_keys, self.windows
+        layers = LayerView(student_states, view.hidden, *maps, mask_BT, self.projections, self.losses)
         self.add_layer_losses(terms, layers, weights)
         return terms
 

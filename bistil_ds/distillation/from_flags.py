@@ -13,8 +13,9 @@ from bistil_ds.distillation.arguments import (
     LossArguments,
     ModelArguments,
 )
-from bistil_ds.distillation.checks import check_flags, check_materials, parse_layers
-from bistil_ds.distillation.request import Corpus, DistillationRequest, Packing, StatedLicences, StudentPlan
+from bistil_ds.distillation.checks import check_flags, parse_layers
+from bistil_ds.distillation.languages import check_materials, corpora_of
+from bistil_ds.distillation.request import DistillationRequest, Packing, StatedLicences, StudentPlan
 from bistil_ds.distributed.config import find_config
 from bistil_ds.training.request import TrainingRequest, fields_of, with_defaults
 
@@ -27,7 +28,7 @@ def request_of(**flags: Any) -> DistillationRequest:
     No model or text is read.
 
     Args:
-        flags: values by flag, such as `teacher_model="xlm-roberta-base"`.
+        flags: values by flag, such as `teacher_model="xlm-roberta-base"` and `text={"en": "en.txt", "tr": "tr.txt"}`.
 
     Raises:
         InputError: a flag is unknown, a needed flag is missing, or a value cannot work.
@@ -35,18 +36,12 @@ def request_of(**flags: Any) -> DistillationRequest:
     flags = published_defaults(with_defaults(FLAGS, flags))
     check_materials(flags)
     check_flags(flags)
-
-    def corpus(side: str) -> Corpus:
-        language, file, sft = (flags[f"{side}_{name}"] for name in ("language", "file", "sft"))
-        return Corpus(side, str(language), str(file), flags["text_column"], sft, flags["max_texts"])
-
     plan = fields_of(StudentPlan, flags)
     if flags["layer_map"] is not None:
         plan["layer_map"] = tuple(parse_layers(flags["layer_map"]))
     return DistillationRequest(
         str(flags["teacher_model"]),
-        corpus("source"),
-        corpus("target"),
+        corpora_of(flags),
         StudentPlan(**plan),
         LossArguments(**fields_of(LossArguments, flags)),
         training_of(flags),

@@ -11,7 +11,8 @@ from bistil_ds.console.terminal import say
 from bistil_ds.distillation import checks
 from bistil_ds.distillation.building import STUDENT, TEACHER, build, read_chunks
 from bistil_ds.distillation.from_flags import FLAGS
-from bistil_ds.distillation.request import DistillationRequest
+from bistil_ds.distillation.languages import check_same_texts
+from bistil_ds.distillation.request import OF_SIDES, DistillationRequest
 from bistil_ds.distributed import startup
 from bistil_ds.distributed.config import zero_stage
 from bistil_ds.distributed.universal import fit_to_ranks
@@ -28,7 +29,7 @@ from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 # Reason → flags that may change when a run is resumed. `training/flags/inherited.py` lists more such flags.
 MAY_CHANGE = {
     "how it is computed": ("compile_teacher", "preprocessing_workers"),
-    "compared by content, not by name": ("source_file", "target_file"),
+    "compared by `check_same_texts`, whichever way names them": ("text", "language_sft", *OF_SIDES),
     "given only where it sets the steps, which are compared": ("num_train_epochs",),
 }
 
@@ -88,9 +89,9 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
 def _steps(request: DistillationRequest, chunks: Mapping[str, Mapping[str, int]]) -> int:
     """Return how many optimiser steps the requested epochs take, from the number of chunks of each language."""
     training = request.training
-    source, target = (chunks[corpus.language]["train"] for corpus in request.corpora)
+    sizes = [chunks[corpus.language]["train"] for corpus in request.corpora]
     rows = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"] * startup.world_size()
-    return steps_of_epochs(training["num_train_epochs"], (source, target), rows)
+    return steps_of_epochs(training["num_train_epochs"], sizes, rows, training["language_temperature"])
 
 
 def _with_steps(request: DistillationRequest, steps: int) -> DistillationRequest:
@@ -118,14 +119,11 @@ def _check_resumed(
     if request.plan.student:
         names -= set(checks.STUDENTS_OWN)  # version 0.1 accepted them beside --student and ignored them
     check_same_stage(flags["deepspeed"], folder)
-    recorded = {"max_texts": None, **recorded}  # version 0.1 had no such flag and read all texts
+    recorded = {"max_texts": None, "language_temperature": None, **recorded}  # earlier versions had no such flags
     if isinstance(recorded.get("layer_map"), str):  # recorded as the user wrote it, perhaps with spaces
         recorded = {**recorded, "layer_map": ",".join(map(str, checks.parse_layers(recorded["layer_map"])))}
     check_same_run(flags, recorded, sorted(names), folder)
-    for side, text in found.items():
-        before = data[side] if isinstance(data.get(side), dict) else {}
-        if (text["sha256"] or text["file"]) != (before.get("sha256") or before.get("file")):
-            raise InputError(f"--{side}_file {text['file']}: not the text that the run in {folder} was started with")
+    check_same_texts(request, found, recorded, data, folder)
     for part in (TEACHER, STUDENT):
         if not (folder / BUILD / part / "config.json").is_file():
             raise InputError(f"{folder / BUILD / part}: missing, so the run cannot be resumed; start a new one")
@@ -149,5 +147,5 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> chec
 
 
 def _data_hashes(request: DistillationRequest) -> dict[str, Any]:
-    """Return side → `file` and `sha256` of its text; for a hub data set, `file` is its id and `sha256` is None."""
-    return {c.side: {"file": c.file, "sha256": corpus_hash(c.file, c.flag)} for c in request.corpora}
+    """Return key → `file` and `sha256` of a text; for a hub data set, `file` is its id and `sha256` is None."""
+    return {c.key: {"file": c.file, "sha256": corpus_hash(c.file, c.flag)} for c in request.corpora}

@@ -12,30 +12,49 @@ from bistil_ds import text
 from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.training.request import TrainingRequest
 
+SIDES = ("source", "target")
+OF_SIDES = tuple(f"{side}_{part}" for part in ("file", "language", "sft") for side in SIDES)  # the way of two languages
+
 
 @dataclass(frozen=True)
 class Corpus:
     """Text of one language.
 
     Args:
-        side: source or target.
         language: the language's code.
         file: a text file, a folder of text files, or the id of a hub dataset.
         column: column with the text, in data that has columns.
         sft: the sparse fine-tuning (SFT) that the teacher carries on this language's batches, if any.
         most: read this many texts at most; None reads all.
+        side: source or target, if the flags that named the text are of this side; None: `--text` named it.
     """
 
-    side: str
     language: str
     file: str
     column: str = "text"
     sft: str | None = None
     most: int | None = None
+    side: str | None = None
 
     @property
     def flag(self) -> str:
-        return f"--{self.side}_file"
+        """Return how messages name the text, such as `--source_file` or `--text tr`."""
+        return f"--{self.side}_file" if self.side else f"--text {self.language}"
+
+    @property
+    def file_flag(self) -> str:
+        """Return the flag and the file as the user gave them, such as `--source_file en.txt` or `--text tr=tr.txt`."""
+        return f"{self.flag} {self.file}" if self.side else f"{self.flag}={self.file}"
+
+    @property
+    def sft_flag(self) -> str:
+        """Return the flag and the SFT as the user gave them."""
+        return f"--{self.side}_sft {self.sft}" if self.side else f"--language_sft {self.language}={self.sft}"
+
+    @property
+    def key(self) -> str:
+        """Return the name of the text among the data in the run's record."""
+        return self.side or self.language
 
     def read(self) -> Dataset:
         """Return the texts, in the column `text`.
@@ -68,7 +87,7 @@ class Packing:
 
 @dataclass(frozen=True)
 class StatedLicences:
-    """Licences that the user states: the teacher's, and one for both texts or `LANGUAGE=LICENCE` for each text."""
+    """Licences that the user states: the teacher's, and one for all texts or `LANGUAGE=LICENCE` for each text."""
 
     teacher: str | None = None
     data: tuple[str, ...] | None = None
@@ -80,7 +99,7 @@ class DistillationRequest:
 
     Args:
         teacher: folder or hub id of the teacher.
-        source, target: the two texts.
+        corpora: the text of each language, in the order in which the languages are numbered.
         plan: how the student is made.
         losses: weights and kinds of the losses.
         training: the training arguments, which include the run folder and the checkpoint to resume from.
@@ -89,8 +108,7 @@ class DistillationRequest:
     """
 
     teacher: str
-    source: Corpus
-    target: Corpus
+    corpora: tuple[Corpus, ...]
     plan: StudentPlan
     losses: LossArguments
     training: TrainingRequest
@@ -98,8 +116,9 @@ class DistillationRequest:
     licences: StatedLicences = StatedLicences()
 
     @property
-    def corpora(self) -> tuple[Corpus, Corpus]:
-        return self.source, self.target
+    def languages(self) -> list[str]:
+        """Return the codes of the languages."""
+        return [corpus.language for corpus in self.corpora]
 
     def as_flags(self) -> dict[str, Any]:
         """Return flag → value, for the run's record.
@@ -107,11 +126,7 @@ class DistillationRequest:
         Paths of models and SFTs are absolute, because a run may be resumed from another working folder. Paths of texts
         stay as given, because a resumed run compares texts by content.
         """
-        flags: dict[str, Any] = {"teacher_model": absolute(self.teacher), "text_column": self.source.column}
-        flags["max_texts"] = self.source.most
-        for corpus in self.corpora:
-            flags[f"{corpus.side}_file"], flags[f"{corpus.side}_language"] = corpus.file, corpus.language
-            flags[f"{corpus.side}_sft"] = absolute(corpus.sft)
+        flags: dict[str, Any] = {"teacher_model": absolute(self.teacher), **self._text_flags()}
         flags |= asdict(self.plan) | {"student": absolute(self.plan.student)}
         if self.plan.layer_map is not None:
             flags["layer_map"] = ",".join(map(str, self.plan.layer_map))
@@ -119,6 +134,20 @@ class DistillationRequest:
         stated = self.licences.data
         flags |= {"teacher_licence": self.licences.teacher, "data_licence": list(stated) if stated else None}
         return {**flags, **asdict(self.losses), **self.training.values}
+
+    def _text_flags(self) -> dict[str, Any]:
+        """Return flag → value for the texts, with None for the flags of the other way to name them."""
+        flags: dict[str, Any] = {"text_column": self.corpora[0].column, "max_texts": self.corpora[0].most}
+        flags |= dict.fromkeys(("text", "language_sft", *OF_SIDES))
+        named = [corpus for corpus in self.corpora if corpus.side is None]
+        if named:
+            flags["text"] = {corpus.language: corpus.file for corpus in named}
+            flags["language_sft"] = {corpus.language: absolute(corpus.sft) for corpus in named if corpus.sft} or None
+        for corpus in self.corpora:
+            if corpus.side is not None:
+                flags[f"{corpus.side}_file"], flags[f"{corpus.side}_language"] = corpus.file, corpus.language
+                flags[f"{corpus.side}_sft"] = absolute(corpus.sft)
+        return flags
 
 
 def absolute(name: str | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bistil_ds.console.grid import Grid
 from bistil_ds.console.terminal import say, show
+from bistil_ds.distillation.languages import recorded_languages
 from bistil_ds.training.terms import MEASURED, terms_of
 
 
@@ -25,15 +26,10 @@ def print_student_summary(record: dict[str, Any], folder: Path) -> None:
     before, after = results["validation_before"], results["validation_best"]
     if before and after:
         table = Grid("validation", ["language", "term", "before", "after"], texts=2)
-        for language in validated_languages(arguments):
+        for language in recorded_languages(arguments):
             for term in ("loss", *(one.name for one in terms_of(phase=1)), *MEASURED):
                 key = f"eval_{language}_{term}"
                 if key in after:
                     table.rows.append([language, term, f"{before[key]:.5g}", f"{after[key]:.5g}"])
         show(table)
     say(f"student: {folder}    log: tensorboard --logdir {shlex.quote(str(folder))}")
-
-
-def validated_languages(arguments: dict[str, Any]) -> list[str]:
-    """Return the source and the target language of a recorded run."""
-    return [arguments["source_language"], arguments["target_language"]]

@@ -24,19 +24,21 @@ from bistil_ds.distillation.validation import mean_terms
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of
 from bistil_ds.models.inputs import padding_id
+from bistil_ds.models.left_out import left_out
 from bistil_ds.models.tokenizer_folder import make_portable
 from bistil_ds.sft.fine_tuning import SparseFineTuning
-from bistil_ds.text.batches import BilingualBatches, steps_of_epochs
-from bistil_ds.text.chunks import BilingualChunks, collate_chunks
+from bistil_ds.text.batches import MonolingualBatches, steps_of_epochs
+from bistil_ds.text.chunks import MultilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
 from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.training.terms import LossTerms
+from bistil_ds.training.trackers import TensorBoardText
 
 
 class DistillationTrainer(BaseTrainer):
-    """Trainer of phase 1: distils `teacher` into `model` on text of two languages.
+    """Trainer of phase 1: distils `teacher` into `model` on text of one language or more.
 
     Example:
         >>> from bistil_ds import DistillationTrainer
@@ -55,10 +57,10 @@ class DistillationTrainer(BaseTrainer):
         teacher: the masked language model to imitate. The trainer freezes it and moves it to the device in
             `args.teacher_dtype`; at ZeRO-3 an inference engine holds it. No optimiser and no checkpoint contains it.
         args: training arguments with the published defaults; without `max_steps`, `num_train_epochs` sets the length,
-            in passes over the longer text.
+            in passes over the longest text. `language_temperature` gives larger texts more batches.
         layer_map: S ints, for each student layer the 0-based teacher layer it is aligned with.
-        train_dataset: `{source language: chunks, target language: chunks}`, in this order; a row holds `input_ids` [T]
-            and maybe `attention_mask` [T], 0 on padding. Rows of unequal lengths are padded.
+        train_dataset: language → chunks, of one language or more; their order decides the order of the batches. A row
+            holds `input_ids` [T] and maybe `attention_mask` [T], 0 on padding. Rows of unequal lengths are padded.
         eval_dataset: language → chunks, for validation; `train` needs it unless `args.eval_strategy` is "no".
         losses: weights and kinds of the losses; default: hidden-state and attention-map MSE, both of weight 1.
         projections: S+1 frozen matrices fp32 [teacher width, student width], one for each state; needed where the
@@ -73,9 +75,9 @@ class DistillationTrainer(BaseTrainer):
         kwargs: further arguments of `transformers.Trainer`.
 
     Raises:
-        InputError: there are not two languages; loss weights cannot be used; a model's family or attention is not
-            supported; the tokenizer or `teacher_folder` is needed and missing; an SFT or `teacher_folder` does not
-            belong to `teacher`. `train` raises it if `eval_dataset` is needed and missing.
+        InputError: there is no language; loss weights cannot be used; a model's family or attention is not supported;
+            the tokenizer or `teacher_folder` is needed and missing; an SFT or `teacher_folder` does not belong to
+            `teacher`. `train` raises it if `eval_dataset` is needed and missing.
         NonFiniteError: from `train`, on every rank (see `FiniteTrainer`); the message names step, language and rows.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
@@ -98,13 +100,13 @@ class DistillationTrainer(BaseTrainer):
         processing_class: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> None:
-        if len(train_dataset) != 2:
-            raise InputError(f"train_dataset has {len(train_dataset)} languages: expected source and target")
+        if not train_dataset:
+            raise InputError("train_dataset has no language: give the chunks of one language or more")
         if args.max_steps < 0:
             assert args.num_train_epochs is not None  # the arguments give it a number
-            source, target = map(len, train_dataset.values())
+            sizes = [len(chunks) for chunks in train_dataset.values()]
             rows = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-            args.max_steps = steps_of_epochs(args.num_train_epochs, (source, target), rows)
+            args.max_steps = steps_of_epochs(args.num_train_epochs, sizes, rows, args.language_temperature)
         super().__init__(
             model,
             args,
@@ -141,6 +143,8 @@ class DistillationTrainer(BaseTrainer):
             self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
         self._pad_token_id = padding_id(model.config)
         self.add_callback(EndOfRun)
+        lines = [f"{type(teacher).__name__}, of the family {teacher.config.model_type}"]
+        TensorBoardText(self, "teacher", "\n\n".join([*lines, *(f"left out: {line}" for line in left_out(teacher))]))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         if self.args.eval_strategy != IntervalStrategy.NO and not self.eval_dataset:
@@ -159,21 +163,21 @@ class DistillationTrainer(BaseTrainer):
     def _micro_steps(self) -> int:
         return self.args.max_steps * self.args.gradient_accumulation_steps
 
-    def batches(self) -> BilingualBatches:
+    def batches(self) -> MonolingualBatches:
         """Return the sequence of this rank's batches; each follows from the seed, the micro-step and the rank alone."""
-        source, target = (self.train_dataset[language] for language in self.languages)
-        return BilingualBatches(
-            (len(source), len(target)),
+        return MonolingualBatches(
+            [len(self.train_dataset[language]) for language in self.languages],
             batch_size=self.args.per_device_train_batch_size,
             micro_steps=self._micro_steps(),
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             rank=self.args.process_index,
             world_size=self.args.world_size,
+            temperature=self.args.language_temperature,
         )
 
     def get_train_dataloader(self) -> DataLoader:
-        source, target = (self.train_dataset[language] for language in self.languages)
-        return self._loader(BilingualChunks(source, target), batch_sampler=self.batches())
+        chunks = MultilingualChunks(self.train_dataset[language] for language in self.languages)
+        return self._loader(chunks, batch_sampler=self.batches())
 
     def _loader(self, dataset: Any, **options: Any) -> DataLoader:
         return DataLoader(

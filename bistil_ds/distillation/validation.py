@@ -12,7 +12,7 @@ from torch import nn
 
 from bistil_ds.console.progress import progress_bar
 from bistil_ds.distributed.inference import evaluation_engine
-from bistil_ds.text.chunks import BilingualChunks
+from bistil_ds.text.chunks import MultilingualChunks
 from bistil_ds.training.base_trainer import BaseTrainer
 from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.terms import LossTerms
@@ -53,7 +53,7 @@ def _add_language(
     rounds = -(-len(starts) // ranks)
     show = rank == 0 and not args.disable_tqdm
     bar = progress_bar(range(rounds), f"validating {language}", show=show, leave=False)
-    chunks = BilingualChunks(dataset, [])
+    chunks = MultilingualChunks([dataset])
     for turn in bar:
         mine = turn * ranks + rank
         # ZeRO-3 needs every rank in every forward pass: a rank with no batch left repeats the last one.

@@ -18,7 +18,7 @@ from bistil_ds.training.terms import terms_of
 PARSER_SUFFIX = "DependencyParsing"
 PHASE_1 = (
     *("layer_reduction_factor", "hidden_reduction_factor", "vocab_threshold", "vocab_size", "max_length", "max_steps"),
-    *("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed"),
+    *("language_temperature", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed"),
     *(f"{term.name}_weight" for term in terms_of(phase=1)),
     "published_losses",
 )
@@ -95,7 +95,7 @@ def _method(facts: CardFacts) -> str:
         how = "distilled from" if base.run.arguments else "built from"  # only phase 1 writes a run.json
         parts.append(
             f"Base: {as_code(base.name)}, a student that BiStil (arXiv 2306.01709) {how} {as_code(base.teacher)}, from "
-            f"its layers {layers} (counted from 0).{trimmed}"
+            f"its layers {layers} (counted from 0).{trimmed}{_family(base.run)}"
         )
         parts.append(_arguments(base.run, PHASE_1))
     else:
@@ -105,6 +105,15 @@ def _method(facts: CardFacts) -> str:
         parts.append(f"{_change(sft)} Task: {task}. Languages: {codes}.{_taught_by(sft.run)}")
         parts.append(_arguments(sft.run, TUNING))
     return "\n\n".join(parts)
+
+
+def _family(run: Run) -> str:
+    """Return sentences on the teacher's family and on what phase 1 left out; "" if the record names no family."""
+    family, left_out = run.build.get("family"), run.build.get("left_out")
+    if not isinstance(family, str):
+        return ""
+    lines = [in_markdown(str(line)) for line in left_out] if isinstance(left_out, list) else []
+    return f" The teacher's family: {as_code(family)}." + (f" Left out: {'; '.join(lines)}." if lines else "")
 
 
 def _change(sft: SftFacts) -> str:

@@ -23,12 +23,17 @@ from bistil_ds.vocabulary.kept_ids import load_kept_ids
 
 @dataclass(frozen=True)
 class Run:
-    """The facts in the `run.json` of a training run. Without such a file, mappings are empty and the rest is None."""
+    """The facts in the `run.json` of a training run. Without such a file, mappings are empty and the rest is None.
+
+    Attributes:
+        build: what phase 1 recorded of the models it built, such as the teacher's family.
+    """
 
     arguments: Mapping[str, Any]
     data: tuple[DataFile, ...] | None
     commit: str | None
     versions: Mapping[str, Any]
+    build: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,13 +170,14 @@ def _run(source: str) -> Run:
         record = {}
     commit = _mapping(record.get("git")).get("commit")
     versions = {package: str(version) for package, version in _mapping(record.get("versions")).items() if version}
-    return Run(_mapping(record.get("arguments")), _data(record), commit and str(commit), versions)
+    build = _mapping(_mapping(record.get("results")).get("build"))
+    return Run(_mapping(record.get("arguments")), _data(record), commit and str(commit), versions, build)
 
 
 def _data(record: Mapping[str, Any]) -> tuple[DataFile, ...] | None:
     """Return the recorded data files, or None if there are none.
 
-    Phase 1 records side → file and hash; the task commands record `LANGUAGE=FILE` → hash.
+    Phase 1 records side, or language → file and hash; the task commands record `LANGUAGE=FILE` → hash.
     """
     found = []
     for key, value in _mapping(record.get("data")).items():

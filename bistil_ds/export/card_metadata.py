@@ -7,14 +7,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.export.card_facts import CardFacts
 from bistil_ds.models.licences import UNKNOWN
-from bistil_ds.models.model_card import LANGUAGE_CODE
-
-PIPELINES = {
-    "TokenClassification": "token-classification",
-    "SequenceClassification": "text-classification",
-    "QuestionAnswering": "question-answering",
-    "MaskedLM": "fill-mask",
-}
+from bistil_ds.models.model_card import LANGUAGE_CODE, PIPELINES
 
 
 def card_metadata(facts: CardFacts) -> ModelCardData:

@@ -1,6 +1,6 @@
 """Record the queries and keys of chosen layers while a model computes its usual attention.
 
-Shapes: B sequences, H heads, T tokens, d width of a head.
+Shapes: B sequences, H heads, Hk heads of keys, T tokens, d width of a head.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.families import SUPPORTED_MODEL_TYPES
+from bistil_ds.models.families import FAMILIES
 
 IMPLEMENTATION = "bistil_recording"
 _SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
@@ -24,14 +24,17 @@ class AttentionRecorder:
     """Recorder of the queries and keys of `layers` of one model, for the attention-map loss.
 
     The recorder replaces the model's attention by a function that computes the same as SDPA and can record its queries
-    and keys. It records only the first forward pass inside each `with recorder:` block: neither later passes nor the
-    recomputation of gradient checkpointing. Gradients flow through the recorded tensors. The model may be wrapped (DDP,
-    DeepSpeed) after the recorder is made.
+    and keys (after rotary positions, where the model has them). It records only the first forward pass inside each
+    `with recorder:` block: neither later passes nor the recomputation of gradient checkpointing. Gradients flow through
+    the recorded tensors. The model may be wrapped (DDP, DeepSpeed) after the recorder is made.
 
     Args:
         model: the model itself, not its wrapper: an encoder that calls its attention through `AttentionInterface` of
             transformers.
         layers: indices of self-attention layers; layer 0 follows the embeddings.
+
+    Attributes:
+        windows: for each of `layers`, how many tokens away from a query its keys may be; None if it sees all.
 
     Raises:
         InputError: the architecture does not use that interface (DeBERTa-v2), or the model lacks a layer.
@@ -42,6 +45,7 @@ class AttentionRecorder:
         if wrong := [i for i in layers if not 0 <= i < len(modules)]:
             raise InputError(f"attention layers {wrong} do not exist: the model has layers 0 to {len(modules) - 1}")
         self.layers = list(layers)
+        self.windows = [attention_window(model.config, i) for i in layers]
         self._modules = [modules[i] for i in layers]
         self._sink: dict[int, tuple[Tensor, Tensor]] = {}
         AttentionInterface.register(IMPLEMENTATION, _recording_attention)
@@ -64,7 +68,7 @@ class AttentionRecorder:
     def queries_keys(self) -> list[tuple[Tensor, Tensor]]:
         """Return the (queries, keys) that the last `with` block recorded, for each layer in the order of `layers`.
 
-        Each is [B, H, T, d] in the model's dtype.
+        Queries are [B, H, T, d] and keys [B, Hk, T, d] in the model's dtype; H/Hk heads of queries share a key head.
         """
         return [self._sink[slot] for slot in range(len(self.layers))]
 
@@ -73,19 +77,39 @@ class AttentionRecorder:
         self._sink = {}
 
 
+def is_attention_observable(model: PreTrainedModel) -> bool:
+    """Return whether the queries and keys of this model's attention can be recorded; DeBERTa-v2's cannot."""
+    return model._can_set_attn_implementation() and bool(_attention_modules(model))
+
+
 def self_attentions(model: PreTrainedModel) -> list[nn.Module]:
     """Return the model's self-attention modules, in order.
 
     Raises:
         InputError: the architecture does not let its attention be captured.
     """
-    modules = [m for m in model.modules() if type(m).__name__.endswith("SelfAttention")]
-    if not modules or not model._can_set_attn_implementation():
+    if not is_attention_observable(model):
+        observable = [kind for kind, family in FAMILIES.items() if family.maps_observable]
         raise InputError(
             f"model type {model.config.model_type!r} does not let its attention be observed: use a model of one of the "
-            f"types {', '.join(SUPPORTED_MODEL_TYPES)}, or turn the attention loss off"
+            f"types {', '.join(observable)}, or turn the attention loss off"
         )
-    return modules
+    return _attention_modules(model)
+
+
+def _attention_modules(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the modules called ...Attention that contain no other such module: one a layer, in order."""
+    found = [m for m in model.modules() if type(m).__name__.endswith("Attention")]
+    return [m for m in found if not any(inner in found for inner in m.modules() if inner is not m)]
+
+
+def attention_window(config: PretrainedConfig, layer: int) -> int | None:
+    """Return how many tokens away from a query layer `layer` sees keys, the query's own not counted; None: all.
+
+    transformers' masks for encoders include both ends: a key is seen if |query − key| ≤ `config.sliding_window`.
+    """
+    kinds = getattr(config, "layer_types", None)
+    return int(config.sliding_window) if kinds is not None and kinds[layer] == "sliding_attention" else None
 
 
 def _recording_attention(

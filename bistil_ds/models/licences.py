@@ -82,6 +82,12 @@ def merge_licences(*all_parts: Mapping[str, str]) -> dict[str, str]:
     return merged
 
 
+def joint_licence(licences: Mapping[str, str]) -> str:
+    """Return the licence of something that is made of parts: those of the parts, joined by AND; `unknown` without."""
+    known = [licence for licence in licences.values() if licence != UNKNOWN]
+    return " AND ".join(dict.fromkeys(known)) or UNKNOWN
+
+
 def non_commercial(licences: Mapping[str, str]) -> dict[str, str]:
     """Return those parts whose licence forbids commercial use, as far as its name tells."""
     return {part: licence for part, licence in licences.items() if _forbids_commerce(licence)}

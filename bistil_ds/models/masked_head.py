@@ -23,7 +23,7 @@ class MaskedHead:
     def __init__(self, model: nn.Module) -> None:
         self.positions: Tensor | None = None
         if getattr(model, "sparse_prediction", False):  # ModernBERT would select masked tokens once more
-            model.sparse_prediction = False
+            model.sparse_prediction = False  # type: ignore[assignment]
         model.register_forward_pre_hook(self._find, with_kwargs=True)
         masked_lm_head(model).register_forward_pre_hook(self._select)
 

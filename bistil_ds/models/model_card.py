@@ -16,6 +16,12 @@ CARD_FILE = "README.md"
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-\w+)*")
 METADATA = re.compile(r"\s*---\n(.*?)\n---[ \t]*(?:\n|$)", re.DOTALL)  # at the start of a card
 LONGEST_LICENCE = 80  # characters
+PIPELINES = {  # what follows "For" in a class's name → the hub's name of its task
+    "TokenClassification": "token-classification",
+    "SequenceClassification": "text-classification",
+    "QuestionAnswering": "question-answering",
+    "MaskedLM": "fill-mask",
+}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -70,18 +70,20 @@ def shard_paths(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def hash_weights(source: str | Path | torch.nn.Module) -> str:
+def hash_weights(source: str | Path | torch.nn.Module | Mapping[str, torch.Tensor]) -> str:
     """Return the SHA-256 (hex) of a model's weights: of (name, dtype, shape, bytes) of each, sorted by name.
 
     The hash does not depend on how the weights are sharded. Tied weights count once. A model and the folder to which
     `save_pretrained` wrote it have the same hash.
 
     Args:
-        source: a model folder with safetensors, or a model (not partitioned by ZeRO-3).
+        source: a model folder with safetensors, a model (not partitioned by ZeRO-3), or weights by name.
     """
     pairs: Iterable[tuple[str, torch.Tensor]]
     if isinstance(source, torch.nn.Module):
-        pairs = sorted((name, parameter.detach()) for name, parameter in saved_parameters(source).items())
+        source = {name: parameter.detach() for name, parameter in saved_parameters(source).items()}
+    if isinstance(source, Mapping):
+        pairs = sorted(source.items())
     else:
         weights = WeightFolder(source)
         names = progress_bar(sorted(weights), "hashing weights", delay=2, leave=False)

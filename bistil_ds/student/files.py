@@ -21,7 +21,7 @@ class StudentFiles:
 
     Attributes:
         teacher: folder or hub id of the teacher.
-        languages: codes of source and target language.
+        languages: codes of the languages of the text, one or more.
         layer_map: the 0-based teacher layer of each student layer.
         trimming: which of the teacher's tokens the student keeps; None if it keeps all.
         projections: fp32 [teacher width, student width] for each aligned state, where the widths differ.

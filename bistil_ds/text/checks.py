@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import filecmp
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 from bistil_ds.errors import InputError
@@ -42,23 +44,24 @@ def _is_readable(path: Path, options: TextOptions) -> bool:
     return form_of(path, options) == PLAIN and is_readable_plain_text(path, options.flag)
 
 
-def check_two_languages(
-    source: str | Path, target: str | Path, flags: tuple[str, str] = ("--source_file", "--target_file")
-) -> None:
+def check_different(corpora: Mapping[str, str | Path]) -> None:
     """Raise InputError if two corpora are the same file, folder or hub data set, or are files with identical content.
 
-    Each corpus must have passed `check_text_file` before.
+    Args:
+        corpora: how the user named the corpus, such as `--source_file en.txt` → the corpus. Each must have passed
+            `check_text_file` before.
     """
-    first, second = (parse_texts(spec, TextOptions(flag))[0] for spec, flag in zip((source, target), flags))
-    same = first == second
-    if isinstance(first, Path) and isinstance(second, Path) and first.is_file() and second.is_file():
-        same = first.samefile(second) or filecmp.cmp(first, second, shallow=False)
-    elif isinstance(first, Path) and isinstance(second, Path):
-        same = corpus_hash(first, flags[0]) == corpus_hash(second, flags[1])
-    if same:
-        raise InputError(
-            f"{flags[0]} {source} and {flags[1]} {target} are the same text; give the text of two different languages"
-        )
+    for (first, one), (second, other) in combinations(corpora.items(), 2):
+        if _are_same(*(parse_texts(spec, TextOptions(name))[0] for name, spec in ((first, one), (second, other)))):
+            raise InputError(f"{first} and {second} are the same text; give each language a text of its own")
+
+
+def _are_same(one: Path | HubDataset, other: Path | HubDataset) -> bool:
+    if not isinstance(one, Path) or not isinstance(other, Path):
+        return one == other
+    if one.is_file() and other.is_file():
+        return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
+    return corpus_hash(one, str(one)) == corpus_hash(other, str(other))
 
 
 def check_chunks(count: int, needed: int, what: str) -> None:

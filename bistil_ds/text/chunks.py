@@ -1,11 +1,13 @@
-"""Join the chunks of both languages in one data set, and collate its rows into batches.
+"""Join the chunks of all languages in one data set, and collate its rows into batches.
 
 Shapes: B rows, T tokens of the longest row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import datasets
@@ -17,18 +19,22 @@ from torch.utils.data import Dataset
 COLUMNS = ("input_ids", "attention_mask")
 
 
-class BilingualChunks(Dataset[dict[str, Any]]):
-    """Data set of the source chunks (language 0) followed by the target chunks (language 1).
+class MultilingualChunks(Dataset[dict[str, Any]]):
+    """Data set of the chunks of one language or more, one after another; the languages are numbered from 0.
 
-    A row has `input_ids`, `language`, and `attention_mask` if its data set has masks. Source and target may each be a
-    `datasets.Dataset`, of which one batch is read at a time, or any map-style data set of rows.
+    A row has `input_ids`, `language`, and `attention_mask` if its data set has masks.
+
+    Args:
+        parts: the chunks of each language: a `datasets.Dataset`, from which a batch is read at a time, or any map-style
+            data set of rows.
     """
 
-    def __init__(self, source: Any, target: Any) -> None:
-        self.parts = [_as_arrays(source), _as_arrays(target)]
+    def __init__(self, parts: Iterable[Any]) -> None:
+        self.parts = [_as_arrays(part) for part in parts]
+        self._ends = list(accumulate(map(len, self.parts)))
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.__getitems__([index])[0]
@@ -37,14 +43,14 @@ class BilingualChunks(Dataset[dict[str, Any]]):
         """Return the rows at `indices`, in that order.
 
         Raises:
-            ValueError: the rows are of two languages.
+            ValueError: the rows are of several languages.
         """
-        border = len(self.parts[0])
-        language = int(indices[0] >= border)
-        if any((index >= border) != bool(language) for index in indices):
+        languages = {bisect_right(self._ends, index) for index in indices}
+        if len(languages) > 1:
             raise ValueError("a batch is of one language")
+        language = languages.pop()
         part = self.parts[language]
-        own = [int(index) - border * language for index in indices]
+        own = [int(index) - (self._ends[language] - len(part)) for index in indices]
         if isinstance(part, datasets.Dataset):
             columns = part[own]
             rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
@@ -69,7 +75,7 @@ def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> d
         `language`: int, if the rows have one.
 
     Raises:
-        ValueError: the rows are of two languages.
+        ValueError: the rows are of several languages.
     """
     ids = [_tensor(row["input_ids"]) for row in rows]
     batch: dict[str, Any] = {"input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_token_id)}

@@ -1,12 +1,14 @@
-"""Parse how a user names a corpus: as a file or folder, or as a data set on the hub."""
+"""Parse how a user names corpora: by language, as files or folders, or as data sets on the hub."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bistil_ds.errors import InputError
 from bistil_ds.text.compression import SUFFIXES
 from bistil_ds.text.form import NAMES
 from bistil_ds.text.options import TextOptions
@@ -63,3 +65,23 @@ def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDatas
     if bare == str(spec) or os.path.exists(spec):
         return parse_specification(spec), options
     return Path(bare).expanduser(), replace(options, plain=True)
+
+
+def parse_by_language(words: Sequence[str], flag: str, example: str) -> dict[str, str]:
+    """Return language → value, in the order of the words, each of which is `LANGUAGE=VALUE`.
+
+    Args:
+        example: a word as it should be, such as `tr=tr.txt`, for messages.
+
+    Raises:
+        InputError: a word has another form, or two words name one language.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        language, _, value = word.partition("=")
+        if not language.strip() or not value:
+            raise InputError(f"{flag} {word}: expected a language and what it has, such as {example}")
+        if language in found:
+            raise InputError(f"{flag}: {language} is given twice; give each language once, such as {example}")
+        found[language] = value
+    return found

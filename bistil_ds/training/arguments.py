@@ -29,6 +29,7 @@ AT_LEAST_1 = (
     "vocab_size",
     "preprocessing_workers",
     "save_total_limit",
+    "language_temperature",
 )
 ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps", "num_train_epochs")
 AT_LEAST_0 = ("weight_decay", "max_grad_norm", "warmup_steps", "eval_delay", "adam_epsilon", "dataloader_num_workers")

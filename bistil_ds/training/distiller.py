@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from bistil_ds.errors import InputError
-from bistil_ds.models.attention import AttentionRecorder
+from bistil_ds.errors import InputError, Notice
+from bistil_ds.models.attention import AttentionRecorder, is_attention_observable
 from bistil_ds.training.layer_losses import Alignment
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import LayerView, LossTerms, terms_of
@@ -27,8 +29,23 @@ def parse_weights(losses: object, phase: int) -> dict[str, Weight]:
     return weights
 
 
+def check_maps_not_asked(losses: object, phase: int, model_type: str) -> None:
+    """Check that nobody asked for a loss of attention maps, which models of this type do not show.
+
+    Raises:
+        InputError: the weight of such a loss is above 0 and not the phase's default.
+    """
+    for name in (f"{term.name}_weight" for term in terms_of(phase) if term.reads == "maps"):
+        weight = getattr(losses, name)
+        if Weight.parse(weight, name).used and weight != getattr(type(losses), name, None):
+            raise InputError(f"--{name} {weight}: a {model_type} model does not show its attention; leave it out")
+
+
 class BaseDistiller:
     """A student and a frozen teacher aligned layer by layer, and the weights of the losses between them.
+
+    If the attention of one of the models cannot be observed, as DeBERTa-v2's, attention maps are not compared, and a
+    `Notice` says so.
 
     Args:
         student, teacher: models on one vocabulary, with the same number of heads; the teacher is frozen.
@@ -39,15 +56,16 @@ class BaseDistiller:
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: from `parse_weights`; or there is an attention loss and a model's attention cannot be observed.
+        InputError: from `parse_weights`; or a model's attention cannot be observed, and maps were asked for by a weight
+            other than the default, or there is no other loss; or aligned layers have different windows.
     """
 
     phase: ClassVar[int]
 
     def __init__(
         self,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
         layer_map: Sequence[int],
         losses: Any,
         projections: Sequence[Tensor] | None = None,
@@ -55,6 +73,8 @@ class BaseDistiller:
     ) -> None:
         self.losses = losses
         self.weights = parse_weights(losses, self.phase)
+        if self.reads("maps"):
+            self._leave_out_hidden_maps((student, teacher))
         self.teacher = teacher
         self.run_teacher = teacher if run_teacher is None else run_teacher
         self.aligned = aligned = Alignment.of(layer_map, last_only=losses.align_layers == "last")
@@ -64,7 +84,38 @@ class BaseDistiller:
         if self.reads("maps"):  # only then: a recorder keeps queries and keys in memory
             self.student_recorder = AttentionRecorder(student, aligned.student_layers)
             self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
+            self._check_windows(self.teacher_recorder.windows)
         teacher.eval().requires_grad_(False)
+
+    def _leave_out_hidden_maps(self, models: Sequence[PreTrainedModel]) -> None:
+        """Set the weights of losses of attention maps to 0 if one of the models hides its attention."""
+        hiding = [str(model.config.model_type) for model in models if not is_attention_observable(model)]
+        if not hiding:
+            return
+        check_maps_not_asked(self.losses, self.phase, hiding[0])
+        self.weights |= {term.name: Weight(0.0, 0.0) for term in terms_of(self.phase) if term.reads == "maps"}
+        if not any(weight.used for weight in self.weights.values()):
+            raise InputError(f"a {hiding[0]} model does not show its attention, and all other loss weights are 0")
+        said = f"a {hiding[0]} model does not show its attention: the attention loss is left out"
+        warnings.warn(said, Notice, stacklevel=4)
+
+    def _check_windows(self, teachers: Sequence[int | None]) -> None:
+        """Raise InputError unless both layers of each pair let a token see keys equally far away."""
+        aligned = self.aligned
+        for student, teacher, *windows in zip(
+            aligned.student_layers, aligned.teacher_layers, self.windows, teachers, strict=True
+        ):
+            if windows[0] != windows[1]:
+                seen = ["all tokens" if window is None else f"{window} tokens on either side" for window in windows]
+                raise InputError(
+                    f"attention loss: student layer {student} sees {seen[0]}, its teacher layer {teacher} {seen[1]}; "
+                    "align layers of one kind, or give --attention_weight 0"
+                )
+
+    @property
+    def windows(self) -> list[int | None]:
+        """Return the window of each pair of attention maps, as `AttentionRecorder.windows`."""
+        return [] if self.student_recorder is None else self.student_recorder.windows
 
     def uses(self, name: str) -> bool:
         """Return whether the weight of a loss is above 0 at some point of the run."""

@@ -87,15 +87,17 @@ def attention_terms(
     kind: str,
     mask_queries: bool,
     weight: float,
+    windows: Sequence[int | None] | None = None,
 ) -> Tensor:
     """Return the loss of each pair of maps, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
 
     Args:
-        student, teacher: P tuples (queries, keys) each, of tensors [B, H, T, d].
+        student, teacher: P tuples (queries, keys) each, of tensors [B, H, T, d]; keys may have fewer heads.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         kind: "mse" or "kl".
         mask_queries: True leaves padding out as queries too, not only as keys.
         weight: see `hidden_terms`.
+        windows: for each pair, how many tokens away from a query its keys may be; None, also for a pair: all count.
 
     Raises:
         InputError: gradients are enabled, but none of the student's queries requires one.
@@ -107,10 +109,10 @@ def attention_terms(
         )
     how: dict[str, Any] = {"kind": kind, "mask_queries": mask_queries, "upstream": _upstream(weight, student)}
     if student[0][0].is_cuda:  # the kernel takes all pairs at once
-        return attention_map_loss(student, teacher, mask_BT, **how)
+        return attention_map_loss(student, teacher, mask_BT, windows=windows, **how)
     values, first = [], student[0][0]
-    while student:  # pair by pair, so that each pair's teacher tensors are freed after it
-        values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, **how))
+    for window in windows or [None] * len(student):  # pair by pair, so that each pair's tensors are freed after it
+        values.append(attention_map_loss([student.pop(0)], [teacher.pop(0)], mask_BT, windows=[window], **how))
     trim_heap(first)
     return torch.cat(values)
 

@@ -53,8 +53,8 @@ def fields_of(kind: type, flags: Mapping[str, Any]) -> dict[str, Any]:
 def with_defaults(types: Sequence[type], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return a value for every field of the dataclasses in `types`: the flag's, else the field's default.
 
-    Values have the types that the command line gives them: a list where a flag takes several words, a loss weight as
-    text.
+    Values have the types that the command line gives them: a list where a flag takes several words, with a word
+    `NAME=VALUE` for each entry of a mapping, and a loss weight as text.
 
     Raises:
         InputError: no dataclass has a field of a flag's name, or a value is not among the field's choices.
@@ -78,5 +78,7 @@ def _value(one: Field[Any], value: Any) -> Any:
     if value is None:
         return None
     if one.metadata.get("nargs"):
+        if isinstance(value, Mapping):
+            return [f"{name}={part}" for name, part in value.items()]
         return [str(word) for word in ([value] if isinstance(value, str | Path) else value)]
     return str(value) if one.name.endswith("_weight") or isinstance(value, Path) else value

@@ -25,6 +25,8 @@ class LayerView:
     Attributes:
         student_states, teacher_states: a state [B, T, D] for each pair of states, of each model's own width.
         student_maps, teacher_maps: queries and keys [B, H, T, d] for each pair of maps; empty where nothing needs them.
+            Keys may have fewer heads.
+        windows: for each pair of maps, how many tokens away from a query its keys may be; None: all count.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: a matrix [teacher width, student width] for each pair of states, where the widths differ.
         losses: the loss arguments of the phase, read for `attention_loss` and `published_losses`.
@@ -34,6 +36,7 @@ class LayerView:
     teacher_states: list[Tensor]
     student_maps: list[QueriesKeys]
     teacher_maps: list[QueriesKeys]
+    windows: Sequence[int | None]
     mask_BT: Tensor | None
     projections: Sequence[Tensor] | None
     losses: Any
@@ -56,7 +59,8 @@ def _hidden(view: LayerView, weight: float) -> Tensor:
 
 def _attention(view: LayerView, weight: float) -> Tensor:
     kind, published = view.losses.attention_loss, view.losses.published_losses
-    return attention_terms(view.student_maps, view.teacher_maps, view.mask_BT, kind, not published, weight)
+    maps = view.student_maps, view.teacher_maps
+    return attention_terms(*maps, view.mask_BT, kind, not published, weight, view.windows)
 
 
 @dataclass(frozen=True)

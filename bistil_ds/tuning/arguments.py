@@ -32,7 +32,7 @@ class DistilledStudentArguments:
 
     _argument_group_name = "student and teacher (none of the models and files: the embedded sample)"
 
-    student: str | None = field(default=None, metadata={"help": "Folder of the bilingual student phase 1 left."})
+    student: str | None = field(default=None, metadata={"help": "Folder of the student phase 1 left."})
     teacher_model: str | None = field(
         default=None, metadata={"help": "Folder or hub id of the multilingual model the student was distilled from."}
     )

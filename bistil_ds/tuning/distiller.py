@@ -52,7 +52,7 @@ class TaskDistiller(BaseDistiller):
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: `loss_weights` raises it; or an attention loss is used and a model's attention cannot be captured.
+        InputError: from `loss_weights` and `BaseDistiller`.
     """
 
     phase = 2
@@ -104,7 +104,7 @@ class TaskDistiller(BaseDistiller):
         if self.uses("label"):
             terms.values["label"] = output.loss.float()
         states = [output.hidden_states[i] for i in self.aligned.student_states]
-        maps = take_queries_keys(self.student_recorder), take_queries_keys(self.teacher_recorder)
+        maps = take_queries_keys(self.student_recorder), take_queries_keys(self.teacher_recorder), self.windows
         layers = LayerView(states, teacher_states, *maps, mask_BT, self.projections, self.losses)
         self.add_layer_losses(terms, layers, weights)
         terms.add_up(weights)

@@ -10,10 +10,12 @@ from typing import Any, Self
 from torch import nn
 from transformers import PreTrainedModel
 
+from bistil_ds.models.attention import is_attention_observable
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import read_layer_map
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata, load_task_model, recorded_labels
+from bistil_ds.training.distiller import check_maps_not_asked
 from bistil_ds.training.licences import gather_licences
 from bistil_ds.training.request import fields_of
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
@@ -68,6 +70,8 @@ class StudentTuning(TunedModel):
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
         model, sfts = self.teacher
         teacher = load_task_model(model, sfts, task, flag="--teacher_model")
+        if not is_attention_observable(teacher.model):
+            check_maps_not_asked(self.losses, 2, teacher.model.config.model_type)
         report = {"teacher_parameters": teacher.model.num_parameters()}
         student = prepare_student(folder, self.name, teacher, seed, self.asked.new_head)
         return student.model, {**report, "parameters": student.model.num_parameters()}

@@ -39,7 +39,7 @@ def tune_teacher(**flags: Any) -> Path:
 
 
 def distil_task(**flags: Any) -> Path:
-    """Distil a bilingual student on a task from a task-tuned teacher, sparsely, as `task.py` does.
+    """Distil a student on a task from a task-tuned teacher, sparsely, as `task.py` does.
 
     Example:
         >>> from bistil_ds import distil_task

@@ -1,4 +1,4 @@
-"""Trim the vocabulary of a multilingual model to the tokens of two languages."""
+"""Trim the vocabulary of a multilingual model to the tokens of one or a few languages."""
 
 from bistil_ds.vocabulary.counting import count_tokens
 from bistil_ds.vocabulary.embeddings import trim_model

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 import datasets
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.console.progress import progress_bar
@@ -25,16 +27,29 @@ def count_tokens(
         int64 [V], the count of each token id; V is the largest id + 1. Special tokens, among them the unknown token,
         have a count of 0.
     """
-    # Copy the tokenizer: switching off truncation and padding changes its state.
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
     counts_V = np.zeros(max(tokenizer.get_vocab().values()) + 1, np.int64)
     with progress_bar(what=f"counting tokens, {name}", total=len(texts), unit=" texts", show=progress) as bar:
         for batch in texts.select_columns("text").iter(BATCH_TEXTS):
-            encodings = backend.encode_batch_fast(batch["text"], add_special_tokens=False)
-            ids = np.array([i for encoding in encodings for i in encoding.ids], np.int64)
-            counts_V += np.bincount(ids, minlength=len(counts_V))
-            bar.update(len(encodings))
+            ids = encode_whole(batch["text"], tokenizer)
+            counts_V += np.bincount(np.fromiter(chain.from_iterable(ids), np.int64), minlength=len(counts_V))
+            bar.update(len(ids))
     counts_V[tokenizer.all_special_ids] = 0
     return counts_V
+
+
+def encode_whole(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, add_special_tokens: bool = False
+) -> list[list[int]]:
+    """Return the ids of each text, neither cut nor padded, whatever truncation and padding the tokenizer is set to."""
+    backend = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    backend.no_truncation()
+    backend.no_padding()
+    try:
+        encodings = backend.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+        return [encoding.ids for encoding in encodings]
+    finally:
+        if truncation:
+            backend.enable_truncation(**truncation)
+        if padding:
+            backend.enable_padding(**padding)

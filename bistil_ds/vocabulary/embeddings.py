@@ -5,6 +5,7 @@ These are the word embeddings, and the output layer's weight and bias.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.families import positions_after_padding
 from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
+
+UNLIKELY = -10_000.0  # the bias of a row without a token: its probability is then 0; finite in fp16 too
 
 
 @dataclass(frozen=True)
@@ -31,45 +35,65 @@ def trimming_of(model: PreTrainedModel) -> Trimming | None:
     return getattr(model, "_trimming", None)
 
 
-def trim_model(model: PreTrainedModel, kept_ids: Ids) -> None:
+def share_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a model with modules and a configuration of its own, whose parameters and buffers are those of `model`.
+
+    `trim_model` replaces parameters and leaves their values, so it can trim such a copy and spare the model.
+    """
+    tensors = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+
+
+def trim_model(model: PreTrainedModel, kept_ids: Ids, *, rows: int | None = None) -> None:
     """Keep the rows `kept_ids` (int64 [V_new], ascending) of every parameter with one row for each token, in place.
 
     Tied parameters stay tied and untied ones untied; dtype, device and requires_grad do not change. In the
     configuration, `vocab_size` and the ids of special tokens are updated; the id of a dropped token becomes None.
     Parameters are copied one at a time, so peak memory is the model plus one trimmed matrix.
 
+    Args:
+        model: any model of transformers that has token embeddings.
+        kept_ids: ids as in the tokenizer, new id → old id.
+        rows: pad the parameters to so many rows, with zeros, and a bias with `UNLIKELY`; default: no row is added.
+
     Raises:
-        InputError: `kept_ids` has an id for which the model has no row, or the padding id would change.
+        InputError: the tokenizer has more ids than the model has rows, the padding token would be dropped, or its id
+            would change although the model numbers positions from it.
         ValueError: `kept_ids` is no ascending vector.
     """
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
-    rows = embeddings.weight.shape[0]
+    base_rows = embeddings.weight.shape[0]
+    rows = len(kept_ids) if rows is None else rows
     name = model.name_or_path or type(model).__name__
-    if kept_ids[-1] >= rows:
+    if kept_ids[-1] >= base_rows:
         raise InputError(
-            f"{name}: the tokenizer has id {kept_ids[-1]}, the model only {rows} rows; are they of one model?"
+            f"{name}: the tokenizer has id {kept_ids[-1]}, the model only {base_rows} rows; are they of one model?"
         )
-    check_kept_ids(kept_ids, rows)
+    check_kept_ids(kept_ids, base_rows)
     pad = model.config.pad_token_id
-    if pad is not None and not (len(kept_ids) > pad and kept_ids[pad] == pad):
+    new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
+    fixed = positions_after_padding(model.config.model_type)
+    if pad is not None and (pad not in new_id or (fixed and new_id[pad] != pad)):
         raise InputError(
             f"{name}: config.json has pad_token_id {pad}, but the tokenizer pads with another id; correct one"
         )
 
     index = torch.from_numpy(kept_ids)
     for module, parameter_name in _vocabulary_parameters(model, embeddings, head):
-        _replace(model, getattr(module, parameter_name), index)
-    embeddings.num_embeddings = len(kept_ids)
+        _replace(model, getattr(module, parameter_name), index, rows)
+    embeddings.num_embeddings = rows
     if head is not None:
-        head.out_features = len(kept_ids)
-    model.config.vocab_size = len(kept_ids)
-    new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
+        head.out_features = rows
+    model.config.vocab_size = rows
     for key, value in model.config.to_dict().items():
         if key.endswith("_token_id") and isinstance(value, int):
             setattr(model.config, key, new_id.get(value))
+        elif key.endswith("_token_id") and isinstance(value, list):
+            setattr(model.config, key, [new_id[old] for old in value if old in new_id] or None)
+    embeddings.padding_idx = new_id.get(embeddings.padding_idx)
     earlier = trimming_of(model)
     first_ids = earlier.kept_ids[kept_ids] if earlier else kept_ids
-    model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else rows)
+    model._trimming = Trimming(first_ids, earlier.base_vocab_size if earlier else base_rows)
 
 
 def _vocabulary_parameters(
@@ -86,9 +110,11 @@ def _vocabulary_parameters(
     return list(distinct.values())
 
 
-def _replace(model: nn.Module, old: nn.Parameter, index: torch.Tensor) -> None:
-    """Replace `old` by its rows `index` wherever the model uses it, so that tied parameters stay tied."""
-    new = nn.Parameter(old.detach().index_select(0, index.to(old.device)), requires_grad=old.requires_grad)
+def _replace(model: nn.Module, old: nn.Parameter, index: torch.Tensor, rows: int) -> None:
+    """Replace `old` by its rows `index`, padded to `rows`, wherever the model uses it, so that tied ones stay tied."""
+    data = old.new_full((rows, *old.shape[1:]), UNLIKELY if old.dim() == 1 else 0.0, requires_grad=False)
+    torch.index_select(old.detach(), 0, index.to(old.device), out=data[: len(index)])
+    new = nn.Parameter(data, requires_grad=old.requires_grad)
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
             if parameter is old:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, blaming
+from bistil_ds.vocabulary.bpe import Routes
+from bistil_ds.vocabulary.byte_pieces import byte_ids
+from bistil_ds.vocabulary.named_ids import named_ids
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """The vocabulary of a WordPiece or Unigram tokenizer.
+    """The vocabulary of a WordPiece, Unigram or BPE tokenizer.
 
     Attributes:
         id_of: piece → id.
-        scores: id → log-probability; None for WordPiece.
-        forced: ids that every trimmed vocabulary keeps.
+        scores: log-probability by id; None unless the tokenizer is Unigram.
+        forced: ids that every trimmed vocabulary keeps, and with them their parts.
+        parts: a function from a token's id to the ids that every vocabulary with this token keeps too. For Unigram,
+            they are the single-character pieces that occur in the piece, so that text whose longer pieces are dropped
+            falls back to characters and not to the unknown token. For BPE, they are the pieces from which it is merged.
     """
 
     id_of: dict[str, int]
     scores: list[float] | None
     forced: frozenset[int]
+    parts: Callable[[int], Collection[int]]
 
     @property
     def rows(self) -> int:
@@ -36,42 +43,81 @@ def tokenizer_json(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Return the content of `tokenizer.json`.
 
     Raises:
-        InputError: the tokenizer is not a fast one, or is neither WordPiece nor Unigram.
+        InputError: the tokenizer is not a fast one, or is neither WordPiece, Unigram nor BPE.
     """
-    name = tokenizer.name_or_path or type(tokenizer).__name__
+    name = _name(tokenizer)
     if not tokenizer.is_fast:
         raise InputError(f"{name}: trimming needs a fast tokenizer (tokenizer.json); convert this one first")
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = content["model"]["type"]
-    if kind not in ("WordPiece", "Unigram"):
-        # BPE builds a piece by merging shorter ones; a trimmed copy would have to keep these and the merges too.
+    if kind not in ("WordPiece", "Unigram", "BPE"):
         raise InputError(
-            f"{name}: a {kind} vocabulary cannot be trimmed; choose a WordPiece or Unigram teacher (mBERT, XLM-R)"
+            f"{name}: a {kind} vocabulary cannot be trimmed; choose a teacher with WordPiece, Unigram or BPE"
         )
     return content
 
 
-def read_pieces(tokenizer: PreTrainedTokenizerBase) -> Pieces:
-    """Read a WordPiece or Unigram tokenizer's vocabulary.
+def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = True) -> Pieces:
+    """Read the vocabulary of a WordPiece, Unigram or BPE tokenizer.
 
-    The forced ids are those of special and added tokens, of the unknown piece, and of all pieces before the padding
-    token; without the latter, the padding id would change. For Unigram, two more kinds are forced. One is byte-fallback
-    pieces. The other is the piece with the lowest score: unknown characters get that score minus 10, so it must not
-    change.
+    The forced ids are those of special and added tokens, of tokens that the post-processor adds, of the unknown piece,
+    and of pieces that stand for bytes. Unigram has one more: the piece with the lowest score. That score minus 10 is
+    the score of an unknown character, so it must not change.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        keep_padding_id: force all ids below the padding id as well, so that it does not change. Models that number
+            positions from the padding id, such as XLM-R, need this.
+
+    Raises:
+        InputError: the tokenizer is of another kind, its BPE is of a kind that cannot be trimmed, or its settings name
+            an id that no token has.
     """
-    model = tokenizer_json(tokenizer)["model"]
+    content = tokenizer_json(tokenizer)
+    model = content["model"]
     id_of: dict[str, int] = tokenizer.get_vocab()
     forced = {i for i in (*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder) if i is not None}
-    if tokenizer.pad_token_id is not None:
+    named = named_ids(content)
+    if not named <= set(id_of.values()):
+        nameless = min(named - set(id_of.values()))
+        raise InputError(f"{_name(tokenizer)}: tokenizer.json names the id {nameless}, which no token has")
+    forced |= named | byte_ids(content, id_of)
+    if keep_padding_id and tokenizer.pad_token_id is not None:
         forced.update(range(tokenizer.pad_token_id))
     scores = None
+    parts: Callable[[int], Collection[int]] = _no_parts
     if model["type"] == "Unigram":
         scores = [score for _, score in model["vocab"]]
         forced.add(min(range(len(scores)), key=scores.__getitem__))
         if model["unk_id"] is not None:
             forced.add(model["unk_id"])
-        if model.get("byte_fallback"):
-            forced.update(i for piece, i in id_of.items() if re.fullmatch("<0x[0-9A-F]{2}>", piece))
+        parts = _characters(id_of)
     else:
-        forced.add(model["vocab"][model["unk_token"]])
-    return Pieces(id_of, scores, frozenset(forced))
+        if model["unk_token"] in model["vocab"]:
+            forced.add(model["vocab"][model["unk_token"]])
+        if model["type"] == "BPE":
+            with blaming(_name(tokenizer)):
+                parts = _merged_parts(model)
+    return Pieces(id_of, scores, frozenset(forced), parts)
+
+
+def _name(tokenizer: PreTrainedTokenizerBase) -> str:
+    return tokenizer.name_or_path or type(tokenizer).__name__
+
+
+def _no_parts(_: int) -> Collection[int]:
+    return ()
+
+
+def _characters(id_of: dict[str, int]) -> Callable[[int], Collection[int]]:
+    """Return the function from a Unigram piece's id to the ids of the single-character pieces that occur in it."""
+    single = {piece: i for piece, i in id_of.items() if len(piece) == 1}
+    piece_of = {i: piece for piece, i in id_of.items()}
+    return lambda i: [single[character] for character in piece_of[i] if character in single]
+
+
+def _merged_parts(model: dict[str, Any]) -> Callable[[int], Collection[int]]:
+    """Return the function from a BPE piece's id to the ids of the pieces from which it is merged."""
+    routes = Routes(model)
+    id_of, piece_of = model["vocab"], {i: piece for piece, i in model["vocab"].items()}
+    return lambda i: {id_of[part] for part in routes.pieces_between(piece_of.get(i, ""))}

@@ -1,4 +1,4 @@
-"""Report on vocabulary trimming: the model's size before and after, and how both tokenizers cut a sample of texts."""
+"""Report on vocabulary trimming: the model's size, and how each language's texts are cut, before and after."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.console.grid import Grid
+from bistil_ds.vocabulary.counting import encode_whole
 from bistil_ds.vocabulary.coverage import fertility, unknown_share
 from bistil_ds.vocabulary.kept_ids import Ids
 
@@ -26,7 +27,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """How a tokenizer and its trimmed copy cut a sample of one corpus into pieces.
+    """How a tokenizer and its trimmed copy cut a sample of one language's texts into pieces.
 
     Attributes:
         texts: number of texts in the sample.
@@ -45,31 +46,38 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class TrimReport:
-    """The model's sizes before and after trimming, and how both tokenizers cut each corpus."""
+    """The model's sizes before and after trimming, and how both tokenizers cut the texts of each language."""
 
     before: Size
     after: Size
-    source: Segmentation
-    target: Segmentation
+    segmentations: dict[str, Segmentation]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as nested dicts of plain values, for JSON."""
         return asdict(self)
 
-    def grid(self) -> Grid:
-        """Return the report as a table to show."""
-        rows = [
+    def grids(self) -> list[Grid]:
+        """Return the report as two tables to show: of the model, and of the texts by language."""
+        sizes = [
             ["tokens", f"{self.before.vocabulary:,}", f"{self.after.vocabulary:,}"],
             ["parameters", f"{self.before.parameters:,}", f"{self.after.parameters:,}"],
             ["size", f"{self.before.bytes / 1e6:,.1f} MB", f"{self.after.bytes / 1e6:,.1f} MB"],
         ]
-        for name, part in (("source", self.source), ("target", self.target)):
-            rows += [
-                [f"{name}: pieces a word", f"{part.fertility_before:.3f}", f"{part.fertility_after:.3f}"],
-                [f"{name}: unknown", f"{part.unknown_before:.3%}", f"{part.unknown_after:.3%}"],
-                [f"{name}: texts cut the same", "", f"{part.unchanged:.1%}"],
+        texts = [
+            [
+                name,
+                f"{part.texts:,}",
+                *(f"{value:.3f}" for value in (part.fertility_before, part.fertility_after)),
+                *(f"{value:.3%}" for value in (part.unknown_before, part.unknown_after)),
+                f"{part.unchanged:.1%}",
             ]
-        return Grid("Vocabulary trimming", ["", "before", "after"], rows)
+            for name, part in self.segmentations.items()
+        ]
+        columns = ["language", "texts", "pieces a word", "after", "unknown", "after", "cut the same"]
+        return [
+            Grid("Vocabulary trimming", ["", "before", "after"], sizes),
+            Grid("Sample texts, before and after", columns, texts),
+        ]
 
 
 def measure_size(model: PreTrainedModel) -> Size:
@@ -90,9 +98,8 @@ def sample_texts(texts: datasets.Dataset, most: int = 2000) -> list[str]:
 def compare_segmentation(
     texts: Sequence[str], before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, kept_ids: Ids
 ) -> Segmentation:
-    """Cut `texts` with a tokenizer and with its trimmed copy, and compare the pieces; without texts, shares are 0."""
-    old = [e.ids for e in before.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-    new = [e.ids for e in after.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    """Cut `texts` with a tokenizer and its trimmed copy, and compare the pieces; without texts the shares are 0."""
+    old, new = (encode_whole(texts, tokenizer) for tokenizer in (before, after))
     same = sum(np.array_equal(old_ids, kept_ids[new_ids]) for old_ids, new_ids in zip(old, new, strict=True) if new_ids)
     same += sum(not old_ids and not new_ids for old_ids, new_ids in zip(old, new, strict=True))
     return Segmentation(

@@ -1,6 +1,10 @@
-"""Select the tokens of the multilingual vocabulary that a bilingual student keeps (BiStil, section 3.1)."""
+"""Select the tokens of the multilingual vocabulary that a model of one or a few languages keeps."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -12,86 +16,120 @@ from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 
 
 def select_ids(
-    counts_source: npt.NDArray[np.int64],
-    counts_target: npt.NDArray[np.int64],
-    tokenizer: PreTrainedTokenizerBase,
+    counts: Mapping[str, npt.NDArray[np.int64]],
+    tokenizer: PreTrainedTokenizerBase | Pieces,
     *,
     threshold: float = 1e-6,
     vocab_size: int | None = None,
+    coverage: float | None = None,
+    round_to: int = 1,
+    keep_padding_id: bool = True,
 ) -> Ids:
-    """Select the tokens that are frequent enough in either corpus, or the `vocab_size` most frequent ones.
+    """Select the tokens that are frequent enough in any language, by a threshold, a number or a share of the text.
 
-    The forced ids always stay (see `read_pieces`). For Unigram, the single-character pieces for the characters of each
-    kept piece stay too. So text whose longer pieces are dropped is cut into characters, not into unknown tokens.
+    The forced ids always stay (see `read_pieces`), and so do the parts of every kept token (see `Pieces`).
 
     Args:
-        counts_source, counts_target: int64 [V] as `count_tokens` returns them.
-        threshold: a token stays if, in at least one corpus, its share of the tokens is this or more.
+        counts: language → int64 [V] as `count_tokens` returns it; one language or more.
+        tokenizer: the tokenizer, or its pieces if they have been read already.
+        threshold: a token stays if its share of a language's tokens is at least this, in one language or more.
         vocab_size: number of tokens to keep, forced ones included; the threshold is then ignored. Tokens are ranked by
-            the larger of their shares in the two corpora; of tokens with equal shares, the smaller id comes first.
+            their largest share in any language; ties go to the smaller id. A token that does not fit together with its
+            parts is skipped.
+        coverage: instead of the threshold: of each language, the fewest most frequent tokens stay that make up at least
+            this share of its tokens.
+        round_to: add the next most frequent tokens until the number of tokens is a multiple of this, or no token is
+            left.
+        keep_padding_id: also keep all ids below the padding id, so that it does not change (see `read_pieces`).
 
     Returns:
         int64 [V_new], ascending.
 
     Raises:
-        InputError: a corpus has no known token; the threshold is outside 0..1, or so high that only forced tokens would
-            stay; or `vocab_size` is too small for the forced tokens, or larger than the vocabulary.
+        InputError: a language has no token, or would keep none but forced ones; threshold or coverage is out of range;
+            or `vocab_size` is too small for the forced tokens or above the size of the vocabulary.
         ValueError: the counts are not those of this tokenizer.
     """
-    pieces = read_pieces(tokenizer)
-    if not len(counts_source) == len(counts_target) == pieces.rows:
-        raise ValueError(f"expected {pieces.rows} counts, got {len(counts_source)} and {len(counts_target)}")
-    probability_V = np.maximum(_share(counts_source, "source"), _share(counts_target, "target"))
-    spellings = _characters(pieces)
+    pieces = tokenizer
+    if not isinstance(pieces, Pieces):
+        pieces = read_pieces(pieces, keep_padding_id=keep_padding_id)
+    if {len(counts_V) for counts_V in counts.values()} != {pieces.rows}:
+        raise ValueError(f"expected {pieces.rows} counts a language, got {[len(each) for each in counts.values()]}")
+    shares = {language: _share(counts_V, language) for language, counts_V in counts.items()}
+    known = np.fromiter(pieces.id_of.values(), np.int64)
+    probability_V = np.full(pieces.rows, -1.0)  # of an id without a token
+    probability_V[known] = np.max([share_V[known] for share_V in shares.values()], axis=0)
+    kept = _with_parts(pieces.forced, pieces)
     if vocab_size is not None:
-        return _most_probable(probability_V, pieces, spellings, vocab_size)
-    if not 0 <= threshold <= 1:
-        raise InputError(f"vocabulary threshold {threshold}: expected a probability from 0 to 1, such as 1e-6")
-    wanted = {i for i in pieces.id_of.values() if probability_V[i] >= threshold}
-    if wanted <= pieces.forced:
-        raise InputError(
-            f"vocabulary threshold {threshold}: the most frequent token has probability {probability_V.max():.3g}, so "
-            "none would be kept; lower the threshold (published: 1e-6)"
-        )
-    kept = set(pieces.forced | wanted)
-    kept.update(character for i in tuple(kept) for character in spellings.get(i, ()))
+        if not len(kept) < vocab_size <= len(known):
+            raise InputError(
+                f"vocabulary size {vocab_size}: expected more than the {len(kept)} tokens that always stay and at most "
+                f"the {len(known)} there are"
+            )
+        _add_most_probable(kept, vocab_size, probability_V, pieces)
+    elif coverage is not None:
+        kept |= _with_parts(_covering(counts.values(), coverage), pieces)
+    else:
+        if not 0 <= threshold <= 1:
+            raise InputError(f"vocabulary threshold {threshold}: expected a probability from 0 to 1, such as 1e-6")
+        kept |= _with_parts(np.flatnonzero(probability_V >= threshold).tolist(), pieces)
+    _check_each_keeps(kept - pieces.forced, shares)
+    _add_most_probable(kept, min(round_up(len(kept), round_to), len(known)), probability_V, pieces)
     return np.array(sorted(kept), np.int64)
 
 
-def _share(counts_V: npt.NDArray[np.int64], corpus: str) -> npt.NDArray[np.float64]:
+def round_up(size: int, multiple: int) -> int:
+    """Return the smallest multiple that is at least `size`."""
+    return -(-size // multiple) * multiple
+
+
+def _share(counts_V: npt.NDArray[np.int64], language: str) -> npt.NDArray[np.float64]:
     total = int(counts_V.sum())
     if total == 0:
         raise InputError(
-            f"the {corpus} corpus has no token that the teacher's vocabulary knows; check the file and its language"
+            f"the texts of {language} have no token that the model's vocabulary knows; check the file and its language"
         )
     return counts_V / total
 
 
-def _characters(pieces: Pieces) -> dict[int, list[int]]:
-    """Return id of each Unigram piece → ids of the single-character pieces for its characters; {} for WordPiece."""
-    if pieces.scores is None:
-        return {}
-    single = {piece: i for piece, i in pieces.id_of.items() if len(piece) == 1}
-    return {i: [single[c] for c in piece if c in single] for piece, i in pieces.id_of.items()}
+def _with_parts(ids: Iterable[int], pieces: Pieces) -> set[int]:
+    """Return ids, and those of their parts."""
+    return {part for i in ids for part in (i, *pieces.parts(i))}
 
 
-def _most_probable(
-    probability_V: npt.NDArray[np.float64], pieces: Pieces, spellings: dict[int, list[int]], size: int
-) -> Ids:
-    """Select up to `size` ids, most probable first; skip a piece if there is no room for it and its characters."""
-    kept = set(pieces.forced)
-    kept.update(character for i in pieces.forced for character in spellings.get(i, ()))
-    if not len(kept) < size <= len(pieces.id_of):
-        raise InputError(
-            f"vocabulary size {size}: expected more than the {len(kept)} tokens that always stay and at most the "
-            f"{len(pieces.id_of)} there are"
-        )
-    known = set(pieces.id_of.values())
+def _covering(counts: Iterable[npt.NDArray[np.int64]], coverage: float) -> set[int]:
+    """Return, for each language, the fewest most frequent ids that make up a share `coverage` of its tokens.
+
+    Ties go to the smaller id.
+    """
+    if not 0 < coverage <= 1:
+        raise InputError(f"coverage {coverage}: expected a share above 0 and at most 1, such as 0.99")
+    ids: set[int] = set()
+    for counts_V in counts:
+        needed = math.ceil(Fraction(str(coverage)) * int(counts_V.sum()))  # exact: as a float, 0.07 of 100 is above 7
+        ranked = np.argsort(-counts_V, kind="stable")
+        ids.update(ranked[: np.searchsorted(np.cumsum(counts_V[ranked]), needed) + 1].tolist())
+    return ids
+
+
+def _check_each_keeps(ids: set[int], shares: Mapping[str, npt.NDArray[np.float64]]) -> None:
+    """Raise InputError unless some of `ids` occur in each language."""
+    for language, share_V in shares.items():
+        if not share_V[list(ids)].any():
+            raise InputError(
+                f"the texts of {language} would keep no token, as the most frequent one has probability "
+                f"{share_V.max():.3g}; lower the threshold, or raise size or coverage (published: threshold 1e-6)"
+            )
+
+
+def _add_most_probable(kept: set[int], size: int, probability_V: npt.NDArray[np.float64], pieces: Pieces) -> None:
+    """Add ids to `kept` in order of probability until it has `size`, which is at most the number of known ids.
+
+    A piece that does not fit together with its parts is skipped.
+    """
     for i in np.argsort(-probability_V, kind="stable").tolist():
-        if i in known:
-            new = {i, *spellings.get(i, ())} - kept
-            if len(kept) + len(new) <= size:
-                kept |= new
-        if len(kept) == size:
+        if len(kept) >= size:
             break
-    return np.array(sorted(kept), np.int64)
+        new = {i, *pieces.parts(i)} - kept
+        if len(kept) + len(new) <= size:
+            kept |= new

@@ -7,31 +7,43 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from bistil_ds.vocabulary.bpe import Routes
 from bistil_ds.vocabulary.kept_ids import Ids, check_kept_ids
+from bistil_ds.vocabulary.named_ids import named_ids, renumber_named_ids
 from bistil_ds.vocabulary.pieces import tokenizer_json
 
 
-def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrainedTokenizerBase:
-    """Return a copy of a WordPiece or Unigram tokenizer with only the tokens `kept_ids` (int64 [V_new], ascending).
+def trim_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, kept_ids: Ids, *, keep_padding_id: bool = True
+) -> PreTrainedTokenizerBase:
+    """Return a copy of a WordPiece, Unigram or BPE tokenizer with only the tokens `kept_ids`.
 
-    The tokens keep their order, so a `<mask>` that was last stays last.
+    The tokens keep their order, so a `<mask>` that was last stays last. BPE keeps the merges that the kept pieces go
+    through; see `bistil_ds.vocabulary.bpe`.
+
+    Args:
+        tokenizer: a fast tokenizer; it is not changed.
+        kept_ids: int64 [V_new], ascending, such as `select_ids` returns.
+        keep_padding_id: refuse `kept_ids` with which the padding id would change.
 
     Raises:
-        InputError: the tokenizer is of another kind, or is not a fast one.
-        ValueError: `kept_ids` lacks a special or added token, or an id below the padding id.
+        InputError: the tokenizer is of another kind, or not a fast one.
+        ValueError: `kept_ids` lacks a special or added token, a piece from which a kept BPE piece is merged, or an id
+            below the padding id although `keep_padding_id` is set.
     """
     content = tokenizer_json(tokenizer)
     check_kept_ids(kept_ids, max(tokenizer.get_vocab().values()) + 1)
     new_id = {old: new for new, old in enumerate(kept_ids.tolist())}
-    missing = [token.content for i, token in tokenizer.added_tokens_decoder.items() if i not in new_id]
+    missing = tokenizer.convert_ids_to_tokens(sorted(named_ids(content) - new_id.keys()))
     if missing:
         raise ValueError(f"special and added tokens must be kept, but {missing} are not")
-    if tokenizer.pad_token_id is not None and new_id[tokenizer.pad_token_id] != tokenizer.pad_token_id:
+    pad = tokenizer.pad_token_id
+    if keep_padding_id and pad is not None and new_id[pad] != pad:
         raise ValueError(
-            f"every id below the padding id {tokenizer.pad_token_id} must be kept: positions derive from it"
+            f"every id below the padding id {pad} must be kept: positions derive from it. If those of this model do "
+            "not, give keep_padding_id=False"
         )
     trim_content(content, new_id)
 
@@ -41,7 +53,8 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> PreTrai
         Path(folder, "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         trimmed = type(tokenizer).from_pretrained(folder)
     trimmed.name_or_path = tokenizer.name_or_path
-    if not np.array_equal(sorted(trimmed.get_vocab().values()), np.arange(len(kept_ids))):
+    expected = {piece: new_id[old] for piece, old in tokenizer.get_vocab().items() if old in new_id}
+    if trimmed.get_vocab() != expected or tokenizer_json(trimmed)["model"] != content["model"]:
         raise ValueError(f"{type(tokenizer).__name__} did not take the trimmed vocabulary over; please report this")
     return trimmed
 
@@ -57,18 +70,8 @@ def trim_content(content: dict[str, Any], new_id: dict[int, int]) -> None:
         if model["unk_id"] is not None:
             model["unk_id"] = new_id[model["unk_id"]]
     else:
-        model["vocab"] = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
-    for token in content["added_tokens"]:
-        token["id"] = new_id[token["id"]]
-    if content.get("post_processor"):
-        _renumber_post_processor(content["post_processor"], new_id)
-
-
-def _renumber_post_processor(processor: dict[str, Any], new_id: dict[int, int]) -> None:
-    for inner in processor.get("processors", ()):  # Sequence
-        _renumber_post_processor(inner, new_id)
-    for token in processor.get("special_tokens", {}).values():  # TemplateProcessing
-        token["ids"] = [new_id[old] for old in token["ids"]]
-    for name in ("sep", "cls"):  # BertProcessing, RobertaProcessing: [token, id]
-        if name in processor:
-            processor[name][1] = new_id[processor[name][1]]
+        vocab = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
+        if model["type"] == "BPE":
+            model["merges"] = [list(merge) for merge in Routes(model).kept_merges(vocab)]
+        model["vocab"] = vocab
+    renumber_named_ids(content, new_id)

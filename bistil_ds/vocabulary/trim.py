@@ -1,17 +1,20 @@
-"""Trim a multilingual masked language model and its tokenizer to two languages (BiStil, section 3.1)."""
+"""Trim a multilingual model and its tokenizer to the tokens of one or a few languages."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bistil_ds.models.families import positions_after_padding
 from bistil_ds.vocabulary.counting import count_tokens
 from bistil_ds.vocabulary.embeddings import trim_model
 from bistil_ds.vocabulary.kept_ids import Ids
 from bistil_ds.vocabulary.report import TrimReport, compare_segmentation, measure_size, sample_texts
-from bistil_ds.vocabulary.selection import select_ids
+from bistil_ds.vocabulary.selection import round_up, select_ids
 from bistil_ds.vocabulary.tokenizer import trim_tokenizer
 
 
@@ -35,18 +38,19 @@ class Trimmed:
 def trim_vocabulary(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    source_texts: datasets.Dataset,
-    target_texts: datasets.Dataset,
+    texts: Mapping[str, datasets.Dataset],
     *,
     threshold: float = 1e-6,
     vocab_size: int | None = None,
+    coverage: float | None = None,
+    round_to: int = 1,
     progress: bool = True,
 ) -> Trimmed:
-    """Keep the tokens that occur often enough in either corpus, and drop the others from model and tokenizer.
+    """Keep the tokens that occur often enough in the texts of any language, and drop the rest.
 
     Example:
         >>> from bistil_ds import trim_vocabulary
-        >>> trimmed = trim_vocabulary(teacher, tokenizer, source_texts, target_texts, vocab_size=60, progress=False)
+        >>> trimmed = trim_vocabulary(teacher, tokenizer, {"en": english, "tr": turkish}, vocab_size=60, progress=False)
         >>> trimmed.model.get_input_embeddings().num_embeddings, len(trimmed.tokenizer)
         (60, 60)
 
@@ -54,36 +58,37 @@ def trim_vocabulary(
 
     Args:
         model: a masked language model; its embeddings and output layer are trimmed in place.
-        tokenizer: its tokenizer, WordPiece or Unigram; it is not changed.
-        source_texts, target_texts: data sets with a column "text" (string).
-        threshold: keep a token if, in at least one corpus, its share of the tokens is this or more. Special and added
-            tokens and a few others always stay (see `select_ids`).
-        vocab_size: keep this many of the most frequent tokens; the threshold is then ignored.
+        tokenizer: its tokenizer, WordPiece, Unigram or BPE; it is not changed.
+        texts: language → data set with a column "text" (string); one language or more.
+        threshold: keep a token if its share of a language's tokens is at least this, in one language or more. Special
+            and added tokens and a few others always stay (see `select_ids`).
+        vocab_size: keep this many tokens, the most frequent ones; the threshold is then ignored.
+        coverage: instead of the threshold: keep of each language the fewest most frequent tokens that make up at least
+            this share of its tokens.
+        round_to: round the number of rows up to a multiple of this, by the next most frequent tokens or, if no token is
+            left, by rows of zeros.
         progress: show a bar while texts are counted.
 
     Returns:
         The model, a trimmed tokenizer, the kept ids, and a report.
 
     Raises:
-        InputError: the tokenizer is of a kind that cannot be trimmed, model and tokenizer do not fit together, or
-            `threshold` or `vocab_size` cannot be used.
+        InputError: the tokenizer's or the model's kind is not supported, or threshold, size or coverage cannot be used.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
     """
-    kept_ids = select_ids(
-        count_tokens(source_texts, tokenizer, name="source", progress=progress),
-        count_tokens(target_texts, tokenizer, name="target", progress=progress),
-        tokenizer,
-        threshold=threshold,
-        vocab_size=vocab_size,
-    )
-    trimmed = trim_tokenizer(tokenizer, kept_ids)
+    counts = {name: count_tokens(part, tokenizer, name=name, progress=progress) for name, part in texts.items()}
+    keep_padding_id = positions_after_padding(model.config.model_type)
+    sizes: dict[str, Any] = {"threshold": threshold, "vocab_size": vocab_size, "coverage": coverage}
+    kept_ids = select_ids(counts, tokenizer, **sizes, round_to=round_to, keep_padding_id=keep_padding_id)
+    trimmed = trim_tokenizer(tokenizer, kept_ids, keep_padding_id=keep_padding_id)
     before = measure_size(model)
-    trim_model(model, kept_ids)
+    trim_model(model, kept_ids, rows=round_up(len(kept_ids), round_to))
     report = TrimReport(
         before=before,
         after=measure_size(model),
-        source=compare_segmentation(sample_texts(source_texts), tokenizer, trimmed, kept_ids),
-        target=compare_segmentation(sample_texts(target_texts), tokenizer, trimmed, kept_ids),
+        segmentations={
+            name: compare_segmentation(sample_texts(part), tokenizer, trimmed, kept_ids) for name, part in texts.items()
+        },
     )
     return Trimmed(model, trimmed, kept_ids, report)

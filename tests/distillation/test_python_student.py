@@ -48,7 +48,7 @@ def in_memory(material: Path, folder: Path, factor: int = 1, **flags: Any) -> Di
     teacher = AutoModelForMaskedLM.from_pretrained(material / "teacher")
     tokenizer = AutoTokenizer.from_pretrained(material / "teacher")
     texts = {language: load_texts(str(material / f"{language}.txt")) for language in tiny.SYLLABLES}
-    trimmed = trim_vocabulary(teacher, tokenizer, texts["aa"], texts["bb"], vocab_size=120, progress=False)
+    trimmed = trim_vocabulary(teacher, tokenizer, texts, vocab_size=120, progress=False)
     parts = {one: split_validation(pack(text, trimmed.tokenizer, 32, progress=False)) for one, text in texts.items()}
     sample = [{"input_ids": torch.tensor(train[:16]["input_ids"])} for train, _ in parts.values()]
     built = build_student(

@@ -104,14 +104,6 @@ def test_losses_on_masked_tokens_need_a_tokenizer(make: Make, tokenizer: PreTrai
         )
 
 
-def test_one_language_is_refused(make: Make) -> None:
-    trainer = make()
-    with pytest.raises(InputError, match="1 languages"):
-        DistillationTrainer(
-            trainer.model, trainer.distiller.teacher, trainer.args, layer_map=[1, 3], train_dataset={"aa": []}
-        )
-
-
 def test_several_gpus_of_one_process_are_not_shared_by_replicas(make: Make) -> None:
     first = make()
     first.args._n_gpu = 2  # pretends that the machine has two GPUs

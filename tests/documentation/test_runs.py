@@ -115,7 +115,13 @@ def test_the_readme_can_be_followed_to_a_folder_that_transformers_loads(place: P
 def test_the_recipes_can_be_followed_after_the_readme_has_made_a_teacher(place: Path) -> None:
     teacher = [words for block in blocks(PAGES["README"]) for words in commands(block) if "ner-teacher" in words[-1]]
     assert run(teacher[0], place) == "teacher"
-    assert follow("recipes", place) == ["teacher", "general", "task"]
+    assert follow("recipes", place) == ["teacher", "general", "task", "trim"]
+
+
+def test_the_page_on_trimming_can_be_followed(place: Path) -> None:
+    assert follow("trimming", place) == ["trim", "trim", "trim"]
+    assert (place / "xlm-r-tr" / "model.safetensors").is_file()
+    assert (place / "xlm-r-tr-again" / "model.safetensors").is_file()
 
 
 def test_the_page_on_python_can_be_followed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

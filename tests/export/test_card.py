@@ -14,6 +14,7 @@ from export_folders import card_of, header, write_student, write_task_sft
 from bistil_ds.commands.export import main
 from bistil_ds.export.onnx import OnnxCheck
 from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.student.folder import write_alignment
 
 
 def test_the_header_is_yaml_the_hub_reads(student: Path, sft: Path) -> None:
@@ -56,6 +57,34 @@ def test_a_student_without_a_record_of_phase_1_is_not_called_distilled(student: 
 def test_norwegian_stays_a_language(student: Path, tmp_path: Path) -> None:
     sft = write_task_sft(tmp_path / "no", student, "ner", languages=["no"])
     assert header(card_of(student, [sft]))["language"] == ["en", "ha", "no"]
+
+
+@pytest.mark.parametrize("languages", [["sw"], ["en", "ha", "sw"]])
+def test_students_of_one_language_or_three_have_a_card(languages: list[str], student: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(student, tmp_path / "student")
+    write_alignment(folder, teacher="some/mmt", languages=languages, layer_map=[1, 3])
+    record = json.loads((folder / "run.json").read_text())
+    record["arguments"] |= {"text": {code: f"/home/me/{code}.txt" for code in languages}, "language_temperature": 2.0}
+    record["data"] = {code: {"file": f"/home/me/{code}.txt", "sha256": "ab" * 32} for code in languages}
+    (folder / "run.json").write_text(json.dumps(record))
+    card = card_of(folder, [write_task_sft(tmp_path / "sft", folder, "ner", languages=["en"])])
+    assert header(card)["language"] == list(dict.fromkeys([*languages, "en"]))
+    assert f"The student was made from text of {', '.join(languages)} only." in card
+    assert "`language_temperature` 2.0" in card
+    for code in languages:
+        assert f"| `student` | {code}: {code}.txt | `{'ab' * 32}` |" in card
+    unseen = [code for code in languages if code != "en"]
+    assert f"No labelled text in {', '.join(unseen)} was used" in card
+
+
+def test_the_family_of_the_teacher_and_what_was_left_out_are_named(student: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(student, tmp_path / "student")
+    assert "family" not in card_of(folder, [])
+    record = json.loads((folder / "run.json").read_text())
+    for left_out, said in (([], "`gte`.\n"), (["the head of X"], "`gte`. Left out: the head of X.\n")):
+        record["results"] = {"build": {"family": "gte", "left_out": left_out}}
+        (folder / "run.json").write_text(json.dumps(record))
+        assert f" The teacher's family: {said}" in card_of(folder, [])
 
 
 def test_the_card_tells_method_data_and_arguments(student: Path, sft: Path) -> None:

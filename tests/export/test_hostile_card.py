@@ -49,6 +49,7 @@ def facts() -> CardFacts:
         (("x", "x"), ("x", None)),
         "x",
         {"bistil-ds": "x", "torch": "x"},
+        {"family": "x", "left_out": ["x", "y"]},
     )
     base = BaseFacts("x", "x", "x", ("x", "y"), (1, 3), (9, 8), run, {"x": "x", "y": "cc-by-nc"}, ("z",))
     metadata = {"task": "x", "languages": ["x"], "labels": ["x"], "licence": "x", "licences": {"x": "x"}}
@@ -68,7 +69,7 @@ def spoil(value: Any, text: str) -> Any:
         return type(value)(**parts)
     if isinstance(value, Mapping):
         known = {"task", "languages", "labels", "licence", "licences", "bistil-ds", "torch", "teacher_model"}
-        known |= {"teacher_sft", *PHASE_1, *TUNING}
+        known |= {"teacher_sft", "family", "left_out", *PHASE_1, *TUNING}
         return {(key if key in known else spoil(key, text)): spoil(each, text) for key, each in value.items()}
     return type(value)(spoil(each, text) for each in value) if isinstance(value, list | tuple) else value
 

@@ -19,8 +19,8 @@ from transformers import (
 )
 
 from bistil_ds.errors import InputError
-from bistil_ds.models.attention import AttentionRecorder
-from bistil_ds.models.families import SUPPORTED_MODEL_TYPES
+from bistil_ds.models.attention import AttentionRecorder, is_attention_observable
+from bistil_ds.models.families import FAMILIES
 
 SHAPE = {
     "vocab_size": 40,
@@ -36,6 +36,9 @@ SHAPE = {
 
 
 DISTILBERT = "distilbert"  # no family of ours, but its attention can be observed
+OBSERVABLE = [*(kind for kind in KINDS if FAMILIES[kind].maps_observable), DISTILBERT]
+# sliding layers between global ones; one head of keys for both heads of queries
+CHANGES = {"modernbert": {"local_attention": 4}, "eurobert": {"num_key_value_heads": 1}}
 
 
 def model_of(kind: str = "bert") -> PreTrainedModel:
@@ -44,19 +47,20 @@ def model_of(kind: str = "bert") -> PreTrainedModel:
             vocab_size=40, dim=16, n_layers=3, n_heads=2, hidden_dim=32, max_position_embeddings=16
         )
         return DistilBertForMaskedLM(config)
-    return tiny_teacher(kind, **SHAPE)
+    return tiny_teacher(kind, **{**SHAPE, **CHANGES.get(kind, {})})
 
 
 MASK = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
 
 
-def batch() -> dict[str, Tensor]:
-    return {"input_ids": torch.randint(4, 40, (2, 7)), "attention_mask": MASK}
+def batch(mask: Tensor = MASK) -> dict[str, Tensor]:
+    return {"input_ids": torch.randint(4, 40, (2, 7)), "attention_mask": mask}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, DISTILBERT])
-def test_the_output_stays_that_of_sdpa_with_padding(kind: str) -> None:
-    model, inputs = model_of(kind).eval(), batch()
+@pytest.mark.parametrize("mask", [MASK, MASK.flip(1), torch.ones_like(MASK)], ids=["right", "left", "none"])
+@pytest.mark.parametrize("kind", OBSERVABLE)
+def test_the_output_stays_that_of_sdpa_with_padding(kind: str, mask: Tensor) -> None:
+    model, inputs = model_of(kind).eval(), batch(mask)
     assert model.config._attn_implementation == "sdpa"
     before = model(**inputs).logits
     recorder = AttentionRecorder(model, [0, 2])
@@ -67,7 +71,7 @@ def test_the_output_stays_that_of_sdpa_with_padding(kind: str) -> None:
     assert torch.equal(before, inside)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, DISTILBERT])
+@pytest.mark.parametrize("kind", OBSERVABLE)
 def test_what_is_recorded_gives_the_models_own_attention_maps(kind: str) -> None:
     model, inputs = model_of(kind).eval(), batch()
     model.set_attn_implementation("eager")
@@ -75,9 +79,30 @@ def test_what_is_recorded_gives_the_models_own_attention_maps(kind: str) -> None
     recorder = AttentionRecorder(model, [2, 0])
     with recorder:
         model(**inputs)
-    for (q, k), expected in zip(recorder.queries_keys, (maps[2], maps[0])):
-        scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(MASK[:, None, None] == 0, -torch.inf)
-        torch.testing.assert_close(scores.softmax(-1), expected)
+    token = torch.arange(MASK.shape[1])
+    for (q, k), window, expected in zip(recorder.queries_keys, recorder.windows, (maps[2], maps[0])):
+        keys = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+        far = (token[:, None] - token).abs() > (len(token) if window is None else window)
+        scores = q @ keys.transpose(-1, -2) / q.shape[-1] ** 0.5
+        found = scores.masked_fill(far | (MASK[:, None, None] == 0), -torch.inf).softmax(-1)
+        torch.testing.assert_close(*(x.transpose(1, 2)[MASK.bool()] for x in (found, expected)))
+
+
+def test_keys_are_recorded_as_few_as_they_are() -> None:
+    recorder = AttentionRecorder(model := model_of("eurobert"), [1])
+    with recorder:
+        model(**batch())
+    assert [x.shape for x in recorder.queries_keys[0]] == [(2, 2, 7, 8), (2, 1, 7, 8)]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("modernbert", [2, None, 2]), ("eurobert", [None] * 3)])
+def test_each_layer_has_the_window_of_its_own_kind(kind: str, expected: list[int | None]) -> None:
+    assert AttentionRecorder(model_of(kind), [1, 0, 2]).windows == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_family_says_whether_its_attention_can_be_observed(kind: str) -> None:
+    assert is_attention_observable(model_of(kind)) == FAMILIES[kind].maps_observable
 
 
 def test_padding_changes_nothing_at_real_tokens() -> None:
@@ -128,13 +153,13 @@ def loss_and_gradients(model: PreTrainedModel, runner: nn.Module, inputs: dict[s
     with recorder:
         runner(**inputs)
         captured = recorder.queries_keys
-        loss = attention_map_loss(captured, targets, MASK.bool()).sum()
+        loss = attention_map_loss(captured, targets, MASK.bool(), windows=recorder.windows).sum()
         loss.backward()
         assert all(a is b for a, b in zip(recorder.queries_keys, captured)), "backward recorded again"
     return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, DISTILBERT])
+@pytest.mark.parametrize("kind", OBSERVABLE)
 def test_gradient_checkpointing_changes_neither_loss_nor_gradients(kind: str) -> None:
     model, inputs = model_of(kind).train(), batch()
     for module in model.modules():
@@ -188,7 +213,7 @@ def test_an_architecture_that_hides_its_attention_is_refused_by_name() -> None:
     with pytest.raises(InputError, match="deberta-v2") as caught:
         AttentionRecorder(model, [0])
     advised = str(caught.value).partition("one of the types ")[2].partition(", or turn")[0]
-    assert tuple(advised.split(", ")) == SUPPORTED_MODEL_TYPES
+    assert advised.split(", ") == OBSERVABLE[:-1]
 
 
 def test_a_layer_that_does_not_exist_is_refused() -> None:

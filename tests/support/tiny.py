@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 SYLLABLES = {
     "aa": ["ba", "ke", "lo", "mi", "su", "ta", "ren", "vor"],
     "bb": ["ya", "gö", "şu", "çek", "lar", "im", "ev", "ün"],
 }
+POOLING = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+PROMPTS = {"prompts": {"query": "query: "}, "default_prompt_name": "query", "similarity_fn_name": "cosine"}
 
 
 def text_lines(language: str, lines: int, seed: int = 0) -> list[str]:
@@ -102,3 +107,38 @@ def write_entities(path: Path, sentences: int, seed: int, tag: str = "PER", lang
     random.Random(seed).shuffle(blocks)
     path.write_text("\n\n".join(blocks) + "\n\n", encoding="utf-8")
     return path
+
+
+def write_xlmr(folder: Path, kind: str = "ForMaskedLM", layers: int = 1, **changes: Any) -> PreTrainedModel:
+    """Write an XLM-R of some kind, such as `ForTokenClassification`, with its tokenizer; return it."""
+    tokenizer = unigram_tokenizer()
+    config = xlmr(len(tokenizer), layers=layers).config
+    for name, value in changes.items():
+        setattr(config, name, value)
+    model: PreTrainedModel = getattr(transformers, f"XLMRoberta{kind}")(config).eval()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+def write_sentence_folder(folder: Path, inner: str = "", **changes: Any) -> PreTrainedModel:
+    """Write a sentence-transformers folder: a Transformer in the subfolder `inner`, pooling, a dense module."""
+    model = write_xlmr(folder / inner, "Model", **changes)
+    kind = "sentence_transformers.models"
+    modules = [
+        {"idx": 0, "name": "0", "path": inner, "type": f"{kind}.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{kind}.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Dense", "type": f"{kind}.Dense"},
+        {"idx": 3, "name": "3", "path": "3_Normalize", "type": f"{kind}.Normalize"},
+    ]
+    for name, content in (
+        ("modules.json", modules),
+        ("config_sentence_transformers.json", PROMPTS),
+        (f"{inner}/sentence_bert_config.json".lstrip("/"), {"max_seq_length": 32, "do_lower_case": False}),
+        ("1_Pooling/config.json", POOLING),
+        ("2_Dense/config.json", {"in_features": 32, "out_features": 8}),
+        ("2_Dense/model.safetensors", "any bytes"),
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    return model

@@ -9,7 +9,7 @@ import pytest
 from text_forms import FLAG, TEXTS, lines, parquet
 
 from bistil_ds.errors import InputError
-from bistil_ds.text import check_text_file, check_two_languages, load_texts
+from bistil_ds.text import check_different, check_text_file, load_texts
 
 ASKED: dict[str, tuple[bytes, str]] = {
     "leipzig.txt": (b"1\tThe river flows.\n2\tA town lies on its bank.\n", "has 2 columns, parted by tabs"),
@@ -133,7 +133,7 @@ def test_with_plain_before_it_each_line_of_a_file_is_a_text(tmp_path: Path, cach
         check_text_file(spec, FLAG)
         assert load_texts(spec, name=FLAG)["text"] == LISTS[name].decode().splitlines()
     with pytest.raises(InputError, match="are the same text"):
-        check_two_languages(f"plain:{path}", path)
+        check_different({"--text en": f"plain:{path}", "--text tr": path})
 
 
 def test_plain_makes_no_text_of_what_is_none(tmp_path: Path) -> None:

@@ -11,19 +11,19 @@ from accelerate import skip_first_batches
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from bistil_ds.text.batches import BilingualBatches, steps_of_epochs
-from bistil_ds.text.chunks import BilingualChunks, collate_chunks
+from bistil_ds.text.batches import MonolingualBatches, steps_of_epochs
+from bistil_ds.text.chunks import MultilingualChunks, collate_chunks
 
 
-def batches(sizes: tuple[int, int] = (50, 23), **options: int) -> BilingualBatches:
-    return BilingualBatches(sizes, **{"batch_size": 4, "micro_steps": 100, "seed": 3, **options})
+def batches(sizes: tuple[int, int] = (50, 23), **options: int) -> MonolingualBatches:
+    return MonolingualBatches(sizes, **{"batch_size": 4, "micro_steps": 100, "seed": 3, **options})
 
 
-def loader(sampler: BilingualBatches) -> DataLoader:
+def loader(sampler: MonolingualBatches) -> DataLoader:
     source = Dataset.from_dict({"input_ids": [[i, 0] for i in range(sampler.sizes[0])]})
     target = Dataset.from_dict({"input_ids": [[i, 1] for i in range(sampler.sizes[1])]})
     return DataLoader(
-        BilingualChunks(source, target),
+        MultilingualChunks([source, target]),
         batch_sampler=sampler,
         collate_fn=lambda rows: collate_chunks(rows, pad_token_id=0),
     )
@@ -80,14 +80,14 @@ def test_a_resumed_training_continues_the_sequence() -> None:
 
 def test_skipped_micro_steps_read_no_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     resumed = skip_first_batches(loader(batches((4000, 3000), batch_size=8, micro_steps=10_001)), 10_000)
-    read, get = [], BilingualChunks.__getitems__
-    monkeypatch.setattr(BilingualChunks, "__getitems__", lambda self, rows: (read.extend(rows), get(self, rows))[1])
+    read, get = [], MultilingualChunks.__getitems__
+    monkeypatch.setattr(MultilingualChunks, "__getitems__", lambda self, rows: (read.extend(rows), get(self, rows))[1])
     assert len(list(resumed)) == 1
     assert len(read) == 8
 
 
 def test_no_chunks_or_a_rank_outside_the_world_are_refused() -> None:
-    with pytest.raises(ValueError, match="chunks in both languages"):
+    with pytest.raises(ValueError, match="chunks in every language"):
         batches((0, 3))
     with pytest.raises(ValueError, match="rank below the world size"):
         batches(rank=2, world_size=2)
@@ -108,7 +108,7 @@ def test_a_batch_is_tensors_of_one_language_with_full_attention(sizes: tuple[int
 def test_rows_of_unequal_length_are_padded_and_padding_is_masked(as_dataset: bool) -> None:
     rows = [{"input_ids": [5, 6, 7]}, {"input_ids": [8]}]
     source = Dataset.from_list(rows) if as_dataset else rows
-    chunks = BilingualChunks(source, source)
+    chunks = MultilingualChunks([source, source])
     batch = collate_chunks(chunks.__getitems__([3, 2]), pad_token_id=9)
     assert batch["input_ids"].tolist() == [[8, 9, 9], [5, 6, 7]]
     assert batch["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
@@ -122,7 +122,7 @@ def test_masks_that_rows_bring_are_kept(as_dataset: bool) -> None:
         {"input_ids": [6, 7], "attention_mask": [1, 1], "id": "y"},
     ]
     source = Dataset.from_list(rows) if as_dataset else rows
-    batch = collate_chunks(BilingualChunks(source, source).__getitems__([0, 1]), pad_token_id=1)
+    batch = collate_chunks(MultilingualChunks([source, source]).__getitems__([0, 1]), pad_token_id=1)
     assert batch["attention_mask"].tolist() == [[1, 0], [1, 1]]
     assert set(batch) == {"input_ids", "attention_mask", "language"}
 
@@ -132,7 +132,7 @@ def test_plain_rows_without_a_language_are_collated_too() -> None:
 
 
 def test_two_languages_in_a_batch_are_refused() -> None:
-    chunks = BilingualChunks([{"input_ids": [1]}], [{"input_ids": [2]}])
+    chunks = MultilingualChunks([[{"input_ids": [1]}], [{"input_ids": [2]}]])
     with pytest.raises(ValueError, match="one language"):
         chunks.__getitems__([0, 1])
     with pytest.raises(ValueError, match="one language"):

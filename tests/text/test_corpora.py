@@ -16,11 +16,11 @@ from text_forms import write
 from bistil_ds.errors import InputError
 from bistil_ds.text import (
     check_chunks,
+    check_different,
     check_text_file,
-    check_two_languages,
     load_texts,
 )
-from bistil_ds.text.specification import HubDataset, parse_specification
+from bistil_ds.text.specification import HubDataset, parse_by_language, parse_specification
 
 
 def jsonl(*records: object) -> str:
@@ -147,17 +147,33 @@ for refused in (check_text_file, lambda spec, flag: load_texts(spec, name=flag))
     assert all(line.startswith("--source_file: no file nobody/nothing-here, and as a hub data set") for line in lines)
 
 
-def test_one_text_for_both_languages_is_refused(tmp_path: Path) -> None:
+def test_one_text_for_two_languages_is_refused(tmp_path: Path) -> None:
     first, second = write(tmp_path / "en.txt", "hello\n"), write(tmp_path / "tr.txt", "selam\n")
-    check_two_languages(first, second)
+    check_different({"--text en": first})
+    check_different({"--text en": first, "--text tr": second, "--text ha": "wiki/ha"})
     (tmp_path / "link.txt").symlink_to(first)
     (tmp_path / "hard.txt").hardlink_to(first)
     write(tmp_path / "copy.txt", "hello\n")
     for same in (first, tmp_path / "link.txt", tmp_path / "hard.txt", tmp_path / "copy.txt"):
-        with pytest.raises(InputError, match=r"--source_file .*en\.txt and --target_file .* are the same text"):
-            check_two_languages(first, same)
+        with pytest.raises(InputError, match="--text en and --text sw are the same text; give each language a text"):
+            check_different({"--text en": first, "--text tr": second, "--text sw": same})
     with pytest.raises(InputError, match="same text"):
-        check_two_languages("wiki/en", "wiki/en::train")
+        check_different({"--source_file wiki/en": "wiki/en", "--target_file wiki/en::train": "wiki/en::train"})
+
+
+def test_words_name_a_language_once_and_what_it_has() -> None:
+    assert parse_by_language(["en=a=b.txt", "tr=hf:org/name:tr"], "--text", "tr=tr.txt") == {
+        "en": "a=b.txt",
+        "tr": "hf:org/name:tr",
+    }
+    for words, message in (
+        (["en.txt"], r"--text en\.txt: expected a language and what it has, such as tr=tr\.txt"),
+        (["=en.txt"], "--text =en.txt: expected a language"),
+        (["en="], "--text en=: expected a language"),
+        (["en=a.txt", "tr=b.txt", "en=c.txt"], "--text: en is given twice; give each language once"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parse_by_language(words, "--text", "tr=tr.txt")
 
 
 def test_too_few_chunks_are_refused() -> None:

@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 from text_forms import FLAG, TEXTS, jsonl, lines, parquet
 
 from bistil_ds.errors import InputError
-from bistil_ds.text import check_text_file, check_two_languages, load_texts
+from bistil_ds.text import check_different, check_text_file, load_texts
 from bistil_ds.text.corpus import corpus_hash
 
 
@@ -60,7 +60,7 @@ def test_a_folder_gives_the_texts_of_its_files_in_the_order_of_their_paths(tmp_p
     assert load_texts(folder)["text"][:] == [TEXTS[0], "Another text.", TEXTS[2]]
     assert corpus_hash(folder, FLAG) != before
     with pytest.raises(InputError, match="same text"):
-        check_two_languages(folder, str(folder) + "/.")
+        check_different({"one": folder, "other": str(folder) + "/."})
 
 
 @pytest.mark.parametrize(

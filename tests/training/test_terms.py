@@ -74,6 +74,6 @@ def test_teacher_states_are_freed_before_the_maps_are_worked_on(monkeypatch: pyt
         left.clear()
         losses = LossArguments(hidden_weight=hidden)
         each = Layers(built.student, teacher, built.layer_map, losses)
-        view = LayerView([torch.ones(1, 2, 4)], [torch.ones(1, 2, 4)], [], [], None, None, losses)
+        view = LayerView([torch.ones(1, 2, 4)], [torch.ones(1, 2, 4)], [], [], [], None, None, losses)
         each.add_layer_losses(terms.LossTerms(), view, each.weights_at(0.0))
         assert left == expected

@@ -8,7 +8,7 @@ from tiny import write_teacher
 from torch import Tensor
 from transformers import DebertaV2Config, DebertaV2ForTokenClassification, PreTrainedModel
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks import Task, find_task
 from bistil_ds.tuning.arguments import TaskLossArguments
 from bistil_ds.tuning.distiller import TaskDistiller
@@ -126,15 +126,14 @@ def test_a_head_that_nothing_trains_is_refused(ner: Task, models: tuple[PreTrain
     TaskDistiller(*models, find_task("mlm"), MAP, layers_only)
 
 
-def test_without_an_attention_loss_attention_need_not_be_observable(ner: Task, batch: dict[str, Tensor]) -> None:
+def test_a_model_that_hides_its_attention_learns_from_the_other_losses(ner: Task, batch: dict[str, Tensor]) -> None:
     sizes = {"vocab_size": 60, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_labels": 3}
     student, teacher = (
         DebertaV2ForTokenClassification(DebertaV2Config(num_hidden_layers=layers, pad_token_id=1, **sizes))
         for layers in (2, 4)
     )
-    with pytest.raises(InputError, match="turn the attention loss off"):
-        TaskDistiller(student, teacher, ner, MAP)
-    terms = TaskDistiller(student, teacher, ner, MAP, TaskLossArguments(attention_weight="0"))(student, batch)
+    with pytest.warns(Notice, match="the attention loss is left out"):
+        terms = TaskDistiller(student, teacher, ner, MAP)(student, batch)
     assert "attention" not in terms.values
     terms.total.backward()
     assert all(p.grad is not None for p in student.parameters())

@@ -1,4 +1,4 @@
-"""Tiny teachers with the tokenizers of mBERT and XLM-R, trained on sentences in several scripts."""
+"""Tiny teachers with the tokenizers of mBERT and XLM-R, and both kinds of BPE, trained on sentences in five scripts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 import datasets
 import pytest
 import torch
+from tokenizer_kinds import bpe_tokenizers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
@@ -71,6 +72,18 @@ def unigram(sentences: dict[str, list[str]]) -> PreTrainedTokenizerBase:
     pieces = [tuple(entry) for entry in json.loads(learner.to_str())["model"]["vocab"] if entry[0] != "<unk>"]
     head = [(piece, 0.0) for piece in ("<s>", "<pad>", "</s>", "<unk>")]
     return XLMRobertaTokenizer(vocab=[*head, *pieces, ("<mask>", 0.0)])
+
+
+@pytest.fixture(scope="session")
+def byte_level(sentences: dict[str, list[str]]) -> PreTrainedTokenizerBase:
+    """Return a byte-level BPE tokenizer whose special tokens, padding among them, have the largest ids."""
+    return bpe_tokenizers.byte_level([text for texts in sentences.values() for text in texts], 600)
+
+
+@pytest.fixture(scope="session")
+def byte_fallback(sentences: dict[str, list[str]]) -> PreTrainedTokenizerBase:
+    """Return a BPE tokenizer with byte fallback: <pad> 0, other special tokens, bytes, then pieces."""
+    return bpe_tokenizers.byte_fallback([text for texts in sentences.values() for text in texts], 700)
 
 
 @pytest.fixture(params=["wordpiece", "unigram"])

@@ -38,7 +38,7 @@ def test_hidden_states_and_gathered_logits_are_the_same_bits(
 ):
     teacher, tokenizer = make_teacher(family, tied, spare_rows)
     original = copy.deepcopy(teacher)
-    trimmed = trim_vocabulary(teacher, tokenizer, corpora["en"], corpora["tr"], threshold=1e-3, progress=False)
+    trimmed = trim_vocabulary(teacher, tokenizer, {k: corpora[k] for k in ("en", "tr")}, threshold=1e-3, progress=False)
     assert trimmed.model is teacher
     assert teacher.config.vocab_size == len(trimmed.kept_ids) == len(trimmed.tokenizer) < len(tokenizer)
     texts = kept_texts(tokenizer, sentences["en"] + sentences["tr"], trimmed.kept_ids)[:64]
@@ -55,7 +55,7 @@ def test_logits_of_a_handful_of_positions_differ_by_rounding_only(make_teacher, 
     """Allow rounding: below about eight rows, a CPU's matrix product orders its additions by the output's width."""
     teacher, tokenizer = make_teacher(family)
     original = copy.deepcopy(teacher)
-    trimmed = trim_vocabulary(teacher, tokenizer, corpora["en"], corpora["tr"], threshold=1e-3, progress=False)
+    trimmed = trim_vocabulary(teacher, tokenizer, {k: corpora[k] for k in ("en", "tr")}, threshold=1e-3, progress=False)
     states_before, logits_before = outputs(original, tokenizer, ["the"])
     states_after, logits_after = outputs(teacher, trimmed.tokenizer, ["the"])
     assert torch.equal(states_before[-1], states_after[-1])
@@ -91,6 +91,21 @@ def test_every_row_is_gathered_and_ties_stay_as_they_were(make_teacher, family, 
     assert teacher.get_input_embeddings().padding_idx == teacher.config.pad_token_id
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_are_padded_where_no_token_is_left(make_teacher, corpora, family, tied):
+    """Where the whole vocabulary stays, a rounded size needs rows without a token, which are never predicted."""
+    teacher, tokenizer = make_teacher(family, tied)
+    original, rows = copy.deepcopy(teacher), -(-(len(tokenizer) + 1) // 64) * 64
+    texts = {"en": corpora["en"]}
+    trimmed = trim_vocabulary(teacher, tokenizer, texts, threshold=0.0, round_to=rows, progress=False)
+    assert len(trimmed.kept_ids) == len(tokenizer) < rows == teacher.config.vocab_size
+    before, after = (outputs(model, tokenizer, ["the dog sees birds"] * 8) for model in (original, teacher))
+    assert torch.equal(before[0][-1], after[0][-1])
+    assert torch.allclose(before[1], after[1][..., : len(tokenizer)], atol=1e-5)
+    assert (after[1].softmax(-1)[..., len(tokenizer) :] == 0).all()
+
+
 def aliases(model: PreTrainedModel) -> list[list[str]]:
     """Return the names of parameters that are one tensor, in groups."""
     by_id: dict[int, list[str]] = {}
@@ -103,7 +118,7 @@ def aliases(model: PreTrainedModel) -> list[list[str]]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_folder_loads_with_transformers_alone(make_teacher, corpora, sentences, tmp_path, family, tied):
     teacher, tokenizer = make_teacher(family, tied)
-    trimmed = trim_vocabulary(teacher, tokenizer, corpora["en"], corpora["ru"], threshold=1e-3, progress=False)
+    trimmed = trim_vocabulary(teacher, tokenizer, {k: corpora[k] for k in ("en", "ru")}, threshold=1e-3, progress=False)
     trimmed.model.save_pretrained(tmp_path)
     trimmed.tokenizer.save_pretrained(tmp_path)
     loaded, notes = AutoModelForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
@@ -128,14 +143,14 @@ def test_a_tokenizer_of_another_model_is_refused(make_teacher, corpora, wordpiec
     teacher, _ = make_teacher("bert")
     trim_model(teacher, np.arange(150))
     with pytest.raises(InputError, match="150 rows"):
-        trim_vocabulary(teacher, wordpiece, corpora["en"], corpora["tr"], progress=False)
+        trim_vocabulary(teacher, wordpiece, {k: corpora[k] for k in ("en", "tr")}, progress=False)
 
 
 def test_a_padding_id_the_tokenizer_does_not_share_is_refused(make_teacher, corpora):
     teacher, tokenizer = make_teacher("bert")
     teacher.config.pad_token_id = 40
     with pytest.raises(InputError, match="pad_token_id 40"):
-        trim_vocabulary(teacher, tokenizer, corpora["en"], corpora["tr"], progress=False)
+        trim_vocabulary(teacher, tokenizer, {k: corpora[k] for k in ("en", "tr")}, progress=False)
 
 
 def test_the_report_tells_what_went_and_what_it_costs(make_teacher, corpora):
@@ -145,20 +160,20 @@ def test_the_report_tells_what_went_and_what_it_costs(make_teacher, corpora):
         name: datasets.Dataset.from_dict({"text": [*corpora[name]["text"], corpora[other]["text"][0]]})
         for name, other in (("en", "zh"), ("tr", "ru"))
     }
-    report = trim_vocabulary(teacher, tokenizer, mixed["en"], mixed["tr"], threshold=3e-3, progress=False).report
+    report = trim_vocabulary(teacher, tokenizer, mixed, threshold=3e-3, progress=False).report
     assert report.before.vocabulary == len(tokenizer) > report.after.vocabulary
     removed = report.before.vocabulary - report.after.vocabulary
     assert report.before.parameters - report.after.parameters == removed * (
         32 + 1
     )  # tied rows count once, and the bias counts once
     assert report.before.bytes == 4 * report.before.parameters
-    for part in (report.source, report.target):
+    for part in report.segmentations.values():
         assert part.texts == 121
         assert part.fertility_after > part.fertility_before > 1
         assert part.unchanged <= 120 / 121
-    assert report.source.unknown_after > report.source.unknown_before == 0
-    assert report.to_dict()["source"]["unchanged"] == report.source.unchanged
-    assert len(report.grid().rows) == 9
+    assert report.segmentations["en"].unknown_after > report.segmentations["en"].unknown_before == 0
+    assert report.to_dict()["segmentations"]["en"]["unchanged"] == report.segmentations["en"].unchanged
+    assert [len(grid.rows) for grid in report.grids()] == [3, 2]
 
 
 def test_on_the_real_small_model_real_text_keeps_its_bits(shared):
@@ -171,7 +186,7 @@ def test_on_the_real_small_model_real_text_keeps_its_bits(shared):
         for language in ("en", "tr")
     }
     texts = {language: datasets.Dataset.from_dict({"text": part[:3000]}) for language, part in lines.items()}
-    trimmed = trim_vocabulary(teacher, tokenizer, texts["en"], texts["tr"], threshold=1e-5, progress=False)
+    trimmed = trim_vocabulary(teacher, tokenizer, texts, threshold=1e-5, progress=False)
     assert len(trimmed.kept_ids) < 10_000
     assert trimmed.tokenizer.mask_token_id == len(trimmed.tokenizer) - 1
     unseen = [text for part in lines.values() for text in part[3000:]]

@@ -18,10 +18,15 @@ from bistil_ds.vocabulary.pieces import read_pieces
 from bistil_ds.vocabulary.tokenizer import trim_content
 
 
+@pytest.fixture(params=["wordpiece", "unigram", "byte_level", "byte_fallback"])
+def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
+    return request.getfixturevalue(request.param)
+
+
 def trimmed_for(tokenizer: PreTrainedTokenizerBase, corpora, source: str, target: str, threshold: float = 1e-3):
-    counts = [count_tokens(corpora[language], tokenizer, progress=False) for language in (source, target)]
-    kept_ids = select_ids(*counts, tokenizer, threshold=threshold)
-    return trim_tokenizer(tokenizer, kept_ids), kept_ids
+    counts = {code: count_tokens(corpora[code], tokenizer, progress=False) for code in (source, target)}
+    kept_ids = select_ids(counts, tokenizer, threshold=threshold, keep_padding_id=False)
+    return trim_tokenizer(tokenizer, kept_ids, keep_padding_id=False), kept_ids
 
 
 def with_special(tokenizer: PreTrainedTokenizerBase, texts: list[str], pairs: list[str] | None = None):
@@ -115,7 +120,7 @@ def test_ids_are_compacted_in_their_old_order_and_settings_stay(tokenizer, corpo
     assert trimmed.convert_ids_to_tokens(list(range(len(trimmed)))) == tokenizer.convert_ids_to_tokens(
         kept_ids.tolist()
     )
-    assert trimmed.pad_token_id == tokenizer.pad_token_id
+    assert trimmed.pad_token_id == trimmed.convert_tokens_to_ids(tokenizer.pad_token)
     assert trimmed.special_tokens_map == tokenizer.special_tokens_map
     assert trimmed.model_max_length == tokenizer.model_max_length
     assert (trimmed.mask_token_id == len(trimmed) - 1) == (tokenizer.mask_token_id == len(tokenizer) - 1)

@@ -36,12 +36,14 @@ def trim(name: str, folder: Path, quick: bool) -> dict[str, Any]:
 
     tokenizer = load_tokenizer("", folder / "teacher")
     model, _ = load_pretrained(AutoModelForMaskedLM, folder / "teacher")
-    texts = [
-        load_dataset("text", data_files=str(folder / f"{language}.txt"), split="train", cache_dir=str(folder / "cache"))
+    texts = {
+        language: load_dataset(
+            "text", data_files=str(folder / f"{language}.txt"), split="train", cache_dir=str(folder / "cache")
+        )
         for language in ("source", "target")
-    ]
+    }
     start = time.perf_counter()
-    trimmed = trim_vocabulary(model, tokenizer, *texts, progress=False)
+    trimmed = trim_vocabulary(model, tokenizer, texts, progress=False)
     seconds = time.perf_counter() - start
     trimmed.model.save_pretrained(folder / "trimmed")
     save_tokenizer(trimmed.tokenizer, folder / "trimmed")

@@ -9,17 +9,29 @@ from bistil_kernels.runtime.machine_code import CAPABILITIES, row
 
 P = 6  # pairs, one for each layer of a six-layer student
 Form = Mapping[str, Any]
-CUT: Form = {"mask": None, "stops": None, "counted": None, "m_b": 0, "m_t": 0}
+# values of arguments that a form has fixed; a form without `mask` or `window` has one
+CUT: Form = {"mask": None, "stops": None, "counted": None, "m_b": 0, "m_t": 0, "window": None}
 WHOLE: Form = {**CUT, "FULL": True}  # the tile size divides the number of tokens, as it usually does
-MASKED: Form = {}
-ALL_QUERIES: Form = {"MASK_QUERIES": False}
+MASKED: Form = {"window": None}
+ALL_QUERIES: Form = {"MASK_QUERIES": False, "window": None}
+SLIDING: Form = {}
+GROUPS: Form = {"GROUP_S": 4, "GROUP_T": 2}
+GROUPED: Form = {**MASKED, **GROUPS}
+CUT_SLIDING: Form = {name: value for name, value in CUT.items() if name != "window"}
+CUT_FORMS = {"no mask": CUT, "whole tiles": WHOLE, "window": CUT_SLIDING, "grouped keys": {**CUT, **GROUPS}}
+MASKED_FORMS = {
+    "mask and window": SLIDING,  # the first form of a kind is the quick check's; this one needs the most registers
+    "mask": MASKED,
+    "all queries": ALL_QUERIES,
+    "grouped keys": GROUPED,
+}
 KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # kind → dtype and width of heads, forms to compile
-    "64": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE}),
-    "64 small": ("bf16", 64, {"no mask": CUT, "whole tiles": WHOLE}),
-    "64 masked": ("bf16", 64, {"mask": MASKED, "all queries": ALL_QUERIES}),
-    "128": ("bf16", 128, {"mask": MASKED, "no mask": CUT, "whole tiles": WHOLE, "all queries": ALL_QUERIES}),
-    "wide": ("fp16", 256, {"mask": MASKED, "no mask": CUT, "whole tiles": WHOLE, "all queries": ALL_QUERIES}),
-    "fp32": ("fp32", 128, {"mask": MASKED, "no mask": CUT, "whole tiles": WHOLE, "all queries": ALL_QUERIES}),
+    "64": ("bf16", 64, CUT_FORMS),
+    "64 small": ("bf16", 64, CUT_FORMS),
+    "64 masked": ("bf16", 64, MASKED_FORMS),
+    "128": ("bf16", 128, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
+    "wide": ("fp16", 256, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
+    "fp32": ("fp32", 128, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
 }
 OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide", "bf16"), ("fp32", "fp32 from bf16"))
 
@@ -56,13 +68,14 @@ def _of_tiles(
     kept = "fp32" if student == "fp16" else student
     signature: dict[str, Any] = dict.fromkeys([*strides, "m_b", "T", "layer"], "i32:16")
     signature |= {f"{x}_{y}": (f"*{dtypes[y]}",) * P for x in ("queries", "keys") for y in "st"}
-    signature |= {"stats": ("*fp32",) * P, "mask": "*i1", "stops": "*i32", "H": "i32"}
+    signature |= {"stats": ("*fp32",) * P, "mask": "*i1", "stops": "*i32", "H": "i32", "window": "i32"}
     signature |= {"scale_s": "fp32", "scale_t": "fp32"}
     forward = {"gradients": (f"*{kept}",) * P, "counted": "*fp32", "partials": "*fp32"}
     forward |= {"all_of_a_head": "fp32", "upstream": "fp32"}
     backward = {"gradients": (f"*{student}",) * P, "factors": "*fp32", "upstream": "*fp32"}
     constants: dict[str, Any] = {f"{x}_d": 1 for x in ("qs", "ks", "qt", "kt")}
     constants |= {"m_t": 1, "up_p": 1, "d_s": width, "d_t": width, "MASK_QUERIES": True, "FULL": False}
+    constants |= {"GROUP_S": 1, "GROUP_T": 1}
 
     def compiled(kernel: Any, own: Mapping[str, Any], settings: Mapping[str, int], more: Form, words: str) -> Any:
         types = {k: v for k, v in {**signature, **own}.items() if k not in {**form, **more}}

@@ -1,19 +1,21 @@
 """Attention-map loss on CUDA: one launch compares all pairs of a layout, and no map is written to memory.
 
-A layout is the dtypes, shapes and strides of a pair's tensors; a launch takes at most 32 pairs. A second, small launch
-writes the means. With a mask, a third launch counts the entries that the mask leaves.
+A layout is the dtypes, shapes and strides of a pair's tensors, and its window; a launch takes at most 32 pairs. A
+second, small launch writes the means. With a mask, a third launch counts the entries that the mask leaves; for a
+window, torch counts them.
 
-B sequences, H heads, T tokens, d the width of a head, P pairs, e bytes an element.
+B sequences, H heads, Hk heads of keys, T tokens, d the width of a head, P pairs, e bytes an element.
 
 Forward needs each row's softmax statistics before it can compare maps. So it computes tiles of scores twice (once if
 all keys fit in one tile). The second time it computes the gradient at the queries too. Backward computes the tiles once
 more, for the gradient at the keys. Each head costs 8 products of T·T·d in all (6 with one tile). If a head is held in
 parts (see `settings`), scores are computed again for every 64 entries of a gradient. Padding at a sequence's end is
-skipped.
+skipped, and so are tiles outside the window. Grouped keys are read where they are, once for each of the group's heads;
+in backward, a program sums their gradient over the group.
 
-Bytes moved, if the L2 cache serves repeated reads of tiles: forward moves 5·P·B·H·T·d·e, and 12·P·B·H·T of statistics.
-The statistics are the only workspace. Backward moves as much again, and 2·P·B·H·T·d·e more if the upstream gradient is
-not the `upstream` given to forward. The device compares the two, so the host need not wait.
+Bytes moved with Hk = H, if the L2 cache serves repeated reads of tiles: forward moves 5·P·B·H·T·d·e, and 12·P·B·H·T of
+statistics. The statistics are the only workspace. Backward moves as much again, and 2·P·B·H·T·d·e more if the upstream
+gradient is not the `upstream` given to forward. The device compares the two, so the host need not wait.
 
 The range of fp16 is too small for a gradient that is not yet multiplied by the loss scale. So the gradient at fp16
 queries is kept in fp32 until backward.
@@ -27,11 +29,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bistil_kernels.attention_map.launching import buffers, gradient_like, launch_backward, launch_forward
+from bistil_kernels.attention_map.launching import buffers, launch_backward, launch_forward
+from bistil_kernels.attention_map.layout import QueriesKeys, gradient_like
 from bistil_kernels.runtime.dispatch import is_direct, once_differentiable
 from bistil_kernels.runtime.scaling import scaled
-
-QueriesKeys = tuple[Tensor, Tensor]
 
 
 def attention_map_loss(
@@ -41,6 +42,7 @@ def attention_map_loss(
     kind: str = "mse",
     mask_queries: bool = True,
     upstream: float = 1.0,
+    windows: Sequence[int | None] | None = None,
 ) -> Tensor:
     """Compute `bistil_kernels.attention_map_loss` by Triton kernels.
 
@@ -51,7 +53,9 @@ def attention_map_loss(
     queries, keys = [q for q, _ in student], [k for _, k in student]
     targets = [q for q, _ in teacher], [k for _, k in teacher]
     with_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in queries + keys)
-    how: Any = mask, kind == "kl", mask_queries, float(upstream), with_gradient
+    lengths = [x.shape[2] for x in queries]  # for the operator, a window of T tokens means none
+    spans = lengths if windows is None else [T if x is None else x for x, T in zip(windows, lengths)]
+    how: Any = mask, spans, kind == "kl", mask_queries, float(upstream), with_gradient
     if not is_direct([*queries, *keys, *targets[0], *targets[1]]):
         detached = [[x.detach() for x in column] for column in targets]
         return torch.ops.bistil_kernels.attention_map(queries, keys, *detached, *how)[0]
@@ -71,13 +75,14 @@ _operator = torch.library.custom_op(
     "bistil_kernels::attention_map",
     launch_forward,
     mutates_args=(),
-    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, bool kl,"
-    " bool mask_queries, float upstream, bool with_gradient) -> (Tensor, Tensor, Tensor, Tensor, Tensor[], Tensor[])",
+    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, SymInt[] windows,"
+    " bool kl, bool mask_queries, float upstream, bool with_gradient)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor[], Tensor[])",
 )
 
 
 @_operator.register_fake
-def _(queries_s, keys_s, queries_t, keys_t, mask, kl, mask_queries, upstream, with_gradient):  # type: ignore[no-untyped-def]
+def _(queries_s, keys_s, queries_t, keys_t, mask, windows, kl, mask_queries, upstream, with_gradient):  # type: ignore[no-untyped-def]
     return buffers(queries_s, mask, with_gradient)
 
 
@@ -85,8 +90,8 @@ _operator_backward = torch.library.custom_op(
     "bistil_kernels::attention_map_backward",
     launch_backward,
     mutates_args=(),
-    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, Tensor stops,"
-    " Tensor[] stats, Tensor factors, Tensor upstream, bool kl, bool mask_queries) -> Tensor[]",
+    schema="(Tensor[] queries_s, Tensor[] keys_s, Tensor[] queries_t, Tensor[] keys_t, Tensor? mask, SymInt[] windows,"
+    " Tensor stops, Tensor[] stats, Tensor factors, Tensor upstream, bool kl, bool mask_queries) -> Tensor[]",
 )
 
 
@@ -102,30 +107,36 @@ def _kept(inputs: Sequence[Sequence[Tensor]], mask: Tensor | None, found: Sequen
 
 
 def _gradients(
-    kept: Sequence[Any], pairs: int, kl: bool, mask_queries: bool, upstream: Tensor, key_gradients: Callable[..., Any]
+    kept: Sequence[Any],
+    windows: Sequence[int],
+    kl: bool,
+    mask_queries: bool,
+    upstream: Tensor,
+    key_gradients: Callable[..., Any],
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     factors, prepared, stops, mask, *lists = kept
-    stats, gradients, *inputs = (lists[i * pairs : (i + 1) * pairs] for i in range(6))
-    dk = key_gradients(*inputs, mask, stops, stats, factors, upstream, kl, mask_queries)
+    P = len(windows)
+    stats, gradients, *inputs = (lists[i * P : (i + 1) * P] for i in range(6))
+    dk = key_gradients(*inputs, mask, windows, stops, stats, factors, upstream, kl, mask_queries)
     return scaled(gradients, prepared, upstream, [x.dtype for x in inputs[0]]), dk
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-    *pairs, mask, ctx.kl, ctx.mask_queries, _, _ = inputs
-    ctx.pairs = len(pairs[0])
+    *pairs, mask, ctx.windows, ctx.kl, ctx.mask_queries, _, _ = inputs
     ctx.mark_non_differentiable(*output[1:4], *output[4], *output[5])
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*_kept(pairs, mask, output))
 
 
 def _backward(ctx: Any, upstream: Tensor | None, *_: object) -> tuple[object, ...]:
-    none: list[Tensor | None] = [None] * ctx.pairs
+    P = len(ctx.windows)
+    none: list[Tensor | None] = [None] * P
     dq: Sequence[Tensor | None] = none
     dk: Sequence[Tensor | None] = none
-    if upstream is not None and len(ctx.saved_tensors) == 4 + 6 * ctx.pairs:
+    if upstream is not None and len(ctx.saved_tensors) == 4 + 6 * P:
         operator = torch.ops.bistil_kernels.attention_map_backward
-        dq, dk = _gradients(ctx.saved_tensors, ctx.pairs, ctx.kl, ctx.mask_queries, upstream, operator)
-    return dq, dk, none, none, *[None] * 5
+        dq, dk = _gradients(ctx.saved_tensors, ctx.windows, ctx.kl, ctx.mask_queries, upstream, operator)
+    return dq, dk, none, none, *[None] * 6
 
 
 _operator.register_autograd(_backward, setup_context=_setup_context)
@@ -140,21 +151,22 @@ class _Direct(torch.autograd.Function):
         queries_t: list[Tensor],
         keys_t: list[Tensor],
         mask: Tensor | None,
+        windows: list[int],
         kl: bool,
         mask_queries: bool,
         upstream: float,
         with_gradient: bool,
         *queries_keys: Tensor,
     ) -> Tensor:
-        P = len(queries_keys) // 2
+        P = len(windows)
         inputs = queries_keys[:P], queries_keys[P:], queries_t, keys_t
-        found = launch_forward(*inputs, mask, kl, mask_queries, upstream, with_gradient)
-        ctx.pairs, ctx.kl, ctx.mask_queries = P, kl, mask_queries
+        found = launch_forward(*inputs, mask, windows, kl, mask_queries, upstream, with_gradient)
+        ctx.windows, ctx.kl, ctx.mask_queries = windows, kl, mask_queries
         ctx.save_for_backward(*_kept(inputs, mask, found))
         return found[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        dq, dk = _gradients(ctx.saved_tensors, ctx.pairs, ctx.kl, ctx.mask_queries, upstream, launch_backward)
-        return *[None] * 7, *dq, *dk
+        dq, dk = _gradients(ctx.saved_tensors, ctx.windows, ctx.kl, ctx.mask_queries, upstream, launch_backward)
+        return *[None] * 8, *dq, *dk

@@ -60,6 +60,24 @@ def stop_of(stops, b, T, own_real):
 
 
 @triton.jit
+def seen_keys(query, key, real, window):
+    """Return which keys each query sees: the real ones, and those within the window if there is one.
+
+    `query` and `key` are positions that broadcast to a tile, as does `real`.
+    """
+    return real if window is None else real & (tl.abs(query - key) <= window)
+
+
+@triton.jit
+def span_of(window, own_first, stop, OWN: tl.constexpr, OTHER: tl.constexpr):
+    """Return (start, stop) of the tokens that a program reads: with a window, only tiles that its OWN tokens reach."""
+    if window is None:
+        return 0, stop
+    else:
+        return tl.maximum(own_first - window, 0) // OTHER * OTHER, tl.minimum(stop, own_first + OWN + window)
+
+
+@triton.jit
 def products(
     own, own_at, own_token, own_real, own_t, own_d, other_at, token, real, other_t, other_d,
     d: tl.constexpr, WIDTH: tl.constexpr, PART: tl.constexpr,
@@ -80,14 +98,14 @@ def products(
 
 
 @triton.jit
-def of_keys(scores, keys_real, FULL: tl.constexpr):
-    """Return the scores, with −inf where there is no real key."""
-    return scores if FULL else tl.where(keys_real, scores, float("-inf"))
+def of_keys(scores, seen, FULL: tl.constexpr):
+    """Return the scores, with −inf where the query sees no key."""
+    return scores if FULL else tl.where(seen, scores, float("-inf"))
 
 
 @triton.jit
 def _base(highest):
-    """Return what to subtract from a row's scaled scores: their maximum, or 0 if the row has no real key.
+    """Return what to subtract from a row's scaled scores: their maximum, or 0 if the row sees no key.
 
     The maximum of such a row is −inf, and subtracting that would give NaN.
     """
@@ -100,7 +118,7 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
 
     The maxima are those of the scaled scores of student and teacher. The sums run over keys: Σ e_s, Σ e_t, and for
     "mse" also Σ e_s² and Σ e_s · e_t, where e_s = 2^(score − maximum) for the student, and e_t the same for the
-    teacher. For a row without a real key the maxima stay −inf and the sums 0.
+    teacher. For a row that sees no key the maxima stay −inf and the sums 0.
 
     The state holds maxima that are scaled and rounded already. With unscaled maxima, the compiler would compute
     `high · scale − base` as a fused multiply-add. The result would not be exactly 0 if a tile does not change the
@@ -123,7 +141,7 @@ def online(state, s, t, scale_s, scale_t, KL: tl.constexpr):
 def statistics(state):
     """Return each row's statistics: log2 Σ 2^score of student and of teacher, and Σ p_s · (p_s − p_t), over the keys.
 
-    "mse" needs the third statistic for the derivative of softmax. All three are 0 for a row without a real key; the
+    "mse" needs the third statistic for the derivative of softmax. All three are 0 for a row that sees no key; the
     probabilities of such a row are 0 too.
 
     The kernels compute the probabilities from the first two statistics, in fp32. Where scores are large, the rounded
@@ -147,11 +165,11 @@ def logarithms(s, t, lse_s, lse_t, scale_s, scale_t):
 
 
 @triton.jit
-def terms(log_s, log_t, map_s, map_t, keys_real, KL: tl.constexpr, FULL: tl.constexpr):
+def terms(log_s, log_t, map_s, map_t, seen, KL: tl.constexpr, FULL: tl.constexpr):
     """Return each query's loss in a tile, summed over the tile's keys."""
     if KL:
         found = map_t * (log_t - log_s)
-        return tl.sum(found if FULL else tl.where(keys_real, found, 0.0), 1) * LN_2
+        return tl.sum(found if FULL else tl.where(seen, found, 0.0), 1) * LN_2
     else:
         difference = map_s - map_t
         return tl.sum(difference * difference, 1)
@@ -159,7 +177,7 @@ def terms(log_s, log_t, map_s, map_t, keys_real, KL: tl.constexpr, FULL: tl.cons
 
 @triton.jit
 def score_gradient(map_s, map_t, delta, dtype: tl.constexpr, KL: tl.constexpr):
-    """Return the loss's derivative at each score (half of it for "mse"), or 0 for a key that is not real.
+    """Return the loss's derivative at each score (half of it for "mse"), or 0 where both maps are 0.
 
     In fp16 it is multiplied by LIFT. Callers multiply its product with queries or keys by a factor from `lowered`.
     """

@@ -79,7 +79,7 @@ class TestOperators:
     def test_attention_maps_count_their_scores_and_the_queries_gradient(self, with_gradient: bool) -> None:
         pairs = [[on_meta(B, H, T, d)] * 2 for d in (D, D, 2 * D, 2 * D)]
         with flop_counter() as counter:
-            torch.ops.bistil_kernels.attention_map(*pairs, None, False, True, 1.0, with_gradient)
+            torch.ops.bistil_kernels.attention_map(*pairs, None, [T, T], False, True, 1.0, with_gradient)
         q, wide, map_ = on_meta(B * H, T, D), on_meta(B * H, T, 2 * D), on_meta(B * H, T, T)
         with FlopCounterMode(display=False) as plain:
             for _ in range(2):
@@ -93,13 +93,23 @@ class TestOperators:
         pairs = [[on_meta(B, H, T, d)] for d in (D, D, 2 * D, 2 * D)]
         stops, stats, one = on_meta(0), [on_meta(3, B, H, T)], on_meta(1)
         with flop_counter() as counter:
-            torch.ops.bistil_kernels.attention_map_backward(*pairs, None, stops, stats, one, one, False, True)
+            torch.ops.bistil_kernels.attention_map_backward(*pairs, None, [T], stops, stats, one, one, False, True)
         q, wide, map_ = on_meta(B * H, T, D), on_meta(B * H, T, 2 * D), on_meta(B * H, T, T)
         with FlopCounterMode(display=False) as plain:
             q @ q.mT
             wide @ wide.mT
             map_.mT @ q
         assert counter.get_total_flops() == plain.get_total_flops() > 0
+
+    @pytest.mark.parametrize("window", [0, 3, T - 1])
+    def test_attention_maps_count_what_the_window_leaves(self, window: int) -> None:
+        pairs = [[on_meta(B, heads, T, D)] for heads in (H, 1, H, H)]
+        stops, stats, one = on_meta(0), [on_meta(3, B, H, T)], on_meta(1)
+        with flop_counter() as counter:
+            torch.ops.bistil_kernels.attention_map(*pairs, None, [window], False, True, 1.0, True)
+            torch.ops.bistil_kernels.attention_map_backward(*pairs, None, [window], stops, stats, one, one, False, True)
+        seen = sum(abs(i - j) <= window for i in range(T) for j in range(T))
+        assert counter.get_total_flops() == 6 * 2 * B * H * D * seen
 
     @pytest.mark.parametrize(("wanted", "products"), [([False] * 3, 1), ([True, False, False], 2), ([True] * 3, 3)])
     def test_vocabulary_logits_count_products_of_student_and_teacher(self, wanted: list[bool], products: int) -> None:

@@ -10,14 +10,19 @@ from bistil_kernels.attention_map import fused, settings
 from bistil_kernels.attention_map.fused import attention_map_loss
 from bistil_kernels.runtime import pairs
 from kernel_cases.attention_map import (  # noqa: F401
+    WINDOWED_MASKS,
+    call,
+    check,
     plain,
     queries_keys,
     test_a_padded_batch_counts_like_its_sequences_cut_to_length,
+    test_a_window_over_all_tokens_changes_no_bit,
     test_an_upstream_gradient_told_beforehand_changes_no_gradient,
     test_is_as_exact_where_maps_are_peaked_and_close,
     test_padding_may_hold_garbage,
+    test_pairs_keep_their_own_windows,
 )
-from kernel_cases.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
+from kernel_cases.exactness import ALLOWANCE, MASKS, draw_mask
 from kernel_cases.on_cpu import _triton_serves_the_cpu  # noqa: F401
 from kernel_cases.spread import spread
 from torch import Tensor
@@ -42,21 +47,6 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
         for one in table.values():
             monkeypatch.setitem(one, "OWN", 16)
             monkeypatch.setitem(one, "OTHER", 16)
-
-
-def call(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
-    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries)
-
-
-def check(x: list[Tensor], mask: Tensor | None, kind: str, mask_queries: bool = True) -> None:
-    """Compare value and gradients with plain PyTorch; in fp16 a scale keeps the gradients within its range."""
-    scale = 4096.0 if x[0].dtype == torch.float16 else 1.0
-    assert_as_exact_as_plain(
-        lambda x: call(list(x), mask, kind, mask_queries) * scale,
-        lambda x: plain(x, mask, kind, mask_queries) * scale,
-        x,
-        trained=2,
-    )
 
 
 @pytest.mark.parametrize(
@@ -95,6 +85,48 @@ def test_is_as_exact_where_whole_tiles_are_padding(mask_name: str, mask_queries:
 
 
 @pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(("kind", "window", "dtype"), spread(["mse", "kl"], [5, 16, 0, 25], [*ALLOWANCE], every=6))
+def test_is_as_exact_with_a_window(kind: str, window: int, dtype: torch.dtype) -> None:
+    check(queries_keys(1, 1, 33, 8, 12, dtype), None, kind, True, window)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(
+    ("kind", "mask_name", "mask_queries"), spread(["mse", "kl"], WINDOWED_MASKS, [True, False], every=7)
+)
+def test_is_as_exact_with_a_window_and_a_mask(kind: str, mask_name: str, mask_queries: bool) -> None:
+    check(queries_keys(2, 1, 36, 8, 8, torch.float32), draw_mask(mask_name, 2, 36), kind, mask_queries, 5)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(
+    ("kind", "key_heads", "window", "dtype"),
+    spread(["mse", "kl"], [(1, 1), (2, 2), (2, 1), (1, 4)], [None, 3], [*ALLOWANCE], every=6),
+)
+def test_is_as_exact_with_grouped_keys(
+    kind: str, key_heads: tuple[int, int], window: int | None, dtype: torch.dtype
+) -> None:
+    check(queries_keys(1, 4, 19, 8, 8, dtype, key_heads), draw_mask("left padding", 1, 19), kind, True, window)
+
+
+@pytest.mark.parametrize(("kind", "window", "dtype"), [("mse", 2, torch.bfloat16), ("kl", 0, torch.float16)])
+def test_is_as_exact_with_a_window_inside_one_tile(kind: str, window: int, dtype: torch.dtype) -> None:
+    check(queries_keys(2, 2, 9, 8, 8, dtype, (1, 2)), draw_mask("holes", 2, 9), kind, False, window)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_tiles_outside_the_window_are_not_read() -> None:
+    x = queries_keys(1, 1, 64, 4, 4, torch.float32)
+    for y in x:
+        y[:, :, 48:] = torch.nan  # the last tile; nothing times 0 is 0
+    leaves = [y.requires_grad_() for y in x[:2]]
+    dq, dk = torch.autograd.grad(call(x, None, "mse", True, window=15).sum(), leaves)
+    assert dq[:, :, :32].isfinite().all()
+    assert dq[:, :, 33:].isnan().any(-1).all(), "these queries see the last tile"
+    assert dk[:, :, :16].isfinite().all()
+
+
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize(("width", "dtype"), [(70, torch.float32), (130, torch.bfloat16), (1, torch.float16)])
 def test_heads_may_have_any_width(width: int, dtype: torch.dtype) -> None:
     check(queries_keys(1, 1, 18, width, 5, dtype), None, "mse")
@@ -125,7 +157,10 @@ def test_pairs_of_different_layouts_keep_their_places(monkeypatch: pytest.Monkey
         torch.testing.assert_close(list(gradients[2 * i : 2 * i + 2]), list(mine))
 
 
-def test_nothing_is_kept_or_made_beyond_statistics_and_gradients() -> None:
+@pytest.mark.parametrize(("window", "key_heads"), [(None, (2, 2)), (4, (1, 2))])
+def test_nothing_is_kept_or_made_beyond_statistics_and_gradients(
+    window: int | None, key_heads: tuple[int, int]
+) -> None:
     class Made(TorchDispatchMode):
         sizes: list[int] = []  # noqa: RUF012
 
@@ -135,9 +170,9 @@ def test_nothing_is_kept_or_made_beyond_statistics_and_gradients() -> None:
             return out
 
     B, H, T, d = 1, 2, 48, 2
-    q, k, *teacher = queries_keys(B, H, T, d, d, torch.float32)
+    q, k, *teacher = queries_keys(B, H, T, d, d, torch.float32, key_heads)
     with Made() as made:
-        call([q.requires_grad_(), k.requires_grad_(), *teacher], None, "mse", True).backward()
+        call([q.requires_grad_(), k.requires_grad_(), *teacher], None, "mse", True, window=window).backward()
     assert max(made.sizes) <= 3 * B * H * T
     assert max(made.sizes) < T * T
 
@@ -157,15 +192,17 @@ def test_works_inside_a_checkpoint_and_a_compiled_function() -> None:
     torch.testing.assert_close(gradient(torch.compile(loss, backend="aot_eager", fullgraph=True)), wanted)
 
 
-@pytest.mark.parametrize("mask_name", ["none given", "holes"])
-def test_a_call_past_the_dispatcher_gives_the_operators_bits(mask_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("mask_name", "window"), [("none given", None), ("holes", 1)])
+def test_a_call_past_the_dispatcher_gives_the_operators_bits(
+    mask_name: str, window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     q, k, *teacher = queries_keys(2, 2, 5, 4, 4, torch.float32)
     leaves, mask = [q.requires_grad_(), k.requires_grad_()], draw_mask(mask_name, 2, 5)
 
     def run() -> list[Tensor]:
-        value = call([q, k, *teacher], mask, "mse", True) * 3
+        value = call([q, k, *teacher], mask, "mse", True, window=window) * 3
         with torch.no_grad():
-            alone = call([q, k, *teacher], mask, "mse", True)
+            alone = call([q, k, *teacher], mask, "mse", True, window=window)
         return [value.detach(), alone, *torch.autograd.grad(value.sum(), leaves)]
 
     direct = run()
@@ -174,11 +211,11 @@ def test_a_call_past_the_dispatcher_gives_the_operators_bits(mask_name: str, mon
 
 
 def test_the_operators_are_registered_as_torch_wants_them() -> None:
-    x = [[y] for y in queries_keys(2, 2, 3, 4, 5, torch.float32)]
+    x = [[y] for y in queries_keys(2, 2, 3, 4, 5, torch.float32, (1, 2))]
     operators, mask = torch.ops.bistil_kernels, draw_mask("holes", 2, 3)
     stops, stats = torch.full((2,), 3, dtype=torch.int32), [torch.rand(3, 2, 2, 3)]
-    backward = (*x, mask, stops, stats, torch.ones(1), torch.rand(1), False, True)
+    backward = (*x, mask, [1], stops, stats, torch.ones(1), torch.rand(1), False, True)
     torch.library.opcheck(operators.attention_map_backward, backward)
     x[0][0].requires_grad_()
     for given in (mask, None):
-        torch.library.opcheck(operators.attention_map, (*x, given, True, False, 1.0, True))
+        torch.library.opcheck(operators.attention_map, (*x, given, [1], True, False, 1.0, True))

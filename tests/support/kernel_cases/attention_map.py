@@ -11,18 +11,20 @@ from bistil_kernels import (
 )
 from torch import Tensor
 
-from kernel_cases.exactness import ALLOWANCE, assert_as_exact_as_plain, draw_mask
+from kernel_cases.exactness import ALLOWANCE, MASKS, assert_as_exact_as_plain, draw_mask
 
 
-def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool) -> Tensor:
-    """Return the loss [1] from whole maps, as a mean over the selected entries or rows."""
+def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool, window: int | None = None) -> Tensor:
+    """Return the loss [1] from whole maps and repeated keys, as a mean over the selected entries or rows."""
     (q_s, k_s, q_t, k_t), (B, H, T, _) = x, x[0].shape
-    real = torch.ones(B, T, dtype=torch.bool) if mask is None else mask
-    keys = real[:, None, None, :].expand(B, H, T, T)
+    real, token = torch.ones(B, T, dtype=torch.bool) if mask is None else mask, torch.arange(T)
+    near = (token[:, None] - token).abs() <= (T if window is None else window)
+    keys = (real[:, None, None, :] & near).expand(B, H, T, T)
     bias = torch.where(keys, 0.0, -1e4).to(q_s.dtype)
+    k_s, k_t = (k.repeat_interleave(H // k.shape[1], 1) for k in (k_s, k_t))
     log_s = (q_s @ k_s.transpose(-1, -2) / q_s.shape[-1] ** 0.5 + bias).log_softmax(-1)
     log_t = (q_t @ k_t.transpose(-1, -2) / q_t.shape[-1] ** 0.5 + bias).log_softmax(-1)
-    counted = keys & (real[:, None, :, None] if mask_queries else real.any(1)[:, None, None, None])
+    counted = keys & real[:, None, :, None] if mask_queries else keys
     if kind == "mse":
         terms, count = (log_s.exp() - log_t.exp()).square(), int(counted.sum())
     else:
@@ -30,27 +32,86 @@ def plain(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: boo
     return (terms * counted).sum()[None] / max(count, 1)
 
 
-def call(x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool, upstream: float = 1.0) -> Tensor:
-    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries, upstream)
+def call(
+    x: Sequence[Tensor],
+    mask: Tensor | None,
+    kind: str,
+    mask_queries: bool,
+    upstream: float = 1.0,
+    window: int | None = None,
+) -> Tensor:
+    return attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask, kind, mask_queries, upstream, [window])
 
 
-def queries_keys(B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype) -> list[Tensor]:
-    """Return queries and keys as a model's projections return them: transposed views [B, H, T, d] of [B, T, H, d]."""
-    return [torch.randn(B, T, H, d, dtype=dtype).transpose(1, 2) for d in (ds, ds, dt, dt)]
+def check(
+    x: Sequence[Tensor], mask: Tensor | None, kind: str, mask_queries: bool = True, window: int | None = None
+) -> None:
+    """Compare value and gradients with plain PyTorch; in fp16 a scale keeps the gradients within its range."""
+    scale = 4096.0 if x[0].dtype == torch.float16 else 1.0
+    assert_as_exact_as_plain(
+        lambda x: call(x, mask, kind, mask_queries, window=window) * scale,
+        lambda x: plain(x, mask, kind, mask_queries, window) * scale,
+        x,
+        trained=2,
+    )
 
 
-@pytest.mark.parametrize("garbage", [torch.nan, torch.inf])
+def queries_keys(
+    B: int, H: int, T: int, ds: int, dt: int, dtype: torch.dtype, key_heads: tuple[int, int] | None = None
+) -> list[Tensor]:
+    """Return queries and keys as a model's projections return them: transposed views [B, H, T, d] of [B, T, H, d].
+
+    `key_heads` is the number of heads of the student's and the teacher's keys: H, unless they are grouped.
+    """
+    heads_s, heads_t = key_heads or (H, H)
+    sizes = (H, ds), (heads_s, ds), (H, dt), (heads_t, dt)
+    return [torch.randn(B, T, heads, d, dtype=dtype).transpose(1, 2) for heads, d in sizes]
+
+
+WINDOWED_MASKS = [*MASKS, "left padding"]
+FORMS = {  # window, and heads of the student's and the teacher's keys for 4 heads of queries
+    "one key head": (None, (1, 1)),
+    "other groups": (None, (2, 1)),
+    "window 0": (0, (4, 4)),
+    "window 1, half the key heads": (1, (2, 2)),
+    "window 4": (4, (4, 4)),
+    "window 4, one key head": (4, (1, 1)),
+    "window 9, the student's keys grouped": (9, (1, 4)),
+}
+
+
 @pytest.mark.parametrize("kind", ["mse", "kl"])
-def test_padding_may_hold_garbage(kind: str, garbage: float) -> None:
+def test_a_window_over_all_tokens_changes_no_bit(kind: str) -> None:
+    x, mask = queries_keys(2, 2, 6, 4, 4, torch.float32), draw_mask("right padding", 2, 6)
+    leaves = [y.requires_grad_() for y in x[:2]]
+    values = [call(x, mask, kind, True, window=window) for window in (None, 5, 1000)]
+    found = [(value.detach(), *torch.autograd.grad(value.sum(), leaves)) for value in values]
+    assert all(torch.equal(a, b) for one in found[1:] for a, b in zip(one, found[0]))
+
+
+def test_pairs_keep_their_own_windows() -> None:
+    xs, windows = [queries_keys(1, 2, 7, 4, 4, torch.float32) for _ in range(4)], [2, None, 0, 2]
+    leaves = [y.requires_grad_() for x in xs for y in x[:2]]
+    mask = torch.tensor([[False, True, True, True, True, False, True]])
+    values = attention_map_loss([(x[0], x[1]) for x in xs], [(x[2], x[3]) for x in xs], mask, windows=windows)
+    wanted = torch.cat([plain(x, mask, "mse", True, window) for x, window in zip(xs, windows)])
+    torch.testing.assert_close(values, wanted)
+    upstream = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    torch.testing.assert_close(*(torch.autograd.grad(v, leaves, upstream) for v in (values, wanted)))
+
+
+@pytest.mark.parametrize(("garbage", "window"), [(torch.nan, None), (torch.inf, None), (torch.nan, 2)])
+@pytest.mark.parametrize("kind", ["mse", "kl"])
+def test_padding_may_hold_garbage(kind: str, garbage: float, window: int | None) -> None:
     x = queries_keys(1, 2, 5, 4, 4, torch.float32)
     mask = torch.tensor([[True, False, True, True, False]])
     q, k = x[0].requires_grad_(), x[1].requires_grad_()
     # this call records gradients too: without them, a GPU's kernel may add in another order
-    clean = call(x, mask, kind, True)
+    clean = call(x, mask, kind, True, window=window)
     with torch.no_grad():
         for y in x:
             y[:, :, ~mask[0]] = garbage
-    value = call(x, mask, kind, True)
+    value = call(x, mask, kind, True, window=window)
     value.backward()
     assert torch.equal(value, clean)
     for gradient in (q.grad, k.grad):

@@ -22,6 +22,8 @@ def draw_mask(name: str, B: int, T: int) -> Tensor | None:
     mask = torch.full((B, T), name != "nothing real")
     if name == "right padding":
         mask = torch.arange(T) < torch.randint(1, T + 1, (B, 1))
+    if name == "left padding":
+        mask = torch.arange(T) >= torch.randint(0, T, (B, 1))
     if name == "an empty sequence":
         mask[0] = False
     return mask

@@ -1,0 +1,96 @@
+"""The model that is trimmed: its files, configuration and tokenizer, checked before any weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.errors import InputError
+from bistil_ds.models.families import positions_after_padding
+from bistil_ds.models.inputs import load_config, load_tokenizer
+from bistil_ds.models.own_class import load_own_class, own_class
+from bistil_ds.models.remote_code import check_native
+from bistil_ds.models.sentence_folder import SentenceFolder, find_sentence_folder
+from bistil_ds.models.weight_files import hash_weights
+
+FLAG = "--model"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model to trim, without its weights.
+
+    Attributes:
+        name: hub id, or absolute path of its folder.
+        inner: folder or hub id of what transformers loads; in some sentence-transformers folders it is a subfolder.
+        sentence: the sentence-transformers folder that the model is; None if it is none.
+        config, tokenizer: as they are in `inner`.
+    """
+
+    name: str
+    inner: str
+    sentence: SentenceFolder | None
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def place(self) -> str:
+        """Return the path inside of a whole folder where the Transformer lies; "" if it is that folder."""
+        return self.sentence.transformer if self.sentence else ""
+
+    @property
+    def keep_padding_id(self) -> bool:
+        """Return whether the padding id must not change, because the model numbers positions from it."""
+        return positions_after_padding(self.config.model_type)
+
+    def load(self) -> LoadedBase:
+        """Load the weights.
+
+        Raises:
+            InputError: they cannot be loaded or do not fit the configuration.
+        """
+        model, absent = load_own_class(self.inner, self.config, FLAG)
+        return LoadedBase(model, frozenset(absent))
+
+
+@dataclass(frozen=True)
+class LoadedBase:
+    """A loaded model, and the names of the weights that its folder lacks (heads and poolers, which are random)."""
+
+    model: PreTrainedModel
+    absent: frozenset[str]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Return the SHA-256 (hex) of the weights that the folder holds."""
+        return hash_weights(saved(self.model, self.absent))
+
+
+def saved(model: PreTrainedModel, absent: frozenset[str]) -> Mapping[str, torch.Tensor]:
+    """Return the weights of a model that belong into its folder, by name; tied ones once."""
+    tied = getattr(model, "all_tied_weights_keys", {})  # the names save_pretrained leaves out
+    return {name: value for name, value in model.state_dict().items() if name not in absent and name not in tied}
+
+
+def open_base(model: str) -> Base:
+    """Read configuration and tokenizer of the model to trim.
+
+    Raises:
+        InputError: it cannot be loaded, needs code of its own, is no encoder of transformers, has no fast tokenizer, or
+            its embeddings have fewer rows than the tokenizer has ids.
+    """
+    sentence = find_sentence_folder(model, FLAG)
+    inner = str(sentence.folder / sentence.transformer) if sentence and sentence.transformer else model
+    config, tokenizer = load_config(FLAG, inner), load_tokenizer(FLAG, inner)
+    check_native(config, f"{FLAG} {model}")
+    own_class(config, f"{FLAG} {model}")
+    if not tokenizer.is_fast:
+        raise InputError(f"{FLAG} {model}: trimming needs a fast tokenizer (tokenizer.json); convert this one first")
+    if (ids := max(tokenizer.get_vocab().values()) + 1) > config.vocab_size:
+        raise InputError(f"{FLAG} {model}: its tokenizer has {ids} ids, its embeddings only {config.vocab_size} rows")
+    return Base(str(Path(model).resolve()) if Path(model).exists() else model, inner, sentence, config, tokenizer)

@@ -1,0 +1,1 @@
+"""Tokenizers of the kinds that teachers have."""
