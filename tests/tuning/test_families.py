@@ -40,7 +40,7 @@ def tune(folder: Path, **flags: object) -> Path:
 )
 def test_a_student_of_the_family_learns_a_task_and_is_exported(kind: str, headless: bool, tmp_path: Path) -> None:
     write_material(tmp_path, kind, "ner", LABELS, headless=headless)
-    attention = {} if FAMILIES[kind].bert_layers else {"attention_weight": "0"}
+    attention = {} if FAMILIES[kind].maps_observable else {"attention_weight": "0"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sft = SparseFineTuning.load(tune(tmp_path, **attention))
