@@ -111,7 +111,7 @@ def test_what_cannot_be_kept_is_told(tmp_path: Path, copy: Path, behind: list[st
 
 def test_a_module_of_another_package_is_refused(tmp_path: Path, copy: Path) -> None:
     teacher = write_sentence_model(tmp_path / "teacher", "Pooling", package="their_code")
-    with pytest.raises(InputError, match="names their_code.Transformer, which needs code of its own"):
+    with pytest.raises(InputError, match=r"names their_code\.Transformer, which needs code of its own"):
         copy_sentence_files(teacher, copy, MODEL)
 
 
