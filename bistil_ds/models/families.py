@@ -89,6 +89,7 @@ class Family:
         never_called: names of modules in the base model whose weights other modules read without calling them. Sparse
             training cannot see the gradients of single entries there, and leaves these weights as they are.
         first_names: names of modules and weights in the folders of the family's first code → in transformers' models.
+        gated: whether the feed-forward part multiplies two projections to the intermediate width (GeGLU, SwiGLU).
         unread: patterns of weights in hub folders of this family that transformers does not read, and need not.
         settings: values that the configuration must have, because transformers builds another model of it otherwise.
         remote_code_is_native: whether transformers has taken over the code that hub folders of this family name
@@ -107,6 +108,7 @@ class Family:
     bert_layers: bool = False
     maps_observable: bool = True
     never_called: tuple[str, ...] = ()
+    gated: bool = False
     first_names: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -203,15 +205,17 @@ FAMILIES = {
         final_norm="final_norm",
         first_layer_stays=True,
         per_layer=("layer_types",),
+        gated=True,
     ),
     "eurobert": Family(
         encoder="model",
         head=Head(first="lm_head", decoder="lm_head"),
         norm_before_attention="input_layernorm",
         final_norm="norm",
+        gated=True,
         remote_code_is_native=True,
     ),
-    "gte": Family(encoder="gte", head=replace(_ROBERTA_HEAD, bias=None)),
+    "gte": Family(encoder="gte", head=replace(_ROBERTA_HEAD, bias=None), gated=True),
     "jina_embeddings_v3": Family(encoder="roberta", head=_ROBERTA_HEAD),
     "deberta-v2": replace(
         _BERT,

@@ -16,7 +16,7 @@ from bistil_ds.models.inputs import load_config, load_tokenizer
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.own_class import own_class
 from bistil_ds.models.remote_code import check_native
-from bistil_ds.models.sentence_files import read_modules, reason_against, transformer_folder
+from bistil_ds.models.sentence_folder import SentenceFolder, find_sentence_folder
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.vocabulary.pieces import Pieces, read_pieces
 
@@ -30,7 +30,7 @@ class Base:
     Attributes:
         name: hub id, or absolute path of its folder.
         inner: folder or hub id of what transformers loads; in some sentence-transformers folders it is a subfolder.
-        sentence: whether the folder is one of sentence-transformers.
+        sentence: the sentence-transformers folder that the model is; None if it is none.
         config, tokenizer: as they are in `inner`.
         pieces: the tokenizer's vocabulary.
         keep_padding_id: whether the padding id must not change, because the model numbers positions from it.
@@ -38,11 +38,16 @@ class Base:
 
     name: str
     inner: str
-    sentence: bool
+    sentence: SentenceFolder | None
     config: PretrainedConfig
     tokenizer: PreTrainedTokenizerBase
     pieces: Pieces
     keep_padding_id: bool
+
+    @property
+    def place(self) -> str:
+        """Return the path inside of a whole folder where the Transformer lies; "" if it is that folder."""
+        return self.sentence.transformer if self.sentence else ""
 
     def load(self) -> LoadedBase:
         """Load the model as its own class and in its own precision, in eval mode.
@@ -77,17 +82,14 @@ def open_base(model: str) -> Base:
     """Read configuration and tokenizer of the model to trim.
 
     Raises:
-        InputError: it cannot be loaded, needs code of its own, is no encoder of transformers, has modules of
-            sentence-transformers that cannot be kept, has no fast tokenizer or one of a kind that cannot be trimmed, or
-            its embeddings have fewer rows than the tokenizer has ids.
+        InputError: it cannot be loaded, needs code of its own, is no encoder of transformers, has no fast tokenizer or
+            one of a kind that cannot be trimmed, or its embeddings have fewer rows than the tokenizer has ids.
     """
-    place, inner = f"{FLAG} {model}", transformer_folder(model, FLAG)
+    place, sentence = f"{FLAG} {model}", find_sentence_folder(model, FLAG)
+    inner = str(sentence.folder / sentence.transformer) if sentence and sentence.transformer else model
     config = load_config(FLAG, inner)
     check_native(config, place)
     own_class(config, place)
-    modules = read_modules(model, FLAG)
-    if reason := reason_against(modules, config.hidden_size):
-        raise InputError(f"{place}: {reason}; give another model")
     tokenizer = load_tokenizer(FLAG, inner)
     keep_padding_id = positions_after_padding(config.model_type)
     try:
@@ -97,4 +99,4 @@ def open_base(model: str) -> Base:
     if pieces.rows > config.vocab_size:
         raise InputError(f"{place}: its tokenizer has {pieces.rows} ids, its embeddings only {config.vocab_size} rows")
     name = str(Path(model).resolve()) if Path(model).exists() else model
-    return Base(name, inner, bool(modules), config, tokenizer, pieces, keep_padding_id)
+    return Base(name, inner, sentence, config, tokenizer, pieces, keep_padding_id)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from bistil_ds import text
 from bistil_ds.console.terminal import say, show
 from bistil_ds.errors import InputError, blaming
+from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.licences import joint_licence
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
@@ -172,7 +173,7 @@ def _trim(
     """Write the model that a choice of tokens makes of `loaded` into the folder `part`, and its report."""
     kept_ids = choice.kept_ids
     write_ids(part, base, _trim_tokenizer(base, kept_ids), kept_ids)
-    tokenizers = base.tokenizer, AutoTokenizer.from_pretrained(part)
+    tokenizers = base.tokenizer, load_tokenizer("", part / base.place)
     trimmed = share_weights(loaded.model)
     trim_model(trimmed, kept_ids, rows=choice.rows)
     report = TrimReport(

@@ -16,12 +16,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bistil_ds.errors import Notice, ProductError
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.models.model_card import CARD_FILE
-from bistil_ds.models.sentence_files import copy_sentence_files
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.models.weight_files import WeightFolder
 from bistil_ds.runs.folder import UNFINISHED
 from bistil_ds.student.origin import Origin, known_languages, model_licences, write_origin
-from bistil_ds.trimming.base import FLAG, Base, saved
+from bistil_ds.trimming.base import Base, saved
 from bistil_ds.trimming.card import trimmed_card
 from bistil_ds.trimming.record import read_trim_record
 from bistil_ds.vocabulary.kept_ids import Ids, save_kept_ids
@@ -48,7 +47,8 @@ def move_content(part: Path, folder: Path) -> None:
 
 def write_ids(part: Path, base: Base, tokenizer: PreTrainedTokenizerBase, kept_ids: Ids) -> None:
     """Write the trimmed tokenizer and the kept ids into an existing folder."""
-    save_tokenizer(tokenizer, part)
+    (part / base.place).mkdir(parents=True, exist_ok=True)
+    save_tokenizer(tokenizer, part / base.place)
     save_kept_ids(part, kept_ids, base.config.vocab_size)
 
 
@@ -65,13 +65,15 @@ def write_model(part: Path, base: Base, model: PreTrainedModel, absent: frozense
     Raises:
         ProductError: what was written is not what was trimmed.
     """
-    model.save_pretrained(part, state_dict={name: v for name, v in model.state_dict().items() if name not in absent})
+    if base.sentence:
+        base.sentence.copy_rest(part)
+    place = part / base.place
+    model.save_pretrained(place, state_dict={name: v for name, v in model.state_dict().items() if name not in absent})
     licences = model_licences(base.name)
     write_origin(part, Origin(licences, known_languages(base.name)))
-    card = trimmed_card(read_trim_record(part), title, type(model).__name__, licences, base.sentence)
+    card = trimmed_card(read_trim_record(part), title, type(model).__name__, licences, base.sentence is not None)
     card.save(part / CARD_FILE)
-    copy_sentence_files(base.name, part, model.config, FLAG)
-    _check(part, model, absent)
+    _check(place, model, absent)
 
 
 def _check(folder: Path, model: PreTrainedModel, absent: frozenset[str]) -> None:
