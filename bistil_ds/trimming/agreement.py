@@ -51,6 +51,7 @@ def compare_states(
         for old_ids, new_ids in zip(old, new, strict=True)
         if old_ids and kept_ids[new_ids].tolist() == old_ids
     ]
+    pairs.sort(key=lambda pair: len(pair[0]))  # texts of like length in a batch need little padding
     differences = [
         (before - after).abs().max().item()
         for start in range(0, len(pairs), BATCH_TEXTS)

@@ -79,7 +79,7 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
     """
     content = tokenizer_json(tokenizer)
     model = content["model"]
-    id_of: dict[str, int] = tokenizer.get_vocab()
+    id_of = _id_of(content)
     forced = {i for i in (*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder) if i is not None}
     named = named_ids(content)
     if not named <= set(id_of.values()):
@@ -102,12 +102,22 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
         if model["type"] == "BPE":
             with blaming(_name(tokenizer)):
                 routes = Routes(model)
-            parts = _merged_parts(routes, model["vocab"])
+            parts = _merged_parts(routes, model["vocab"], max(id_of.values()) + 1)
     return Pieces(id_of, scores, frozenset(forced), parts, content, routes)
 
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:
     return tokenizer.name_or_path or type(tokenizer).__name__
+
+
+def _id_of(content: Mapping[str, Any]) -> dict[str, int]:
+    """Return piece → id of a `tokenizer.json`, as `get_vocab` does; the pieces are the strings in the content."""
+    vocab = content["model"]["vocab"]
+    if content["model"]["type"] == "Unigram":
+        id_of = {piece: i for i, (piece, _) in enumerate(vocab)}
+    else:
+        id_of = dict(vocab)
+    return id_of | {token["content"]: token["id"] for token in content["added_tokens"]}
 
 
 def _no_parts(_: int) -> Collection[int]:
@@ -117,11 +127,19 @@ def _no_parts(_: int) -> Collection[int]:
 def _characters(id_of: dict[str, int]) -> Callable[[int], Collection[int]]:
     """Return the function from a Unigram piece's id to the ids of the single-character pieces that occur in it."""
     single = {piece: i for piece, i in id_of.items() if len(piece) == 1}
-    piece_of = {i: piece for piece, i in id_of.items()}
+    piece_of = _by_id(id_of, max(id_of.values()) + 1)
     return lambda i: [single[character] for character in piece_of[i] if character in single]
 
 
-def _merged_parts(routes: Routes, id_of: Mapping[str, int]) -> Callable[[int], Collection[int]]:
+def _merged_parts(routes: Routes, id_of: Mapping[str, int], rows: int) -> Callable[[int], Collection[int]]:
     """Return the function from a BPE piece's id to the ids of the pieces from which it is merged."""
-    piece_of = {i: piece for piece, i in id_of.items()}
-    return lambda i: {id_of[part] for part in routes.pieces_between(piece_of.get(i, ""))}
+    piece_of = _by_id(id_of, rows)
+    return lambda i: {id_of[part] for part in routes.pieces_between(piece_of[i])}
+
+
+def _by_id(id_of: Mapping[str, int], rows: int) -> list[str]:
+    """Return the piece of each of `rows` ids; "" of an id without one."""
+    piece_of = [""] * rows
+    for piece, i in id_of.items():
+        piece_of[i] = piece
+    return piece_of

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from bistil_ds import trim_pretrained
 from bistil_ds.errors import InputError, ProductError
+from bistil_ds.models.loading import load_pretrained
 from bistil_ds.trimming import trim, writing
 from bistil_ds.vocabulary import load_kept_ids
 from bistil_ds.vocabulary.embeddings import UNLIKELY
@@ -155,6 +156,21 @@ def test_data_sets_in_memory_are_texts_too(place):
     rows = Dataset.from_dict({"said": tiny.text_lines("aa", 60)})
     folder = trim_pretrained("base", {"aa": rows}, text_column="said", output_dir="out")
     assert json.loads((folder / "run.json").read_text())["data"]["aa"]["sha256"] is None
+
+
+def test_the_check_of_what_was_written_loads_no_second_model(texts, place):
+    tiny.write_xlmr(place / "base")
+    loaded = []
+
+    def load(*args, **kwargs):
+        loaded.append(load_pretrained(*args, **kwargs))
+        return loaded[-1]
+
+    with mock.patch.object(writing, "load_pretrained", load):
+        trim_pretrained("base", texts, output_dir="out")
+    ((model, absent),) = loaded
+    assert absent == set()
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("spoilt", ["a value", "a dtype", "a name"])

@@ -23,6 +23,18 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
     return request.getfixturevalue(request.param)
 
 
+def test_pieces_that_were_read_serve_several_trims(tokenizer):
+    pieces = read_pieces(tokenizer, keep_padding_id=False)
+    assert pieces.id_of == tokenizer.get_vocab()
+    for ids in (pieces.forced, pieces.id_of.values()):
+        kept_ids = np.array(sorted({part for i in ids for part in (i, *pieces.parts(i))}))
+        trimmed, alone = (
+            trim_tokenizer(tokenizer, kept_ids, keep_padding_id=False, pieces=given) for given in (pieces, None)
+        )
+        assert trimmed.backend_tokenizer.to_str() == alone.backend_tokenizer.to_str()
+        assert len(trimmed.get_vocab()) == len(kept_ids)
+
+
 def trimmed_for(tokenizer: PreTrainedTokenizerBase, corpora, source: str, target: str, threshold: float = 1e-3):
     counts = {code: count_tokens(corpora[code], tokenizer, progress=False) for code in (source, target)}
     kept_ids = select_ids(counts, tokenizer, threshold=threshold, keep_padding_id=False)
