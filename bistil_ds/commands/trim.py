@@ -12,6 +12,7 @@ from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.sample.defaults import SAMPLE_LANGUAGES
+from bistil_ds.text.specification import parse_by_language
 from bistil_ds.trimming.options import TrimOptions
 from bistil_ds.trimming.trim import rebuild_trimmed, trim_pretrained
 
@@ -60,7 +61,7 @@ def _main(argv: Sequence[str]) -> None:
         return
     if bool(ns.model) != bool(ns.text):
         raise InputError(f"--{'text' if ns.model else 'model'} missing: give --model and --text, or neither")
-    texts: Mapping[str, str | Path] = parse_texts(ns.text or ())
+    texts: Mapping[str, str | Path] = parse_by_language(ns.text or (), "--text", "tr=tr.txt")
     if ns.model is None:
         options.check(SAMPLE_LANGUAGES)  # before the sample's model is made
         run_folder(options.output_dir, "trim", None, resumable=False)
@@ -69,23 +70,6 @@ def _main(argv: Sequence[str]) -> None:
         files = sample_corpora()
         texts, ns.model = {language: files[language] for language in SAMPLE_LANGUAGES}, str(sample_mmt())
     say(trim_pretrained(ns.model, texts, **asdict(options)))
-
-
-def parse_texts(words: Sequence[str]) -> dict[str, str]:
-    """Return language → text for the words of `--text`, which are `LANGUAGE=TEXT`.
-
-    Raises:
-        InputError: a word has another form, or a language is given twice.
-    """
-    texts: dict[str, str] = {}
-    for word in words:
-        language, equals, source = word.partition("=")
-        if not (language and equals and source):
-            raise InputError(f"--text {word}: expected LANGUAGE=TEXT, such as tr=tr.txt")
-        if language in texts:
-            raise InputError(f"--text {word}: {language} is given twice; give one file or folder for each language")
-        texts[language] = source
-    return texts
 
 
 if __name__ == "__main__":

@@ -134,8 +134,9 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     with blaming(f"--teacher_model {name}"):
         check_supported(config)
     check_native(config, f"--teacher_model {name}")
-    if not is_masked_lm(config):
-        _refuse_vocabulary_losses(request, config)
+    _refuse_vocabulary_losses(request, "--teacher_model", name, config)
+    if plan.student is not None:
+        _refuse_vocabulary_losses(request, "--student", plan.student, load_config("--student", plan.student))
     if not FAMILIES[config.model_type].maps_observable:
         check_maps_not_asked(request.losses, 1, config.model_type)
     if plan.student is None or plan.layer_map is not None:
@@ -150,13 +151,15 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     return config
 
 
-def _refuse_vocabulary_losses(request: DistillationRequest, config: PretrainedConfig) -> None:
-    """Raise InputError if a loss needs logits over the vocabulary, which a teacher without a masked-LM head lacks."""
+def _refuse_vocabulary_losses(request: DistillationRequest, flag: str, model: str, config: PretrainedConfig) -> None:
+    """Raise InputError if a loss needs logits over the vocabulary, and the model has no masked-LM head to give them."""
+    if is_masked_lm(config):
+        return
     for name in ("logit", "mlm"):
         weight = getattr(request.losses, f"{name}_weight")
         if Weight.parse(weight, f"{name}_weight").used:
             kind = config.architectures[0]
             raise InputError(
-                f"--{name}_weight {weight}: --teacher_model {request.teacher} is a {kind}, which has no masked-LM head "
-                "and so no logits over the vocabulary; leave the weight at 0"
+                f"--{name}_weight {weight}: {flag} {model} is a {kind}, which has no masked-LM head and so no logits "
+                "over the vocabulary; leave the weight at 0"
             )

@@ -5,6 +5,7 @@ The rest of the package asks these records. To support another family, add its r
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,9 @@ class Family:
         never_called: names of modules in the base model whose weights other modules read without calling them. Sparse
             training cannot see the gradients of single entries there, and leaves these weights as they are.
         first_names: names of modules and weights in the folders of the family's first code → in transformers' models.
+        gated: whether the feed-forward part multiplies two projections to the intermediate width (GeGLU, SwiGLU).
+        unread: patterns of weights in hub folders of this family that transformers does not read, and need not.
+        settings: values that the configuration must have, because transformers builds another model of it otherwise.
         remote_code_is_native: whether transformers has taken over the code that hub folders of this family name
             (`auto_map`), with the same model type and the same names of weights.
     """
@@ -104,7 +108,10 @@ class Family:
     bert_layers: bool = False
     maps_observable: bool = True
     never_called: tuple[str, ...] = ()
+    gated: bool = False
     first_names: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
     remote_code_is_native: bool = False
 
     @property
@@ -198,15 +205,17 @@ FAMILIES = {
         final_norm="final_norm",
         first_layer_stays=True,
         per_layer=("layer_types",),
+        gated=True,
     ),
     "eurobert": Family(
         encoder="model",
         head=Head(first="lm_head", decoder="lm_head"),
         norm_before_attention="input_layernorm",
         final_norm="norm",
+        gated=True,
         remote_code_is_native=True,
     ),
-    "gte": Family(encoder="gte", head=replace(_ROBERTA_HEAD, bias=None)),
+    "gte": Family(encoder="gte", head=replace(_ROBERTA_HEAD, bias=None), gated=True),
     "jina_embeddings_v3": Family(encoder="roberta", head=_ROBERTA_HEAD),
     "deberta-v2": replace(
         _BERT,
@@ -215,6 +224,11 @@ FAMILIES = {
         bert_layers=False,
         maps_observable=False,
         never_called=("encoder.rel_embeddings",),
+        unread=(
+            r"embeddings\.(word|position)_embeddings\._weight$",
+            r"embeddings\.position_embeddings\.weight$",  # is read, and so expected, if `position_biased_input` is set
+        ),
+        settings={"legacy": True},
         first_names={
             "lm_predictions.lm_head.dense": "cls.predictions.transform.dense",
             "lm_predictions.lm_head.LayerNorm": "cls.predictions.transform.LayerNorm",
@@ -258,6 +272,9 @@ def check_supported(config: PretrainedConfig) -> None:
         raise InputError(f"no student can be built from a model of type {kind!r}: give one of {', '.join(FAMILIES)}")
     if getattr(config, "is_decoder", False) or config.is_encoder_decoder:
         raise InputError(f"its config.json makes the {kind} model a decoder: give an encoder (is_decoder false)")
+    for name, value in FAMILIES[kind].settings.items():
+        if (found := getattr(config, name, value)) != value:
+            raise InputError(f"{name} is {found} in its config.json: set it to {json.dumps(value)}, as for all {kind}")
 
 
 def is_norm(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ Heads and poolers may differ, because tasks bring their own; a `Notice` then nam
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -53,8 +54,12 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     with no_load_report():
         model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     save_under_own_names(model)
+    if hasattr(model.config, "auto_map"):  # what is made of this model needs no such code, and must not lead to it
+        del model.config.auto_map
     place = f"{flag} {folder}".strip()
     missing, left_over = set(info["missing_keys"]), set(info["unexpected_keys"])
+    if family is not None:
+        left_over = {name for name in left_over if not any(re.search(unread, name) for unread in family.unread)}
     shapes = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
     for names, what in (
         (missing, "lacks the encoder's weight {}; give a whole model's folder"),
@@ -84,18 +89,23 @@ def load_language_model(folder: str | Path, flag: str = "", **kwargs: Any) -> Pr
     """Load the model in `folder` as a masked language model; without a masked-LM head, as an encoder without a head.
 
     Any other head is dropped. A folder whose configuration names no model class, and which lacks weights of such a
-    head, counts as an encoder without one. If the folder of an encoder has no pooler, the encoder gets none, whereas transformers
-    would add a random one.
+    head, counts as an encoder without one. If the folder of an encoder has no pooler, the encoder gets none, whereas
+    transformers would add a random one.
 
     Raises:
         InputError: the model cannot be loaded, or lacks weights of its encoder or masked-LM head.
     """
     config = load_config(flag, folder)
     with_head = is_masked_lm(config)
-    model, absent = load_pretrained(AutoModelForMaskedLM if with_head else AutoModel, folder, flag=flag, **kwargs)
-    if with_head and absent and not config.architectures:
-        with_head = False
-        model, absent = load_pretrained(AutoModel, folder, flag=flag, **kwargs)
+    try:
+        model, absent = load_pretrained(AutoModelForMaskedLM if with_head else AutoModel, folder, flag=flag, **kwargs)
+        if with_head and absent and not config.architectures:
+            with_head = False
+            model, absent = load_pretrained(AutoModel, folder, flag=flag, **kwargs)
+    except InputError:
+        raise
+    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
+        raise cannot_load(flag, str(folder), error) from None
     if with_head and absent:
         raise InputError(f"{flag} {folder}: lacks weights of a masked language model, such as {min(absent)}".lstrip())
     if absent:
@@ -119,17 +129,12 @@ def load_teacher(folder: str | Path, flag: str = "") -> tuple[PreTrainedModel, P
     """
     place = f"{flag} {folder}".strip()
     folder = transformer_folder(folder, flag)
-    try:
-        config = load_config(flag, folder)
-        check_native(config, place)
-        with blaming(place):
-            check_supported(config)
-        model = load_language_model(folder, flag, dtype=torch.float32)
-        tokenizer = load_tokenizer(flag, folder)
-    except InputError:
-        raise
-    except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
-        raise cannot_load(flag, str(folder), error) from None
+    config = load_config(flag, folder)
+    check_native(config, place)
+    with blaming(place):
+        check_supported(config)
+    model = load_language_model(folder, flag, dtype=torch.float32)
+    tokenizer = load_tokenizer(flag, folder)
     if len(tokenizer) > (size := model.get_input_embeddings().weight.shape[0]):
         raise InputError(f"{place}: its tokenizer has {len(tokenizer)} tokens, its embeddings {size}")
     padding = tokenizer.pad_token_id

@@ -38,6 +38,10 @@ def check_student(
     depth, teacher_depth = ours.num_hidden_layers, theirs.num_hidden_layers
     if depth > teacher_depth:
         raise InputError(f"student has {depth} layers, the teacher {teacher_depth}: give a student of at most as many")
+    if layer_map is None and teacher_depth % depth:
+        raise InputError(
+            f"student's {depth} layers do not divide the teacher's {teacher_depth}: give a layer map of {depth} layers"
+        )
     layers = choose_layers(theirs, layer_map=even_map(theirs, depth) if layer_map is None else layer_map)
     if len(layers) != depth:
         raise InputError(f"layer map {layers} names {len(layers)} layers, the student has {depth}: name one for each")

@@ -60,8 +60,9 @@ def load_task_model(
             check_task(sft.name, sft.metadata, task.name)
     if task is None:
         raise InputError(f"{flag} {folder}: say which task it is for with --task")
+    config = load_config(flag, folder)
     with blaming(f"{flag} {folder}"):
-        task.check_model(load_config(flag, folder))
+        task.check_model(config)
     try:
         if labels is None:
             labels = _labels(fine_tunings, folder, task, flag)

@@ -77,7 +77,7 @@ CASES: dict[str, tuple[dict[str, str | None], list[str]]] = {
     "a layer too high": ({"--layer_map": "1,4"}, ["--layer_map 1,4", "0 to 3"]),
     "layers out of order": ({"--layer_map": "3,1"}, ["--layer_map 3,1", "increasing"]),
     "words for layers": ({"--layer_map": "top"}, ["--layer_map top", "1,3,5,11"]),
-    "a threshold that keeps nothing": ({"--vocab_threshold": "0.9"}, ["--vocab_threshold 0.9", "none would be kept"]),
+    "a threshold that keeps nothing": ({"--vocab_threshold": "0.9"}, ["--vocab_threshold 0.9", "would keep no token"]),
     "a threshold above 1": ({"--vocab_threshold": "2"}, ["--vocab_threshold 2.0", "probability"]),
     "no vocabulary": ({"--vocab_size": "0"}, ["--vocab_size 0", "at least 1"]),
     "a vocabulary that is too large": ({"--vocab_size": "999999"}, ["--vocab_size 999999", "at most the 170"]),

@@ -32,7 +32,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         change(folder, name, "config.json", values)
     shutil.copytree(folder / "base", folder / "slow")
     (folder / "slow" / "tokenizer.json").unlink()
-    change(folder, "slow", "tokenizer_config.json", {"tokenizer_class": "CanineTokenizer"})
+    change(folder, "slow", "tokenizer_config.json", {"tokenizer_class": "ByT5Tokenizer"})
     GPT2Config(n_layer=1, architectures=["GPT2Model"]).save_pretrained(folder / "decoder")
     T5Config(num_layers=1, architectures=["T5Model"]).save_pretrained(folder / "both")
     for name in ("decoder", "both"):
@@ -78,8 +78,8 @@ BAD = {
     "a threshold that keeps nothing": ({"--vocab_threshold": "0.5"}, ["texts of aa would keep no token", "0.5"]),
     "rounding to 0": ({"--round_to": "0"}, ["--round_to 0", "such as 64"]),
     "no texts at all": ({"--max_texts": "0"}, ["--max_texts 0", "at least 1"]),
-    "a language twice": ({"--text": "aa=aa.txt aa=bb.txt"}, ["--text aa=bb.txt", "given twice"]),
-    "a text without a language": ({"--text": "aa.txt"}, ["--text aa.txt", "LANGUAGE=TEXT"]),
+    "a language twice": ({"--text": "aa=aa.txt aa=bb.txt"}, ["--text: aa is given twice"]),
+    "a text without a language": ({"--text": "aa.txt"}, ["--text aa.txt", "such as tr=tr.txt"]),
     "a language that is a path": ({"--text": "../aa=aa.txt"}, ["--text ../aa", "letters, digits"]),
     "no such text": ({"--text": "aa=none.txt"}, ["--text aa", "none.txt"]),
     "no model": ({"--model": None}, ["--model missing"]),

@@ -125,7 +125,7 @@ def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
 def test_the_public_names_are_there() -> None:
     names = {"DistillationTrainer", "LotteryTicketTrainer", "SparseFineTuning"}
     names |= {"build_student", "evaluate", "trim_vocabulary", "distil_general", "distil_task", "tune_teacher"}
-    names |= {"export_model"}
+    names |= {"export_model", "trim_pretrained"}
     assert {getattr(bistil_ds, name).__name__ for name in bistil_ds.__all__} == names
     with pytest.raises(AttributeError, match="no_such_name"):
         bistil_ds.no_such_name  # noqa: B018

@@ -153,6 +153,7 @@ def test_missing_head_weights_are_not_made_up(tmp_path: Path) -> None:
     tokenizer = tiny.unigram_tokenizer()
     model = tiny.xlmr(len(tokenizer))
     model.roberta.save_pretrained(tmp_path)
+    model.config.save_pretrained(tmp_path)  # which names the class of the model with its head
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"lacks weights of a masked language model, such as lm_head\."):
         load_teacher(str(tmp_path), "--teacher_model")

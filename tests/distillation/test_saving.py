@@ -12,9 +12,9 @@ import tiny
 import torch
 from datasets import Dataset
 from distilling.trainers import Make
-from other_tokenizers import wordpiece_tokenizer
 from safetensors.torch import load_file
 from student_models import tiny_teacher
+from tokenizer_kinds.other_tokenizers import wordpiece_tokenizer
 
 from bistil_ds.distillation.arguments import DistillationArguments
 from bistil_ds.distillation.trainer import DistillationTrainer

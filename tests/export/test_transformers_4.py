@@ -14,8 +14,8 @@ import tiny
 import torch
 from export_folders import CLASSES, write_student, write_task_sft
 from launch import PROGRAMS
-from other_tokenizers import every_tokenizer, wordpiece_tokenizer
 from student_models import tiny_teacher
+from tokenizer_kinds.other_tokenizers import every_tokenizer, wordpiece_tokenizer
 from transformers import BertTokenizer
 
 from bistil_ds import distil_general, export_model

@@ -58,9 +58,10 @@ def said_of(folder: Path) -> tuple[PreTrainedModel, list[str]]:
 
 
 def refusal_of(folder: Path) -> str:
-    with warnings.catch_warnings(), pytest.raises(InputError) as error:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        load_teacher(folder, "--teacher_model")
+        with pytest.raises(InputError) as error:
+            load_teacher(folder, "--teacher_model")
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(f"--teacher_model {folder}")
     return str(error.value)
@@ -178,11 +179,18 @@ def test_mdeberta_has_its_head_under_the_first_codes_names(tmp_path: Path) -> No
             if name.startswith(ours):
                 weights[name.replace(ours, theirs)] = weights.pop(name)
     weights["mask_predictions.dense.weight"] = torch.zeros(2, 2)
+    weights["deberta.embeddings.word_embeddings._weight"] = torch.zeros(2, 2)
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     configure(tmp_path, {"architectures": None})
     model, _ = said_of(tmp_path)
     assert has_masked_lm_head(model)
     assert same(model, made)
+
+
+def test_a_deberta_of_another_build_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "deberta-v2")
+    configure(tmp_path, {"legacy": False})
+    assert "legacy is False in its config.json: set it to true, as for all deberta-v2" in refusal_of(tmp_path)
 
 
 def test_a_folder_that_names_no_class_and_has_no_head_is_an_encoder_alone(tmp_path: Path) -> None:

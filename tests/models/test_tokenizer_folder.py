@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 import pytest
-from other_tokenizers import every_tokenizer
 from programs.outputs_of_folders import of_tokenizer, outputs_of
 from reading_code.import_graph import ROOT
+from tokenizer_kinds.other_tokenizers import every_tokenizer
 from transformers import AutoTokenizer, CanineTokenizer
 
 from bistil_ds.models.tokenizer_folder import CONFIG, save_tokenizer

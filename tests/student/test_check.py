@@ -37,6 +37,7 @@ def test_a_narrower_student_fits_with_its_projections(teacher):
         ({"vocab_size": 50}, None, None, "50 tokens, the teacher 61"),
         ({"num_attention_heads": 2}, None, None, "2 attention heads, the teacher 4"),
         ({"layers": 7}, None, None, "7 layers, the teacher 6: give a student of at most as many"),
+        ({"layers": 4}, None, None, "4 layers do not divide the teacher's 6: give a layer map of 4 layers"),
         ({"layers": 2}, [1, 3, 5], None, "names 3 layers, the student has 2"),
         ({"layers": 2}, [3, 1], None, "not strictly increasing"),
         ({"layers": 2, "hidden_size": 16}, None, None, "16 wide, the teacher 32, and the student has no projections"),

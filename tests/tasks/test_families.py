@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from other_tokenizers import wordpiece_tokenizer
 from student_models import KINDS, VOCABULARY, tiny_batches, tiny_teacher
+from tokenizer_kinds.other_tokenizers import wordpiece_tokenizer
 from torch import Tensor
 from transformers import AutoModel, AutoModelForMaskedLM
 

@@ -146,6 +146,11 @@ def test_zero3_brings_up_the_same_models(tmp_path: Path) -> None:
     pytest.importorskip("deepspeed")
     tiny_teacher("bert", layers=2).save_pretrained(tmp_path / "mlm")
     load_classifier(AutoModelForSequenceClassification, tmp_path / "mlm", LABELS).save_pretrained(tmp_path / "finished")
+    for kind in ("modernbert", "eurobert"):
+        tiny_teacher(kind, layers=2).save_pretrained(tmp_path / kind)
+    headless = tiny_teacher("bert", layers=2, auto=AutoModel)
+    headless.pooler = None
+    headless.save_pretrained(tmp_path / "headless")
     environment = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = python_path()
     script = PROGRAMS / "heads_zero3.py"

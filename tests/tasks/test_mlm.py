@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from other_tokenizers import wordpiece_tokenizer
 from student_models import KINDS, tiny_teacher
 from tiny import text_lines, unigram_tokenizer, xlmr
+from tokenizer_kinds.other_tokenizers import wordpiece_tokenizer
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from other_tokenizers import wordpiece_tokenizer
 from tiny import text_lines, unigram_tokenizer, xlmr
+from tokenizer_kinds.other_tokenizers import wordpiece_tokenizer
 
 from bistil_ds.errors import InputError
 from bistil_ds.tasks import ReadOptions, find_task

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from other_tokenizers import byte_level_tokenizer, wordpiece_tokenizer
 from tiny import text_lines, unigram_tokenizer
+from tokenizer_kinds.other_tokenizers import byte_level_tokenizer, wordpiece_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from bistil_ds.errors import InputError

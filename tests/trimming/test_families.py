@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from bistil_ds import trim_pretrained
+from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.vocabulary import load_kept_ids
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
@@ -27,7 +28,9 @@ def write(folder: Path, family: str, tokenizer: PreTrainedTokenizerFast) -> None
     shape = OTHER_NAMES.get(family, {**SHAPE, "num_key_value_heads": 2})
     sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 80, "initializer_range": 0.3}
     torch.manual_seed(0)
-    AutoModelForMaskedLM.from_config(AutoConfig.for_model(family, **shape, **sizes, **ids)).save_pretrained(folder)
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(family, **shape, **sizes, **ids))
+    save_under_own_names(model)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

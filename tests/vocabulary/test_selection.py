@@ -148,7 +148,8 @@ def test_coverage_keeps_of_each_language_the_fewest_most_frequent_tokens(wordpie
 @settings(max_examples=40, deadline=None)
 @given(coverage=st.decimals(min_value="0.01", max_value="1", places=3).map(float), seed=st.integers(0, 99))
 def test_coverage_is_reached_and_one_token_less_misses_it(wordpiece, coverage, seed):
-    free = [i for i in range(len(wordpiece)) if i not in read_pieces(wordpiece).forced]
+    forced = read_pieces(wordpiece).forced
+    free = [i for i in range(len(wordpiece)) if i not in forced]
     counts = counts_of(wordpiece, dict(zip(free, np.random.default_rng(seed).geometric(0.02, len(free)).tolist())))
     kept = select_ids({"en": counts}, wordpiece, coverage=coverage)
     ranked = sorted((counts[i] for i in kept if counts[i]), reverse=True)

@@ -14,8 +14,10 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 from bistil_ds.benchmarking.models.shapes import config_of, label_of, reference_of
 from bistil_ds.benchmarking.training_step.ways import Steps
 from bistil_ds.console.grid import Grid
+from bistil_ds.errors import InputError
 
 META = torch.device("meta")
+WITH_VALUES = ("deberta-v2",)  # types whose forward pass computes with values of tensors, not with shapes alone
 
 
 def model_row(name: str, names: list[str], batch: int, length: int) -> dict[str, Any]:
@@ -39,8 +41,17 @@ def shape_of(name: str) -> PreTrainedModel:
 
 
 def forward_flops(model: PreTrainedModel, batch: int, length: int) -> dict[str, int]:
-    """Return the operations of the encoder's forward pass: `total`, and those of each direct submodule that has any."""
+    """Return the operations of the encoder's forward pass: `total`, and those of each direct submodule that has any.
+
+    In layers with a sliding window, scores count as if there were none.
+
+    Raises:
+        InputError: the forward pass computes with values, as DeBERTa-v2's does, and a model without weights has none.
+    """
     encoder = model.base_model
+    if model.config.model_type in WITH_VALUES:
+        kind = model.config.model_type
+        raise InputError(f"--model: operations of {kind} models cannot be counted without their weights; leave it out")
     with flop_counter() as counter, torch.no_grad():
         encoder(**_inputs(model, batch, length))
     counts = counter.get_flop_counts()

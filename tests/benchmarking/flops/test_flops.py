@@ -10,11 +10,14 @@ import pytest
 import torch
 from bistil_kernels.flops import formulas
 from bistil_kernels.hidden_state.flops import hidden_state
+from student_models import KINDS, tiny_config
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from transformers import AutoModel, AutoModelForMaskedLM
 
 from benchmarks.flops import main
-from bistil_ds.benchmarking.flops.count import flop_counter, flops_grids, forward_flops, shape_of, step_flops
+from bistil_ds.benchmarking.flops.count import META, flop_counter, flops_grids, forward_flops, shape_of, step_flops
+from bistil_ds.errors import InputError
 from bistil_ds.training.speed import encoder_flops, training_flops
 
 B, H, T, D = 2, 3, 10, 8
@@ -29,6 +32,23 @@ def test_a_forward_pass_counts_what_the_layers_multiply(name: str) -> None:
     model = shape_of(name)
     counted = forward_flops(model, batch=2, length=64)["total"]
     assert counted == 2 * 64 * encoder_flops(model.config, 64, model.config.num_hidden_layers)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "deberta-v2"])
+@pytest.mark.parametrize("auto", [AutoModelForMaskedLM, AutoModel])
+def test_every_family_is_counted_with_a_head_and_without(kind: str, auto: type) -> None:
+    grouped = {"num_key_value_heads": 2} if kind == "eurobert" else {}
+    with META:
+        model = auto.from_config(tiny_config(kind, layers=2, **grouped))
+    model.base_model.pooler = None  # as the benchmarks load it
+    assert forward_flops(model, batch=2, length=16)["total"] == 2 * 16 * encoder_flops(model.config, 16, 2)
+
+
+def test_a_forward_pass_that_needs_values_is_refused() -> None:
+    with META:
+        model = AutoModel.from_config(tiny_config("deberta-v2", layers=1))
+    with pytest.raises(InputError, match="operations of deberta-v2 models cannot be counted without their weights"):
+        forward_flops(model, 1, 8)
 
 
 def test_a_student_of_half_the_layers_does_half_the_work_whatever_its_vocabulary() -> None:

@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, BertForSequenceClas
 from transformers.integrations import HfDeepSpeedConfig
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from bistil_ds.models.loading import load_language_model
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.heads import load_classifier
 
@@ -40,6 +41,25 @@ def check_heads(folder: Path) -> None:
     assert all(torch.equal(kept[name], value) for name, value in finished.named_parameters())
 
 
+def check_families(folder: Path) -> None:
+    """Compare models of other families with what the folders hold: the encoder, and layers that start as identity."""
+    for name in ("modernbert", "eurobert", "headless"):
+        live = HfDeepSpeedConfig(CONFIG)
+        found = whole(load_classifier(AutoModelForSequenceClassification, folder / name, LABELS))
+        loaded = whole(load_language_model(folder / name))
+        del live
+        unset_hf_deepspeed_config()
+        stored = load_language_model(folder / name)
+        expected = dict(stored.named_parameters())
+        assert loaded.keys() == expected.keys(), name
+        assert all(torch.equal(value, expected[key]) for key, value in loaded.items()), name
+        encoder = dict(stored.base_model.named_parameters())
+        prefix = "bert." if name == "headless" else "model."
+        assert all(torch.equal(found[prefix + key], value) for key, value in encoder.items()), name
+        identity = {"eurobert": "dense.weight", "headless": "bert.pooler.dense.weight"}.get(name)
+        assert identity is None or torch.equal(found[identity], torch.eye(32)), name
+
+
 def check_masked_head(folder: Path) -> None:
     ids = torch.randint(5, 61, (3, 12), generator=torch.Generator().manual_seed(0))
     batch = {
@@ -65,6 +85,7 @@ def main() -> None:
     torch.manual_seed(0)
     check_heads(folder)
     del live
+    check_families(folder)
     check_masked_head(folder)
     print("all task models are whole")
     torch.distributed.destroy_process_group()

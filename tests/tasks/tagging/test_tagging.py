@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from other_tokenizers import wordpiece_tokenizer
 from seqeval.metrics import f1_score, precision_score, recall_score
 from tiny import text_lines, unigram_tokenizer, xlmr
+from tokenizer_kinds.other_tokenizers import wordpiece_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from bistil_ds.errors import InputError
