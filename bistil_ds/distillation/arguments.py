@@ -142,10 +142,7 @@ class DistillationArguments(SealedArguments):
     save_steps: float | None = field(
         default=None, metadata={"help": "Steps between checkpoints; default: as eval_steps."}
     )
-    save_total_limit: int | None = field(
-        default=2,
-        metadata={"help": "Checkpoints kept, the best among them; one more if an older one needs another best."},
-    )
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best student, not the last."})
     report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser takes this order only
         default_factory=lambda: ["tensorboard"],

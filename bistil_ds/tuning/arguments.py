@@ -130,10 +130,7 @@ class TaskTrainingArguments(SealedArguments):
     logging_steps: float = field(default=50, metadata={"help": "Steps between log lines."})
     eval_strategy: str = field(default="epoch", metadata={"help": "no, steps or epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "no, steps or epoch; as eval_strategy."})
-    save_total_limit: int | None = field(
-        default=2,
-        metadata={"help": "Checkpoints kept, the best among them; one more if an older one needs another best."},
-    )
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept (the best is among them)."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best model, not the last."})
     report_to: list[str] | None | str = field(  # noqa: RUF036 - the parser accepts only this order
         default_factory=lambda: ["tensorboard"],
