@@ -24,7 +24,7 @@ from bistil_ds.errors import blaming
 from bistil_ds.models.families import positions_after_padding
 from bistil_ds.models.left_out import left_out
 from bistil_ds.models.loading import load_teacher
-from bistil_ds.models.sentence_files import copy_sentence_files
+from bistil_ds.models.sentence_folder import copy_sentence_files
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, check_student, load_projections

@@ -16,7 +16,7 @@ from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.models.loading import is_masked_lm
 from bistil_ds.models.remote_code import check_native
-from bistil_ds.models.sentence_files import transformer_folder
+from bistil_ds.models.sentence_folder import transformer_folder
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_different, check_text_file

@@ -15,7 +15,7 @@ from bistil_ds.distributed.universal import universal_config
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_language_model
-from bistil_ds.models.sentence_files import sentence_paths
+from bistil_ds.models.sentence_folder import sentence_paths
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import load_projections

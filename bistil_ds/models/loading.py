@@ -24,7 +24,7 @@ from bistil_ds.models.families import FAMILIES, POOLER, check_supported, positio
 from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
 from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.models.remote_code import check_native
-from bistil_ds.models.sentence_files import transformer_folder
+from bistil_ds.models.sentence_folder import transformer_folder
 
 
 def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: Any) -> tuple[Any, set[str]]:

@@ -1,5 +1,8 @@
 """Copy what a sentence-transformers folder holds beside its Transformer: list of modules, pooling, prompts, limits.
 
+A trimmed model keeps these files as they are, a student keeps them with its own width and longest input; so
+`SentenceTransformer(student)` pools as its teacher does.
+
 sentence-transformers itself is not needed. Its folders have a `modules.json`, which lists modules with their
 subfolders. The first module is a Transformer that transformers alone can load; the others turn its last hidden states
 into one vector for each text.
@@ -7,20 +10,44 @@ into one vector for each text.
 
 from __future__ import annotations
 
+import json
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import torch
 from huggingface_hub import hf_hub_download
+from safetensors.torch import load_file, save_file
+from transformers import PretrainedConfig
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
+from bistil_ds.models.config_file import check_pickled
 from bistil_ds.models.hub_folder import local_folder
+from bistil_ds.models.inputs import longest_input
+from bistil_ds.models.weight_files import SINGLE_FILE
 from bistil_ds.runs.bounded import load_json
+from bistil_ds.runs.files import read_json, write_whole
 
 MODULES = "modules.json"
 SETTINGS = ("config_sentence_transformers.json", "sentence_*_config.json")  # prompts; longest input and letter case
+LIMITS = "sentence_bert_config.json"  # the usual name of the second; older folders name it after another model type
+CONFIG = "config.json"
+BEHIND = ("Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")  # modules that a student can keep
+WEIGHTED = ("Dense", "LayerNorm")  # modules with weights, which fit one width only
+WIDTHS = ("word_embedding_dimension", "embedding_dimension")  # keys of a pooling's configuration, old and new
+PICKLED = "pytorch_model.bin"
+ADVICE = "fetch it again"
 OURS = "sentence_transformers."  # the package whose modules need no code from the folder
+
+
+@dataclass(frozen=True)
+class SentenceModule:
+    """A module after the Transformer: the name of its class, such as `Pooling`, and its folder's path."""
+
+    kind: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -30,12 +57,12 @@ class SentenceFolder:
     Attributes:
         folder: the folder on this machine.
         transformer: path of the Transformer's folder inside of it; "" if it is the folder itself.
-        modules: paths of the other modules' folders inside of it.
+        modules: the other modules.
     """
 
     folder: Path
     transformer: str
-    modules: tuple[str, ...]
+    modules: tuple[SentenceModule, ...]
 
     def copy_rest(self, to: Path) -> None:
         """Copy everything but the Transformer's weights, configuration and tokenizer to an existing folder `to`."""
@@ -46,9 +73,9 @@ class SentenceFolder:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
         for module in self.modules:
-            source = self.folder / module
-            if source.is_dir():  # a module without settings may have no folder
-                shutil.copytree(source, to / module, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            source = self.folder / module.path
+            if module.path and source.is_dir():  # a module without settings may have no folder
+                shutil.copytree(source, to / module.path, dirs_exist_ok=True, copy_function=shutil.copyfile)
 
 
 def find_sentence_folder(source: str, flag: str = "") -> SentenceFolder | None:
@@ -75,9 +102,109 @@ def find_sentence_folder(source: str, flag: str = "") -> SentenceFolder | None:
         raise InputError(f"{where} names {foreign}, which needs code of its own; give another model")
     if not modules or not modules[0]["type"].endswith(".Transformer"):
         raise InputError(f"{where} does not begin with a Transformer; give another model")
-    transformer, *others = (each["path"] for each in modules)
-    names = [MODULES, *SETTINGS, *(f"{each}/*" for each in (transformer, *others) if each)]
-    return SentenceFolder(local_folder(source, "model", names), transformer, tuple(each for each in others if each))
+    transformer, *paths = (each["path"] for each in modules)
+    names = [MODULES, *SETTINGS, *(f"{each}/*" for each in (transformer, *paths) if each)]
+    others = [SentenceModule(each["type"].rpartition(".")[2], each["path"]) for each in modules[1:]]
+    return SentenceFolder(local_folder(source, "model", names), transformer, tuple(others))
+
+
+def transformer_folder(name: str | Path, flag: str = "") -> str:
+    """Return where a model's configuration and weights lie: `name`, or a sub-folder of sentence-transformers.
+
+    Raises:
+        InputError: from `find_sentence_folder`.
+    """
+    found = find_sentence_folder(str(name), flag)
+    return str(found.folder / found.transformer) if found and found.transformer else str(name)
+
+
+def copy_sentence_files(source: str | Path, folder: Path, config: PretrainedConfig, flag: str = "") -> None:
+    """Write the sentence-transformers files of `source` beside a model that was made from it; a plain folder has none.
+
+    Modules get folders such as `1_Pooling`. Pickled weights become safetensors. The longest input is limited to that of
+    the model. A `Notice` says why nothing is copied: a module is not one of `BEHIND`, or has weights for another width.
+
+    Args:
+        source: folder or hub id of the model from which the new one was made.
+        folder: an existing folder with the new model, in which its Transformer lies directly.
+        config: the new model's configuration.
+        flag: the flag that named `source`, for messages.
+
+    Raises:
+        InputError: from `find_sentence_folder`; or a file of a module is broken or missing.
+    """
+    found = find_sentence_folder(str(source), flag)
+    if found is None:
+        return
+    if reason := _reason_against(found, config.hidden_size):
+        warnings.warn(f"{flag} {source}: {reason}, so its sentence-transformers files are left out".lstrip(), Notice, 2)
+        return
+    listed = [_entry(0, "Transformer", "")]
+    for number, module in enumerate(found.modules, 1):
+        place = f"{number}_{module.kind}"
+        listed.append(_entry(number, module.kind, place))
+        _copy_module(module, found.folder / module.path, folder / place, config.hidden_size)
+    limits = sorted((found.folder / found.transformer).glob(SETTINGS[1]))
+    if limits:
+        content = read_json(limits[0], ADVICE, flag=flag)
+        if type(content.get("max_seq_length")) is int:
+            content["max_seq_length"] = min(content["max_seq_length"], longest_input(config))
+        _write(folder / LIMITS, content)
+    if (found.folder / SETTINGS[0]).is_file():
+        _write(folder / SETTINGS[0], read_json(found.folder / SETTINGS[0], ADVICE, flag=flag))
+    _write(folder / MODULES, listed)  # last, so that a folder with this file has the others
+
+
+def sentence_paths(folder: Path) -> list[Path]:
+    """Return the files and folders that `copy_sentence_files` wrote into `folder`."""
+    found = find_sentence_folder(str(folder))
+    modules = [folder / module.path for module in found.modules] if found else []
+    return modules + [path for path in (folder / LIMITS, folder / SETTINGS[0], folder / MODULES) if path.is_file()]
+
+
+def _reason_against(found: SentenceFolder, width: int) -> str:
+    """Return why a model of this width cannot keep the modules, or ""."""
+    if unknown := [module.kind for module in found.modules if module.kind not in BEHIND]:
+        return f"its module {unknown[0]:.80} needs code that is not known here"
+    pooling = [found.folder / module.path / CONFIG for module in found.modules if module.kind == "Pooling"]
+    configs = [read_json(path, ADVICE) for path in pooling]
+    widths = [config[key] for config in configs for key in WIDTHS if key in config]
+    weighted = [module.kind for module in found.modules if module.kind in WEIGHTED]
+    if weighted and any(each != width for each in widths):
+        return f"the weights of its {weighted[0]} are for states of width {widths[0]}, not {width}"
+    return ""
+
+
+def _copy_module(module: SentenceModule, source: Path, folder: Path, width: int) -> None:
+    folder.mkdir()
+    if module.path and (source / CONFIG).is_file():
+        content = read_json(source / CONFIG, ADVICE)
+        if module.kind == "Pooling":
+            content |= {key: width for key in WIDTHS if key in content}
+        _write(folder / CONFIG, content)
+    if module.kind in WEIGHTED:
+        save_file(_read_weights(source), folder / SINGLE_FILE, metadata={"format": "pt"})
+
+
+def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    try:
+        if (folder / SINGLE_FILE).is_file():
+            return load_file(folder / SINGLE_FILE)
+        check_pickled(folder / PICKLED)
+        content = torch.load(folder / PICKLED, map_location="cpu", weights_only=True)
+        return {str(name): tensor.contiguous().clone() for name, tensor in content.items()}
+    except InputError:
+        raise
+    except Exception as error:  # safetensors, pickle and torch have no common error class
+        raise InputError(f"{folder}: its weights cannot be read ({type(error).__name__}); {ADVICE}") from None
+
+
+def _entry(number: int, kind: str, path: str) -> dict[str, Any]:
+    return {"idx": number, "name": str(number), "path": path, "type": f"{OURS}models.{kind}"}
+
+
+def _write(path: Path, content: Any) -> None:
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _is_list_of_modules(content: Any) -> bool:

@@ -13,6 +13,7 @@ from bistil_ds.models.families import FAMILIES
 
 VOCABULARY = 61
 KINDS = tuple(FAMILIES)  # every test of what depends on the model family runs on each of them
+OBSERVABLE = tuple(kind for kind in KINDS if FAMILIES[kind].maps_observable)  # their attention maps can be compared
 FROM_LAYER_0 = tuple(kind for kind in KINDS if FAMILIES[kind].first_layer_stays)
 PUBLISHED_MAP = tuple(kind for kind in KINDS if kind not in FROM_LAYER_0)  # every k-th layer, as BiStil has it
 NARROWABLE = tuple(kind for kind in KINDS if FAMILIES[kind].bert_layers and not FAMILIES[kind].pre_norm)
