@@ -111,7 +111,7 @@ def check_same_texts(
         if (text["sha256"] or text["file"]) != (before.get("sha256") or before.get("file")):
             raise InputError(f"{corpus.file_flag}: not the text that the run in {folder} was started with")
         if before.get("read") not in (None, text["read"]):  # earlier versions did not record it
-            forms = ", ".join(sorted({one["form"] for one in text["read"]}))
+            forms = ", ".join(sorted({one["form"] for one in text["read"] or ()}))
             raise InputError(
                 f"{corpus.file_flag}: is read as {forms}, unlike {before.get('file')} when the run in {folder} was "
                 "started; give it as it was then"
