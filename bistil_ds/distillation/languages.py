@@ -91,7 +91,7 @@ def check_same_texts(
 ) -> None:
     """Raise InputError unless a request has the languages, fine-tunings and texts of a run that it resumes.
 
-    A text may have moved; its content is compared, or for a hub data set its id.
+    A text may have moved; its content and how it is read are compared, or for a hub data set its id.
 
     Args:
         found: the request's data, as they would be recorded.
@@ -110,6 +110,12 @@ def check_same_texts(
         text, before = found[corpus.key], data[key] if isinstance(data.get(key), dict) else {}
         if (text["sha256"] or text["file"]) != (before.get("sha256") or before.get("file")):
             raise InputError(f"{corpus.file_flag}: not the text that the run in {folder} was started with")
+        if before.get("read") not in (None, text["read"]):  # earlier versions did not record it
+            forms = ", ".join(sorted({one["form"] for one in text["read"] or ()}))
+            raise InputError(
+                f"{corpus.file_flag}: is read as {forms}, unlike {before.get('file')} when the run in {folder} was "
+                "started; give it as it was then"
+            )
 
 
 def _recorded(arguments: Mapping[str, Any]) -> list[tuple[Any, Any, str]]:

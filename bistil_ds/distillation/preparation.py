@@ -22,7 +22,7 @@ from bistil_ds.runs import checkpoints
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RECORD_FILE, RunRecord, check_same_run, read_start
 from bistil_ds.text.batches import steps_of_epochs
-from bistil_ds.text.corpus import corpus_hash
+from bistil_ds.text.corpus import corpus_hash, readings
 from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 
@@ -75,6 +75,7 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
         checkpoint = _checkpoint(request, folder, resume)
         read_chunks(request, load_tokenizer("", folder / BUILD / STUDENT), progress=True)  # checks or mends the cache
         return PreparedRun(request, folder, checkpoint)
+    checks.check_untouched(request.plan)
     explicit = request.training["output_dir"] is not None
     with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as partial:
         report = build(request, partial)
@@ -147,5 +148,8 @@ def _checkpoint(request: DistillationRequest, folder: Path, resume: str) -> chec
 
 
 def _data_hashes(request: DistillationRequest) -> dict[str, Any]:
-    """Return key → `file` and `sha256` of a text; for a hub data set, `file` is its id and `sha256` is None."""
-    return {c.key: {"file": c.file, "sha256": corpus_hash(c.file, c.flag)} for c in request.corpora}
+    """Return key → `file`, `sha256` and `read` (see `readings`) of a text; of a hub data set, `file` is its id."""
+    return {
+        c.key: {"file": c.file, "sha256": corpus_hash(c.file, c.flag), "read": readings(c.file, c.flag, c.column)}
+        for c in request.corpora
+    }

@@ -244,16 +244,16 @@ class DistillationTrainer(BaseTrainer):
 
     # Saving
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+    def write_model(self, folder: Path, state_dict: dict[str, Tensor] | None) -> None:
         if self.args.should_save and not self.model.config.tie_word_embeddings:
             # The untied head has two biases. Transformers 5 adds the decoder's to the logits, transformers 4 the other.
             head = family_of(self.model).head
             state_dict = dict(self.model.state_dict() if state_dict is None else state_dict)
             if head and head.bias and (bias_V := state_dict.get(f"{head.decoder}.bias")) is not None:
                 state_dict[head.bias] = bias_V.clone()
-        super()._save(output_dir, state_dict)
+        super().write_model(folder, state_dict)
         if self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
-            make_portable(self.processing_class, Path(output_dir or self.args.output_dir))
+            make_portable(self.processing_class, folder)
 
     # Validation
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bistil_ds.errors import InputError, Notice, blaming
+from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.files import read_json
-from bistil_ds.runs.seals import SEAL, Seals, damage, read_seal
+from bistil_ds.runs.findings import hash_once
+from bistil_ds.runs.seals import SEAL, Hash, Seals, damage, read_seal
 
 NEWEST = ("true", "last")  # words for the newest whole checkpoint
 LATEST, LATEST_UNIVERSAL = "latest", "latest_universal"  # DeepSpeed reads the subfolder that such a file names
@@ -36,11 +38,15 @@ def seal(folder: Path, world_size: int, seals: Seals, best: str | None = None) -
     seals.write(folder, world_size=world_size, best=Path(best).name if best else None)
 
 
-def broken(folder: Path) -> str | None:
-    """Return a line that says why a checkpoint is not whole, and names the file; None if it is whole."""
+def broken(folder: Path, hash_of: Hash = file_hash) -> str | None:
+    """Return a line that says why a checkpoint is not whole, and names the file; None if it is whole.
+
+    Args:
+        hash_of: returns the SHA-256 of a file; default: one that reads the file.
+    """
     if not (folder / SEAL).exists():
         return f"{folder}: no {SEAL}, so the checkpoint was not written to its end"
-    return damage(folder, ignored=_unfinished_universal(folder)) or _wrong_latest(folder)
+    return damage(folder, _unfinished_universal(folder), hash_of) or _wrong_latest(folder)
 
 
 def _unfinished_universal(folder: Path) -> tuple[str, ...]:
@@ -131,7 +137,7 @@ def check(folder: Path, output_dir: Path, seals: Seals) -> None:
     if steps_of(folder) < 0 or folder.resolve().parent != output_dir.resolve():
         advice = f"give true, or a folder {output_dir}/checkpoint-N"
         raise InputError(f"{folder}: is no checkpoint of the run in {output_dir}; {advice}")
-    if reason := broken(folder) or _broken_best(folder):
+    if reason := _unusable(folder):
         raise InputError(f"{reason}; give true for the newest whole one")
     _check_signed(folder, seals)
 
@@ -179,30 +185,39 @@ def planned_steps(checkpoint: Path) -> Any:
     return read_json(checkpoint / STATE, "resume from a whole checkpoint", finite=False).get("max_steps")
 
 
-def _broken_best(checkpoint: Path) -> str | None:
+def _broken_best(checkpoint: Path, hash_of: Hash = file_hash) -> str | None:
     """Return why the best checkpoint so far, with which a resumed run may end, cannot be used; None if it can."""
     best = best_of(checkpoint)
     if best is None or best.name == checkpoint.name:
         return None
-    reason = broken(best) if steps_of(best) >= 0 else "no name of a checkpoint"
+    reason = broken(best, hash_of) if steps_of(best) >= 0 else "no name of a checkpoint"
     return f"{checkpoint.name} needs {best.name}, the best so far: {reason}" if reason else None
 
 
-def prune(newest: Path, keep: int, best: str | None) -> None:
-    """Delete the run's oldest checkpoints until `keep` whole ones are left, but never the best one or `newest`.
+def _unusable(folder: Path, hash_of: Hash = file_hash) -> str | None:
+    """Return why no run can go on from a checkpoint: it or its best one is not whole; None if one can."""
+    return broken(folder, hash_of) or _broken_best(folder, hash_of)
 
-    `newest` is the one that has just been written. A damaged checkpoint does not count. It goes once `keep` whole ones
-    are newer. Checkpoints of later steps than `newest` do not count either: they are left over from before the run was
-    resumed at an earlier step.
+
+def prune(newest: Path, keep: int, best: str | None) -> None:
+    """Delete the run's oldest checkpoints until `keep` whole ones are left; never `newest` or the best of a kept one.
+
+    `newest` is the one that has just been written, and `best` is its best one. A checkpoint that is damaged, or whose
+    best one is, does not count. It goes once `keep` whole ones are newer. Checkpoints of later steps than `newest` do
+    not count either: they are left over from before the run was resumed at an earlier step.
+
+    A file that has not changed since this process read it here is not read again.
     """
+    needed = {Path(best).name} if best else set()
     older = [folder for folder in reversed(all_checkpoints(newest.parent)) if steps_of(folder) < steps_of(newest)]
-    is_best = [best is not None and folder.resolve() == Path(best).resolve() for folder in older]
-    wanted = keep - 1 - sum(broken(folder) is None for folder, kept in zip(older, is_best) if kept)
-    for folder in (folder for folder, kept in zip(older, is_best) if not kept):
-        if wanted <= 0:
+    wanted = keep - 1 - sum(_unusable(folder, hash_once) is None for folder in older if folder.name in needed)
+    for folder in older:
+        is_needed = folder.name in needed
+        if wanted <= 0 and not is_needed:
             shutil.rmtree(folder, ignore_errors=True)
-        elif broken(folder) is None:
-            wanted -= 1
+        elif _unusable(folder, hash_once) is None:
+            wanted -= not is_needed
+            needed |= {one.name for one in [best_of(folder)] if one is not None}
 
 
 def make_room(folder: Path) -> None:

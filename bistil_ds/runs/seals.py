@@ -13,7 +13,7 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from bistil_ds.runs.seal_key import user_key
 SEAL = "complete.json"
 PURPOSE = b"bistil_ds seal, version 1\n"  # signed with each seal: a signature made for another purpose never fits
 LEFT_BY_SYSTEMS = re.compile(r"\.DS_Store|\.nfs[0-9a-f]+")  # hidden files that no program of ours reads
+
+Hash = Callable[[Path], str]  # a file's SHA-256, in hex
 
 
 def write_seal(folder: Path, key: bytes | None = None, known: Mapping[str, Any] | None = None, **about: Any) -> None:
@@ -60,11 +62,12 @@ def read_seal(folder: Path) -> dict[str, Any]:
     return content
 
 
-def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
+def damage(folder: Path, ignored: tuple[str, ...] = (), hash_of: Hash = file_hash) -> str | None:
     """Return a line that says how a folder differs from its seal, and names the file; None if it does not differ.
 
     Args:
         ignored: names of files and subfolders that the seal need not list.
+        hash_of: returns the SHA-256 of a file; default: one that reads the file.
     """
     try:
         files = read_seal(folder)["files"]
@@ -78,7 +81,7 @@ def damage(folder: Path, ignored: tuple[str, ...] = ()) -> str | None:
         if not path.is_file() or path.is_symlink():
             return f"{path}: is no plain file"
         try:
-            if not _matches(path, entry):
+            if not _matches(path, entry, hash_of):
                 return f"{path}: not the bytes that were written"
         except OSError as error:
             return f"{path}: cannot be read ({error.strerror})"
@@ -92,9 +95,9 @@ def _entry(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": file_hash(path)}
 
 
-def _matches(path: Path, entry: Any) -> bool:
+def _matches(path: Path, entry: Any, hash_of: Hash) -> bool:
     size, sha256 = (entry["bytes"], entry["sha256"]) if isinstance(entry, dict) else (None, entry)
-    return size in (None, path.stat().st_size) and file_hash(path) == sha256
+    return size in (None, path.stat().st_size) and hash_of(path) == sha256
 
 
 def is_signed(folder: Path, key: bytes | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bistil_ds.errors import InputError
-from bistil_ds.text.specification import PLAIN_PREFIX, parse_specification
+from bistil_ds.text.specification import PLAIN_PREFIX, expanded, parse_specification
 
 
 def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
@@ -21,12 +21,13 @@ def parse_sources(words: Sequence[str], flag: str) -> list[tuple[str, str]]:
     found = []
     for word in words:
         language, equals, source = word.partition("=")
-        if not equals or Path(word).expanduser().exists():
-            language, source = "", word
-            if isinstance(parse_specification(source), Path):
-                path = Path(source.removeprefix(PLAIN_PREFIX))
-                language = path.parent.name or path.name.partition(".")[0]
+        named = bool(equals) and not Path(word).expanduser().exists()
+        source = expanded(source if named else word)
+        if not named:
+            path = Path(source.removeprefix(PLAIN_PREFIX))
+            is_file = isinstance(parse_specification(source), Path)
+            language = (path.parent.name or path.name.partition(".")[0]) if is_file else ""
         if not language or not source:
             raise InputError(f"{flag} {word}: expected LANGUAGE=FILE, such as ha=ha/test.txt")
-        found.append((language, str(Path(source).expanduser()) if source.startswith("~") else source))
+        found.append((language, source))
     return found

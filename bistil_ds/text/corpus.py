@@ -6,15 +6,17 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.findings import hash_once
-from bistil_ds.text.compression import unreadable
+from bistil_ds.text.compression import compression_of, unreadable
 from bistil_ds.text.folders import is_saved, load_saved, saved_folder, text_files
+from bistil_ds.text.form import JSONL, PARQUET, TABLE, TSV, form_of
 from bistil_ds.text.hub import only_texts, stream_texts
 from bistil_ds.text.options import TextOptions
 from bistil_ds.text.specification import HubDataset, parse_texts
@@ -80,6 +82,37 @@ def corpus_hash(spec: str | Path, flag: str) -> str | None:
         return None
     hashes = [hash_of(path, flag) for path in files_of(corpus, flag)]
     return hashes[0] if corpus.is_file() else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def readings(spec: str | Path, flag: str, column: str) -> list[dict[str, Any]] | None:
+    """Return how the files of a corpus are read, in their order; None for a hub data set.
+
+    With the bytes of the files, this decides which texts they give. Each entry holds for `files` files, one after
+    another, and has their `form`, `compression` and `column`.
+
+    Raises:
+        InputError: the files cannot be read.
+    """
+    corpus, options = parse_texts(spec, TextOptions(flag, column))
+    if isinstance(corpus, HubDataset):
+        return None
+    files = files_of(corpus, flag)
+    found = [("saved", "", column)] * len(files) if is_saved(corpus) else [reading_of(path, options) for path in files]
+    return [
+        {"files": sum(1 for _ in same), "form": form, "compression": suffix, "column": column}
+        for (form, suffix, column), same in groupby(found)
+    ]
+
+
+def reading_of(path: Path, options: TextOptions) -> tuple[str, str, str]:
+    """Return how a file is read: its form, the ending of its compression, and its column; "" for what it lacks.
+
+    Raises:
+        InputError: from `form_of`.
+    """
+    form, compression = form_of(path, options), compression_of(path)
+    suffix = compression.suffix.removeprefix(".") if compression else ""
+    return form, suffix, options.column if form in (JSONL, TABLE, TSV, PARQUET) else ""
 
 
 def hub_options(corpus: HubDataset, options: TextOptions) -> TextOptions:

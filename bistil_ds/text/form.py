@@ -13,13 +13,13 @@ from bistil_ds.runs.bounded import LONGEST_LINE
 from bistil_ds.text.compression import SUFFIXES, compression_of, opened
 from bistil_ds.text.options import TextOptions, listed
 
-PLAIN, JSONL, TABLE, EXTRACTED, PARQUET = "plain", "jsonl", "table", "extracted", "parquet"
+PLAIN, JSONL, TABLE, TSV, EXTRACTED, PARQUET = "plain", "jsonl", "table", "tsv", "extracted", "parquet"
 BY_NAME = {
     ".jsonl": JSONL,
     ".ndjson": JSONL,
     ".json": JSONL,
     ".csv": TABLE,
-    ".tsv": TABLE,
+    ".tsv": TSV,
     ".parquet": PARQUET,
 }
 NAMES = (".txt", *BY_NAME)
@@ -65,7 +65,7 @@ def is_jsonl(path: Path) -> bool:
 
 
 def form_of(path: Path, options: TextOptions) -> str:
-    """Return the form in which a file holds its texts: `PLAIN`, `JSONL`, `TABLE`, `EXTRACTED` or `PARQUET`.
+    """Return the form in which a file holds its texts: one of `PLAIN`, `JSONL`, `TABLE`, `TSV`, `EXTRACTED`, `PARQUET`.
 
     A file that begins like Parquet is Parquet. Any other file is `PLAIN` with `options.plain`, and otherwise counts as
     the form that its name promises; whoever reads the file raises an error if the content is of another form. If the

@@ -11,10 +11,18 @@ from datasets import Dataset, Features, Value
 
 from bistil_ds.console.progress import progress_bar
 from bistil_ds.text.arrow_file import cached_dataset
-from bistil_ds.text.compression import compression_of
-from bistil_ds.text.corpus import corpus_hash, corpus_texts, files_of, hash_of, hub_options, no_text, saved_texts
+from bistil_ds.text.corpus import (
+    corpus_hash,
+    corpus_texts,
+    files_of,
+    hash_of,
+    hub_options,
+    no_text,
+    reading_of,
+    saved_texts,
+)
 from bistil_ds.text.folders import is_saved
-from bistil_ds.text.form import JSONL, PARQUET, PLAIN, TABLE, form_of
+from bistil_ds.text.form import JSONL, PLAIN
 from bistil_ds.text.hub import hub_key, load_rows, only_texts
 from bistil_ds.text.options import TextOptions
 from bistil_ds.text.specification import HubDataset, parse_texts
@@ -91,10 +99,7 @@ def _key(corpus: Path | HubDataset, options: TextOptions, max_texts: int | None)
 
 
 def _key_parts(path: Path, options: TextOptions) -> list[str]:
-    form = form_of(path, options)
-    compression = compression_of(path)
-    column = options.column if form in (JSONL, TABLE, PARQUET) else ""
-    suffix = compression.suffix.removeprefix(".") if compression else ""
+    form, suffix, column = reading_of(path, options)
     return [hash_of(path, options.flag), suffix, column, IN_KEY.get(form, form)]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bistil_ds.errors import InputError
 from bistil_ds.text.compression import SUFFIXES
+from bistil_ds.text.folders import is_saved
 from bistil_ds.text.form import NAMES
 from bistil_ds.text.options import TextOptions
 
@@ -60,11 +61,23 @@ def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDatas
     """Return the corpus as `parse_specification` does, and the options.
 
     `plain:` in front of a file or folder sets `options.plain`: each line is a text, whatever it looks like.
+
+    Raises:
+        InputError: `plain:` stands in front of a data set: one with `hf:`, or a folder that `save_to_disk` wrote.
     """
     bare = str(spec).removeprefix(PLAIN_PREFIX)
     if bare == str(spec) or os.path.exists(spec):
         return parse_specification(spec), options
-    return Path(bare).expanduser(), replace(options, plain=True)
+    path = Path(bare).expanduser()
+    if is_saved(path) or (bare.startswith(PREFIX) and not os.path.exists(path)):
+        raise InputError(f"{options.flag}: {spec} is a data set, whose texts are no lines of a file; give it as {bare}")
+    return path, replace(options, plain=True)
+
+
+def expanded(source: str) -> str:
+    """Return a source with the user's folder in place of `~`, which may stand behind `plain:`."""
+    bare = source.removeprefix(PLAIN_PREFIX)
+    return source.removesuffix(bare) + str(Path(bare).expanduser()) if bare.startswith("~") else source
 
 
 def parse_by_language(words: Sequence[str], flag: str, example: str) -> dict[str, str]:

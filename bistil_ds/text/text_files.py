@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bistil_ds.errors import InputError
@@ -16,8 +17,8 @@ from bistil_ds.text.form import (
     PARQUET,
     PLAIN,
     TABLE,
+    TSV,
     csv_rows,
-    ending,
     find_delimiter,
     form_of,
     split_header,
@@ -99,8 +100,8 @@ def _object(line: str, options: TextOptions, where: str) -> dict[str, object]:
     return record
 
 
-def _table(path: Path, options: TextOptions) -> Numbered:
-    """Yield the text column of a table with a header: tab-separated values, or CSV with another delimiter.
+def _table(path: Path, options: TextOptions, tabs: bool = False) -> Numbered:
+    """Yield the text column of a table with a header: tab-separated values (always if `tabs`), or CSV.
 
     Between tabs, quotes are plain characters. There, a header with quoted names raises InputError, and so does a cell
     that stands in quotes and has doubled quotes inside.
@@ -108,7 +109,6 @@ def _table(path: Path, options: TextOptions) -> Numbered:
     lines = numbered_lines(path, options.flag)
     number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
     where = f"{options.flag}: {path}, line {number}"
-    tabs = ending(path) == ".tsv"
     delimiter = "\t" if tabs else find_delimiter(header, options.column) or ","
     names = split_header(header, delimiter)
     if delimiter == "\t" and any(name.startswith('"') for name in names):
@@ -157,6 +157,7 @@ READERS: dict[str, Callable[[Path, TextOptions], Numbered]] = {
     PLAIN: _plain,
     JSONL: _jsonl,
     TABLE: _table,
+    TSV: partial(_table, tabs=True),
     EXTRACTED: _extracted,
     PARQUET: parquet_texts,
 }

@@ -55,6 +55,7 @@ class BaseTrainer(FiniteTrainer):
 
     control: TrainerControl
     teacher: nn.Module | None = None  # a subclass sets it; its forward pass counts in the FLOPs utilisation
+    _unwritten: Exception | None = None  # why this rank could not write the model
 
     def __init__(self, model: PreTrainedModel, args: Any, *, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
         if args.n_gpu > 1:
@@ -145,13 +146,17 @@ class BaseTrainer(FiniteTrainer):
             raise
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        if self.deltas is None:
-            super().save_model(output_dir, _internal_call)
-            return
-        fine_tuning = self.deltas.fine_tuning()  # every rank takes part
-        if self.args.should_save:
-            fine_tuning.save(output_dir or str(self.args.output_dir))
-            self._copy_kept_files(Path(output_dir or str(self.args.output_dir)))
+        """Save as `Trainer.save_model` does; every rank calls this. If one rank cannot write, every rank raises."""
+        self._unwritten = None
+        fine_tuning = self.deltas.fine_tuning() if self.deltas is not None else None  # every rank takes part
+        if fine_tuning is None:
+            super().save_model(output_dir, _internal_call)  # gathers weights, then calls `_save`
+        with failing_together():
+            if self._unwritten is not None:
+                raise self._unwritten
+            if fine_tuning is not None and self.args.should_save:
+                fine_tuning.save(output_dir or str(self.args.output_dir))
+                self._copy_kept_files(Path(output_dir or str(self.args.output_dir)))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.deltas is None or not self.is_deepspeed_enabled:
@@ -190,12 +195,23 @@ class BaseTrainer(FiniteTrainer):
             self.deltas.load(SparseFineTuning.load(resume_from_checkpoint))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        try:
+            self.write_model(Path(output_dir or self.args.output_dir), state_dict)
+        except Exception as error:  # raised by `save_model`, because other ranks may wait in an exchange until then
+            self._unwritten = error
+
+    def write_model(self, folder: Path, state_dict: dict[str, Tensor] | None) -> None:
+        """Write the model and what stands beside it to a folder.
+
+        Args:
+            folder: made if it is missing.
+            state_dict: name → weight, if the model's own weights are not whole on this rank.
+        """
         if state_dict:  # DeepSpeed gathers a tied weight under each of its names, and each would be written
             second_names = getattr(self.model, "all_tied_weights_keys", None) or {}
             state_dict = {name: tensor for name, tensor in state_dict.items() if name not in second_names}
         save_under_own_names(self.model)
-        super()._save(output_dir, state_dict)
-        folder = Path(output_dir or self.args.output_dir)
+        super()._save(str(folder), state_dict)
         if self.args.should_save:
             (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json holds the arguments
             self._copy_kept_files(folder)

@@ -115,8 +115,7 @@ class LotteryTicketTrainer:
                 self._run(stage, resume)
                 _free_memory()
                 resume = None
-            if startup.rank() == 0:  # also of a stage that an earlier, killed process finished
-                stage.remove_checkpoints()
+            ask_rank_0(stage.remove_checkpoints)  # also of a stage that an earlier, killed process finished
         return SparseFineTuning.load(self.stages[-1].result)
 
     def _run(self, stage: Stage, resume: str | bool | None) -> None:

@@ -143,6 +143,23 @@ def test_a_resumed_run_keeps_its_languages_their_order_texts_and_fine_tunings(ma
         resumed(material, "run", text={**texts, "bb": moved})
 
 
+def test_a_resumed_run_reads_its_texts_as_at_its_start(material: Path) -> None:
+    texts = by_text(material, "aa", "bb")["text"]
+    lines = [json.dumps({"text": line}) for line in texts["bb"].read_text().splitlines()]
+    Path("bb.jsonl").write_text("\n".join(lines))
+    prepared(material, "run", text={**texts, "bb": "bb.jsonl"})
+    shutil.copy("bb.jsonl", "bb.txt")
+    resumed(material, "run", text={**texts, "bb": "bb.txt", "aa": f"plain:{texts['aa']}"})
+    with pytest.raises(
+        InputError, match=r"bb=plain:bb\.jsonl: is read as plain, unlike bb\.jsonl when the run in run was started"
+    ):
+        resumed(material, "run", text={**texts, "bb": "plain:bb.jsonl"})
+    older = record("run")
+    del older["data"]["bb"]["read"]  # as earlier versions wrote it
+    Path("run/run.json").write_text(json.dumps(older))
+    resumed(material, "run", text={**texts, "bb": "plain:bb.jsonl"})
+
+
 @pytest.mark.parametrize("languages", [("cc",), ("cc", "aa", "bb")])
 def test_one_language_or_three_are_built_and_rehearsed(
     languages: tuple[str, ...], material: Path, capsys: pytest.CaptureFixture[str]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import tiny
 from distilling.trainers import Make, logged, same_bits, weights
 
 from bistil_ds.distillation.arguments import LossArguments
+from bistil_ds.distillation.from_flags import request_of
+from bistil_ds.distillation.preparation import PreparedRun, prepare
 from bistil_ds.errors import InputError, Notice
 
 
@@ -40,3 +44,27 @@ def test_a_resumed_run_logs_validates_and_saves_at_its_own_intervals(make: Make,
     assert [row["step"] for row in rows if "loss" in row] == [4]
     assert [row["step"] for row in rows if "eval_loss" in row] == [3, 4]
     assert (tmp_path / "run" / "checkpoint-3").is_dir()
+
+
+def test_what_0_1_accepted_and_ignored_beside_a_student_is_refused_in_new_runs_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.write_teacher(tmp_path / "teacher", layers=2, width=16)
+    for seed, language in enumerate(("aa", "bb")):
+        Path(f"{language}.txt").write_text("\n".join(tiny.text_lines(language, 200, seed)), encoding="utf-8")
+
+    def prepared(**flags: object) -> PreparedRun:
+        own: dict[str, object] = {"teacher_model": "teacher", "student": "teacher", "layer_map": "0,1"}
+        own |= {"text": {"aa": "aa.txt", "bb": "bb.txt"}, "max_length": 16, "max_steps": 4, "report_to": "none"}
+        return prepare(request_of(**{**own, "output_dir": "run", **flags}))
+
+    prepared()
+    record = json.loads(Path("run/run.json").read_text())
+    record["arguments"]["layer_reduction_factor"] = 3
+    Path("run/run.json").write_text(json.dumps(record))
+    prepared(layer_reduction_factor=3, resume_from_checkpoint="true")
+    for resume in (None, "true"):  # "true" may also start a run, where none has begun
+        with pytest.raises(InputError, match="--layer_reduction_factor 3: --student keeps its own layers"):
+            prepared(layer_reduction_factor=3, resume_from_checkpoint=resume, output_dir="new")
+    assert not Path("new").exists()

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from bistil_ds.errors import InputError, Notice
-from bistil_ds.runs import checkpoints
+from bistil_ds.runs import checkpoints, findings
+from bistil_ds.runs.cache import file_hash
 from bistil_ds.runs.seals import Seals, write_seal
 
 SEALS = Seals()
+FILES = ("model.safetensors", "global_step/optim_states.pt")
 
 
 def checkpoint(run: Path, step: int, whole: bool = True) -> Path:
@@ -236,6 +238,38 @@ def test_what_is_damaged_does_not_push_out_what_is_whole(tmp_path: Path) -> None
     checkpoint(tmp_path, 20, whole=False)  # the run went on from step 5, and has just written step 10
     checkpoints.prune(tmp_path / "checkpoint-10", 1, None)
     assert remaining(tmp_path) == [10, 20]
+
+
+def test_the_best_of_every_kept_one_is_kept(tmp_path: Path) -> None:
+    for step, best in ((5, 5), (10, 10), (20, 10), (30, 30)):
+        with_best(checkpoint(tmp_path, step), f"checkpoint-{best}")
+    checkpoints.prune(tmp_path / "checkpoint-30", 2, str(tmp_path / "checkpoint-30"))
+    assert remaining(tmp_path) == [10, 20, 30]
+    (tmp_path / "checkpoint-30" / "model.safetensors").write_bytes(b"")
+    with pytest.warns(Notice, match="checkpoint-30 is left out"):
+        assert checkpoints.find_checkpoint(tmp_path, "true", SEALS) == tmp_path / "checkpoint-20"
+
+
+def test_one_whose_best_is_lost_does_not_count_as_whole(tmp_path: Path) -> None:
+    for step, best in ((5, 5), (10, 10), (20, 10), (30, 30)):
+        with_best(checkpoint(tmp_path, step), f"checkpoint-{best}")
+    (tmp_path / "checkpoint-10" / "model.safetensors").write_bytes(b"")
+    checkpoints.prune(tmp_path / "checkpoint-30", 2, str(tmp_path / "checkpoint-30"))
+    assert remaining(tmp_path) == [5, 10, 20, 30]
+
+
+def test_pruning_reads_each_kept_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(findings, "_found", {})
+    monkeypatch.setattr(findings, "SETTLED", 0)
+    monkeypatch.setattr(findings, "file_hash", lambda path: read.append(path) or file_hash(path))
+    for step in (5, 10, 20, 30):
+        with_best(checkpoint(tmp_path, step), "checkpoint-5")
+        checkpoints.prune(tmp_path / f"checkpoint-{step}", 3, str(tmp_path / "checkpoint-5"))
+    assert remaining(tmp_path) == [5, 20, 30]
+    assert sorted(read) == sorted(tmp_path / f"checkpoint-{step}" / name for step in (5, 10, 20) for name in FILES)
+    (tmp_path / "checkpoint-20" / "model.safetensors").write_bytes(b"weighty" * 20)
+    assert checkpoints.broken(tmp_path / "checkpoint-20")
 
 
 def test_a_missing_best_is_asked_for_before_anything_starts_over(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from bistil_ds.errors import InputError
-from bistil_ds.runs import seals
 from bistil_ds.runs.seals import SEAL, Seals, damage, is_signed, read_seal, write_seal
 
 KEY = b"the key of the tests"
@@ -54,12 +53,11 @@ def test_changed_bytes_are_named(folder: Path, content: bytes) -> None:
     assert damage(folder) == f"{folder / 'weights'}: not the bytes that were written"
 
 
-def test_a_file_that_the_disk_no_longer_reads_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_the_disk_no_longer_reads_is_named(folder: Path) -> None:
     def fail(path: Path) -> str:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(seals, "file_hash", fail)
-    assert damage(folder) == f"{folder / 'weights'}: cannot be read (Input/output error)"
+    assert damage(folder, hash_of=fail) == f"{folder / 'weights'}: cannot be read (Input/output error)"
 
 
 def test_a_missing_file_and_a_file_too_many_are_named(folder: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from text_forms import FLAG, TEXTS, lines, parquet
 
 from bistil_ds.errors import InputError
@@ -142,6 +143,15 @@ def test_plain_makes_no_text_of_what_is_none(tmp_path: Path) -> None:
         check_text_file(f"plain:{tmp_path / 'a.zip'}", FLAG)
     with pytest.raises(InputError, match=f"there is no file {tmp_path / 'b.txt'}"):
         check_text_file(f"plain:{tmp_path / 'b.txt'}", FLAG)
+
+
+def test_plain_before_a_data_set_is_refused(tmp_path: Path) -> None:
+    Dataset.from_dict({"text": ["The river flows."]}).save_to_disk(tmp_path / "saved")
+    for name in (f"{tmp_path / 'saved'}", "hf:name", "hf:org/name:tr"):
+        with pytest.raises(InputError, match=f"{FLAG}: plain:{name} is a data set, .*; give it as {name}$"):
+            check_text_file(f"plain:{name}", FLAG)
+    (tmp_path / "hf:a.txt").write_text("The river flows.\n")
+    assert load_texts(f"plain:{tmp_path}/hf:a.txt")["text"] == ["The river flows."]
 
 
 def test_a_file_may_be_called_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from text_forms import COMPRESS, FLAG, TEXTS, extracted, jsonl, lines, parquet, 
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.text import check_text_file, load_texts
+from bistil_ds.text.corpus import readings
 
 FILES = {
     "a.txt": lines(TEXTS),
@@ -48,6 +49,34 @@ def test_every_form_gives_the_same_texts(tmp_path: Path, name: str, ending: str)
     check_text_file(path, FLAG)
     assert load_texts(path, name=FLAG)["text"][:] == TEXTS
     assert load_texts(path, name=FLAG, max_texts=2)["text"][:] == TEXTS[:2]
+
+
+def test_the_same_bytes_may_be_read_in_several_ways(tmp_path: Path) -> None:
+    content = b'text\n"Yes, sir"\n'
+    found = {"a.csv": ["Yes, sir"], "a.tsv": ['"Yes, sir"'], "a.txt": ["text", '"Yes, sir"']}
+    for name, texts in found.items():
+        (tmp_path / name).write_bytes(content)
+        assert load_texts(tmp_path / name)["text"][:] == texts
+    ways = [readings(tmp_path / name, FLAG, "text") for name in found]
+    ways += [readings(tmp_path / "a.csv", FLAG, "head"), readings(f"plain:{tmp_path}/a.csv", FLAG, "text")]
+    assert [[one["form"], one["column"]] for way in ways for one in way or ()] == [
+        ["table", "text"],
+        ["tsv", "text"],
+        ["plain", ""],
+        ["table", "head"],
+        ["plain", ""],
+    ]
+
+
+def test_how_the_files_of_a_folder_are_read_is_told_in_their_order(tmp_path: Path) -> None:
+    for name, content in {"a": lines(TEXTS), "b": lines(TEXTS[:2]), "c": jsonl(TEXTS), "d": lines(TEXTS)}.items():
+        (tmp_path / name).write_bytes(COMPRESS[".gz" if name == "d" else ""](content))
+    assert readings(tmp_path, FLAG, "text") == [
+        {"files": 2, "form": "plain", "compression": "", "column": ""},
+        {"files": 1, "form": "jsonl", "compression": "", "column": "text"},
+        {"files": 1, "form": "plain", "compression": "gz", "column": ""},
+    ]
+    assert readings("org/name", FLAG, "text") is None
 
 
 @pytest.mark.parametrize("ending", [each for each in COMPRESS if each])

@@ -69,7 +69,7 @@ def test_a_checkpoint_holds_the_model_and_what_deepspeed_adds() -> None:
 
 
 def test_the_best_checkpoint_stays_beside_the_newest() -> None:
-    assert Saving("steps", 2, True).of(1000, 50, 1) == Checkpoints(20, 2)
+    assert Saving("steps", 2, True).of(1000, 50, 1) == Checkpoints(20, 3)
     assert Saving("steps", 1, True).of(1000, 50, 1) == Checkpoints(20, 2)
     assert Saving("steps", 1, False).of(1000, 50, 1) == Checkpoints(20, 1)
     assert Saving("steps", None, True).of(1001, 50, 1) == Checkpoints(21, 21)

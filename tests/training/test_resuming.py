@@ -17,6 +17,7 @@ from bistil_ds.errors import InputError, Notice, OtherRankError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.seals import Seals, write_seal
 from bistil_ds.training import resuming
+from bistil_ds.tuning.stage import Stage
 
 __all__ = ["base", "quiet"]
 
@@ -104,12 +105,47 @@ def test_a_checkpoint_that_has_been_checked_is_not_hashed_again(
     assert again.state.global_step == 4
 
 
+NO_SPACE = (OtherRankError, "rank 0: OSError: [Errno 28] No space left on device")
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list to which everything is added that this rank tells the others."""
+    found: list[Any] = []
+    monkeypatch.setattr(agreement, "first_complaint", lambda complaint: found.append(complaint) or complaint)
+    return found
+
+
 def test_a_seal_that_cannot_be_written_stops_every_rank(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, told: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Any] = []
-    monkeypatch.setattr(agreement, "first_complaint", lambda complaint: told.append(complaint) or complaint)
     monkeypatch.setattr(checkpoints, "seal", fail)
     with pytest.raises(OSError, match="No space left"):
         trainer(base, tmp_path / "out").train()
-    assert told[-1] == (OtherRankError, "rank 0: OSError: [Errno 28] No space left on device")
+    assert told[-1] == NO_SPACE
+
+
+def test_a_model_that_cannot_be_written_stops_every_rank(
+    base: Path, tmp_path: Path, told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trainer(base, tmp_path / "out")
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(one.model, "save_pretrained", fail)
+        with pytest.raises(OSError, match="No space left"):
+            one.save_model(str(tmp_path / "model"))
+    assert told == [NO_SPACE]
+    one.save_model(str(tmp_path / "model"))
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    monkeypatch.setattr(agreement, "first_complaint", lambda mine: NO_SPACE)  # as on another rank
+    with pytest.raises(OtherRankError, match="rank 0: OSError"):
+        one.save_model(str(tmp_path / "model"))
+
+
+def test_checkpoints_that_cannot_be_removed_stop_every_rank(
+    base: Path, tmp_path: Path, told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stage, "is_done", lambda *_: True)
+    monkeypatch.setattr(Stage, "remove_checkpoints", fail)
+    with pytest.raises(OSError, match="No space left"):
+        material.lottery(base, tmp_path / "out").train()
+    assert told[-1] == NO_SPACE

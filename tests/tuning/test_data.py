@@ -44,6 +44,11 @@ def test_a_file_is_called_after_its_language_its_folder_or_itself(
         (tmp_path.name, f"{tmp_path}/a=b.txt"),
     ]
     assert parse_sources(["plain:yo/words.csv"], "--train_file") == [("yo", "plain:yo/words.csv")]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["yo=plain:~/yo.txt", "yo=~/yo.txt", "~/yo/a.txt", "plain:~/yo/a.txt"]
+    found = parse_sources(words, "--train_file")
+    paths = [f"plain:{tmp_path}/yo.txt", f"{tmp_path}/yo.txt", f"{tmp_path}/yo/a.txt", f"plain:{tmp_path}/yo/a.txt"]
+    assert found == [("yo", path) for path in paths]
 
 
 def test_the_record_names_files_by_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

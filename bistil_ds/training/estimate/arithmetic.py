@@ -119,7 +119,7 @@ class Saving:
     Args:
         strategy: `no`, `steps`, `epoch` or `best`, as `--save_strategy`.
         limit: `--save_total_limit`; None keeps all.
-        keeps_best: the best checkpoint is kept beside the newest.
+        keeps_best: the best checkpoint is kept, and so is that of each older one that is kept.
     """
 
     strategy: str
@@ -134,7 +134,7 @@ class Saving:
         """
         by_steps = -(-steps // every) if every else 0
         written = {"no": 0, "epoch": epochs}.get(self.strategy, by_steps)
-        limit = written if self.limit is None else max(self.limit, 2 if self.keeps_best else 1)
+        limit = written if self.limit is None else self.limit + self.keeps_best
         return Checkpoints(written, min(written, limit))
 
 
