@@ -29,11 +29,12 @@ KINDS: Mapping[str, tuple[str, int, Mapping[str, Form]]] = {  # kind → dtype a
     "64": ("bf16", 64, CUT_FORMS),
     "64 small": ("bf16", 64, CUT_FORMS),
     "64 masked": ("bf16", 64, MASKED_FORMS),
+    "64 masked fp16": ("fp16", 64, MASKED_FORMS),
     "128": ("bf16", 128, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
     "wide": ("fp16", 256, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
     "fp32": ("fp32", 128, {**MASKED_FORMS, "no mask": CUT, "whole tiles": WHOLE}),
 }
-OTHER_DTYPES = (("64", "fp16"), ("64 masked", "fp16"), ("128", "fp16"), ("wide", "bf16"), ("fp32", "fp32 from bf16"))
+OTHER_DTYPES = (("64", "fp16"), ("128", "fp16"), ("wide", "bf16"), ("fp32", "fp32 from bf16"))
 
 
 def rows(every_form: bool = True) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ def _of_tiles(
             table.append(compiled(tiles.compare_maps, forward, settings, alone, f"{words}, one tile"))
         else:
             table.append(compiled(tiles.compare_maps, forward, settings, tile, words))
-        if every_form and kind in ("64 masked", "128"):
+        if every_form and (kind.startswith("64 masked") or kind == "128"):
             table.append(compiled(tiles.compare_maps, forward, settings, alone, f"{words}, one tile"))
         if every_form and kind != "64":
             table.append(compiled(tiles.compare_maps, forward, settings, without, f"{words}, no gradient"))

@@ -7,16 +7,18 @@ registers spill and an SM runs several programs at once.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-# Kinds of input: 16-bit heads up to 64 wide are "64 masked" with a mask. Without a mask they are "64 small" if there
-# are few tokens or no gradient, else "64". Wider 16-bit heads are "128" up to a width of 128, then "wide". Pairs with
-# an fp32 model are "fp32". This kind needs `maxnreg`: without it the assembler (ptxas) allots too few registers, and
-# values spill to memory.
+# Kinds of input: 16-bit heads up to 64 wide are "64 masked" with a mask, or "64 masked fp16" if one of the models is in
+# fp16, whose values spill to memory on sm_80 with fewer warps. Without a mask they are "64 small" if there are few tokens
+# or no gradient, else "64". Wider 16-bit heads are "128" up to a width of 128, then "wide". Pairs with an fp32 model are
+# "fp32". This kind needs `maxnreg`: without it the assembler (ptxas) allots too few registers, and values spill.
 FORWARD = {
     "64": {"OWN": 128, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 2},
     "64 small": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
     "64 masked": {"OWN": 64, "OTHER": 32, "PART": 0, "num_warps": 4, "num_stages": 3},
+    "64 masked fp16": {"OWN": 64, "OTHER": 32, "PART": 0, "num_warps": 8, "num_stages": 3},
     "128": {"OWN": 64, "OTHER": 32, "PART": 0, "num_warps": 8, "num_stages": 2},
     "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 2},
     "fp32": {"OWN": 32, "OTHER": 16, "PART": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 128},
@@ -25,6 +27,7 @@ BACKWARD = {
     "64": {"OWN": 128, "OTHER": 32, "PART": 0, "num_warps": 8, "num_stages": 2},
     "64 small": {"OWN": 64, "OTHER": 32, "PART": 0, "num_warps": 4, "num_stages": 2},
     "64 masked": {"OWN": 64, "OTHER": 32, "PART": 0, "num_warps": 4, "num_stages": 2},
+    "64 masked fp16": {"OWN": 64, "OTHER": 32, "PART": 0, "num_warps": 4, "num_stages": 2},
     "128": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 1},
     "wide": {"OWN": 64, "OTHER": 64, "PART": 64, "num_warps": 8, "num_stages": 2},
     "fp32": {"OWN": 32, "OTHER": 16, "PART": 16, "num_warps": 4, "num_stages": 1, "maxnreg": 128},
@@ -40,5 +43,5 @@ def input_kind(student: Tensor, teacher: Tensor, masked: bool, with_gradient: bo
     if width > 64:
         return "128" if width <= 128 else "wide"
     if masked:
-        return "64 masked"
+        return "64 masked fp16" if torch.float16 in (student.dtype, teacher.dtype) else "64 masked"
     return "64" if student.shape[2] > SHORT and with_gradient else "64 small"
