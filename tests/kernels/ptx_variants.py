@@ -86,7 +86,7 @@ def _case(
 
 
 def _pairs(report: Report) -> None:
-    windows = [2, None, 0, 2]
+    windows = [2, None, 5, 2]  # 0 has a case of its own: its values are 0, from which no relative error is taken
     xs = [_make((1, 2, 37), (8, 8), (2, 1), FP32) for _ in windows]
     leaves = [y.requires_grad_() for x in xs for y in x[:2]]
     mask = draw_mask("holes", 1, 37)

@@ -125,7 +125,7 @@ READERS: dict[str, set[str]] = {
     "json.loads": {"runs/bounded.py", OF_OURSELVES, *OF_A_TOKENIZER},
     "yaml.load": set(),
     "yaml.safe_load": {"console/yaml_file.py"},
-    "torch.load": {"models/sentence_files.py", "sft/published.py"},
+    "torch.load": {"models/sentence_folder.py", "sft/published.py"},
     "pickle.load": set(),
     "pickle.loads": set(),
 }

@@ -18,7 +18,7 @@ PACKAGE = Path(bistil_ds.__file__).parent
 WITHOUT_INFLUENCE = {
     *("console", "distributed", "errors", "runs", "training/progress.py", "sample/cached.py"),
     *("models/config_file.py", "models/inputs.py", "models/loading.py", "models/model_card.py", "models/parameters.py"),
-    *("models/hub_folder.py", "models/remote_code.py", "models/sentence_files.py", "models/weight_files.py"),
+    *("models/hub_folder.py", "models/remote_code.py", "models/sentence_folder.py", "models/weight_files.py"),
 }
 
 

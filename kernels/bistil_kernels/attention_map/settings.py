@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 # Kinds of input: 16-bit heads up to 64 wide are "64 masked" with a mask, or "64 masked fp16" if one of the models is in
-# fp16, whose values spill to memory on sm_80 with fewer warps. Without a mask they are "64 small" if there are few tokens
-# or no gradient, else "64". Wider 16-bit heads are "128" up to a width of 128, then "wide". Pairs with an fp32 model are
-# "fp32". This kind needs `maxnreg`: without it the assembler (ptxas) allots too few registers, and values spill.
+# fp16, whose values spill to memory on sm_80 with fewer warps. Without a mask they are "64 small" if there are few
+# tokens or no gradient, else "64". Wider 16-bit heads are "128" up to a width of 128, then "wide". Pairs with an fp32
+# model are "fp32". This kind needs `maxnreg`: without it the assembler (ptxas) allots too few registers, and values
+# spill.
 FORWARD = {
     "64": {"OWN": 128, "OTHER": 64, "PART": 0, "num_warps": 8, "num_stages": 2},
     "64 small": {"OWN": 64, "OTHER": 64, "PART": 0, "num_warps": 4, "num_stages": 2},
