@@ -8,11 +8,11 @@ import pytest
 from tiny import unigram_tokenizer
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks import ReadOptions, data, find_task
-from bistil_ds.tasks.data import mix, parse_pairs
+from bistil_ds.tasks import ReadOptions, find_task
+from bistil_ds.tasks.data import make_rows, mix, parse_pairs
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tuning import data as tuning_data
-from bistil_ds.tuning.data import check_development_files, development_sets, training_examples
+from bistil_ds.tuning.data import read_data
 from bistil_ds.tuning.data_request import TaskDataRequest, absolute_sources
 
 
@@ -70,19 +70,19 @@ def test_every_file_is_read_in_its_language(monkeypatch: pytest.MonkeyPatch) -> 
         read.append((options.flag, options.language, source))
         return []
 
-    monkeypatch.setattr(data, "read_examples", examples)
     monkeypatch.setattr(tuning_data, "read_examples", examples)
     request = TaskDataRequest("ner", (("de", "a.txt"), ("tr", "b.txt")), (("fi", "c.txt"),), max_length=8)
-    training_examples(request)
-    check_development_files(request, find_task("ner"), ("O",))
-    with pytest.raises(InputError, match="nothing in it fits"):
-        development_sets(request, unigram_tokenizer(), ("O",))
+    read_data(request, find_task("ner"))
     assert read == [
         ("--train_file", "de", "a.txt"),
         ("--train_file", "tr", "b.txt"),
         ("--dev_file", "fi", "c.txt"),
-        ("--dev_file", "fi", "c.txt"),
     ]
+
+
+def test_a_source_of_which_nothing_fits_is_named() -> None:
+    with pytest.raises(InputError, match=r"--train_file a\.txt: nothing in it fits into 8 tokens"):
+        make_rows(find_task("mlm"), [], unigram_tokenizer(), (), 8, source="--train_file a.txt", training=True)
 
 
 def test_label_maps_are_pairs() -> None:
