@@ -94,3 +94,30 @@ def test_label_maps_are_pairs() -> None:
 def test_what_is_no_pair_is_refused(words: list[str]) -> None:
     with pytest.raises(InputError, match=r"--label_map (DATE|=O)"):
         parse_pairs(words, "--label_map")
+
+
+def test_texts_that_are_held_out_stand_nowhere_in_training(tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(60)]
+    (tmp_path / "en.txt").write_text("\n".join([*texts, *(text.upper() for text in texts)]))
+    (tmp_path / "more.txt").write_text("\n".join([*texts[:30], *(f"other {number}" for number in range(40))]))
+    (tmp_path / "de.txt").write_text("\n".join(f"satz {number}" for number in range(60)))
+    (tmp_path / "source.txt").write_text("\n".join(texts))
+    train = (("en", f"{tmp_path}/en.txt"), ("en", f"{tmp_path}/more.txt"), ("de", f"{tmp_path}/de.txt"))
+    pairs = (("en-de", f"{tmp_path}/source.txt", f"{tmp_path}/de.txt"),)
+    embed = find_task("embed")
+
+    found = read_data(TaskDataRequest("embed", train, (), pairs, held_out=8), embed)
+
+    held = {part.language: {embed.text_key(one) for one in part.examples} for part in found.dev}
+    assert {language: len(keys) for language, keys in held.items()} == {"en": 8, "de": 6}  # at most a tenth
+    left = [key for part in found.train for one in part.examples for key in embed.text_keys(one)]
+    assert not set(left) & (held["en"] | held["de"])
+    assert len(set(left)) == 60 + 40 + 60 - 8 - 6
+    again = read_data(TaskDataRequest("embed", train[::-1], (), held_out=8), embed)
+    assert {part.language: {embed.text_key(one) for one in part.examples} for part in again.dev} == held
+
+
+def test_too_few_texts_to_hold_some_out_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "en.txt").write_text("one\ntwo\n")
+    with pytest.raises(InputError, match=r"en\.txt: has 2 different texts, of which at least 20 are needed"):
+        read_data(TaskDataRequest("embed", (("en", f"{tmp_path}/en.txt"),), ()), find_task("embed"))

@@ -58,7 +58,8 @@ class SentenceEmbedding(Task):
     name = "embed"
     metric = "cosine"
     full_epochs = 1
-    sparse_epochs = 1
+    sparse_epochs = 3
+    max_steps = 20_000
     learning_rate = 1e-4
     needs_teacher = True
     losses = ("vector_cosine", "vector_mse", "similarity")
