@@ -124,8 +124,9 @@ def test_a_killed_run_resumes_to_the_same_bits(
     def kill(trainer: TaskTrainer) -> None:
         raise Killed
 
-    given = flags(material, tmp_path / "cut", "--dense", student="narrow")
-    assert task.main(flags(material, tmp_path / "whole", "--dense", student="narrow")) == 0
+    random = ["--selection", "random"]  # without a full stage
+    given = flags(material, tmp_path / "cut", *random, student="narrow")
+    assert task.main(flags(material, tmp_path / "whole", *random, student="narrow")) == 0
     with monkeypatch.context() as patched:
         patched.setattr(TaskTrainer, "on_saved", kill)
         with pytest.raises(Killed):
@@ -133,12 +134,16 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert task.main([*given, "--resume_from_checkpoint", "true", "--held_out", "20"]) == 2
     assert "--held_out 20: the run in" in capsys.readouterr().err
     assert task.main([*given, "--resume_from_checkpoint", "true"]) == 0
-    one, other = (SparseFineTuning.load(tmp_path / name).dense for name in ("whole", "cut"))
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-    assert one["dense.0.weight"].shape == (32, 16)
+    one, other = (SparseFineTuning.load(tmp_path / name) for name in ("whole", "cut"))
+    assert all(torch.equal(diff.values_K, other.sparse[name].values_K) for name, diff in one.sparse.items())
+    assert {name: tensor.shape for name, tensor in one.dense.items()} == {
+        "dense.0.weight": (32, 16),
+        "dense.0.bias": (32,),
+    }
+    assert all(torch.equal(tensor, other.dense[name]) for name, tensor in one.dense.items())
     tuned = load_task_model(str(material / "narrow"), [str(tmp_path / "cut")])
     assert tuned.model.settings.dense == (DenseLayer(16, 32),)
-    assert torch.equal(tuned.model.dense[0].weight, one["dense.0.weight"])
+    assert torch.equal(tuned.model.dense[0].weight, one.dense["dense.0.weight"])
 
 
 @pytest.mark.parametrize("new_head", [False, True])
@@ -173,12 +178,12 @@ def test_a_narrow_student_may_keep_its_dimension(material: Path, tmp_path: Path)
 
 
 def test_a_teacher_with_sentence_transformers_files_needs_no_flag(material: Path, tmp_path: Path) -> None:
-    write_sentence_folder(tmp_path / "teacher", layers=2)
+    write_sentence_folder(tmp_path / "teacher", inner="0_Transformer", layers=2)
     dense = {"linear.weight": torch.randn(8, 32), "linear.bias": torch.randn(8)}
     torch.save(dense, tmp_path / "teacher" / "2_Dense" / "pytorch_model.bin")
     (tmp_path / "teacher" / "2_Dense" / "model.safetensors").unlink()
-    words = ["--student", str(tmp_path / "teacher"), "--teacher_model", str(tmp_path / "teacher"), *QUICK, "--dense"]
-    words += ["--train_file", f"aa={material / 'aa.txt'}", "--output_dir", str(tmp_path / "run")]
+    words = ["--student", str(tmp_path / "teacher" / "0_Transformer"), "--teacher_model", str(tmp_path / "teacher")]
+    words += [*QUICK, "--dense", "--train_file", f"aa={material / 'aa.txt'}", "--output_dir", str(tmp_path / "run")]
     assert task.main([*words, "--learning_rate", "1e-9"]) == 0
     metrics = record(tmp_path / "run")["results"]["stages"][-1]["metrics"]
     assert metrics["eval_cosine"] == pytest.approx(1, abs=1e-5)  # the student is its teacher
