@@ -106,7 +106,7 @@ def test_a_fine_tuning_says_how_its_model_makes_vectors_and_comes_closer_to_the_
     assert more > less + 0.01
 
 
-def test_texts_of_each_language_are_held_out_and_the_teachers_vectors_asked_once(run: Path) -> None:
+def test_texts_of_each_language_are_held_out_and_compared_with_the_teachers_vectors(run: Path) -> None:
     content = record(run)
     metrics = content["results"]["stages"][-1]["metrics"]
     names = {f"eval_{language}_{name}" for language in SYLLABLES for name in ("cosine", "similarity")}
