@@ -84,6 +84,16 @@ class LossArguments:
     attention_weight: str = field(
         default="1", metadata={"help": f"Weight of the attention-map loss; not for {', '.join(UNOBSERVABLE)}."}
     )
+    relation_weight: str = field(
+        default="0",
+        metadata={"help": "Weight of MiniLMv2's relations between queries, between keys and between values."},
+    )
+    relation_layer: int | None = field(
+        default=None, metadata={"help": "Teacher layer of the relations, counted from 0; default: the last."}
+    )
+    relation_heads: int | None = field(
+        default=None, metadata={"help": "Heads that relations are cut into; default: 16 values a head, or more."}
+    )
     logit_weight: str = field(
         default="0", metadata={"help": "Weight of KL(teacher || student) over the vocabulary at masked positions."}
     )

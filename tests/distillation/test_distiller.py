@@ -127,6 +127,7 @@ def test_exactly_the_parameters_no_loss_reaches_are_frozen() -> None:
         LossArguments(align_layers="last"),
         LossArguments(mlm_weight="1"),
         LossArguments(hidden_weight="0", attention_weight="0", logit_weight="1"),
+        LossArguments(hidden_weight="0", attention_weight="0", relation_weight="1"),
     ):
         for kind, tied in itertools.product(OBSERVABLE if losses.hidden_weight == "0" else KINDS, (True, False)):
             teacher, student, layer_map, _ = pair(kind, tie_word_embeddings=tied)
@@ -218,7 +219,7 @@ def test_nothing_of_the_teacher_outlives_the_step() -> None:
 
     def watched(*arguments):  # type: ignore[no-untyped-def]
         found = view(*arguments)
-        seen.extend(weakref.ref(x) for x in (*found.hidden, found.vocabulary[0], *found.queries_keys[0]))
+        seen.extend(weakref.ref(x) for x in (*found.hidden, found.vocabulary[0], *found.taken.queries_keys[0]))
         return found
 
     distiller.teacher_view = watched  # type: ignore[method-assign]
