@@ -30,7 +30,7 @@ class LayerView:
         windows: for each pair of maps, how many tokens away from a query its keys may be; None: all count.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: a matrix [teacher width, student width] for each pair of states, where the widths differ.
-        losses: the loss arguments of the phase, read for `attention_loss` and `published_losses`.
+        losses: the loss arguments of the phase, read for `hidden_loss`, `attention_loss` and `published_losses`.
         student_related, teacher_related: queries, keys and values of the layers whose relations are compared; empty
             where nothing needs them.
         relation_heads: the number of heads that these are cut into.
@@ -61,7 +61,9 @@ class LayerView:
 
 def _hidden(view: LayerView, weight: float) -> Tensor:
     mask_BT = None if view.losses.published_losses else view.mask_BT
-    return hidden_terms(view.student_states, view.teacher_states, mask_BT, view.projections, weight)
+    return hidden_terms(
+        view.student_states, view.teacher_states, mask_BT, view.projections, weight, view.losses.hidden_loss
+    )
 
 
 def _attention(view: LayerView, weight: float) -> Tensor:
