@@ -91,7 +91,7 @@ class SentenceEmbedding(Task):
         if dimension not in DIMENSIONS:
             raise InputError(f"--dimension {dimension}: expected one of {', '.join(DIMENSIONS)}")
         if normalise is False and not pooling:
-            raise InputError("--no_normalise: goes with --pooling, which says how vectors are made; give both")
+            raise InputError("--normalise false: goes with --pooling, which says how vectors are made; give both")
         if pooling:
             SentenceSettings(tuple(pooling))  # raises InputError for an unknown mode
         return type(self)(None, pooling, parse_prompts(prompt), normalise, dimension)
