@@ -88,6 +88,21 @@ class TaskDataArguments:
 
 
 @dataclass(frozen=True)
+class UnlabelledArguments:
+    """The flag for text without labels."""
+
+    _argument_group_name = "text without labels (--task ner, pos, nli)"
+
+    unlabelled_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "[LANGUAGE=]FILE of plain text each, on which the student learns the teacher's answers.",
+        },
+    )
+
+
+@dataclass(frozen=True)
 class EmbeddingArguments:
     """Flags of the task `embed` only: how models make vectors, and its data beside plain text."""
 
