@@ -35,7 +35,5 @@ def quantise_openvino(file: Path, out: Path, batches: Sequence[Mapping[str, Tens
     model = ov.Core().read_model(str(file))
     names = [each.any_name for each in model.inputs]
     data = quantiser.Dataset([feeds(names, batch) for batch in batches])
-    quantised = quantiser.quantize(
-        model, data, model_type=quantiser.ModelType.TRANSFORMER, subset_size=len(batches)
-    )
+    quantised = quantiser.quantize(model, data, model_type=quantiser.ModelType.TRANSFORMER, subset_size=len(batches))
     ov.save_model(quantised, str(out), compress_to_fp16=False)
