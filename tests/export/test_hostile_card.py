@@ -39,7 +39,7 @@ HOSTILE = {
     "control": "\x1b[2J\x9b31m\u202eevil\0\udcff",
     "emphasis": "**__~~all~~__** $x$ \\",
 }
-HEADINGS = ["Use", "Method", "Data", "Scores", "Languages", "Limitations", "Licence"]
+HEADINGS = ["Use", "Files for other engines", "Method", "Data", "Scores", "Languages", "Limitations", "Licence"]
 SHOWN = {"paragraph", "heading", "bullet_list", "list_item", "table", "thead", "tbody", "tr", "th", "td"}
 TYPES = {"inline", "fence", *(f"{name}_{side}" for name in SHOWN for side in ("open", "close"))}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bistil_ds.console.terminal import waiting
@@ -62,22 +63,19 @@ def _make(loaded: LoadedTaskModel, data: EngineData, folder: Path) -> list[Engin
     if request.onnx:
         made.append(EngineFile(ONNX_FILE, RUNTIMES[".onnx"], FP32, bytes_of(onnx), check))
     if request.onnx and request.int8:
-        batches = data.calibration or None
-        made.append(
-            _written(
-                folder / ONNX_INT8_FILE, STATIC if batches else DYNAMIC, lambda out: quantise_onnx(onnx, out, batches)
-            )
-        )
+        weights = STATIC if data.calibration else DYNAMIC
+        quantise = partial(quantise_onnx, onnx, batches=data.calibration or None)
+        made.append(_written(folder / ONNX_INT8_FILE, weights, quantise))
     if request.openvino:
-        file = _written(openvino, FP32, lambda out: to_openvino(onnx, out))
+        file = _written(openvino, FP32, partial(to_openvino, onnx))
         try:
             file = replace(file, check=check_engine(openvino, loaded.model, names))
         except EngineError as error:
             file = replace(file, refused=str(error))
         made.append(file)
         if request.int8 and not file.refused:
-            out = folder / OPENVINO_INT8_FILE
-            made.append(_written(out, STATIC, lambda out: quantise_openvino(openvino, out, data.calibration)))
+            quantise = partial(quantise_openvino, openvino, batches=data.calibration)
+            made.append(_written(folder / OPENVINO_INT8_FILE, STATIC, quantise))
     if not request.onnx:
         remove(onnx)
     return made

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from rich import get_console
+import rich
 from torch import Tensor
 
 from bistil_ds.models.engines.packages import nncf, openvino
@@ -35,5 +36,19 @@ def quantise_openvino(file: Path, out: Path, batches: Sequence[Mapping[str, Tens
     model = ov.Core().read_model(str(file))
     names = [each.any_name for each in model.inputs]
     data = quantiser.Dataset([feeds(names, batch) for batch in batches])
-    quantised = quantiser.quantize(model, data, model_type=quantiser.ModelType.TRANSFORMER, subset_size=len(batches))
+    with _quiet():
+        quantised = quantiser.quantize(
+            model, data, model_type=quantiser.ModelType.TRANSFORMER, subset_size=len(batches)
+        )
     ov.save_model(quantised, str(out), compress_to_fp16=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide NNCF's progress bars, which it draws on rich's own console."""
+    console = rich.get_console()
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before
