@@ -165,6 +165,21 @@ def test_an_openvino_model_that_differs_goes_and_so_does_its_int8(
     assert not [name for name in names if "openvino" in name or "onnx" in name]
 
 
+@pytest.mark.usefixtures("quick")
+def test_tools_that_fail_cost_one_file_only(tagger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: Path, out: Path, batches: Any) -> None:
+        out.write_bytes(b"half a file")
+        raise RuntimeError("Exception from src/core.cpp:132:\nCheck 'is_valid' failed\n\n")
+
+    monkeypatch.setattr(writing, "quantise_openvino", fail)
+    texts = ["--calibration_file", str(tagger / "aa.txt")]
+    with pytest.raises(SystemExit, match=r"^error: openvino_model_int8\.xml: OpenVINO cannot make or run it \(Check"):
+        run(tagger, tmp_path / "out", "--openvino", "--int8", *texts)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {OPENVINO, "openvino_model.bin", SINGLE_FILE, "run.json"} < names
+    assert not names & {ONNX, OPENVINO_INT8}
+
+
 BAD = {
     "int8 of nothing": (["--int8"], "--int8: needs an engine; add --onnx or --openvino"),
     "a dev file for nothing": (["--dev_file", "aa={}/dev.conllu"], "--dev_file: scores the files of engines; add"),
