@@ -179,16 +179,16 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:
     """Return the main metric of each model in each language, for `run.json`."""
-    metric = evaluation.metrics[0]
+    mains = {held.language: held.metric for held in evaluation.plan.test_sets}
     scores = {
         model: {
             language: each.value
-            for language in evaluation.languages
+            for language, metric in mains.items()
             if (each := evaluation.score(metric, model, language))
         }
         for model in evaluation.models
     }
-    return {"metric": metric, "scores": scores}
+    return {"metric": ", ".join(dict.fromkeys(mains.values())), "scores": scores}
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def read_scores(file: str, weights_sha256: str) -> list[Score]:
         found = []
         for language, result in mine["languages"].items():
             test_set = test_sets[language]
-            estimates = result["score"]
-            for name in sorted(estimates, key=lambda name: name != metric):
+            estimates, main = result["score"], test_set.get("metric", metric)
+            for name in sorted(estimates, key=lambda name: name != main):
                 each = estimates[name]
                 found.append(
                     Score(
