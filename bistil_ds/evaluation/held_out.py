@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from bistil_ds.tasks.candidates import Candidate
 from bistil_ds.tasks.models import LoadedTaskModel
@@ -112,3 +114,17 @@ class HeldOut(ABC):
     @abstractmethod
     def statistics(self, counts_NC: np.ndarray, weights_RN: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return metric → its value in each of R resamples; see `Statistic`."""
+
+
+@contextmanager
+def counting(model: nn.Module, count: Callable[[int], object]) -> Iterator[None]:
+    """Call `count` with the number of rows of each batch that the model answers meanwhile."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        count(len(args[0] if args else kwargs["input_ids"]))
+
+    handle = model.register_forward_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

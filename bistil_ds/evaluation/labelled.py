@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bistil_ds.evaluation.bootstrap import of_totals
-from bistil_ds.evaluation.held_out import Advance, Cell, HeldOut, RunOptions
+from bistil_ds.evaluation.held_out import Advance, Cell, HeldOut, RunOptions, counting
 from bistil_ds.tasks.candidates import Candidate
 from bistil_ds.tasks.data import TaskData, read_examples
 from bistil_ds.tasks.models import LoadedTaskModel
@@ -65,20 +65,17 @@ class Labelled(HeldOut):
         predicted(_first(data, WARM_UP))  # the first batch is slower: memory is allocated, and kernels are chosen
         seen = shown = 0
 
-        def count(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        def count(more: int) -> None:
             nonlocal seen, shown
-            seen += len(kwargs["input_ids"])
+            seen += more
             now = len(self.examples) * seen // len(rows)
             advance(now - shown)
             shown = now
 
-        hook = loaded.model.register_forward_hook(count, with_kwargs=True)
-        try:
-            began = time.perf_counter()
+        began = time.perf_counter()
+        with counting(loaded.model, count):
             answers = predicted(data)
-            seconds = time.perf_counter() - began  # no synchronisation is needed, because the answers are on the CPU
-        finally:
-            hook.remove()
+        seconds = time.perf_counter() - began  # no synchronisation is needed, because the answers are on the CPU
         pairs = zip(self.examples, answers, strict=True)
         counts = [self.task.counts(example, got, self.language) for example, got in pairs]
         return Cell(np.stack(counts), seconds, len(self.examples))

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bistil_ds.errors import InputError
+from bistil_ds.evaluation.embedding.readers import read_sentences
 from bistil_ds.evaluation.held_out import HeldOut
 from bistil_ds.evaluation.labelled import read_labelled
 from bistil_ds.evaluation.training_text import recorded_train_files, share_seen, text_keys
 from bistil_ds.tasks.candidates import Candidate, ModelCache, ModelChoice, examine
+from bistil_ds.tasks.embed.embed import SentenceEmbedding
 from bistil_ds.tasks.task import ReadOptions, Task
 
 

@@ -43,13 +43,15 @@ def evaluate(
 
     Args:
         models: name → folder or hub id, or [folder, SFT, SFT ...] with the sparse fine-tunings to apply in order.
-        test_files: language → file or hub data set.
+        test_files: language → file or hub data set. For sentence vectors (`embed`), name → `"FILE,FILE"` of parallel
+            texts, a file of scored pairs, or a folder in BEIR's form.
         task: a task or its name.
         reference: the model that the others are compared with; by default the first.
         train_files: training files. The result states the share of test examples whose text also stands in one of them.
             By default: the training files named in the `run.json` of each model and fine-tuning.
         columns, label_map: as in `ReadOptions`.
-        max_length: longest input in tokens; by default the length that each model was trained with.
+        max_length: longest input in tokens; by default the length that each model was trained with, and for sentence
+            vectors its own limit.
         limit: use only the first `limit` examples of each file.
         batch_size: rows in a batch.
         resamples, seed: arguments of `Bootstrap`.

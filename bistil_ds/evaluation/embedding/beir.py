@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation.embedding.readers import number_at
+from bistil_ds.evaluation.embedding.numbers import number_at, parse_number
 from bistil_ds.tasks.readers.columns import check_names
 from bistil_ds.tasks.readers.json_documents import json_rows
 from bistil_ds.tasks.readers.json_values import text_at
@@ -60,7 +61,7 @@ def read_beir(folder: Path, options: ReadOptions) -> tuple[list[Query], list[str
 
 def _is_judgement(cells: Any) -> bool:
     """Return whether the cells are a judgement, and not a header."""
-    return bool(cells["score"].lstrip("-").isdecimal())
+    return not math.isnan(parse_number(cells["score"]))
 
 
 def _named(path: Path, flag: str) -> Iterator[tuple[str, dict[str, Any], str]]:
