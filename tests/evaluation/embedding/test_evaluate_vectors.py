@@ -171,9 +171,10 @@ def test_a_model_that_does_not_say_how_it_pools_needs_the_flag(
     assert command.main([*flags, "--pooling", "best"]) == 2
     assert command.main([*flags, "--max_length", "4", "--pooling", "cls", "--prompt", "ba ke lo mi"]) == 2
     assert "error: --max_length 4: leaves no room for a text" in capsys.readouterr().err
-    assert command.main([*flags, "--pooling", "cls", "--prompt", "query=ba "]) == 0
     assert command.main([*flags, "--task", "mlm", "--pooling", "cls"]) == 2
     assert "--pooling: has no effect with --task mlm" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert command.main([*flags, "--pooling", "cls", "--prompt", "query=ba "]) == 0
 
 
 def test_the_length_is_the_models_own_unless_it_is_given(embedders: Folders, test_sets: Sets) -> None:
