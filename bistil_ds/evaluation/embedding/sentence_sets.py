@@ -18,11 +18,10 @@ from bistil_ds.embedding.settings import SentenceSettings
 from bistil_ds.embedding.vectors import encode
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.embedding.agreement import cosines, shares_in_common
-from bistil_ds.evaluation.embedding.beir import Query
 from bistil_ds.evaluation.embedding.bitext import translations_found
 from bistil_ds.evaluation.embedding.correlation import spearman
-from bistil_ds.evaluation.embedding.nearest import nearest, nearest_others, normalised
 from bistil_ds.evaluation.embedding.ranking import ndcg, recall
+from bistil_ds.evaluation.embedding.search import nearest, nearest_others, normalised
 from bistil_ds.evaluation.held_out import Advance, Cell, HeldOut, RunOptions, counting
 from bistil_ds.tasks.candidates import Candidate
 from bistil_ds.tasks.models import LoadedTaskModel
@@ -63,7 +62,9 @@ class Encoder(NamedTuple):
         how = {"prompt": prompt, "batch_size": self.batch_size, "max_length": self.candidate.max_length}
         found_TE = encode(self.loaded.model, self.loaded.tokenizer, texts, **how)
         if not np.isfinite(found_TE).all():
-            raise InputError(f"--model {self.candidate.choice.folder}: its vectors hold NaN or infinity; train it again")
+            raise InputError(
+                f"--model {self.candidate.choice.folder}: its vectors hold NaN or infinity; train it again"
+            )
         return normalised(found_TE)
 
 
@@ -282,5 +283,4 @@ def _likeness(kept: Kept, reference: Kept | None) -> np.ndarray:
 
 def _means(counts_NC: np.ndarray, weights_RN: np.ndarray) -> Any:
     """Return the weighted mean of each count in each resample, float64 [C, R]."""
-    weights_RN = weights_RN.astype(np.float64)
     return (weights_RN @ counts_NC / weights_RN.sum(1, keepdims=True)).T
