@@ -17,8 +17,6 @@ WEIGHTS_AT_ONCE = 1 << 22  # how many entries of the matrix [R, N] are in memory
 Counts = Mapping[str, Mapping[str, np.ndarray]]  # model → language → [N, C]
 # counts [N, C], weights [R, N] → metric → [R], all float64
 Statistic = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
-    [np.ndarray, np.ndarray], Mapping[str, np.ndarray]
-]  # [N, C], weights [R, N] → metric → [R], all fp64
 
 
 @dataclass(frozen=True)
