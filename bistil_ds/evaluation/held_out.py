@@ -64,6 +64,7 @@ class HeldOut(ABC):
         seen_in_training: share of the texts of `examples` that also stand in a training file; None if no training file
             is known.
         timed: what an example is, and which work is timed, in `Cell.examples_per_second`.
+        compared: a sentence for reports on metrics that compare a model with the reference; "" if there are none.
     """
 
     language: str
@@ -73,6 +74,7 @@ class HeldOut(ABC):
     in_source: int
     seen_in_training: float | None = None
     timed: ClassVar[str]
+    compared: ClassVar[str] = ""
 
     @property
     @abstractmethod

@@ -92,6 +92,8 @@ def notes(evaluation: Evaluation) -> list[str]:
         f"Intervals: percentile bootstrap, {evaluation.resamples:,} resamples of the examples within each language, "
         "the same for every model."
     )
+    if plan.reference:
+        found += filter(None, dict.fromkeys(held.compared for held in plan.test_sets))
     if plan.train_files:
         found.append(f"In training: share of test examples whose text also stands in {', '.join(plan.train_files)}.")
     found += [f"A recorded training file was not compared: {why}." for why in plan.unread]

@@ -73,6 +73,10 @@ class SentenceSet(HeldOut):
     """Examples that a model turns into vectors. Beside the metrics of its kind, a set has those of `LIKENESS`."""
 
     timed: ClassVar[str] = "with tokenising; an example is a text"
+    compared: ClassVar[str] = (
+        f"{' and '.join(LIKENESS)} compare a model's vectors with the reference's. A dash stands at the reference "
+        "itself, and at vectors of another width, which have no cosine with the reference's."
+    )
 
     def check(self, loaded: LoadedTaskModel, candidate: Candidate, flag: str) -> None:
         """Raise InputError if a prompt leaves no room for a text."""

@@ -117,6 +117,7 @@ def test_tables_show_each_metric_where_it_belongs(evaluation: Evaluation) -> Non
     assert alike[0][2] == "–"
     text = markdown(evaluation)
     assert "with tokenising; an example is a text" in text
+    assert text.count("A dash stands at the reference itself") == 1
     assert text.count("### ") == 2 + len(evaluation.metrics)
     assert evaluation.metrics[:3] == ["accuracy", "spearman", "ndcg@10"]
     assert [row[1] for row in sources(evaluation).rows] == ["30", "30", "5"]
@@ -126,6 +127,7 @@ def test_one_model_alone_has_no_likeness(embedders: Folders, test_sets: Sets) ->
     found = evaluate({"m": embedders["student"]}, {"pairs": test_sets["pairs"]}, "embed", resamples=5, progress=False)
     assert found.metrics == ["accuracy", "accuracy_forward", "accuracy_backward", "xsim_forward", "xsim_backward"]
     json.dumps(found.as_json(), allow_nan=False)
+    assert "A dash" not in markdown(found)
 
 
 def test_a_limit_takes_the_first_examples_but_all_documents(
