@@ -13,6 +13,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.export.card_languages import read_samples
 from bistil_ds.export.export_model import check_flags, export_model
 from bistil_ds.export.onnx import OnnxMismatchError
+from bistil_ds.export.push import PushError, check_push
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.tasks.registry import NAMES
 
@@ -44,13 +45,18 @@ class ExportArguments:
         },
     )
     scores: str | None = field(default=None, metadata={"help": "evaluation.json of this model, for the model card."})
+    push_to_hub: str | None = field(
+        default=None, metadata={"help": "Push the folder to this hub repository, org/name or org/name@branch."}
+    )
+    private: bool = field(default=False, metadata={"help": "Make the repository private if it is new."})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command `bistil-export` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C.
 
     Raises:
-        SystemExit: ONNX Runtime computes something else than the model; the process then exits with code 1.
+        SystemExit: ONNX Runtime computes something else than the model, or the folder could not be pushed; the process
+            then exits with code 1.
     """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
@@ -67,6 +73,7 @@ def _main(argv: Sequence[str]) -> None:
         from bistil_ds.sample import held_out_sentences
         from bistil_ds.sample.defaults import SAMPLE_TASK
 
+        check_push(ns.push_to_hub, ns.private)
         check_flags(ns.licence, ns.onnx)  # before the sample's models are made
         student, sft = sample_student_and_sft(SAMPLE_TASK)
         ns.model, ns.sft = str(student), [str(sft)]
@@ -81,8 +88,10 @@ def _main(argv: Sequence[str]) -> None:
             licence=ns.licence,
             scores=ns.scores,
             samples=samples,
+            push_to_hub=ns.push_to_hub,
+            private=ns.private,
         )
-    except OnnxMismatchError as error:
+    except (OnnxMismatchError, PushError) as error:
         raise SystemExit(f"error: {error}") from None
     say(folder)
 

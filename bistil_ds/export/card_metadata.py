@@ -6,6 +6,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.export.card_facts import CardFacts
+from bistil_ds.models.hub_folder import split_revision
 from bistil_ds.models.licences import UNKNOWN
 from bistil_ds.models.model_card import LANGUAGE_CODE, PIPELINES
 
@@ -19,7 +20,7 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
         license=one_line(facts.licence or UNKNOWN),
         library_name="transformers",
         pipeline_tag=PIPELINES.get(facts.head),
-        base_model=facts.base.hub_id and one_line(facts.base.hub_id),
+        base_model=facts.base.hub_id and one_line(split_revision(facts.base.hub_id)[0]),
         tags=[
             "bistil",
             *(["sparse-fine-tuning"] if any(sft.sparse for sft in facts.sfts) else []),

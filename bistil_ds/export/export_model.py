@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.console.terminal import say
+from bistil_ds.export.card_facts import Stated
 from bistil_ds.export.card_scores import read_scores
 from bistil_ds.export.folder import task_to_export, write_export
 from bistil_ds.export.onnx import ONNX_FILE, OnnxMismatchError, require_onnx
+from bistil_ds.export.push import check_push, push_folder
 from bistil_ds.models.licences import check_licence
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
@@ -26,6 +29,8 @@ def export_model(
     licence: str | None = None,
     scores: str | Path | None = None,
     samples: Mapping[str, Sequence[str]] | None = None,
+    push_to_hub: str | None = None,
+    private: bool = False,
 ) -> Path:
     """Merge sparse fine-tunings into a model and write one plain Hugging Face folder, as `export.py` does.
 
@@ -44,6 +49,10 @@ def export_model(
         licence: licence for the model card, by its name on the hub, such as `mit`.
         scores: an `evaluation.json` with scores of exactly the exported weights, for the card.
         samples: language → sentences; the card says what share of their tokens is unknown to the model.
+        push_to_hub: a repository of the hub, `org/name` or `org/name@branch`. The folder, without `run.json`, becomes
+            the content of that branch (`main`) once it is written and checked. The token is the one of `hf auth login`
+            or `HF_TOKEN`.
+        private: make the repository private if it is new.
 
     Returns:
         The folder: weights, tokenizer, `README.md` (the model card), `run.json`.
@@ -52,24 +61,28 @@ def export_model(
         InputError: an argument, a file or a model cannot be used; raised before anything is written.
         ProductError: the folder that was written does not load.
         OnnxMismatchError: ONNX Runtime computes something else than the model; the folder holds all but `model.onnx`.
+        PushError: the folder is written and checked, but the hub cannot be reached or refuses it.
     """
     named, out = [str(sft) for sft in sfts], str(output_dir) if output_dir is not None else None
     flags: dict[str, Any] = {"model": str(model), "sft": named or None, "task": task, "onnx": onnx, "licence": licence}
     flags |= {"output_dir": out, "scores": str(scores) if scores else None}
-    flags["samples"] = sorted(samples) if samples else None
+    flags |= {"samples": sorted(samples) if samples else None, "push_to_hub": push_to_hub}
     folder = run_folder(out, "export", None, resumable=False)
     check_flags(licence, onnx)
+    check_push(push_to_hub, private)
     models = ModelCache(task_to_export(task, named))
     candidate = examine(ModelChoice(str(model), str(model), tuple(named)), models, None)
     loaded = models.get(candidate.choice)
-    merged = read_scores(str(scores), candidate.weights_sha256) if scores else None
+    found = read_scores(str(scores), candidate.weights_sha256) if scores else None
     with new_folder(folder, explicit=out is not None) as folder:
-        failure = write_export(
-            folder, loaded, candidate, licence, merged, onnx=onnx, arguments=flags, samples=samples or {}
-        )
+        title = push_to_hub.partition("@")[0] if push_to_hub else folder.resolve().name
+        stated = Stated(title, licence, found, samples or {})
+        failure = write_export(folder, loaded, candidate, stated, onnx=onnx, arguments=flags)
     if failure:
         raise OnnxMismatchError(f"{failure}; {folder} holds everything but {ONNX_FILE}")
     check_product(folder, lambda written: load_task_model(str(written), (), loaded.task, loaded.labels))
+    if push_to_hub:
+        say(f"pushed to {push_folder(folder, push_to_hub, private)}")
     return folder
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
 from bistil_ds.export.card import model_card
-from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
-from bistil_ds.export.card_scores import Score
+from bistil_ds.export.card_facts import CardFacts, Stated, base_facts, sft_facts
 from bistil_ds.export.onnx import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.model_card import CARD_FILE
-from bistil_ds.models.tokenizer_folder import save_tokenizer
+from bistil_ds.models.tokenizer_folder import save_tokenizer, start_with_space
 from bistil_ds.runs.folder import UNFINISHED
 from bistil_ds.runs.record import RECORD_FILE, RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -49,23 +48,23 @@ def write_export(
     folder: Path,
     loaded: LoadedTaskModel,
     candidate: Candidate,
-    licence: str | None,
-    scores: Sequence[Score] | None,
+    stated: Stated,
     *,
     onnx: bool,
     arguments: dict[str, Any],
-    samples: Mapping[str, Sequence[str]],
 ) -> OnnxMismatchError | None:
     """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
 
-    `samples` are language → sentences; the card says how the tokenizer cuts them. All files are first written into a
-    subfolder and then moved into `folder`, `run.json` last. An error or interruption removes the subfolder.
+    All files are first written into a subfolder and then moved into `folder`, `run.json` last. An error or interruption
+    removes the subfolder.
 
     Returns:
         None, or the error that says why `model.onnx` was left out: its outputs differ from the model's.
     """
     model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))
+    if loaded.task.cuts_words:
+        start_with_space(tokenizer)  # so that pipelines, which are given texts, see the tokens of the training
     fine_tunings = [sft_facts(sft) for sft in choice.sfts]
     for sft in fine_tunings:
         if sft.metadata.get("max_length") and sft.metadata.get("task") == loaded.task.name:
@@ -83,9 +82,9 @@ def write_export(
                 say(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
             except OnnxMismatchError as error:
                 failure = error
-        coverage = {language: measure_coverage(texts, tokenizer) for language, texts in samples.items()}
+        coverage = {language: measure_coverage(texts, tokenizer) for language, texts in stated.samples.items()}
         facts = CardFacts(
-            folder.resolve().name,
+            stated.title,
             type(model).__name__,
             loaded.task.name,
             loaded.labels,
@@ -93,8 +92,8 @@ def write_export(
             candidate.parameters,
             base_facts(choice.folder),
             fine_tunings,
-            licence,
-            scores,
+            stated.licence,
+            stated.scores,
             check,
             coverage,
         )

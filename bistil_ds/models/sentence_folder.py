@@ -18,13 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file, save_file
 from transformers import PretrainedConfig
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_pickled
-from bistil_ds.models.hub_folder import local_folder
+from bistil_ds.models.hub_folder import fetch_file, local_folder
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.weight_files import SINGLE_FILE
 from bistil_ds.runs.bounded import load_json
@@ -86,7 +85,7 @@ def find_sentence_folder(source: str, flag: str = "") -> SentenceFolder | None:
             module is not of sentence-transformers itself.
     """
     try:
-        path = Path(source) / MODULES if Path(source).is_dir() else Path(hf_hub_download(source, MODULES))
+        path = Path(source) / MODULES if Path(source).is_dir() else fetch_file(source, MODULES)
     except Exception:  # the hub and its client have no common error class
         return None
     if not path.is_file():

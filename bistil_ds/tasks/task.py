@@ -55,6 +55,7 @@ class Task(ABC):
     learning_rate: ClassVar[float]
     max_length: ClassVar[int] = 256
     trains_head: ClassVar[bool] = True  # False: the base model is trained, but not its head (mlm)
+    cuts_words: ClassVar[bool] = False  # True: each word is cut into tokens by itself (see `words.py`)
 
     def check_model(self, config: PretrainedConfig) -> None:  # noqa: B027  (most models can learn most tasks)
         """Raise InputError if no model with this configuration can be trained on the task."""
