@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.embedding.settings import SentenceSettings
 from bistil_ds.errors import InputError
 from bistil_ds.export.card_scores import DataFile, Score, data_file
 from bistil_ds.export.onnx import OnnxCheck
@@ -98,6 +99,15 @@ class Stated:
 
 
 @dataclass(frozen=True)
+class SentenceFacts:
+    """How a sentence encoder makes vectors: its settings, values in a vector, and longest input in tokens."""
+
+    settings: SentenceSettings
+    dimension: int
+    longest: int
+
+
+@dataclass(frozen=True)
 class CardFacts:
     """All facts of a model card.
 
@@ -109,6 +119,7 @@ class CardFacts:
         scores: None if no evaluation was given.
         onnx: None if there is no ONNX file.
         coverage: language → statistics of the pieces into which the exported tokenizer cuts its sample sentences.
+        sentence: how a sentence encoder makes vectors; None for any other model.
     """
 
     title: str
@@ -123,6 +134,7 @@ class CardFacts:
     scores: Sequence[Score] | None
     onnx: OnnxCheck | None
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    sentence: SentenceFacts | None = None
 
     @property
     def head(self) -> str:

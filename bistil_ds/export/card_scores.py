@@ -12,7 +12,7 @@ from bistil_ds.runs.files import read_json
 
 EXPECTED = "expected the evaluation.json that evaluate.py writes"
 
-DataFile = tuple[str, str | None]  # the name of a file or hub data set, and the SHA-256 of a file
+DataFile = tuple[str, str | None]  # the name of a file, of several joined by commas, or of a hub data set; SHA-256
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def read_scores(file: str, weights_sha256: str) -> list[Score]:
         found = []
         for language, result in mine["languages"].items():
             test_set = test_sets[language]
-            estimates = result["score"]
-            for name in sorted(estimates, key=lambda name: name != metric):
+            estimates, main = result["score"], test_set.get("metric", metric)
+            for name in sorted(estimates, key=lambda name: name != main):
                 each = estimates[name]
                 found.append(
                     Score(
@@ -76,5 +76,8 @@ def _checked(value: Any, *kinds: type) -> Any:
 
 
 def data_file(source: str, sha256: str | None) -> DataFile:
-    """Return (a file's name without its folder, its hash), or (a hub data set's id, None)."""
-    return (Path(source).name if sha256 else source), sha256
+    """Return (a file's name without its folder, its hash), or (a hub data set's id, None).
+
+    Parallel files stand in one source, joined by a comma.
+    """
+    return (",".join(Path(part).name for part in source.split(",")) if sha256 else source), sha256

@@ -13,8 +13,10 @@ from bistil_ds.export.folder import task_to_export, write_export
 from bistil_ds.export.onnx import ONNX_FILE, OnnxMismatchError, require_onnx
 from bistil_ds.export.push import check_push, push_folder
 from bistil_ds.models.licences import check_licence
+from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs.folder import new_folder, run_folder
-from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
+from bistil_ds.tasks import Task
+from bistil_ds.tasks.candidates import Candidate, ModelCache, ModelChoice, examine
 from bistil_ds.tasks.models import load_task_model
 from bistil_ds.training.product import check_product
 
@@ -55,7 +57,8 @@ def export_model(
         private: make the repository private if it is new.
 
     Returns:
-        The folder: weights, tokenizer, `README.md` (the model card), `run.json`.
+        The folder: weights, tokenizer, `README.md` (the model card), `run.json`. For task `embed`, it is one of
+        sentence-transformers.
 
     Raises:
         InputError: an argument, a file or a model cannot be used; raised before anything is written.
@@ -80,10 +83,17 @@ def export_model(
         failure = write_export(folder, loaded, candidate, stated, onnx=onnx, arguments=flags)
     if failure:
         raise OnnxMismatchError(f"{failure}; {folder} holds everything but {ONNX_FILE}")
-    check_product(folder, lambda written: load_task_model(str(written), (), loaded.task, loaded.labels))
+    check_product(folder, lambda written: _check(written, models.task, candidate))
     if push_to_hub:
         say(f"pushed to {push_folder(folder, push_to_hub, private)}")
     return folder
+
+
+def _check(folder: Path, task: Task, candidate: Candidate) -> None:
+    """Load a folder that was written; raise ValueError if its weights are not the merged ones."""
+    loaded = load_task_model(str(folder), (), task, candidate.labels)
+    if hash_weights(loaded.model) != candidate.weights_sha256:
+        raise ValueError("its weights are not the merged ones")
 
 
 def check_flags(licence: str | None, onnx: bool) -> None:

@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from bistil_ds.console.terminal import say
+from bistil_ds.embedding.encoder import SentenceEncoder
+from bistil_ds.embedding.vectors import longest_text
 from bistil_ds.errors import InputError
 from bistil_ds.export.card import model_card
-from bistil_ds.export.card_facts import CardFacts, Stated, base_facts, sft_facts
+from bistil_ds.export.card_facts import CardFacts, SentenceFacts, Stated, base_facts, sft_facts
 from bistil_ds.export.onnx import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
+from bistil_ds.export.sentence_folder import save_sentence_folder
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.model_card import CARD_FILE
 from bistil_ds.models.tokenizer_folder import save_tokenizer, start_with_space
@@ -74,7 +79,10 @@ def write_export(
     part = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
     try:
         record = RunRecord(part, arguments=arguments)
-        model.save_pretrained(part)
+        if isinstance(model, SentenceEncoder):
+            save_sentence_folder(model, tokenizer, part)
+        else:
+            model.save_pretrained(part)
         save_tokenizer(tokenizer, part)
         if onnx:
             try:
@@ -96,6 +104,7 @@ def write_export(
             stated.scores,
             check,
             coverage,
+            _sentence_facts(model, tokenizer) if isinstance(model, SentenceEncoder) else None,
         )
         model_card(facts).save(part / CARD_FILE)
         merged = {"weights_sha256": candidate.weights_sha256, "parameters": candidate.parameters}
@@ -109,3 +118,8 @@ def write_export(
         shutil.rmtree(part, ignore_errors=True)
         raise
     return failure
+
+
+def _sentence_facts(model: SentenceEncoder, tokenizer: PreTrainedTokenizerBase) -> SentenceFacts:
+    settings = model.settings
+    return SentenceFacts(settings, settings.dimension(model.config.hidden_size), longest_text(model, tokenizer))

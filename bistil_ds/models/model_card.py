@@ -22,6 +22,7 @@ PIPELINES = {  # what follows "For" in a class's name → the hub's name of its 
     "SequenceClassification": "text-classification",
     "QuestionAnswering": "question-answering",
     "MaskedLM": "fill-mask",
+    "SentenceEmbedding": "sentence-similarity",
 }
 
 

@@ -166,4 +166,5 @@ def test_the_first_word_is_cut_as_all_others_by_every_kind_of_tokenizer(make: An
 
 def test_other_tasks_keep_their_tokenizer(tmp_path: Path) -> None:
     folder = exported(tmp_path, "modernbert", "nli")
-    assert AutoTokenizer.from_pretrained(folder)("ba kelo") == byte_level_tokenizer()("ba kelo")
+    after = AutoTokenizer.from_pretrained(folder)
+    assert after("ba kelo")["input_ids"] == byte_level_tokenizer()("ba kelo")["input_ids"]

@@ -69,7 +69,9 @@ def test_a_push_that_fails_is_one_line_and_leaves_the_folder(
     student: Path, ner: Path, hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], failing: str
 ) -> None:
     hub.failing = failing
-    with pytest.raises(SystemExit, match=r"^error: --push_to_hub org/ner: [^\n]*required permissions[^\n]* holds the model$"):
+    with pytest.raises(
+        SystemExit, match=r"^error: --push_to_hub org/ner: [^\n]*required permissions[^\n]* holds the model$"
+    ):
         export(student, [ner], tmp_path / "out", "--push_to_hub", "org/ner")
     loaded = transformers.AutoModelForTokenClassification.from_pretrained(tmp_path / "out")
     assert same_outputs(in_memory(student, [ner], "ner"), loaded, INPUTS)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from transformers import BertTokenizer
 
 from bistil_ds import distil_general, export_model
 from bistil_ds.models.tokenizer_folder import save_tokenizer
+from bistil_ds.tasks import find_task
+from bistil_ds.tasks.data import TaskData
+from bistil_ds.tasks.examples import Place, Question
+from bistil_ds.tasks.models import load_task_model
+from bistil_ds.tasks.prediction import predict
 
 OLD = ("transformers==4.57.*", "huggingface_hub>=0.34,<1", "tokenizers>=0.22,<=0.23.0")
 pytestmark = pytest.mark.slow
@@ -104,3 +110,35 @@ def test_exported_models_of_every_task_give_the_same_outputs(old: Path, tmp_path
     for task in classes:
         export_model(student, [write_task_sft(tmp_path / f"{task} sft", student, task)], output_dir=tmp_path / task)
     check_equal({str(tmp_path / task): kind for task, kind in classes.items()}, old, tmp_path)
+
+
+def ask(questions: list[dict[str, Any]], before: Path, scratch: Path) -> list[Any]:
+    """Return what `read_elsewhere.py` finds with the packages in `before`."""
+    (scratch / "asked.json").write_text(json.dumps(questions))
+    environment = {**os.environ, "PYTHONPATH": str(before), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    words = [
+        sys.executable,
+        str(PROGRAMS / "read_elsewhere.py"),
+        str(scratch / "asked.json"),
+        str(scratch / "found.json"),
+    ]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[Any] = json.loads((scratch / "found.json").read_text())
+    return found
+
+
+def test_answers_of_the_pipeline_are_ours(old: Path, tmp_path: Path) -> None:
+    student = write_student(tmp_path / "student")
+    folder = export_model(student, [write_task_sft(tmp_path / "sft", student, "qa")], output_dir=tmp_path / "out")
+    lines = tiny.text_lines("aa", 8, seed=2)
+    questions = [
+        Question(str(i), one, other, ((other[:2], 0),), Place("here", i))
+        for i, (one, other) in enumerate(pairwise(lines))
+    ]
+    loaded = load_task_model(str(folder), task=find_task("qa"))
+    rows = loaded.task.features(questions, loaded.tokenizer, loaded.labels, 64, training=False)
+    data = TaskData(loaded.task, None, "here", list(questions), rows)
+    expected = predict(loaded.model, data, loaded.labels, batch_size=4, device=torch.device("cpu"), pad_token_id=1)
+    asked = [{"folder": str(folder), "question": one.question, "context": one.context} for one in questions]
+    assert ask(asked, old, tmp_path) == expected

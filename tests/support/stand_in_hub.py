@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(409, "", "You already created this model repo")
             return
         self.hub.commit(name, "main", {".gitattributes": b""})
-        if asked.get("visibility") == "private":
+        if asked.get("visibility") == "private" or asked.get("private"):  # in version 1 of the client
             self.hub.private.add(name)
         self._send({"url": f"https://hub/{name}", "name": name})
 
@@ -173,7 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        self._answer(status, json.dumps({"error": message}).encode(), {"X-Error-Code": code, "X-Error-Message": message})
+        self._answer(
+            status, json.dumps({"error": message}).encode(), {"X-Error-Code": code, "X-Error-Message": message}
+        )
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
