@@ -54,5 +54,6 @@ def start_with_space(tokenizer: PreTrainedTokenizerBase) -> None:
     alone, inside = tokenizer(["a", " a"])["input_ids"]
     if backend is None or alone == inside:
         return
-    space = normalizers.Replace(Regex(r"\A(?! )"), " ")
-    backend.normalizer = normalizers.Sequence([space, backend.normalizer]) if backend.normalizer else space
+    # `Replace` must match a character: with r"\A(?! )", tokenizers 0.23 panics in the next step
+    steps = [normalizers.Prepend(" "), normalizers.Replace(Regex(r"\A  "), " ")]
+    backend.normalizer = normalizers.Sequence([*steps, *([backend.normalizer] if backend.normalizer else [])])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from export_folders import CLASSES
+from export_folders import CLASSES, INPUTS
 from seqeval.metrics.sequence_labeling import get_entities
 from student_models import KINDS, tiny_teacher
 from tiny import text_lines, unigram_tokenizer
@@ -55,9 +55,21 @@ def exported(folder: Path, kind: str, task: str, tokenizer: Any = None) -> Path:
     sizes |= {name: number for name, number in ids.items() if number is not None}
     auto = getattr(transformers, CLASSES[task])
     model = tiny_teacher(kind, layers=2, auto=auto, **sizes, **(names if LABELS[task] else {}))
+    if LABELS[task]:
+        balance(model, tokenizer)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     return export_model(folder / "model", task=task, output_dir=folder / "exported")
+
+
+@torch.no_grad()
+def balance(model: Any, tokenizer: Any) -> None:
+    """Shift a random model's scores of its classes so that it predicts several of them."""
+    batch = tokenizer(LONG, LONG[::-1], padding=True, return_tensors="pt")
+    logits = model(**{name: batch[name] for name in INPUTS}).logits
+    linear = [each for each in model.modules() if isinstance(each, torch.nn.Linear)]
+    last = next(each for each in linear[::-1] if each.out_features == model.config.num_labels)
+    last.bias = torch.nn.Parameter(-logits.flatten(0, -2).mean(0) + (0 if last.bias is None else last.bias))
 
 
 def ours(folder: Path, task: str, examples: Sequence[Any]) -> list[Any]:
@@ -91,12 +103,17 @@ def check_tags(folder: Path, task: str) -> None:
     for example, tags in zip(examples, expected):
         text = " ".join(example.words)
         assert word_tags(text, tag(text)) == tags
-        assert word_tags(text, tag(list(example.words), is_split_into_words=True)) == tags
+        assert word_tags(text, tag(list(example.words), is_split_into_words=True)[0]) == tags
 
 
 def check_entities(folder: Path) -> None:
-    examples = sentences("ner")
+    """Compare whole entities, in sentences in which no word begins with a piece that is a space alone.
+
+    In the others, the pipeline takes the piece behind the space for the beginning of a word.
+    """
     tag = pipeline("ner", model=str(folder), aggregation_strategy="first")
+    pieces = [tag.tokenizer.tokenize(" ".join(example.words)) for example in sentences("ner")]
+    examples = [each for each, cut in zip(sentences("ner"), pieces) if not {"▁", "Ġ"} & set(cut)]
     expected = [get_entities(tags) for tags in ours(folder, "ner", examples)]
     assert sum(map(len, expected)) > 0
     for example, entities in zip(examples, expected):

@@ -26,7 +26,7 @@ def test_exports_are_pushed_and_load_by_name_and_revision(
 ) -> None:
     other, task = write_task_sft(tmp_path / "other", student, "ner", seed=1), find_task("ner")
     assert export(student, [ner], tmp_path / "first", "--push_to_hub", "org/ner", "--private") == 0
-    assert capsys.readouterr().out.splitlines()[0].startswith("pushed to https://hub/org/ner/commit/")
+    assert f"/org/ner/commit/{hub.sha('org/ner', 'main')}" in capsys.readouterr().out.splitlines()[0]
     assert export(student, [other], tmp_path / "second", "--push_to_hub", "org/ner@v2") == 0
     assert hub.private == {"org/ner"}
     for folder, revision in (("first", "main"), ("second", "v2")):

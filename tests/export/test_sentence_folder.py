@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from export_folders import header
+from export_folders import export, header
+from random_sfts import random_sft
 from sentence_transformers import SentenceTransformer
 from student_models import KINDS, tiny_teacher
 from tiny import text_lines, unigram_tokenizer
@@ -19,9 +20,12 @@ from transformers import AutoModel
 
 from bistil_ds import export_model
 from bistil_ds.embedding.encoder import SentenceEncoder
+from bistil_ds.embedding.pooling import MODES
 from bistil_ds.embedding.settings import DenseLayer, SentenceSettings
 from bistil_ds.embedding.vectors import encode
+from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.tasks import find_task
+from bistil_ds.tasks.embed.embed import SentenceEmbedding
 from bistil_ds.tasks.models import load_task_model
 
 CLOSE = 1e-5
@@ -29,13 +33,8 @@ TEXTS = ["", "ba", *text_lines("aa", 5, seed=8), *text_lines("bb", 5, seed=9), "
 E5 = {"query": "ba: ", "passage": "ke lo: "}
 DENSE = (DenseLayer(32, 24, True, "Tanh"), DenseLayer(24, 40, False, "GELU"))
 SETTINGS = {
-    "mean": SentenceSettings(("mean",), normalise=False),
-    "cls": SentenceSettings(("cls",), normalise=False),
-    "max": SentenceSettings(("max",), normalise=False),
-    "root": SentenceSettings(("mean_sqrt_len_tokens",), normalise=False),
-    "weighted": SentenceSettings(("weightedmean",), normalise=False),
     "last": SentenceSettings(("lasttoken",), normalise=False),
-    "two": SentenceSettings(("cls", "mean")),
+    "all": SentenceSettings(tuple(MODES)),
     "two in another order": SentenceSettings(("mean", "cls"), normalise=False),
     "dense": SentenceSettings(("mean",), dense=DENSE, max_length=20),
     "prompts": SentenceSettings(("mean",), prompts=E5, default_prompt="query", max_length=16),
@@ -140,10 +139,21 @@ def test_the_card_is_one_of_sentence_transformers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
 def test_encoders_of_other_families_are_kept(kind: str, tmp_path: Path) -> None:
-    check(*exported(tmp_path, SETTINGS["two"], kind))
+    check(*exported(tmp_path, SETTINGS["all"], kind))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("bert", "xlm-roberta", "modernbert")])
 def test_so_are_those_of_all_families(kind: str, tmp_path: Path) -> None:
-    check(*exported(tmp_path, SETTINGS["two"], kind))
+    check(*exported(tmp_path, SETTINGS["all"], kind))
+
+
+def test_a_fine_tuning_of_the_task_is_merged(student: Path, tmp_path: Path) -> None:
+    settings = SentenceSettings(("mean",), prompts=E5, dense=(DenseLayer(16, 24),), max_length=30)
+    model = SentenceEmbedding(settings).load_model(student, ())
+    facts = {"base_model": str(student), "base_hash": hash_weights(student), "languages": ["en", "ha"]}
+    random_sft(model, 0, **facts, task="embed", labels=[], sentence=settings.as_dict()).save(tmp_path / "sft")
+    assert export(student, [tmp_path / "sft"], tmp_path / "out") == 0
+    loaded = load_task_model(str(student), [str(tmp_path / "sft")])
+    check(loaded, SentenceTransformer(str(tmp_path / "out"), device="cpu"))
+    check(load_task_model(str(tmp_path / "out"), task=find_task("embed")), SentenceTransformer(str(tmp_path / "out")))

@@ -121,13 +121,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _create(self, asked: dict[str, Any]) -> None:
         name = f"{asked['organization']}/{asked['name']}"
+        url = f"http://{self.headers['Host']}/{name}"
         if name in self.hub.refs:
-            self._refuse(409, "", "You already created this model repo")
+            self._refuse(409, "", "You already created this model repo", url=url)
             return
         self.hub.commit(name, "main", {".gitattributes": b""})
         if asked.get("visibility") == "private" or asked.get("private"):  # in version 1 of the client
             self.hub.private.add(name)
-        self._send({"url": f"https://hub/{name}", "name": name})
+        self._send({"url": url, "name": name})
 
     def _branch(self, name: str, branch: str, _: bytes) -> None:
         if branch in self.hub.refs[name]:
@@ -150,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "deletedFile":
                 del files[line["value"]["path"]]
         sha = self.hub.commit(name, revision, files)
-        self._send({"commitUrl": f"https://hub/{name}/commit/{sha}", "commitOid": sha})
+        self._send({"commitUrl": f"http://{self.headers['Host']}/{name}/commit/{sha}", "commitOid": sha})
 
     def _find(self, name: str, revision: str) -> Files | None:
         """Return the files of a revision; refuse the request and return None if there is none."""
@@ -172,9 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, content: Any) -> None:
         self._answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, status: int, code: str, message: str, **more: str) -> None:
         self._answer(
-            status, json.dumps({"error": message}).encode(), {"X-Error-Code": code, "X-Error-Message": message}
+            status, json.dumps({"error": message, **more}).encode(), {"X-Error-Code": code, "X-Error-Message": message}
         )
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
