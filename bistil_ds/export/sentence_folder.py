@@ -1,4 +1,4 @@
-"""Write a sentence encoder as the folder of sentence-transformers that it is, for its versions 2 to 6."""
+"""Write a sentence encoder as the folder of sentence-transformers that it is, for its versions 3 to 6."""
 
 from __future__ import annotations
 
