@@ -50,6 +50,7 @@ class SentenceEmbedding(Task):
 
     Args:
         settings: how the model makes vectors; None: `for_model` is still to find out.
+        source: the model's folder or hub id, where its sentence-transformers files may have weights.
         pooling, prompts, normalise: what the user chose in place of what the model's folder says, or where it says
             nothing; None: nothing.
         dimension: whether a narrower student's vectors get the teacher's dimension, by a dense layer, or keep its own.
@@ -58,7 +59,8 @@ class SentenceEmbedding(Task):
     name = "embed"
     metric = "cosine"
     full_epochs = 1
-    sparse_epochs = 1
+    sparse_epochs = 3
+    max_steps = 20_000
     learning_rate = 1e-4
     needs_teacher = True
     losses = ("vector_cosine", "vector_mse", "similarity")
@@ -66,13 +68,17 @@ class SentenceEmbedding(Task):
     def __init__(
         self,
         settings: SentenceSettings | None = None,
+        source: str | Path = "",
+        *,
         pooling: Sequence[str] | None = None,
         prompts: Mapping[str, str] | None = None,
         normalise: bool | None = None,
         dimension: str = "teacher",
     ) -> None:
-        self._settings, self.pooling, self.prompts, self.normalise = settings, pooling, prompts, normalise
-        self.dimension = dimension
+        self._settings, self.source = settings, source
+        self.pooling, self.prompts, self.normalise, self.dimension = pooling, prompts, normalise, dimension
+        if dimension == "student":  # then a text's two vectors cannot be compared
+            self.metric, self.losses = "similarity", ("similarity",)
 
     @property
     def settings(self) -> SentenceSettings:
@@ -88,10 +94,10 @@ class SentenceEmbedding(Task):
         if dimension not in DIMENSIONS:
             raise InputError(f"--dimension {dimension}: expected one of {', '.join(DIMENSIONS)}")
         if normalise is False and not pooling:
-            raise InputError("--no_normalise: goes with --pooling, which says how vectors are made; give both")
+            raise InputError("--normalise false: goes with --pooling, which says how vectors are made; give both")
         if pooling:
             SentenceSettings(tuple(pooling))  # raises InputError for an unknown mode
-        return type(self)(None, pooling, parse_prompts(prompt), normalise, dimension)
+        return type(self)(pooling=pooling, prompts=parse_prompts(prompt), normalise=normalise, dimension=dimension)
 
     def for_model(self, folder: str | Path, metadata: Sequence[Mapping[str, Any]] = (), flag: str = "") -> Self:
         """Return the task with the settings of a fine-tuning, or else of the folder, changed by the user's choices.
@@ -115,7 +121,7 @@ class SentenceEmbedding(Task):
             changes = {"pooling": tuple(self.pooling), "normalise": self.normalise is not False}
         if self.prompts is not None:
             changes |= {"prompts": self.prompts, "default_prompt": next(iter(self.prompts))}
-        return self._with(replace(found, **changes))
+        return self._with(replace(found, **changes), folder)
 
     def for_student(self, student: PretrainedConfig, teacher: PretrainedConfig) -> Self:
         """Return the task with the teacher's settings, and dense layers that fit the student.
@@ -125,14 +131,15 @@ class SentenceEmbedding(Task):
         """
         settings, width = self.settings, student.hidden_size * len(self.settings.pooling)
         if self.dimension == "student":
-            return self._with(settings.without_dense())
+            return self._with(replace(settings, dense=()), "")
         if student.hidden_size == teacher.hidden_size:
             return self
         first = settings.dense[0] if settings.dense else DenseLayer(width, settings.dimension(teacher.hidden_size))
-        return self._with(replace(settings, dense=(replace(first, in_features=width), *settings.dense[1:])))
+        return self._with(replace(settings, dense=(replace(first, in_features=width), *settings.dense[1:])), "")
 
-    def _with(self, settings: SentenceSettings) -> Self:
-        return type(self)(settings, self.pooling, self.prompts, self.normalise, self.dimension)
+    def _with(self, settings: SentenceSettings, source: str | Path) -> Self:
+        chosen: dict[str, Any] = {"pooling": self.pooling, "prompts": self.prompts, "normalise": self.normalise}
+        return type(self)(settings, source, **chosen, dimension=self.dimension)
 
     def metadata(self) -> dict[str, Any]:
         return {KEY: self.settings.as_dict()}
@@ -165,7 +172,8 @@ class SentenceEmbedding(Task):
         Raises:
             InputError: no token of a text fits beside its prompt.
         """
-        prompts = self.settings.training_prompts
+        prompts, limit = self.settings.training_prompts, self.settings.max_length
+        max_length = min(max_length, limit or max_length)
         for prompt in prompts:
             if len(tokenizer(prompt, verbose=False)["input_ids"]) >= max_length:
                 raise InputError(f"--max_length {max_length}: leaves no room for a text; give a larger one")
@@ -188,7 +196,10 @@ class SentenceEmbedding(Task):
         return rows
 
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
-        """Pad the rows; a pair becomes two texts, and `targets` int64 [B] names the text whose vector each is to have."""
+        """Pad the rows; a pair becomes two texts.
+
+        With pairs, `targets` int64 [B] names for each text of the batch the one whose vector it is to have.
+        """
         texts: list[Row] = []
         targets: list[int] = []
         for row in rows:
@@ -207,14 +218,22 @@ class SentenceEmbedding(Task):
 
         The weights of dense layers come from the folder, or from its sentence-transformers files. Where neither has
         them, because a fine-tuning does, they start as the identity.
+
+        Raises:
+            InputError: the folder's config.json names dense layers to which it has no weights; or `load_pretrained`
+                raises it.
         """
         task = self.for_model(folder)
         config = load_config("", folder)
+        own = SentenceSettings.of_config(config, str(folder))
         setattr(config, KEY, task.settings.as_dict())
         without_dropout(config)
         model, absent = load_pretrained(SentenceEncoder, folder, config=config, dtype=torch.float32, **kwargs)
         if any(name.startswith(f"{DENSE}.") for name in absent):
-            _load_dense(model, dense_weights(folder))
+            layers = dense_weights(task.source or folder)
+            if not layers and own is not None and own.dense == task.settings.dense:
+                raise InputError(f"{folder}: lacks the weights of its dense layers; give a whole model's folder")
+            _load_dense(model, layers)
         result: PreTrainedModel = model
         return result
 
@@ -251,8 +270,34 @@ class SentenceEmbedding(Task):
     def with_teacher(self, example: Text, answer: np.ndarray) -> Scored:
         return Scored(example.text, example.place, answer)
 
-    def text_key(self, example: Text | Scored) -> str:
+    def text_key(self, example: Text | ParallelTexts | Scored) -> str:
         return text_key(example.text)
+
+    def text_keys(self, example: Text | ParallelTexts | Scored) -> set[str]:
+        return {text_key(example.text), text_key(getattr(example, "source", example.text))}
+
+    def start_head(
+        self, student: PreTrainedModel, teacher: PreTrainedModel, projections: Sequence[Tensor] | None
+    ) -> None:
+        """Start a narrower student's first dense layer such that its vectors are like its teacher's.
+
+        The student's last state is about the teacher's, times the last projection P, whose columns are orthonormal. So
+        the teacher's first layer W (the identity if it has none) becomes W P.
+        """
+        if projections is None or not len(student.dense):
+            return
+        modes = len(self.settings.pooling)
+        weight = torch.block_diag(*[projections[-1].float()] * modes)
+        if len(teacher.dense):
+            weight = teacher.dense[0].weight.data @ weight
+        if student.dense[0].weight.shape != weight.shape:
+            return
+        student.dense[0].weight.data.copy_(weight)
+        for ours, theirs in zip(student.dense, teacher.dense, strict=False):
+            if theirs.bias is not None:
+                ours.bias.data.copy_(theirs.bias.data)
+        for ours, theirs in zip(list(student.dense)[1:], list(teacher.dense)[1:], strict=True):
+            ours.weight.data.copy_(theirs.weight.data)
 
 
 def parse_prompts(words: Sequence[str] | None) -> dict[str, str] | None:
