@@ -12,7 +12,6 @@ from bistil_ds.export.card_facts import CardFacts, Run, SftFacts
 from bistil_ds.export.card_languages import languages_section
 from bistil_ds.export.card_metadata import card_metadata
 from bistil_ds.export.card_sentence import sentence_summary, sentence_usage
-from bistil_ds.export.onnx import ONNX_FILE
 from bistil_ds.models.licences import UNKNOWN, non_commercial, public_name
 from bistil_ds.training.terms import terms_of
 
@@ -65,7 +64,7 @@ def _summary(facts: CardFacts) -> str:
 def _usage(facts: CardFacts) -> str:
     name = as_python(facts.title)
     if facts.sentence:
-        return "\n".join(["## Use", "", *sentence_usage(facts.sentence, name), *_onnx(facts)])
+        return "\n".join(["## Use", "", *sentence_usage(facts.sentence, name), *_engines(facts)])
     lines = ["## Use", "", "```python"]
     if facts.head == PARSER_SUFFIX:
         lines += [
@@ -90,17 +89,11 @@ def _usage(facts: CardFacts) -> str:
     elif facts.head in CALLS:
         call, takes = CALLS[facts.head]
         lines += ["", f"{as_code(call.format(name))} {takes}"]
-    return "\n".join([*lines, *_onnx(facts)])
+    return "\n".join([*lines, *_engines(facts)])
 
 
-def _onnx(facts: CardFacts) -> list[str]:
-    if not facts.onnx:
-        return []
-    return [
-        "",
-        f"`{ONNX_FILE}` is the same model for ONNX Runtime: on {len(facts.onnx.shapes)} random batches its outputs",
-        f"differ from PyTorch's by at most {facts.onnx.absolute:.1e} ({facts.onnx.relative:.1e} of the largest).",
-    ]
+def _engines(facts: CardFacts) -> list[str]:
+    return ["", facts.engines.grid().markdown()] if facts.engines else []
 
 
 def _method(facts: CardFacts) -> str:

@@ -11,13 +11,15 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from bistil_ds.console.terminal import say
+from bistil_ds.console.terminal import show
 from bistil_ds.embedding.encoder import SentenceEncoder
 from bistil_ds.embedding.vectors import longest_text
 from bistil_ds.errors import InputError
 from bistil_ds.export.card import model_card
 from bistil_ds.export.card_facts import CardFacts, SentenceFacts, Stated, base_facts, sft_facts
-from bistil_ds.export.onnx import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
+from bistil_ds.export.engines.data import EngineData
+from bistil_ds.export.engines.report import EngineReport
+from bistil_ds.export.engines.writing import write_engines
 from bistil_ds.export.sentence_folder import save_sentence_folder
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.model_card import CARD_FILE
@@ -55,16 +57,16 @@ def write_export(
     candidate: Candidate,
     stated: Stated,
     *,
-    onnx: bool,
+    engines: EngineData,
     arguments: dict[str, Any],
-) -> OnnxMismatchError | None:
-    """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
+) -> EngineReport | None:
+    """Fill an existing empty `folder` with model, tokenizer, files for other engines, card and `run.json`.
 
     All files are first written into a subfolder and then moved into `folder`, `run.json` last. An error or interruption
     removes the subfolder.
 
     Returns:
-        None, or the error that says why `model.onnx` was left out: its outputs differ from the model's.
+        The report on the engines' files, which names those that were left out; None if no engine was asked for.
     """
     model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))
@@ -74,22 +76,18 @@ def write_export(
     for sft in fine_tunings:
         if sft.metadata.get("max_length") and sft.metadata.get("task") == loaded.task.name:
             setattr(model.config, TRAINED_LENGTH, sft.metadata["max_length"])
-    check: OnnxCheck | None = None
-    failure: OnnxMismatchError | None = None
+    report: EngineReport | None = None
     part = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
     try:
-        record = RunRecord(part, arguments=arguments)
+        record = RunRecord(part, arguments=arguments, data=engines.hashes())
         if isinstance(model, SentenceEncoder):
             save_sentence_folder(model, tokenizer, part)
         else:
             model.save_pretrained(part)
         save_tokenizer(tokenizer, part)
-        if onnx:
-            try:
-                check = export_onnx(model, tokenizer, part)
-                say(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
-            except OnnxMismatchError as error:
-                failure = error
+        if engines.request:
+            report = write_engines(loaded, engines, part)
+            show(report.grid())
         coverage = {language: measure_coverage(texts, tokenizer) for language, texts in stated.samples.items()}
         facts = CardFacts(
             stated.title,
@@ -102,13 +100,13 @@ def write_export(
             fine_tunings,
             stated.licence,
             stated.scores,
-            check,
+            report,
             coverage,
             _sentence_facts(model, tokenizer) if isinstance(model, SentenceEncoder) else None,
         )
         model_card(facts).save(part / CARD_FILE)
         merged = {"weights_sha256": candidate.weights_sha256, "parameters": candidate.parameters}
-        record.update(results={**merged, "onnx": None if check is None else vars(check)})
+        record.update(results={**merged, "engines": report and report.record()})
         record.update(results={"samples": {language: vars(found) for language, found in coverage.items()}})
         record.finish()
         for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # the record comes last
@@ -117,7 +115,7 @@ def write_export(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return failure
+    return report
 
 
 def _sentence_facts(model: SentenceEncoder, tokenizer: PreTrainedTokenizerBase) -> SentenceFacts:

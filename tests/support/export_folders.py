@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from bistil_ds.commands.export import main
 from bistil_ds.export.card import model_card
 from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
-from bistil_ds.export.onnx import random_batch
+from bistil_ds.export.engines.check import random_batch
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -85,7 +85,7 @@ def card_of(student: Path | str, sfts: list[Path], **changed: Any) -> str:
         "sfts": [sft_facts(str(sft)) for sft in sfts],
         "licence": None,
         "scores": None,
-        "onnx": None,
+        "engines": None,
     }
     return str(model_card(CardFacts(**{**known, **changed})))
 
