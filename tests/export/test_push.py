@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import transformers
 from export_folders import INPUTS, export, header, in_memory, same_outputs, write_task_sft
-from stand_in_hub import Hub, stand_in_hub
+from stand_ins.hub import Hub, stand_in_hub
 
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import find_task

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from stand_in_hub import Hub, stand_in_hub
+from stand_ins.hub import Hub, stand_in_hub
 from tiny import write_sentence_folder, write_xlmr
 
 from bistil_ds.errors import InputError

@@ -78,7 +78,7 @@ def stand_in_hub(cache: Path) -> Iterator[Hub]:
 
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
-    protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.0"  # no connection outlives its request, and so its server
 
     def log_message(self, *_: Any) -> None:
         """Print nothing."""
