@@ -14,6 +14,7 @@ from bistil_ds.export.card_languages import read_samples
 from bistil_ds.export.engines.check import EngineError
 from bistil_ds.export.engines.request import MAX_LOSS, EngineRequest, parse_calibration_files, parse_dev_files
 from bistil_ds.export.export_model import check_flags, export_model
+from bistil_ds.export.folder import task_to_export
 from bistil_ds.export.push import PushError, check_push
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.tasks.registry import NAMES
@@ -32,6 +33,13 @@ class ExportArguments:
     task: str | None = field(
         default=None,
         metadata={"help": f"Where no fine-tuning names its task: {NAMES}."},
+    )
+    pooling: list[str] | None = field(
+        default=None, metadata={"nargs": "+", "help": "embed: how states are pooled; default: as the model says."}
+    )
+    prompt: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "embed: [NAME=]TEXT before texts, such as query='query: '; default: as above."},
     )
     output_dir: str | None = field(default=None, metadata={"help": "Default: runs/export-<time>."})
     onnx: bool = field(default=False, metadata={"help": "Write model.onnx too, for ONNX Runtime."})
@@ -83,6 +91,7 @@ def _main(argv: Sequence[str]) -> None:
     if ns.model is None and (ns.sft or ns.task or ns.scores):
         raise InputError("--model missing: give it with --sft, or neither for the embedded sample")
     samples = read_samples(ns.language_samples)
+    chosen = {name: getattr(ns, name) for name in ("pooling", "prompt") if getattr(ns, name) is not None}
     engines = EngineRequest(
         ns.onnx,
         ns.openvino,
@@ -106,7 +115,7 @@ def _main(argv: Sequence[str]) -> None:
             ns.model,
             ns.sft or (),
             output_dir=ns.output_dir,
-            task=ns.task,
+            task=task_to_export(ns.task, ns.sft or ()).configured(**chosen) if chosen else ns.task,
             **vars(engines),
             licence=ns.licence,
             scores=ns.scores,

@@ -29,7 +29,7 @@ def export_model(
     sfts: Sequence[str | Path] = (),
     *,
     output_dir: str | Path | None = None,
-    task: str | None = None,
+    task: str | Task | None = None,
     onnx: bool = False,
     openvino: bool = False,
     int8: bool = False,
@@ -54,7 +54,8 @@ def export_model(
         model: folder or hub id of a model.
         sfts: fine-tunings to merge, in order; the last brings the task head.
         output_dir: the folder to write; it must be new or empty. Default: `runs/export-<time>`.
-        task: the task's name; needed if no fine-tuning records its task.
+        task: the task or its name; needed if no fine-tuning records its task. For a model that does not say how it
+            makes vectors, `find_task("embed").configured(pooling=["mean"])`.
         onnx: write `model.onnx` too, for ONNX Runtime. Its outputs are compared with PyTorch's.
         openvino: write `openvino_model.xml` and `.bin` too, for OpenVINO, compared in the same way.
         int8: with `onnx`, write `model_int8.onnx` too; with `openvino`, write `openvino_model_int8.xml` too.
@@ -86,7 +87,7 @@ def export_model(
     named, out = [str(sft) for sft in sfts], str(output_dir) if output_dir is not None else None
     texts, labelled = [str(file) for file in calibration_files], {k: str(v) for k, v in (dev_files or {}).items()}
     request = EngineRequest(onnx, openvino, int8, texts, labelled, max_loss)
-    flags: dict[str, Any] = {"model": str(model), "sft": named or None, "task": task, "licence": licence}
+    flags: dict[str, Any] = {"model": str(model), "sft": named or None, "licence": licence}
     flags |= {"output_dir": out, "scores": str(scores) if scores else None, **vars(request)}
     flags["max_loss"] = max_loss if math.isfinite(max_loss) else str(max_loss)  # JSON has no infinity
     flags |= {"samples": sorted(samples) if samples else None, "push_to_hub": push_to_hub}
@@ -94,6 +95,7 @@ def export_model(
     check_flags(licence, request)
     check_push(push_to_hub, private)
     models = ModelCache(task_to_export(task, named))
+    flags["task"] = models.task.name
     candidate = examine(ModelChoice(str(model), str(model), tuple(named)), models, None)
     loaded = models.get(candidate.choice)
     data = read_engine_data(request, loaded, candidate.max_length)

@@ -34,16 +34,18 @@ from bistil_ds.tasks.models import LoadedTaskModel
 from bistil_ds.vocabulary.coverage import measure_coverage
 
 
-def task_to_export(name: str | None, sfts: Sequence[str]) -> Task:
-    """Return the task called `name`; if `name` is None, the task of the last fine-tuning that records one.
+def task_to_export(task: str | Task | None, sfts: Sequence[str]) -> Task:
+    """Return the task, or the one of this name; for None, the task of the last fine-tuning that records one.
 
     A language SFT (sparse fine-tuning for `mlm`) counts only where no other fine-tuning records a task.
 
     Raises:
-        InputError: no task is called `name`, or `name` is None and no fine-tuning records a task.
+        InputError: no task has the name, or `task` is None and no fine-tuning records a task.
     """
+    if isinstance(task, Task):
+        return task
     made_for = [SparseFineTuning.load(sft).metadata.get("task") for sft in sfts]
-    known = name or next((task for task in reversed(made_for) if task not in (None, LANGUAGE_TASK)), None)
+    known = task or next((name for name in reversed(made_for) if name not in (None, LANGUAGE_TASK)), None)
     if known is None and LANGUAGE_TASK in made_for:
         known = LANGUAGE_TASK
     if known is None:

@@ -19,6 +19,7 @@ from tiny import text_lines, unigram_tokenizer
 from transformers import AutoModel
 
 from bistil_ds import export_model
+from bistil_ds.commands.export import main
 from bistil_ds.embedding.encoder import SentenceEncoder
 from bistil_ds.embedding.pooling import MODES
 from bistil_ds.embedding.settings import DenseLayer, SentenceSettings
@@ -157,3 +158,16 @@ def test_a_fine_tuning_of_the_task_is_merged(student: Path, tmp_path: Path) -> N
     loaded = load_task_model(str(student), [str(tmp_path / "sft")])
     check(loaded, SentenceTransformer(str(tmp_path / "out"), device="cpu"))
     check(load_task_model(str(tmp_path / "out"), task=find_task("embed")), SentenceTransformer(str(tmp_path / "out")))
+
+
+def test_flags_say_how_a_model_without_files_makes_vectors(
+    student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", str(student), "--task", "embed", "--output_dir", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "does not say how it pools its states; give it with --pooling" in capsys.readouterr().err
+    assert main([*words, "--pooling", "max", "--prompt", "query=ba: "]) == 0
+    theirs = SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    check(load_task_model(str(tmp_path / "out"), task=find_task("embed")), theirs)
+    assert theirs.prompts["query"] == "ba: "
+    assert "normalize" in str(theirs[-1]).lower()
