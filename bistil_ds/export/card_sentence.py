@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bistil_ds.console.untrusted import as_code, in_markdown
+from bistil_ds.console.untrusted import as_code, as_python, in_markdown
 from bistil_ds.export.card_facts import SentenceFacts
 
 
@@ -13,7 +13,7 @@ def sentence_summary(facts: SentenceFacts) -> list[str]:
     made += [f"a dense layer ({layer.activation})" for layer in settings.dense]
     made += ["scaled to length 1"] * settings.normalise
     lines = [f"- Vectors: {facts.dimension} values; {', then '.join(made)}"]
-    prompts = [f"{in_markdown(name)} {as_code(text)}" for name, text in settings.prompts.items()]
+    prompts = [f"{in_markdown(name)} {as_code(as_python(text))}" for name, text in settings.prompts.items()]
     if prompts:
         default = settings.default_prompt
         lines.append(f"- Prompts: {', '.join(prompts)}" + (f"; default: {in_markdown(default)}" if default else ""))

@@ -135,6 +135,7 @@ def test_the_card_is_one_of_sentence_transformers(tmp_path: Path) -> None:
     assert metadata["pipeline_tag"] == "sentence-similarity"
     assert {"sentence-transformers", "sentence-similarity", "feature-extraction"} <= set(metadata["tags"])
     assert "32 values" in card
+    assert 'query `"ba: "`' in card
     assert "encode_query" in card
 
 
