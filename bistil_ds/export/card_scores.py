@@ -78,6 +78,6 @@ def _checked(value: Any, *kinds: type) -> Any:
 def data_file(source: str, sha256: str | None) -> DataFile:
     """Return (a file's name without its folder, its hash), or (a hub data set's id, None).
 
-    Parallel files stand in one source, joined by a comma.
+    Parallel files have their names with a comma between them.
     """
     return (",".join(Path(part).name for part in source.split(",")) if sha256 else source), sha256
