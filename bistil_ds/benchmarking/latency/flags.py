@@ -104,7 +104,7 @@ def plan_of(flags: Flags) -> MeasurementPlan:
 
 
 def sentences(paths: Sequence[str], batch: int) -> list[str]:
-    """Return the files' first texts, one of each file in turn: TEXT_BATCHES batches of `batch`, or fewer if a file ends.
+    """Return the files' first texts, one of each file in turn: TEXT_BATCHES batches of `batch`, less if a file ends.
 
     Raises:
         InputError: a file holds no text, or all of them hold less than one batch.

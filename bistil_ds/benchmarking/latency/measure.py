@@ -78,7 +78,10 @@ def weight(case: InputCase) -> float:
 
 @contextmanager
 def _running(
-    plan: MeasurementPlan, settings: Sequence[tuple[str, str]], rows: list[dict[str, Any]], tell: Callable[[str], object]
+    plan: MeasurementPlan,
+    settings: Sequence[tuple[str, str]],
+    rows: list[dict[str, Any]],
+    tell: Callable[[str], object],
 ) -> Iterator[dict[Run, InOwnProcess]]:
     """Run each model in each setting; a setting that cannot run gets a row with the reason instead."""
     with ExitStack() as stack:
@@ -148,19 +151,23 @@ class Turns:
         Between these bounds, stop if one more round might end later than `seconds` after the start of the warm-up.
         """
         stop, slowest = time.perf_counter() + seconds, 0.0
-        for self.now, process in self.running.items():
-            self.tell(f"{self.title}: warming up {self.now}")
-            self.warm_up[self.now] = process.call("prepare", case)
-            self.rounds[self.now] = []
+        for run in self.running:
+            self.tell(f"{self.title}: warming up {run}")
+            self.warm_up[run] = self._call(run, "prepare", case)
+            self.rounds[run] = []
         sizes = {run: turn_size(found["seconds"]) for run, found in self.warm_up.items()}
         for round_ in range(MOST_ROUNDS):
             started = time.perf_counter()
             if round_ >= fewest and started + slowest > stop:
                 return
             self.tell(f"{self.title}: round {round_ + 1}")
-            for self.now in self.draw.sample(list(self.running), len(self.running)):
-                self.rounds[self.now].append(self.running[self.now].call("turn", *sizes[self.now], round_))
+            for run in self.draw.sample(list(self.running), len(self.running)):
+                self.rounds[run].append(self._call(run, "turn", *sizes[run], round_))
             slowest = max(slowest, time.perf_counter() - started)
+
+    def _call(self, run: Run, method: str, *arguments: object) -> Any:
+        self.now = run
+        return self.running[run].call(method, *arguments)
 
 
 def turn_size(seconds: float) -> tuple[int, int]:

@@ -66,9 +66,7 @@ def _grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, i
     return grid
 
 
-def _side_by_side_grid(
-    rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, int]], busy: str
-) -> Grid:
+def _side_by_side_grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, int]], busy: str) -> Grid:
     """Return a table of all models in all engines; the first row is that of the first model in the first engine."""
     first, interval = rows[0], interval_of(len(rows[0]["seconds"]))
     text = "tokenisation" in first

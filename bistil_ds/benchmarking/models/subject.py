@@ -65,7 +65,7 @@ class Subject:
         self.made, self.model = make_engine(self.model, self.engine, self.folder, samples), None
 
     def describe(self) -> dict[str, Any]:
-        """Return `parameters` (the numbers of all, of the embeddings and of the layers) and the engine's `disk_bytes`."""
+        """Return `parameters` (their number in the model, embeddings and layers) and the engine's `disk_bytes`."""
         return {"parameters": self.parameters, "disk_bytes": self.made.disk_bytes}
 
     def _samples(self, texts: Sequence[str], max_length: int) -> list[Inputs]:

@@ -53,7 +53,9 @@ def run(flags: Flags) -> None:
         show(_table(compare, "--compare", flags.compare))
         return
     if flags.headline:
-        for line in _table(headline, "--headline", flags.headline).markdown().splitlines():
+        grid = _table(headline, "--headline", flags.headline)
+        say(f"<!-- headline: {' '.join(Path(name).name for name in flags.headline)} -->")
+        for line in grid.markdown().splitlines():
             say(line)
         return
     results, left_out = gather(Path(flags.results), quick=flags.quick)

@@ -45,20 +45,34 @@ def headline(content: Content, *evaluations: Content) -> Grid:
     """
     rows = [row for row in content["rows"] if is_side_by_side(row) and not row["control"]]
     if not rows:
-        raise InputError("--headline: the first file has no engines side by side; give one of latency.py --side_by_side")
+        raise InputError(
+            "--headline: the first file has no engines side by side; give one of latency.py --side_by_side"
+        )
     scored = [row for record in evaluations for row in record["rows"]]
-    cases = list(dict.fromkeys(case_text(row) for row in rows))
+    cases, note = case_names(rows)
     columns = ["model", "engine", "MB on disk", *(f"ms a sentence, {case}" for case in cases)]
     columns += [f"times as fast, {case}" for case in cases]
     columns += [f"{language}, {each['metric']}" for each in scored for language in each["test_sets"]]
-    grid = Grid("Teacher and students, each in its best engines", columns, texts=2)
+    grid = Grid("Teacher and students, each in its best engines", columns, note=note, texts=2)
     for by_case in chosen(rows):
-        first = by_case[0]
-        cells = [first["model"], ENGINES.get(engine_text(first), engine_text(first)), f"{first['disk_bytes'] / 1e6:.0f}"]
+        first, engine = by_case[0], engine_text(by_case[0])
+        cells = [
+            first["model"],
+            ENGINES.get(engine, engine),
+            f"{first['disk_bytes'] / 1e6:.0f}",
+        ]
         cells += [milliseconds(row["summary"]["mean"] / row["batch"]) for row in by_case]
         cells += [f"{1 / row['ratio_to_first']['median']:.1f}" for row in by_case]
         grid.rows.append([*cells, *(score for each in scored for score in scores(each, first))])
     return grid
+
+
+def case_names(rows: Sequence[Row]) -> tuple[list[str], str]:
+    """Return what tells the cases apart, such as `batch 1`, and what all have in common, such as `text, 2 threads`."""
+    cases = [case_text(row).split(", ") for row in rows]
+    common = [part for part in cases[0] if all(part in case for case in cases)]
+    names = [", ".join(part for part in case if part not in common) for case in cases]
+    return list(dict.fromkeys(names)), ", ".join(common)
 
 
 def chosen(rows: Sequence[Row]) -> Iterator[list[Row]]:

@@ -10,6 +10,7 @@ from tiny import write_teacher, write_texts
 
 from benchmarks.latency import main
 from benchmarks.memory import main as memory_main
+from bistil_ds.benchmarking.latency.flags import sentences
 
 
 def test_a_model_without_weights_is_one_line_and_exit_code_2(
@@ -44,11 +45,22 @@ def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.Cap
     assert "2 layers" in capsys.readouterr().out
 
 
+def test_texts_of_several_files_take_turns(tmp_path: Path) -> None:
+    paths = [tmp_path / "en.txt", tmp_path / "de.txt"]
+    for path in paths:
+        path.write_text("".join(f"{path.stem} {number}\n" for number in range(4)))
+    names = [str(path) for path in paths]
+    assert sentences(names, 8) == [f"{language} {number}" for number in range(4) for language in ("en", "de")]
+    assert len(sentences(names[:1], 1)) == 4
+    assert sentences([], 8) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
         (["--model", "/no/such"], "there is no such folder"),
         (["--text_file", "{text}"], "is a shape, which has no tokenizer for texts; give folders or hub ids"),
+        (["--model", "{tiny}", "--text_file", "{text}"], "4 texts, and a batch takes 8"),
         (["--minutes", "0"], "above 0"),
         (["--threads", "0"], "at least 1"),
         (["--engine", "magic"], "invalid choice"),
