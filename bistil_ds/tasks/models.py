@@ -21,7 +21,10 @@ from bistil_ds.tasks import Task, find_task
 
 @dataclass(frozen=True)
 class LoadedTaskModel:
-    """An fp32 model in evaluation mode and its tokenizer; `labels` are its classes in the order of its outputs."""
+    """An fp32 model in evaluation mode and its tokenizer; `labels` are its classes in the order of its outputs.
+
+    `task` is the task as this model does it (see `Task.for_model`).
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -63,6 +66,7 @@ def load_task_model(
     config = load_config(flag, folder)
     with blaming(f"{flag} {folder}"):
         task.check_model(config)
+    task = task.for_model(folder, [sft.metadata for sft in fine_tunings], flag)
     try:
         if labels is None:
             labels = _labels(fine_tunings, folder, task, flag)
@@ -107,6 +111,8 @@ def recorded_labels(sfts: Sequence[str], folder: str, task: Task, flag: str) -> 
 
 
 def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, flag: str) -> tuple[str, ...]:
+    if task.needs_teacher:  # its data have no labels
+        return ()
     for sft in reversed(fine_tunings):
         labels, made_for = sft.metadata.get("labels"), sft.metadata.get("task")
         if labels is None:

@@ -22,7 +22,7 @@ from bistil_ds.export.card import PHASE_1, TUNING, model_card
 from bistil_ds.export.card_facts import BaseFacts, CardFacts, Run, SftFacts, base_facts, sft_facts
 from bistil_ds.export.card_scores import Score
 from bistil_ds.export.engines.check import EngineCheck
-from bistil_ds.export.engines.report import FP32, EngineFile, EngineReport
+from bistil_ds.export.engines.report import FP32, EngineFile, EngineReport, Scored
 from bistil_ds.student.origin import Origin, write_origin
 from bistil_ds.vocabulary.coverage import Coverage
 
@@ -58,7 +58,7 @@ def facts() -> CardFacts:
     score = Score("x", ("x", "x"), 3, 0.5, "x", 0.5, 0.4, 0.6)
     kind, scores = "XLMRobertaForTokenClassification", {"x": {"x": 0.5}}
     file = EngineFile("x", "x", FP32, 9, EngineCheck(1e-6, 1e-6, [(1, 2)]), scores, 0.0)
-    engines = EngineReport("x", [file], {"x": ("x", 3)}, scores, 9, 1)
+    engines = EngineReport([file], {"x": Scored(["x"], 3, "x")}, scores, 9, 1)
     coverage = {"x": Coverage(1, 1.0, 0.0)}
     return CardFacts("x", kind, "x", ["x"], 8, 9, base, sfts, "x", [score], engines, coverage)
 

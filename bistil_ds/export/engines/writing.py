@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
 from bistil_ds.console.terminal import waiting
 from bistil_ds.export.engines.check import RUNTIMES, EngineError, check_engine, model_inputs
 from bistil_ds.export.engines.data import EngineData
+from bistil_ds.export.engines.dev_sets import answers_of
 from bistil_ds.export.engines.onnx import export_onnx
-from bistil_ds.export.engines.report import DYNAMIC, FP32, STATIC, EngineFile, EngineReport, Scores
-from bistil_ds.export.engines.scoring import most_lost, score
+from bistil_ds.export.engines.report import (
+    DYNAMIC,
+    FP32,
+    STATIC,
+    EngineFile,
+    EngineReport,
+    Scored,
+    Scores,
+    most_lost,
+)
 from bistil_ds.models.engines.files import (
     ONNX_FILE,
     ONNX_INT8_FILE,
@@ -36,21 +47,17 @@ def write_engines(loaded: LoadedTaskModel, data: EngineData, folder: Path) -> En
         loaded: the model in fp32, on the CPU.
     """
     made = _make(loaded, data, folder)
-    before: Scores = {}
-    if data.dev_sets:
-        before = score(loaded.model, loaded, data.dev_sets, "PyTorch")
-        made = [each if each.refused else _scored(each, before, loaded, data, folder) for each in made]
+    before = _scores(loaded.model, "PyTorch", loaded, data)
+    dev_sets = {
+        one.name: Scored([Path(file).name for file in one.files], one.examples, one.metric) for one in data.dev_sets
+    }
+    if dev_sets:
+        made = [each if each.refused else _compared(each, before, dev_sets, loaded, data, folder) for each in made]
     for each in made:
         if each.refused:
             remove(folder / each.file)
-    return EngineReport(
-        loaded.task.metric,
-        made,
-        {str(one.language): (Path(one.source).name, len(one.examples)) for one in data.dev_sets},
-        before,
-        sum(weight.numel() * weight.element_size() for weight in loaded.model.parameters()),
-        len(data.calibration),
-    )
+    size = sum(weight.numel() * weight.element_size() for weight in loaded.model.parameters())
+    return EngineReport(made, dev_sets, before, size, len(data.calibration))
 
 
 def _make(loaded: LoadedTaskModel, data: EngineData, folder: Path) -> list[EngineFile]:
@@ -87,12 +94,24 @@ def _written(out: Path, weights: str, write: Callable[[Path], None]) -> EngineFi
     return EngineFile(out.name, RUNTIMES[out.suffix], weights, bytes_of(out))
 
 
-def _scored(each: EngineFile, before: Scores, loaded: LoadedTaskModel, data: EngineData, folder: Path) -> EngineFile:
+def _scores(model: nn.Module, name: str, loaded: LoadedTaskModel, data: EngineData) -> Scores:
+    answer = answers_of(model, loaded, name)
+    return {one.name: one.scores(answer) for one in data.dev_sets}
+
+
+def _compared(
+    each: EngineFile,
+    before: Scores,
+    dev_sets: Mapping[str, Scored],
+    loaded: LoadedTaskModel,
+    data: EngineData,
+    folder: Path,
+) -> EngineFile:
     """Return the file with its scores, refused if it loses more than the request allows."""
-    metric, allowed = loaded.task.metric, data.request.max_loss
-    after = score(EngineModel(folder / each.file), loaded, data.dev_sets, each.file)
-    loss, where = most_lost(before, after, metric)
+    allowed = data.request.max_loss
+    after = _scores(EngineModel(folder / each.file), each.file, loaded, data)
+    loss, worst = most_lost(before, after, dev_sets)
     refused = ""
     if not loss <= allowed:  # written so that NaN fails, too
-        refused = f"loses {loss:.2f} points of {metric} on {where}, more than --max_loss {allowed:g}"
+        refused = f"loses {loss:.2f} points of {dev_sets[worst].metric} on {worst}, more than --max_loss {allowed:g}"
     return replace(each, scores=after, loss=loss, refused=refused)
