@@ -14,6 +14,8 @@ from bistil_ds.benchmarking.harness.benchmark import Content
 from bistil_ds.benchmarking.models.rows import case_text, engine_text, is_side_by_side, milliseconds
 from bistil_ds.console.grid import Grid
 from bistil_ds.errors import InputError
+from bistil_ds.export.engines.report import DIGITS
+from bistil_ds.export.engines.request import MAX_LOSS
 
 ENGINES = {  # for a reader who does not know the flags
     "eager": "PyTorch",
@@ -34,7 +36,8 @@ def headline(content: Content, *evaluations: Content) -> Grid:
 
     The fastest has the lowest geometric mean of its times over all cases. Scores of a line are those of the evaluated
     model called `MODEL-ENGINE`, such as `e5-openvino-int8`. Without int8, `MODEL` will do, because an exported file
-    computes what its model does.
+    computes what its model does. With evaluations, an int8 engine counts only if it was scored and loses no more than
+    `export.py` allows.
 
     Args:
         content: a record of `latency.py --side_by_side`.
@@ -45,25 +48,20 @@ def headline(content: Content, *evaluations: Content) -> Grid:
     """
     rows = [row for row in content["rows"] if is_side_by_side(row) and not row["control"]]
     if not rows:
-        raise InputError(
-            "--headline: the first file has no engines side by side; give one of latency.py --side_by_side"
-        )
+        raise InputError("--headline: its first file must be a result of latency.py --side_by_side")
     scored = [row for record in evaluations for row in record["rows"]]
     cases, note = case_names(rows)
     columns = ["model", "engine", "MB on disk", *(f"ms a sentence, {case}" for case in cases)]
     columns += [f"times as fast, {case}" for case in cases]
     columns += [f"{language}, {each['metric']}" for each in scored for language in each["test_sets"]]
     grid = Grid("Teacher and students, each in its best engines", columns, note=note, texts=2)
-    for by_case in chosen(rows):
-        first, engine = by_case[0], engine_text(by_case[0])
-        cells = [
-            first["model"],
-            ENGINES.get(engine, engine),
-            f"{first['disk_bytes'] / 1e6:.0f}",
-        ]
-        cells += [milliseconds(row["summary"]["mean"] / row["batch"]) for row in by_case]
-        cells += [f"{1 / row['ratio_to_first']['median']:.1f}" for row in by_case]
-        grid.rows.append([*cells, *(score for each in scored for score in scores(each, first))])
+    for line in chosen(rows, scored):
+        first, engine = line[0], engine_text(line[0])
+        cells = [first["model"], ENGINES.get(engine, engine), f"{first['disk_bytes'] / 1e6:.0f}"]
+        cells += [milliseconds(row["summary"]["mean"] / row["batch"]) for row in line]
+        cells += [f"{1 / row['ratio_to_first']['median']:.1f}" for row in line]
+        found = scores(first["model"], engine, scored)
+        grid.rows.append([*cells, *("" if score is None else f"{score:.1f}" for score in found)])
     return grid
 
 
@@ -75,17 +73,18 @@ def case_names(rows: Sequence[Row]) -> tuple[list[str], str]:
     return list(dict.fromkeys(names)), ", ".join(common)
 
 
-def chosen(rows: Sequence[Row]) -> Iterator[list[Row]]:
+def chosen(rows: Sequence[Row], scored: Sequence[Row]) -> Iterator[list[Row]]:
     """Yield the rows of each line of the table, one row for each case."""
     lines: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         lines.setdefault((row["model"], engine_text(row)), []).append(row)
     for model in dict.fromkeys(row["model"] for row in rows):
-        mine = {engine: line for (name, engine), line in lines.items() if name == model}
-        kinds = [[engine for engine in mine if is_int8(engine) == wanted] for wanted in (False, True)]
-        best = [min(kind, key=lambda engine: mean_seconds(mine[engine])) for kind in kinds if kind]
-        for engine in dict.fromkeys([next(iter(mine)), *best]):
-            yield mine[engine]
+        engines = [engine for name, engine in lines if name == model]
+        plain = [engine for engine in engines if not is_int8(engine)]
+        int8 = [engine for engine in engines if is_int8(engine) and is_deployable(model, engine, scored)]
+        best = [min(kind, key=lambda engine: mean_seconds(lines[model, engine])) for kind in (plain, int8) if kind]
+        for engine in dict.fromkeys([engines[0], *best]):
+            yield lines[model, engine]
 
 
 def is_int8(engine: str) -> bool:
@@ -93,15 +92,24 @@ def is_int8(engine: str) -> bool:
     return "int8" in engine
 
 
+def is_deployable(model: str, engine: str, scored: Sequence[Row]) -> bool:
+    """Return whether a model loses no more in an int8 engine than `export.py` allows, in any test set."""
+    pairs = list(zip(scores(model, "", scored), scores(model, engine, scored)))
+    return all(None not in pair and round(pair[0] - pair[1], DIGITS) <= MAX_LOSS for pair in pairs)  # type: ignore[operator]
+
+
 def mean_seconds(line: Sequence[Row]) -> float:
     """Return the geometric mean of the cases' mean times."""
     return float(prod(row["summary"]["mean"] for row in line) ** (1 / len(line)))
 
 
-def scores(evaluation: Row, row: Row) -> list[str]:
-    """Return the score of a line's model in each test set, in per cent; "" where it was not measured."""
-    models, metric = evaluation["models"], evaluation["metric"]
-    names = [f"{row['model']}-{row['engine']}"] + [row["model"]] * (not is_int8(row["engine"]))
-    model = next((models[name] for name in names if name in models), {})
-    found = [model.get("languages", {}).get(each, {}).get("score", {}).get(metric) for each in evaluation["test_sets"]]
-    return [f"{100 * each['value']:.1f}" if each else "" for each in found]
+def scores(model: str, engine: str, scored: Sequence[Row]) -> list[float | None]:
+    """Return a model's score in each test set of each evaluation, in per cent; None where it was not measured."""
+    found: list[float | None] = []
+    for each in scored:
+        names = [f"{model}-{engine}"] + [model] * (not is_int8(engine))
+        facts = next((each["models"][name] for name in names if name in each["models"]), {"languages": {}})
+        for test_set in each["test_sets"]:
+            score = facts["languages"].get(test_set, {}).get("score", {}).get(each["metric"])
+            found.append(None if score is None else 100 * score["value"])
+    return found
