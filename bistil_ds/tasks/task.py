@@ -1,6 +1,6 @@
 """The interface of a task: how its data becomes model inputs, and how the model's outputs become answers and scores.
 
-A task has no state, and knows nothing of training loops or devices. Another package adds a task by an entry point in
+A task does not change, and knows nothing of training loops or devices. Another package adds a task by an entry point in
 the group `bistil_ds.tasks`.
 
 Shapes: N labelled positions of a batch, C classes.
@@ -50,7 +50,7 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    metric: ClassVar[str]
+    metric: str
     full_epochs: ClassVar[int]  # default of the full stage
     sparse_epochs: ClassVar[int]  # default of the sparse stage
     max_steps: ClassVar[int | None] = None  # upper limit of the steps in either stage
@@ -58,7 +58,7 @@ class Task(ABC):
     max_length: ClassVar[int] = 256
     trains_head: ClassVar[bool] = True  # False: the base model is trained, but not its head (mlm)
     needs_teacher: ClassVar[bool] = False  # True: it is learned from a teacher's outputs, and its data have no labels
-    losses: ClassVar[tuple[str, ...]] = ("logit", "label")  # phase 2's losses of its outputs, by name
+    losses: tuple[str, ...] = ("logit", "label")  # phase 2's losses of its outputs, by name
 
     def configured(self, **choices: Any) -> Self:
         """Return the task with what the user chose for it by flags, such as `pooling=["mean"]` for embed.
@@ -189,3 +189,7 @@ class Task(ABC):
     @abstractmethod
     def text_key(self, example: Any) -> str:
         """Return the example's text with normalised spaces and case; examples with equal keys have the same text."""
+
+    def text_keys(self, example: Any) -> set[str]:
+        """Return the keys of all texts of an example, which may have several."""
+        return {self.text_key(example)}

@@ -16,14 +16,19 @@ from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import LayerView, LossTerms, terms_of
 
 
-def parse_weights(losses: object, phase: int) -> dict[str, Weight]:
+def parse_weights(losses: object, phase: int, outputs: Sequence[str] | None = None) -> dict[str, Weight]:
     """Return the weight of each loss of a phase, read from the attribute `<name>_weight` of `losses`.
+
+    Args:
+        outputs: the losses of the models' outputs that the task has; the others weigh 0. None: the task has all.
 
     Raises:
         InputError: a weight is neither a finite number of at least 0 nor FROM:TO, or all weights are 0.
     """
-    names = [term.name for term in terms_of(phase)]
-    weights = {name: Weight.parse(getattr(losses, f"{name}_weight"), f"{name}_weight") for name in names}
+    terms = terms_of(phase)
+    weights = {term.name: Weight.parse(getattr(losses, f"{term.name}_weight"), f"{term.name}_weight") for term in terms}
+    names = [term.name for term in terms if term.compute is not None or outputs is None or term.name in outputs]
+    weights |= dict.fromkeys(weights.keys() - set(names), Weight(0.0, 0.0))
     if not any(weight.used for weight in weights.values()):
         raise InputError("all loss weights are 0: give at least one of " + ", ".join(names) + " a weight")
     return weights
@@ -54,6 +59,7 @@ class BaseDistiller:
         projections: an fp32 matrix [teacher width, student width] for each student state (the embeddings' output and
             that of each layer); needed where the widths differ.
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
+        outputs: the losses of the models' outputs that the task has; None: all of the phase.
 
     Raises:
         InputError: from `parse_weights`; or a model's attention cannot be observed, and maps were asked for by a weight
@@ -70,9 +76,10 @@ class BaseDistiller:
         losses: Any,
         projections: Sequence[Tensor] | None = None,
         run_teacher: nn.Module | None = None,
+        outputs: Sequence[str] | None = None,
     ) -> None:
         self.losses = losses
-        self.weights = parse_weights(losses, self.phase)
+        self.weights = parse_weights(losses, self.phase, outputs)
         if self.reads("maps"):
             self._leave_out_hidden_maps((student, teacher))
         self.teacher = teacher

@@ -1,7 +1,8 @@
 """The registry of distillation losses, and the values they take on one batch.
 
-A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss of logits or labels is a
-`LossTerm` without one, because the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
+A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss of a model's outputs, such
+as logits, is a `LossTerm` without one, because the distiller of its phase computes it. Each loss has an argument
+`<name>_weight`.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, P pairs of states or of maps.
 """
@@ -90,6 +91,9 @@ TERMS = (
     LossTerm("logit", (1, 2)),
     LossTerm("mlm", (1,)),
     LossTerm("label", (2,)),
+    LossTerm("vector_cosine", (2,)),
+    LossTerm("vector_mse", (2,)),
+    LossTerm("similarity", (2,)),
 )
 # Phase 1 computes these measures in validation only. They are no part of the total. `cosine` is the similarity of
 # states, where 1 is best. A loss, where less is better, needs another name.

@@ -87,6 +87,8 @@ def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) ->
     """Raise InputError for flag values that are wrong whatever the models and files are."""
     check_numbers(flags)
     kind.of_flags(flags).check_losses(task)
+    if task.losses == ("similarity",) and (rows := flags["per_device_train_batch_size"]) < 2:
+        raise InputError(f"--per_device_train_batch_size {rows}: texts are compared within a batch; give at least 2")
     for flag in ("model_licence", "teacher_licence"):  # a command has one of the two
         check_licence(f"--{flag}", flags.get(flag))
     sparse = SparseArguments(**fields_of(SparseArguments, flags))

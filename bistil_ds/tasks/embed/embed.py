@@ -58,7 +58,8 @@ class SentenceEmbedding(Task):
     name = "embed"
     metric = "cosine"
     full_epochs = 1
-    sparse_epochs = 1
+    sparse_epochs = 3
+    max_steps = 20_000
     learning_rate = 1e-4
     needs_teacher = True
     losses = ("vector_cosine", "vector_mse", "similarity")
@@ -73,6 +74,8 @@ class SentenceEmbedding(Task):
     ) -> None:
         self._settings, self.pooling, self.prompts, self.normalise = settings, pooling, prompts, normalise
         self.dimension = dimension
+        if dimension == "student":  # then a text's two vectors cannot be compared
+            self.metric, self.losses = "similarity", ("similarity",)
 
     @property
     def settings(self) -> SentenceSettings:
@@ -165,7 +168,8 @@ class SentenceEmbedding(Task):
         Raises:
             InputError: no token of a text fits beside its prompt.
         """
-        prompts = self.settings.training_prompts
+        prompts, limit = self.settings.training_prompts, self.settings.max_length
+        max_length = min(max_length, limit or max_length)
         for prompt in prompts:
             if len(tokenizer(prompt, verbose=False)["input_ids"]) >= max_length:
                 raise InputError(f"--max_length {max_length}: leaves no room for a text; give a larger one")
@@ -188,7 +192,10 @@ class SentenceEmbedding(Task):
         return rows
 
     def collate(self, rows: Sequence[Row], pad_token_id: int) -> dict[str, Tensor]:
-        """Pad the rows; a pair becomes two texts, and `targets` int64 [B] names the text whose vector each is to have."""
+        """Pad the rows; a pair becomes two texts.
+
+        With pairs, `targets` int64 [B] names for each text of the batch the one whose vector it is to have.
+        """
         texts: list[Row] = []
         targets: list[int] = []
         for row in rows:
@@ -251,8 +258,34 @@ class SentenceEmbedding(Task):
     def with_teacher(self, example: Text, answer: np.ndarray) -> Scored:
         return Scored(example.text, example.place, answer)
 
-    def text_key(self, example: Text | Scored) -> str:
+    def text_key(self, example: Text | ParallelTexts | Scored) -> str:
         return text_key(example.text)
+
+    def text_keys(self, example: Text | ParallelTexts | Scored) -> set[str]:
+        return {text_key(example.text), text_key(getattr(example, "source", example.text))}
+
+    def start_head(
+        self, student: PreTrainedModel, teacher: PreTrainedModel, projections: Sequence[Tensor] | None
+    ) -> None:
+        """Start a narrower student's first dense layer such that its vectors are like its teacher's.
+
+        The student's last state is about the teacher's, times the last projection P, whose columns are orthonormal. So
+        the teacher's first layer W (the identity if it has none) becomes W P.
+        """
+        if projections is None or not len(student.dense):
+            return
+        modes = len(self.settings.pooling)
+        weight = torch.block_diag(*[projections[-1].float()] * modes)
+        if len(teacher.dense):
+            weight = teacher.dense[0].weight.data @ weight
+        if student.dense[0].weight.shape != weight.shape:
+            return
+        student.dense[0].weight.data.copy_(weight)
+        for ours, theirs in zip(student.dense, teacher.dense, strict=False):
+            if theirs.bias is not None:
+                ours.bias.data.copy_(theirs.bias.data)
+        for ours, theirs in zip(list(student.dense)[1:], list(teacher.dense)[1:], strict=True):
+            ours.weight.data.copy_(theirs.weight.data)
 
 
 def parse_prompts(words: Sequence[str] | None) -> dict[str, str] | None:
