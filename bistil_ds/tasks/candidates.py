@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bistil_ds.embedding.encoder import SentenceEncoder
+from bistil_ds.embedding.vectors import longest_text
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.weight_files import hash_weights
@@ -65,7 +67,8 @@ def examine(choice: ModelChoice, cache: ModelCache, max_length: int | None) -> C
     Args:
         cache: loads the model.
         max_length: the longest input in tokens. None means the length that the last fine-tuning for this task records,
-            else that of the model's config, else the task's default, but at most the model's number of positions.
+            else that of the model's config, else the task's default, but at most the model's number of positions; for a
+            sentence encoder, it means the model's own limit.
 
     Raises:
         InputError: `load_task_model` raises it; the head was never trained for the task; or `max_length` is below 1 or
@@ -85,11 +88,14 @@ def examine(choice: ModelChoice, cache: ModelCache, max_length: int | None) -> C
         raise InputError(f"--max_length {max_length}: {choice.folder} takes 1 to {longest} tokens")
     trained_at = [sft.metadata.get("max_length") for sft in sfts if sft.metadata.get("task") == cache.task.name]
     known = [cache.task.max_length, getattr(loaded.model.config, TRAINED_LENGTH, None), *trained_at]
+    usual = min(longest, [length for length in known if length][-1])
+    if isinstance(loaded.model, SentenceEncoder):
+        usual = longest_text(loaded.model, loaded.tokenizer)  # as its users will run it
     weights = list(loaded.model.parameters())
     return Candidate(
         choice,
         loaded.labels,
-        max_length or min(longest, [length for length in known if length][-1]),
+        max_length or usual,
         sum(weight.numel() for weight in weights),
         sum(weight.numel() * weight.element_size() for weight in weights),
         hash_weights(loaded.model),

@@ -1,0 +1,1 @@
+"""Evaluation of sentence vectors: parallel sentences, similarity scores, retrieval, and likeness to other vectors."""
