@@ -28,18 +28,20 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder that sentence-transformers wrote: mean pooling, unit length, a default prompt."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Normalize, Pooling, Transformer
-
-    inner = Transformer(str(tiny.write_teacher(tmp_path / "encoder", layers=2)))
-    model = SentenceTransformer(
-        modules=[inner, Pooling(inner.get_word_embedding_dimension()), Normalize()],
-        prompts={"query": "ba ", "passage": "be "},
-        default_prompt_name="query",
-    )
-    model.save_pretrained(str(tmp_path / "exported"))
-    return tmp_path / "exported"
+    """Return the exported folder of an encoder with mean pooling and a default prompt."""
+    teacher = tiny.write_teacher(tmp_path / "teacher", layers=2)
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (teacher / "1_Pooling").mkdir()
+    for name, content in (
+        ("modules.json", modules),
+        ("config_sentence_transformers.json", tiny.PROMPTS),
+        ("1_Pooling/config.json", tiny.POOLING),
+    ):
+        (teacher / name).write_text(json.dumps(content))
+    return teacher
 
 
 @pytest.fixture
