@@ -16,7 +16,7 @@ from torch import nn
 
 from bistil_ds.embedding.encoder import SentenceEncoder
 from bistil_ds.export.engines.request import DEV
-from bistil_ds.tasks.data import TaskData, load_data
+from bistil_ds.tasks.data import TaskData, make_rows, read_examples
 from bistil_ds.tasks.embed.pairs import parse_parallel, read_parallel
 from bistil_ds.tasks.models import LoadedTaskModel
 from bistil_ds.tasks.prediction import predict
@@ -102,8 +102,11 @@ def answers_of(model: nn.Module, loaded: LoadedTaskModel, name: str) -> Answer:
 
 
 def _read_task_set(name: str, file: str, loaded: LoadedTaskModel, max_length: int) -> TaskSet:
-    task, options = loaded.task, ReadOptions(DEV)
-    data = load_data(task, file, loaded.tokenizer, loaded.labels, max_length, options=options, language=name)
+    task = loaded.task
+    examples = read_examples(task, file, ReadOptions(DEV, language=name))
+    task.check_labels(examples, loaded.labels, DEV)
+    rows = make_rows(task, examples, loaded.tokenizer, loaded.labels, max_length, source=f"{DEV} {file}")
+    data = TaskData(task, name, file, examples, rows)
     if task.needs_teacher:
         found = answers_of(loaded.model, loaded, "PyTorch")(data)
         data = replace(data, examples=[task.with_teacher(*pair) for pair in zip(data.examples, found, strict=True)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import rich
 from torch import Tensor
@@ -38,9 +39,27 @@ def quantise_openvino(file: Path, out: Path, batches: Sequence[Mapping[str, Tens
     data = quantiser.Dataset([feeds(names, batch) for batch in batches])
     with _quiet():
         quantised = quantiser.quantize(
-            model, data, model_type=quantiser.ModelType.TRANSFORMER, subset_size=len(batches)
+            model,
+            data,
+            model_type=quantiser.ModelType.TRANSFORMER,
+            subset_size=len(batches),
+            ignored_scope=quantiser.IgnoredScope(names=_one_row_tables(model)),
         )
     ov.save_model(quantised, str(out), compress_to_fp16=False)
+
+
+def _one_row_tables(model: Any) -> list[str]:
+    """Return the names of the look-ups in tables of one row, such as XLM-R's token types.
+
+    OpenVINO 2026.4 replaces such a look-up by the row itself, and then cannot load the model if the row is quantised.
+    """
+    lookups = [each for each in model.get_ordered_ops() if each.get_type_name() == "Gather"]
+    return [each.get_friendly_name() for each in lookups if _rows(each.input(0).get_partial_shape()) == 1]
+
+
+def _rows(shape: Any) -> int | None:
+    is_table = shape.is_static and len(shape) == 2
+    return int(shape[0].get_length()) if is_table else None
 
 
 @contextmanager

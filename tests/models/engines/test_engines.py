@@ -72,7 +72,7 @@ def test_every_file_answers_as_the_model_does(
     real = batch["attention_mask"].bool()
     error = (found.logits - expected)[real].square().mean().sqrt()
     spread = (expected[real] - expected[real].mean(0)).square().mean().sqrt()  # how far the answers differ by input
-    assert error <= (0.1 if name in INT8 else 1e-5) * spread
+    assert error <= (0.2 if name in INT8 else 1e-5) * spread
     assert name not in INT8 or error > 1e-4 * spread  # int8 it is
     one = {name: values[:1, :5] for name, values in batch.items()}
     assert model(**one).logits.shape == (1, 5, expected.shape[-1])
