@@ -11,6 +11,7 @@ from torch import Tensor
 from bistil_ds.embedding.pooling import MODES
 from bistil_ds.embedding.settings import DenseLayer, SentenceSettings, dense_layer
 from bistil_ds.errors import InputError
+from bistil_ds.models.config_file import LARGEST
 from bistil_ds.models.sentence_folder import (
     ADVICE,
     CONFIG,
@@ -53,14 +54,13 @@ def settings_of_folder(source: str | Path, flag: str = "") -> SentenceSettings |
         )
     about = _read(found.folder / SETTINGS[0])
     prompts = about.get("prompts") or {}
-    limits = [_read(path) for path in sorted((found.folder / found.transformer).glob(SETTINGS[1]))[:1]]
     return SentenceSettings.from_dict(
         {
             "pooling": list(_pooling(found, place)),
             "normalise": "Normalize" in kinds,
             "prompts": {name: text for name, text in prompts.items() if text is not None},
             "default_prompt": about.get("default_prompt_name"),
-            "max_length": limits[0].get("max_seq_length") if limits else None,
+            "max_length": _max_length(found.folder / found.transformer),
             "dense": [vars(layer) for layer in _dense(found, place)],
         },
         place,
@@ -80,6 +80,14 @@ def dense_weights(source: str | Path, flag: str = "") -> list[dict[str, Tensor]]
             tensors = read_weights(found.folder / module.path)
             layers.append({name.removeprefix("linear."): tensor for name, tensor in tensors.items()})
     return layers
+
+
+def _max_length(folder: Path) -> int | None:
+    """Return the longest input that the Transformer's folder states; later versions state it for the tokenizer."""
+    stated = [_read(path).get("max_seq_length") for path in sorted(folder.glob(SETTINGS[1]))[:1]]
+    stated.append(_read(folder / "tokenizer_config.json").get("model_max_length"))
+    limits = [limit for limit in stated if type(limit) is int and 0 < limit <= LARGEST["max_position_embeddings"]]
+    return limits[0] if limits else None  # a tokenizer without a limit states 10^30
 
 
 def _pooling(found: SentenceFolder, place: str) -> tuple[str, ...]:

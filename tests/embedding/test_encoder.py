@@ -61,6 +61,14 @@ def test_dense_layers_of_another_width_are_refused(tmp_path: Path) -> None:
         SentenceEncoder.from_pretrained(tmp_path)
 
 
+def test_dense_layers_without_weights_are_refused(tmp_path: Path) -> None:
+    model = tiny_teacher("bert", layers=1)
+    setattr(model.config, KEY, SentenceSettings(dense=(DenseLayer(32, 8),)).as_dict())
+    model.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=f"{tmp_path}: lacks the weights of its dense layers"):
+        find_task("embed").load_model(tmp_path, ())
+
+
 def test_vectors_come_in_the_order_of_the_texts_whatever_the_batches_are(tmp_path: Path) -> None:
     loaded = load_task_model(str(write_teacher(tmp_path)), (), find_task("embed").configured(pooling=["cls"]))
     texts = text_lines("aa", 9)

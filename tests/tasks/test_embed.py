@@ -129,7 +129,7 @@ def test_a_fine_tuning_says_how_vectors_are_made_before_the_folder_does(tmp_path
     ("choices", "expected"),
     [
         ({"pooling": ["median"]}, "pooling median: is not known; give one or several of cls, max"),
-        ({"normalise": False}, "--no_normalise: goes with --pooling"),
+        ({"normalise": False}, "--normalise false: goes with --pooling"),
         ({"dimension": "half"}, "--dimension half: expected one of teacher, student"),
         ({"prompt": ["a", "b"]}, "--prompt 'b': default is given twice"),
         ({"colour": "red"}, "--colour: has no effect with --task embed"),

@@ -50,6 +50,7 @@ class SentenceEmbedding(Task):
 
     Args:
         settings: how the model makes vectors; None: `for_model` is still to find out.
+        source: the model's folder or hub id, where its sentence-transformers files may have weights.
         pooling, prompts, normalise: what the user chose in place of what the model's folder says, or where it says
             nothing; None: nothing.
         dimension: whether a narrower student's vectors get the teacher's dimension, by a dense layer, or keep its own.
@@ -67,13 +68,15 @@ class SentenceEmbedding(Task):
     def __init__(
         self,
         settings: SentenceSettings | None = None,
+        source: str | Path = "",
+        *,
         pooling: Sequence[str] | None = None,
         prompts: Mapping[str, str] | None = None,
         normalise: bool | None = None,
         dimension: str = "teacher",
     ) -> None:
-        self._settings, self.pooling, self.prompts, self.normalise = settings, pooling, prompts, normalise
-        self.dimension = dimension
+        self._settings, self.source = settings, source
+        self.pooling, self.prompts, self.normalise, self.dimension = pooling, prompts, normalise, dimension
         if dimension == "student":  # then a text's two vectors cannot be compared
             self.metric, self.losses = "similarity", ("similarity",)
 
@@ -91,10 +94,10 @@ class SentenceEmbedding(Task):
         if dimension not in DIMENSIONS:
             raise InputError(f"--dimension {dimension}: expected one of {', '.join(DIMENSIONS)}")
         if normalise is False and not pooling:
-            raise InputError("--no_normalise: goes with --pooling, which says how vectors are made; give both")
+            raise InputError("--normalise false: goes with --pooling, which says how vectors are made; give both")
         if pooling:
             SentenceSettings(tuple(pooling))  # raises InputError for an unknown mode
-        return type(self)(None, pooling, parse_prompts(prompt), normalise, dimension)
+        return type(self)(pooling=pooling, prompts=parse_prompts(prompt), normalise=normalise, dimension=dimension)
 
     def for_model(self, folder: str | Path, metadata: Sequence[Mapping[str, Any]] = (), flag: str = "") -> Self:
         """Return the task with the settings of a fine-tuning, or else of the folder, changed by the user's choices.
@@ -118,7 +121,7 @@ class SentenceEmbedding(Task):
             changes = {"pooling": tuple(self.pooling), "normalise": self.normalise is not False}
         if self.prompts is not None:
             changes |= {"prompts": self.prompts, "default_prompt": next(iter(self.prompts))}
-        return self._with(replace(found, **changes))
+        return self._with(replace(found, **changes), folder)
 
     def for_student(self, student: PretrainedConfig, teacher: PretrainedConfig) -> Self:
         """Return the task with the teacher's settings, and dense layers that fit the student.
@@ -134,8 +137,9 @@ class SentenceEmbedding(Task):
         first = settings.dense[0] if settings.dense else DenseLayer(width, settings.dimension(teacher.hidden_size))
         return self._with(replace(settings, dense=(replace(first, in_features=width), *settings.dense[1:])))
 
-    def _with(self, settings: SentenceSettings) -> Self:
-        return type(self)(settings, self.pooling, self.prompts, self.normalise, self.dimension)
+    def _with(self, settings: SentenceSettings, source: str | Path = "") -> Self:
+        chosen = {"pooling": self.pooling, "prompts": self.prompts, "normalise": self.normalise}
+        return type(self)(settings, source or self.source, **chosen, dimension=self.dimension)
 
     def metadata(self) -> dict[str, Any]:
         return {KEY: self.settings.as_dict()}
@@ -214,14 +218,22 @@ class SentenceEmbedding(Task):
 
         The weights of dense layers come from the folder, or from its sentence-transformers files. Where neither has
         them, because a fine-tuning does, they start as the identity.
+
+        Raises:
+            InputError: the folder's config.json names dense layers to which it has no weights; or `load_pretrained`
+                raises it.
         """
         task = self.for_model(folder)
         config = load_config("", folder)
+        own = SentenceSettings.of_config(config, str(folder))
         setattr(config, KEY, task.settings.as_dict())
         without_dropout(config)
         model, absent = load_pretrained(SentenceEncoder, folder, config=config, dtype=torch.float32, **kwargs)
         if any(name.startswith(f"{DENSE}.") for name in absent):
-            _load_dense(model, dense_weights(folder))
+            layers = dense_weights(task.source or folder)
+            if not layers and own is not None and own.dense == task.settings.dense:
+                raise InputError(f"{folder}: lacks the weights of its dense layers; give a whole model's folder")
+            _load_dense(model, layers)
         result: PreTrainedModel = model
         return result
 
