@@ -82,6 +82,7 @@ def plan_of(flags: Flags) -> MeasurementPlan:
         models = flags.model or [MBERT, student_name(MBERT, 2, 30_000)]
         batches, lengths, threads, seconds = [1], [32], threads[-1:], min(seconds, 20.0)
     settings = [(engine, dtype) for dtype in flags.dtype for engine in [*flags.engine, *["compile"] * flags.compile]]
+    check_models(models, max(lengths), tokenizers=bool(flags.text_file))
     text = sentences(flags.text_file, batches[-1])
     cases = [
         InputCase(batch, length, count)
@@ -89,7 +90,6 @@ def plan_of(flags: Flags) -> MeasurementPlan:
         for batch in batches
         for length in ([None] if text else lengths)
     ]
-    check_models(models, max(lengths), tokenizers=bool(text))
     return MeasurementPlan(
         models,
         settings,

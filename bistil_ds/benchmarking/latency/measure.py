@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bistil_ds.benchmarking.harness.benchmark import Tell
@@ -51,22 +52,23 @@ def measure(plan: MeasurementPlan, content: dict[str, Any], tell: Tell, save: Ca
     groups = plan.groups()
     budget = Budget(plan.seconds, [weight(case) for _ in groups for case in plan.cases])
     draw = random.Random(plan.seed)
-    for group in groups:
-        with _running(plan, group, content["rows"], partial(tell, budget.done())) as running:
-            facts = {run: process.call("describe") for run, process in running.items()}
-            content["models"] |= {run.label: found["parameters"] for run, found in facts.items()}
-            for case in plan.cases if running else ():
-                tokenised = _tokenised(plan, case, running)
-                turns = Turns(running, draw, partial(tell, budget.done()), case_text(asdict(case)))
-                try:
-                    turns.take(case, budget.allot(weight(case)), plan.fewest_rounds)
-                except RemoteError as error:  # for example memory ran out
-                    where = {"engine": turns.now.engine, "dtype": turns.now.dtype, **asdict(case)}
-                    content["rows"].append({**where, "unavailable": f"{turns.now.label}: {error}"})
-                finally:
-                    content["rows"] += rows_of(plan, case, turns, facts, tokenised)
-                budget.spend(weight(case))
-                save()
+    with tempfile.TemporaryDirectory() as folder:
+        for group in groups:
+            with _running(plan, group, Path(folder), content["rows"], partial(tell, budget.done())) as running:
+                facts = {run: process.call("describe") for run, process in running.items()}
+                content["models"] |= {run.label: found["parameters"] for run, found in facts.items()}
+                for case in plan.cases if running else ():
+                    tokenised = _tokenised(plan, case, running)
+                    turns = Turns(running, draw, partial(tell, budget.done()), case_text(asdict(case)))
+                    try:
+                        turns.take(case, budget.allot(weight(case)), plan.fewest_rounds)
+                    except RemoteError as error:  # for example memory ran out
+                        where = {"engine": turns.now.engine, "dtype": turns.now.dtype, **asdict(case)}
+                        content["rows"].append({**where, "unavailable": f"{turns.now.label}: {error}"})
+                    finally:
+                        content["rows"] += rows_of(plan, case, turns, facts, tokenised)
+                    budget.spend(weight(case))
+                    save()
             if not running:
                 budget.spend(sum(map(weight, plan.cases)))
 
@@ -80,16 +82,20 @@ def weight(case: InputCase) -> float:
 def _running(
     plan: MeasurementPlan,
     settings: Sequence[tuple[str, str]],
+    folder: Path,
     rows: list[dict[str, Any]],
     tell: Callable[[str], object],
 ) -> Iterator[dict[Run, InOwnProcess]]:
-    """Run each model in each setting; a setting that cannot run gets a row with the reason instead."""
+    """Run each model in each setting; a setting that cannot run gets a row with the reason instead.
+
+    The files of engines stay in `folder`, for the model's second process and for other engines.
+    """
     with ExitStack() as stack:
         running: dict[Run, InOwnProcess] = {}
         for engine, dtype in settings:
             reason = unavailable(engine, dtype, plan.device)
             with ExitStack() as started:
-                found = {} if reason else _start(plan, engine, dtype, started, tell)
+                found = {} if reason else _start(plan, (engine, dtype), folder, started, tell)
                 try:
                     for run, process in found.items():
                         tell(f"preparing {run}")
@@ -105,15 +111,16 @@ def _running(
 
 
 def _start(
-    plan: MeasurementPlan, engine: str, dtype: str, stack: ExitStack, tell: Callable[[str], object]
+    plan: MeasurementPlan, setting: tuple[str, str], folder: Path, stack: ExitStack, tell: Callable[[str], object]
 ) -> dict[Run, InOwnProcess]:
     found = {}
     for label, name in plan.names().items():
-        tell(f"{engine} {dtype}: starting {label}")
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        run = Run(label, *setting)
+        tell(f"starting {run}")
+        files = folder / str(plan.models.index(name))
+        files.mkdir(exist_ok=True)
         with blame_flag(f"--model {name}"):
-            process = InOwnProcess(Subject, name, engine, dtype, str(plan.device), folder)
-        found[Run(label, engine, dtype)] = stack.enter_context(process)
+            found[run] = stack.enter_context(InOwnProcess(Subject, name, *setting, str(plan.device), str(files)))
     return found
 
 

@@ -70,16 +70,16 @@ def _side_by_side_grid(rows: Sequence[Mapping[str, Any]], models: Mapping[str, M
     """Return a table of all models in all engines; the first row is that of the first model in the first engine."""
     first, interval = rows[0], interval_of(len(rows[0]["seconds"]))
     text = "tokenisation" in first
-    columns = ["model", "engine", "M parameters", "MB on disk", "ms a sentence, 95 %", "p50", "p99", "sentences/s"]
+    columns = ["model", "engine", "M parameters", "MB on disk", "ms a sentence, 95 %", "p99", "sentences/s"]
     columns += [f"time / {first['model']} in {engine_text(first)}, {interval}", f"time / same engine's, {interval}"]
     grid = Grid(f"Side by side, {case_text(first)}", columns + ["tokenise ms"] * text, texts=2)
     for row in rows:
         if row["control"]:
             continue
-        found = {name: row["summary"][name] / row["batch"] for name in ("p50", "p99", "mean")}
+        found = {name: row["summary"][name] / row["batch"] for name in ("p99", "mean")}
         cells = [row["model"], engine_text(row), f"{models[row['model']]['parameters'] / 1e6:.1f}"]
         cells += [f"{row['disk_bytes'] / 1e6:.1f}", milliseconds(found["mean"]) + _interval(row, row["batch"])]
-        cells += [milliseconds(found["p50"]), milliseconds(found["p99"]), f"{1 / found['mean']:,.1f}"]
+        cells += [milliseconds(found["p99"]), f"{1 / found['mean']:,.1f}"]
         cells.append(ratio_text(row["ratio_to_first"]) if row is not first else "1")
         cells.append(ratio_text(row["ratio"]) if row["reference"] != row["model"] else "1")
         if text:

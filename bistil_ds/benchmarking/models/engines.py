@@ -35,12 +35,13 @@ Inputs = dict[str, Tensor]
 Runner = Callable[[Inputs], object]
 Conversion = Callable[[Path, Path, Sequence[Inputs]], None]  # from a file, to a file, by the samples for calibration
 
+ONNX_STATIC_FILE = "model_int8_static.onnx"  # beside the dynamic one, which an export has under the same name
 TORCH_ENGINES = ("eager", "compile", "int8")
 # engine → how its file comes from the fp32 ONNX file, step by step
 CONVERSIONS: dict[str, Sequence[tuple[str, Conversion]]] = {
     "onnx": (),
     "onnx-int8": [(ONNX_INT8_FILE, lambda file, out, samples: quantise_onnx(file, out))],
-    "onnx-int8-static": [(ONNX_INT8_FILE, quantise_onnx)],
+    "onnx-int8-static": [(ONNX_STATIC_FILE, quantise_onnx)],
     "openvino": [(OPENVINO_FILE, lambda file, out, samples: to_openvino(file, out))],
 }
 CONVERSIONS["openvino-int8"] = [*CONVERSIONS["openvino"], (OPENVINO_INT8_FILE, quantise_openvino)]
@@ -90,6 +91,7 @@ def make_engine(model: PreTrainedModel, engine: str, folder: Path, samples: Sequ
     Args:
         model: an encoder in evaluation mode; the engine int8 converts it in place.
         engine: one of `ENGINES`.
+        folder: an existing folder for files of this model. What is there already is not made again.
         samples: inputs on which the engines in `CALIBRATED` measure the ranges of activations.
     """
     if engine == "int8":
@@ -131,13 +133,22 @@ def _saved_bytes(module: nn.Module) -> int:
 
 
 def _write_file(model: PreTrainedModel, engine: str, folder: Path, samples: Sequence[Inputs]) -> Path:
-    file = folder / ONNX_FILE
+    """Return the engine's file; write it, and what it is made from, as far as they are not in `folder`."""
     names = ("input_ids", "attention_mask")
-    write_onnx(model, file, {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names})
+    example = {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names}
+    file = _written(folder / ONNX_FILE, lambda file: write_onnx(model, file, example))
     for name, convert in CONVERSIONS[engine]:
-        convert(file, folder / name, samples)
-        remove(file)
-        file = folder / name
+        file = _written(folder / name, lambda out, made=file, convert=convert: convert(made, out, samples))
+    return file
+
+
+def _written(file: Path, write: Callable[[Path], None]) -> Path:
+    if not file.is_file():
+        try:
+            write(file)
+        except BaseException:
+            remove(file)
+            raise
     return file
 
 

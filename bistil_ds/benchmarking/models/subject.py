@@ -43,7 +43,7 @@ class Subject:
     """A loaded model in an engine, and its input: random tokens without padding, or the sentences given to `use_text`.
 
     Args:
-        folder: an existing folder for the files of ONNX Runtime and OpenVINO; the caller deletes it.
+        folder: an existing folder for this model's files for ONNX Runtime and OpenVINO; the caller deletes it.
     """
 
     def __init__(self, name: str, engine: str, dtype: str, device: str, folder: str = "") -> None:

@@ -11,6 +11,7 @@ from tiny import write_teacher, write_texts
 from benchmarks.latency import main
 from benchmarks.memory import main as memory_main
 from bistil_ds.benchmarking.latency.flags import sentences
+from bistil_ds.errors import InputError
 
 
 def test_a_model_without_weights_is_one_line_and_exit_code_2(
@@ -53,6 +54,8 @@ def test_texts_of_several_files_take_turns(tmp_path: Path) -> None:
     assert sentences(names, 8) == [f"{language} {number}" for number in range(4) for language in ("en", "de")]
     assert len(sentences(names[:1], 1)) == 4
     assert sentences([], 8) == []
+    with pytest.raises(InputError, match=r"--text_file \S+en.txt: 4 texts, and a batch takes 8"):
+        sentences(names[:1], 8)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +63,6 @@ def test_texts_of_several_files_take_turns(tmp_path: Path) -> None:
     [
         (["--model", "/no/such"], "there is no such folder"),
         (["--text_file", "{text}"], "is a shape, which has no tokenizer for texts; give folders or hub ids"),
-        (["--model", "{tiny}", "--text_file", "{text}"], "4 texts, and a batch takes 8"),
         (["--minutes", "0"], "above 0"),
         (["--threads", "0"], "at least 1"),
         (["--engine", "magic"], "invalid choice"),

@@ -69,14 +69,36 @@ def test_an_engine_computes_what_the_model_computes_at_any_size(
             assert engine in FP32 or error > 1e-4  # so it did compute with int8
 
 
-@pytest.mark.parametrize("engine", ["onnx", "onnx-int8", "openvino-int8"])
-def test_only_the_engines_own_file_is_left_and_its_size_is_told(
-    engine: str, onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_files_are_made_once_and_their_size_is_told(
+    onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "write_onnx", lambda model, file, example: shutil.copy(onnx_file, file))
-    made = make_engine(tiny_encoder(), engine, tmp_path, [random_inputs(61, 8, 20, CPU)])
-    (file,) = [path for path in tmp_path.iterdir() if path.suffix != ".bin"]
-    assert made.disk_bytes == bytes_of(file) == sum(path.stat().st_size for path in tmp_path.iterdir())
+    made = []
+
+    def copy(model: BertModel, file: Path, example: Inputs) -> None:
+        made.append(file)
+        shutil.copy(onnx_file, file)
+
+    monkeypatch.setattr(engines, "write_onnx", copy)
+    sizes = {name: make_engine(tiny_encoder(), name, tmp_path).disk_bytes for name in ("onnx", "openvino")}
+    assert sizes == {"onnx": bytes_of(made[0]), "openvino": bytes_of(tmp_path / "openvino_model.xml")}
+    monkeypatch.setattr(engines, "CONVERSIONS", {"onnx": [], "openvino": [("openvino_model.xml", refuse)]})
+    assert {name: make_engine(tiny_encoder(), name, tmp_path).disk_bytes for name in sizes} == sizes
+    assert len(made) == 1
+
+
+def refuse(*arguments: Any) -> None:
+    raise OSError("no space left")
+
+
+def test_nothing_is_left_of_a_file_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(model: BertModel, file: Path, example: Inputs) -> None:
+        file.write_text("half")
+        refuse()
+
+    monkeypatch.setattr(engines, "write_onnx", break_off)
+    with pytest.raises(OSError, match="no space"):
+        make_engine(tiny_encoder(), "onnx", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_size_in_pytorch_is_that_of_the_weights(tmp_path: Path) -> None:
