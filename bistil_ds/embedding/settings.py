@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from torch import nn
@@ -130,9 +130,6 @@ class SentenceSettings:
         """
         content = getattr(config, KEY, None)
         return None if content is None else cls.from_dict(content, place)
-
-    def without_dense(self) -> SentenceSettings:
-        return replace(self, dense=())
 
 
 def dense_layer(content: Mapping[str, Any], place: str) -> DenseLayer:

@@ -111,6 +111,14 @@ class Task(ABC):
             InputError: the source does not follow its format; the message says where.
         """
 
+    def read_unlabelled(self, source: str, options: ReadOptions) -> Iterator[Any]:
+        """Stream examples without labels from plain text; a student learns its teacher's answers to them.
+
+        Raises:
+            InputError: the text cannot be read, or the task makes no examples from plain text.
+        """
+        raise InputError(f"{options.flag} {source}: --task {self.name} makes no examples from plain text; leave it out")
+
     @abstractmethod
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """Return the classes of the training examples, in the order of the model's outputs; () if the task has none."""

@@ -88,6 +88,21 @@ class TaskDataArguments:
 
 
 @dataclass(frozen=True)
+class UnlabelledArguments:
+    """The flag for text without labels."""
+
+    _argument_group_name = "text without labels (--task ner, pos, nli)"
+
+    unlabelled_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "[LANGUAGE=]FILE of plain text each, on which the student learns the teacher's answers.",
+        },
+    )
+
+
+@dataclass(frozen=True)
 class EmbeddingArguments:
     """Flags of the task `embed` only: how models make vectors, and its data beside plain text."""
 
@@ -127,7 +142,7 @@ class TaskLossArguments:
 
     _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over each stage)"
 
-    hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state MSE."})
+    hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state loss."})
     attention_weight: str = field(default="1", metadata={"help": "Weight of the attention-map loss."})
     logit_weight: str = field(default="1", metadata={"help": "Weight of KL(teacher || student) over task logits."})
     label_weight: str = field(default="0", metadata={"help": "Weight of the loss on the gold labels."})
@@ -143,6 +158,10 @@ class TaskLossArguments:
     )
     similarity_temperature: float = field(
         default=0.05, metadata={"help": "Temperature of these similarities, which are cosines."}
+    )
+    hidden_loss: str = field(
+        default="mse",
+        metadata={"help": "How hidden states are compared: mse, or 1 - cosine.", "choices": ["mse", "cosine"]},
     )
     attention_loss: str = field(default="mse", metadata={"help": "How maps are compared.", "choices": ["mse", "kl"]})
     align_layers: str = field(

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks import Task, task_names
+from bistil_ds.tasks import ReadOptions, Task, task_names
 from bistil_ds.tasks.data import TaskData, make_rows, mix, read_examples
 from bistil_ds.tasks.embed.pairs import read_parallel
 from bistil_ds.tasks.languages import language_code
@@ -20,7 +20,7 @@ from bistil_ds.tasks.task import Row
 from bistil_ds.text.corpus import corpus_hash
 from bistil_ds.tuning.data_request import Sources, TaskDataRequest, absolute_parallel, absolute_sources
 
-TRAIN, DEV, PARALLEL = "--train_file", "--dev_file", "--parallel_file"
+TRAIN, DEV, PARALLEL, UNLABELLED = "--train_file", "--dev_file", "--parallel_file", "--unlabelled_file"
 SHARE = 10  # at most one in so many of a language's texts is held out
 
 
@@ -54,6 +54,9 @@ def read_data(data: TaskDataRequest, task: Task, progress: bool = False) -> Exam
         Part(TRAIN, language, path, read_examples(task, path, data.reading(TRAIN, language), progress))
         for language, path in data.train
     ]
+    for language, path in data.unlabelled:
+        texts = task.read_unlabelled(path, ReadOptions(UNLABELLED, language=language))
+        train.append(Part(UNLABELLED, language, path, list(texts)))
     pairs = [
         Part(PARALLEL, name, f"{source},{translations}", list(read_parallel(source, translations, PARALLEL)))
         for name, source, translations in data.parallel
@@ -143,11 +146,11 @@ def languages_of(sources: Sources) -> list[str]:
 
 
 def data_hashes(data: TaskDataRequest) -> dict[str, Any]:
-    """Return `LANGUAGE=FILE` → SHA-256 of each training and validation file or folder; None for a hub data set.
+    """Return `LANGUAGE=FILE` → SHA-256 of each file or folder of training and validation; None for a hub data set.
 
     A pair of parallel files has two entries, both with the pair's name.
     """
-    words = absolute_sources(data.train) + absolute_sources(data.dev)
+    words = absolute_sources(data.train + data.dev + data.unlabelled)
     for word in absolute_parallel(data.parallel):
         name, _, files = word.partition("=")
         words += [f"{name}={file}" for file in files.split(",")]

@@ -24,6 +24,7 @@ class TaskDataRequest:
         task: the task's name.
         train, dev: training and validation sources. A task that needs a teacher may have no validation sources.
         parallel: pairs of parallel files, for `embed`.
+        unlabelled: sources of plain text, on which a student learns its teacher's answers.
         held_out: texts of each language that are held out for validation where there are no validation sources.
         max_length: longest input in tokens; None before the model is known, because the model may take fewer.
         upsample: repeat smaller training files to the size of the largest.
@@ -35,6 +36,7 @@ class TaskDataRequest:
     train: Sources
     dev: Sources
     parallel: tuple[Parallel, ...] = ()
+    unlabelled: Sources = ()
     held_out: int = 500
     max_length: int | None = None
     upsample: bool = True

@@ -17,7 +17,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks import Task
 from bistil_ds.training.distiller import BaseDistiller, parse_weights
 from bistil_ds.training.heap import trim_heap
-from bistil_ds.training.layer_losses import padding_mask, take_queries_keys
+from bistil_ds.training.layer_losses import padding_mask, take_recorded
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import LayerView, LossTerms, terms_of
 from bistil_ds.tuning.arguments import TaskLossArguments
@@ -118,8 +118,8 @@ class TaskDistiller(BaseDistiller):
             temperature = self.losses.similarity_temperature
             terms.values |= {name: VECTOR_LOSSES[name](*vectors, temperature) for name in used}
         states = [output.hidden_states[i] for i in self.aligned.student_states]
-        maps = take_queries_keys(self.student_recorder), take_queries_keys(self.teacher_recorder), self.windows
-        layers = LayerView(states, teacher_states, *maps, mask_BT, self.projections, self.losses)
+        ours, theirs = (take_recorded(one).queries_keys for one in (self.student_recorder, self.teacher_recorder))
+        layers = LayerView(states, teacher_states, ours, theirs, self.windows, mask_BT, self.projections, self.losses)
         self.add_layer_losses(terms, layers, weights)
         terms.add_up(weights)
         return terms

@@ -45,6 +45,7 @@ def request_of(kind: type[TunedModel], **flags: Any) -> TuningRequest:
     data = fields_of(TaskDataRequest, flags)
     data |= {name: tuple(data[name]) for name in WORDS if data[name] is not None}
     data |= {part: tuple(parse_sources(flags[f"{part}_file"] or (), f"--{part}_file")) for part in ("train", "dev")}
+    data |= {"unlabelled": tuple(parse_sources(flags.get("unlabelled_file") or (), "--unlabelled_file"))}
     data |= {"parallel": parse_parallel(flags.get("parallel_file"), "--parallel_file")}
     training = TrainingRequest.of_flags(TaskTrainingArguments, flags)
     if training["deepspeed"]:

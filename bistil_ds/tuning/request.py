@@ -44,9 +44,10 @@ class TuningRequest:
         flags = {**self.model.as_flags(), **asdict(self.data)}
         for flag in ("train", "dev"):
             flags[f"{flag}_file"] = absolute_sources(flags.pop(flag))
+        unlabelled = absolute_sources(flags.pop("unlabelled")) or None
         parallel, held_out = absolute_parallel(flags.pop("parallel")) or None, flags.pop("held_out")
         if "parallel_file" in flags:  # a flag of task.py
-            flags |= {"parallel_file": parallel, "held_out": held_out}
+            flags |= {"parallel_file": parallel, "held_out": held_out, "unlabelled_file": unlabelled}
         for name in WORDS:
             flags[name] = list(flags[name]) if flags[name] is not None else None
         for name in (self.model.sfts, *self.model.models):

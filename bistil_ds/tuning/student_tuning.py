@@ -10,6 +10,7 @@ from typing import Any, Self
 from torch import nn
 from transformers import PreTrainedModel
 
+from bistil_ds.errors import InputError
 from bistil_ds.models.attention import is_attention_observable
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import read_layer_map
@@ -24,6 +25,7 @@ from bistil_ds.tuning.arguments import (
     EmbeddingArguments,
     TaskLossArguments,
     TaskTrainingArguments,
+    UnlabelledArguments,
 )
 from bistil_ds.tuning.building import BASE, TEACHER, prepare_student
 from bistil_ds.tuning.data_request import TaskDataRequest
@@ -38,20 +40,21 @@ class StudentTuning(TunedModel):
     """The flags of a phase-2 run that name student and teacher, and the weights and kinds of its losses."""
 
     script = "task"
-    types = (DistilledStudentArguments, TaskLossArguments, EmbeddingArguments)
+    types = (DistilledStudentArguments, TaskLossArguments, EmbeddingArguments, UnlabelledArguments)
     models = ("student", "teacher_model")
     sfts = "teacher_sft"
 
     asked: DistilledStudentArguments
     losses: TaskLossArguments
     vectors: EmbeddingArguments
+    unlabelled: UnlabelledArguments
 
     @classmethod
     def of_flags(cls, flags: Mapping[str, Any]) -> Self:
         return cls(*(kind(**fields_of(kind, flags)) for kind in cls.types))
 
     def as_flags(self) -> dict[str, Any]:
-        return {**asdict(self.asked), **asdict(self.losses), **asdict(self.vectors)}
+        return {**asdict(self.asked), **asdict(self.losses), **asdict(self.vectors), **asdict(self.unlabelled)}
 
     def configure(self, task: Task) -> Task:
         default = EmbeddingArguments()
@@ -72,7 +75,7 @@ class StudentTuning(TunedModel):
     def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
         teacher, sfts = self.teacher
         models = {self.name: None, teacher: self.asked.teacher_licence}
-        sources = [*data.train, *((name, file) for name, *files in data.parallel for file in files)]
+        sources = [*data.train, *data.unlabelled, *((name, file) for name, *files in data.parallel for file in files)]
         return {**base_metadata(self.name), "licences": gather_licences(models, sfts, sources, data.data_licence)}
 
     def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
@@ -80,7 +83,12 @@ class StudentTuning(TunedModel):
         return recorded_labels(sfts, model, task, "--teacher_model")
 
     def check_losses(self, task: Task) -> None:
-        loss_weights(self.losses, task)
+        weights = loss_weights(self.losses, task)
+        if self.unlabelled.unlabelled_file and weights["label"].used:
+            raise InputError(
+                f"--label_weight {self.losses.label_weight}: the text of --unlabelled_file has no labels; leave one of "
+                "the two out"
+            )
 
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
         model, sfts = self.teacher

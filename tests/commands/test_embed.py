@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from launch import run_script
+from safetensors.torch import save_file
 from tiny import SYLLABLES, text_lines, write_sentence_folder, write_teacher, write_texts
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
@@ -18,6 +20,7 @@ from bistil_ds.commands import task, teacher
 from bistil_ds.embedding.encoder import SentenceEncoder
 from bistil_ds.embedding.settings import KEY, DenseLayer, SentenceSettings
 from bistil_ds.embedding.vectors import encode
+from bistil_ds.models.weight_files import SINGLE_FILE
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student import build_student, save_projections
 from bistil_ds.student.folder import write_alignment
@@ -103,7 +106,7 @@ def test_a_fine_tuning_says_how_its_model_makes_vectors_and_comes_closer_to_the_
     assert more > less + 0.01
 
 
-def test_texts_of_each_language_are_held_out_and_the_teachers_vectors_asked_once(run: Path) -> None:
+def test_texts_of_each_language_are_held_out_and_compared_with_the_teachers_vectors(run: Path) -> None:
     content = record(run)
     metrics = content["results"]["stages"][-1]["metrics"]
     names = {f"eval_{language}_{name}" for language in SYLLABLES for name in ("cosine", "similarity")}
@@ -155,6 +158,29 @@ def test_a_narrow_student_starts_close_to_its_teacher_by_its_projection(
     assert student.model.settings.dense == (DenseLayer(16, 32),)
     (close,) = like_the_teacher(material, student)
     assert (close > 0.9) is not new_head
+
+
+def test_a_narrow_student_has_its_teachers_dense_layer_fitted_to_its_width(material: Path, tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    shutil.copytree(material / "mmt", published)
+    write_modules(published, "1_Pooling", {"pooling_mode": "mean"}, "2_Dense", {"in_features": 32, "out_features": 8})
+    save_file({"linear.weight": torch.randn(8, 32), "linear.bias": torch.randn(8)}, published / "2_Dense" / SINGLE_FILE)
+    teacher = load_task_model(str(published), (), find_task("embed"))
+    student = prepare_student(tmp_path / "build", str(material / "narrow"), teacher, seed=0, new_head=False)
+    assert student.model.settings.dense == (DenseLayer(16, 8, activation="Tanh"),)
+    texts = text_lines("aa", 40, seed=7)
+    ours, theirs = (encode(one.model, one.tokenizer, texts) for one in (student, teacher))
+    assert compare(ours, theirs)["cosine"] > 0.9
+
+
+def write_modules(folder: Path, *contents: Any) -> None:
+    """Write the files of sentence-transformers: a Transformer, and modules as pairs of folder and configuration."""
+    listed = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+    for path, content in zip(contents[::2], contents[1::2], strict=True):
+        listed.append({**listed[0], "path": path, "type": f"sentence_transformers.models.{path[2:]}"})
+        (folder / path).mkdir()
+        (folder / path / "config.json").write_text(json.dumps(content))
+    (folder / "modules.json").write_text(json.dumps(listed))
 
 
 def test_a_narrow_student_may_keep_its_dimension(material: Path, tmp_path: Path) -> None:

@@ -131,15 +131,15 @@ class SentenceEmbedding(Task):
         """
         settings, width = self.settings, student.hidden_size * len(self.settings.pooling)
         if self.dimension == "student":
-            return self._with(settings.without_dense())
+            return self._with(replace(settings, dense=()), "")
         if student.hidden_size == teacher.hidden_size:
             return self
         first = settings.dense[0] if settings.dense else DenseLayer(width, settings.dimension(teacher.hidden_size))
-        return self._with(replace(settings, dense=(replace(first, in_features=width), *settings.dense[1:])))
+        return self._with(replace(settings, dense=(replace(first, in_features=width), *settings.dense[1:])), "")
 
-    def _with(self, settings: SentenceSettings, source: str | Path = "") -> Self:
-        chosen = {"pooling": self.pooling, "prompts": self.prompts, "normalise": self.normalise}
-        return type(self)(settings, source or self.source, **chosen, dimension=self.dimension)
+    def _with(self, settings: SentenceSettings, source: str | Path) -> Self:
+        chosen: dict[str, Any] = {"pooling": self.pooling, "prompts": self.prompts, "normalise": self.normalise}
+        return type(self)(settings, source, **chosen, dimension=self.dimension)
 
     def metadata(self) -> dict[str, Any]:
         return {KEY: self.settings.as_dict()}
