@@ -15,7 +15,7 @@ CONFIDENCE = 0.95
 WEIGHTS_AT_ONCE = 1 << 22  # how many entries of the matrix [R, N] are in memory at a time
 
 Counts = Mapping[str, Mapping[str, np.ndarray]]  # model → language → [N, C]
-Statistic = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]  # [N, C], weights [R, N] → metric → [R]
+Statistic = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]  # [N, C], weights [R, N] → metric → [R], all fp64
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,18 @@ def of_totals(metrics: Callable[[np.ndarray], Mapping[str, float]]) -> Statistic
     """Return the statistic of metrics that need only the sum of the counts of all examples, such as `Task.metrics`."""
 
     def statistic(counts_NC: np.ndarray, weights_RN: np.ndarray) -> Mapping[str, np.ndarray]:
-        found = [metrics(totals_C) for totals_C in weights_RN.astype(np.float64) @ counts_NC]
+        found = [metrics(totals_C) for totals_C in weights_RN @ counts_NC]
         return {metric: np.array([each[metric] for each in found]) for metric in found[0]}
 
     return statistic
 
 
 def resampled_weights(examples: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Draw N examples with replacement, R times; yield the weights in blocks [r, N] of whole numbers."""
+    """Draw N examples with replacement, R times; yield the weights, whole numbers in float64, in blocks [r, N]."""
     shares_N = np.full(examples, 1 / examples)
     at_once = max(1, WEIGHTS_AT_ONCE // examples)
     for start in range(0, resamples, at_once):
-        yield rng.multinomial(examples, shares_N, size=min(at_once, resamples - start))
+        yield rng.multinomial(examples, shares_N, size=min(at_once, resamples - start)).astype(np.float64)
 
 
 def _samples(

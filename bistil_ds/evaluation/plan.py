@@ -65,8 +65,8 @@ def prepare(
     ]
     cache = ModelCache(task)
     candidates: dict[str, Candidate] = {}
-    for choice in reversed(sorted(models, key=lambda choice: choice.name != reference)):
-        loaded = cache.get(choice)  # the model that runs first is loaded last, and stays in the cache
+    for choice in sorted(models, key=lambda choice: choice.name == reference):
+        loaded = cache.get(choice)  # the reference runs first, and stays in the cache
         candidates[choice.name] = examine(choice, cache, max_length)
         for held in test_sets:
             held.check(loaded, candidates[choice.name], options.flag)

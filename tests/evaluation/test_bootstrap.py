@@ -60,7 +60,10 @@ def test_a_metric_may_need_more_than_totals_and_may_be_missing() -> None:
         return {"median": np.array([np.median(np.repeat(values_N1[:, 0], row.astype(int))) for row in weights_RN])}
 
     values_N1 = np.random.default_rng(2).random((41, 1))
-    counts = {"m": {"xx": values_N1, "yy": answers(np.arange(9) < 3)}, "n": {"xx": values_N1 * np.nan, "yy": np.ones((9, 2))}}
+    counts = {
+        "m": {"xx": values_N1, "yy": answers(np.arange(9) < 3)},
+        "n": {"xx": values_N1 * np.nan, "yy": np.ones((9, 2))},
+    }
     found = Bootstrap(counts, {"xx": median, "yy": of_totals(accuracy)}, resamples=500)
     estimate = found.score("median", "m", "xx")
     assert estimate.value == np.median(values_N1)

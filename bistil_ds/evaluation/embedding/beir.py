@@ -33,8 +33,8 @@ class Query:
 def read_beir(folder: Path, options: ReadOptions) -> tuple[list[Query], list[str]]:
     """Return the queries that have a relevant document, and the documents, in the order in which ties are ranked.
 
-    trec_eval ranks equally similar documents by falling names; the documents are in that order. A document is its title,
-    if it has one, and its text.
+    trec_eval ranks equally similar documents by falling names; the documents are in that order. A document is its
+    title, if it has one, and its text.
 
     Raises:
         InputError: a file is missing or does not follow its format; a name is there twice; a judgement names a query or

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bistil_ds.evaluation.embedding.nearest import nearest
+from bistil_ds.evaluation.embedding.search import nearest
 
 NEIGHBOURS = 4  # k of Artetxe & Schwenk
 

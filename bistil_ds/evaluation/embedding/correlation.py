@@ -14,12 +14,11 @@ def spearman(one_N: np.ndarray, other_N: np.ndarray, weights_RN: np.ndarray) -> 
     Equal values share the mean of their ranks. The ranks are those within the resample.
 
     Args:
-        weights_RN: how often each pair is in a resample; each row has the same sum.
+        weights_RN: how often each pair is in a resample, float64; each row has the same sum.
 
     >>> spearman(np.array([1, 2, 3.0]), np.array([2, 1, 3.0]), np.ones((1, 3)))
     array([0.5])
     """
-    weights_RN = weights_RN.astype(np.float64)
     middle = (weights_RN[0].sum() + 1) / 2
     one_RN, other_RN = (_ranks(values, weights_RN) - middle for values in (one_N, other_N))
     covariance_R = (weights_RN * one_RN * other_RN).sum(1)

@@ -18,11 +18,10 @@ from bistil_ds.embedding.settings import SentenceSettings
 from bistil_ds.embedding.vectors import encode
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.embedding.agreement import cosines, shares_in_common
-from bistil_ds.evaluation.embedding.beir import Query
 from bistil_ds.evaluation.embedding.bitext import translations_found
 from bistil_ds.evaluation.embedding.correlation import spearman
-from bistil_ds.evaluation.embedding.nearest import nearest, nearest_others, normalised
 from bistil_ds.evaluation.embedding.ranking import ndcg, recall
+from bistil_ds.evaluation.embedding.search import nearest, nearest_others, normalised
 from bistil_ds.evaluation.held_out import Advance, Cell, HeldOut, RunOptions, counting
 from bistil_ds.tasks.candidates import Candidate
 from bistil_ds.tasks.models import LoadedTaskModel
@@ -63,7 +62,9 @@ class Encoder(NamedTuple):
         how = {"prompt": prompt, "batch_size": self.batch_size, "max_length": self.candidate.max_length}
         found_TE = encode(self.loaded.model, self.loaded.tokenizer, texts, **how)
         if not np.isfinite(found_TE).all():
-            raise InputError(f"--model {self.candidate.choice.folder}: its vectors hold NaN or infinity; train it again")
+            raise InputError(
+                f"--model {self.candidate.choice.folder}: its vectors hold NaN or infinity; train it again"
+            )
         return normalised(found_TE)
 
 
@@ -124,11 +125,7 @@ class SentenceSet(HeldOut):
 
 @dataclass(frozen=True, kw_only=True)
 class PairSet(SentenceSet):
-    """Pairs of texts. Each text is encoded once, as a query; its neighbours are among all texts of the set.
-
-    Attributes:
-        pairs: for each example, its two texts.
-    """
+    """Pairs of texts. Each text is encoded once, as a query; its neighbours are among all texts of the set."""
 
     @property
     @abstractmethod
@@ -154,6 +151,16 @@ class PairSet(SentenceSet):
         """Return the vectors of `texts`."""
         return (encoder(self.texts, encoder.prompts[0]),)
 
+    def results(self, *vectors: np.ndarray) -> tuple[np.ndarray, Kept]:
+        """Return the results of each pair."""
+        (vectors_TE,) = vectors
+        first_NE, second_NE = (vectors_TE[places_N] for places_N in self.places_N2.T)
+        return self.results_of(first_NE, second_NE), Kept(vectors_TE, nearest_others(vectors_TE, NEIGHBOURS))
+
+    @abstractmethod
+    def results_of(self, first_NE: np.ndarray, second_NE: np.ndarray) -> np.ndarray:
+        """Return the results of each pair from the vectors of its two texts, [N, …]."""
+
     def of_examples(self, values_TV: np.ndarray) -> np.ndarray:
         """Return the mean over the two texts of each example."""
         mean_NV: np.ndarray = values_TV[self.places_N2].mean(1)
@@ -174,11 +181,9 @@ class Bitext(PairSet):
         """Return each sentence and its translation."""
         return [(each.source, each.text) for each in self.examples]
 
-    def results(self, *vectors: np.ndarray) -> tuple[np.ndarray, Kept]:
+    def results_of(self, first_NE: np.ndarray, second_NE: np.ndarray) -> np.ndarray:
         """Return whether each translation is found: forward, backward, and in both directions by margin."""
-        (vectors_TE,) = vectors
-        found = translations_found(*(vectors_TE[places] for places in self.places_N2.T))
-        return np.stack(list(found.values()), axis=1), Kept(vectors_TE, nearest_others(vectors_TE, NEIGHBOURS))
+        return np.stack(list(translations_found(first_NE, second_NE).values()), axis=1)
 
     def statistics(self, counts_NC: np.ndarray, weights_RN: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return the shares of translations found by cosine, the error rates by margin, and `LIKENESS`."""
@@ -202,12 +207,9 @@ class Scored(PairSet):
         """Return the two sentences of each pair."""
         return [(each.first, each.second) for each in self.examples]
 
-    def results(self, *vectors: np.ndarray) -> tuple[np.ndarray, Kept]:
+    def results_of(self, first_NE: np.ndarray, second_NE: np.ndarray) -> np.ndarray:
         """Return the cosine and the score of each pair."""
-        (vectors_TE,) = vectors
-        found_N = cosines(*(vectors_TE[places] for places in self.places_N2.T))
-        scores_N = np.array([each.score for each in self.examples])
-        return np.stack([found_N, scores_N], axis=1), Kept(vectors_TE, nearest_others(vectors_TE, NEIGHBOURS))
+        return np.stack([cosines(first_NE, second_NE), [each.score for each in self.examples]], axis=1)
 
     def statistics(self, counts_NC: np.ndarray, weights_RN: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return Spearman's correlation of cosines and scores, ranked anew in each resample, and `LIKENESS`."""
@@ -282,5 +284,4 @@ def _likeness(kept: Kept, reference: Kept | None) -> np.ndarray:
 
 def _means(counts_NC: np.ndarray, weights_RN: np.ndarray) -> Any:
     """Return the weighted mean of each count in each resample, float64 [C, R]."""
-    weights_RN = weights_RN.astype(np.float64)
     return (weights_RN @ counts_NC / weights_RN.sum(1, keepdims=True)).T

@@ -111,7 +111,9 @@ def test_tables_show_each_metric_where_it_belongs(evaluation: Evaluation) -> Non
     assert grid.columns[3:] == ["examples/s", "pairs accuracy", "scored spearman", "found ndcg@10"]
     assert [row[0] for row in scores(evaluation, "spearman").rows] == ["scored"] * 3
     alike = scores(evaluation, "neighbours@10").rows
-    assert [row[0] for row in alike] == [name for name in ("pairs", "scored", "found", "macro average") for _ in range(3)]
+    assert [row[0] for row in alike] == [
+        name for name in ("pairs", "scored", "found", "macro average") for _ in range(3)
+    ]
     assert alike[0][2] == "–"
     text = markdown(evaluation)
     assert "with tokenising; an example is a text" in text
@@ -126,7 +128,9 @@ def test_one_model_alone_has_no_likeness(embedders: Folders, test_sets: Sets) ->
     json.dumps(found.as_json(), allow_nan=False)
 
 
-def test_a_limit_takes_the_first_examples_but_all_documents(embedders: Folders, test_sets: Sets, tmp_path: Path) -> None:
+def test_a_limit_takes_the_first_examples_but_all_documents(
+    embedders: Folders, test_sets: Sets, tmp_path: Path
+) -> None:
     train = tmp_path / "train.txt"
     train.write_text("\n".join([parallel_texts()[0][0].upper(), parallel_texts()[1][1]]) + "\n")
     found = evaluate(
@@ -157,7 +161,9 @@ def test_the_command_writes_what_a_model_card_reads(
     assert first["pairs"].test_set[0] == "one.txt,other.txt"
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["results"]["metric"] == "accuracy, spearman, ndcg@10"
-    assert record["results"]["scores"]["narrow"]["scored"] == narrow["languages"]["scored"]["score"]["spearman"]["value"]
+    assert (
+        record["results"]["scores"]["narrow"]["scored"] == narrow["languages"]["scored"]["score"]["spearman"]["value"]
+    )
 
 
 def test_a_model_that_does_not_say_how_it_pools_needs_the_flag(
@@ -171,9 +177,10 @@ def test_a_model_that_does_not_say_how_it_pools_needs_the_flag(
     assert command.main([*flags, "--pooling", "best"]) == 2
     assert command.main([*flags, "--max_length", "4", "--pooling", "cls", "--prompt", "ba ke lo mi"]) == 2
     assert "error: --max_length 4: leaves no room for a text" in capsys.readouterr().err
-    assert command.main([*flags, "--pooling", "cls", "--prompt", "query=ba "]) == 0
     assert command.main([*flags, "--task", "mlm", "--pooling", "cls"]) == 2
     assert "--pooling: has no effect with --task mlm" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert command.main([*flags, "--pooling", "cls", "--prompt", "query=ba "]) == 0
 
 
 def test_the_length_is_the_models_own_unless_it_is_given(embedders: Folders, test_sets: Sets) -> None:

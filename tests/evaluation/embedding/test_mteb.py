@@ -40,7 +40,9 @@ def task_of(base: type[Any], kind: str, main_score: str, data: Any) -> Any:
         self.dataset, self.data_loaded = data, True
 
     metadata = mteb.TaskMetadata(type=kind, name=f"Tiny{kind}", main_score=main_score, **ABOUT)
-    return type(f"Tiny{kind}", (base,), {"metadata": metadata, "load_data": load_data, "min_score": 0, "max_score": 2})()
+    return type(
+        f"Tiny{kind}", (base,), {"metadata": metadata, "load_data": load_data, "min_score": 0, "max_score": 2}
+    )()
 
 
 def columns(**named: Any) -> Any:
@@ -52,7 +54,9 @@ def test_mteb_finds_the_same_scores(embedders: dict[str, Path], test_sets: dict[
     first, second, gold = zip(*scored_pairs(), strict=True)
     queries, documents, judged = retrieval_set()
     split = {
-        "corpus": Dataset.from_list([{"id": n, "title": title, "text": text} for n, (title, text) in documents.items()]),
+        "corpus": Dataset.from_list(
+            [{"id": n, "title": title, "text": text} for n, (title, text) in documents.items()]
+        ),
         "queries": Dataset.from_list([{"id": name, "text": text} for name, text in queries.items()]),
         "relevant_docs": judged,
         "top_ranked": None,

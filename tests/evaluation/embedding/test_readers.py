@@ -98,7 +98,9 @@ def test_scores_have_to_be_numbers(tmp_path: Path) -> None:
     refused(write(tmp_path / "s.jsonl", '{"sentence1": "a", "sentence2": "b", "score": true}\n'), "score is True")
     refused(write(path, "a\tb\t1\n \td\t2\n"), "line 2: sentence1 is empty")
     refused(write(path, "a\tb\t1\nc\td\t1\n"), "all scores are 1; expected different ones")
-    refused(write(path, "a\tb\t1\nc\td\t2\n"), "--label_map x=y: the examples of embed have no labels", label_map={"x": "y"})
+    refused(
+        write(path, "a\tb\t1\nc\td\t2\n"), "--label_map x=y: the examples of embed have no labels", label_map={"x": "y"}
+    )
 
 
 def test_a_folder_holds_documents_queries_and_judgements(tmp_path: Path) -> None:
@@ -132,5 +134,5 @@ def test_what_is_wrong_in_a_folder_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_parallel_files_need_a_name() -> None:
     assert parse_test_files(["en-de=x/en.txt,x/de.txt"]) == {"en-de": "x/en.txt,x/de.txt"}
-    with pytest.raises(InputError, match="--test_file en.txt,de.txt: two files need a name; write NAME=en.txt,de.txt"):
+    with pytest.raises(InputError, match="two files need a name; write NAME=en"):
         parse_test_files(["en.txt,de.txt"])

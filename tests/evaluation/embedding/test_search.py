@@ -7,14 +7,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from bistil_ds.evaluation.embedding import nearest as module
-from bistil_ds.evaluation.embedding.nearest import nearest, nearest_others, normalised
+from bistil_ds.evaluation.embedding import search as module
+from bistil_ds.evaluation.embedding.search import nearest, nearest_others, normalised
 
 
 def by_sorting(queries_QE: np.ndarray, vectors_NE: np.ndarray, count: int) -> list[list[int]]:
     """Return the nearest vectors by sorting all products, of equal ones the first one first."""
     products = (queries_QE @ vectors_NE.T).tolist()
-    return [sorted(range(len(row)), key=lambda n: (-row[n], n))[:count] for row in products]  # noqa: B023
+    return [sorted(range(len(row)), key=lambda n: (-row[n], n))[:count] for row in products]
 
 
 @pytest.fixture
@@ -31,9 +31,7 @@ def test_equal_products_come_in_the_order_of_the_vectors(tied: tuple[np.ndarray,
     assert (products == np.take_along_axis(tied[0] @ tied[1].T, indices, 1)).all()
 
 
-def test_blocks_of_any_size_find_the_same(
-    tied: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_of_any_size_find_the_same(tied: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     expected = by_sorting(*tied, 9)
     for columns, products in ((101, 101), (10, 30), (7, 7), (1, 1)):
         monkeypatch.setattr(module, "COLUMNS_AT_ONCE", columns)
