@@ -19,6 +19,7 @@ import pytest
 import tiny
 
 from bistil_ds.distributed.startup import free_port
+from bistil_ds.export.export_model import export_model
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "serve_embeddings.py"
 SECONDS = 120  # to import torch twice and load the model on a busy machine
@@ -41,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
         ("1_Pooling/config.json", tiny.POOLING),
     ):
         (teacher / name).write_text(json.dumps(content))
-    return teacher
+    return export_model(str(teacher), task="embed", output_dir=tmp_path / "exported")
 
 
 @pytest.fixture

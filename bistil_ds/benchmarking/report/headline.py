@@ -53,7 +53,7 @@ def headline(content: Content, *evaluations: Content) -> Grid:
     cases, note = case_names(rows)
     columns = ["model", "engine", "MB on disk", *(f"ms a sentence, {case}" for case in cases)]
     columns += [f"times as fast, {case}" for case in cases]
-    columns += [f"{language}, {each['metric']}" for each in scored for language in each["test_sets"]]
+    columns += [f"{name}, {metric_of(each, name)}" for each in scored for name in each["test_sets"]]
     grid = Grid("Teacher and students, each in its best engines", columns, note=note, texts=2)
     for line in chosen(rows, scored):
         first, engine = line[0], engine_text(line[0])
@@ -110,6 +110,11 @@ def scores(model: str, engine: str, scored: Sequence[Row]) -> list[float | None]
         names = [f"{model}-{engine}"] + [model] * (not is_int8(engine))
         facts = next((each["models"][name] for name in names if name in each["models"]), {"languages": {}})
         for test_set in each["test_sets"]:
-            score = facts["languages"].get(test_set, {}).get("score", {}).get(each["metric"])
+            score = facts["languages"].get(test_set, {}).get("score", {}).get(metric_of(each, test_set))
             found.append(None if score is None else 100 * score["value"])
     return found
+
+
+def metric_of(evaluation: Row, test_set: str) -> str:
+    """Return the main metric of a test set; without one of its own, that of the task."""
+    return str(evaluation["test_sets"][test_set].get("metric", evaluation["metric"]))

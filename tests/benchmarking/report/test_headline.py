@@ -39,7 +39,7 @@ def scores(folder: Path, found: dict[str, float]) -> Path:
         for name, value in found.items()
     }
     facts: dict[str, Any] = {"examples_per_second": None}
-    content = {"task": "embed", "metric": "accuracy", "reference": "e5", "test_sets": {"en-de": {}}}
+    content = {"task": "embed", "metric": "spearman", "reference": "e5", "test_sets": {"en-de": {"metric": "accuracy"}}}
     path = folder / "evaluation.json"
     path.write_text(json.dumps({**content, "models": {name: {**facts, **each} for name, each in models.items()}}))
     return path
