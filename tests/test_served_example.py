@@ -17,12 +17,13 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 import tiny
+from sentence_models import write_embedder
 
 from bistil_ds.distributed.startup import free_port
 from bistil_ds.export.export_model import export_model
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "serve_embeddings.py"
-SECONDS = 120  # to import torch twice and load the model on a busy machine
+SECONDS = 300  # to import torch twice and load the model on a busy machine
 
 pytestmark = pytest.mark.slow
 
@@ -30,18 +31,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return the exported folder of an encoder with mean pooling and a default prompt."""
-    teacher = tiny.write_teacher(tmp_path / "teacher", layers=2)
-    modules = [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-    ]
-    (teacher / "1_Pooling").mkdir()
-    for name, content in (
-        ("modules.json", modules),
-        ("config_sentence_transformers.json", tiny.PROMPTS),
-        ("1_Pooling/config.json", tiny.POOLING),
-    ):
-        (teacher / name).write_text(json.dumps(content))
+    teacher = write_embedder(tmp_path / "teacher", layers=2)
+    (teacher / "config_sentence_transformers.json").write_text(json.dumps(tiny.PROMPTS))
     return export_model(str(teacher), task="embed", output_dir=tmp_path / "exported")
 
 
@@ -89,7 +80,9 @@ def test_the_served_vectors_are_those_of_sentence_transformers(folder: Path, add
     from sentence_transformers import SentenceTransformer
 
     texts = tiny.text_lines("aa", 3)
-    expected = SentenceTransformer(str(folder), device="cpu").encode(texts)
+    model = SentenceTransformer(str(folder), device="cpu")
+    expected = model.encode(texts)
+    assert np.abs(expected - model.encode(texts, prompt="")).max() > 1e-3  # so the default prompt has its effect
     answer = ask(address, texts)
     assert [each["index"] for each in answer["data"]] == [0, 1, 2]
     assert answer["model"] == "ours"
