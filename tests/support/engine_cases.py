@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from export_folders import LABELS
 from tiny import text_lines, write_teacher, xlmr
-from transformers import AutoTokenizer
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedModel
 
 from bistil_ds.export.engines.dev_sets import answers_of
 from bistil_ds.tasks import Task, find_task
@@ -38,8 +39,11 @@ def write_task_model(folder: Path, name: str) -> LoadedTaskModel:
         for part, weight in model.named_parameters():
             if not part.startswith(f"{model.base_model_prefix}."):
                 weight.copy_(0.5 * torch.randn(weight.shape, generator=generator))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if name in ("ner", "nli", "pos"):
+        _balance(model, tokenizer(text_lines("aa", 40, seed=8), padding=True, return_tensors="pt"))
     model.save_pretrained(folder)
-    return LoadedTaskModel(model, AutoTokenizer.from_pretrained(folder), task, labels)
+    return LoadedTaskModel(model, tokenizer, task, labels)
 
 
 def answered(loaded: LoadedTaskModel, sentences: int, language: str = "aa") -> TaskData:
@@ -62,6 +66,14 @@ def write_pos(path: Path, examples: Sequence[TaggedSentence]) -> Path:
         lines.append("")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+@torch.no_grad()
+def _balance(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> None:
+    """Shift the classifier's bias so that no class is the most probable one everywhere."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    bias = next(p for n, p in model.named_parameters() if n in ("classifier.bias", "classifier.out_proj.bias"))
+    bias -= logits.flatten(0, -2).mean(0)
 
 
 def _data(loaded: LoadedTaskModel, examples: list[Any], language: str) -> TaskData:

@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from bistil_ds.console.terminal import waiting
-from bistil_ds.export.engines.check import RUNTIMES, EngineError, check_engine, model_inputs
+from bistil_ds.console.untrusted import one_line
+from bistil_ds.export.engines.check import RUNTIMES, EngineError, check_engine, model_inputs, random_batch
 from bistil_ds.export.engines.data import EngineData
 from bistil_ds.export.engines.dev_sets import answers_of
 from bistil_ds.export.engines.onnx import export_onnx
@@ -72,26 +73,36 @@ def _make(loaded: LoadedTaskModel, data: EngineData, folder: Path) -> list[Engin
     if request.onnx and request.int8:
         weights = STATIC if data.calibration else DYNAMIC
         quantise = partial(quantise_onnx, onnx, batches=data.calibration or None)
-        made.append(_written(folder / ONNX_INT8_FILE, weights, quantise))
+        made.append(_written(folder / ONNX_INT8_FILE, weights, quantise, loaded))
     if request.openvino:
-        file = _written(openvino, FP32, partial(to_openvino, onnx))
+        file = _written(openvino, FP32, partial(to_openvino, onnx), loaded)
         try:
-            file = replace(file, check=check_engine(openvino, loaded.model, names))
+            if not file.refused:
+                file = replace(file, check=check_engine(openvino, loaded.model, names))
         except EngineError as error:
             file = replace(file, refused=str(error))
         made.append(file)
         if request.int8 and not file.refused:
             quantise = partial(quantise_openvino, openvino, batches=data.calibration)
-            made.append(_written(folder / OPENVINO_INT8_FILE, STATIC, quantise))
+            made.append(_written(folder / OPENVINO_INT8_FILE, STATIC, quantise, loaded))
     if not request.onnx:
         remove(onnx)
     return made
 
 
-def _written(out: Path, weights: str, write: Callable[[Path], None]) -> EngineFile:
-    with waiting(f"writing {out.name}"):
-        write(out)
-    return EngineFile(out.name, RUNTIMES[out.suffix], weights, bytes_of(out))
+def _written(out: Path, weights: str, write: Callable[[Path], None], loaded: LoadedTaskModel) -> EngineFile:
+    """Write a file and run it once; return it, refused if the engine's tools fail or its outputs are not finite."""
+    runtime, refused = RUNTIMES[out.suffix], ""
+    try:
+        with waiting(f"writing {out.name}"):
+            write(out)
+            batch = random_batch(loaded.model, model_inputs(loaded.model, loaded.tokenizer), rows=2, length=8, seed=0)
+            odd = [name for name, values in EngineModel(out)(**batch).items() if not values.isfinite().all()]
+        refused = f"its {odd[0]} are not finite" if odd else ""
+    except Exception as error:  # the tools have no common error class, and the other files are good without this one
+        reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        refused = f"{runtime} cannot make or run it ({one_line(reason[-1]):.200})"
+    return EngineFile(out.name, runtime, weights, bytes_of(out), refused=refused)
 
 
 def _scores(model: nn.Module, name: str, loaded: LoadedTaskModel, data: EngineData) -> Scores:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from bistil_ds.errors import InputError
 from bistil_ds.export.engines.data import calibration_batches
-from bistil_ds.models.engines import packages
+from bistil_ds.models import onnx_file
+from bistil_ds.models.engines import onnx_int8, packages
 from bistil_ds.models.engines.files import bytes_of, parts_of, remove
 from bistil_ds.models.engines.onnx_int8 import quantise_onnx
 from bistil_ds.models.engines.openvino_ir import quantise_openvino, to_openvino
@@ -90,6 +91,27 @@ def test_removing_a_model_removes_its_weights_too(files: Path, tmp_path: Path) -
     assert {path.name for path in tmp_path.iterdir()} == {"m.xml", "m.bin"}
     remove(tmp_path / "m.xml")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_weights_too_large_for_one_file_are_converted_too(
+    files: Path, batch: dict[str, Tensor], expected: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForTokenClassification
+
+    for module in (onnx_file, onnx_int8):
+        monkeypatch.setattr(module, "LARGEST_FILE", 1000)
+    model = AutoModelForTokenClassification.from_pretrained(files / "torch").eval()
+    example = {name: torch.ones(2, 9, dtype=torch.int64) for name in batch}
+    write_onnx(model, tmp_path / "model.onnx", example)
+    assert [path.name for path in parts_of(tmp_path / "model.onnx")] == ["model.onnx", "model.onnx.data"]
+    quantise_onnx(tmp_path / "model.onnx", tmp_path / "dynamic.onnx")
+    quantise_onnx(tmp_path / "model.onnx", tmp_path / "static.onnx", [batch])
+    to_openvino(tmp_path / "model.onnx", tmp_path / "openvino.xml")
+    for name in ("dynamic.onnx", "static.onnx", "openvino.xml"):
+        found = EngineModel(tmp_path / name)(**batch).logits
+        assert (found - expected).abs().max() < 0.2 * expected.std()
+        assert len(parts_of(tmp_path / name)) == 2
 
 
 def test_token_types_that_a_batch_lacks_are_zero() -> None:
