@@ -15,7 +15,8 @@ CONFIDENCE = 0.95
 WEIGHTS_AT_ONCE = 1 << 22  # how many entries of the matrix [R, N] are in memory at a time
 
 Counts = Mapping[str, Mapping[str, np.ndarray]]  # model → language → [N, C]
-Statistic = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]  # [N, C], weights [R, N] → metric → [R], all fp64
+# counts [N, C], weights [R, N] → metric → [R], all float64
+Statistic = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
