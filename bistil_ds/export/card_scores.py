@@ -12,7 +12,7 @@ from bistil_ds.runs.files import read_json
 
 EXPECTED = "expected the evaluation.json that evaluate.py writes"
 
-DataFile = tuple[str, str | None]  # the name of a file, of several joined by commas, or of a hub data set; SHA-256
+DataFile = tuple[str, str | None]  # the name of a file or hub data set, and the SHA-256 of a file
 
 
 @dataclass(frozen=True)
