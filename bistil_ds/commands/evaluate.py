@@ -40,7 +40,8 @@ class EvaluationArguments:
         default=None,
         metadata={
             "nargs": "+",
-            "help": "[NAME=]FOLDER[+SFT...] each: a model folder or hub id, and fine-tunings to apply in order.",
+            "help": "[NAME=]FOLDER[+SFT...] each: a model folder or hub id, and fine-tunings to apply in order; or "
+            "FOLDER/FILE, an engine's .onnx or .xml file.",
         },
     )
     sft: list[str] | None = field(default=None, metadata={"nargs": "+", "help": "Fine-tunings of the one --model."})

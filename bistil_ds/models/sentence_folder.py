@@ -18,13 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file, save_file
 from transformers import PretrainedConfig
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_pickled
-from bistil_ds.models.hub_folder import local_folder
+from bistil_ds.models.hub_folder import fetch_file, local_folder
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.weight_files import SINGLE_FILE
 from bistil_ds.runs.bounded import load_json
@@ -86,7 +85,7 @@ def find_sentence_folder(source: str, flag: str = "") -> SentenceFolder | None:
             module is not of sentence-transformers itself.
     """
     try:
-        path = Path(source) / MODULES if Path(source).is_dir() else Path(hf_hub_download(source, MODULES))
+        path = Path(source) / MODULES if Path(source).is_dir() else fetch_file(source, MODULES)
     except Exception:  # the hub and its client have no common error class
         return None
     if not path.is_file():
@@ -139,20 +138,20 @@ def copy_sentence_files(source: str | Path, folder: Path, config: PretrainedConf
     if reason := _reason_against(found, config.hidden_size):
         warnings.warn(f"{flag} {source}: {reason}, so its sentence-transformers files are left out".lstrip(), Notice, 2)
         return
-    listed = [_entry(0, "Transformer", "")]
+    listed = [module_entry(0, "Transformer", "")]
     for number, module in enumerate(found.modules, 1):
         place = f"{number}_{module.kind}"
-        listed.append(_entry(number, module.kind, place))
+        listed.append(module_entry(number, module.kind, place))
         _copy_module(module, found.folder / module.path, folder / place, config.hidden_size)
     limits = sorted((found.folder / found.transformer).glob(SETTINGS[1]))
     if limits:
         content = read_json(limits[0], ADVICE, flag=flag)
         if type(content.get("max_seq_length")) is int:
             content["max_seq_length"] = min(content["max_seq_length"], longest_input(config))
-        _write(folder / LIMITS, content)
+        write_json(folder / LIMITS, content)
     if (found.folder / SETTINGS[0]).is_file():
-        _write(folder / SETTINGS[0], read_json(found.folder / SETTINGS[0], ADVICE, flag=flag))
-    _write(folder / MODULES, listed)  # last, so that a folder with this file has the others
+        write_json(folder / SETTINGS[0], read_json(found.folder / SETTINGS[0], ADVICE, flag=flag))
+    write_json(folder / MODULES, listed)  # last, so that a folder with this file has the others
 
 
 def sentence_paths(folder: Path) -> list[Path]:
@@ -181,7 +180,7 @@ def _copy_module(module: SentenceModule, source: Path, folder: Path, width: int)
         content = read_json(source / CONFIG, ADVICE)
         if module.kind == "Pooling":
             content |= {key: width for key in WIDTHS if key in content}
-        _write(folder / CONFIG, content)
+        write_json(folder / CONFIG, content)
     if module.kind in WEIGHTED:
         save_file(read_weights(source), folder / SINGLE_FILE, metadata={"format": "pt"})
 
@@ -204,11 +203,13 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
         raise InputError(f"{folder}: its weights cannot be read ({type(error).__name__}); {ADVICE}") from None
 
 
-def _entry(number: int, kind: str, path: str) -> dict[str, Any]:
+def module_entry(number: int, kind: str, path: str) -> dict[str, Any]:
+    """Return the entry of a module in a `modules.json`; every version of sentence-transformers knows these types."""
     return {"idx": number, "name": str(number), "path": path, "type": f"{OURS}models.{kind}"}
 
 
-def _write(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a file of a sentence-transformers folder."""
     write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
