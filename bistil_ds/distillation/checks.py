@@ -16,7 +16,7 @@ from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.models.loading import is_masked_lm
 from bistil_ds.models.remote_code import check_native
-from bistil_ds.models.sentence_folder import transformer_folder
+from bistil_ds.models.sentence_folder import check_sentence_files, transformer_folder
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_different, check_text_file
@@ -39,6 +39,8 @@ NO_EFFECT["greater_is_better"] = "a lower loss is better"
 # Flags that shape a student which is built, and have no effect on one that is given: flag → what that one has already.
 STUDENTS_OWN = {"layer_reduction_factor": "layers", "hidden_reduction_factor": "width"}
 TRIMMED_OWN = dict.fromkeys(("vocab_threshold", "vocab_size"), "vocabulary")  # the same for one that is trimmed
+# Flag → the flag that replaces it.
+REPLACED_BY = {"layer_reduction_factor": "layer_map", "vocab_threshold": "vocab_size"}
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
@@ -70,14 +72,17 @@ def check_flags(flags: Mapping[str, Any]) -> None:
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
 
 
-def check_untouched(plan: StudentPlan) -> None:
-    """Raise InputError for a flag that has no effect because the student is given, not built.
+def check_effects(plan: StudentPlan) -> None:
+    """Raise InputError for a flag that has no effect: the student is given, not built, or another flag replaces it.
 
-    For new runs only: runs of version 0.1 began with such flags, and go on with them.
+    For new runs only: runs of earlier versions began with such flags, and go on with them.
     """
     for name, what in STUDENTS_OWN.items():
         if plan.student is not None and (value := getattr(plan, name)) != getattr(ModelArguments, name):
             raise InputError(f"--{name} {value}: --student keeps its own {what}; leave the flag out")
+    for name, other in REPLACED_BY.items():
+        if getattr(plan, other) is not None and (value := getattr(plan, name)) != getattr(ModelArguments, name):
+            raise InputError(f"--{name} {value}: has no effect beside --{other}; leave one of them out")
 
 
 def check_trimmed(plan: StudentPlan) -> None:
@@ -124,10 +129,11 @@ def layer_map(plan: StudentPlan, teacher: PretrainedConfig) -> list[int]:
 
 
 def check_teacher(request: DistillationRequest) -> PretrainedConfig:
-    """Check that the teacher fits the request, without reading weights; return its configuration.
+    """Check that the teacher fits the request, without reading its weights; return its configuration.
 
     Raises:
-        InputError: the teacher cannot be distilled, or layers, width or --max_length do not fit it.
+        InputError: the teacher cannot be distilled; layers, width or --max_length do not fit it; or a module of a
+            sentence-transformers folder is broken.
     """
     name, plan = request.teacher, request.plan
     config = load_config("--teacher_model", transformer_folder(name, "--teacher_model"))
@@ -135,8 +141,9 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
         check_supported(config)
     check_native(config, f"--teacher_model {name}")
     _refuse_vocabulary_losses(request, "--teacher_model", name, config)
-    if plan.student is not None:
-        _refuse_vocabulary_losses(request, "--student", plan.student, load_config("--student", plan.student))
+    given = load_config("--student", plan.student) if plan.student is not None else None
+    if given is not None:
+        _refuse_vocabulary_losses(request, "--student", str(plan.student), given)
     if not FAMILIES[config.model_type].maps_observable:
         check_maps_not_asked(request.losses, 1, config.model_type)
     if plan.student is None or plan.layer_map is not None:
@@ -146,6 +153,8 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
             f"--hidden_reduction_factor {plan.hidden_reduction_factor}: does not divide the teacher's width "
             f"{config.hidden_size}"
         )
+    width = config.hidden_size // plan.hidden_reduction_factor if given is None else given.hidden_size
+    check_sentence_files(name, width, "--teacher_model")
     if request.packing.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {request.packing.max_length}: {name} takes at most {longest} tokens")
     return config

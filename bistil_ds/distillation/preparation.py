@@ -75,7 +75,7 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
         checkpoint = _checkpoint(request, folder, resume)
         read_chunks(request, load_tokenizer("", folder / BUILD / STUDENT), progress=True)  # checks or mends the cache
         return PreparedRun(request, folder, checkpoint)
-    checks.check_untouched(request.plan)
+    checks.check_effects(request.plan)
     explicit = request.training["output_dir"] is not None
     with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as partial:
         report = build(request, partial)
