@@ -67,6 +67,10 @@ def select_ids(
             "some models start after it, see keep_padding_id)"
         )
     if vocab_size is not None:
+        if coverage is not None:
+            raise InputError(
+                f"vocabulary size {vocab_size}: has no effect beside coverage {coverage}; give one of them"
+            )
         if not len(kept) < vocab_size <= len(known):
             below = len(pieces.below_padding)
             why = f" ({below} as they are below the padding id)" if below else ""

@@ -18,6 +18,7 @@ from bistil_ds import distil_general
 from bistil_ds.distillation.checks import check_teacher
 from bistil_ds.distillation.from_flags import request_of
 from bistil_ds.errors import InputError
+from bistil_ds.models.sentence_folder import copy_sentence_files
 
 TEXTS = ["bake lomi sutaren.", "ken.", "lovor bamike tasu mi."]
 
@@ -55,6 +56,12 @@ def test_the_student_gives_the_vectors_of_its_teachers_pooling(
         expected_BE = torch.tanh(mean_BD @ dense["linear.weight"].T + dense["linear.bias"])
         found_BE = real.encode(TEXTS, convert_to_tensor=True, **chosen)
         torch.testing.assert_close(found_BE, torch.nn.functional.normalize(expected_BE), rtol=1e-5, atol=1e-5)
+    real.save_pretrained(str(tmp_path / "saved"))  # in the layout of today's sentence-transformers
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "again")
+    copy_sentence_files(tmp_path / "saved", tmp_path / "again", model.config)
+    again = sentence_transformers.SentenceTransformer(str(tmp_path / "again"), device="cpu")
+    assert torch.equal(again.encode(TEXTS, convert_to_tensor=True), real.encode(TEXTS, convert_to_tensor=True))
 
 
 BROKEN = {

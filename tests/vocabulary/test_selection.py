@@ -143,6 +143,7 @@ def test_where_the_padding_id_is_the_last_nothing_can_be_dropped_unless_it_may_c
         ({"threshold": -1.0}, "from 0 to 1"),
         ({"vocab_size": 3}, "always stay"),
         ({"vocab_size": 10**6}, "at most"),
+        ({"vocab_size": 150, "coverage": 0.9}, "vocabulary size 150: has no effect beside coverage 0.9"),
         ({"coverage": 0.0}, "above 0 and at most 1"),
         ({"coverage": 1.01}, "above 0 and at most 1"),
     ],
