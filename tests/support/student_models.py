@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
@@ -12,7 +13,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMaskedLM, Pretr
 from bistil_ds.models.families import FAMILIES
 
 VOCABULARY = 61
-KINDS = tuple(kind for kind in FAMILIES if kind in CONFIG_MAPPING)  # those of this transformers; tests run on each
+KINDS = tuple(FAMILIES)  # every test of what depends on the model family runs on each of them
 OBSERVABLE = tuple(kind for kind in KINDS if FAMILIES[kind].maps_observable)  # their attention maps can be compared
 FROM_LAYER_0 = tuple(kind for kind in KINDS if FAMILIES[kind].first_layer_stays)
 PUBLISHED_MAP = tuple(kind for kind in KINDS if kind not in FROM_LAYER_0)  # every k-th layer, as BiStil has it
@@ -21,7 +22,12 @@ SPECIAL_IDS = {"pad_token_id": 1, "bos_token_id": 0, "cls_token_id": 0, "eos_tok
 
 
 def tiny_config(kind: str, layers: int = 6, **changes: object) -> PretrainedConfig:
-    """Return the configuration of a model of width 32 with 4 heads and `VOCABULARY` tokens."""
+    """Return the configuration of a model of width 32 with 4 heads and `VOCABULARY` tokens.
+
+    If the installed transformers is too old for this kind, the test is skipped.
+    """
+    if kind not in CONFIG_MAPPING:
+        pytest.skip(f"this transformers has no {kind}")
     sizes = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
