@@ -126,7 +126,6 @@ def test_three_languages_on_two_ranks_resume_to_the_same_bits(material: Path, tm
     several_runs([[*words(out), *RESUME], words(whole)], 2, cache=material / "cache")
     assert_same_bits(out, whole)
     steps = Counter(language for language in ("aa", "bb", "cc") for _ in history(whole, f"{language}/loss"))
-    assert sum(steps.values()) == STEPS
     assert steps["aa"] > steps["cc"] > 0
 
 
