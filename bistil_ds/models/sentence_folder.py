@@ -193,7 +193,7 @@ def _files(found: SentenceFolder, width: int, longest: int, flag: str) -> dict[s
                 content |= {key: width for key in WIDTHS if key in content}
             files[f"{place}/{CONFIG}"] = content
         if module.kind in WEIGHTED:
-            files[f"{place}/{SINGLE_FILE}"] = _read_weights(source, flag)
+            files[f"{place}/{SINGLE_FILE}"] = read_weights(source, flag)
     limits = sorted((found.folder / found.transformer).glob(SETTINGS[1]))
     if limits:
         content = read_json(limits[0], ADVICE, flag=flag)
@@ -205,7 +205,12 @@ def _files(found: SentenceFolder, width: int, longest: int, flag: str) -> dict[s
     return {**files, MODULES: listed}  # this last, so that a folder with this file has the others
 
 
-def _read_weights(folder: Path, flag: str) -> dict[str, torch.Tensor]:
+def read_weights(folder: Path, flag: str = "") -> dict[str, torch.Tensor]:
+    """Return the weights of a module with weights, from its folder.
+
+    Raises:
+        InputError: the file is missing or damaged; the message begins with `flag`.
+    """
     try:
         if (folder / SINGLE_FILE).is_file():
             return load_file(folder / SINGLE_FILE)
