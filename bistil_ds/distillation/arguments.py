@@ -87,21 +87,17 @@ class LossArguments:
     )
     relation_weight: str = field(
         default="0",
-        metadata={"help": "Weight of MiniLMv2's relations between queries, between keys and between values."},
+        metadata={"help": "Weight of MiniLMv2's relations."},
     )
-    relation_layer: int | None = field(
-        default=None, metadata={"help": "Teacher layer of the relations, counted from 0; default: the last."}
-    )
-    relation_heads: int | None = field(
-        default=None, metadata={"help": "Heads that relations are cut into; default: 16 values a head, or more."}
-    )
+    relation_layer: int | None = field(default=None, metadata={"help": "Their teacher layer; default: the last."})
+    relation_heads: int | None = field(default=None, metadata={"help": "Their heads; default: of 16 values."})
     logit_weight: str = field(
         default="0", metadata={"help": "Weight of KL(teacher || student) over the vocabulary at masked positions."}
     )
     mlm_weight: str = field(default="0", metadata={"help": "Weight of the masked-language-modelling loss."})
     hidden_loss: str = field(
         default="mse",
-        metadata={"help": "How hidden states are compared: mse, or 1 - cosine.", "choices": ["mse", "cosine"]},
+        metadata={"help": "How states are compared.", "choices": ["mse", "cosine"]},
     )
     attention_loss: str = field(default="mse", metadata={"help": "How maps are compared.", "choices": ["mse", "kl"]})
     align_layers: str = field(
