@@ -130,11 +130,10 @@ def layer_map(plan: StudentPlan, teacher: PretrainedConfig) -> list[int]:
 
 
 def check_teacher(request: DistillationRequest) -> PretrainedConfig:
-    """Check that the teacher fits the request, without reading its weights; return its configuration.
+    """Check that the teacher fits the request, without reading weights; return its configuration.
 
     Raises:
-        InputError: the teacher cannot be distilled; layers, width or --max_length do not fit it; or a module of a
-            sentence-transformers folder is broken.
+        InputError: the teacher cannot be distilled, or layers, width or --max_length do not fit it.
     """
     name, plan = request.teacher, request.plan
     config = load_config("--teacher_model", transformer_folder(name, "--teacher_model"))
@@ -142,9 +141,8 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
         check_supported(config)
     check_native(config, f"--teacher_model {name}")
     _refuse_vocabulary_losses(request, "--teacher_model", name, config)
-    given = load_config("--student", plan.student) if plan.student is not None else None
-    if given is not None:
-        _refuse_vocabulary_losses(request, "--student", str(plan.student), given)
+    if plan.student is not None:
+        _refuse_vocabulary_losses(request, "--student", plan.student, load_config("--student", plan.student))
     _check_relations(request, config)
     if not FAMILIES[config.model_type].maps_observable:
         check_maps_not_asked(request.losses, 1, config.model_type)
@@ -155,11 +153,22 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
             f"--hidden_reduction_factor {plan.hidden_reduction_factor}: does not divide the teacher's width "
             f"{config.hidden_size}"
         )
-    width = config.hidden_size // plan.hidden_reduction_factor if given is None else given.hidden_size
-    check_sentence_files(name, width, "--teacher_model")
     if request.packing.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {request.packing.max_length}: {name} takes at most {longest} tokens")
     return config
+
+
+def check_modules(request: DistillationRequest, teacher: PretrainedConfig) -> None:
+    """Raise InputError if the student keeps files of a sentence-transformers folder, and one of them is broken.
+
+    For new runs only: the student of a run that has begun has its copies.
+    """
+    plan = request.plan
+    if plan.student is None:
+        width = teacher.hidden_size // plan.hidden_reduction_factor
+    else:
+        width = load_config("--student", plan.student).hidden_size
+    check_sentence_files(request.teacher, width, "--teacher_model")
 
 
 def _check_relations(request: DistillationRequest, teacher: PretrainedConfig) -> None:

@@ -88,7 +88,9 @@ def _check_offloads(zero: Any) -> None:
         if offload is None or offload.device == "none":
             continue
         if stage < first:
-            raise InputError(f"zero_optimization.{name}: stage {stage} offloads none; leave it out, or use stage 3")
+            raise InputError(
+                f"zero_optimization.{name}: stage {stage} offloads none; leave it out, or use stage {first}"
+            )
         if offload.device == "nvme" and stage < 3:
             raise InputError(f"zero_optimization.{name}: offloads to nvme, which stage 3 alone does; write cpu")
         if offload.device == "nvme" and offload.nvme_path is None:

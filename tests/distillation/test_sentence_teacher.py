@@ -15,7 +15,8 @@ from student_models import tiny_config
 from transformers import AutoModel, AutoTokenizer
 
 from bistil_ds import distil_general
-from bistil_ds.distillation.checks import check_teacher
+from bistil_ds.distillation import preparation
+from bistil_ds.distillation.checks import check_modules, check_teacher
 from bistil_ds.distillation.from_flags import request_of
 from bistil_ds.errors import InputError
 from bistil_ds.models.sentence_folder import copy_sentence_files
@@ -74,20 +75,25 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", [*BROKEN, "without 1_Pooling/config.json", "without 2_Dense/model.safetensors"])
-def test_a_broken_module_is_found_before_anything_is_built(name: str, material: Path, tmp_path: Path) -> None:
+def test_a_broken_module_is_found_before_anything_is_built(
+    name: str, material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BISTIL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(preparation, "build", None)
     teacher = shutil.copytree(material / "teacher", tmp_path / "teacher")
     if name in BROKEN:
         (teacher / name).write_text(BROKEN[name])
     else:
         (teacher / name.removeprefix("without ")).unlink()
     with pytest.raises(InputError, match=f"^--teacher_model .*{name.rpartition('/')[0].removeprefix('without ')}"):
-        check_teacher(request_of(**flags(material, teacher_model=str(teacher))))
+        preparation.prepare(request_of(**flags(material, teacher_model=str(teacher), output_dir=str(tmp_path / "run"))))
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_left_out_of_a_narrower_student_need_not_be_whole(material: Path, tmp_path: Path) -> None:
     teacher = shutil.copytree(material / "teacher", tmp_path / "teacher")
     (teacher / "2_Dense" / "model.safetensors").unlink()
-    asked = request_of(**flags(material, teacher_model=str(teacher), hidden_reduction_factor=2))
-    assert check_teacher(asked).hidden_size == 32
     tiny_config("bert", hidden_size=16).save_pretrained(tmp_path / "student")
-    check_teacher(request_of(**flags(material, teacher_model=str(teacher), student=str(tmp_path / "student"))))
+    for narrower in ({"hidden_reduction_factor": 2}, {"student": str(tmp_path / "student")}):
+        asked = request_of(**flags(material, teacher_model=str(teacher), **narrower))
+        check_modules(asked, check_teacher(asked))
