@@ -122,7 +122,9 @@ def _value_and_gradients(loss: Loss, inputs: Sequence[Tensor], trained: int, ups
 def _too_far(name: str, ours: float, theirs: float, allowance: float) -> str | None:
     if ours <= theirs + allowance:
         return None
-    return f"{name} is off by {ours:.2g} of the largest value; PyTorch by {theirs:.2g}, and {allowance:g} more is allowed"
+    return (
+        f"{name} is off by {ours:.2g} of the largest value; PyTorch by {theirs:.2g}, and {allowance:g} more is allowed"
+    )
 
 
 def _entries(draw: Draw) -> str | None:
@@ -151,7 +153,9 @@ def _same_bits(name: str, run: Callable[[], list[Tensor]]) -> str | None:
 
 
 def _equal(x: Tensor, y: Tensor) -> bool:
-    return x.dtype == y.dtype and x.shape == y.shape and torch.equal(x.view(bits := BITS[x.element_size()]), y.view(bits))
+    return (
+        x.dtype == y.dtype and x.shape == y.shape and torch.equal(x.view(bits := BITS[x.element_size()]), y.view(bits))
+    )
 
 
 def _adamw(draw: Draw) -> str | None:

@@ -49,8 +49,7 @@ def use(choice: str, switched_off: Iterable[str] = ()) -> None:
     off = frozenset(switched_off)
     if unknown := sorted(off - set(FAMILIES)):
         raise ValueError(f"bistil_kernels: no family is called {unknown[0]!r}; there are {', '.join(FAMILIES)}")
-    _check(choice)
-    _choice, _switched_off = choice, off
+    _choice, _switched_off = checked(choice), off
 
 
 @contextmanager
@@ -72,16 +71,19 @@ def chosen() -> str:
         ValueError: BISTIL_KERNELS has no such choice.
         ImportError: BISTIL_KERNELS is "triton", and Triton is not installed.
     """
-    _check(_choice)
-    return _choice
+    return checked(_choice)
+
+
+def switched_off() -> frozenset[str]:
+    """Return the families that references serve under "auto" (see `use`)."""
+    return _switched_off
 
 
 def allows(family: str) -> bool:
     """Return whether the choice leaves a family's CUDA tensors to its Triton kernels."""
-    choice = _choice
-    if choice not in CHOICES:  # only the environment variable can be wrong: `use` refuses
-        _check(choice)
-    return choice == "triton" or (choice == "auto" and family not in _switched_off)
+    if _choice not in CHOICES:  # only the environment variable can be wrong: `use` refuses
+        checked(_choice)
+    return _choice == "triton" or (_choice == "auto" and family not in _switched_off)
 
 
 def has_triton() -> bool:
@@ -89,8 +91,15 @@ def has_triton() -> bool:
     return find_spec("triton") is not None
 
 
-def _check(choice: str) -> None:
+def checked(choice: str) -> str:
+    """Return the choice if it can be made.
+
+    Raises:
+        ValueError: there is no such choice.
+        ImportError: it is "triton", and Triton is not installed.
+    """
     if choice not in CHOICES:
         raise ValueError(f"bistil_kernels: the choice is {choice!r}, expected one of {', '.join(CHOICES)}")
     if choice == "triton" and not has_triton():
         raise ImportError(MISSING)
+    return choice
