@@ -159,7 +159,8 @@ class CompilationError(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [CompilationError("at 7:0:\n  x = tl.dot(a)\nptxas fatal"), RuntimeError("CUDA error\nlaunch " + "x" * 999)]
+    "error",
+    [CompilationError("at 7:0:\n  x = tl.dot(a)\nptxas fatal"), RuntimeError("CUDA error\nlaunch " + "x" * 999)],
 )
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_kernel_that_raises_is_named_with_the_reason_in_one_line(
