@@ -10,10 +10,7 @@ from bistil_kernels.runtime.choice import CHOICES, VARIABLE
 
 from bistil_ds.errors import InputError
 
-HELP = (
-    "What computes losses and sparse updates on a GPU: torch (plain PyTorch), triton (fused kernels), or auto (the "
-    f"kernels that work, PyTorch for others); default: ${VARIABLE}, else auto."
-)
+HELP = f"On a GPU; default: ${VARIABLE} or auto."
 
 
 def kernels_field() -> Any:
