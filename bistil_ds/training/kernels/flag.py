@@ -10,7 +10,7 @@ from bistil_kernels.runtime.choice import CHOICES, VARIABLE
 
 from bistil_ds.errors import InputError
 
-HELP = f"On a GPU; default: ${VARIABLE} or auto."
+HELP = f"What computes the losses on a GPU; default: ${VARIABLE}, else auto."
 
 
 def kernels_field() -> Any:
