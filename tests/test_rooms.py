@@ -16,7 +16,7 @@ LAYERS = (
     ("distillation", "tuning", "evaluation", "export", "pretraining", "trimming"),
     ("training",),
     ("tasks", "sparse"),
-    ("text", "sft", "student"),
+    ("text", "sft", "student", "embedding"),
     ("distributed",),
     ("vocabulary",),
     ("models",),

@@ -12,7 +12,7 @@ REASONS = {
     "bistil_ds/distillation/trainer.py DistillationTrainer.__init__": "models, data and options, like its base",
     "bistil_ds/evaluation/plan.py prepare": "the arguments of `evaluate`",
     "bistil_ds/evaluation/zero_shot.py evaluate": "public: what is scored, and options that have defaults",
-    "bistil_ds/tasks/data.py load_data": "what is read, for which model, and options that have defaults",
+    "bistil_ds/export/export_model.py export_model": "public: what is exported, and options that have defaults",
     "bistil_ds/tasks/prediction.py predict": "what is predicted, and this rank's part in it",
     "kernels/bistil_kernels/attention_map/flops.py attention_map": OPERATOR,
     "kernels/bistil_kernels/attention_map/fused.py _": OPERATOR,

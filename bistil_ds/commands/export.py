@@ -11,8 +11,9 @@ from bistil_ds.console.terminal import say
 from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError
 from bistil_ds.export.card_languages import read_samples
+from bistil_ds.export.engines.check import EngineError
+from bistil_ds.export.engines.request import MAX_LOSS, EngineRequest, parse_calibration_files, parse_dev_files
 from bistil_ds.export.export_model import check_flags, export_model
-from bistil_ds.export.onnx import OnnxMismatchError
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.tasks.registry import NAMES
 
@@ -32,7 +33,21 @@ class ExportArguments:
         metadata={"help": f"Where no fine-tuning names its task: {NAMES}."},
     )
     output_dir: str | None = field(default=None, metadata={"help": "Default: runs/export-<time>."})
-    onnx: bool = field(default=False, metadata={"help": "Write model.onnx too, checked against ONNX Runtime."})
+    onnx: bool = field(default=False, metadata={"help": "Write model.onnx too, for ONNX Runtime."})
+    openvino: bool = field(default=False, metadata={"help": "Write openvino_model.xml and .bin too."})
+    int8: bool = field(default=False, metadata={"help": "Write an int8 version too, for each of these engines."})
+    calibration_file: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Texts from which the ranges of int8 activations are measured; files or ids."},
+    )
+    dev_file: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "[LANGUAGE=]FILE each: score every engine's file on it, beside PyTorch."},
+    )
+    max_loss: float = field(
+        default=MAX_LOSS,
+        metadata={"help": "Leave a file out that loses more points of the task's metric; inf: keep every file."},
+    )
     licence: str | None = field(
         default=None, metadata={"help": "Licence for the model card, by its hub name, such as cc-by-4.0."}
     )
@@ -50,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command `bistil-export` and return its exit code: 0, 2 for bad input, 130 after Ctrl-C.
 
     Raises:
-        SystemExit: ONNX Runtime computes something else than the model; the process then exits with code 1.
+        SystemExit: an engine's file was left out, because it computes something else than the model or loses more than
+            --max_loss; the process then exits with code 1.
     """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
@@ -62,12 +78,20 @@ def _main(argv: Sequence[str]) -> None:
     if ns.model is None and (ns.sft or ns.task or ns.scores):
         raise InputError("--model missing: give it with --sft, or neither for the embedded sample")
     samples = read_samples(ns.language_samples)
+    engines = EngineRequest(
+        ns.onnx,
+        ns.openvino,
+        ns.int8,
+        parse_calibration_files(ns.calibration_file),
+        parse_dev_files(ns.dev_file),
+        ns.max_loss,
+    )
     if ns.model is None:
         from bistil_ds.commands.sample_runs import sample_student_and_sft
         from bistil_ds.sample import held_out_sentences
         from bistil_ds.sample.defaults import SAMPLE_TASK
 
-        check_flags(ns.licence, ns.onnx)  # before the sample's models are made
+        check_flags(ns.licence, engines)  # before the sample's models are made
         student, sft = sample_student_and_sft(SAMPLE_TASK)
         ns.model, ns.sft = str(student), [str(sft)]
         samples = samples or held_out_sentences()
@@ -77,12 +101,12 @@ def _main(argv: Sequence[str]) -> None:
             ns.sft or (),
             output_dir=ns.output_dir,
             task=ns.task,
-            onnx=ns.onnx,
+            **vars(engines),
             licence=ns.licence,
             scores=ns.scores,
             samples=samples,
         )
-    except OnnxMismatchError as error:
+    except EngineError as error:
         raise SystemExit(f"error: {error}") from None
     say(folder)
 

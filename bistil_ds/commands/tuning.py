@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bistil_ds.commands.run_command import TrainingCommand, own_flags
+from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.sample.defaults import SAMPLE_TASK, SAMPLE_TRAINING
 from bistil_ds.sample.tasks import sample_task_file
@@ -46,7 +47,10 @@ def with_sample(kind: type[TunedModel], flags: Mapping[str, Any]) -> dict[str, A
     filled = {name: value for name, value in SAMPLE_TRAINING.items() if flags[name] is None}
     flags = {**flags, **filled, "task": flags["task"] or SAMPLE_TASK}
     run_folder(flags["output_dir"], kind.script, flags["resume_from_checkpoint"])
-    task = find_task(flags["task"])
+    task = kind.of_flags(flags).configure(find_task(flags["task"]))
     check_flags(kind, published_defaults(flags, task)[0], task)
+    if task.needs_teacher:
+        needed = " ".join(f"--{name}" for name in (*kind.models, "train_file"))
+        raise InputError(f"--task {task.name}: the embedded sample has no teacher for it; give {needed}")
     files = {part: [f"en={sample_task_file(task.name, 'en', part)}"] for part in ("train", "dev")}
     return {**flags, "train_file": files["train"], "dev_file": files["dev"]}

@@ -80,14 +80,24 @@ class LossArguments:
 
     _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over the run)"
 
-    hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state MSE."})
+    hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state loss."})
     attention_weight: str = field(
         default="1", metadata={"help": f"Weight of the attention-map loss; not for {', '.join(UNOBSERVABLE)}."}
     )
+    relation_weight: str = field(
+        default="0",
+        metadata={"help": "Weight of MiniLMv2's relations."},
+    )
+    relation_layer: int | None = field(default=None, metadata={"help": "Their teacher layer; default: the last."})
+    relation_heads: int | None = field(default=None, metadata={"help": "Their heads; default: of 16 values."})
     logit_weight: str = field(
         default="0", metadata={"help": "Weight of KL(teacher || student) over the vocabulary at masked positions."}
     )
     mlm_weight: str = field(default="0", metadata={"help": "Weight of the masked-language-modelling loss."})
+    hidden_loss: str = field(
+        default="mse",
+        metadata={"help": "How states are compared.", "choices": ["mse", "cosine"]},
+    )
     attention_loss: str = field(default="mse", metadata={"help": "How maps are compared.", "choices": ["mse", "kl"]})
     align_layers: str = field(
         default="all", metadata={"help": "Align all kept layers, or the last only.", "choices": ["all", "last"]}

@@ -9,6 +9,7 @@ from transformers import PretrainedConfig
 
 from bistil_ds.distillation.arguments import DistillationArguments, ModelArguments
 from bistil_ds.distillation.languages import languages_of
+from bistil_ds.distillation.relation_heads import relation_heads
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.families import FAMILIES, check_supported
@@ -137,6 +138,7 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     _refuse_vocabulary_losses(request, "--teacher_model", name, config)
     if plan.student is not None:
         _refuse_vocabulary_losses(request, "--student", plan.student, load_config("--student", plan.student))
+    _check_relations(request, config)
     if not FAMILIES[config.model_type].maps_observable:
         check_maps_not_asked(request.losses, 1, config.model_type)
     if plan.student is None or plan.layer_map is not None:
@@ -149,6 +151,20 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     if request.packing.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {request.packing.max_length}: {name} takes at most {longest} tokens")
     return config
+
+
+def _check_relations(request: DistillationRequest, teacher: PretrainedConfig) -> None:
+    """Raise InputError for a layer of relations that the teacher lacks, or heads that do not divide its widths."""
+    losses, used = request.losses, Weight.parse(request.losses.relation_weight, "relation_weight").used
+    for name in ("relation_layer", "relation_heads"):
+        if getattr(losses, name) is not None and not used:
+            raise InputError(f"--{name} {getattr(losses, name)}: has no effect without --relation_weight")
+    if not used:
+        return
+    layers = teacher.num_hidden_layers
+    if losses.relation_layer is not None and not 0 <= losses.relation_layer < layers:
+        raise InputError(f"--relation_layer {losses.relation_layer}: the teacher has layers 0 to {layers - 1}")
+    relation_heads(losses.relation_heads, [teacher])
 
 
 def _refuse_vocabulary_losses(request: DistillationRequest, flag: str, model: str, config: PretrainedConfig) -> None:

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from bistil_ds.distillation.arguments import LossArguments
+from bistil_ds.distillation.relation_heads import relation_heads
 from bistil_ds.distributed.gathering import gathered
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import family_of, has_masked_lm_head, layers_of
 from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.training.distiller import BaseDistiller
 from bistil_ds.training.heap import trim_heap
-from bistil_ds.training.layer_losses import QueriesKeys, padding_mask, take_queries_keys
+from bistil_ds.training.layer_losses import Taken, padding_mask, take_recorded
 from bistil_ds.training.terms import LayerView, LossTerms
 
 Vocabulary = tuple[Tensor, Tensor, Tensor | None]
@@ -36,13 +37,13 @@ class TeacherView:
 
     Attributes:
         hidden: the teacher's state [B, T, Dt] of each pair of states.
-        queries_keys: the teacher's queries and keys, [B, H, T, d], of each pair of attention maps; empty without
-            an attention loss.
+        taken: the teacher's queries and keys, [B, H, T, d], of each pair of attention maps, and its values where there
+            is a relation loss.
         vocabulary: inputs of the output projection at the masked positions; None without a logit loss or labels.
     """
 
     hidden: list[Tensor]
-    queries_keys: list[QueriesKeys]
+    taken: Taken
     vocabulary: Vocabulary | None = None  # hidden [N, Dt], weight [V, Dt], bias [V]
 
 
@@ -60,8 +61,8 @@ class Distiller(BaseDistiller):
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
 
     Raises:
-        InputError: from `BaseDistiller`; or a model's family is not supported; or there is a logit or MLM loss, but a
-            model has no masked-LM head.
+        InputError: from `BaseDistiller` and `relation_heads`; or a model's family is not supported; or there is a logit
+            or MLM loss, but a model has no masked-LM head.
     """
 
     phase = 1
@@ -77,6 +78,9 @@ class Distiller(BaseDistiller):
         run_teacher: nn.Module | None = None,
     ) -> None:
         super().__init__(student, teacher, layer_map, losses or LossArguments(), projections, run_teacher)
+        self.relation_heads = 1
+        if self.reads("relations"):
+            self.relation_heads = relation_heads(self.losses.relation_heads, (student.config, teacher.config))
         self.reads_vocabulary = self.uses("logit") or self.uses("mlm")
         if self.reads_vocabulary and not (has_masked_lm_head(student) and has_masked_lm_head(teacher)):
             raise InputError(
@@ -118,7 +122,8 @@ class Distiller(BaseDistiller):
             return unused
         family, layers = family_of(student), len(layers_of(student))
         named = student.named_parameters()
-        return unused + [parameter for name, parameter in named if family.follows_the_last_map(name, layers)]
+        values = self.reads("relations")
+        return unused + [p for name, p in named if family.follows_the_last_map(name, layers, values_count=values)]
 
     @torch.no_grad()
     def teacher_view(self, inputs: dict[str, Tensor], positions: Tensor | None) -> TeacherView:
@@ -139,7 +144,7 @@ class Distiller(BaseDistiller):
         with self.teacher_recorder or nullcontext(), self.teacher_head:
             states = self.run_teacher(**inputs, output_hidden_states=True).hidden_states
         view = TeacherView(
-            [states[i] for i in self.aligned.teacher_states], take_queries_keys(self.teacher_recorder), *vocabulary
+            [states[i] for i in self.aligned.teacher_states], take_recorded(self.teacher_recorder), *vocabulary
         )
         del states
         trim_heap(view.hidden[0])
@@ -162,7 +167,7 @@ class Distiller(BaseDistiller):
             stack.enter_context(self.student_head)
             stack.enter_context(gathered([t for t in view.vocabulary or () if t is not None]))
             output = model(**inputs, output_hidden_states=True)
-        queries_keys = take_queries_keys(self.student_recorder)
+        taken = take_recorded(self.student_recorder)
         student_states = [output.hidden_states[i] for i in self.aligned.student_states]
         if positions is not None:
             named = iter(output.logits)
@@ -170,8 +175,9 @@ class Distiller(BaseDistiller):
         if not torch.is_grad_enabled():
             cosine = hidden_state_loss(student_states, view.hidden, mask_BT, self.projections, kind="cosine")
             terms.values["cosine"] = 1 - cosine
-        maps = queries_keys, view.queries_keys, self.windows
-        layers = LayerView(student_states, view.hidden, *maps, mask_BT, self.projections, self.losses)
+        maps = taken.queries_keys, view.taken.queries_keys, self.windows
+        related = taken.related, view.taken.related, self.relation_heads
+        layers = LayerView(student_states, view.hidden, *maps, mask_BT, self.projections, self.losses, *related)
         self.add_layer_losses(terms, layers, weights)
         return terms
 

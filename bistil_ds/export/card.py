@@ -11,7 +11,6 @@ from bistil_ds.console.untrusted import as_code, as_python, in_markdown
 from bistil_ds.export.card_facts import CardFacts, Run, SftFacts
 from bistil_ds.export.card_languages import languages_section
 from bistil_ds.export.card_metadata import card_metadata
-from bistil_ds.export.onnx import ONNX_FILE
 from bistil_ds.models.licences import UNKNOWN, non_commercial, public_name
 from bistil_ds.training.terms import terms_of
 
@@ -76,12 +75,8 @@ def _usage(facts: CardFacts) -> str:
         ]
     elif facts.head == "TokenClassification":
         lines += ["", "A word's label is the one of its first token."]
-    if facts.onnx:
-        lines += [
-            "",
-            f"`{ONNX_FILE}` is the same model for ONNX Runtime: on {len(facts.onnx.shapes)} random batches its outputs",
-            f"differ from PyTorch's by at most {facts.onnx.absolute:.1e} ({facts.onnx.relative:.1e} of the largest).",
-        ]
+    if facts.engines:
+        lines += ["", facts.engines.grid().markdown()]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.export.card_scores import DataFile, Score, data_file
-from bistil_ds.export.onnx import OnnxCheck
+from bistil_ds.export.engines.report import EngineReport
 from bistil_ds.models.licences import UNKNOWN, merge_licences, public_name
 from bistil_ds.runs.files import read_json
 from bistil_ds.runs.record import RECORD_FILE
@@ -89,7 +89,7 @@ class CardFacts:
         max_length: the longest input that the task was trained on, in tokens; None if unknown.
         licence: the licence that the user gave; None if unknown.
         scores: None if no evaluation was given.
-        onnx: None if there is no ONNX file.
+        engines: the files for other engines; None if there are none.
         coverage: language → statistics of the pieces into which the exported tokenizer cuts its sample sentences.
     """
 
@@ -103,7 +103,7 @@ class CardFacts:
     sfts: Sequence[SftFacts]
     licence: str | None
     scores: Sequence[Score] | None
-    onnx: OnnxCheck | None
+    engines: EngineReport | None
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
 
     @property

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bistil_ds.export.card_scores import read_scores
+from bistil_ds.export.engines.check import EngineError
+from bistil_ds.export.engines.data import read_engine_data
+from bistil_ds.export.engines.request import MAX_LOSS, EngineRequest
 from bistil_ds.export.folder import task_to_export, write_export
-from bistil_ds.export.onnx import ONNX_FILE, OnnxMismatchError, require_onnx
 from bistil_ds.models.licences import check_licence
 from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
@@ -23,6 +26,11 @@ def export_model(
     output_dir: str | Path | None = None,
     task: str | None = None,
     onnx: bool = False,
+    openvino: bool = False,
+    int8: bool = False,
+    calibration_files: Sequence[str | Path] = (),
+    dev_files: Mapping[str, str | Path] | None = None,
+    max_loss: float = MAX_LOSS,
     licence: str | None = None,
     scores: str | Path | None = None,
     samples: Mapping[str, Sequence[str]] | None = None,
@@ -40,7 +48,15 @@ def export_model(
         sfts: fine-tunings to merge, in order; the last brings the task head.
         output_dir: the folder to write; it must be new or empty. Default: `runs/export-<time>`.
         task: the task's name; needed if no fine-tuning records its task.
-        onnx: write `model.onnx` too, checked against ONNX Runtime.
+        onnx: write `model.onnx` too, for ONNX Runtime. Its outputs are compared with PyTorch's.
+        openvino: write `openvino_model.xml` and `.bin` too, for OpenVINO, compared in the same way.
+        int8: with `onnx`, write `model_int8.onnx` too; with `openvino`, write `openvino_model_int8.xml` too.
+        calibration_files: files or hub data sets with texts from which the ranges of activations in int8 models are
+            measured. OpenVINO needs them; without them, ONNX Runtime measures the ranges in each call.
+        dev_files: language → labelled file or hub data set. Each engine's file is scored on it, and so is the model in
+            PyTorch.
+        max_loss: a file that loses more points (hundredths) of the task's metric than this, in any language of
+            `dev_files`, is left out. `float("inf")` keeps every file.
         licence: licence for the model card, by its name on the hub, such as `mit`.
         scores: an `evaluation.json` with scores of exactly the exported weights, for the card.
         samples: language → sentences; the card says what share of their tokens is unknown to the model.
@@ -51,30 +67,34 @@ def export_model(
     Raises:
         InputError: an argument, a file or a model cannot be used; raised before anything is written.
         ProductError: the folder that was written does not load.
-        OnnxMismatchError: ONNX Runtime computes something else than the model; the folder holds all but `model.onnx`.
+        EngineError: an engine's file computes something else than the model, or loses more than `max_loss`; the folder
+            holds everything but the files that the message names.
     """
     named, out = [str(sft) for sft in sfts], str(output_dir) if output_dir is not None else None
-    flags: dict[str, Any] = {"model": str(model), "sft": named or None, "task": task, "onnx": onnx, "licence": licence}
-    flags |= {"output_dir": out, "scores": str(scores) if scores else None}
+    texts, labelled = [str(file) for file in calibration_files], {k: str(v) for k, v in (dev_files or {}).items()}
+    request = EngineRequest(onnx, openvino, int8, texts, labelled, max_loss)
+    flags: dict[str, Any] = {"model": str(model), "sft": named or None, "task": task, "licence": licence}
+    flags |= {"output_dir": out, "scores": str(scores) if scores else None, **vars(request)}
+    flags["max_loss"] = max_loss if math.isfinite(max_loss) else str(max_loss)  # JSON has no infinity
     flags["samples"] = sorted(samples) if samples else None
     folder = run_folder(out, "export", None, resumable=False)
-    check_flags(licence, onnx)
+    check_flags(licence, request)
     models = ModelCache(task_to_export(task, named))
     candidate = examine(ModelChoice(str(model), str(model), tuple(named)), models, None)
     loaded = models.get(candidate.choice)
+    data = read_engine_data(request, loaded, candidate.max_length)
     merged = read_scores(str(scores), candidate.weights_sha256) if scores else None
     with new_folder(folder, explicit=out is not None) as folder:
-        failure = write_export(
-            folder, loaded, candidate, licence, merged, onnx=onnx, arguments=flags, samples=samples or {}
+        report = write_export(
+            folder, loaded, candidate, licence, merged, engines=data, arguments=flags, samples=samples or {}
         )
-    if failure:
-        raise OnnxMismatchError(f"{failure}; {folder} holds everything but {ONNX_FILE}")
+    if report and report.refused:
+        raise EngineError(f"{report.refused}; {folder} holds everything else")
     check_product(folder, lambda written: load_task_model(str(written), (), loaded.task, loaded.labels))
     return folder
 
 
-def check_flags(licence: str | None, onnx: bool) -> None:
-    """Raise InputError for a licence that is no short name, or if ONNX is asked for and not installed."""
+def check_flags(licence: str | None, request: EngineRequest) -> None:
+    """Raise InputError for a licence that is no short name, or a request for engines that cannot be met."""
     check_licence("--licence", licence)
-    if onnx:
-        require_onnx()
+    request.check()

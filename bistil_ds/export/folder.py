@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bistil_ds.console.terminal import say
+from bistil_ds.console.terminal import show
 from bistil_ds.errors import InputError
 from bistil_ds.export.card import model_card
 from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
 from bistil_ds.export.card_scores import Score
-from bistil_ds.export.onnx import ONNX_FILE, OnnxCheck, OnnxMismatchError, export_onnx
+from bistil_ds.export.engines.data import EngineData
+from bistil_ds.export.engines.report import EngineReport
+from bistil_ds.export.engines.writing import write_engines
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.model_card import CARD_FILE
 from bistil_ds.models.tokenizer_folder import save_tokenizer
@@ -52,17 +54,17 @@ def write_export(
     licence: str | None,
     scores: Sequence[Score] | None,
     *,
-    onnx: bool,
+    engines: EngineData,
     arguments: dict[str, Any],
     samples: Mapping[str, Sequence[str]],
-) -> OnnxMismatchError | None:
-    """Fill an existing empty `folder` with model, tokenizer, card and `run.json`.
+) -> EngineReport | None:
+    """Fill an existing empty `folder` with model, tokenizer, files for other engines, card and `run.json`.
 
     `samples` are language → sentences; the card says how the tokenizer cuts them. All files are first written into a
     subfolder and then moved into `folder`, `run.json` last. An error or interruption removes the subfolder.
 
     Returns:
-        None, or the error that says why `model.onnx` was left out: its outputs differ from the model's.
+        The report on the engines' files, which names those that were left out; None if no engine was asked for.
     """
     model, tokenizer, choice = loaded.model, loaded.tokenizer, candidate.choice
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model.config))
@@ -70,19 +72,15 @@ def write_export(
     for sft in fine_tunings:
         if sft.metadata.get("max_length") and sft.metadata.get("task") == loaded.task.name:
             setattr(model.config, TRAINED_LENGTH, sft.metadata["max_length"])
-    check: OnnxCheck | None = None
-    failure: OnnxMismatchError | None = None
+    report: EngineReport | None = None
     part = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
     try:
-        record = RunRecord(part, arguments=arguments)
+        record = RunRecord(part, arguments=arguments, data=engines.hashes())
         model.save_pretrained(part)
         save_tokenizer(tokenizer, part)
-        if onnx:
-            try:
-                check = export_onnx(model, tokenizer, part)
-                say(f"{ONNX_FILE}: at most {check.absolute:.1e} from PyTorch ({check.relative:.1e} of the largest)")
-            except OnnxMismatchError as error:
-                failure = error
+        if engines.request:
+            report = write_engines(loaded, engines, part)
+            show(report.grid())
         coverage = {language: measure_coverage(texts, tokenizer) for language, texts in samples.items()}
         facts = CardFacts(
             folder.resolve().name,
@@ -95,12 +93,12 @@ def write_export(
             fine_tunings,
             licence,
             scores,
-            check,
+            report,
             coverage,
         )
         model_card(facts).save(part / CARD_FILE)
         merged = {"weights_sha256": candidate.weights_sha256, "parameters": candidate.parameters}
-        record.update(results={**merged, "onnx": None if check is None else vars(check)})
+        record.update(results={**merged, "engines": report and report.record()})
         record.update(results={"samples": {language: vars(found) for language, found in coverage.items()}})
         record.finish()
         for path in sorted(part.iterdir(), key=lambda path: path.name == RECORD_FILE):  # the record comes last
@@ -109,4 +107,4 @@ def write_export(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return failure
+    return report

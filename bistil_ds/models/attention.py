@@ -1,4 +1,4 @@
-"""Record the queries and keys of chosen layers while a model computes its usual attention.
+"""Record the queries, keys and values of chosen layers while a model computes its usual attention.
 
 Shapes: B sequences, H heads, Hk heads of keys, T tokens, d width of a head.
 """
@@ -17,21 +17,24 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.families import FAMILIES
 
 IMPLEMENTATION = "bistil_recording"
-_SINK, _SLOT = "_recorded_queries_keys", "_recorded_slot"
+_SINK, _SLOT, _VALUES = "_recorded_attention", "_recorded_slot", "_recorded_values"
+
+Recorded = tuple[Tensor, Tensor, Tensor | None]  # queries, keys, values
 
 
 class AttentionRecorder:
-    """Recorder of the queries and keys of `layers` of one model, for the attention-map loss.
+    """Recorder of the queries and keys of `layers` of one model, for the attention-map loss, and of values.
 
     The recorder replaces the model's attention by a function that computes the same as SDPA and can record its queries
-    and keys (after rotary positions, where the model has them). It records only the first forward pass inside each
-    `with recorder:` block: neither later passes nor the recomputation of gradient checkpointing. Gradients flow through
-    the recorded tensors. The model may be wrapped (DDP, DeepSpeed) after the recorder is made.
+    and keys (after rotary positions, where the model has them) and its values. It records only the first forward pass
+    inside each `with recorder:` block: neither later passes nor the recomputation of gradient checkpointing. Gradients
+    flow through the recorded tensors. The model may be wrapped (DDP, DeepSpeed) after the recorder is made.
 
     Args:
         model: the model itself, not its wrapper: an encoder that calls its attention through `AttentionInterface` of
             transformers.
         layers: indices of self-attention layers; layer 0 follows the embeddings.
+        related: the layer whose queries, keys and values are recorded for their relations; None: there is none.
 
     Attributes:
         windows: for each of `layers`, how many tokens away from a query its keys may be; None if it sees all.
@@ -40,29 +43,31 @@ class AttentionRecorder:
         InputError: the architecture does not use that interface (DeBERTa-v2), or the model lacks a layer.
     """
 
-    def __init__(self, model: PreTrainedModel, layers: Sequence[int]) -> None:
+    def __init__(self, model: PreTrainedModel, layers: Sequence[int], related: int | None = None) -> None:
         modules = self_attentions(model)
-        if wrong := [i for i in layers if not 0 <= i < len(modules)]:
+        recorded = list(dict.fromkeys([*layers, *([] if related is None else [related])]))
+        if wrong := [i for i in recorded if not 0 <= i < len(modules)]:
             raise InputError(f"attention layers {wrong} do not exist: the model has layers 0 to {len(modules) - 1}")
-        self.layers = list(layers)
+        self.layers, self.related = list(layers), related
         self.windows = [attention_window(model.config, i) for i in layers]
-        self._modules = [modules[i] for i in layers]
-        self._sink: dict[int, tuple[Tensor, Tensor]] = {}
+        self._modules = {i: modules[i] for i in recorded}
+        self._sink: dict[int, Recorded] = {}
         AttentionInterface.register(IMPLEMENTATION, _recording_attention)
         AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)  # without it, transformers drops the padding mask
         model.set_attn_implementation(IMPLEMENTATION)
 
     def __enter__(self) -> AttentionRecorder:
         self._sink = {}
-        for slot, module in enumerate(self._modules):
-            setattr(module, _SLOT, slot)
+        for layer, module in self._modules.items():
+            setattr(module, _SLOT, layer)
+            setattr(module, _VALUES, layer == self.related)
             setattr(module, _SINK, self._sink)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for module in self._modules:
-            delattr(module, _SINK)
-            delattr(module, _SLOT)
+        for module in self._modules.values():
+            for name in (_SINK, _SLOT, _VALUES):
+                delattr(module, name)
 
     @property
     def queries_keys(self) -> list[tuple[Tensor, Tensor]]:
@@ -70,7 +75,15 @@ class AttentionRecorder:
 
         Queries are [B, H, T, d] and keys [B, Hk, T, d] in the model's dtype; H/Hk heads of queries share a key head.
         """
-        return [self._sink[slot] for slot in range(len(self.layers))]
+        return [self._sink[layer][:2] for layer in self.layers]
+
+    @property
+    def queries_keys_values(self) -> list[Tensor]:
+        """Return queries, keys and values of the layer `related`, as the last `with` block recorded them.
+
+        Values have the shape of keys. The list is empty if no layer is `related`.
+        """
+        return [] if self.related is None else [x for x in self._sink[self.related] if x is not None]
 
     def clear(self) -> None:
         """Release the recorded tensors."""
@@ -119,5 +132,5 @@ def _recording_attention(
     if sink is not None:
         slot = getattr(module, _SLOT)
         if slot not in sink:  # later passes and recomputation are not recorded
-            sink[slot] = (query, key)
+            sink[slot] = (query, key, value if getattr(module, _VALUES) else None)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)

@@ -73,6 +73,7 @@ class Family:
         head: the masked-LM head; None in the record of a base model, which has none.
         layer_list: name of the list of layers, in the base model.
         query_key: names of the modules that compute queries and keys, in a layer. A fused module also computes values.
+        value: name of the module that computes values, in a layer.
         norm_before_attention: for families with norms before the sub-layers ("pre-norm"): name of the norm before
             attention, in a layer. None for other families.
         final_norm: for pre-norm families: name of the norm after the last layer, in the base model. transformers
@@ -100,6 +101,7 @@ class Family:
     head: Head | None
     layer_list: str = "layers"
     query_key: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj")
+    value: str = "self_attn.v_proj"
     norm_before_attention: str | None = None
     final_norm: str | None = None
     first_layer_stays: bool = False
@@ -151,14 +153,15 @@ class Family:
             norm=f"{layer}.output.LayerNorm",
         )
 
-    def follows_the_last_map(self, name: str, layers: int) -> bool:
+    def follows_the_last_map(self, name: str, layers: int, values_count: bool = False) -> bool:
         """Return whether the parameter `name` of an encoder with `layers` layers changes none of its attention maps.
 
         This is true for the parameters of the last layer that come after its queries and keys and, in a `pre_norm`
-        model, for the norm after the last layer.
+        model, for the norm after the last layer. With `values_count`, it is not true for the last layer's values.
         """
         last = f"{self.layers}.{layers - 1}."
-        before = tuple(f"{module}." for module in (*self.query_key, self.norm_before_attention) if module)
+        modules = (*self.query_key, self.norm_before_attention, self.value if values_count else None)
+        before = tuple(f"{module}." for module in modules if module)
         is_behind = name.startswith(last) and not name.removeprefix(last).startswith(before)
         return is_behind or (self.final_norm is not None and name.startswith(f"{self._in_encoder(self.final_norm)}."))
 
@@ -178,6 +181,7 @@ _BERT = Family(
     ),
     layer_list="encoder.layer",
     query_key=_BERT_QUERY_KEY,
+    value="attention.self.value",
     bert_layers=True,
 )
 _ROBERTA_HEAD = Head(
@@ -201,6 +205,7 @@ FAMILIES = {
         encoder="model",
         head=Head(first="head", decoder="decoder", dense="head.dense", norm="head.norm", activation="gelu"),
         query_key=("attn.Wqkv",),
+        value="attn.Wqkv",
         norm_before_attention="attn_norm",
         final_norm="final_norm",
         first_layer_stays=True,
@@ -221,6 +226,7 @@ FAMILIES = {
         _BERT,
         encoder="deberta",
         query_key=("attention.self.query_proj", "attention.self.key_proj"),
+        value="attention.self.value_proj",
         bert_layers=False,
         maps_observable=False,
         never_called=("encoder.rel_embeddings",),

@@ -183,10 +183,15 @@ def _copy_module(module: SentenceModule, source: Path, folder: Path, width: int)
             content |= {key: width for key in WIDTHS if key in content}
         _write(folder / CONFIG, content)
     if module.kind in WEIGHTED:
-        save_file(_read_weights(source), folder / SINGLE_FILE, metadata={"format": "pt"})
+        save_file(read_weights(source), folder / SINGLE_FILE, metadata={"format": "pt"})
 
 
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a module with weights, from its folder.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
     try:
         if (folder / SINGLE_FILE).is_file():
             return load_file(folder / SINGLE_FILE)

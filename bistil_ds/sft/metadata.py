@@ -20,6 +20,7 @@ class SftMetadata(TypedDict, total=False):
         languages: codes of the languages it was trained on.
         density: number of changed entries divided by the number of maskable entries of the base model.
         max_length: the longest input in training, in tokens.
+        sentence: for task `embed`, how the model makes vectors (`SentenceSettings.as_dict`).
         licence: SPDX identifier or expression.
         licences: name of a model or data set that the SFT comes from → its licence or `unknown`. Names look like
             `model org/name` and `data en: train.txt`.
@@ -32,12 +33,13 @@ class SftMetadata(TypedDict, total=False):
     languages: list[str]
     density: float
     max_length: int
+    sentence: dict[str, Any]
     licence: str
     licences: dict[str, str]
 
 
 LANGUAGE_TASK = "mlm"
-_TASK_KEYS = ("task", "labels", "max_length")
+_TASK_KEYS = ("task", "labels", "max_length", "sentence")
 MANY: dict[tuple[type, ...], str] = {(list,): "a list of strings", (dict,): "names with strings"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "base_model": (str,),

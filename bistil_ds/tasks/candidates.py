@@ -74,7 +74,8 @@ def examine(choice: ModelChoice, cache: ModelCache, max_length: int | None) -> C
     loaded = cache.get(choice)
     sfts = [SparseFineTuning.load(name) for name in choice.sfts]
     kind, saved_as = type(loaded.model).__name__, loaded.model.config.architectures or []
-    if cache.task.trains_head and kind not in saved_as and not any(sft.dense for sft in sfts):
+    needs_head = cache.task.trains_head and not cache.task.needs_teacher  # any encoder gives vectors, say
+    if needs_head and kind not in saved_as and not any(sft.dense for sft in sfts):
         raise InputError(
             f"--model {choice.folder}: has no trained head for {cache.task.name} (it is a {', '.join(saved_as)}); "
             "give a model of that task, or add the task's sparse fine-tuning"

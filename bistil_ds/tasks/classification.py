@@ -32,10 +32,11 @@ class Classification(Task):
 
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
         """Return the distinct labels of the examples, sorted."""
-        return tuple(sorted({example.label for example in examples}))
+        return tuple(sorted({example.label for example in examples} - {None}))
 
     def check_labels(self, examples: Sequence[Any], labels: Sequence[str], flag: str) -> None:
-        check_known(((example.label, example.place) for example in examples), labels, flag, "label", None)
+        found = ((example.label, example.place) for example in examples if example.label is not None)
+        check_known(found, labels, flag, "label", None)
 
     def check_model(self, config: PretrainedConfig) -> None:
         check_class(AutoModelForSequenceClassification, config)

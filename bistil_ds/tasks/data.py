@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,31 +40,25 @@ def read_examples(task: Task, source: str, options: ReadOptions, progress: bool 
     return examples
 
 
-def load_data(
+def make_rows(
     task: Task,
-    source: str,
+    examples: Sequence[Any],
     tokenizer: PreTrainedTokenizerBase,
     labels: Sequence[str],
     max_length: int,
     *,
-    options: ReadOptions,
-    language: str | None = None,
+    source: str,
     training: bool = False,
-    progress: bool = False,
-) -> TaskData:
-    """Read `source`, check that its labels are among `labels`, and make the rows.
-
-    `language` replaces `options.language`.
+) -> list[Row]:
+    """Return the rows of the examples of one source; `source` names it and its flag, for messages.
 
     Raises:
-        InputError: `read_examples` raises it; a label is not among `labels`; or no example gives a row.
+        InputError: no example gives a row.
     """
-    examples = read_examples(task, source, replace(options, language=language), progress)
-    task.check_labels(examples, labels, options.flag)
     rows = task.features(examples, tokenizer, labels, max_length, training=training)
     if not rows:
-        raise InputError(f"{options.flag} {source}: nothing in it fits into {max_length} tokens; raise --max_length")
-    return TaskData(task, language, source, examples, rows)
+        raise InputError(f"{source}: nothing in it fits into {max_length} tokens; raise --max_length")
+    return rows
 
 
 def mix(parts: Sequence[Sequence[Row]], upsample: bool) -> list[Row]:

@@ -19,7 +19,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class TaggedSentence:
-    """A sentence with one tag for each word: a part-of-speech tag, or an IOB2 tag of an entity.
+    """A sentence with one tag for each word: a part-of-speech tag, or an IOB2 tag of an entity; or without tags.
 
     `meanings` maps those labels of the evaluated model that are not IOB2 tags, such as `LABEL_1`, to IOB2 tags.
     """
@@ -47,11 +47,11 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class SentencePair:
-    """A premise, a hypothesis and the label of their relation."""
+    """A premise, a hypothesis and the label of their relation; None: it has no label."""
 
     premise: str
     hypothesis: str
-    label: str
+    label: str | None
     place: Place
 
 

@@ -13,6 +13,7 @@ from bistil_ds.errors import InputError, Notice, blaming
 from bistil_ds.models.hub_folder import local_folder
 from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
 from bistil_ds.models.loading import is_masked_lm
+from bistil_ds.models.sentence_folder import transformer_folder
 from bistil_ds.models.weight_files import WEIGHT_FILES, hash_weights
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sft.metadata import LANGUAGE_TASK, check_task
@@ -21,7 +22,10 @@ from bistil_ds.tasks import Task, find_task
 
 @dataclass(frozen=True)
 class LoadedTaskModel:
-    """An fp32 model in evaluation mode and its tokenizer; `labels` are its classes in the order of its outputs."""
+    """An fp32 model in evaluation mode and its tokenizer; `labels` are its classes in the order of its outputs.
+
+    `task` is the task as this model does it (see `Task.for_model`).
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -60,6 +64,9 @@ def load_task_model(
             check_task(sft.name, sft.metadata, task.name)
     if task is None:
         raise InputError(f"{flag} {folder}: say which task it is for with --task")
+    task = task.for_model(folder, [sft.metadata for sft in fine_tunings], flag)
+    if task.needs_teacher:  # teachers of vectors are often folders of sentence-transformers
+        folder = transformer_folder(folder, flag)
     config = load_config(flag, folder)
     with blaming(f"{flag} {folder}"):
         task.check_model(config)
@@ -107,6 +114,8 @@ def recorded_labels(sfts: Sequence[str], folder: str, task: Task, flag: str) -> 
 
 
 def _labels(fine_tunings: Sequence[SparseFineTuning], folder: str, task: Task, flag: str) -> tuple[str, ...]:
+    if task.needs_teacher:  # its data have no labels
+        return ()
     for sft in reversed(fine_tunings):
         labels, made_for = sft.metadata.get("labels"), sft.metadata.get("task")
         if labels is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from transformers import PreTrainedTokenizerBase
 
@@ -10,7 +11,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import TOKEN_TYPES
 from bistil_ds.tasks.classification import Classification
 from bistil_ds.tasks.examples import SentencePair
-from bistil_ds.tasks.readers import read_pairs
+from bistil_ds.tasks.readers import read_pairs, read_texts
 from bistil_ds.tasks.task import ReadOptions, Row
 from bistil_ds.tasks.text_key import text_key
 
@@ -30,6 +31,11 @@ class Inference(Classification):
     def read(self, source: str, options: ReadOptions) -> Iterator[SentencePair]:
         return read_pairs(source, options)
 
+    def read_unlabelled(self, source: str, options: ReadOptions) -> Iterator[SentencePair]:
+        """Stream pairs without labels: each text of the source, and the one after it."""
+        for one, other in pairwise(read_texts(source, options)):
+            yield SentencePair(one.text, other.text, None, one.place)
+
     def features(
         self,
         examples: Sequence[SentencePair],
@@ -40,6 +46,8 @@ class Inference(Classification):
         training: bool,
     ) -> list[Row]:
         """Return rows with `input_ids`, `label`, `example`, and `token_type_ids` if the model tells sentences apart.
+
+        A pair without a label has label 0, which nothing may learn from.
 
         Raises:
             InputError: `max_length` leaves no room for a token of each sentence.
@@ -58,7 +66,7 @@ class Inference(Classification):
             return_token_type_ids=True,
         )
         rows: list[Row] = [
-            {"input_ids": ids, "label": number[example.label], "example": i}
+            {"input_ids": ids, "label": 0 if example.label is None else number[example.label], "example": i}
             for i, (example, ids) in enumerate(zip(examples, encoded["input_ids"]))
         ]
         for row, types in zip(rows, encoded["token_type_ids"]):

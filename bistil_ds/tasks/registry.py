@@ -15,6 +15,7 @@ OURS = {
     "ner": "bistil_ds.tasks.tagging.ner:NamedEntities",
     "nli": "bistil_ds.tasks.nli:Inference",
     "qa": "bistil_ds.tasks.qa.qa:QuestionAnswering",
+    "embed": "bistil_ds.tasks.embed.embed:SentenceEmbedding",
     "mlm": "bistil_ds.tasks.mlm:MaskedLanguageModelling",
 }
 NAMES = f"{', '.join(OURS)}, or a plug-in's"  # for help texts

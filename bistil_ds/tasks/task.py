@@ -1,6 +1,6 @@
 """The interface of a task: how its data becomes model inputs, and how the model's outputs become answers and scores.
 
-A task has no state, and knows nothing of training loops or devices. Another package adds a task by an entry point in
+A task does not change, and knows nothing of training loops or devices. Another package adds a task by an entry point in
 the group `bistil_ds.tasks`.
 
 Shapes: N labelled positions of a batch, C classes.
@@ -12,11 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from bistil_ds.errors import InputError
 
 Row = dict[str, Any]
 
@@ -48,13 +50,55 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    metric: ClassVar[str]
+    metric: str
     full_epochs: ClassVar[int]  # default of the full stage
     sparse_epochs: ClassVar[int]  # default of the sparse stage
     max_steps: ClassVar[int | None] = None  # upper limit of the steps in either stage
     learning_rate: ClassVar[float]
     max_length: ClassVar[int] = 256
     trains_head: ClassVar[bool] = True  # False: the base model is trained, but not its head (mlm)
+    needs_teacher: ClassVar[bool] = False  # True: it is learned from a teacher's outputs, and its data have no labels
+    losses: tuple[str, ...] = ("logit", "label")  # phase 2's losses of its outputs, by name
+
+    def configured(self, **choices: Any) -> Self:
+        """Return the task with what the user chose for it by flags, such as `pooling=["mean"]` for embed.
+
+        Raises:
+            InputError: the task has no such choice, or the choice is not one of those it has.
+        """
+        if choices:
+            raise InputError(f"--{min(choices)}: has no effect with --task {self.name}; leave it out")
+        return self
+
+    def for_model(self, folder: str | Path, metadata: Sequence[Mapping[str, Any]] = (), flag: str = "") -> Self:
+        """Return the task as the model in `folder` does it; most tasks are the same for every model.
+
+        Args:
+            folder: a model folder or hub id.
+            metadata: headers of the sparse fine-tunings that the model carries, in their order.
+            flag: the flag that named the folder, for messages.
+
+        Raises:
+            InputError: the model does not say how it does the task.
+        """
+        return self
+
+    def for_student(self, student: PretrainedConfig, teacher: PretrainedConfig) -> Self:
+        """Return the task as a student does it, from the task as its teacher does it."""
+        return self
+
+    def start_head(  # noqa: B027  (most heads can only be copied)
+        self, student: PreTrainedModel, teacher: PreTrainedModel, projections: Sequence[Tensor] | None
+    ) -> None:
+        """Start a student's head from its teacher's where their shapes differ.
+
+        `projections` are a matrix fp32 [teacher width, student width] for each of the student's states; None: the
+        widths are the same.
+        """
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the header of a sparse fine-tuning needs to say about the task beside its name."""
+        return {}
 
     def check_model(self, config: PretrainedConfig) -> None:  # noqa: B027  (most models can learn most tasks)
         """Raise InputError if no model with this configuration can be trained on the task."""
@@ -66,6 +110,14 @@ class Task(ABC):
         Raises:
             InputError: the source does not follow its format; the message says where.
         """
+
+    def read_unlabelled(self, source: str, options: ReadOptions) -> Iterator[Any]:
+        """Stream examples without labels from plain text; a student learns its teacher's answers to them.
+
+        Raises:
+            InputError: the text cannot be read, or the task makes no examples from plain text.
+        """
+        raise InputError(f"{options.flag} {source}: --task {self.name} makes no examples from plain text; leave it out")
 
     @abstractmethod
     def labels(self, examples: Sequence[Any]) -> tuple[str, ...]:
@@ -110,6 +162,13 @@ class Task(ABC):
         class.
         """
 
+    def distilled_vectors(self, outputs: Any, batch: Mapping[str, Tensor], *, of_teacher: bool) -> Tensor:
+        """Return the vectors [B, E] in which a student imitates its teacher, for a task with losses of vectors.
+
+        With `of_teacher`, row i is the vector that the student's vector in row i is compared with.
+        """
+        raise NotImplementedError(f"--task {self.name} makes no vectors")
+
     @abstractmethod
     def predict(self, outputs: Any, batch: Mapping[str, Tensor]) -> list[Any]:
         """Return one prediction for each row of the batch, made of plain lists, numbers and strings on the CPU."""
@@ -126,6 +185,19 @@ class Task(ABC):
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
         """Compute the metrics (between 0 and 1) from `totals`, the sum of `counts`; 0 if there is nothing to count."""
 
+    def scores(self, examples: Sequence[Any], answers: Sequence[Any], language: str | None) -> dict[str, float]:
+        """Return the metrics of the answers to a data set; by default they are `metrics` of the sum of `counts`."""
+        pairs = zip(examples, answers, strict=True)
+        return self.metrics(sum(self.counts(*pair, language) for pair in pairs))  # type: ignore[arg-type]
+
+    def with_teacher(self, example: Any, answer: Any) -> Any:
+        """Return a validation example with the teacher's answer, for a task that needs a teacher."""
+        raise NotImplementedError(f"--task {self.name} is scored by labels")
+
     @abstractmethod
     def text_key(self, example: Any) -> str:
         """Return the example's text with normalised spaces and case; examples with equal keys have the same text."""
+
+    def text_keys(self, example: Any) -> set[str]:
+        """Return the keys of all texts of an example, which may have several."""
+        return {self.text_key(example)}

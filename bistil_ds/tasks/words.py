@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.errors import InputError
@@ -146,3 +147,13 @@ def _shares(starts: list[int], room: int) -> list[tuple[int, int, int]]:
             shares.append((starts[begin], word, stop))
         word = stop
     return shares
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of a text: it is cut at spaces, and around each punctuation mark.
+
+    Example:
+        >>> words_of("Ankara'da, dün.")
+        ('Ankara', "'", 'da', ',', 'dün', '.')
+    """
+    return tuple(word for word, _ in BertPreTokenizer().pre_tokenize_str(text))

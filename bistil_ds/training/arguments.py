@@ -31,8 +31,12 @@ AT_LEAST_1 = (
     "preprocessing_workers",
     "save_total_limit",
     "language_temperature",
+    "held_out",
 )
-ABOVE_0 = ("learning_rate", "temperature", "logging_steps", "eval_steps", "save_steps", "num_train_epochs")
+ABOVE_0 = (
+    *("learning_rate", "temperature", "similarity_temperature"),
+    *("logging_steps", "eval_steps", "save_steps", "num_train_epochs"),
+)
 AT_LEAST_0 = ("weight_decay", "max_grad_norm", "warmup_steps", "eval_delay", "adam_epsilon", "dataloader_num_workers")
 IDLE = "has no effect with this --optim and --lr_scheduler_type; leave it out"
 SEEDS = ("seed", "data_seed")  # numpy takes seeds from 0 to 2**32 - 1 only

@@ -15,15 +15,22 @@ from bistil_ds.training.layer_losses import Alignment
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import LayerView, LossTerms, terms_of
 
+OF_ATTENTION = ("maps", "relations")  # what only a model can give whose attention can be observed
 
-def parse_weights(losses: object, phase: int) -> dict[str, Weight]:
+
+def parse_weights(losses: object, phase: int, outputs: Sequence[str] | None = None) -> dict[str, Weight]:
     """Return the weight of each loss of a phase, read from the attribute `<name>_weight` of `losses`.
+
+    Args:
+        outputs: the losses of the models' outputs that the task has; the others weigh 0. None: the task has all.
 
     Raises:
         InputError: a weight is neither a finite number of at least 0 nor FROM:TO, or all weights are 0.
     """
-    names = [term.name for term in terms_of(phase)]
-    weights = {name: Weight.parse(getattr(losses, f"{name}_weight"), f"{name}_weight") for name in names}
+    terms = terms_of(phase)
+    weights = {term.name: Weight.parse(getattr(losses, f"{term.name}_weight"), f"{term.name}_weight") for term in terms}
+    names = [term.name for term in terms if term.compute is not None or outputs is None or term.name in outputs]
+    weights |= dict.fromkeys(weights.keys() - set(names), Weight(0.0, 0.0))
     if not any(weight.used for weight in weights.values()):
         raise InputError("all loss weights are 0: give at least one of " + ", ".join(names) + " a weight")
     return weights
@@ -35,7 +42,7 @@ def check_maps_not_asked(losses: object, phase: int, model_type: str) -> None:
     Raises:
         InputError: the weight of such a loss is above 0 and not the phase's default.
     """
-    for name in (f"{term.name}_weight" for term in terms_of(phase) if term.reads == "maps"):
+    for name in (f"{term.name}_weight" for term in terms_of(phase) if term.reads in OF_ATTENTION):
         weight = getattr(losses, name)
         if Weight.parse(weight, name).used and weight != getattr(type(losses), name, None):
             raise InputError(f"--{name} {weight}: a {model_type} model does not show its attention; leave it out")
@@ -54,6 +61,7 @@ class BaseDistiller:
         projections: an fp32 matrix [teacher width, student width] for each student state (the embeddings' output and
             that of each layer); needed where the widths differ.
         run_teacher: the module to call in the teacher's place, such as the ZeRO-3 engine around it.
+        outputs: the losses of the models' outputs that the task has; None: all of the phase.
 
     Raises:
         InputError: from `parse_weights`; or a model's attention cannot be observed, and maps were asked for by a weight
@@ -70,10 +78,11 @@ class BaseDistiller:
         losses: Any,
         projections: Sequence[Tensor] | None = None,
         run_teacher: nn.Module | None = None,
+        outputs: Sequence[str] | None = None,
     ) -> None:
         self.losses = losses
-        self.weights = parse_weights(losses, self.phase)
-        if self.reads("maps"):
+        self.weights = parse_weights(losses, self.phase, outputs)
+        if self.reads("maps") or self.reads("relations"):
             self._leave_out_hidden_maps((student, teacher))
         self.teacher = teacher
         self.run_teacher = teacher if run_teacher is None else run_teacher
@@ -81,10 +90,15 @@ class BaseDistiller:
         self.projections = [projections[i] for i in aligned.student_states] if projections is not None else None
         self.student_recorder: AttentionRecorder | None = None
         self.teacher_recorder: AttentionRecorder | None = None
-        if self.reads("maps"):  # only then: a recorder keeps queries and keys in memory
-            self.student_recorder = AttentionRecorder(student, aligned.student_layers)
-            self.teacher_recorder = AttentionRecorder(teacher, aligned.teacher_layers)
-            self._check_windows(self.teacher_recorder.windows)
+        if self.reads("maps") or self.reads("relations"):  # only then: a recorder keeps queries and keys in memory
+            layers = (aligned.student_layers, aligned.teacher_layers) if self.reads("maps") else ([], [])
+            related: tuple[int | None, int | None] = None, None
+            if self.reads("relations"):
+                wanted = losses.relation_layer
+                related = len(layer_map) - 1, layer_map[-1] if wanted is None else wanted
+            self.student_recorder = AttentionRecorder(student, layers[0], related[0])
+            self.teacher_recorder = AttentionRecorder(teacher, layers[1], related[1])
+            _check_windows(self.student_recorder, self.teacher_recorder)
         teacher.eval().requires_grad_(False)
 
     def _leave_out_hidden_maps(self, models: Sequence[PreTrainedModel]) -> None:
@@ -93,24 +107,11 @@ class BaseDistiller:
         if not hiding:
             return
         check_maps_not_asked(self.losses, self.phase, hiding[0])
-        self.weights |= {term.name: Weight(0.0, 0.0) for term in terms_of(self.phase) if term.reads == "maps"}
+        self.weights |= {term.name: Weight(0.0, 0.0) for term in terms_of(self.phase) if term.reads in OF_ATTENTION}
         if not any(weight.used for weight in self.weights.values()):
             raise InputError(f"a {hiding[0]} model does not show its attention, and all other loss weights are 0")
         said = f"a {hiding[0]} model does not show its attention: the attention loss is left out"
         warnings.warn(said, Notice, stacklevel=4)
-
-    def _check_windows(self, teachers: Sequence[int | None]) -> None:
-        """Raise InputError unless both layers of each pair let a token see keys equally far away."""
-        aligned = self.aligned
-        for student, teacher, *windows in zip(
-            aligned.student_layers, aligned.teacher_layers, self.windows, teachers, strict=True
-        ):
-            if windows[0] != windows[1]:
-                seen = ["all tokens" if window is None else f"{window} tokens on either side" for window in windows]
-                raise InputError(
-                    f"attention loss: student layer {student} sees {seen[0]}, its teacher layer {teacher} {seen[1]}; "
-                    "align layers of one kind, or give --attention_weight 0"
-                )
 
     @property
     def windows(self) -> list[int | None]:
@@ -122,7 +123,7 @@ class BaseDistiller:
         return self.weights[name].used
 
     def reads(self, what: str) -> bool:
-        """Return whether a used loss compares hidden states (`what` is "states") or attention maps ("maps")."""
+        """Return whether a used loss compares hidden states (`what` is "states"), maps ("maps") or "relations"."""
         return any(term.reads == what and self.uses(term.name) for term in terms_of(self.phase))
 
     def weights_at(self, progress: float) -> dict[str, float]:
@@ -130,7 +131,7 @@ class BaseDistiller:
         return {name: weight.at(progress) for name, weight in self.weights.items()}
 
     def add_layer_losses(self, terms: LossTerms, view: LayerView, weights: Mapping[str, float]) -> None:
-        """Add the values of every used loss of hidden states or attention maps to `terms`.
+        """Add the values of every used loss of hidden states, attention maps or relations to `terms`.
 
         The teacher's states are freed as soon as no loss needs them, so `view.teacher_states` is empty afterwards.
         """
@@ -143,3 +144,14 @@ class BaseDistiller:
             terms.values[term.name] = term.compute(view if is_last else view.copy(), weights[term.name])
             if is_last and term.reads == "states":
                 view.teacher_states.clear()  # free the memory for the next loss; on CUDA `compute` does not
+
+
+def _check_windows(student: AttentionRecorder, teacher: AttentionRecorder) -> None:
+    """Raise InputError unless both layers of each pair let a token see keys equally far away."""
+    for ours, theirs, *windows in zip(student.layers, teacher.layers, student.windows, teacher.windows, strict=True):
+        if windows[0] != windows[1]:
+            seen = ["all tokens" if window is None else f"{window} tokens on either side" for window in windows]
+            raise InputError(
+                f"attention loss: student layer {ours} sees {seen[0]}, its teacher layer {theirs} {seen[1]}; align "
+                "layers of one kind, or give --attention_weight 0"
+            )

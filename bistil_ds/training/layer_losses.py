@@ -2,7 +2,8 @@
 
 Student state i (1..S) is aligned with teacher state `layer_map[i-1] + 1`, and state 0, the embeddings' output, with
 teacher state 0. The attention map of student layer i (0..S-1) is aligned with that of teacher layer `layer_map[i]`.
-Maps are compared from captured queries and keys and are never whole in memory (BiStil, section 3.1).
+Maps are compared from captured queries and keys and are never whole in memory (BiStil, section 3.1). The relations
+between tokens (MiniLMv2) are compared in the same way, of the student's last layer and one teacher layer.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, S student layers, P pairs (of states or of maps).
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from bistil_kernels import attention_map_loss, hidden_state_loss
@@ -22,6 +23,10 @@ from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.training.heap import trim_heap
 
 QueriesKeys = tuple[Tensor, Tensor]
+NO_GRADIENT = (
+    "the {} has no gradient: gradient checkpointing with use_reentrant=True, or a frozen student; use "
+    "use_reentrant=False"
+)
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,7 @@ def attention_terms(
         InputError: gradients are enabled, but none of the student's queries requires one.
     """
     if torch.is_grad_enabled() and not any(queries.requires_grad for queries, _ in student):
-        raise InputError(
-            "the attention loss has no gradient: gradient checkpointing with use_reentrant=True, or a frozen "
-            "student; use use_reentrant=False"
-        )
+        raise InputError(NO_GRADIENT.format("attention loss"))
     how: dict[str, Any] = {"kind": kind, "mask_queries": mask_queries, "upstream": _upstream(weight, student)}
     if student[0][0].is_cuda:  # the kernel takes all pairs at once
         return attention_map_loss(student, teacher, mask_BT, windows=windows, **how)
@@ -117,11 +119,49 @@ def attention_terms(
     return torch.cat(values)
 
 
-def take_queries_keys(recorder: AttentionRecorder | None) -> list[QueriesKeys]:
-    """Return the queries and keys that the recorder holds, and clear it; an empty list if there is no recorder."""
+def relation_terms(
+    student: list[Tensor],
+    teacher: list[Tensor],
+    mask_BT: Tensor | None,
+    heads: int,
+    mask_queries: bool,
+    weight: float,
+) -> Tensor:
+    """Return the loss of the relations between queries, between keys and between values, fp32 [3].
+
+    The relations of vectors x [T, d] are softmax(x xᵀ / √d), one map for each of `heads` relation heads; the vectors of
+    a token's attention heads are joined and cut anew. A loss is the mean KL(teacher ‖ student) of a token's relations.
+
+    Args:
+        student, teacher: queries [B, H, T, d], keys and values [B, Hk, T, d], of one layer each.
+        heads: number of relation heads; it divides H·d and Hk·d of both models.
+        mask_BT, mask_queries, weight: see `attention_terms`.
+
+    Source: MiniLMv2 (Wang et al., arXiv 2012.15828), section 3.1; their sum of the three losses is a mean here.
+    """
+    if torch.is_grad_enabled() and not student[0].requires_grad:
+        raise InputError(NO_GRADIENT.format("relation loss"))
+    ours, theirs = ([(x, x) for x in (_in_relation_heads(x, heads) for x in four)] for four in (student, teacher))
+    return attention_map_loss(ours, theirs, mask_BT, "kl", mask_queries, _upstream(weight, ours))
+
+
+def _in_relation_heads(x_BHTd: Tensor, heads: int) -> Tensor:
+    """Return the vectors of all attention heads, cut into `heads` parts: [B, heads, T, H·d/heads]."""
+    return x_BHTd.transpose(1, 2).flatten(2).unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+class Taken(NamedTuple):
+    """What a recorder held: queries and keys of each pair of maps, and queries, keys and values for relations."""
+
+    queries_keys: list[QueriesKeys]
+    related: list[Tensor]
+
+
+def take_recorded(recorder: AttentionRecorder | None) -> Taken:
+    """Return what the recorder holds, and clear it; empty lists if there is no recorder."""
     if recorder is None:
-        return []
-    found = recorder.queries_keys
+        return Taken([], [])
+    found = Taken(recorder.queries_keys, recorder.queries_keys_values)
     recorder.clear()
     return found
 

@@ -1,7 +1,8 @@
 """The registry of distillation losses, and the values they take on one batch.
 
-A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss of logits or labels is a
-`LossTerm` without one, because the distiller of its phase computes it. Each loss has an argument `<name>_weight`.
+A loss of hidden states or attention maps is a `LossTerm` with a function `compute`. A loss of a model's outputs, such
+as logits, is a `LossTerm` without one, because the distiller of its phase computes it. Each loss has an argument
+`<name>_weight`.
 
 Shapes: B batch, T tokens, D width, H heads, d head width, P pairs of states or of maps.
 """
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from bistil_ds.training.layer_losses import QueriesKeys, attention_terms, hidden_terms
+from bistil_ds.training.layer_losses import QueriesKeys, attention_terms, hidden_terms, relation_terms
 
 
 @dataclass
@@ -29,7 +30,10 @@ class LayerView:
         windows: for each pair of maps, how many tokens away from a query its keys may be; None: all count.
         mask_BT: bool, True on real tokens; None means that no token is padding.
         projections: a matrix [teacher width, student width] for each pair of states, where the widths differ.
-        losses: the loss arguments of the phase, read for `attention_loss` and `published_losses`.
+        losses: the loss arguments of the phase, read for `hidden_loss`, `attention_loss` and `published_losses`.
+        student_related, teacher_related: queries, keys and values of the layers whose relations are compared; empty
+            where nothing needs them.
+        relation_heads: the number of heads that these are cut into.
     """
 
     student_states: list[Tensor]
@@ -40,6 +44,9 @@ class LayerView:
     mask_BT: Tensor | None
     projections: Sequence[Tensor] | None
     losses: Any
+    student_related: list[Tensor] = field(default_factory=list)
+    teacher_related: list[Tensor] = field(default_factory=list)
+    relation_heads: int = 1
 
     def copy(self) -> LayerView:
         """Return a view of the same tensors with new lists, which a loss can empty without changing this view."""
@@ -54,13 +61,20 @@ class LayerView:
 
 def _hidden(view: LayerView, weight: float) -> Tensor:
     mask_BT = None if view.losses.published_losses else view.mask_BT
-    return hidden_terms(view.student_states, view.teacher_states, mask_BT, view.projections, weight)
+    return hidden_terms(
+        view.student_states, view.teacher_states, mask_BT, view.projections, weight, view.losses.hidden_loss
+    )
 
 
 def _attention(view: LayerView, weight: float) -> Tensor:
     kind, published = view.losses.attention_loss, view.losses.published_losses
     maps = view.student_maps, view.teacher_maps
     return attention_terms(*maps, view.mask_BT, kind, not published, weight, view.windows)
+
+
+def _relation(view: LayerView, weight: float) -> Tensor:
+    related, published = (view.student_related, view.teacher_related), view.losses.published_losses
+    return relation_terms(*related, view.mask_BT, view.relation_heads, not published, weight)
 
 
 @dataclass(frozen=True)
@@ -73,23 +87,27 @@ class LossTerm:
         compute: function (`LayerView`, weight of the mean in the total) → values [P]; None where the phase's distiller
             computes the loss.
         reads: what `compute` compares. A loss of "states" gives the whole encoder gradients. A loss of "maps" needs
-            recorded queries and keys, and gives parameters after the last layer's queries and keys no gradient. None
-            without a `compute`.
+            recorded queries and keys, and gives parameters after the last layer's queries and keys no gradient. One of
+            "relations" needs recorded values too, and gives these a gradient. None without a `compute`.
     """
 
     name: str
     phases: tuple[int, ...]
     compute: Callable[[LayerView, float], Tensor] | None = None
-    reads: Literal["states", "maps"] | None = None
+    reads: Literal["states", "maps", "relations"] | None = None
 
 
 # Losses are summed in this order.
 TERMS = (
     LossTerm("hidden", (1, 2), _hidden, "states"),
     LossTerm("attention", (1, 2), _attention, "maps"),
+    LossTerm("relation", (1,), _relation, "relations"),
     LossTerm("logit", (1, 2)),
     LossTerm("mlm", (1,)),
     LossTerm("label", (2,)),
+    LossTerm("vector_cosine", (2,)),
+    LossTerm("vector_mse", (2,)),
+    LossTerm("similarity", (2,)),
 )
 # Phase 1 computes these measures in validation only. They are no part of the total. `cosine` is the similarity of
 # states, where 1 is best. A loss, where less is better, needs another name.

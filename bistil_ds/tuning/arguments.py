@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from bistil_ds.embedding.pooling import MODES
 from bistil_ds.tasks.registry import NAMES
 from bistil_ds.training.arguments import SealedArguments
 
@@ -87,15 +88,81 @@ class TaskDataArguments:
 
 
 @dataclass(frozen=True)
+class UnlabelledArguments:
+    """The flag for text without labels."""
+
+    _argument_group_name = "text without labels (--task ner, pos, nli)"
+
+    unlabelled_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": "[LANGUAGE=]FILE of plain text each, on which the student learns the teacher's answers.",
+        },
+    )
+
+
+@dataclass(frozen=True)
+class EmbeddingArguments:
+    """Flags of the task `embed` only: how models make vectors, and its data beside plain text."""
+
+    _argument_group_name = "sentence vectors (--task embed only)"
+
+    pooling: list[str] | None = field(
+        default=None,
+        metadata={
+            "nargs": "+",
+            "help": f"How states become a vector: {', '.join(MODES)}; default: the teacher's way.",
+        },
+    )
+    normalise: bool = field(default=True, metadata={"help": "With --pooling: scale vectors to length 1."})
+    prompt: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "[NAME=]TEXT before each text, in turn; default: the teacher's prompts."},
+    )
+    dimension: str = field(
+        default="teacher",
+        metadata={
+            "help": "Dimension of a narrower student's vectors: the teacher's, by a dense layer, or its own.",
+            "choices": ["teacher", "student"],
+        },
+    )
+    parallel_file: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "Parallel text, NAME=SOURCE,TRANSLATIONS: both get the source's vector."},
+    )
+    held_out: int = field(
+        default=500, metadata={"help": "Texts of each language held out for validation where there is no --dev_file."}
+    )
+
+
+@dataclass(frozen=True)
 class TaskLossArguments:
     """Weights and kinds of phase 2's losses. A weight is a number, or FROM:TO for a linear change over each stage."""
 
     _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over each stage)"
 
-    hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state MSE."})
+    hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state loss."})
     attention_weight: str = field(default="1", metadata={"help": "Weight of the attention-map loss."})
     logit_weight: str = field(default="1", metadata={"help": "Weight of KL(teacher || student) over task logits."})
     label_weight: str = field(default="0", metadata={"help": "Weight of the loss on the gold labels."})
+    vector_cosine_weight: str = field(
+        default="1", metadata={"help": "Weight of 1 - cosine of student's and teacher's vectors (embed)."}
+    )
+    vector_mse_weight: str = field(
+        default="1",
+        metadata={"help": "Weight of the vectors' squared error, relative to their length (embed)."},
+    )
+    similarity_weight: str = field(
+        default="1", metadata={"help": "Weight of KL(teacher || student) of similarities within a batch (embed)."}
+    )
+    similarity_temperature: float = field(
+        default=0.05, metadata={"help": "Temperature of these similarities, which are cosines."}
+    )
+    hidden_loss: str = field(
+        default="mse",
+        metadata={"help": "How states are compared.", "choices": ["mse", "cosine"]},
+    )
     attention_loss: str = field(default="mse", metadata={"help": "How maps are compared.", "choices": ["mse", "kl"]})
     align_layers: str = field(
         default="all", metadata={"help": "Align all kept layers, or the last only.", "choices": ["all", "last"]}

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import blaming
+from bistil_ds.models.inputs import load_config
 from bistil_ds.models.tokenizer_folder import save_tokenizer
 from bistil_ds.student import check_student, load_projections, save_projections
 from bistil_ds.student.folder import kept_ids_of, read_layer_map, write_alignment
@@ -47,8 +48,9 @@ def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: 
         InputError: student and teacher do not fit together.
     """
     torch.manual_seed(seed)
-    loaded = load_task_model(student, (), teacher.task, teacher.labels, flag="--student")
     trimmed = teacher.model
+    task = teacher.task.for_student(load_config("--student", student), trimmed.config)
+    loaded = load_task_model(student, (), task, teacher.labels, flag="--student")
     kept_ids = kept_ids_of(student, trimmed.config.vocab_size)
     if kept_ids is not None:
         trim_model(trimmed, kept_ids)
@@ -57,6 +59,7 @@ def prepare_student(folder: Path, student: str, teacher: LoadedTaskModel, seed: 
         layers = check_student(loaded.model, trimmed, read_layer_map(Path(student)), projections)
     if not new_head:
         copy_head(trimmed, loaded.model)
+        task.start_head(loaded.model, trimmed, projections)
     _save(loaded, folder / BASE)
     _save(LoadedTaskModel(trimmed, loaded.tokenizer, teacher.task, teacher.labels), folder / TEACHER)
     write_alignment(folder / BASE, teacher=str(trimmed.name_or_path), languages=[], layer_map=layers)

@@ -12,6 +12,7 @@ from bistil_ds.distributed.config import zero_stage
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.inputs import is_encoder, load_config, longest_input
 from bistil_ds.models.licences import check_licence
+from bistil_ds.models.sentence_folder import transformer_folder
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.tasks import Task
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
@@ -78,7 +79,8 @@ def check_models(request: TuningRequest) -> None:
     """Raise InputError, with the flag, if a model that the request names cannot be trained on its task."""
     flags = request.model.as_flags()
     for name in request.model.models:
-        config = load_config(f"--{name}", flags[name])
+        folder = transformer_folder(flags[name], f"--{name}") if request.task.needs_teacher else flags[name]
+        config = load_config(f"--{name}", folder)
         with blaming(f"--{name} {flags[name]}"):
             request.task.check_model(config)
 
@@ -87,6 +89,8 @@ def check_flags(kind: type[TunedModel], flags: Mapping[str, Any], task: Task) ->
     """Raise InputError for flag values that are wrong whatever the models and files are."""
     check_numbers(flags)
     kind.of_flags(flags).check_losses(task)
+    if task.losses == ("similarity",) and (rows := flags["per_device_train_batch_size"]) < 2:
+        raise InputError(f"--per_device_train_batch_size {rows}: texts are compared within a batch; give at least 2")
     for flag in ("model_licence", "teacher_licence"):  # a command has one of the two
         check_licence(f"--{flag}", flags.get(flag))
     sparse = SparseArguments(**fields_of(SparseArguments, flags))

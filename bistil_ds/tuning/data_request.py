@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bistil_ds.tasks import ReadOptions
 from bistil_ds.tasks.data import parse_pairs
+from bistil_ds.tasks.embed.pairs import Parallel
 from bistil_ds.text.specification import PLAIN_PREFIX
 
 WORDS = ("columns", "label_map", "data_licence")  # fields that hold their flags' words, unparsed
@@ -20,7 +22,10 @@ class TaskDataRequest:
 
     Args:
         task: the task's name.
-        train, dev: training and validation sources.
+        train, dev: training and validation sources. A task that needs a teacher may have no validation sources.
+        parallel: pairs of parallel files, for `embed`.
+        unlabelled: sources of plain text, on which a student learns its teacher's answers.
+        held_out: texts of each language that are held out for validation where there are no validation sources.
         max_length: longest input in tokens; None before the model is known, because the model may take fewer.
         upsample: repeat smaller training files to the size of the largest.
         columns, label_map: the words of these flags, such as `tags=ner_tags` and `DATE=O`.
@@ -30,6 +35,9 @@ class TaskDataRequest:
     task: str
     train: Sources
     dev: Sources
+    parallel: tuple[Parallel, ...] = ()
+    unlabelled: Sources = ()
+    held_out: int = 500
     max_length: int | None = None
     upsample: bool = True
     columns: tuple[str, ...] | None = None
@@ -45,6 +53,11 @@ class TaskDataRequest:
 def absolute_sources(sources: Sources) -> list[str]:
     """Return each source as `LANGUAGE=FILE`, with an absolute path; a hub id stays as it is."""
     return [f"{language}={_absolute(source)}" for language, source in sources]
+
+
+def absolute_parallel(parallel: Sequence[Parallel]) -> list[str]:
+    """Return each pair of parallel files as `NAME=SOURCE,TRANSLATIONS`, with absolute paths."""
+    return [f"{name}={_absolute(source)},{_absolute(translations)}" for name, source, translations in parallel]
 
 
 def _absolute(source: str) -> str:

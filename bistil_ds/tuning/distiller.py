@@ -1,4 +1,4 @@
-"""The loss of phase 2: a student imitates a task teacher on labelled data (BiStil, section 3.2).
+"""The loss of phase 2: a student imitates a task teacher on the task's data (BiStil, section 3.2).
 
 Shapes: B batch, T tokens, N labelled positions, C classes, S student layers, Dt and Ds widths of teacher and student.
 """
@@ -17,21 +17,28 @@ from bistil_ds.errors import InputError
 from bistil_ds.tasks import Task
 from bistil_ds.training.distiller import BaseDistiller, parse_weights
 from bistil_ds.training.heap import trim_heap
-from bistil_ds.training.layer_losses import padding_mask, take_queries_keys
+from bistil_ds.training.layer_losses import padding_mask, take_recorded
 from bistil_ds.training.schedule import Weight
-from bistil_ds.training.terms import LayerView, LossTerms
+from bistil_ds.training.terms import LayerView, LossTerms, terms_of
 from bistil_ds.tuning.arguments import TaskLossArguments
+from bistil_ds.tuning.vector_losses import VECTOR_LOSSES
 
 
 def loss_weights(losses: object, task: Task) -> dict[str, Weight]:
     """Return the weight of each loss of phase 2, from the attributes `<name>_weight` of `losses`.
 
     Raises:
-        InputError: a weight is neither a number nor FROM:TO; or the model or its head would learn nothing.
+        InputError: a weight is neither a number nor FROM:TO; or the model or its head would learn nothing; or a loss
+            of outputs that the task does not have was given a weight other than the default.
     """
-    weights = parse_weights(losses, phase=2)
-    if task.trains_head and not (weights["logit"].used or weights["label"].used):
-        raise InputError("give logit_weight or label_weight a weight: the head learns from nothing else")
+    weights = parse_weights(losses, phase=2, outputs=task.losses)
+    for term in terms_of(phase=2):
+        weight = getattr(losses, flag := f"{term.name}_weight")
+        if term.compute is None and term.name not in task.losses and weight != getattr(type(losses), flag, weight):
+            raise InputError(f"--{flag} {weight}: --task {task.name} has no such loss; leave it out")
+    if task.trains_head and not any(weights[name].used for name in task.losses):
+        flags = " or ".join(f"{name}_weight" for name in task.losses)
+        raise InputError(f"give {flags} a weight: the head learns from nothing else")
     return weights
 
 
@@ -41,7 +48,8 @@ class TaskDistiller(BaseDistiller):
     Hidden states and attention maps are compared on real tokens, [CLS] and [SEP] among them. With `published_losses`,
     padding counts too, except as a key of attention. Logits are compared at labelled positions only: the loss is
     KL(teacher || student) at the temperature, without the usual factor temperature². If a task has several kinds of
-    logits (start and end, arcs and relations), they count equally.
+    logits (start and end, arcs and relations), they count equally. Sentence vectors are compared by the losses of
+    `vector_losses`.
 
     Args:
         student, teacher: models of one task with the same labels, on one vocabulary, with the same number of heads.
@@ -70,7 +78,7 @@ class TaskDistiller(BaseDistiller):
     ) -> None:
         losses = losses or TaskLossArguments()
         loss_weights(losses, task)
-        super().__init__(student, teacher, layer_map, losses, projections, run_teacher)
+        super().__init__(student, teacher, layer_map, losses, projections, run_teacher, task.losses)
         self.task = task
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> LossTerms:
@@ -87,7 +95,9 @@ class TaskDistiller(BaseDistiller):
             self.teacher.eval()
             seen = self.run_teacher(**batch, output_hidden_states=True)
         teacher_states = [seen.hidden_states[i] for i in self.aligned.teacher_states]
-        teacher_logits = self.task.distilled_logits(seen, batch)
+        teacher_logits = self.task.distilled_logits(seen, batch) if self.uses("logit") else []
+        used = [name for name in VECTOR_LOSSES if self.uses(name)]
+        teacher_vectors = self.task.distilled_vectors(seen, batch, of_teacher=True) if used else None
         del seen
         trim_heap(teacher_states[0])
         with self.student_recorder or nullcontext():
@@ -103,9 +113,13 @@ class TaskDistiller(BaseDistiller):
             ).mean()
         if self.uses("label"):
             terms.values["label"] = output.loss.float()
+        if teacher_vectors is not None:
+            vectors = self.task.distilled_vectors(output, batch, of_teacher=False), teacher_vectors
+            temperature = self.losses.similarity_temperature
+            terms.values |= {name: VECTOR_LOSSES[name](*vectors, temperature) for name in used}
         states = [output.hidden_states[i] for i in self.aligned.student_states]
-        maps = take_queries_keys(self.student_recorder), take_queries_keys(self.teacher_recorder), self.windows
-        layers = LayerView(states, teacher_states, *maps, mask_BT, self.projections, self.losses)
+        ours, theirs = (take_recorded(one).queries_keys for one in (self.student_recorder, self.teacher_recorder))
+        layers = LayerView(states, teacher_states, ours, theirs, self.windows, mask_BT, self.projections, self.losses)
         self.add_layer_losses(terms, layers, weights)
         terms.add_up(weights)
         return terms

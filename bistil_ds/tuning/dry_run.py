@@ -10,12 +10,11 @@ from bistil_ds.models.inputs import load_config
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.runs.size import tree_bytes
 from bistil_ds.student.folder import model_bytes
-from bistil_ds.tasks.data import read_examples
 from bistil_ds.training.estimate.arithmetic import Saving, checkpoint_bytes
 from bistil_ds.training.estimate.first_steps import UNSAVED, FirstSteps
 from bistil_ds.training.estimate.table import COUNTED, Rehearsal, Row, Training, shaped, sized
 from bistil_ds.tuning.building import BASE, TEACHER
-from bistil_ds.tuning.data import DEV, TRAIN
+from bistil_ds.tuning.data import read_data
 from bistil_ds.tuning.preparation import BUILD, PreparedRun
 from bistil_ds.tuning.request import TuningRequest
 from bistil_ds.tuning.run import make_trainer
@@ -64,12 +63,12 @@ def _training(
 
 
 def _read(request: TuningRequest) -> list[Row]:
-    rows = []
-    for flag, name, sources in ((TRAIN, "train", request.data.train), (DEV, "dev", request.data.dev)):
-        for language, source in sources:
-            examples = len(read_examples(request.task, source, request.data.reading(flag, language)))
-            rows.append((f"{name}, {language}: {sized(source)}", f"{examples:,} examples", COUNTED))
-    return rows
+    examples = read_data(request.data, request.task)
+    return [
+        (f"{name}, {part.language}: {sized(part.source)}", f"{len(part.examples):,} examples", COUNTED)
+        for name, parts in (("train", examples.train), ("dev", examples.dev))
+        for part in parts
+    ]
 
 
 def _built(run: PreparedRun, report: dict[str, int]) -> list[Row]:

@@ -17,7 +17,7 @@ from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 from bistil_ds.tuning.arguments import TaskDataArguments, TaskTrainingArguments
 from bistil_ds.tuning.building import BASE
 from bistil_ds.tuning.checks import NO_EFFECT, check_models, longest_of
-from bistil_ds.tuning.data import check_development_files, data_hashes, training_examples
+from bistil_ds.tuning.data import check_data, data_hashes, read_data
 from bistil_ds.tuning.request import TuningRequest
 
 
@@ -62,10 +62,9 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     longest = longest_of(request)
     check_models(request)
     request = replace(request, data=replace(request.data, max_length=longest))
-    examples = training_examples(request.data)
-    labels = model.labels(task, examples)
-    task.check_labels(examples, labels, "--train_file")
-    check_development_files(request.data, task, labels)
+    examples = read_data(request.data, task, progress=True)
+    labels = model.labels(task, [one for part in examples.train for one in part.examples])
+    check_data(examples, task, labels)
     base = model.metadata(request.data)
     data = data_hashes(request.data)
     if resume and is_begun(folder):
@@ -76,7 +75,8 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         built, report = model.build(build, task, labels, training["seed"])
         request.sparse.check(maskable_count(built), zero_stage(training["deepspeed"]) or 0, fp16=training["fp16"])
         tokenizer = load_tokenizer("", build / BASE)
-        task.features(examples[:1], tokenizer, labels, longest, training=True)  # raises if `longest` is too short
+        first, own = examples.train[0].examples[:1], task.for_model(build / BASE)
+        own.features(first, tokenizer, labels, longest, training=True)  # raises if `longest` is too short
     seeds = {"seed": training["seed"]}
     results = {"build": {**report, **base}, "zero_stage": zero_stage(training["deepspeed"])}
     RunRecord(folder, arguments=request.as_flags(), seeds=seeds, data=data, results=results)

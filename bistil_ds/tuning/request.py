@@ -9,7 +9,7 @@ from typing import Any
 from bistil_ds.sparse import SparseArguments
 from bistil_ds.tasks import Task, find_task
 from bistil_ds.training.request import TrainingRequest
-from bistil_ds.tuning.data_request import WORDS, TaskDataRequest, absolute_sources
+from bistil_ds.tuning.data_request import WORDS, TaskDataRequest, absolute_parallel, absolute_sources
 from bistil_ds.tuning.tuned_model import TunedModel
 
 
@@ -34,7 +34,7 @@ class TuningRequest:
 
     @property
     def task(self) -> Task:
-        return find_task(self.data.task)
+        return self.model.configure(find_task(self.data.task))
 
     def as_flags(self) -> dict[str, Any]:
         """Return flag → value, for the record.
@@ -44,6 +44,10 @@ class TuningRequest:
         flags = {**self.model.as_flags(), **asdict(self.data)}
         for flag in ("train", "dev"):
             flags[f"{flag}_file"] = absolute_sources(flags.pop(flag))
+        unlabelled = absolute_sources(flags.pop("unlabelled")) or None
+        parallel, held_out = absolute_parallel(flags.pop("parallel")) or None, flags.pop("held_out")
+        if "parallel_file" in flags:  # a flag of task.py
+            flags |= {"parallel_file": parallel, "held_out": held_out, "unlabelled_file": unlabelled}
         for name in WORDS:
             flags[name] = list(flags[name]) if flags[name] is not None else None
         for name in (self.model.sfts, *self.model.models):

@@ -14,16 +14,17 @@ from bistil_ds.distributed.config import training_config
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
+from bistil_ds.tasks.data import TaskData
 from bistil_ds.training.product import check_product
 from bistil_ds.training.speed import peak_memory
 from bistil_ds.tuning.building import BASE, named_head_parameters
 from bistil_ds.tuning.checks import limit_steps
-from bistil_ds.tuning.data import development_sets, languages_of, training_rows
+from bistil_ds.tuning.data import development_sets, languages_of, read_data, training_rows
 from bistil_ds.tuning.lottery_ticket import LotteryTicketTrainer
 from bistil_ds.tuning.preparation import BUILD, PreparedRun
 from bistil_ds.tuning.stage import Stage
 from bistil_ds.tuning.summary import print_stages
-from bistil_ds.tuning.trainer import TaskTrainer
+from bistil_ds.tuning.trainer import TaskTrainer, ask_teacher
 
 
 def train(run: PreparedRun) -> None:
@@ -54,8 +55,11 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
     request, labels, task = run.request, run.labels, run.request.task
     build = run.folder / BUILD
     tokenizer = load_tokenizer("", build / BASE)
-    rows = training_rows(request.data, tokenizer, labels, progress=startup.rank() == 0)
-    dev = development_sets(request.data, tokenizer, labels)
+    own = task.for_model(build / BASE)  # the teacher may do the task otherwise
+    examples = read_data(request.data, task, progress=startup.rank() == 0)
+    rows = training_rows(request.data, examples, own, tokenizer, labels)
+    dev = development_sets(request.data, examples, own, tokenizer, labels)
+    asked: dict[str, TaskData] = {}  # the validation sets with the teacher's answers, once they are needed
     distiller_of = request.model.distillers(build, task, labels)
 
     def load_model() -> PreTrainedModel:
@@ -67,7 +71,10 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
 
     def stage_trainer(model: PreTrainedModel, args: Any, stage: Stage) -> TaskTrainer:
         distiller = distiller_of(model, args)
-        trainer = TaskTrainer(model, args, task=task, labels=labels, rows=rows, dev=dev, distiller=distiller)
+        if task.needs_teacher and stage.kind != "full" and not asked:  # full stages never validate
+            assert distiller is not None
+            asked.update({name: ask_teacher(distiller, data, args) for name, data in dev.items()})
+        trainer = TaskTrainer(model, args, task=own, labels=labels, rows=rows, dev=asked or dev, distiller=distiller)
         watch(trainer, stage)
         return trainer
 
@@ -86,7 +93,9 @@ def make_trainer(run: PreparedRun, watch: Callable[[TaskTrainer, Stage], None], 
             "task": task.name,
             "labels": list(labels),
             "languages": languages_of(request.data.train),
+            "languages_without_labels": languages_of(request.data.unlabelled),
             "max_length": request.data.max_length,
+            **own.metadata(),
         },
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 from torch import nn
 from transformers import PreTrainedModel
 
+from bistil_ds.errors import InputError
 from bistil_ds.models.attention import is_attention_observable
 from bistil_ds.student import load_projections
 from bistil_ds.student.folder import read_layer_map
@@ -19,11 +20,19 @@ from bistil_ds.training.distiller import check_maps_not_asked
 from bistil_ds.training.licences import gather_licences
 from bistil_ds.training.request import fields_of
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
-from bistil_ds.tuning.arguments import DistilledStudentArguments, TaskLossArguments, TaskTrainingArguments
+from bistil_ds.tuning.arguments import (
+    DistilledStudentArguments,
+    EmbeddingArguments,
+    TaskLossArguments,
+    TaskTrainingArguments,
+    UnlabelledArguments,
+)
 from bistil_ds.tuning.building import BASE, TEACHER, prepare_student
 from bistil_ds.tuning.data_request import TaskDataRequest
 from bistil_ds.tuning.distiller import TaskDistiller, loss_weights
 from bistil_ds.tuning.tuned_model import Built, MakeDistiller, TunedModel
+
+OF_DATA = ("parallel_file", "held_out")  # flags of `EmbeddingArguments` that name data
 
 
 @dataclass(frozen=True)
@@ -31,20 +40,28 @@ class StudentTuning(TunedModel):
     """The flags of a phase-2 run that name student and teacher, and the weights and kinds of its losses."""
 
     script = "task"
-    types = (DistilledStudentArguments, TaskLossArguments)
+    types = (DistilledStudentArguments, TaskLossArguments, EmbeddingArguments, UnlabelledArguments)
     models = ("student", "teacher_model")
     sfts = "teacher_sft"
 
     asked: DistilledStudentArguments
     losses: TaskLossArguments
+    vectors: EmbeddingArguments
+    unlabelled: UnlabelledArguments
 
     @classmethod
     def of_flags(cls, flags: Mapping[str, Any]) -> Self:
-        asked = DistilledStudentArguments(**fields_of(DistilledStudentArguments, flags))
-        return cls(asked, TaskLossArguments(**fields_of(TaskLossArguments, flags)))
+        return cls(*(kind(**fields_of(kind, flags)) for kind in cls.types))
 
     def as_flags(self) -> dict[str, Any]:
-        return {**asdict(self.asked), **asdict(self.losses)}
+        return {**asdict(self.asked), **asdict(self.losses), **asdict(self.vectors), **asdict(self.unlabelled)}
+
+    def configure(self, task: Task) -> Task:
+        default = EmbeddingArguments()
+        chosen = {name: value for name, value in vars(self.vectors).items() if value != getattr(default, name)}
+        if task.needs_teacher:
+            chosen = {name: value for name, value in chosen.items() if name not in OF_DATA}
+        return task.configured(**chosen)
 
     @property
     def name(self) -> str:
@@ -58,14 +75,20 @@ class StudentTuning(TunedModel):
     def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
         teacher, sfts = self.teacher
         models = {self.name: None, teacher: self.asked.teacher_licence}
-        return {**base_metadata(self.name), "licences": gather_licences(models, sfts, data.train, data.data_licence)}
+        sources = [*data.train, *data.unlabelled, *((name, file) for name, *files in data.parallel for file in files)]
+        return {**base_metadata(self.name), "licences": gather_licences(models, sfts, sources, data.data_licence)}
 
     def labels(self, task: Task, examples: Sequence[Any]) -> tuple[str, ...]:
         model, sfts = self.teacher
         return recorded_labels(sfts, model, task, "--teacher_model")
 
     def check_losses(self, task: Task) -> None:
-        loss_weights(self.losses, task)
+        weights = loss_weights(self.losses, task)
+        if self.unlabelled.unlabelled_file and weights["label"].used:
+            raise InputError(
+                f"--label_weight {self.losses.label_weight}: the text of --unlabelled_file has no labels; leave one of "
+                "the two out"
+            )
 
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
         model, sfts = self.teacher

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from bistil_ds.errors import InputError
 from bistil_ds.tasks import Task
 from bistil_ds.tasks.models import base_metadata
 from bistil_ds.training.licences import gather_licences
@@ -50,7 +51,13 @@ class TeacherTuning(TunedModel):
         return task.labels(examples)
 
     def check_losses(self, task: Task) -> None:
-        """Accept every task: teacher tuning has no loss weights."""
+        """Accept every task that is learned from labels; teacher tuning has no loss weights.
+
+        Raises:
+            InputError: the task is learned from a teacher.
+        """
+        if task.needs_teacher:
+            raise InputError(f"--task {task.name}: is learned from a teacher, not from labels; give it to task.py")
 
     def build(self, folder: Path, task: Task, labels: Sequence[str], seed: int) -> Built:
         loaded = prepare_base(folder, self.name, self.asked.source_sft or (), task, labels, seed)

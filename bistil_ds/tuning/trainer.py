@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -103,21 +104,37 @@ class TaskTrainer(BaseTrainer):
         """
         metrics: dict[str, float] = {}
         for name, data in self.dev.items():
-            answers = predict(
-                self.model_wrapped,
-                data,
-                self.labels,
-                batch_size=self.args.per_device_eval_batch_size,
-                device=self.args.device,
-                pad_token_id=self.pad_token_id,
-                rank=self.args.process_index,
-                world_size=self.args.world_size,
-                progress=None if self.args.disable_tqdm else f"validating {name}",
-            )
-            counts = [self.task.counts(*pair, data.language) for pair in zip(data.examples, answers, strict=True)]
-            for key, value in self.task.metrics(sum(counts)).items():  # type: ignore[arg-type]
+            answers = answers_of(self.model_wrapped, data, self.labels, self.args, self.pad_token_id, "validating")
+            for key, value in self.task.scores(data.examples, answers, data.language).items():
                 metrics[f"{metric_key_prefix}_{name}_{key}"] = float(value)
         best = self.task.metric
         mean = sum(metrics[f"{metric_key_prefix}_{name}_{best}"] for name in self.dev) / max(len(self.dev), 1)
         metrics[f"{metric_key_prefix}_{best}"] = mean
         return self.log_validation(metrics)
+
+
+def ask_teacher(distiller: TaskDistiller, data: TaskData, args: Any) -> TaskData:
+    """Return validation data with the teacher's answers in its examples; every rank calls this.
+
+    Args:
+        args: training arguments.
+    """
+    pad = padding_id(distiller.teacher.config)
+    answers = answers_of(distiller.run_teacher, data, (), args, pad, "asking the teacher:")
+    examples = [data.task.with_teacher(*pair) for pair in zip(data.examples, answers, strict=True)]
+    return replace(data, examples=examples)
+
+
+def answers_of(model: nn.Module, data: TaskData, labels: Sequence[str], args: Any, pad: int, doing: str) -> list[Any]:
+    """Return the model's answers to validation data, as training arguments ask for them; every rank calls this."""
+    return predict(
+        model,
+        data,
+        labels,
+        batch_size=args.per_device_eval_batch_size,
+        device=args.device,
+        pad_token_id=pad,
+        rank=args.process_index,
+        world_size=args.world_size,
+        progress=None if args.disable_tqdm else f"{doing} {data.language}",
+    )

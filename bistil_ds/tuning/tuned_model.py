@@ -49,6 +49,14 @@ class TunedModel(ABC):
     def name(self) -> str:
         """Return the folder or hub id of the model that is trained."""
 
+    def configure(self, task: Task) -> Task:
+        """Return the task with what the flags choose for it.
+
+        Raises:
+            InputError: the task has no such choice.
+        """
+        return task
+
     @abstractmethod
     def metadata(self, data: TaskDataRequest) -> dict[str, Any]:
         """Return `base_model`, `base_hash`, and the `licences` of all parts, for the resulting SFT."""
@@ -66,7 +74,7 @@ class TunedModel(ABC):
 
     @abstractmethod
     def check_losses(self, task: Task) -> None:
-        """Raise InputError for loss weights that the task cannot be trained with."""
+        """Raise InputError for a task or loss weights that the model cannot be trained with."""
 
     def distillers(self, build: Path, task: Task, labels: Sequence[str]) -> MakeDistiller:
         """Return a function (a stage's model, its arguments) → the stage's distiller.

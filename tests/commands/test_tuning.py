@@ -246,3 +246,13 @@ def test_a_teacher_sft_for_another_model_is_refused_by_both_names(
 def test_an_sft_of_another_task_is_refused(material: Path) -> None:
     with pytest.raises(InputError, match="was made for ner"):
         load_task_model(str(material / "mmt"), [str(material / "teacher")], find_task("pos"))
+
+
+def test_text_without_labels_is_trained_on_and_named(material: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.txt"
+    plain.write_text("".join(f"{words}\n" for words in ("ka lo mi", "mi ka", "lo lo ka mi") * 40))
+    asked = flags(material, tmp_path / "run", unlabelled_file=f"tr={plain}", dense="true")
+    assert task.main([*asked, "--seed", "3"]) == 0
+    assert SparseFineTuning.load(tmp_path / "run").metadata["languages_without_labels"] == ["tr"]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["data"].keys() >= {f"tr={plain}"}

@@ -24,3 +24,18 @@ def test_an_attention_loss_is_refused_before_a_teacher_that_hides_its_attention_
         check_teacher(asked(attention_weight="2"))
     for given in ({}, {"attention_weight": "0"}):
         assert check_teacher(asked(**given)).model_type == "deberta-v2"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"relation_layer": 3, "relation_weight": "1"}, "--relation_layer 3: the teacher has layers 0 to 2"),
+        ({"relation_heads": 5, "relation_weight": "1"}, "--relation_heads 5: does not divide the width"),
+        ({"relation_heads": 4}, "--relation_heads 4: has no effect without --relation_weight"),
+        ({"relation_layer": 0}, "--relation_layer 0: has no effect without --relation_weight"),
+    ],
+)
+def test_relations_that_the_teacher_cannot_give_are_refused(tmp_path: Path, flags, message: str) -> None:
+    tiny_config("bert", num_hidden_layers=3).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=message):
+        check_teacher(request_of(teacher_model=str(tmp_path), text={"aa": "a.txt"}, max_length=16, **flags))

@@ -12,7 +12,8 @@ import torch
 from export_folders import card_of, header, write_student, write_task_sft
 
 from bistil_ds.commands.export import main
-from bistil_ds.export.onnx import OnnxCheck
+from bistil_ds.export.engines.check import EngineCheck
+from bistil_ds.export.engines.report import DYNAMIC, FP32, EngineFile, EngineReport, Scored
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.student.folder import write_alignment
 
@@ -193,10 +194,19 @@ def test_the_card_shows_how_to_load_the_model(student: Path, sft: Path, kind: st
     assert ("pipeline_tag" in header(card)) == ("Parsing" not in kind)
 
 
-def test_the_onnx_check_is_reported(student: Path, sft: Path) -> None:
-    check = OnnxCheck(absolute=2.5e-6, relative=1e-6, shapes=[(1, 3), (2, 8)])
-    card = card_of(student, [sft], onnx=check)
-    assert "on 2 random batches its outputs\ndiffer from PyTorch's by at most 2.5e-06 (1.0e-06 of the largest)" in card
+def test_files_for_other_engines_are_reported(student: Path, sft: Path) -> None:
+    check = EngineCheck(absolute=2.5e-6, relative=1e-6, shapes=[(1, 3), (2, 8)])
+    onnx = EngineFile("model.onnx", "ONNX Runtime", FP32, 9_000_000, check, {"en": {"f1": 0.871}}, loss=0.0)
+    int8 = EngineFile("model_int8.onnx", "ONNX Runtime", DYNAMIC, 3_000_000, None, {"en": {"f1": 0.869}}, loss=0.2)
+    report = EngineReport([onnx, int8], {"en": Scored(["dev.txt"], 1234, "f1")}, {"en": {"f1": 0.871}}, 8_900_000, 0)
+    card = card_of(student, [sft], engines=report)
+    assert "| file | engine | weights | MB | f1 en | loss |" in card
+    assert "| model.safetensors | PyTorch | fp32 | 8.9 | 87.10 |  |" in card
+    assert "| model_int8.onnx | ONNX Runtime | int8 dynamic | 3.0 | 86.90 | 0.20 |" in card
+    assert (
+        "On 2 random batches, fp32 outputs differ from PyTorch's by at most 2.5e-06 (1.0e-06 of the largest)." in card
+    )
+    assert "Scores in per cent on en (dev.txt; 1,234 examples); loss: the most points lost on any of them." in card
 
 
 def test_the_code_in_the_card_runs(student: Path, sft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

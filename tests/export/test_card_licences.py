@@ -47,7 +47,7 @@ def card(student: Path, sft: Path, licence: str | None = None, coverage: dict[st
         sfts=[sft_facts(str(sft))],
         licence=licence,
         scores=None,
-        onnx=None,
+        engines=None,
         coverage=coverage or {},
     )
     return str(model_card(facts))

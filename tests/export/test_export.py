@@ -16,8 +16,8 @@ from export_folders import CLASSES, INPUTS, LABELS, export, in_memory, write_tas
 from transformers import AutoModel, AutoTokenizer
 
 from bistil_ds.commands.export import main
-from bistil_ds.export.onnx import random_batch
-from bistil_ds.models import onnx_file
+from bistil_ds.export.engines.check import random_batch
+from bistil_ds.models.engines import packages
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
@@ -168,7 +168,7 @@ def test_without_the_onnx_packages_the_flag_is_refused_in_one_line(
     student: Path, ner: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = importlib.util.find_spec
-    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else there(name))
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "onnxscript" else there(name))
     assert export(student, [ner], tmp_path / "out", "--onnx") == 2
     assert "onnxscript not installed; pip install 'bistil-ds[onnx]'" in refusal(capsys)
 

@@ -21,7 +21,8 @@ from bistil_ds.errors import InputError
 from bistil_ds.export.card import PHASE_1, TUNING, model_card
 from bistil_ds.export.card_facts import BaseFacts, CardFacts, Run, SftFacts, base_facts, sft_facts
 from bistil_ds.export.card_scores import Score
-from bistil_ds.export.onnx import OnnxCheck
+from bistil_ds.export.engines.check import EngineCheck
+from bistil_ds.export.engines.report import FP32, EngineFile, EngineReport, Scored
 from bistil_ds.student.origin import Origin, write_origin
 from bistil_ds.vocabulary.coverage import Coverage
 
@@ -38,7 +39,7 @@ HOSTILE = {
     "control": "\x1b[2J\x9b31m\u202eevil\0\udcff",
     "emphasis": "**__~~all~~__** $x$ \\",
 }
-HEADINGS = ["Use", "Method", "Data", "Scores", "Languages", "Limitations", "Licence"]
+HEADINGS = ["Use", "Files for other engines", "Method", "Data", "Scores", "Languages", "Limitations", "Licence"]
 SHOWN = {"paragraph", "heading", "bullet_list", "list_item", "table", "thead", "tbody", "tr", "th", "td"}
 TYPES = {"inline", "fence", *(f"{name}_{side}" for name in SHOWN for side in ("open", "close"))}
 
@@ -55,9 +56,11 @@ def facts() -> CardFacts:
     metadata = {"task": "x", "languages": ["x"], "labels": ["x"], "licence": "x", "licences": {"x": "x"}}
     sfts = [SftFacts("x", entries, 1, metadata, run) for entries in (0, 1)]
     score = Score("x", ("x", "x"), 3, 0.5, "x", 0.5, 0.4, 0.6)
-    kind, onnx = "XLMRobertaForTokenClassification", OnnxCheck(1e-6, 1e-6, [(1, 2)])
+    kind, scores = "XLMRobertaForTokenClassification", {"x": {"x": 0.5}}
+    file = EngineFile("x", "x", FP32, 9, EngineCheck(1e-6, 1e-6, [(1, 2)]), scores, 0.0)
+    engines = EngineReport([file], {"x": Scored(["x"], 3, "x")}, scores, 9, 1)
     coverage = {"x": Coverage(1, 1.0, 0.0)}
-    return CardFacts("x", kind, "x", ["x"], 8, 9, base, sfts, "x", [score], onnx, coverage)
+    return CardFacts("x", kind, "x", ["x"], 8, 9, base, sfts, "x", [score], engines, coverage)
 
 
 def spoil(value: Any, text: str) -> Any:

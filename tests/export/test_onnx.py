@@ -14,7 +14,7 @@ from random_sfts import random_sft
 from student_models import tiny_teacher
 from transformers import BertTokenizerFast
 
-from bistil_ds.export.onnx import IMPOSSIBLE, OnnxMismatchError, check_onnx, random_batch
+from bistil_ds.export.engines.check import IMPOSSIBLE, OnnxMismatchError, check_engine, random_batch
 from bistil_ds.models import onnx_file
 
 
@@ -85,7 +85,7 @@ def test_an_onnx_file_of_other_weights_is_found_out(student: Path, ner: Path, wi
     model = in_memory(student, [ner], "ner")
     random_sft(model, seed=1, share=0.001).apply(model)
     with pytest.raises(OnnxMismatchError, match="logits differ from PyTorch's by"):
-        check_onnx(with_onnx / "model.onnx", model, INPUTS)
+        check_engine(with_onnx / "model.onnx", model, INPUTS)
 
 
 def test_an_onnx_file_that_fails_the_check_goes_and_the_rest_stays(

@@ -12,7 +12,7 @@ from tiny import unigram_tokenizer
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from bistil_ds.export.onnx import export_onnx
+from bistil_ds.export.engines.onnx import export_onnx
 
 CLOSE = 1e-4
 

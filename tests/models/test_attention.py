@@ -155,7 +155,7 @@ def loss_and_gradients(model: PreTrainedModel, runner: nn.Module, inputs: dict[s
         captured = recorder.queries_keys
         loss = attention_map_loss(captured, targets, MASK.bool(), windows=recorder.windows).sum()
         loss.backward()
-        assert all(a is b for a, b in zip(recorder.queries_keys, captured)), "backward recorded again"
+        assert all(a[0] is b[0] for a, b in zip(recorder.queries_keys, captured)), "backward recorded again"
     return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
 
 

@@ -83,7 +83,7 @@ def card_of(student: Path | str, sfts: list[Path], **changed: Any) -> str:
         "sfts": [sft_facts(str(sft)) for sft in sfts],
         "licence": None,
         "scores": None,
-        "onnx": None,
+        "engines": None,
     }
     return str(model_card(CardFacts(**{**known, **changed})))
 

@@ -8,11 +8,11 @@ import pytest
 from tiny import unigram_tokenizer
 
 from bistil_ds.errors import InputError
-from bistil_ds.tasks import ReadOptions, data, find_task
-from bistil_ds.tasks.data import mix, parse_pairs
+from bistil_ds.tasks import ReadOptions, find_task
+from bistil_ds.tasks.data import make_rows, mix, parse_pairs
 from bistil_ds.tasks.sources import parse_sources
 from bistil_ds.tuning import data as tuning_data
-from bistil_ds.tuning.data import check_development_files, development_sets, training_examples
+from bistil_ds.tuning.data import read_data
 from bistil_ds.tuning.data_request import TaskDataRequest, absolute_sources
 
 
@@ -70,19 +70,19 @@ def test_every_file_is_read_in_its_language(monkeypatch: pytest.MonkeyPatch) -> 
         read.append((options.flag, options.language, source))
         return []
 
-    monkeypatch.setattr(data, "read_examples", examples)
     monkeypatch.setattr(tuning_data, "read_examples", examples)
     request = TaskDataRequest("ner", (("de", "a.txt"), ("tr", "b.txt")), (("fi", "c.txt"),), max_length=8)
-    training_examples(request)
-    check_development_files(request, find_task("ner"), ("O",))
-    with pytest.raises(InputError, match="nothing in it fits"):
-        development_sets(request, unigram_tokenizer(), ("O",))
+    read_data(request, find_task("ner"))
     assert read == [
         ("--train_file", "de", "a.txt"),
         ("--train_file", "tr", "b.txt"),
         ("--dev_file", "fi", "c.txt"),
-        ("--dev_file", "fi", "c.txt"),
     ]
+
+
+def test_a_source_of_which_nothing_fits_is_named() -> None:
+    with pytest.raises(InputError, match=r"--train_file a\.txt: nothing in it fits into 8 tokens"):
+        make_rows(find_task("mlm"), [], unigram_tokenizer(), (), 8, source="--train_file a.txt", training=True)
 
 
 def test_label_maps_are_pairs() -> None:
@@ -94,3 +94,30 @@ def test_label_maps_are_pairs() -> None:
 def test_what_is_no_pair_is_refused(words: list[str]) -> None:
     with pytest.raises(InputError, match=r"--label_map (DATE|=O)"):
         parse_pairs(words, "--label_map")
+
+
+def test_texts_that_are_held_out_stand_nowhere_in_training(tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(60)]
+    (tmp_path / "en.txt").write_text("\n".join([*texts, *(text.upper() for text in texts)]))
+    (tmp_path / "more.txt").write_text("\n".join([*texts[:30], *(f"other {number}" for number in range(40))]))
+    (tmp_path / "de.txt").write_text("\n".join(f"satz {number}" for number in range(60)))
+    (tmp_path / "source.txt").write_text("\n".join(texts))
+    train = (("en", f"{tmp_path}/en.txt"), ("en", f"{tmp_path}/more.txt"), ("de", f"{tmp_path}/de.txt"))
+    pairs = (("en-de", f"{tmp_path}/source.txt", f"{tmp_path}/de.txt"),)
+    embed = find_task("embed")
+
+    found = read_data(TaskDataRequest("embed", train, (), pairs, held_out=8), embed)
+
+    held = {part.language: {embed.text_key(one) for one in part.examples} for part in found.dev}
+    assert {language: len(keys) for language, keys in held.items()} == {"en": 8, "de": 6}  # at most a tenth
+    left = [key for part in found.train for one in part.examples for key in embed.text_keys(one)]
+    assert not set(left) & (held["en"] | held["de"])
+    assert len(set(left)) == 60 + 40 + 60 - 8 - 6
+    again = read_data(TaskDataRequest("embed", train[::-1], (), held_out=8), embed)
+    assert {part.language: {embed.text_key(one) for one in part.examples} for part in again.dev} == held
+
+
+def test_too_few_texts_to_hold_some_out_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "en.txt").write_text("one\ntwo\n")
+    with pytest.raises(InputError, match=r"en\.txt: has 2 different texts, of which at least 20 are needed"):
+        read_data(TaskDataRequest("embed", (("en", f"{tmp_path}/en.txt"),), ()), find_task("embed"))

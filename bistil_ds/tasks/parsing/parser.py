@@ -16,24 +16,19 @@ Shapes: B sentences, T tokens, W words, D encoder width, R relations.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
-from bistil_ds.errors import InputError
-from bistil_ds.models.config_file import check_config_file
 from bistil_ds.models.head import IGNORED
+from bistil_ds.models.with_head import EncoderWithHead
 from bistil_ds.tasks.parsing.biaffine import ArcScorer, GlorotLinear, RelationScorer, start_weight
 
 PARSER_MODULES = ("arc_scorer", "relation_scorer")
-HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "revision", "token", "trust_remote_code")
 NO_HEAD = -1e4  # score of a position that cannot be a word's head: padding, and the word itself
 
 
@@ -59,41 +54,20 @@ class ParserOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-class BiaffineParser(PreTrainedModel):
+class BiaffineParser(EncoderWithHead):
     """An encoder with scorers of arcs and relations; `config.id2label` names the relations.
 
     The names of the encoder's weights begin with the prefix of its family (`roberta.`, `bert.`); all other weights are
     the task head. `config.arc_width` (default 256) and `config.relation_width` (default 128) are the widths in the
-    head. `parser_class` makes a subclass for each family of encoders, such as `XLMRobertaForDependencyParsing`; every
+    head. `family_class` makes a subclass for each family of encoders, such as `XLMRobertaForDependencyParsing`; every
     instance belongs to one.
     """
 
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, *args: Any, **kwargs: Any) -> BiaffineParser:
-        """Load a parser, or put a new parser head on an encoder or masked language model.
-
-        The arguments are those of transformers' `from_pretrained`; code that the folder names is never run.
-
-        Raises:
-            InputError: the model is not an encoder.
-        """
-        if cls is not BiaffineParser:
-            loaded: BiaffineParser = super().from_pretrained(folder, *args, **kwargs)
-            return loaded
-        config = kwargs.pop("config", None)
-        hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
-        hub["trust_remote_code"] = False
-        if config is None:
-            check_config_file(folder, "")
-            config, kwargs = AutoConfig.from_pretrained(folder, return_unused_kwargs=True, **hub, **kwargs)
-        kind: Any = type(config)  # mypy sees transformers' classes as Any
-        return parser_class(kind).from_pretrained(folder, *args, config=config, **hub, **kwargs)
+    head = "ForDependencyParsing"
+    called = "dependency parser"
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__(config)
-        encoder_class = MODEL_MAPPING[type(config)]
-        no_pooler = {"add_pooling_layer": False} if _takes(encoder_class, "add_pooling_layer") else {}
-        setattr(self, self.base_model_prefix, encoder_class(config, **no_pooler))
         config.arc_width = getattr(config, "arc_width", 256)  # saved, so a parser's folder does not depend on it
         config.relation_width = getattr(config, "relation_width", 128)
         self.arc_scorer = ArcScorer(config.hidden_size, config.arc_width)
@@ -159,26 +133,6 @@ class BiaffineParser(PreTrainedModel):
             hidden_states=getattr(encoded, "hidden_states", None),
             attentions=getattr(encoded, "attentions", None),
         )
-
-
-@cache
-def parser_class(config_class: type[PretrainedConfig]) -> type[BiaffineParser]:
-    """Make the parser class for encoders with this config: `XLMRobertaForDependencyParsing` for `XLMRobertaConfig`.
-
-    Raises:
-        InputError: no encoder of transformers has this config.
-    """
-    encoder_class = MODEL_MAPPING.get(config_class, None)
-    family = next((c for c in getattr(encoder_class, "__mro__", ())[1:] if "base_model_prefix" in vars(c)), None)
-    if family in (None, PreTrainedModel) or config_class().is_encoder_decoder:
-        raise InputError(f"no dependency parser can be built on a {config_class.__name__} model: give an encoder")
-    name = config_class.__name__.removesuffix("Config") + "ForDependencyParsing"
-    kind: type[BiaffineParser] = type(name, (BiaffineParser, family), {"__module__": __name__})
-    return kind
-
-
-def _takes(encoder_class: type[nn.Module], argument: str) -> bool:
-    return argument in inspect.signature(encoder_class).parameters
 
 
 def _no_head(there_BW: Tensor) -> Tensor:

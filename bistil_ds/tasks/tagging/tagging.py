@@ -5,7 +5,7 @@ Shapes: B rows of a batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from bistil_ds.tasks.examples import TaggedSentence
 from bistil_ds.tasks.heads import check_class, load_classifier
 from bistil_ds.tasks.labels import check_known
 from bistil_ds.tasks.padding import pad, pad_inputs
-from bistil_ds.tasks.task import Row, Task
+from bistil_ds.tasks.readers import read_texts
+from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
-from bistil_ds.tasks.words import align, windows
+from bistil_ds.tasks.words import align, windows, words_of
 
 
 class Tagging(Task):
@@ -38,6 +39,11 @@ class Tagging(Task):
         found = ((tag, example.place) for example in examples for tag in example.tags)
         check_known(found, labels, flag, "tag", "O" if "O" in labels else None)
 
+    def read_unlabelled(self, source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
+        """Stream the texts as sentences without tags, cut into words at spaces and around punctuation marks."""
+        for text in read_texts(source, options):
+            yield TaggedSentence(words_of(text.text), (), text.place)
+
     def features(
         self,
         examples: Sequence[TaggedSentence],
@@ -50,14 +56,15 @@ class Tagging(Task):
         """Return rows of `input_ids`, `labels` and `example`.
 
         `labels` has an entry for each token: the index of the tag at the first subword of a word that the row decides,
-        and -100 everywhere else.
+        and -100 everywhere else. The words of a sentence without tags have index 0, which marks where they stand.
         """
         number = {label: i for i, label in enumerate(labels)}
         words = [example.words for example in examples]
         rows = []
         if training:
             for i, (ids, first) in enumerate(align(words, tokenizer, max_length)):
-                rows.append(_row(i, ids, first, [number[tag] for tag in examples[i].tags]))
+                tags = examples[i].tags
+                rows.append(_row(i, ids, first, [number[tag] for tag in tags] if tags else [0] * len(first)))
         else:
             for i, parts in enumerate(windows(words, tokenizer, max_length)):
                 for ids, start, first in parts:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from student_models import VOCABULARY, tiny_batches, tiny_teacher
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedModel
 
 from bistil_ds.distillation.arguments import LossArguments
@@ -74,7 +75,10 @@ def plain_terms(
         target = theirs.hidden_states[0 if i == 0 else layer_map[i - 1] + 1]
         if projections is not None:
             target = target @ projections[i]
-        hidden.append(((state - target)[counted] ** 2).mean())
+        difference = (
+            (state - target).pow(2) if losses.hidden_loss == "mse" else 1 - cosine_similarity(state, target, dim=-1)
+        )
+        hidden.append(difference[counted].mean())
     for i, map_s in enumerate(ours.attentions):
         map_t, values, rows = theirs.attentions[layer_map[i]], [], []
         for b in range(len(mask)):

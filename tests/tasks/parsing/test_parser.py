@@ -12,7 +12,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
-from bistil_ds.tasks.parsing.parser import NO_HEAD, BiaffineParser, ParserOutput, parser_class
+from bistil_ds.models.with_head import family_class
+from bistil_ds.tasks.parsing.parser import NO_HEAD, BiaffineParser, ParserOutput
 
 RELATIONS = {0: "nsubj", 1: "obj", 2: "root"}
 LABELS = {"id2label": RELATIONS, "label2id": {name: i for i, name in RELATIONS.items()}}
@@ -91,7 +92,7 @@ def test_a_saved_parser_loads_whole_and_its_encoder_by_the_auto_class(folder: Pa
 
 def test_a_model_that_is_no_encoder_is_refused() -> None:
     with pytest.raises(InputError, match="T5Config model: give an encoder"):
-        parser_class(T5Config)
+        family_class(BiaffineParser, T5Config)
 
 
 def test_scores_are_the_biaffine_formula(folder: Path) -> None:

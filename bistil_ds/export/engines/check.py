@@ -1,4 +1,4 @@
-"""Export a task model as `model.onnx` for any batch size and length; keep the file only if it agrees with PyTorch.
+"""Compare the outputs of a model's file in its engine with those of the model in PyTorch.
 
 Shapes: B rows, T tokens, W words.
 """
@@ -16,23 +16,25 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bistil_ds.console.progress import progress_bar
-from bistil_ds.console.terminal import waiting
-from bistil_ds.errors import InputError
+from bistil_ds.models.engines.running import EngineModel
 from bistil_ds.models.inputs import longest_input, padding_id
-from bistil_ds.models.onnx_file import missing_packages, write_onnx
 
-ONNX_FILE = "model.onnx"
 TOLERANCE = 1e-4  # share of an output's largest absolute value
 DIFFERENT_CHOICES = 1e-3  # share of integer outputs (best classes) that may differ: scores may tie within rounding
 IMPOSSIBLE = -1e4  # the score that our models give to a choice that cannot be made
+RUNTIMES = {".onnx": "ONNX Runtime", ".xml": "OpenVINO"}
 
 
-class OnnxMismatchError(Exception):
+class EngineError(Exception):
+    """Error for a model's file that computes something else than the model, or that loses too much quality."""
+
+
+class OnnxMismatchError(EngineError):
     """Error: ONNX Runtime's outputs of a model differ from PyTorch's."""
 
 
 @dataclass(frozen=True)
-class OnnxCheck:
+class EngineCheck:
     """The result of a comparison with PyTorch.
 
     Attributes:
@@ -46,62 +48,38 @@ class OnnxCheck:
     shapes: list[tuple[int, int]]
 
 
-def require_onnx() -> None:
-    """Raise InputError if a package that the export needs is not installed."""
-    if missing := missing_packages():
-        raise InputError(f"--onnx: {', '.join(missing)} not installed; pip install 'bistil-ds[onnx]'")
-
-
-def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> OnnxCheck:
-    """Write `model.onnx` into `folder` and compare it with the model on random batches of several shapes.
-
-    The inputs are those of the tokenizer that the model takes, and `word_positions` for a parser. The outputs have the
-    same names as those of the model.
-
-    Args:
-        model: a task model in fp32, on the CPU, in evaluation mode.
-
-    Raises:
-        OnnxMismatchError: the outputs differ by more than `TOLERANCE`, or integer outputs by more than
-            `DIFFERENT_CHOICES`. The file is deleted then, as on any error.
-    """
-    names = _inputs(model, tokenizer)
-    file, data = folder / ONNX_FILE, folder / f"{ONNX_FILE}.data"
-    try:
-        with waiting(f"writing {ONNX_FILE}"):
-            write_onnx(model, file, random_batch(model, names, rows=2, length=9, seed=0))
-        return check_onnx(file, model, names)
-    except BaseException:
-        for path in (file, data):
-            path.unlink(missing_ok=True)
-        raise
-
-
-def check_onnx(file: Path, model: PreTrainedModel, names: list[str]) -> OnnxCheck:
+def check_engine(file: Path, model: PreTrainedModel, names: list[str]) -> EngineCheck:
     """Run file and model on the same batches, one of them at the model's full length, and compare the outputs.
 
-    Raises:
-        OnnxMismatchError: the outputs differ too much; see `export_onnx`.
-    """
-    import onnxruntime
+    OpenVINO computes in fp32 for this, on any CPU.
 
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    Args:
+        file: an ONNX file or the `.xml` file of an OpenVINO model, in fp32.
+        model: the model in fp32, on the CPU, in evaluation mode.
+        names: the names of the model's inputs.
+
+    Raises:
+        EngineError: the outputs differ by more than `TOLERANCE`, or integer outputs by more than `DIFFERENT_CHOICES`;
+            an `OnnxMismatchError` if the file is an ONNX file.
+    """
+    engine, runtime = EngineModel(file), RUNTIMES[file.suffix]
     shapes = [(1, 3), (2, 8), (5, 17), (2, longest_input(model.config))]
     worst = (0.0, 0.0)
-    for seed, (rows, length) in enumerate(progress_bar(shapes, "checking model.onnx", leave=False)):
+    for seed, (rows, length) in enumerate(progress_bar(shapes, f"checking {file.name}", leave=False)):
         batch = random_batch(model, names, rows, length, seed)
         with torch.no_grad():
             expected = model(**batch)
-        found = session.run(list(expected), {name: tensor.numpy() for name, tensor in batch.items()})
-        for name, theirs in zip(expected, found, strict=True):
-            absolute, relative = _difference(theirs, expected[name].numpy())
+        found = engine(**batch)
+        for name in expected:
+            absolute, relative = _difference(found[name].numpy(), expected[name].numpy())
             if not relative <= TOLERANCE:  # written so that NaN fails, too
-                raise OnnxMismatchError(
-                    f"ONNX Runtime's {name} differ from PyTorch's by {absolute:.2g}, {relative:.2g} of the largest, on "
+                kind = OnnxMismatchError if file.suffix == ".onnx" else EngineError
+                raise kind(
+                    f"{runtime}'s {name} differ from PyTorch's by {absolute:.2g}, {relative:.2g} of the largest, on "
                     f"{rows}x{length} tokens"
                 )
             worst = max(worst[0], absolute), max(worst[1], relative)
-    return OnnxCheck(*worst, shapes)
+    return EngineCheck(*worst, shapes)
 
 
 def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: int, seed: int) -> dict[str, Tensor]:
@@ -125,7 +103,8 @@ def random_batch(model: PreTrainedModel, names: list[str], rows: int, length: in
     return {name: batch[name] for name in names}
 
 
-def _inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def model_inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the inputs of the tokenizer that the model takes, and `word_positions` for a parser."""
     taken = inspect.signature(model.forward).parameters
     wanted = {"input_ids", "attention_mask", *tokenizer.model_input_names, "word_positions"}
     order = ("input_ids", "attention_mask", "token_type_ids", "word_positions")

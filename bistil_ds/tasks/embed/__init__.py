@@ -1,0 +1,1 @@
+"""The task `embed`: sentence vectors."""
