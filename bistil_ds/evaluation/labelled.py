@@ -59,8 +59,9 @@ class Labelled(HeldOut):
 
         def predicted(part: TaskData) -> list[Any]:
             pad = int(loaded.tokenizer.pad_token_id)
-            sizes = {"batch_size": options.batch_size, "device": options.device}
-            return predict(loaded.model, part, labels, **sizes, pad_token_id=pad)
+            return predict(
+                loaded.model, part, labels, batch_size=options.batch_size, device=options.device, pad_token_id=pad
+            )
 
         predicted(_first(data, WARM_UP))  # the first batch is slower: memory is allocated, and kernels are chosen
         seen = shown = 0

@@ -59,8 +59,8 @@ class Encoder(NamedTuple):
         Raises:
             InputError: a number is not finite.
         """
-        how = {"prompt": prompt, "batch_size": self.batch_size, "max_length": self.candidate.max_length}
-        found_TE = encode(self.loaded.model, self.loaded.tokenizer, texts, **how)
+        model, tokenizer, limit = self.loaded.model, self.loaded.tokenizer, self.candidate.max_length
+        found_TE = encode(model, tokenizer, texts, prompt=prompt, batch_size=self.batch_size, max_length=limit)
         if not np.isfinite(found_TE).all():
             raise InputError(
                 f"--model {self.candidate.choice.folder}: its vectors hold NaN or infinity; train it again"
@@ -137,7 +137,7 @@ class PairSet(SentenceSet):
         """Return the two texts of each example."""
 
     @cached_property
-    def texts(self) -> list[str]:  # type: ignore[override]
+    def texts(self) -> list[str]:
         """Return each text once."""
         return list(dict.fromkeys(text for pair in self.pairs for text in pair))
 
@@ -236,7 +236,7 @@ class Retrieval(SentenceSet):
         return "ndcg@10"
 
     @cached_property
-    def texts(self) -> list[str]:  # type: ignore[override]
+    def texts(self) -> list[str]:
         """Return the queries and the documents."""
         return [*(query.text for query in self.examples), *self.documents]
 
