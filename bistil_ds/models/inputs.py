@@ -111,7 +111,8 @@ def cannot_load(flag: str, name: str, error: Exception) -> InputError:
         return InputError(f"{place}: needs code of its own (auto_map), which is never run; give {native}")
     if known := next((kind for kind in FAMILIES if f"`{kind}`" in str(error)), None):
         return InputError(
-            f"{place}: transformers {transformers.__version__} does not know {known} models; install a newer one"
+            f"{place}: transformers {transformers.__version__} does not know {known} models; install "
+            f"{FAMILIES[known].since} or newer"
         )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = " ".join(" ".join(lines[: 2 if lines[0].endswith(":") else 1]).split())[:200]

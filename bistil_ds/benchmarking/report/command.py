@@ -42,7 +42,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the report command and return its exit code."""
-    return cli.run(lambda: run(parse_flags(argv, Flags, DESCRIPTION)))
+    return cli.run(lambda: run(*parse_flags(argv, [Flags], DESCRIPTION)))
 
 
 def run(flags: Flags) -> None:

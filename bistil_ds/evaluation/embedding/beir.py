@@ -10,7 +10,6 @@ from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.evaluation.embedding.numbers import number_at, parse_number
-from bistil_ds.tasks.readers.columns import check_names
 from bistil_ds.tasks.readers.json_documents import json_rows
 from bistil_ds.tasks.readers.json_values import text_at
 from bistil_ds.tasks.readers.lines import quote
@@ -34,20 +33,21 @@ def read_beir(folder: Path, options: ReadOptions) -> tuple[list[Query], list[str
     """Return the queries that have a relevant document, and the documents, in the order in which ties are ranked.
 
     trec_eval ranks equally similar documents by falling names; the documents are in that order. A document is its
-    title, if it has one, and its text.
+    title, if it has one, and its text. `options.columns` name columns of the judgements.
 
     Raises:
         InputError: a file is missing or does not follow its format; a name is there twice; a judgement names a query or
             document that is not there; or no query has a relevant document.
     """
-    check_names(options, ())
+    if missing := [file for file in FILES if not (folder / file).is_file()]:
+        raise InputError(f"{options.flag} {folder}: has no {', '.join(missing)}; expected a folder in BEIR's form")
     documents = {name: _document(row, where) for name, row, where in _named(folder / CORPUS, options.flag)}
     names = sorted(documents, reverse=True)
     numbers = {name: number for number, name in enumerate(names)}
     queries = {
         name: Query(text_at(row, "text", where), {}) for name, row, where in _named(folder / QUERIES, options.flag)
     }
-    judgements = ReadOptions(options.flag)
+    judgements = ReadOptions(options.flag, options.columns)
     for _, where, row in records(str(folder / JUDGEMENTS), judgements, JUDGED, _is_judgement):
         for column, known, file in (("query-id", queries, QUERIES), ("corpus-id", documents, CORPUS)):
             if row[column] not in known:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from bistil_kernels.runtime.choice import chosen, using
 from tiny import write_teacher
 
 from bistil_ds.benchmarking.harness.own_process import InOwnProcess, RemoteError
@@ -271,6 +272,11 @@ def test_a_process_that_is_gone_is_told_at_every_call() -> None:
         for _ in range(2):
             with pytest.raises(RemoteError, match="exit code -9"):
                 process.call("anything")
+
+
+def test_an_own_process_takes_over_the_choice_of_kernels() -> None:
+    with using("torch"), InOwnProcess(chosen) as process:  # the served object is the name of the choice
+        assert process.call("upper") == "TORCH"
 
 
 def test_long_calls_are_steady_when_two_agree_and_short_ones_when_six_do() -> None:

@@ -109,6 +109,9 @@ def test_a_folder_holds_documents_queries_and_judgements(tmp_path: Path) -> None
     assert found.documents == ["text alone", "A title and text", "number"]  # d2, d1, 10: falling names
     assert [(query.text, query.relevance) for query in found.examples] == [("one", {0: 2, 2: 0}), ("two", {1: 1})]
     assert (found.in_source, found.inputs) == (2, 5)
+    trec = "q1 0 d2 2\nq1 0 10 0\nq2 0 d1 1\n".replace(" ", "\t")  # TREC's form, without a header
+    columns = {"query-id": "1", "corpus-id": "3", "score": "4"}
+    assert read(write_beir(tmp_path / "set", judged=trec), columns=columns).examples == found.examples
     write_beir(tmp_path / "set", judged=JUDGED.replace("q3\td1\t0", "q3\td1\t1"))
     assert read(tmp_path / "set").sha256 != found.sha256
 
@@ -127,9 +130,9 @@ def test_what_is_wrong_in_a_folder_is_said_in_one_line(tmp_path: Path) -> None:
     refused(write_beir(folder, [{"title": "x"}]), r"corpus\.jsonl, line 1: _id is None; expected a name")
     refused(write_beir(folder, [{"_id": "d1", "text": 1}]), r"corpus\.jsonl, line 1: title or text is no string")
     refused(write_beir(folder, queries=[{"_id": "q1", "text": " "}]), r"queries\.jsonl, line 1: text is empty")
-    refused(write_beir(folder), "--columns score=x: this format has fixed columns", columns={"score": "x"})
+    refused(write_beir(folder), "--columns tags=x: the columns here are query-id, corpus-id", columns={"tags": "x"})
     (folder / "queries.jsonl").unlink()
-    refused(folder, r"there is no file .*queries\.jsonl")
+    refused(folder, r"--test_file .*set: has no queries\.jsonl; expected a folder in BEIR's form")
 
 
 def test_parallel_files_need_a_name() -> None:
