@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bistil_ds.console import cli
 from bistil_ds.console.terminal import say
@@ -37,15 +36,19 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
 def run(name: str, argv: Sequence[str] | None) -> Sequence[str]:
     """Run a benchmark, record and show its result; return a line for each failure."""
     from bistil_ds.benchmarking.harness.command import parse_flags, show_result
+    from bistil_ds.benchmarking.harness.own_process import serve_everywhere
     from bistil_ds.benchmarking.harness.result_file import ResultFile
     from bistil_ds.benchmarking.registry import BENCHMARKS
+    from bistil_ds.training.kernels.flag import KernelFlags, chosen_kernels
 
     benchmark = BENCHMARKS[name]
-    flags: Any = parse_flags(argv, benchmark.flags, benchmark.description)
+    flags, kernel_flags = parse_flags(argv, [benchmark.flags, KernelFlags], benchmark.description)
     job = benchmark.plan(flags)
+    kernels = chosen_kernels(kernel_flags.kernels, on_gpu=job.device.type == "cuda")
     result = ResultFile(Path(flags.output_dir), name, job.device, asdict(flags), job.seeds)
+    result.content["kernels"] = kernels
     if job.announcement:
         say(job.announcement)
-    with show_result(result, benchmark, job.bar) as tell:
+    with serve_everywhere(kernels), show_result(result, benchmark, job.bar) as tell:
         job.measure(result, tell)
     return benchmark.failures(result.content)

@@ -11,5 +11,5 @@ class CommonFlags:
 
     dry_run: bool = field(
         default=False,
-        metadata={"help": "Build in a temporary folder, time a few steps, say what the run would take; keep nothing."},
+        metadata={"help": "Build in a temporary folder, time a few steps, estimate the run; keep nothing."},
     )

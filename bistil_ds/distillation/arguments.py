@@ -8,6 +8,7 @@ import torch
 
 from bistil_ds.models.families import FAMILIES
 from bistil_ds.models.left_out import UNOBSERVABLE
+from bistil_ds.student.layer_map import DEFAULT_FACTOR
 from bistil_ds.training.arguments import SealedArguments
 
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
@@ -60,7 +61,7 @@ class ModelArguments:
         default=None,
         metadata={"help": "Start from this model on the untrimmed vocabulary instead of building one."},
     )
-    layer_reduction_factor: int = field(default=2, metadata={"help": "Keep every k-th teacher layer."})
+    layer_reduction_factor: int = field(default=DEFAULT_FACTOR, metadata={"help": "Keep every k-th teacher layer."})
     layer_map: str | None = field(
         default=None, metadata={"help": "Teacher layers to keep instead, counted from 0, such as 1,3,5,11."}
     )
@@ -86,21 +87,17 @@ class LossArguments:
     )
     relation_weight: str = field(
         default="0",
-        metadata={"help": "Weight of MiniLMv2's relations between queries, between keys and between values."},
+        metadata={"help": "Weight of MiniLMv2's relations."},
     )
-    relation_layer: int | None = field(
-        default=None, metadata={"help": "Teacher layer of the relations, counted from 0; default: the last."}
-    )
-    relation_heads: int | None = field(
-        default=None, metadata={"help": "Heads that relations are cut into; default: 16 values a head, or more."}
-    )
+    relation_layer: int | None = field(default=None, metadata={"help": "Their teacher layer; default: the last."})
+    relation_heads: int | None = field(default=None, metadata={"help": "Their heads; default: of 16 values."})
     logit_weight: str = field(
         default="0", metadata={"help": "Weight of KL(teacher || student) over the vocabulary at masked positions."}
     )
     mlm_weight: str = field(default="0", metadata={"help": "Weight of the masked-language-modelling loss."})
     hidden_loss: str = field(
         default="mse",
-        metadata={"help": "How hidden states are compared: mse, or 1 - cosine.", "choices": ["mse", "cosine"]},
+        metadata={"help": "How states are compared.", "choices": ["mse", "cosine"]},
     )
     attention_loss: str = field(default="mse", metadata={"help": "How maps are compared.", "choices": ["mse", "kl"]})
     align_layers: str = field(

@@ -276,7 +276,8 @@ class DistillationTrainer(BaseTrainer):
             tokens.
         """
         datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
-        by_language = mean_terms(self, datasets, self._row_terms)
+        with self.kernels().serving():
+            by_language = mean_terms(self, datasets, self._row_terms)
         metrics = {f"{metric_key_prefix}_{k}_{name}": v for k, row in by_language.items() for name, v in row.items()}
         if by_language:
             metrics[f"{metric_key_prefix}_loss"] = sum(row["loss"] for row in by_language.values()) / len(by_language)

@@ -16,6 +16,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.seals import Seals
 from bistil_ds.training.flags.inherited import check_effects
 from bistil_ds.training.flags.trial import idle_flag, try_arguments, unplaced
+from bistil_ds.training.kernels.flag import chosen_kernels, kernels_field
 from bistil_ds.training.request import TrainingRequest
 
 AT_LEAST_1 = (
@@ -43,7 +44,10 @@ SEEDS = ("seed", "data_seed")  # numpy takes seeds from 0 to 2**32 - 1 only
 
 @dataclass
 class SealedArguments(TrainingArguments):
-    """`transformers.TrainingArguments`, with two flags that say which checkpoints a run may open."""
+    """`transformers.TrainingArguments`, with flags of ours that both phases share.
+
+    They say which checkpoints a run may open, and whether Triton kernels or plain PyTorch serve it on a GPU.
+    """
 
     seal_key: str | None = field(
         default=None,
@@ -56,6 +60,7 @@ class SealedArguments(TrainingArguments):
             "one decides what you train and may try to run code."
         },
     )
+    kernels: str | None = kernels_field()
 
 
 def seals_of(training: Any) -> Seals:
@@ -80,6 +85,8 @@ def check_training_arguments(
     check_effects(training.kind, training.values, no_effect)
     if training["fp16"] and not torch.cuda.is_available():
         raise InputError("--fp16: needs a GPU; leave it out, or use --bf16")
+    on_gpu = torch.cuda.is_available() and not training.values.get("use_cpu")
+    chosen_kernels(training.values.get("kernels"), on_gpu=on_gpu)  # `kind` may be transformers' own
     if training["deepspeed"]:
         check_deepspeed(training.values)
     try:

@@ -25,17 +25,20 @@ from bistil_ds.distributed.universal import own_step_counts
 from bistil_ds.errors import NonFiniteError, Preempted
 from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.runs import checkpoints
+from bistil_ds.runs.folder import is_begun, run_of
+from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.sparse.deltas import WriteDeltas, attached_to
 from bistil_ds.training import resuming
 from bistil_ds.training.arguments import seals_of
 from bistil_ds.training.energy import energy_counter
 from bistil_ds.training.finite_trainer import BatchLoss, FiniteTrainer
+from bistil_ds.training.kernels.choice import KernelChoice, choose_kernels
 from bistil_ds.training.meter import TermMeter
 from bistil_ds.training.preemption import Preemption, close_displays
 from bistil_ds.training.progress import OwnIntervals, ShortProgress
 from bistil_ds.training.speed import SpeedMeter, training_flops
-from bistil_ds.training.trackers import keep_in_run_folder
+from bistil_ds.training.trackers import TensorBoardText, keep_in_run_folder
 
 
 class BaseTrainer(FiniteTrainer):
@@ -55,6 +58,7 @@ class BaseTrainer(FiniteTrainer):
 
     control: TrainerControl
     teacher: nn.Module | None = None  # a subclass sets it; its forward pass counts in the FLOPs utilisation
+    _kernels: KernelChoice | None = None  # made at first use, because every rank takes part
     _unwritten: Exception | None = None  # why this rank could not write the model
 
     def __init__(self, model: PreTrainedModel, args: Any, *, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
@@ -75,6 +79,20 @@ class BaseTrainer(FiniteTrainer):
             self.add_callback(ShortProgress)
         self.add_callback(Preemption())
         self.add_callback(OwnIntervals())
+
+    # Kernels
+
+    def kernels(self) -> KernelChoice:
+        """Return what serves losses and sparse updates (see `choose_kernels`); every rank calls this."""
+        if self._kernels is None:
+            self._kernels = choose_kernels(self.args)
+            TensorBoardText(self, "kernels", self._kernels.as_text())
+        return self._kernels
+
+    def _record_kernels(self) -> None:
+        kernels, run = self.kernels(), run_of(Path(str(self.args.output_dir)).resolve())
+        if self.is_world_process_zero() and is_begun(run):  # a trainer made in Python has no record
+            RunRecord.open(run).update(results={"kernels": kernels.as_record()})
 
     # One step
 
@@ -139,8 +157,10 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
+        self._record_kernels()
         try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+            with self.kernels().serving():
+                return super().train(resume_from_checkpoint, *args, **kwargs)
         except (Preempted, NonFiniteError):
             close_displays(self)
             raise

@@ -161,7 +161,7 @@ class TaskLossArguments:
     )
     hidden_loss: str = field(
         default="mse",
-        metadata={"help": "How hidden states are compared: mse, or 1 - cosine.", "choices": ["mse", "cosine"]},
+        metadata={"help": "How states are compared.", "choices": ["mse", "cosine"]},
     )
     attention_loss: str = field(default="mse", metadata={"help": "How maps are compared.", "choices": ["mse", "kl"]})
     align_layers: str = field(

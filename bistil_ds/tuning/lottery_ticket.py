@@ -34,6 +34,7 @@ from bistil_ds.sparse.modules import sparse_kind
 from bistil_ds.sparse.penalty import penalise
 from bistil_ds.sparse.selection import Selection, moved_most, random_entries, read_selection, write_selection
 from bistil_ds.training.arguments import seals_of
+from bistil_ds.training.kernels.choice import choose_kernels
 from bistil_ds.tuning.stage import UNVALIDATED, Stage
 
 if TYPE_CHECKING:
@@ -110,12 +111,13 @@ class LotteryTicketTrainer:
             raise InputError(f"{begun[0]} holds an earlier run: resume it, or choose another --output_dir")
         wait_for_every_rank()
         self.metadata.setdefault("base_hash", ask_rank_0(lambda: hash_weights(self.base_folder)))
-        for stage in self.stages:
-            if not ask_rank_0(partial(stage.is_done, self.seals)):
-                self._run(stage, resume)
-                _free_memory()
-                resume = None
-            ask_rank_0(stage.remove_checkpoints)  # also of a stage that an earlier, killed process finished
+        with choose_kernels(self.args).serving():
+            for stage in self.stages:
+                if not ask_rank_0(partial(stage.is_done, self.seals)):
+                    self._run(stage, resume)
+                    _free_memory()
+                    resume = None
+                ask_rank_0(stage.remove_checkpoints)  # also of a stage that an earlier, killed process finished
         return SparseFineTuning.load(self.stages[-1].result)
 
     def _run(self, stage: Stage, resume: str | bool | None) -> None:

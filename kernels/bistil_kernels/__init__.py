@@ -1,4 +1,4 @@
-"""Distillation losses and sparse updates: Triton kernels on CUDA tensors, plain PyTorch elsewhere.
+"""Distillation losses and sparse updates: Triton kernels on CUDA tensors, plain PyTorch elsewhere (see `use`).
 
 The package works without the rest of this project: it needs torch, and Triton for its kernels.
 Masks are True on real tokens. Gradients go to student inputs only. A mean over no real token is 0, never NaN.
@@ -8,6 +8,7 @@ from bistil_kernels.attention_map.reference import attention_map_loss
 from bistil_kernels.hidden_state.reference import hidden_state_loss
 from bistil_kernels.linear_logits.reference import linear_distillation_kl
 from bistil_kernels.logits.reference import distillation_kl
+from bistil_kernels.runtime.choice import use
 from bistil_kernels.sparse.adamw.reference import SparseAdamW
 from bistil_kernels.sparse.delta import restore_starts, write_deltas
 from bistil_kernels.sparse.entries.reference import gather_at, swap_in
@@ -25,5 +26,6 @@ __all__ = [
     "restore_starts",
     "swap_in",
     "top_k_delta",
+    "use",
     "write_deltas",
 ]

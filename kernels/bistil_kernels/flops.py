@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from bistil_kernels.attention_map.flops import FORMULAS as OF_ATTENTION_MAP
 from bistil_kernels.hidden_state.flops import FORMULAS as OF_HIDDEN_STATE
 from bistil_kernels.linear_logits.flops import FORMULAS as OF_LINEAR_LOGITS
 from bistil_kernels.logits.flops import FORMULAS as OF_LOGITS
+from bistil_kernels.runtime.choice import chosen, has_triton
 from bistil_kernels.runtime.flops import FORMULAS as OF_SCALING
 from bistil_kernels.sparse.adamw.flops import FORMULAS as OF_ADAMW
 from bistil_kernels.sparse.entries.flops import FORMULAS as OF_ENTRIES
@@ -36,9 +36,10 @@ OPERATORS: Mapping[str, Mapping[str, Callable[..., int]]] = {
 def formulas() -> dict[Any, Callable[..., int]]:
     """Return operator → formula for each operator of `bistil_kernels`. The call imports the operators and Triton.
 
-    If Triton is not installed, there are no operators and the mapping is empty.
+    If Triton is not installed, or "torch" was chosen (see `bistil_kernels.use`), there are no operators and the mapping
+    is empty.
     """
-    if find_spec("triton") is None:
+    if not has_triton() or chosen() == "torch":
         return {}
     found: dict[Any, Callable[..., int]] = {}
     for module, of_module in OPERATORS.items():

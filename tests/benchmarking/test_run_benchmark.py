@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
+from bistil_kernels.runtime.choice import chosen
 
 from bistil_ds.benchmarking.harness.benchmark import Benchmark, Content, Job, Tell, parts_of
 from bistil_ds.benchmarking.harness.command import explain, require_at_least_1
@@ -32,6 +34,7 @@ def plan(flags: Flags) -> Job:
     require_at_least_1(flags, "count")
 
     def measure(result: ResultFile, tell: Tell) -> None:
+        result.content["held"] = [chosen(), os.environ["BISTIL_KERNELS"]]
         for number in range(flags.count):
             tell(number / flags.count, f"row {number}")
             if flags.status == "interrupted" and number:
@@ -74,6 +77,7 @@ def test_a_run_leaves_record_pictures_and_files_and_shows_them(
     record = read_result(path)
     assert [row["name"] for row in record["rows"]] == ["row [0]", "row [1]"]
     assert record["arguments"] == {"count": 2, "status": "ok", "bar": bar == "true"}
+    assert record["kernels"] == "auto"
     assert record["seeds"] == {"seed": 3}
     assert ">One<" in path.with_suffix(".svg").read_text()
     assert ">Two<" in path.with_suffix(".1.svg").read_text()
@@ -81,6 +85,21 @@ def test_a_run_leaves_record_pictures_and_files_and_shows_them(
     shown = capsys.readouterr().out
     for text in ("2 rows are coming", "row [1]", str(path), str(path.with_suffix(".1.svg")), ".txt"):
         assert text in shown
+
+
+def test_the_kernels_are_chosen_for_the_run_and_for_the_commands_that_it_starts(
+    main: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BISTIL_KERNELS", "auto")
+    assert main("--kernels", "torch") == 0
+    (path,) = tmp_path.glob("counting-cpu-*.json")
+    record = read_result(path)
+    assert record["kernels"] == "torch"
+    assert record["held"] == ["torch", "torch"]
+    assert [chosen(), os.environ["BISTIL_KERNELS"]] == ["auto", "auto"]
+    assert main("--kernels", "triton") == 2
+    assert capsys.readouterr().err.startswith("error: --kernels triton: Triton's kernels need a GPU")
+    assert list(tmp_path.glob("*.json")) == [path]
 
 
 def test_bad_flags_are_one_line_and_nothing_is_written(

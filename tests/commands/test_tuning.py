@@ -81,6 +81,7 @@ def test_the_record_holds_each_stage_and_the_data(material: Path) -> None:
     assert [stage["stage"] for stage in content["results"]["stages"]] == ["stage-1-full", "stage-2-sparse"]
     assert "eval_aa_f1" in content["results"]["stages"][1]["metrics"]
     assert content["finished"]
+    assert content["results"]["kernels"] == {"choice": "auto", "device": "cpu", "checked": None, "failed": {}}
     assert content["data"][f"aa={material / 'train.txt'}"]
 
 
@@ -91,7 +92,8 @@ def test_folders_that_are_no_language_codes_are_no_languages() -> None:
 
 def test_phase_2_leaves_an_sft_for_the_student(material: Path, tmp_path: Path) -> None:
     licences = {"teacher_licence": "mit", "data_licence": "aa=cc-by-nc-4.0"}
-    assert task.main(flags(material, tmp_path / "sft", **licences)) == 0
+    assert task.main(flags(material, tmp_path / "sft", **licences, kernels="torch")) == 0
+    assert record(tmp_path / "sft")["results"]["kernels"]["choice"] == "torch"
     parts = {"model student": "unknown", "model mmt": "mit", "data aa: train.txt": "cc-by-nc-4.0"}
     assert SparseFineTuning.load(tmp_path / "sft").metadata["licences"] == parts
     loaded = load_task_model(str(material / "student"), [str(tmp_path / "sft")])

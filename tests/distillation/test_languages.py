@@ -70,7 +70,7 @@ def record(folder: str) -> dict[str, Any]:
 def test_two_languages_give_the_same_bits_whichever_way_names_them(material: Path) -> None:
     runs = [
         prepared(material, "sides", **by_side(material)),
-        prepared(material, "text", **by_text(material, "aa", "bb")),
+        prepared(material, "text", **by_text(material, "aa", "bb"), kernels="torch"),
     ]
     students = []
     for run in runs:
@@ -88,6 +88,9 @@ def test_two_languages_give_the_same_bits_whichever_way_names_them(material: Pat
             Path(f"sides/build/{part}/tokenizer.json").read_bytes()
             == Path(f"text/build/{part}/tokenizer.json").read_bytes()
         )
+    for folder, flag, choice in (("sides", None, "auto"), ("text", "torch", "torch")):
+        assert record(folder)["arguments"]["kernels"] == flag
+        assert record(folder)["results"]["kernels"]["choice"] == choice
     assert record("sides")["results"]["build"] == record("text")["results"]["build"]
     assert list(record("sides")["data"].values()) == list(record("text")["data"].values())
     assert read_alignment(Path("sides/build/student")) == read_alignment(Path("text/build/student"))

@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 # the operations whose tests share a process: a start takes as long as some of them
-TOGETHER = (("attention_map",), ("hidden_state", "linear_logits"), ("logits", "sparse"))
+TOGETHER = (("attention_map",), ("hidden_state", "linear_logits"), ("logits", "runtime", "sparse"))
 
 
 def test_every_file_has_its_process() -> None:

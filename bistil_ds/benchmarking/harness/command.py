@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -18,13 +18,11 @@ from bistil_ds.console.progress import share_bar
 from bistil_ds.console.terminal import say, show
 from bistil_ds.errors import InputError
 
-Flags = TypeVar("Flags")
 
-
-def parse_flags(argv: Sequence[str] | None, kind: type[Flags], description: str) -> Flags:
-    """Return the flags in `argv` (None: those of the command line) as an instance of the dataclass `kind`."""
-    ns = cli.parse(sys.argv[1:] if argv is None else argv, [kind], description)
-    return kind(**{each.name: getattr(ns, each.name) for each in fields(kind)})  # type: ignore[arg-type]
+def parse_flags(argv: Sequence[str] | None, kinds: Sequence[type], description: str) -> list[Any]:
+    """Return the flags in `argv` (None: those of the command line) as one instance of each dataclass in `kinds`."""
+    ns = cli.parse(sys.argv[1:] if argv is None else argv, kinds, description)
+    return [kind(**{each.name: getattr(ns, each.name) for each in fields(kind)}) for kind in kinds]
 
 
 def explain(text: str, choices: Iterable[object] | None = None) -> dict[str, Any]:

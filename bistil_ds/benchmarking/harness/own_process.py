@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from types import TracebackType
 from typing import Any
 
+from bistil_kernels.runtime.choice import VARIABLE, chosen, use, using
+
 from bistil_ds.errors import InputError
 
 CLOSING_SECONDS = 10
-PRELOADED = ["torch", "transformers", "bistil_ds.benchmarking.models.subject"]
+PRELOADED = ["torch", "transformers", "bistil_kernels", "bistil_ds.benchmarking.models.subject"]
 
 
 def fresh_processes() -> ForkServerContext | SpawnContext:
@@ -33,6 +36,19 @@ def fresh_processes() -> ForkServerContext | SpawnContext:
 
 class RemoteError(RuntimeError):
     """Failure in another process: its object could not be made, a method raised an error, or the process ended."""
+
+
+@contextmanager
+def serve_everywhere(kernels: str) -> Iterator[None]:
+    """Make a choice of kernels (see `bistil_kernels.use`) for this process and for commands that it starts."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = kernels
+    try:
+        with using(kernels):
+            yield
+    finally:
+        os.environ.pop(VARIABLE, None)
+        os.environ.update({} if before is None else {VARIABLE: before})
 
 
 @contextmanager
@@ -56,7 +72,7 @@ class InOwnProcess:
     def __init__(self, make: Callable[..., object], *arguments: object) -> None:
         context = fresh_processes()
         self._pipe, other_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other_end, make, arguments), daemon=True)
+        self._process = context.Process(target=_serve, args=(other_end, chosen(), make, arguments), daemon=True)
         self._idle = False
         self._process.start()
         other_end.close()
@@ -107,10 +123,11 @@ class _Caller:
         return function(*arguments)
 
 
-def _serve(pipe: Connection, make: Callable[..., object], arguments: tuple[object, ...]) -> None:
+def _serve(pipe: Connection, kernels: str, make: Callable[..., object], arguments: tuple[object, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.WARNING)  # warnings of model exporters would break the progress bar
     try:
+        use(kernels)  # a fork server may have been started under another choice
         served = make(*arguments)
         pipe.send((None, None))
         while True:

@@ -11,7 +11,8 @@ from bistil_ds.errors import InputError
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.training.flags.inherited import MAY_CHANGE, NO_EFFECT, by_name
 
-OPENING = {"whose checkpoints a run opens": ("seal_key", "trust_checkpoint")}
+# Reason → flags of `SealedArguments` that may change.
+SEALED = {"whose checkpoints a run opens": ("seal_key", "trust_checkpoint"), "how it is computed": ("kernels",)}
 
 
 def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]) -> set[str]:
@@ -21,7 +22,7 @@ def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]
         kinds: the dataclasses of the command's flags.
         may_change: reason → further flags that may change, which the command itself defines.
     """
-    free = {name for table in (MAY_CHANGE, NO_EFFECT, OPENING, may_change) for name in by_name(table)}
+    free = {name for table in (MAY_CHANGE, NO_EFFECT, SEALED, may_change) for name in by_name(table)}
     return {one.name for kind in kinds for one in fields(kind) if one.init} - free
 
 

@@ -79,7 +79,8 @@ def attention_map_loss(
         raise ValueError("attention_map_loss: upstream is 0, expected what the values' gradient will be")
     if not student_qk:
         return torch.zeros(0)
-    if dispatch.on_triton(x for pairs in (student_qk, teacher_qk) for pair in pairs for x in pair):
+    tensors = (x for pairs in (student_qk, teacher_qk) for pair in pairs for x in pair)
+    if dispatch.runs_triton("attention_map", tensors):
         from bistil_kernels.attention_map import fused
 
         return fused.attention_map_loss(student_qk, teacher_qk, mask, kind, mask_queries, upstream, windows)

@@ -64,7 +64,7 @@ def hidden_state_loss(
         raise ValueError("hidden_state_loss: upstream is 0, expected what the values' gradient will be")
     if not student:
         return torch.zeros(0)
-    if dispatch.on_triton([*student, *teacher]):
+    if dispatch.runs_triton("hidden_state", [*student, *teacher]):
         from bistil_kernels.hidden_state import fused
 
         return fused.hidden_state_loss(student, teacher, mask, projections, kind, upstream)

@@ -94,7 +94,7 @@ def linear_distillation_kl(
         None if teacher_bias is None else teacher_bias.detach(),
     )
     student = (student_hidden, student_weight, student_bias)
-    if dispatch.on_triton(x for x in (*student, *teacher) if x is not None):
+    if dispatch.runs_triton("linear_logits", (x for x in (*student, *teacher) if x is not None)):
         from bistil_kernels.linear_logits import fused
 
         return fused.linear_distillation_kl(student, teacher, temperature, labels, alpha_ce, ignore_index)

@@ -58,7 +58,7 @@ def distillation_kl(
     check_devices("distillation_kl", student_logits.device, {"teacher_logits": teacher_logits, "valid": valid})
     if not temperature > 0:
         raise ValueError(f"distillation_kl: temperature is {temperature}, expected a positive number")
-    if dispatch.on_triton([student_logits, teacher_logits]):
+    if dispatch.runs_triton("logits", [student_logits, teacher_logits]):
         from bistil_kernels.logits import fused
 
         return fused.distillation_kl(student_logits, teacher_logits, temperature, valid)

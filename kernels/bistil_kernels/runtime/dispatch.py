@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache, wraps
-from importlib.util import find_spec
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -13,14 +12,28 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable as torchs_once_differentiable
 from torch.nn import Parameter
 
+from bistil_kernels.runtime import choice
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def on_triton(tensors: Iterable[Tensor]) -> bool:
-    """Return whether the Triton kernels serve these tensors; otherwise the references do.
+def runs_triton(family: str, tensors: Iterable[Tensor]) -> bool:
+    """Return whether a family's Triton kernels serve these tensors; otherwise its references do.
 
-    The kernels do if there is at least one tensor, all are on CUDA devices, none is float64, and Triton is installed.
+    The kernels do if the choice (see `bistil_kernels.use`) allows it, and they can take the tensors.
+
+    Raises:
+        ValueError: BISTIL_KERNELS has a value that is no choice.
+        ImportError: the choice is "triton", kernels could take the tensors, and Triton is not installed.
+    """
+    return choice.allows(family) and on_triton(tensors)
+
+
+def on_triton(tensors: Iterable[Tensor]) -> bool:
+    """Return whether Triton kernels can take these tensors.
+
+    They can if there is at least one tensor, all are on CUDA devices, none is float64, and Triton is installed.
     """
     tensors = list(tensors)
     some = len(tensors) > 0  # not `bool`, which torch 2.11's compiler does not trace
@@ -66,8 +79,13 @@ def outside_compiled_code(function: Callable[Arguments, Result]) -> Callable[Arg
 
 @cache
 def _has_triton() -> bool:
-    """Return whether Triton is installed; look once, and warn once if it is not."""
-    found = find_spec("triton") is not None
+    """Return whether Triton is installed; look once, and warn once if it is not.
+
+    Raises:
+        ImportError: it is not, and the choice is "triton".
+    """
+    choice.chosen()
+    found = choice.has_triton()
     if not found:
         warnings.warn(
             "bistil_kernels: triton is not installed, so PyTorch references serve CUDA tensors: pip install triton",

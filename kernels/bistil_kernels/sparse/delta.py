@@ -50,7 +50,9 @@ def is_served(deltas: Sequence[SparseDelta]) -> bool:
 
     The kernel needs at least one delta, and weights that are contiguous, on CUDA and not float64.
     """
-    return dispatch.on_triton(x.weight for x in deltas) and all(x.weight.is_contiguous() for x in deltas)
+    return dispatch.runs_triton("sparse.adamw", (x.weight for x in deltas)) and all(
+        x.weight.is_contiguous() for x in deltas
+    )
 
 
 def restore_starts(deltas: Sequence[SparseDelta]) -> None:

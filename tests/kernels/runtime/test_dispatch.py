@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from bistil_kernels.runtime import dispatch
+from bistil_kernels.runtime import choice, dispatch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 from torch._subclasses import FakeTensorMode
@@ -38,7 +38,7 @@ def test_kernels_serve_cuda_tensors_that_are_not_float64() -> None:
 
 
 def test_without_triton_the_references_serve_and_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
     with pytest.warns(UserWarning, match="triton is not installed"):
         assert not dispatch.on_triton([CUDA])
     with warnings.catch_warnings():

@@ -1,13 +1,13 @@
-"""The rule for every loss: as near to float64 as plain PyTorch in the same dtype, within a small allowance."""
+"""Test losses by the rule of `bistil_kernels.runtime.exactness`: no further from float64 than plain PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import torch
+from bistil_kernels.runtime.exactness import ALLOWANCE, error
 from torch import Tensor
 
-ALLOWANCE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 1e-2}
 MASKS = ["all real", "none given", "right padding", "holes", "an empty sequence", "nothing real"]
 
 Loss = Callable[[Sequence[Tensor]], Tensor]
@@ -48,7 +48,7 @@ def assert_as_exact_as_plain(ours: Loss, plain: Loss, inputs: Sequence[Tensor], 
     found = [value.detach(), *(x.grad for x in leaves[:trained])]
     for ours_x, rough_x, exact_x in zip(found, rough, exact):
         assert ours_x is not None
-        assert _error(ours_x, exact_x) <= _error(rough_x, exact_x) + ALLOWANCE[dtype]
+        assert error(ours_x, exact_x) <= error(rough_x, exact_x) + ALLOWANCE[dtype]
     with torch.no_grad():
         torch.testing.assert_close(ours(inputs), value.detach(), rtol=1e-4, atol=1e-7)  # means can be as small as 1e-5
 
@@ -65,7 +65,7 @@ def assert_near_float64(ours: Loss, plain: Loss, inputs: Sequence[Tensor], train
     value.backward(torch.full_like(value, upstream))
     for found, exact_x in zip([value.detach(), *(x.grad for x in leaves[:trained])], exact):
         assert found is not None
-        assert _error(found, exact_x) <= 4 * ALLOWANCE[inputs[0].dtype]
+        assert error(found, exact_x) <= 4 * ALLOWANCE[inputs[0].dtype]
 
 
 def _value_and_gradients(loss: Loss, inputs: Sequence[Tensor], trained: int, upstream: Tensor) -> list[Tensor]:
@@ -73,11 +73,3 @@ def _value_and_gradients(loss: Loss, inputs: Sequence[Tensor], trained: int, ups
     value = loss(leaves)
     value.backward(upstream.to(value.dtype))
     return [value.detach(), *(x.grad if x.grad is not None else torch.zeros_like(x) for x in leaves[:trained])]
-
-
-def _error(x: Tensor, exact: Tensor) -> float:
-    """Return the largest difference over the largest exact value."""
-    if not exact.numel():
-        return 0.0
-    scale = exact.abs().max().clamp(min=1e-30)
-    return float(((x.double() - exact).abs().max() / scale).nan_to_num(torch.inf))

@@ -22,7 +22,7 @@ from bistil_ds.runs import checkpoints
 from bistil_ds.runs.record import check_same_run
 from bistil_ds.runs.seals import Seals
 from bistil_ds.training.flags.inherited import DECIDES, MAY_CHANGE, NO_EFFECT, by_name
-from bistil_ds.training.flags.resuming import OPENING, fixed_flags
+from bistil_ds.training.flags.resuming import SEALED, fixed_flags
 from bistil_ds.tuning.from_flags import flag_types
 from bistil_ds.tuning.student_tuning import StudentTuning
 from bistil_ds.tuning.teacher_tuning import TeacherTuning
@@ -74,7 +74,7 @@ def resumed(material: Path, run: PreparedRun, **flags: Any) -> PreparedRun:
 def test_every_flag_that_a_table_does_not_free_is_refused_with_both_values(command: str, tmp_path: Path) -> None:
     kinds, may_change = COMMANDS[command]
     names = [one.name for kind in kinds for one in fields(kind) if one.init]
-    free = {name for table in (MAY_CHANGE, NO_EFFECT, OPENING, may_change) for name in by_name(table)}
+    free = {name for table in (MAY_CHANGE, NO_EFFECT, SEALED, may_change) for name in by_name(table)}
     assert set(by_name(may_change)) <= set(names)
     fixed = fixed_flags(kinds, may_change)
     assert fixed == set(names) - free
@@ -145,6 +145,7 @@ def test_recorded_steps_must_be_those_of_the_checkpoint(material: Path, begun: P
 
 def test_what_does_not_touch_the_weights_may_change(material: Path, begun: PreparedRun) -> None:
     changed: dict[str, Any] = {"logging_steps": 7, "eval_steps": 30, "save_steps": 60, "report_to": "tensorboard"}
+    changed["kernels"] = "torch"
     values = resumed(material, begun, **changed, disable_tqdm=True, dataloader_num_workers=1).request.training.values
     assert {name: values[name] for name in changed} == changed
 

@@ -46,7 +46,7 @@ def gather_at(dense_grad: Tensor | Sequence[Tensor], indices: Tensor | Sequence[
     if isinstance(dense_grad, Tensor):
         return gather_at([dense_grad], [indices])[0]  # type: ignore[list-item]
     _check("gather_at", dense_grad, indices)
-    if dispatch.on_triton(dense_grad):
+    if dispatch.runs_triton("sparse.entries", dense_grad):
         from bistil_kernels.sparse.entries import fused
 
         return fused.gather_at(dense_grad, list(indices))
@@ -92,7 +92,7 @@ def swap_in(
         if new.shape != index.shape or new.dtype != x.dtype or new.device != x.device:
             found, expected = f"{new.dtype} {list(new.shape)} on {new.device}", f"{x.dtype} {list(index.shape)}"
             raise ValueError(f"swap_in: values {n} are {found}, expected {expected} on {x.device}")
-    if dispatch.on_triton(weight):
+    if dispatch.runs_triton("sparse.entries", weight):
         from bistil_kernels.sparse.entries import fused
 
         return fused.swap_in(weight, list(indices), list(values))

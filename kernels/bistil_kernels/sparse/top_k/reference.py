@@ -67,7 +67,7 @@ def top_k_delta(
     _check(pairs, k)
     if not pairs:
         return []
-    if dispatch.on_triton(x for pair in pairs for x in pair):
+    if dispatch.runs_triton("sparse.top_k", (x for pair in pairs for x in pair)):
         from bistil_kernels.sparse.top_k import fused
 
         worker: _Worker = fused.Worker(pairs)

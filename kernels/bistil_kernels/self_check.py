@@ -1,0 +1,209 @@
+"""Try every family of kernels on one small case, to find those that do not work on a device.
+
+A loss passes by the tests' rule (`runtime.exactness`): value and gradients are no further from float64 than those of
+the PyTorch reference in the same dtype, plus a small allowance. Sparse operations that compute nothing must give the
+reference's bits. Drawing the cases leaves PyTorch's random state alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from bistil_kernels.attention_map.reference import attention_map_loss
+from bistil_kernels.hidden_state.reference import hidden_state_loss
+from bistil_kernels.linear_logits.reference import linear_distillation_kl
+from bistil_kernels.logits.reference import distillation_kl
+from bistil_kernels.runtime.choice import has_triton, using
+from bistil_kernels.runtime.exactness import ALLOWANCE, error
+from bistil_kernels.runtime.precision import without_autocast
+from bistil_kernels.sparse.adamw.reference import SparseAdamW
+from bistil_kernels.sparse.entries.reference import gather_at, swap_in
+from bistil_kernels.sparse.top_k.reference import top_k_delta
+from bistil_kernels.sparse.types import BITS, SparseDelta
+
+Draw = Callable[..., Tensor]  # takes a shape; returns normal random numbers on the device, in the dtype
+Loss = Callable[[Sequence[Tensor]], Tensor]
+
+LONGEST_REASON = 200  # characters
+UPSTREAM = {torch.float16: 4096.0}  # fp16 needs a loss scale, as its range is too small for unscaled gradients
+ADAMW = {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.3}
+
+
+def failing_families(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+    """Run each family's kernels once, forward and backward, and return family → reason for each one that fails.
+
+    Give the families to `bistil_kernels.use("auto", switched_off=...)`, and references serve them.
+
+    Args:
+        device: a CUDA device; its kernels are compiled if they are not in Triton's cache yet.
+        dtype: fp32, fp16 or bf16, the dtype of the tensors.
+
+    Returns:
+        An empty mapping if all families work. The reason is one line: the error that a kernel raised, or how far its
+        result is off. If Triton is not installed, this is the reason for every family.
+    """
+    if not has_triton():
+        return dict.fromkeys(CHECKS, "triton is not installed")
+    random = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=random, device="cpu", dtype=torch.float32).to(device, dtype)
+
+    found = {}
+    with torch.enable_grad(), without_autocast(torch.device(device)):
+        for family, check in CHECKS.items():
+            try:
+                complaint = check(draw)
+            except Exception as failure:  # compilers, drivers and launches raise errors of many types
+                complaint = " ".join(f"{type(failure).__name__}: {failure}".split())
+            if complaint is not None:
+                found[family] = complaint[:LONGEST_REASON]
+    return found
+
+
+def _hidden_state(draw: Draw) -> str | None:
+    states = [draw(2, 24, 96) for _ in range(4)]  # two pairs
+    return _compare(lambda x: hidden_state_loss(x[:2], x[2:], _mask(states[0])), states, trained=2)
+
+
+def _attention_map(draw: Draw) -> str | None:
+    tensors = [draw(2, 72, 2, 64).transpose(1, 2) for _ in range(4)]  # laid out as a model's projections
+    mask = _mask(tensors[0].transpose(1, 2))
+    return _compare(lambda x: attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask), tensors, trained=2)
+
+
+def _logits(draw: Draw) -> str | None:
+    return _compare(lambda x: distillation_kl(x[0], x[1], 2.0), [draw(24, 300), draw(24, 300)], trained=1)
+
+
+def _linear_logits(draw: Draw) -> str | None:
+    heads = [draw(24, 64), draw(300, 64), draw(300), draw(24, 64), draw(300, 64), draw(300)]
+
+    def loss(x: Sequence[Tensor]) -> Tensor:
+        biases = {"student_bias": x[2], "teacher_bias": x[5]}
+        return linear_distillation_kl(x[0], x[1], x[3], x[4], **biases, temperature=2.0)
+
+    return _compare(loss, heads, trained=3)
+
+
+def _mask(x_BTD: Tensor) -> Tensor:
+    """Return a bool mask [B, T] in which the last sequence has padding."""
+    mask = torch.ones(x_BTD.shape[:2], dtype=torch.bool, device=x_BTD.device)
+    mask[-1, x_BTD.shape[1] * 2 // 3 :] = False
+    return mask
+
+
+def _compare(loss: Loss, inputs: Sequence[Tensor], trained: int) -> str | None:
+    """Return which result of the kernels is too far from float64, and how far; None if all are near enough."""
+    dtype = inputs[0].dtype
+    upstream = UPSTREAM.get(dtype, 0.75)  # not 1, so that the gradients are scaled in backward
+    with using("torch"):
+        exact = _value_and_gradients(loss, [x.double() for x in inputs], trained, upstream)
+        plain = _value_and_gradients(loss, inputs, trained, upstream)
+    with using("triton"):
+        found = _value_and_gradients(loss, inputs, trained, upstream)
+    names = ["the value", *(f"gradient {n}" for n in range(1, trained + 1))]
+    for name, ours, theirs, right in zip(names, found, plain, exact):
+        if complaint := _too_far(name, error(ours, right), error(theirs, right), ALLOWANCE[dtype]):
+            return complaint
+    return None
+
+
+def _value_and_gradients(loss: Loss, inputs: Sequence[Tensor], trained: int, upstream: float) -> list[Tensor]:
+    leaves = [x.detach().clone().requires_grad_(i < trained) for i, x in enumerate(inputs)]
+    value = loss(leaves)
+    gradients = torch.autograd.grad(value.sum() * upstream, leaves[:trained])
+    return [value.detach(), *gradients]
+
+
+def _too_far(name: str, ours: float, theirs: float, allowance: float) -> str | None:
+    if ours <= theirs + allowance:
+        return None
+    return (
+        f"{name} is off by {ours:.2g} of the largest value; PyTorch by {theirs:.2g}, and {allowance:g} more is allowed"
+    )
+
+
+def _entries(draw: Draw) -> str | None:
+    weights = [draw(7, 5), draw(4100)]
+    indices = [_every(3, x) for x in weights]
+    values = [draw(len(i)) for i in indices]
+
+    def run() -> list[Tensor]:
+        changed = [x.clone() for x in weights]
+        return [*gather_at(weights, indices), *swap_in(changed, indices, values), *changed]
+
+    return _same_bits("gather_at or swap_in", run)
+
+
+def _top_k(draw: Draw) -> str | None:
+    pairs = [(draw(5000), draw(5000)), (draw(7, 5), draw(7, 5))]
+    return _same_bits("top_k_delta", lambda: top_k_delta(pairs, 700))
+
+
+def _same_bits(name: str, run: Callable[[], list[Tensor]]) -> str | None:
+    with using("torch"):
+        plain = run()
+    with using("triton"):
+        found = run()
+    return None if all(map(_equal, found, plain)) else f"{name} gives other bits than PyTorch"
+
+
+def _equal(x: Tensor, y: Tensor) -> bool:
+    return (
+        x.dtype == y.dtype and x.shape == y.shape and torch.equal(x.view(bits := BITS[x.element_size()]), y.view(bits))
+    )
+
+
+def _adamw(draw: Draw) -> str | None:
+    """Compare two steps, one with the weights' gradients and one with the deltas', with torch's AdamW in float64."""
+    starts = [draw(7, 5), draw(4100)]
+    gradients = [[draw(*x.shape) for x in starts] for _ in range(2)]
+    indices = [_every(3, x) for x in starts]
+    picked = [[g.flatten()[i.long()].double() for g, i in zip(step, indices)] for step in gradients]
+    exact = [torch.zeros_like(x).requires_grad_() for x in picked[0]]
+    theirs = torch.optim.AdamW(exact, **ADAMW)  # type: ignore[arg-type]
+    for step in picked:
+        for parameter, gradient in zip(exact, step):
+            parameter.grad = gradient
+        theirs.step()
+
+    def run(choice: str) -> list[SparseDelta]:
+        deltas = [SparseDelta.of(x.clone(), i) for x, i in zip(starts, indices)]
+        optimizer = SparseAdamW(deltas, **ADAMW)  # type: ignore[arg-type]
+        with using(choice):
+            for dense, of_deltas in zip(gradients, picked):
+                is_first = dense is gradients[0]
+                for delta, whole, part in zip(deltas, dense, of_deltas):
+                    delta.weight.grad = whole if is_first else None
+                    delta.delta_K.grad = None if is_first else part.float()
+                optimizer.step()
+        return deltas
+
+    for ours, plain, right, start in zip(run("triton"), run("torch"), exact, starts):
+        errors = (error(x.delta_K.detach(), right.detach()) for x in (ours, plain))
+        if complaint := _too_far("the update", *errors, ALLOWANCE[torch.float32]):  # deltas are always fp32
+            return complaint
+        written = start.flatten().index_copy(0, ours.indices_K.long(), ours.values()).view_as(start)
+        if not _equal(ours.weight, written):
+            return "the weight holds other bits than start + delta"
+    return None
+
+
+def _every(step: int, x: Tensor) -> Tensor:
+    """Return the flat indices of every `step`-th entry, int32."""
+    return torch.arange(0, x.numel(), step, dtype=torch.int32, device=x.device)
+
+
+CHECKS: dict[str, Callable[[Draw], str | None]] = {
+    "hidden_state": _hidden_state,
+    "attention_map": _attention_map,
+    "logits": _logits,
+    "linear_logits": _linear_logits,
+    "sparse.entries": _entries,
+    "sparse.top_k": _top_k,
+    "sparse.adamw": _adamw,
+}
