@@ -104,7 +104,7 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
                 routes = Routes(model)
             parts = _merged_parts(routes, model["vocab"], max(id_of.values()) + 1)
     below = frozenset(range(tokenizer.pad_token_id or 0)) - forced if keep_padding_id else frozenset()
-    return Pieces(id_of, scores, forced | below, below, parts, content, routes)
+    return Pieces(id_of, scores, frozenset(forced | below), below, parts, content, routes)
 
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:
