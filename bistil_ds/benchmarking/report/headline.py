@@ -51,8 +51,8 @@ def headline(content: Content, *evaluations: Content) -> Grid:
         raise InputError("--headline: its first file must be a result of latency.py --side_by_side")
     scored = [row for record in evaluations for row in record["rows"]]
     cases, note = case_names(rows)
-    columns = ["model", "engine", "MB on disk", *(f"ms a sentence, {case}" for case in cases)]
-    columns += [f"times as fast, {case}" for case in cases]
+    columns = ["model", "engine", "MB on disk", *(", ".join(["ms a sentence", *case]) for case in cases)]
+    columns += [", ".join(["times as fast", *case]) for case in cases]
     columns += [f"{name}, {metric_of(each, name)}" for each in scored for name in each["test_sets"]]
     grid = Grid("Teacher and students, each in its best engines", columns, note=note, texts=2)
     for line in chosen(rows, scored):
@@ -65,11 +65,11 @@ def headline(content: Content, *evaluations: Content) -> Grid:
     return grid
 
 
-def case_names(rows: Sequence[Row]) -> tuple[list[str], str]:
+def case_names(rows: Sequence[Row]) -> tuple[list[tuple[str, ...]], str]:
     """Return what tells the cases apart, such as `batch 1`, and what all have in common, such as `text, 2 threads`."""
     cases = [case_text(row).split(", ") for row in rows]
     common = [part for part in cases[0] if all(part in case for case in cases)]
-    names = [", ".join(part for part in case if part not in common) for case in cases]
+    names = [tuple(part for part in case if part not in common) for case in cases]
     return list(dict.fromkeys(names)), ", ".join(common)
 
 
