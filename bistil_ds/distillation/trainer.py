@@ -276,7 +276,7 @@ class DistillationTrainer(BaseTrainer):
             tokens.
         """
         datasets: Mapping[str, Dataset] = eval_dataset if eval_dataset is not None else self.eval_dataset
-        with self.kernels().serving():
+        with self.kernel_choice().serving():
             by_language = mean_terms(self, datasets, self._row_terms)
         metrics = {f"{metric_key_prefix}_{k}_{name}": v for k, row in by_language.items() for name, v in row.items()}
         if by_language:

@@ -58,7 +58,7 @@ class BaseTrainer(FiniteTrainer):
 
     control: TrainerControl
     teacher: nn.Module | None = None  # a subclass sets it; its forward pass counts in the FLOPs utilisation
-    _kernels: KernelChoice | None = None  # made at first use, because every rank takes part
+    _kernel_choice: KernelChoice | None = None  # made at first use, because every rank takes part
     _unwritten: Exception | None = None  # why this rank could not write the model
 
     def __init__(self, model: PreTrainedModel, args: Any, *, keep_files: Sequence[Path] = (), **kwargs: Any) -> None:
@@ -82,15 +82,15 @@ class BaseTrainer(FiniteTrainer):
 
     # Kernels
 
-    def kernels(self) -> KernelChoice:
+    def kernel_choice(self) -> KernelChoice:
         """Return what serves losses and sparse updates (see `choose_kernels`); every rank calls this."""
-        if self._kernels is None:
-            self._kernels = choose_kernels(self.args)
-            TensorBoardText(self, "kernels", self._kernels.as_text())
-        return self._kernels
+        if self._kernel_choice is None:
+            self._kernel_choice = choose_kernels(self.args)
+            TensorBoardText(self, "kernels", self._kernel_choice.as_text())
+        return self._kernel_choice
 
-    def _record_kernels(self) -> None:
-        kernels, run = self.kernels(), run_of(Path(str(self.args.output_dir)).resolve())
+    def _record_kernel_choice(self) -> None:
+        kernels, run = self.kernel_choice(), run_of(Path(str(self.args.output_dir)).resolve())
         if self.is_world_process_zero() and is_begun(run):  # a trainer made in Python has no record
             RunRecord.open(run).update(results={"kernels": kernels.as_record()})
 
@@ -157,9 +157,9 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
-        self._record_kernels()
+        self._record_kernel_choice()
         try:
-            with self.kernels().serving():
+            with self.kernel_choice().serving():
                 return super().train(resume_from_checkpoint, *args, **kwargs)
         except (Preempted, NonFiniteError):
             close_displays(self)

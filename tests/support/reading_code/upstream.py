@@ -94,9 +94,9 @@ OWN_METHODS: dict[str, set[str]] = {
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
         *("_after", "_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_loader"),
-        *("_masked", "_micro_steps", "_progress", "_reading", "_row_terms", "_where", "after_loss"),
-        *("batch_loss", "batches", "before_loss", "check_state", "check_validation", "drain_skips", "log_name"),
-        *("log_validation", "on_saved", "restart_speed", "terms", "write_model"),
+        *("_masked", "_micro_steps", "_progress", "_reading", "_record_kernel_choice", "_row_terms", "_where"),
+        *("after_loss", "batch_loss", "batches", "before_loss", "check_state", "check_validation", "drain_skips"),
+        *("kernel_choice", "log_name", "log_validation", "on_saved", "restart_speed", "terms", "write_model"),
     },
     "transformers TrainerCallback": {"_stop"},
     "transformers WandbCallback": {"_begin"},
