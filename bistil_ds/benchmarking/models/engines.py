@@ -138,8 +138,12 @@ def _write_file(model: PreTrainedModel, engine: str, folder: Path, samples: Sequ
     example = {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names}
     file = _written(folder / ONNX_FILE, lambda file: write_onnx(model, file, example))
     for name, convert in CONVERSIONS[engine]:
-        file = _written(folder / name, lambda out, made=file, convert=convert: convert(made, out, samples))
+        file = _converted(convert, file, folder / name, samples)
     return file
+
+
+def _converted(convert: Conversion, made: Path, out: Path, samples: Sequence[Inputs]) -> Path:
+    return _written(out, lambda file: convert(made, file, samples))
 
 
 def _written(file: Path, write: Callable[[Path], None]) -> Path:

@@ -108,7 +108,7 @@ def scores(model: str, engine: str, scored: Sequence[Row]) -> list[float | None]
     found: list[float | None] = []
     for each in scored:
         names = [f"{model}-{engine}"] + [model] * (not is_int8(engine))
-        facts = next((each["models"][name] for name in names if name in each["models"]), {"languages": {}})
+        facts: Row = next((each["models"][name] for name in names if name in each["models"]), {"languages": {}})
         for test_set in each["test_sets"]:
             score = facts["languages"].get(test_set, {}).get("score", {}).get(metric_of(each, test_set))
             found.append(None if score is None else 100 * score["value"])

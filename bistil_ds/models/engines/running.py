@@ -65,7 +65,7 @@ def run_in_engine(model: PreTrainedModel, file: Path) -> None:
         tensors = {name: each for name, each in batch.items() if isinstance(each, Tensor)}
         return engine(input_ids=input_ids.cpu(), **{name: each.cpu() for name, each in tensors.items()})
 
-    model.forward = forward  # type: ignore[method-assign]
+    model.forward = forward
 
 
 def feeds(names: Sequence[str], batch: Mapping[str, Tensor]) -> Arrays:
