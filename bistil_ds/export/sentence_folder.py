@@ -31,9 +31,9 @@ def save_sentence_folder(model: SentenceEncoder, tokenizer: PreTrainedTokenizerB
     encoder.save_pretrained(folder)
     modules: list[tuple[str, dict[str, Any]]] = [("Pooling", _pooling(settings.pooling, model.config.hidden_size))]
     for layer in settings.dense:
-        kind = type(layer.activate())
+        activation = type(layer.activate())
         sizes = {"in_features": layer.in_features, "out_features": layer.out_features, "bias": layer.bias}
-        modules.append(("Dense", {**sizes, "activation_function": f"{kind.__module__}.{kind.__name__}"}))
+        modules.append(("Dense", {**sizes, "activation_function": f"{activation.__module__}.{activation.__name__}"}))
     modules += [("Normalize", {})] * settings.normalise
     weights = iter(model.dense)
     listed = [module_entry(0, "Transformer", "")]
