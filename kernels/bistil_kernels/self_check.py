@@ -83,8 +83,7 @@ def _linear_logits(draw: Draw) -> str | None:
     heads = [draw(24, 64), draw(300, 64), draw(300), draw(24, 64), draw(300, 64), draw(300)]
 
     def loss(x: Sequence[Tensor]) -> Tensor:
-        biases = {"student_bias": x[2], "teacher_bias": x[5]}
-        return linear_distillation_kl(x[0], x[1], x[3], x[4], **biases, temperature=2.0)
+        return linear_distillation_kl(x[0], x[1], x[3], x[4], student_bias=x[2], teacher_bias=x[5], temperature=2.0)
 
     return _compare(loss, heads, trained=3)
 
@@ -184,8 +183,8 @@ def _adamw(draw: Draw) -> str | None:
         return deltas
 
     for ours, plain, right, start in zip(run("triton"), run("torch"), exact, starts):
-        errors = (error(x.delta_K.detach(), right.detach()) for x in (ours, plain))
-        if complaint := _too_far("the update", *errors, ALLOWANCE[torch.float32]):  # deltas are always fp32
+        found, expected = (error(x.delta_K.detach(), right.detach()) for x in (ours, plain))
+        if complaint := _too_far("the update", found, expected, ALLOWANCE[torch.float32]):  # deltas are always fp32
             return complaint
         written = start.flatten().index_copy(0, ours.indices_K.long(), ours.values()).view_as(start)
         if not _equal(ours.weight, written):
