@@ -19,7 +19,7 @@ COPY constraints.txt ./
 RUN pip install --no-cache-dir --constraint constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
 
 COPY . .
-RUN pip install --no-cache-dir --constraint constraints.txt ".[onnx,trackers]"
+RUN pip install --no-cache-dir --constraint constraints.txt ".[openvino,trackers]"
 
 # runs/ and the caches lie in /work: mount a folder there to keep them, and give its owner by --user
 RUN useradd --uid 10001 --create-home bistil && install --directory --owner bistil /work

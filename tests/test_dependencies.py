@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 
 import pytest
-from next_versions import ROOT, bounded, pins
+from next_versions import ROOT, bounded, pins, requirements
 from packaging.requirements import Requirement
 from reading_code.our_code import OURS, our_trees
 
@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 CONVENTIONAL = {"mlflow": "mlflow-skinny", "pynvml": "nvidia-ml-py", "wandb": "wandb", "zeus": "zeus"}
 COMPARED_WITH = {"liger_kernel"}  # a peer of the benchmarks, which nothing else needs
 BOUNDED = {"accelerate", "datasets", "deepspeed", "huggingface_hub", "tokenizers", "torch", "transformers", "triton"}
+BOUNDED |= {"nncf", "openvino", "sentence_transformers"}
 
 
 def imported() -> set[str]:
@@ -53,14 +54,31 @@ def test_every_imported_library_is_a_dependency() -> None:
     assert not undeclared, f"imported, but not in pyproject.toml: {undeclared}"
 
 
+def imported_at_once(tree: ast.Module) -> set[str]:
+    """Return the modules of others that are imported with a module of ours, and not when a function of it runs."""
+    inside = {each for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for each in ast.walk(node)}
+    return {name for node in ast.walk(tree) if node not in inside for name in imports_of(node)}
+
+
+def test_what_an_extra_brings_is_imported_only_where_it_is_used() -> None:
+    extras = PROJECT["optional-dependencies"]
+    optional = {normal(Requirement(line).name) for lines in extras.values() for line in lines}
+    distributions = {module: normal(names[0]) for module, names in packages_distributions().items()}
+    too_early = {
+        module: names
+        for module, tree in our_trees().items()
+        if (names := {name for name in imported_at_once(tree) if distributions.get(name) in optional})
+    }
+    assert not too_early
+
+
 def test_the_libraries_we_lean_on_have_upper_bounds() -> None:
     on_this_platform = BOUNDED if sys.platform == "linux" else BOUNDED - {"deepspeed", "triton"}
     assert on_this_platform <= set(bounded())
 
 
-@pytest.mark.parametrize("line", PROJECT["dependencies"])
-def test_the_tested_version_lies_within_the_range(line: str) -> None:
-    requirement = Requirement(line)
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_the_tested_version_lies_within_the_range(requirement: Requirement) -> None:
     pinned = pins().get(requirement.name.replace("-", "_"))
     assert pinned is None or pinned in requirement.specifier
 

@@ -40,7 +40,8 @@ class EvaluationArguments:
         default=None,
         metadata={
             "nargs": "+",
-            "help": "[NAME=]FOLDER[+SFT...] each: a model folder or hub id, and fine-tunings to apply in order.",
+            "help": "[NAME=]FOLDER[+SFT...] each: a model folder or hub id, and fine-tunings to apply in order; or "
+            "FOLDER/FILE, an engine's .onnx or .xml file.",
         },
     )
     sft: list[str] | None = field(default=None, metadata={"nargs": "+", "help": "Fine-tunings of the one --model."})
@@ -49,7 +50,8 @@ class EvaluationArguments:
         default=None,
         metadata={
             "nargs": "+",
-            "help": "[LANGUAGE=]FILE each, or hub dataset ids; a file alone is called after its folder.",
+            "help": "[LANGUAGE=]FILE each, or hub dataset ids; a file alone is called after its folder. For embed: "
+            "NAME=FILE,FILE (parallel), NAME=FILE (scored pairs), NAME=FOLDER (BEIR).",
         },
     )
     reference: str | None = field(
@@ -68,6 +70,13 @@ class EvaluationArguments:
             "nargs": "+",
             "help": "OURS=THEIRS columns: tags=ner_tags; without a header, tags=4 tokens=2.",
         },
+    )
+    pooling: list[str] | None = field(
+        default=None, metadata={"nargs": "+", "help": "embed: how states are pooled; default: as the models say."}
+    )
+    prompt: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "embed: [NAME=]TEXT before texts, such as query='query: '; default: as above."},
     )
     label_map: list[str] | None = field(
         default=None, metadata={"nargs": "+", "help": "Labels to read as others: DATE=O, or PERSON=PER."}
@@ -127,10 +136,11 @@ def _plan(ns: argparse.Namespace) -> Plan:
         raise InputError(
             f"{' '.join(missing)} missing: give all of {', '.join('--' + name for name in NEEDED)}, or none"
         )
+    chosen = {name: getattr(ns, name) for name in ("pooling", "prompt") if getattr(ns, name) is not None}
     return prepare(
         parse_models(ns.model, ns.sft or ()),
         parse_test_files(ns.test_file),
-        find_task(ns.task),
+        find_task(ns.task).configured(**chosen),
         reference=ns.reference,
         train_files=[file for _, file in parse_sources(ns.train_file or (), "--train_file")],
         columns=parse_pairs(ns.columns, "--columns"),
@@ -179,16 +189,16 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:
     """Return the main metric of each model in each language, for `run.json`."""
-    metric = evaluation.metrics[0]
+    mains = {held.language: held.metric for held in evaluation.plan.test_sets}
     scores = {
         model: {
             language: each.value
-            for language in evaluation.languages
+            for language, metric in mains.items()
             if (each := evaluation.score(metric, model, language))
         }
         for model in evaluation.models
     }
-    return {"metric": metric, "scores": scores}
+    return {"metric": ", ".join(dict.fromkeys(mains.values())), "scores": scores}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from bistil_ds.export.card_languages import read_samples
 from bistil_ds.export.engines.check import EngineError
 from bistil_ds.export.engines.request import MAX_LOSS, EngineRequest, parse_calibration_files, parse_dev_files
 from bistil_ds.export.export_model import check_flags, export_model
+from bistil_ds.export.folder import task_to_export
+from bistil_ds.export.push import PushError, check_push
 from bistil_ds.runs.folder import run_folder
 from bistil_ds.tasks.registry import NAMES
 
@@ -31,6 +33,13 @@ class ExportArguments:
     task: str | None = field(
         default=None,
         metadata={"help": f"Where no fine-tuning names its task: {NAMES}."},
+    )
+    pooling: list[str] | None = field(
+        default=None, metadata={"nargs": "+", "help": "embed: how states are pooled; default: as the model says."}
+    )
+    prompt: list[str] | None = field(
+        default=None,
+        metadata={"nargs": "+", "help": "embed: [NAME=]TEXT before texts, such as query='query: '; default: as above."},
     )
     output_dir: str | None = field(default=None, metadata={"help": "Default: runs/export-<time>."})
     onnx: bool = field(default=False, metadata={"help": "Write model.onnx too, for ONNX Runtime."})
@@ -59,6 +68,10 @@ class ExportArguments:
         },
     )
     scores: str | None = field(default=None, metadata={"help": "evaluation.json of this model, for the model card."})
+    push_to_hub: str | None = field(
+        default=None, metadata={"help": "Push the folder to this hub repository, org/name or org/name@branch."}
+    )
+    private: bool = field(default=False, metadata={"help": "Make the repository private if it is new."})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises:
         SystemExit: an engine's file was left out, because it computes something else than the model or loses more than
-            --max_loss; the process then exits with code 1.
+            --max_loss; or the folder could not be pushed. The process then exits with code 1.
     """
     return cli.run(lambda: _main(sys.argv[1:] if argv is None else argv))
 
@@ -78,6 +91,7 @@ def _main(argv: Sequence[str]) -> None:
     if ns.model is None and (ns.sft or ns.task or ns.scores):
         raise InputError("--model missing: give it with --sft, or neither for the embedded sample")
     samples = read_samples(ns.language_samples)
+    chosen = {name: getattr(ns, name) for name in ("pooling", "prompt") if getattr(ns, name) is not None}
     engines = EngineRequest(
         ns.onnx,
         ns.openvino,
@@ -91,6 +105,7 @@ def _main(argv: Sequence[str]) -> None:
         from bistil_ds.sample import held_out_sentences
         from bistil_ds.sample.defaults import SAMPLE_TASK
 
+        check_push(ns.push_to_hub, ns.private)
         check_flags(ns.licence, engines)  # before the sample's models are made
         student, sft = sample_student_and_sft(SAMPLE_TASK)
         ns.model, ns.sft = str(student), [str(sft)]
@@ -100,13 +115,15 @@ def _main(argv: Sequence[str]) -> None:
             ns.model,
             ns.sft or (),
             output_dir=ns.output_dir,
-            task=ns.task,
+            task=task_to_export(ns.task, ns.sft or ()).configured(**chosen) if chosen else ns.task,
             **vars(engines),
             licence=ns.licence,
             scores=ns.scores,
             samples=samples,
+            push_to_hub=ns.push_to_hub,
+            private=ns.private,
         )
-    except EngineError as error:
+    except (EngineError, PushError) as error:
         raise SystemExit(f"error: {error}") from None
     say(folder)
 

@@ -8,6 +8,7 @@ import torch
 
 from bistil_ds.models.families import FAMILIES
 from bistil_ds.models.left_out import UNOBSERVABLE
+from bistil_ds.student.layer_map import DEFAULT_FACTOR
 from bistil_ds.training.arguments import SealedArguments
 
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
@@ -60,7 +61,7 @@ class ModelArguments:
         default=None,
         metadata={"help": "Start from this model on the untrimmed vocabulary instead of building one."},
     )
-    layer_reduction_factor: int = field(default=2, metadata={"help": "Keep every k-th teacher layer."})
+    layer_reduction_factor: int = field(default=DEFAULT_FACTOR, metadata={"help": "Keep every k-th teacher layer."})
     layer_map: str | None = field(
         default=None, metadata={"help": "Teacher layers to keep instead, counted from 0, such as 1,3,5,11."}
     )

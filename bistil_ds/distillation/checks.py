@@ -17,7 +17,7 @@ from bistil_ds.models.inputs import load_config, longest_input
 from bistil_ds.models.licences import check_licence, parse_data_licence
 from bistil_ds.models.loading import is_masked_lm
 from bistil_ds.models.remote_code import check_native
-from bistil_ds.models.sentence_folder import transformer_folder
+from bistil_ds.models.sentence_folder import check_sentence_files, transformer_folder
 from bistil_ds.runs.cache import cache_folder
 from bistil_ds.student import choose_layers
 from bistil_ds.text import check_different, check_text_file
@@ -40,6 +40,8 @@ NO_EFFECT["greater_is_better"] = "a lower loss is better"
 # Flags that shape a student which is built, and have no effect on one that is given: flag → what that one has already.
 STUDENTS_OWN = {"layer_reduction_factor": "layers", "hidden_reduction_factor": "width"}
 TRIMMED_OWN = dict.fromkeys(("vocab_threshold", "vocab_size"), "vocabulary")  # the same for one that is trimmed
+# Flag → the flag that replaces it.
+REPLACED_BY = {"layer_reduction_factor": "layer_map", "vocab_threshold": "vocab_size"}
 
 
 def check_flags(flags: Mapping[str, Any]) -> None:
@@ -71,14 +73,17 @@ def check_flags(flags: Mapping[str, Any]) -> None:
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
 
 
-def check_untouched(plan: StudentPlan) -> None:
-    """Raise InputError for a flag that has no effect because the student is given, not built.
+def check_effects(plan: StudentPlan) -> None:
+    """Raise InputError for a flag that has no effect: the student is given, not built, or another flag replaces it.
 
-    For new runs only: runs of version 0.1 began with such flags, and go on with them.
+    For new runs only: runs of earlier versions began with such flags, and go on with them.
     """
     for name, what in STUDENTS_OWN.items():
         if plan.student is not None and (value := getattr(plan, name)) != getattr(ModelArguments, name):
             raise InputError(f"--{name} {value}: --student keeps its own {what}; leave the flag out")
+    for name, other in REPLACED_BY.items():
+        if getattr(plan, other) is not None and (value := getattr(plan, name)) != getattr(ModelArguments, name):
+            raise InputError(f"--{name} {value}: has no effect beside --{other}; leave one of them out")
 
 
 def check_trimmed(plan: StudentPlan) -> None:
@@ -151,6 +156,19 @@ def check_teacher(request: DistillationRequest) -> PretrainedConfig:
     if request.packing.max_length > (longest := longest_input(config)):
         raise InputError(f"--max_length {request.packing.max_length}: {name} takes at most {longest} tokens")
     return config
+
+
+def check_modules(request: DistillationRequest, teacher: PretrainedConfig) -> None:
+    """Raise InputError if the student keeps files of a sentence-transformers folder, and one of them is broken.
+
+    For new runs only: the student of a run that has begun has its copies.
+    """
+    plan = request.plan
+    if plan.student is None:
+        width = teacher.hidden_size // plan.hidden_reduction_factor
+    else:
+        width = load_config("--student", plan.student).hidden_size
+    check_sentence_files(request.teacher, width, "--teacher_model")
 
 
 def _check_relations(request: DistillationRequest, teacher: PretrainedConfig) -> None:

@@ -68,14 +68,15 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     folder, seals = run_folder(request.training["output_dir"], "general", resume), seals_of(request.training)
     seals.check_key()
     checks.check_files(request)
-    checks.check_teacher(request)
+    teacher = checks.check_teacher(request)
     data = _data_hashes(request)
     if resume and is_begun(folder):
         request = _check_resumed(request, folder, data, teacher_may_move)
         checkpoint = _checkpoint(request, folder, resume)
         read_chunks(request, load_tokenizer("", folder / BUILD / STUDENT), progress=True)  # checks or mends the cache
         return PreparedRun(request, folder, checkpoint)
-    checks.check_untouched(request.plan)
+    checks.check_effects(request.plan)
+    checks.check_modules(request, teacher)
     explicit = request.training["output_dir"] is not None
     with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as partial:
         report = build(request, partial)

@@ -20,6 +20,7 @@ ANY_WIDTH = 64  # in place of the model's width, from which transformers compute
 SECTIONS = ("zero_optimization", "optimizer", "scheduler", "fp16", "bf16")
 # Section of a file → the flags that it replaces.
 INSTEAD = {"optimizer": ("optim", "optim_args"), "scheduler": ("lr_scheduler_type", "lr_scheduler_kwargs")}
+OFFLOADS = {"offload_param": 3, "offload_optimizer": 1}  # what is offloaded → the first ZeRO stage that does it
 OTHER_WAYS = ("pipeline", "tensor_parallel")  # sections that cut a model over ranks in other ways than ZeRO
 MAPPED_TO_CPU = (torch.optim.Adam, torch.optim.Adagrad)  # if offloaded, accelerate uses their CPU versions
 
@@ -64,10 +65,7 @@ def _check(config: dict[str, Any], args: Any, optimizer: torch.optim.Optimizer) 
         raise InputError(f"{unread[0]}: DeepSpeed has no such setting; correct the name, or leave it out")
     if old := _deprecated(filled["zero_optimization"], parsed.zero_config):
         raise InputError("zero_optimization.{}: is an old name; write {}".format(*old))
-    for name in ("offload_param", "offload_optimizer"):
-        offload = getattr(parsed.zero_config, name)
-        if offload is not None and offload.device == "nvme" and offload.nvme_path is None:
-            raise InputError(f'zero_optimization.{name}: offloads to nvme; add "nvme_path", a folder on that drive')
+    _check_offloads(parsed.zero_config)
     toy = nn.Parameter(torch.ones(4))
     engine = _engine(parsed)
     engine.get_data_types()  # raises for a name that is no type
@@ -80,6 +78,23 @@ def _check(config: dict[str, Any], args: Any, optimizer: torch.optim.Optimizer) 
     elif engine.zero_use_cpu_optimizer() and not isinstance(optimizer, MAPPED_TO_CPU):
         raise InputError(f"--optim {args.optim.value} cannot be offloaded; leave it out, or offload nothing")
     engine._scheduler_from_config(optimizer)
+
+
+def _check_offloads(zero: Any) -> None:
+    """Raise InputError for an offload that the stage does not make, which DeepSpeed drops or replaces in silence."""
+    stage = int(zero.stage)
+    for name, first in OFFLOADS.items():
+        offload = getattr(zero, name)
+        if offload is None or offload.device == "none":
+            continue
+        if stage < first:
+            raise InputError(
+                f"zero_optimization.{name}: stage {stage} offloads none; leave it out, or use stage {first}"
+            )
+        if offload.device == "nvme" and stage < 3:
+            raise InputError(f"zero_optimization.{name}: offloads to nvme, which stage 3 alone does; write cpu")
+        if offload.device == "nvme" and offload.nvme_path is None:
+            raise InputError(f'zero_optimization.{name}: offloads to nvme; add "nvme_path", a folder on that drive')
 
 
 def _filled(config: dict[str, Any], args: Any) -> dict[str, Any]:

@@ -81,7 +81,8 @@ class SentenceEncoder(EncoderWithHead):
         encoded = self.base_model(input_ids, attention_mask=attention_mask, **{**kwargs, "return_dict": True})
         vectors_BE = pool(encoded.last_hidden_state, attention_mask, self.settings.pooling)
         for linear, activate in zip(self.dense, self._activations, strict=True):
-            vectors_BE = activate(linear(vectors_BE.to(linear.weight.dtype))).float()
+            weight: Any = linear.weight  # mypy sees it as Tensor or Module
+            vectors_BE = activate(linear(vectors_BE.to(weight.dtype))).float()
         if self.settings.normalise:
             vectors_BE = nn.functional.normalize(vectors_BE, dim=-1)
         return SentenceOutput(
@@ -93,7 +94,7 @@ class SentenceEncoder(EncoderWithHead):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Start dense layers as the identity, so that every load starts from the same model."""
-        if any(module is one for one in self.dense):
+        if isinstance(module, nn.Linear) and any(module is one for one in self.dense):
             nn.init.eye_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

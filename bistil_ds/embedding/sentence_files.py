@@ -68,18 +68,16 @@ def settings_of_folder(source: str | Path, flag: str = "") -> SentenceSettings |
 
 
 def dense_weights(source: str | Path, flag: str = "") -> list[dict[str, Tensor]]:
-    """Return the tensors `weight` and `bias` of each dense layer of a sentence-transformers folder, in order.
+    """Return the tensors `weight` and `bias` of each dense layer of a sentence-transformers folder; [] of another.
 
     Raises:
         InputError: a file with weights cannot be read, or has others.
     """
     found = find_sentence_folder(str(source), flag)
-    layers = []
-    for module in found.modules if found else ():
-        if module.kind == "Dense":
-            tensors = read_weights(found.folder / module.path)
-            layers.append({name.removeprefix("linear."): tensor for name, tensor in tensors.items()})
-    return layers
+    if found is None:
+        return []
+    layers = [read_weights(found.folder / module.path) for module in found.modules if module.kind == "Dense"]
+    return [{name.removeprefix("linear."): tensor for name, tensor in layer.items()} for layer in layers]
 
 
 def _max_length(folder: Path) -> int | None:

@@ -1,12 +1,12 @@
 """Compute bootstrap confidence intervals of scores, and of score differences between models on the same examples.
 
-Letters of axes: C counts for each example, K metrics, L languages, M models, N examples of one language, R resamples,
-X = M·C.
+Letters of axes: C counts for each example, M models, N examples of one language, R resamples. The weight of an example
+in a resample is the number of times it was drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy as np
 CONFIDENCE = 0.95
 WEIGHTS_AT_ONCE = 1 << 22  # how many entries of the matrix [R, N] are in memory at a time
 
-Metrics = Callable[[np.ndarray], dict[str, float]]
 Counts = Mapping[str, Mapping[str, np.ndarray]]  # model → language → [N, C]
+# counts [N, C], weights [R, N] → metric → [R], all float64
+Statistic = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -31,66 +32,83 @@ class Bootstrap:
     """Percentile bootstrap of scores. The examples of each language are drawn with replacement, `resamples` times.
 
     All models get the same resamples, so a difference between two models is paired example by example. Each language
-    has its own random generator, so its intervals do not depend on the other languages. The macro average treats the
-    test sets as independent, even if they are translations of each other.
+    has its own random generator, so its intervals do not depend on the other languages. The macro average of a metric
+    is over the languages that have the metric. It treats the test sets as independent, even if they are translations of
+    each other.
 
     Args:
-        counts: the results of `Task.counts`, with the examples of a language in the same order for every model.
-        metrics: `Task.metrics`.
+        counts: the counts of each example, with the examples of a language in the same order for every model.
+        statistics: language → function that computes its metrics; NaN for a metric that a model does not have.
         resamples: number of resamples, at least 1.
         seed: 0 or above; the same seed gives the same intervals.
     """
 
-    def __init__(self, counts: Counts, metrics: Metrics, *, resamples: int = 1000, seed: int = 0) -> None:
+    def __init__(
+        self, counts: Counts, statistics: Mapping[str, Statistic], *, resamples: int = 1000, seed: int = 0
+    ) -> None:
         self.models = list(counts)
-        self.languages = list(counts[self.models[0]])
-        of_language = [np.stack([counts[m][language] for m in self.models]) for language in self.languages]
-        self.metrics = list(metrics(of_language[0][0].sum(0)))
-        # Axis R has 1 + R entries: the metrics on all examples, then those on each resample. Axis L ends with the
-        # macro average.
-        samples_LMRK = [
-            _samples(counts_MNC, metrics, resamples, np.random.default_rng([seed, *language.encode()]))
-            for language, counts_MNC in zip(self.languages, of_language)
-        ]
-        samples_LMRK.append(np.mean(samples_LMRK, axis=0))  # the macro average comes last
-        self._samples_LMRK = np.stack(samples_LMRK)
+        # Each array [M, 1 + R] begins with the metric on all examples, which the metric on each resample follows.
+        self._samples: dict[tuple[str, str | None], np.ndarray] = {}
+        of_metric: dict[str, list[np.ndarray]] = {}
+        for language, statistic in statistics.items():
+            counts_MNC = [counts[model][language] for model in self.models]
+            rng = np.random.default_rng([seed, *language.encode()])
+            for metric, samples_MR in _samples(counts_MNC, statistic, resamples, rng).items():
+                self._samples[metric, language] = samples_MR
+                of_metric.setdefault(metric, []).append(samples_MR)
+        for metric, samples in of_metric.items():
+            self._samples[metric, None] = np.mean(samples, axis=0)
 
-    def score(self, metric: str, model: str, language: str | None = None) -> Estimate:
-        """Return a model's score in a language, or its macro average over the languages if `language` is None."""
+    def score(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
+        """Return a model's score in a language, or its macro average over the languages if `language` is None.
+
+        The result is None if the language, or the model, does not have the metric.
+        """
         return _estimate(self._of(metric, model, language))
 
-    def difference(self, metric: str, model: str, reference: str, language: str | None = None) -> Estimate:
+    def difference(self, metric: str, model: str, reference: str, language: str | None = None) -> Estimate | None:
         """Return the model's score minus the reference's, with an interval of the paired difference."""
         return _estimate(self._of(metric, model, language) - self._of(metric, reference, language))
 
     def _of(self, metric: str, model: str, language: str | None) -> np.ndarray:
-        place = -1 if language is None else self.languages.index(language)
-        samples_R: np.ndarray = self._samples_LMRK[place, self.models.index(model), :, self.metrics.index(metric)]
-        return samples_R
+        samples_MR = self._samples.get((metric, language))
+        return np.full(2, np.nan) if samples_MR is None else samples_MR[self.models.index(model)]
 
 
-def resampled_totals(counts_NC: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw N examples with replacement, R times, and return the sums of their counts, float64 [R, C]."""
-    examples = len(counts_NC)
+def of_totals(metrics: Callable[[np.ndarray], Mapping[str, float]]) -> Statistic:
+    """Return the statistic of metrics that need only the sum of the counts of all examples, such as `Task.metrics`."""
+
+    def statistic(counts_NC: np.ndarray, weights_RN: np.ndarray) -> Mapping[str, np.ndarray]:
+        found = [metrics(totals_C) for totals_C in weights_RN @ counts_NC]
+        return {metric: np.array([each[metric] for each in found]) for metric in found[0]}
+
+    return statistic
+
+
+def resampled_weights(examples: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draw N examples with replacement, R times; yield the weights, whole numbers in float64, in blocks [r, N]."""
     shares_N = np.full(examples, 1 / examples)
     at_once = max(1, WEIGHTS_AT_ONCE // examples)
-    totals = []
     for start in range(0, resamples, at_once):
-        weights_RN = rng.multinomial(examples, shares_N, size=min(at_once, resamples - start))
-        totals.append(weights_RN.astype(np.float64) @ counts_NC)
-    return np.concatenate(totals)
+        yield rng.multinomial(examples, shares_N, size=min(at_once, resamples - start)).astype(np.float64)
 
 
-def _samples(counts_MNC: np.ndarray, metrics: Metrics, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return float64 [M, 1 + R, K]: each model's metrics on all examples, then on each resample."""
-    models, examples, width = counts_MNC.shape
-    counts_NX = counts_MNC.swapaxes(0, 1).reshape(examples, models * width)  # a row holds the counts of all models
-    totals_RX = np.concatenate([counts_NX.sum(0, keepdims=True), resampled_totals(counts_NX, resamples, rng)])
-    totals_RMC = totals_RX.reshape(-1, models, width)
-    return np.array([[list(metrics(total).values()) for total in totals_RMC[:, m]] for m in range(models)])
+def _samples(
+    counts_MNC: list[np.ndarray], statistic: Statistic, resamples: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return for each metric float64 [M, 1 + R]: each model's value on all examples, then on each resample."""
+    examples = len(counts_MNC[0])
+    found: dict[str, list[list[np.ndarray]]] = {}
+    for weights_RN in (np.ones((1, examples)), *resampled_weights(examples, resamples, rng)):
+        parts = [statistic(counts_NC, weights_RN) for counts_NC in counts_MNC]
+        for metric in parts[0]:
+            found.setdefault(metric, []).append([part[metric] for part in parts])
+    return {metric: np.concatenate(blocks, axis=1) for metric, blocks in found.items()}
 
 
-def _estimate(samples_R: Sequence[float] | np.ndarray) -> Estimate:
+def _estimate(samples_R: np.ndarray) -> Estimate | None:
+    if np.isnan(samples_R[0]):
+        return None
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(samples_R[1:], [tail, 100 - tail])
     return Estimate(float(samples_R[0]), float(low), float(high))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.evaluation.embedding.readers import parallel_files
 from bistil_ds.tasks.candidates import ModelChoice
 from bistil_ds.tasks.sources import parse_sources
 
@@ -36,11 +37,14 @@ def parse_models(words: Sequence[str], sfts: Sequence[str] = ()) -> list[ModelCh
 
 
 def parse_test_files(words: Sequence[str]) -> dict[str, str]:
-    """Return language → file or hub data set.
+    """Return language → file, folder, hub data set, or two parallel files with a comma between them.
 
     Raises:
-        InputError: `parse_sources` refuses a word, or two words name the same language.
+        InputError: `parse_sources` refuses a word, two words name the same language, or two parallel files have no
+            name.
     """
+    if unnamed := next((word for word in words if parallel_files(word) and "=" not in word), None):
+        raise InputError(f"--test_file {unnamed}: two files need a name; write NAME={unnamed}")
     sources = parse_sources(words, "--test_file")
     refuse_twice([language for language, _ in sources], "--test_file", "LANGUAGE=FILE")
     return dict(sources)

@@ -4,36 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from bistil_ds.errors import InputError
+from bistil_ds.evaluation.embedding.readers import read_sentences
+from bistil_ds.evaluation.held_out import HeldOut
+from bistil_ds.evaluation.labelled import read_labelled
 from bistil_ds.evaluation.training_text import recorded_train_files, share_seen, text_keys
 from bistil_ds.tasks.candidates import Candidate, ModelCache, ModelChoice, examine
-from bistil_ds.tasks.data import read_examples
+from bistil_ds.tasks.embed.embed import SentenceEmbedding
 from bistil_ds.tasks.task import ReadOptions, Task
-from bistil_ds.text.corpus import corpus_hash
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The test examples of one language.
-
-    Attributes:
-        language: the language's name, which tables and `Task.counts` use.
-        source: the file or hub data set.
-        sha256: hash of the file or folder; None for a hub data set.
-        in_source: number of examples in the source.
-        examples: the first examples of the source, or all.
-        seen_in_training: share of `examples` whose text also stands in a training file; None if no training file is
-            known.
-    """
-
-    language: str
-    source: str
-    sha256: str | None
-    in_source: int
-    examples: list[Any] = field(repr=False)
-    seen_in_training: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,18 +59,17 @@ def prepare(
     reference = _reference(reference, [model.name for model in models])
     columns, label_map = columns or {}, label_map or {}
     options = ReadOptions("--test_file", columns, label_map)
-    examples = {
-        language: read_examples(task, source, replace(options, language=language), progress)
-        for language, source in test_files.items()
-    }
+    read = read_sentences if isinstance(task, SentenceEmbedding) else read_labelled
+    test_sets: list[HeldOut] = [
+        read(task, source, replace(options, language=language), progress) for language, source in test_files.items()
+    ]
     cache = ModelCache(task)
-    candidates = []
-    for choice in reversed(models):  # the first model is loaded last and stays in the cache, because it runs first
-        candidates.append(examine(choice, cache, max_length))
-        labels, length, tokenizer = candidates[-1].labels, candidates[-1].max_length, cache.get(choice).tokenizer
-        for each in examples.values():
-            task.check_labels(each, labels, options.flag)
-            task.features(each[:1], tokenizer, labels, length, training=False)  # raises if the length is too short
+    candidates: dict[str, Candidate] = {}
+    for choice in sorted(models, key=lambda choice: choice.name == reference):
+        loaded = cache.get(choice)  # the reference runs first, and stays in the cache
+        candidates[choice.name] = examine(choice, cache, max_length)
+        for held in test_sets:
+            held.check(loaded, candidates[choice.name], options.flag)
     known, unread, keys = [], [], set[str]()
     asked = [(file, ReadOptions("--train_file", columns, label_map)) for file in train_files]
     for file, how in asked or recorded_train_files(models, task):
@@ -102,13 +80,10 @@ def prepare(
             if asked:
                 raise
             unread.append(str(error))
-    test_sets = []
-    for language, source in test_files.items():
-        first = examples[language][:limit]
-        seen = share_seen(task, first, keys) if known else None
-        sha256 = corpus_hash(source, options.flag)
-        test_sets.append(HeldOut(language, source, sha256, len(examples[language]), first, seen))
-    ready = tuple(reversed(candidates))
+    test_sets = [held.first(limit) for held in test_sets]
+    if known:
+        test_sets = [replace(held, seen_in_training=share_seen(held.text_keys(), keys)) for held in test_sets]
+    ready = tuple(candidates[choice.name] for choice in models)
     return Plan(task, ready, tuple(test_sets), reference, tuple(dict.fromkeys(known)), cache, tuple(unread), label_map)
 
 

@@ -13,8 +13,9 @@ MOST_COLUMNS = 8  # if there are more languages, the table of models shows only 
 
 
 def print_report(evaluation: Evaluation) -> None:
-    """Print the test sets, the models, the task's main metric with its intervals, and the notes."""
-    for grid in (sources(evaluation), overview(evaluation), scores(evaluation, evaluation.metrics[0])):
+    """Print the test sets, the models, the main metrics with their intervals, and the notes."""
+    mains = dict.fromkeys(held.metric for held in evaluation.plan.test_sets)
+    for grid in (sources(evaluation), overview(evaluation), *(scores(evaluation, metric) for metric in mains)):
         show(grid)
     for note in notes(evaluation):
         say(note)
@@ -37,26 +38,30 @@ def sources(evaluation: Evaluation) -> Grid:
 
 
 def overview(evaluation: Evaluation) -> Grid:
-    """Return a table with a row for each model: its size, its speed and the task's main metric."""
-    metric, languages = evaluation.metrics[0], evaluation.languages
-    shown = languages if len(languages) <= MOST_COLUMNS else []
-    average = ["macro"] if len(languages) > 1 else []
+    """Return a table with a row for each model: its size, its speed and the main metric of each test set."""
+    mains = {held.language: held.metric for held in evaluation.plan.test_sets}
+    columns: list[tuple[str, str | None]] = [(metric, language) for language, metric in mains.items()]
+    alike = len(set(mains.values())) == 1
+    if alike and len(mains) > 1:
+        columns = [*(columns if len(columns) <= MOST_COLUMNS else []), (evaluation.metrics[0], None)]
     rows = []
     for candidate in evaluation.plan.models:
         name = candidate.choice.name
         speed = evaluation.examples_per_second(name)
-        found = [evaluation.score(metric, name, language) for language in [*shown, *([None] if average else [])]]
+        found = [evaluation.score(metric, name, language) for metric, language in columns]
         size = [f"{candidate.parameters:,}", f"{candidate.bytes / 1e6:.1f}"]
         rows.append([name, *size, ABSENT if speed is None else f"{speed:.1f}", *map(_percent, found)])
-    header = ["model", "parameters", "MB", "examples/s", *shown, *average]
-    return Grid(f"models; {metric}, per cent", header, rows)
+    titles = [language or "macro" if alike else f"{language} {metric}" for metric, language in columns]
+    header = ["model", "parameters", "MB", "examples/s", *titles]
+    return Grid(f"models; {evaluation.metrics[0] if alike else 'main metrics'}, per cent", header, rows)
 
 
 def scores(evaluation: Evaluation, metric: str) -> Grid:
     """Return a table with a row for each language and model: score and difference to the reference, with intervals."""
     reference = evaluation.plan.reference
     header = ["language", "model", metric, *([f"minus {reference}"] if reference else [])]
-    places = [*evaluation.languages, *([None] if len(evaluation.languages) > 1 else [])]
+    having = [held.language for held in evaluation.plan.test_sets if metric in evaluation.metrics_in(held)]
+    places = [*having, *([None] if len(having) > 1 else [])]
     rows = []
     for language in places:
         for model in evaluation.models:
@@ -87,12 +92,14 @@ def notes(evaluation: Evaluation) -> list[str]:
         f"Intervals: percentile bootstrap, {evaluation.resamples:,} resamples of the examples within each language, "
         "the same for every model."
     )
+    if plan.reference:
+        found += filter(None, dict.fromkeys(held.compared for held in plan.test_sets))
     if plan.train_files:
         found.append(f"In training: share of test examples whose text also stands in {', '.join(plan.train_files)}.")
     found += [f"A recorded training file was not compared: {why}." for why in plan.unread]
     found.append(
         f"Examples/s: one pass over the data of this run on {evaluation.device} in batches of {evaluation.batch_size}, "
-        "tokenising not included; other work on the machine slows it."
+        f"{plan.test_sets[0].timed}; other work on the machine slows it."
     )
     return found
 

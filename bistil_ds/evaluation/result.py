@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bistil_ds.evaluation.bootstrap import CONFIDENCE, Bootstrap, Estimate
+from bistil_ds.evaluation.held_out import Cell, HeldOut
 from bistil_ds.evaluation.plan import Plan
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The results of one model in one language.
-
-    Attributes:
-        counts_NC: `Task.counts` of each example: float64, N examples, C counts.
-        seconds: wall time of answering all examples.
-    """
-
-    counts_NC: np.ndarray
-    seconds: float
-
-    @property
-    def examples_per_second(self) -> float:
-        """Return the examples that the model answered per second; loading and tokenising are not included.
-
-        Other programs on the machine lower this speed.
-        """
-        return len(self.counts_NC) / self.seconds
 
 
 @dataclass
@@ -37,7 +18,8 @@ class Evaluation:
     """The results of an evaluation, in `cells[model][language]`.
 
     Cells are filled one by one. Once all are filled, `estimate` adds intervals, averages and differences. Scores are
-    shares between 0 and 1. `language=None` means the macro average over the languages.
+    shares between 0 and 1, or correlations. `language=None` means the macro average over the languages that have the
+    metric.
     """
 
     plan: Plan
@@ -65,25 +47,33 @@ class Evaluation:
 
     @property
     def metrics(self) -> list[str]:
-        """Return the names of the task's metrics, the main one first; [] before a cell is filled."""
-        some = next((cell for cells in self.cells.values() for cell in cells.values()), None)
-        names = self.plan.task.metrics(some.counts_NC.sum(0)) if some else {}
-        return sorted(names, key=lambda name: name != self.plan.task.metric)
+        """Return the names of all metrics, the main ones of the test sets first; [] before a cell is filled."""
+        found = [name for held in self.plan.test_sets for name in self.metrics_in(held)]
+        mains = {held.metric for held in self.plan.test_sets}
+        return sorted(dict.fromkeys(found), key=lambda name: name not in mains)
+
+    def metrics_in(self, held: HeldOut) -> list[str]:
+        """Return the names of the metrics that some model has on a test set."""
+        values = [self._values(held, cells[held.language]) for cells in self.cells.values() if held.language in cells]
+        return [name for name in (values[0] if values else ()) if any(not math.isnan(each[name]) for each in values)]
 
     def estimate(self) -> None:
         """Compute the confidence intervals; every cell must be filled."""
         counts = {m: {language: self.cells[m][language].counts_NC for language in self.languages} for m in self.models}
-        self._bootstrap = Bootstrap(counts, self.plan.task.metrics, resamples=self.resamples, seed=self.seed)
+        statistics = {held.language: held.statistics for held in self.plan.test_sets}
+        self._bootstrap = Bootstrap(counts, statistics, resamples=self.resamples, seed=self.seed)
 
     def score(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
-        """Return a model's score in a language, or None if the model has not been run in it.
+        """Return a model's score in a language, or None if the model has not been run in it or lacks the metric.
 
         Before `estimate` has run, the score has no interval, and the macro average is None.
         """
         if self._bootstrap is not None:
             return self._bootstrap.score(metric, model, language)
+        held = next((held for held in self.plan.test_sets if held.language == language), None)
         cell = self.cells.get(model, {}).get(language or "")
-        return Estimate(self.plan.task.metrics(cell.counts_NC.sum(0))[metric]) if cell else None
+        value = self._values(held, cell).get(metric, math.nan) if held and cell else math.nan
+        return None if math.isnan(value) else Estimate(value)
 
     def difference(self, metric: str, model: str, language: str | None = None) -> Estimate | None:
         """Return the model's score minus the reference's, with a paired interval.
@@ -99,14 +89,14 @@ class Evaluation:
     def examples_per_second(self, model: str) -> float | None:
         """Return the model's speed over all languages in which it has been run; None if there are none."""
         cells = self.cells.get(model, {}).values()
-        return sum(len(cell.counts_NC) for cell in cells) / sum(cell.seconds for cell in cells) if cells else None
+        return sum(cell.inputs for cell in cells) / sum(cell.seconds for cell in cells) if cells else None
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the examples, ready for JSON."""
         return {
             "finished": self.finished,
             "task": self.plan.task.name,
-            "metric": self.plan.task.metric,
+            "metric": self.plan.test_sets[0].metric,
             "reference": self.plan.reference,
             "device": self.device,
             "batch_size": self.batch_size,
@@ -120,6 +110,7 @@ class Evaluation:
                     "examples": len(held.examples),
                     "examples_in_source": held.in_source,
                     "seen_in_training": held.seen_in_training,
+                    "metric": held.metric,
                 }
                 for held in self.plan.test_sets
             },
@@ -133,7 +124,7 @@ class Evaluation:
         languages = {
             language: {
                 **self._estimates(name, language),
-                "counts": cell.counts_NC.sum(0).tolist(),
+                "counts": [None if math.isnan(count) else count for count in cell.counts_NC.sum(0).tolist()],
                 "seconds": cell.seconds,
                 "examples_per_second": cell.examples_per_second,
             }
@@ -149,3 +140,8 @@ class Evaluation:
             kind: {name: asdict(each) for name, each in values.items() if each is not None}
             for kind, values in found.items()
         }
+
+    def _values(self, held: HeldOut, cell: Cell) -> dict[str, float]:
+        """Return metric → its value on all examples; NaN for a metric that the model does not have."""
+        found = held.statistics(cell.counts_NC, np.ones((1, len(cell.counts_NC))))
+        return {metric: float(values_R[0]) for metric, values_R in found.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from bistil_ds.runs.files import read_json
 from bistil_ds.runs.record import RECORD_FILE
@@ -44,6 +43,6 @@ def text_keys(task: Task, file: str, options: ReadOptions, progress: bool) -> se
     return {task.text_key(example) for example in read_examples(task, file, options, progress)}
 
 
-def share_seen(task: Task, examples: Sequence[Any], keys: set[str]) -> float:
-    """Return the share of `examples` with a text key among `keys`."""
-    return sum(task.text_key(example) in keys for example in examples) / len(examples)
+def share_seen(texts: Sequence[str], keys: set[str]) -> float:
+    """Return the share of the text keys `texts` that are among `keys`."""
+    return sum(key in keys for key in texts) / len(texts)

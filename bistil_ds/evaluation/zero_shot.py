@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from bistil_ds.console.progress import progress_bar
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation.plan import HeldOut, Plan, check_numbers, prepare
-from bistil_ds.evaluation.result import Cell, Evaluation
+from bistil_ds.evaluation.held_out import RunOptions
+from bistil_ds.evaluation.plan import Plan, check_numbers, prepare
+from bistil_ds.evaluation.result import Evaluation
 from bistil_ds.tasks import Task, find_task
-from bistil_ds.tasks.candidates import Candidate, ModelChoice
-from bistil_ds.tasks.data import TaskData
-from bistil_ds.tasks.models import LoadedTaskModel
-from bistil_ds.tasks.prediction import predict
-
-WARM_UP = 8  # examples that a model answers before timing starts
+from bistil_ds.tasks.candidates import ModelChoice
 
 
 def evaluate(
@@ -51,13 +43,15 @@ def evaluate(
 
     Args:
         models: name → folder or hub id, or [folder, SFT, SFT ...] with the sparse fine-tunings to apply in order.
-        test_files: language → file or hub data set.
+        test_files: language → file or hub data set. For sentence vectors (`embed`), name → `"FILE,FILE"` of parallel
+            texts, a file of scored pairs, or a folder in BEIR's form.
         task: a task or its name.
         reference: the model that the others are compared with; by default the first.
         train_files: training files. The result states the share of test examples whose text also stands in one of them.
             By default: the training files named in the `run.json` of each model and fine-tuning.
         columns, label_map: as in `ReadOptions`.
-        max_length: longest input in tokens; by default the length that each model was trained with.
+        max_length: longest input in tokens; by default the length that each model was trained with, and for sentence
+            vectors its own limit.
         limit: use only the first `limit` examples of each file.
         batch_size: rows in a batch.
         resamples, seed: arguments of `Bootstrap`.
@@ -107,51 +101,17 @@ def run(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluation = Evaluation(plan, str(device), batch_size, resamples, seed)
-    total = len(plan.models) * sum(len(held.examples) for held in plan.test_sets)
+    options = RunOptions(batch_size, device)
+    total = len(plan.models) * sum(held.inputs for held in plan.test_sets)
     with progress_bar(total=total, unit="example", show=progress) as bar:
-        for candidate in plan.models:
+        for candidate in sorted(plan.models, key=lambda each: each.choice.name != plan.reference):
             loaded = plan.cache.get(candidate.choice)
             loaded.model.to(device)
+            cells = evaluation.cells.setdefault(candidate.choice.name, {})
             for held in plan.test_sets:
                 bar.set_description(f"{candidate.choice.name}, {held.language}")
-                cell = _cell(loaded, candidate, held, batch_size, device, bar)
-                evaluation.cells.setdefault(candidate.choice.name, {})[held.language] = cell
+                reference = evaluation.cells[plan.reference].get(held.language) if plan.reference else None
+                cells[held.language] = held.answer(loaded, candidate, options, bar.update, reference)
                 on_cell(evaluation)
     evaluation.estimate()
     return evaluation
-
-
-def _cell(
-    loaded: LoadedTaskModel, candidate: Candidate, held: HeldOut, batch_size: int, device: torch.device, bar: Any
-) -> Cell:
-    """Run one model in one language; return the counts of each example, and the seconds of answering them all."""
-    task, labels = loaded.task, candidate.labels
-    rows = task.features(held.examples, loaded.tokenizer, labels, candidate.max_length, training=False)
-    data = TaskData(task, held.language, held.source, held.examples, rows)
-
-    def answer(part: TaskData) -> list[Any]:
-        pad = int(loaded.tokenizer.pad_token_id)
-        return predict(loaded.model, part, labels, batch_size=batch_size, device=device, pad_token_id=pad)
-
-    answer(_first(data, WARM_UP))  # the first batch is slower: memory is allocated, and kernels are chosen
-    start, seen = bar.n, 0
-
-    def advance(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        nonlocal seen
-        seen += len(kwargs["input_ids"])
-        bar.update(start + len(held.examples) * seen // len(rows) - bar.n)
-
-    hook = loaded.model.register_forward_hook(advance, with_kwargs=True)
-    try:
-        began = time.perf_counter()
-        answers = answer(data)
-        seconds = time.perf_counter() - began  # no synchronisation is needed, because the answers are on the CPU
-    finally:
-        hook.remove()
-    pairs = zip(held.examples, answers, strict=True)
-    return Cell(np.stack([task.counts(example, got, held.language) for example, got in pairs]), seconds)
-
-
-def _first(data: TaskData, examples: int) -> TaskData:
-    rows = [row for row in data.rows if row["example"] < examples]
-    return replace(data, examples=data.examples[:examples], rows=rows)

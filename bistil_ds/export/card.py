@@ -11,10 +11,23 @@ from bistil_ds.console.untrusted import as_code, as_python, in_markdown
 from bistil_ds.export.card_facts import CardFacts, Run, SftFacts
 from bistil_ds.export.card_languages import languages_section
 from bistil_ds.export.card_metadata import card_metadata
+from bistil_ds.export.card_sentence import sentence_summary, sentence_usage
 from bistil_ds.models.licences import UNKNOWN, non_commercial, public_name
 from bistil_ds.training.terms import terms_of
 
 PARSER_SUFFIX = "DependencyParsing"
+CALLS = {  # what follows "For" in a class's name → how a pipeline of transformers is made, and what one gives to it
+    "TokenClassification": (
+        'pipeline("token-classification", model={}, aggregation_strategy="first")',
+        "takes a text, whose words stand between spaces. A word's label is the one of its first token.",
+    ),
+    "SequenceClassification": (
+        'pipeline("text-classification", model={})',
+        'takes a text, or a pair as `{"text": …, "text_pair": …}`.',
+    ),
+    "MaskedLM": ('pipeline("fill-mask", model={})', "takes a text with a mask token."),
+}
+OF_A_REFERENCE = ("cosine", "neighbours@")  # metrics of sentence vectors beside another model's
 PHASE_1 = (
     *("layer_reduction_factor", "hidden_reduction_factor", "vocab_threshold", "vocab_size", "max_length", "max_steps"),
     *("language_temperature", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "seed"),
@@ -39,18 +52,19 @@ def model_card(facts: CardFacts) -> ModelCard:
 
 
 def _summary(facts: CardFacts) -> str:
-    return "\n".join(
-        [
-            f"- Class: {facts.kind}, {facts.parameters:,} parameters",
-            f"- Task: {in_markdown(facts.task)}",
-            f"- Languages: {_names(facts.languages)}",
-            f"- Labels: {', '.join(map(as_code, facts.labels)) or 'none'}",
-            f"- Longest input in training, in tokens: {facts.max_length or UNKNOWN}",
-        ]
-    )
+    lines = [f"- Class: {facts.kind}, {facts.parameters:,} parameters", f"- Task: {in_markdown(facts.task)}"]
+    lines.append(f"- Languages: {_names(facts.languages)}")
+    if facts.sentence:
+        lines += sentence_summary(facts.sentence)
+    else:
+        lines.append(f"- Labels: {', '.join(map(as_code, facts.labels)) or 'none'}")
+    return "\n".join([*lines, f"- Longest input in training, in tokens: {facts.max_length or UNKNOWN}"])
 
 
 def _usage(facts: CardFacts) -> str:
+    name = as_python(facts.title)
+    if facts.sentence:
+        return "\n".join(["## Use", "", *sentence_usage(facts.sentence, name), *_engines(facts)])
     lines = ["## Use", "", "```python"]
     if facts.head == PARSER_SUFFIX:
         lines += [
@@ -63,7 +77,6 @@ def _usage(facts: CardFacts) -> str:
     else:
         load = f"AutoModelFor{facts.head}"
         lines += [f"from transformers import {load}, AutoTokenizer", ""]
-    name = as_python(facts.title)
     lines += [f"model = {load}.from_pretrained({name})"]
     lines += [f"tokenizer = AutoTokenizer.from_pretrained({name})", "```"]
     if facts.head == PARSER_SUFFIX:
@@ -73,11 +86,14 @@ def _usage(facts: CardFacts) -> str:
             "tokens it takes `word_positions`, the place of each word's first token. `bistil-evaluate --task dp` does",
             "all of it.",
         ]
-    elif facts.head == "TokenClassification":
-        lines += ["", "A word's label is the one of its first token."]
-    if facts.engines:
-        lines += ["", facts.engines.grid().markdown()]
-    return "\n".join(lines)
+    elif facts.head in CALLS:
+        call, takes = CALLS[facts.head]
+        lines += ["", f"{as_code(call.format(name))} {takes}"]
+    return "\n".join([*lines, *_engines(facts)])
+
+
+def _engines(facts: CardFacts) -> list[str]:
+    return ["", facts.engines.grid().markdown()] if facts.engines else []
 
 
 def _method(facts: CardFacts) -> str:
@@ -174,7 +190,12 @@ def _scores(facts: CardFacts) -> str:
         language, source, metric = map(in_markdown, (score.language, score.test_set[0], score.metric))
         cells = (language, source, examples, seen, metric, f"{100 * score.value:.1f}", interval)
         rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(["## Scores", "", "Per cent.", "", *rows])
+    about = "Per cent."
+    if facts.sentence and any(score.metric.startswith(OF_A_REFERENCE) for score in facts.scores):
+        about += (
+            " The metrics cosine and neighbours compare the vectors with those of the evaluation's reference model."
+        )
+    return "\n".join(["## Scores", "", about, "", *rows])
 
 
 def _limitations(facts: CardFacts) -> str:
@@ -186,7 +207,8 @@ def _limitations(facts: CardFacts) -> str:
         for code in sft.metadata.get("languages") or ()
     ]
     if unseen := [code for code in facts.base.languages if trained and code not in trained]:
-        points.append(f"No labelled text in {_names(unseen)} was used: there the model relies on zero-shot transfer.")
+        used = "text" if facts.sentence else "labelled text"
+        points.append(f"No {used} in {_names(unseen)} was used: there the model relies on zero-shot transfer.")
     measured = "on text unlike the test sets above" if facts.scores else "on any text"
     points.append(f"Nothing is known here of its quality {measured}.")
     points.append("Training text was not searched for harmful or biased content; the model may repeat what is in it.")

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bistil_ds.embedding.settings import SentenceSettings
 from bistil_ds.errors import InputError
 from bistil_ds.export.card_scores import DataFile, Score, data_file
 from bistil_ds.export.engines.report import EngineReport
+from bistil_ds.models.hub_folder import split_revision
 from bistil_ds.models.licences import UNKNOWN, merge_licences, public_name
 from bistil_ds.runs.files import read_json
 from bistil_ds.runs.record import RECORD_FILE
@@ -80,17 +82,44 @@ class SftFacts:
 
 
 @dataclass(frozen=True)
+class Stated:
+    """What the user states for a model card.
+
+    Attributes:
+        title: the hub repository, else the exported folder's name.
+        licence: the licence of the exported model; None if unknown.
+        scores: None if no evaluation was given.
+        samples: language → sentences; the card says how the tokenizer cuts them.
+    """
+
+    title: str
+    licence: str | None
+    scores: Sequence[Score] | None
+    samples: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class SentenceFacts:
+    """How a sentence encoder makes vectors: its settings, values in a vector, and longest input in tokens."""
+
+    settings: SentenceSettings
+    dimension: int
+    longest: int
+
+
+@dataclass(frozen=True)
 class CardFacts:
     """All facts of a model card.
 
     Attributes:
-        title: the exported folder's name.
+        title: as the user states it; the name by which `from_pretrained` finds the model.
         kind: the model's class, such as `XLMRobertaForTokenClassification`.
         max_length: the longest input that the task was trained on, in tokens; None if unknown.
         licence: the licence that the user gave; None if unknown.
         scores: None if no evaluation was given.
         engines: the files for other engines; None if there are none.
         coverage: language → statistics of the pieces into which the exported tokenizer cuts its sample sentences.
+        sentence: how a sentence encoder makes vectors; None for any other model.
     """
 
     title: str
@@ -105,6 +134,7 @@ class CardFacts:
     scores: Sequence[Score] | None
     engines: EngineReport | None
     coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    sentence: SentenceFacts | None = None
 
     @property
     def head(self) -> str:
@@ -134,7 +164,8 @@ def base_facts(source: str) -> BaseFacts:
     found = run.arguments.get("teacher_model")
     recorded = found if isinstance(found, str) else None
     if alignment:  # a recorded name is a hub id or an absolute path
-        hub_id = recorded if recorded and recorded.count("/") <= 1 and not Path(recorded).is_absolute() else None
+        on_hub = recorded and not Path(recorded).is_absolute() and split_revision(recorded)[0].count("/") <= 1
+        hub_id = recorded if on_hub else None
     else:
         hub_id = None if folder.exists() else source
     named = (hub_id or public_name(recorded or alignment.teacher or UNKNOWN)) if alignment else None

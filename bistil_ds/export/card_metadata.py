@@ -6,8 +6,11 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from bistil_ds.console.untrusted import one_line
 from bistil_ds.export.card_facts import CardFacts
+from bistil_ds.models.hub_folder import split_revision
 from bistil_ds.models.licences import UNKNOWN
 from bistil_ds.models.model_card import LANGUAGE_CODE, PIPELINES
+
+SENTENCE_TAGS = ("sentence-transformers", "sentence-similarity", "feature-extraction")  # by which the hub finds them
 
 
 def card_metadata(facts: CardFacts) -> ModelCardData:
@@ -17,10 +20,11 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
     return ModelCardData(
         language=codes or None,
         license=one_line(facts.licence or UNKNOWN),
-        library_name="transformers",
+        library_name="transformers" if facts.sentence is None else SENTENCE_TAGS[0],
         pipeline_tag=PIPELINES.get(facts.head),
-        base_model=facts.base.hub_id and one_line(facts.base.hub_id),
+        base_model=facts.base.hub_id and one_line(split_revision(facts.base.hub_id)[0]),
         tags=[
+            *(SENTENCE_TAGS if facts.sentence else ()),
             "bistil",
             *(["sparse-fine-tuning"] if any(sft.sparse for sft in facts.sfts) else []),
             one_line(facts.task),

@@ -46,8 +46,8 @@ def read_scores(file: str, weights_sha256: str) -> list[Score]:
         found = []
         for language, result in mine["languages"].items():
             test_set = test_sets[language]
-            estimates = result["score"]
-            for name in sorted(estimates, key=lambda name: name != metric):
+            estimates, main = result["score"], test_set.get("metric", metric)
+            for name in sorted(estimates, key=lambda name: name != main):
                 each = estimates[name]
                 found.append(
                     Score(
@@ -76,5 +76,8 @@ def _checked(value: Any, *kinds: type) -> Any:
 
 
 def data_file(source: str, sha256: str | None) -> DataFile:
-    """Return (a file's name without its folder, its hash), or (a hub data set's id, None)."""
-    return (Path(source).name if sha256 else source), sha256
+    """Return (a file's name without its folder, its hash), or (a hub data set's id, None).
+
+    Parallel files have their names with a comma between them.
+    """
+    return (",".join(Path(part).name for part in source.split(",")) if sha256 else source), sha256

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-
 from bistil_ds.errors import InputError, Notice
+from bistil_ds.models.hub_folder import fetch_file
 from bistil_ds.models.weight_files import INDEX_FILE, shard_paths
 from bistil_ds.runs.files import read_json
 
@@ -127,7 +126,7 @@ def _json_of(name: str | Path, file: str, flag: str) -> Mapping[str, Any] | None
     path = Path(name) / file
     if not Path(name).is_dir():
         try:
-            path = Path(hf_hub_download(str(name), file))
+            path = fetch_file(str(name), file)
         except Exception:  # the hub and its client have no common error class
             return None
     if not path.is_file():

@@ -93,6 +93,7 @@ class Family:
         gated: whether the feed-forward part multiplies two projections to the intermediate width (GeGLU, SwiGLU).
         unread: patterns of weights in hub folders of this family that transformers does not read, and need not.
         settings: values that the configuration must have, because transformers builds another model of it otherwise.
+        since: the first version of transformers that has the family, from the oldest that this package takes.
         remote_code_is_native: whether transformers has taken over the code that hub folders of this family name
             (`auto_map`), with the same model type and the same names of weights.
     """
@@ -114,6 +115,7 @@ class Family:
     first_names: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+    since: str = "5.17"
     remote_code_is_native: bool = False
 
     @property
@@ -220,7 +222,7 @@ FAMILIES = {
         gated=True,
         remote_code_is_native=True,
     ),
-    "gte": Family(encoder="gte", head=replace(_ROBERTA_HEAD, bias=None), gated=True),
+    "gte": Family(encoder="gte", head=replace(_ROBERTA_HEAD, bias=None), gated=True, since="5.18"),
     "jina_embeddings_v3": Family(encoder="roberta", head=_ROBERTA_HEAD),
     "deberta-v2": replace(
         _BERT,

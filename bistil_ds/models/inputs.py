@@ -18,6 +18,7 @@ from transformers import (
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_config_file, check_tokenizer_files
 from bistil_ds.models.families import FAMILIES, positions_after_padding
+from bistil_ds.models.hub_folder import split_revision
 from bistil_ds.models.remote_code import native_of
 
 TOKEN_TYPES = "token_type_ids"
@@ -48,8 +49,11 @@ def load_config(flag: str, name: str | Path, **changes: Any) -> PretrainedConfig
         InputError: the configuration cannot be loaded, or has sizes that no model has; the message names `flag`.
     """
     check_config_file(name, flag)
+    place, revision = split_revision(name)
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False, **changes)
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            place, revision=revision, trust_remote_code=False, **changes
+        )
     except Exception as error:  # errors of transformers, the hub and json have no common class
         raise cannot_load(flag, str(name), error) from None
     return config
@@ -64,8 +68,11 @@ def load_tokenizer(flag: str, name: str | Path) -> PreTrainedTokenizerBase:
         InputError: the tokenizer cannot be loaded, or the folder has none; the message names `flag`.
     """
     check_tokenizer_files(name, flag)
+    place, revision = split_revision(name)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            place, revision=revision, trust_remote_code=False
+        )
     except Exception as error:  # errors of transformers, tokenizers, the hub and json have no common class
         raise cannot_load(flag, str(name), error) from None
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # without a file, transformers makes an empty tokenizer
@@ -96,14 +103,16 @@ def _name_token_types(tokenizer: PreTrainedTokenizerBase, name: str | Path) -> N
 def cannot_load(flag: str, name: str, error: Exception) -> InputError:
     """Return the one-line error for a model that does not exist or is damaged."""
     path, place = Path(name).expanduser(), f"{flag} {name}".lstrip()
-    if not path.exists() and (path.is_absolute() or name.count("/") != 1 or name.startswith((".", "~"))):
+    local = path.is_absolute() or split_revision(name)[0].count("/") != 1 or name.startswith((".", "~"))
+    if local and not path.exists():
         return InputError(f"{place}: there is no such folder; give a model folder or a hub id")
     if "trust_remote_code" in str(error):
         native = native_of(str(error))
         return InputError(f"{place}: needs code of its own (auto_map), which is never run; give {native}")
     if known := next((kind for kind in FAMILIES if f"`{kind}`" in str(error)), None):
         return InputError(
-            f"{place}: transformers {transformers.__version__} does not know {known} models; install a newer one"
+            f"{place}: transformers {transformers.__version__} does not know {known} models; install "
+            f"{FAMILIES[known].since} or newer"
         )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = " ".join(" ".join(lines[: 2 if lines[0].endswith(":") else 1]).split())[:200]

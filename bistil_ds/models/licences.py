@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.models.hub_folder import split_revision
 from bistil_ds.models.model_card import read_data_card
 
 UNKNOWN = "unknown"  # the hub's own name for a licence that nobody stated
@@ -25,7 +26,8 @@ def public_name(source: str) -> str:
 def is_hub_id(source: str) -> bool:
     """Return whether `source` has the form of a hub id and is not a path on this machine."""
     # `os.path.exists` raises no error even for a text that is too long for a path
-    return not os.path.exists(source) and not os.path.isabs(source) and source.count("/") <= 1
+    local = os.path.exists(source) or os.path.isabs(source)
+    return not local and split_revision(source)[0].count("/") <= 1
 
 
 def check_licence(flag: str, licence: str | None) -> None:

@@ -21,6 +21,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreT
 from bistil_ds.errors import InputError, Notice, blaming
 from bistil_ds.models.config_file import check_config_file, check_weight_files
 from bistil_ds.models.families import FAMILIES, POOLER, check_supported, positions_after_padding
+from bistil_ds.models.hub_folder import split_revision
 from bistil_ds.models.inputs import cannot_load, load_config, load_tokenizer
 from bistil_ds.models.parameters import save_under_own_names
 from bistil_ds.models.remote_code import check_native
@@ -50,10 +51,11 @@ def load_pretrained(kind: Any, folder: str | Path, *, flag: str = "", **kwargs: 
     family = FAMILIES.get((kwargs.get("config") or load_config(flag, folder)).model_type)
     if family is not None and family.first_names:
         kwargs["key_mapping"] = dict(family.first_names)
+    name, kwargs["revision"] = split_revision(folder)
     kwargs["trust_remote_code"] = False
     try:
         with no_load_report():
-            model, info = kind.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+            model, info = kind.from_pretrained(name, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     except Exception as error:  # transformers, safetensors, pickle and the hub have no common error class
         raise cannot_load(flag, str(folder), error) from None
     save_under_own_names(model)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData, hf_hub_download
+from huggingface_hub import ModelCard, ModelCardData
 
 from bistil_ds.console.yaml_file import LARGEST, parse_yaml
+from bistil_ds.models.hub_folder import fetch_file
 
 CARD_FILE = "README.md"
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-\w+)*")
@@ -21,6 +22,7 @@ PIPELINES = {  # what follows "For" in a class's name → the hub's name of its 
     "SequenceClassification": "text-classification",
     "QuestionAnswering": "question-answering",
     "MaskedLM": "fill-mask",
+    "SentenceEmbedding": "sentence-similarity",
 }
 
 
@@ -50,7 +52,7 @@ def read_data_card(source: str) -> CardMetadata:
 
 def _read_card(folder: Path, hub_id: str, kind: str) -> CardMetadata:
     try:
-        card = folder / CARD_FILE if folder.is_dir() else Path(hf_hub_download(hub_id, CARD_FILE, repo_type=kind))
+        card = folder / CARD_FILE if folder.is_dir() else fetch_file(hub_id, CARD_FILE, kind)
         with open(card, encoding="utf-8-sig") as file:
             found = METADATA.match(file.read(LARGEST))
         metadata = parse_yaml(found[1]) if found else None

@@ -18,13 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file, save_file
 from transformers import PretrainedConfig
 
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.config_file import check_pickled
-from bistil_ds.models.hub_folder import local_folder
+from bistil_ds.models.hub_folder import fetch_file, local_folder
 from bistil_ds.models.inputs import longest_input
 from bistil_ds.models.weight_files import SINGLE_FILE
 from bistil_ds.runs.bounded import load_json
@@ -36,6 +35,7 @@ LIMITS = "sentence_bert_config.json"  # the usual name of the second; older fold
 CONFIG = "config.json"
 BEHIND = ("Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")  # modules that a student can keep
 WEIGHTED = ("Dense", "LayerNorm")  # modules with weights, which fit one width only
+CONFIGURED = ("Pooling", *WEIGHTED)  # modules that cannot be loaded without a configuration
 WIDTHS = ("word_embedding_dimension", "embedding_dimension")  # keys of a pooling's configuration, old and new
 PICKLED = "pytorch_model.bin"
 ADVICE = "fetch it again"
@@ -86,7 +86,7 @@ def find_sentence_folder(source: str, flag: str = "") -> SentenceFolder | None:
             module is not of sentence-transformers itself.
     """
     try:
-        path = Path(source) / MODULES if Path(source).is_dir() else Path(hf_hub_download(source, MODULES))
+        path = Path(source) / MODULES if Path(source).is_dir() else fetch_file(source, MODULES)
     except Exception:  # the hub and its client have no common error class
         return None
     if not path.is_file():
@@ -136,23 +136,22 @@ def copy_sentence_files(source: str | Path, folder: Path, config: PretrainedConf
     found = find_sentence_folder(str(source), flag)
     if found is None:
         return
-    if reason := _reason_against(found, config.hidden_size):
+    if reason := _reason_against(found, config.hidden_size, flag):
         warnings.warn(f"{flag} {source}: {reason}, so its sentence-transformers files are left out".lstrip(), Notice, 2)
         return
-    listed = [_entry(0, "Transformer", "")]
-    for number, module in enumerate(found.modules, 1):
-        place = f"{number}_{module.kind}"
-        listed.append(_entry(number, module.kind, place))
-        _copy_module(module, found.folder / module.path, folder / place, config.hidden_size)
-    limits = sorted((found.folder / found.transformer).glob(SETTINGS[1]))
-    if limits:
-        content = read_json(limits[0], ADVICE, flag=flag)
-        if type(content.get("max_seq_length")) is int:
-            content["max_seq_length"] = min(content["max_seq_length"], longest_input(config))
-        _write(folder / LIMITS, content)
-    if (found.folder / SETTINGS[0]).is_file():
-        _write(folder / SETTINGS[0], read_json(found.folder / SETTINGS[0], ADVICE, flag=flag))
-    _write(folder / MODULES, listed)  # last, so that a folder with this file has the others
+    for name, content in _files(found, config.hidden_size, longest_input(config), flag).items():
+        _write(folder / name, content)
+
+
+def check_sentence_files(source: str | Path, width: int, flag: str = "") -> None:
+    """Check, before a model of this width is made from `source`, that `copy_sentence_files` can read its files.
+
+    Raises:
+        InputError: as from `copy_sentence_files`.
+    """
+    found = find_sentence_folder(str(source), flag)
+    if found is not None and not _reason_against(found, width, flag):
+        _files(found, width, 0, flag)
 
 
 def sentence_paths(folder: Path) -> list[Path]:
@@ -162,12 +161,12 @@ def sentence_paths(folder: Path) -> list[Path]:
     return modules + [path for path in (folder / LIMITS, folder / SETTINGS[0], folder / MODULES) if path.is_file()]
 
 
-def _reason_against(found: SentenceFolder, width: int) -> str:
+def _reason_against(found: SentenceFolder, width: int, flag: str) -> str:
     """Return why a model of this width cannot keep the modules, or ""."""
     if unknown := [module.kind for module in found.modules if module.kind not in BEHIND]:
         return f"its module {unknown[0]:.80} needs code that is not known here"
     pooling = [found.folder / module.path / CONFIG for module in found.modules if module.kind == "Pooling"]
-    configs = [read_json(path, ADVICE) for path in pooling]
+    configs = [read_json(path, ADVICE, flag=flag) for path in pooling]
     widths = [config[key] for config in configs for key in WIDTHS if key in config]
     weighted = [module.kind for module in found.modules if module.kind in WEIGHTED]
     if weighted and any(each != width for each in widths):
@@ -175,22 +174,41 @@ def _reason_against(found: SentenceFolder, width: int) -> str:
     return ""
 
 
-def _copy_module(module: SentenceModule, source: Path, folder: Path, width: int) -> None:
-    folder.mkdir()
-    if module.path and (source / CONFIG).is_file():
-        content = read_json(source / CONFIG, ADVICE)
-        if module.kind == "Pooling":
-            content |= {key: width for key in WIDTHS if key in content}
-        _write(folder / CONFIG, content)
-    if module.kind in WEIGHTED:
-        save_file(read_weights(source), folder / SINGLE_FILE, metadata={"format": "pt"})
+def _files(found: SentenceFolder, width: int, longest: int, flag: str) -> dict[str, Any]:
+    """Return path → content of the files to write: JSON, or a module's weights by name; None for a folder.
+
+    They are those of a model of this width whose longest input is `longest`.
+    """
+    listed = [module_entry(0, "Transformer", "")]
+    files: dict[str, Any] = {}
+    for number, module in enumerate(found.modules, 1):
+        place = f"{number}_{module.kind}"
+        listed.append(module_entry(number, module.kind, place))
+        files[place] = None
+        source = found.folder / module.path
+        if module.path and (module.kind in CONFIGURED or (source / CONFIG).is_file()):
+            content = read_json(source / CONFIG, ADVICE, flag=flag)
+            if module.kind == "Pooling":
+                content |= {key: width for key in WIDTHS if key in content}
+            files[f"{place}/{CONFIG}"] = content
+        if module.kind in WEIGHTED:
+            files[f"{place}/{SINGLE_FILE}"] = read_weights(source, flag)
+    limits = sorted((found.folder / found.transformer).glob(SETTINGS[1]))
+    if limits:
+        content = read_json(limits[0], ADVICE, flag=flag)
+        if type(content.get("max_seq_length")) is int:
+            content["max_seq_length"] = min(content["max_seq_length"], longest)
+        files[LIMITS] = content
+    if (found.folder / SETTINGS[0]).is_file():
+        files[SETTINGS[0]] = read_json(found.folder / SETTINGS[0], ADVICE, flag=flag)
+    return {**files, MODULES: listed}  # this last, so that a folder with this file has the others
 
 
-def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+def read_weights(folder: Path, flag: str = "") -> dict[str, torch.Tensor]:
     """Return the weights of a module with weights, from its folder.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing or damaged; the message begins with `flag`.
     """
     try:
         if (folder / SINGLE_FILE).is_file():
@@ -201,15 +219,27 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     except InputError:
         raise
     except Exception as error:  # safetensors, pickle and torch have no common error class
-        raise InputError(f"{folder}: its weights cannot be read ({type(error).__name__}); {ADVICE}") from None
+        where = f"{flag} {folder}".lstrip()
+        raise InputError(f"{where}: its weights cannot be read ({type(error).__name__}); {ADVICE}") from None
 
 
-def _entry(number: int, kind: str, path: str) -> dict[str, Any]:
+def module_entry(number: int, kind: str, path: str) -> dict[str, Any]:
+    """Return the entry of a module in a `modules.json`; every version of sentence-transformers knows these types."""
     return {"idx": number, "name": str(number), "path": path, "type": f"{OURS}models.{kind}"}
 
 
-def _write(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a file of a sentence-transformers folder."""
     write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, content: Any) -> None:
+    if content is None:
+        path.mkdir()
+    elif path.name == SINGLE_FILE:
+        save_file(content, path, metadata={"format": "pt"})
+    else:
+        write_json(path, content)
 
 
 def _is_list_of_modules(content: Any) -> bool:

@@ -1,10 +1,14 @@
-"""Save a tokenizer so that all versions of transformers since 4.40 read the same tokenizer from its files."""
+"""Save a tokenizer so that all versions of transformers since 4.40 read the same tokenizer from its files.
+
+A tokenizer of a task with words can be made to cut the first word of a text as it cuts the others.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from tokenizers import Regex, normalizers
 from transformers import PreTrainedTokenizerBase
 
 from bistil_ds.runs.files import write_whole
@@ -38,3 +42,18 @@ def make_portable(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     for name in ("model_input_names", "clean_up_tokenization_spaces"):
         content[name] = getattr(tokenizer, name)
     write_whole(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def start_with_space(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer put a space before a text that does not begin with one.
+
+    Byte-level and Gemma's tokenizers distinguish " word" from "word". Tasks with words cut each word as " word" (see
+    `bistil_ds.tasks.words`), also the first one of a sentence. Other tokenizers, which do not, are not changed.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    alone, inside = tokenizer(["a", " a"])["input_ids"]
+    if backend is None or alone == inside:
+        return
+    # `Replace` must match a character: with r"\A(?! )", tokenizers 0.23 panics in the next step
+    steps = [normalizers.Prepend(" "), normalizers.Replace(Regex(r"\A  "), " ")]
+    backend.normalizer = normalizers.Sequence([*steps, *([backend.normalizer] if backend.normalizer else [])])

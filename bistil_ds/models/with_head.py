@@ -52,7 +52,9 @@ class EncoderWithHead(PreTrainedModel):
         if config is None:
             check_config_file(folder, "")
             config, kwargs = AutoConfig.from_pretrained(folder, return_unused_kwargs=True, **hub, **kwargs)
-        kind: Any = family_class(cls, type(config))  # mypy sees transformers' classes as Any
+        ours: Any = cls  # mypy does not see that classes are hashable
+        of: Any = type(config)
+        kind: Any = family_class(ours, of)
         found: Self = kind.from_pretrained(folder, *args, config=config, **hub, **kwargs)
         return found
 

@@ -37,6 +37,8 @@ PACKAGES = (
     "seqeval",
     "onnx",
     "onnxruntime",
+    "openvino",
+    "nncf",
     "triton",
     "numpy",
     "zeus",

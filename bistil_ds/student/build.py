@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bistil_ds.errors import InputError
-from bistil_ds.student.layer_map import choose_layers
+from bistil_ds.student.layer_map import DEFAULT_FACTOR, choose_layers
 from bistil_ds.student.layers import assemble, selected_state, shallow_config
 from bistil_ds.student.width import narrow_config, reduce_width
 
@@ -32,7 +32,7 @@ class Built(NamedTuple):
 def build_student(
     teacher: PreTrainedModel,
     *,
-    layer_reduction_factor: int = 2,
+    layer_reduction_factor: int = DEFAULT_FACTOR,
     layer_map: Sequence[int] | None = None,
     hidden_reduction_factor: int = 1,
     sample_batches: Iterable[Mapping[str, Tensor]] | None = None,
@@ -57,7 +57,7 @@ def build_student(
             reduced for BERT, RoBERTa and XLM-R, of other models only the number of layers.
         layer_reduction_factor: k; student layer i starts from teacher layer `(i + 1) * k - 1`. If k does not divide the
             number of layers, or if layer 0 must stay (ModernBERT), the layers are spread evenly (see `even_map`).
-        layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it replaces k.
+        layer_map: the teacher layer of each student layer, 0-based and strictly increasing; it stands in place of k.
         sample_batches: text to fit on, needed for f > 1: dicts with `input_ids` int64 [batch, tokens] and, where there
             is padding, `attention_mask` int64 [batch, tokens].
         progress: show bars while a narrower student is fitted.

@@ -10,10 +10,13 @@ from transformers import PretrainedConfig
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import FAMILIES, check_supported
 
+DEFAULT_FACTOR = 2  # the k of a student whose depth nobody asked for
 GLOBAL = "full_attention"  # name in `layer_types` of a layer in which every token attends to all tokens
 
 
-def choose_layers(config: PretrainedConfig, factor: int = 2, layer_map: Sequence[int] | None = None) -> list[int]:
+def choose_layers(
+    config: PretrainedConfig, factor: int = DEFAULT_FACTOR, layer_map: Sequence[int] | None = None
+) -> list[int]:
     """Return the 0-based teacher layer of each student layer: `layer_map`, or the default map of every k-th layer.
 
     Args:
@@ -23,7 +26,8 @@ def choose_layers(config: PretrainedConfig, factor: int = 2, layer_map: Sequence
         layer_map: the map to check and return, instead of the default.
 
     Raises:
-        InputError: the model type or the factor cannot be used; or the map is empty, not strictly increasing, out of
+        InputError: the model type or the factor cannot be used; a factor other than the default stands beside a map,
+            where it has no effect; or the map is empty, not strictly increasing, out of
             range, or lacks a layer that the family needs.
     """
     check_supported(config)
@@ -33,6 +37,8 @@ def choose_layers(config: PretrainedConfig, factor: int = 2, layer_map: Sequence
             raise InputError(f"layer_reduction_factor {factor}: expected 1 to {depth}, the teacher's number of layers")
         layers = even_map(config, max(1, _round(depth / factor)))
     else:
+        if factor != DEFAULT_FACTOR:
+            raise InputError(f"layer_reduction_factor {factor}: has no effect beside a layer map; leave one out")
         layers = list(layer_map)
         if not layers:
             raise InputError("layer map is empty: give at least one teacher layer")

@@ -57,6 +57,7 @@ class Task(ABC):
     learning_rate: ClassVar[float]
     max_length: ClassVar[int] = 256
     trains_head: ClassVar[bool] = True  # False: the base model is trained, but not its head (mlm)
+    cuts_words: ClassVar[bool] = False  # True: each word is cut into tokens by itself (see `words.py`)
     needs_teacher: ClassVar[bool] = False  # True: it is learned from a teacher's outputs, and its data have no labels
     losses: tuple[str, ...] = ("logit", "label")  # phase 2's losses of its outputs, by name
 

@@ -63,7 +63,8 @@ def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDatas
     `plain:` in front of a file or folder sets `options.plain`: each line is a text, whatever it looks like.
 
     Raises:
-        InputError: `plain:` stands in front of a data set: one with `hf:`, or a folder that `save_to_disk` wrote.
+        InputError: `plain:` stands in front of a data set: one with `hf:`, a folder that `save_to_disk` wrote, or the
+            id of one on the hub where no such file is.
     """
     bare = str(spec).removeprefix(PLAIN_PREFIX)
     if bare == str(spec) or os.path.exists(spec):
@@ -71,6 +72,11 @@ def parse_texts(spec: str | Path, options: TextOptions) -> tuple[Path | HubDatas
     path = Path(bare).expanduser()
     if is_saved(path) or (bare.startswith(PREFIX) and not os.path.exists(path)):
         raise InputError(f"{options.flag}: {spec} is a data set, whose texts are no lines of a file; give it as {bare}")
+    if isinstance(parse_specification(bare), HubDataset):
+        raise InputError(
+            f"{options.flag}: {spec}: there is no file {bare}, and before a hub data set goes no {PLAIN_PREFIX}; "
+            f"give the data set as {bare}, or a file that exists"
+        )
     return path, replace(options, plain=True)
 
 

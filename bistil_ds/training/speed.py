@@ -8,10 +8,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+from bistil_kernels.attention_map.windows import pairs_within
 from torch import nn
 from transformers import PretrainedConfig
 
 from bistil_ds.distributed.startup import local_world_size
+from bistil_ds.models.attention import attention_window
 from bistil_ds.models.families import FAMILIES
 from bistil_ds.models.inputs import feed_forward_width
 
@@ -22,17 +24,18 @@ READ_SECONDS = 30.0  # read an energy counter this often, because it wraps aroun
 
 
 def encoder_flops(config: PretrainedConfig, length: int, layers: int) -> float:
-    """Return the FLOPs of one token's forward pass through `layers` encoder layers at `length` tokens of context.
+    """Return the FLOPs of one token's forward pass through the first `layers` layers, at `length` tokens of context.
 
     A multiply and an add are two operations. The count includes the four attention projections, the feed-forward
     matrices (three in gated families), scores and weighted values, but not embeddings, norms, activations and
-    DeBERTa's products with relative positions. In layers with a sliding window, scores count as if there were none.
+    DeBERTa's products with relative positions. In layers with a sliding window, only scores within it count.
     """
     width, inner, heads = config.hidden_size, feed_forward_width(config), config.num_attention_heads
     family = FAMILIES.get(config.model_type)
     keys = width * (getattr(config, "num_key_value_heads", None) or heads) // heads  # width of keys, and of values
     matrices = 3 if family is not None and family.gated else 2
-    return layers * 2.0 * (2 * width * (width + keys) + matrices * width * inner + 2 * width * length)
+    seen = sum(pairs_within(attention_window(config, layer), length) for layer in range(layers)) / length
+    return 2.0 * (layers * (2 * width * (width + keys) + matrices * width * inner) + 2 * width * seen)
 
 
 def training_flops(student: nn.Module, teacher: nn.Module | None, length: int) -> float:

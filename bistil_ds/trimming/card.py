@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from huggingface_hub import ModelCard, ModelCardData
 
 from bistil_ds.console.untrusted import as_code, as_python, in_markdown, one_line
+from bistil_ds.models.hub_folder import split_revision
 from bistil_ds.models.licences import is_hub_id, non_commercial, public_name
 from bistil_ds.models.model_card import LANGUAGE_CODE, PIPELINES
 from bistil_ds.trimming.record import TrimRecord
@@ -29,7 +30,7 @@ def trimmed_card(record: TrimRecord, title: str, kind: str, licences: Mapping[st
         license=one_line(record.licence),
         library_name="sentence-transformers" if sentence else "transformers",
         pipeline_tag="sentence-similarity" if sentence else PIPELINES.get(head),
-        base_model=one_line(record.model) if is_hub_id(record.model) else None,
+        base_model=one_line(split_revision(record.model)[0]) if is_hub_id(record.model) else None,
         tags=["bistil", "vocabulary-trimming"],
     )
     before, after = record.report.before, record.report.after

@@ -51,7 +51,8 @@ class StudentTuning(TunedModel):
 
     @classmethod
     def of_flags(cls, flags: Mapping[str, Any]) -> Self:
-        return cls(*(kind(**fields_of(kind, flags)) for kind in cls.types))
+        parts: list[Any] = [kind(**fields_of(kind, flags)) for kind in cls.types]
+        return cls(*parts)
 
     def as_flags(self) -> dict[str, Any]:
         return {**asdict(self.asked), **asdict(self.losses), **asdict(self.vectors), **asdict(self.unlabelled)}

@@ -23,6 +23,7 @@ class Pieces:
         id_of: piece → id.
         scores: log-probability by id; None unless the tokenizer is Unigram.
         forced: ids that every trimmed vocabulary keeps, and with them their parts.
+        below_padding: those of them that stay for one reason only: they are below a padding id that must not change.
         parts: a function from a token's id to the ids that every vocabulary with this token keeps too. For Unigram,
             they are the single-character pieces that occur in the piece, so that text whose longer pieces are dropped
             falls back to characters and not to the unknown token. For BPE, they are the pieces from which it is merged.
@@ -33,6 +34,7 @@ class Pieces:
     id_of: dict[str, int]
     scores: list[float] | None
     forced: frozenset[int]
+    below_padding: frozenset[int]
     parts: Callable[[int], Collection[int]]
     content: Mapping[str, Any]
     routes: Routes | None
@@ -86,8 +88,6 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
         nameless = min(named - set(id_of.values()))
         raise InputError(f"{_name(tokenizer)}: tokenizer.json names the id {nameless}, which no token has")
     forced |= named | byte_ids(content, id_of)
-    if keep_padding_id and tokenizer.pad_token_id is not None:
-        forced.update(range(tokenizer.pad_token_id))
     scores = routes = None
     parts: Callable[[int], Collection[int]] = _no_parts
     if model["type"] == "Unigram":
@@ -103,7 +103,8 @@ def read_pieces(tokenizer: PreTrainedTokenizerBase, *, keep_padding_id: bool = T
             with blaming(_name(tokenizer)):
                 routes = Routes(model)
             parts = _merged_parts(routes, model["vocab"], max(id_of.values()) + 1)
-    return Pieces(id_of, scores, frozenset(forced), parts, content, routes)
+    below = frozenset(range(tokenizer.pad_token_id or 0)) - forced if keep_padding_id else frozenset()
+    return Pieces(id_of, scores, frozenset(forced | below), below, parts, content, routes)
 
 
 def _name(tokenizer: PreTrainedTokenizerBase) -> str:

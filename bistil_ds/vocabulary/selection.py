@@ -47,7 +47,8 @@ def select_ids(
 
     Raises:
         InputError: a language has no token, or would keep none but forced ones; threshold or coverage is out of range;
-            or `vocab_size` is too small for the forced tokens or above the size of the vocabulary.
+            `vocab_size` is too small for the forced tokens or above the size of the vocabulary; or the padding id is so
+            large that all tokens stay.
         ValueError: the counts are not those of this tokenizer.
     """
     pieces = tokenizer
@@ -60,11 +61,22 @@ def select_ids(
     probability_V = np.full(pieces.rows, -1.0)  # of an id without a token
     probability_V[known] = np.max([share_V[known] for share_V in shares.values()], axis=0)
     kept = _with_parts(pieces.forced, pieces)
+    if pieces.below_padding and kept.issuperset(pieces.id_of.values()):
+        raise InputError(
+            "no token can be dropped: all are below the padding id and stay, so that it does not change (positions of "
+            "some models start after it, see keep_padding_id)"
+        )
     if vocab_size is not None:
-        if not len(kept) < vocab_size <= len(known):
+        if coverage is not None:
             raise InputError(
-                f"vocabulary size {vocab_size}: expected more than the {len(kept)} tokens that always stay and at most "
-                f"the {len(known)} there are"
+                f"vocabulary size {vocab_size}: has no effect beside coverage {coverage}; give one of them"
+            )
+        if not len(kept) < vocab_size <= len(known):
+            below = len(pieces.below_padding)
+            why = f" ({below} as they are below the padding id)" if below else ""
+            raise InputError(
+                f"vocabulary size {vocab_size}: expected more than the {len(kept)} tokens that always stay{why} and at "
+                f"most the {len(known)} there are"
             )
         _add_most_probable(kept, vocab_size, probability_V, pieces)
     elif coverage is not None:
@@ -73,7 +85,7 @@ def select_ids(
         if not 0 <= threshold <= 1:
             raise InputError(f"vocabulary threshold {threshold}: expected a probability from 0 to 1, such as 1e-6")
         kept |= _with_parts(np.flatnonzero(probability_V >= threshold).tolist(), pieces)
-    _check_each_keeps(kept - pieces.forced, shares)
+    _check_each_keeps(kept - (pieces.forced - pieces.below_padding), shares)
     _add_most_probable(kept, min(round_up(len(kept), round_to), len(known)), probability_V, pieces)
     return np.array(sorted(kept), np.int64)
 

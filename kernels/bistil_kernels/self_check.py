@@ -183,8 +183,8 @@ def _adamw(draw: Draw) -> str | None:
         return deltas
 
     for ours, plain, right, start in zip(run("triton"), run("torch"), exact, starts):
-        found, expected = (error(x.delta_K.detach(), right.detach()) for x in (ours, plain))
-        if complaint := _too_far("the update", found, expected, ALLOWANCE[torch.float32]):  # deltas are always fp32
+        off, allowed = (error(x.delta_K.detach(), right.detach()) for x in (ours, plain))
+        if complaint := _too_far("the update", off, allowed, ALLOWANCE[torch.float32]):  # deltas are always fp32
             return complaint
         written = start.flatten().index_copy(0, ours.indices_K.long(), ours.values()).view_as(start)
         if not _equal(ours.weight, written):

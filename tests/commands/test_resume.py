@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,14 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def flags(material: Path, out: Path, config: str, ranks: int = 1, mlm: float = 0.1) -> list[object]:
     words: list[object] = ["--teacher_model", material / "teacher", "--source_language", "aa", "--target_language"]
-    words += ["bb", "--source_file", material / "aa.txt", "--target_file", material / "bb.txt", "--max_length", 32]
-    words += ["--per_device_train_batch_size", 4 // ranks, "--gradient_accumulation_steps", 2, "--max_steps", STEPS]
-    words += ["--logging_steps", 1, "--eval_steps", 4, "--save_steps", 4, "--save_total_limit", 9]
+    words += ["bb", "--source_file", material / "aa.txt", "--target_file", material / "bb.txt"]
+    return words + training_flags(out, config, ranks, mlm)
+
+
+def training_flags(out: Path, config: str, ranks: int = 1, mlm: float = 0.1) -> list[object]:
+    words: list[object] = ["--max_length", 32, "--per_device_train_batch_size", 4 // ranks, "--max_steps", STEPS]
+    words += ["--gradient_accumulation_steps", 2, "--save_total_limit", 9]
+    words += ["--logging_steps", 1, "--eval_steps", 4, "--save_steps", 4]
     words += ["--mlm_weight", mlm, "--output_dir", out, "--deepspeed", config]
     return words
 
@@ -103,6 +109,24 @@ def test_a_run_killed_between_its_last_checkpoint_and_its_student_resumes_to_the
     assert done.returncode == 0, done.stderr[-3000:]
     assert "is left out" not in done.stderr
     assert_same_bits(out, whole[0.1])
+
+
+@pytest.mark.slow
+def test_three_languages_on_two_ranks_resume_to_the_same_bits(material: Path, tmp_path: Path) -> None:
+    """The texts differ in size, so that the temperature gives the languages unequal shares of the steps."""
+    (tmp_path / "cc.txt").write_text("\n".join(tiny.text_lines("bb", 150, seed=7)), encoding="utf-8")
+    texts = [f"aa={material / 'aa.txt'}", f"bb={material / 'bb.txt'}", f"cc={tmp_path / 'cc.txt'}"]
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+
+    def words(folder: Path) -> list[object]:
+        own: list[object] = ["--teacher_model", material / "teacher", "--text", *texts, "--language_temperature", 2]
+        return [*own, *training_flags(folder, "zero2", ranks=2)]
+
+    killed_after_step(8, material / "cache", out, words(out), ranks=2)
+    several_runs([[*words(out), *RESUME], words(whole)], 2, cache=material / "cache")
+    assert_same_bits(out, whole)
+    steps = Counter(language for language in ("aa", "bb", "cc") for _ in history(whole, f"{language}/loss"))
+    assert steps["aa"] > steps["cc"] > 0
 
 
 def test_two_ranks_resume_as_one(material: Path, whole: dict[float, Path]) -> None:

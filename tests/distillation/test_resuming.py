@@ -46,25 +46,34 @@ def test_a_resumed_run_logs_validates_and_saves_at_its_own_intervals(make: Make,
     assert (tmp_path / "run" / "checkpoint-3").is_dir()
 
 
-def test_what_0_1_accepted_and_ignored_beside_a_student_is_refused_in_new_runs_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+REFUSED = {
+    "--layer_reduction_factor 3: --student keeps its own layers": {"student": "teacher", "layer_reduction_factor": 3},
+    "--layer_reduction_factor 3: has no effect beside --layer_map": {"layer_map": "0,1", "layer_reduction_factor": 3},
+    "--vocab_threshold 0.001: has no effect beside --vocab_size": {"vocab_size": 60, "vocab_threshold": 0.001},
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_was_accepted_and_ignored_is_refused_in_new_runs_only(
+    message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tiny.write_teacher(tmp_path / "teacher", layers=2, width=16)
     for seed, language in enumerate(("aa", "bb")):
         Path(f"{language}.txt").write_text("\n".join(tiny.text_lines(language, 200, seed)), encoding="utf-8")
+    *working, (flag, ignored) = REFUSED[message].items()
 
     def prepared(**flags: object) -> PreparedRun:
-        own: dict[str, object] = {"teacher_model": "teacher", "student": "teacher", "layer_map": "0,1"}
-        own |= {"text": {"aa": "aa.txt", "bb": "bb.txt"}, "max_length": 16, "max_steps": 4, "report_to": "none"}
-        return prepare(request_of(**{**own, "output_dir": "run", **flags}))
+        own: dict[str, object] = {"teacher_model": "teacher", "text": {"aa": "aa.txt", "bb": "bb.txt"}}
+        own |= {"max_length": 16, "max_steps": 4, "report_to": "none", "output_dir": "run", **dict(working)}
+        return prepare(request_of(**{**own, **flags}))
 
     prepared()
     record = json.loads(Path("run/run.json").read_text())
-    record["arguments"]["layer_reduction_factor"] = 3
+    record["arguments"][flag] = ignored
     Path("run/run.json").write_text(json.dumps(record))
-    prepared(layer_reduction_factor=3, resume_from_checkpoint="true")
+    prepared(**{flag: ignored}, resume_from_checkpoint="true")
     for resume in (None, "true"):  # "true" may also start a run, where none has begun
-        with pytest.raises(InputError, match="--layer_reduction_factor 3: --student keeps its own layers"):
-            prepared(layer_reduction_factor=3, resume_from_checkpoint=resume, output_dir="new")
+        with pytest.raises(InputError, match=message):
+            prepared(**{flag: ignored}, resume_from_checkpoint=resume, output_dir="new")
     assert not Path("new").exists()

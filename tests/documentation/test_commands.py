@@ -88,6 +88,8 @@ def test_every_flag_in_running_text_is_a_flag_of_some_command() -> None:
         "    deepspeed --num_gpu_cards 2 launch_scripts/general.py",
         "    deepspeed --num_gpus 2 launch_scripts/general.py --deepspeed ds_configs/zero9.json",
         "    python benchmarks/latency.py --no_such_flag",
+        "    python examples/serve_embeddings.py folder",
+        "    python examples/no_such_example.py folder 8000",
         "    bistil-general --no_such_flag 1",
         "    bistil-generals",
         "    pip install .[no_such_extra]",

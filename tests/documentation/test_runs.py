@@ -115,7 +115,7 @@ def test_the_readme_can_be_followed_to_a_folder_that_transformers_loads(place: P
 def test_the_recipes_can_be_followed_after_the_readme_has_made_a_teacher(place: Path) -> None:
     teacher = [words for block in blocks(PAGES["README"]) for words in commands(block) if "ner-teacher" in words[-1]]
     assert run(teacher[0], place) == "teacher"
-    assert follow("recipes", place) == ["teacher", "general", "task", "trim"]
+    assert follow("recipes", place) == ["teacher", *["general"] * 3, *["task"] * 2, "trim"]
 
 
 def test_the_page_on_trimming_can_be_followed(place: Path) -> None:

@@ -13,7 +13,7 @@ from tiny_task import Topics
 
 from bistil_ds.commands import evaluate
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation import zero_shot
+from bistil_ds.evaluation import labelled
 from bistil_ds.tasks.prediction import predict
 
 
@@ -78,7 +78,7 @@ def test_ctrl_c_keeps_the_finished_cells(
             raise KeyboardInterrupt
         return predict(*args, **kwargs)
 
-    monkeypatch.setattr(zero_shot, "predict", interrupted)
+    monkeypatch.setattr(labelled, "predict", interrupted)
     assert evaluate.main(flags(files, tmp_path / "out")) == 130
     assert "what was finished is in" in capsys.readouterr().err
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())

@@ -14,7 +14,7 @@ from tiny_task import Topics
 from transformers import AutoTokenizer
 
 from bistil_ds.errors import InputError
-from bistil_ds.evaluation import Evaluation, evaluate, zero_shot
+from bistil_ds.evaluation import Evaluation, evaluate, labelled
 from bistil_ds.evaluation.report import markdown, overview, scores, sources
 from bistil_ds.evaluation.training_text import recorded_train_files
 from bistil_ds.models.weight_files import hash_weights
@@ -214,7 +214,7 @@ def test_one_model_and_one_language_leave_out_what_there_is_not(files: Files) ->
 def refused(models: dict[str, Any], tests: dict[str, Any], match: str, **options: Any) -> None:
     """Check that `evaluate` raises an InputError of one line, matching `match`, before any model runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zero_shot, "predict", None)
+        patch.setattr(labelled, "predict", None)
         with pytest.raises(InputError, match=match) as error:
             evaluate(models, tests, TASK, progress=False, **options)
     assert "\n" not in str(error.value)

@@ -10,7 +10,9 @@ import pytest
 from export_folders import card_of, header
 from huggingface_hub import ModelCard
 
+from bistil_ds.embedding.settings import SentenceSettings
 from bistil_ds.errors import InputError
+from bistil_ds.export.card_facts import SentenceFacts
 from bistil_ds.export.card_scores import read_scores
 
 HASH = "ef" * 32
@@ -106,3 +108,21 @@ def test_half_an_evaluation_is_refused_in_one_line(tmp_path: Path) -> None:
 
     spoil(whole)
     assert refused > 100
+
+
+def test_each_set_of_sentences_has_its_own_main_metric_and_parallel_files_lose_their_folders(
+    student: Path, sft: Path, tmp_path: Path
+) -> None:
+    file = evaluation(tmp_path)
+    content = json.loads(file.read_text())
+    content["test_sets"]["ha"] |= {"source": "/data/me/en.txt,/data/me/ha.txt", "metric": "precision"}
+    content["models"]["student"]["languages"]["ha"]["score"]["cosine"] = {"value": 0.9, "low": None, "high": None}
+    file.write_text(json.dumps(content))
+    found = read_scores(str(file), HASH)
+    assert [(one.language, one.metric) for one in found[:3]] == [("ha", "precision"), ("ha", "f1"), ("ha", "cosine")]
+    sentence = SentenceFacts(SentenceSettings(), 32, 128)
+    card = card_of(student, [sft], scores=found, sentence=sentence, kind="XLMRobertaForSentenceEmbedding")
+    assert "| ha | en.txt,ha.txt | 1,200 | 1.2% | cosine | 90.0 | unknown |" in card
+    assert "/data/me" not in card
+    assert "compare the vectors with those of the evaluation's reference model" in card
+    assert header(card)["model-index"][0]["results"][0]["task"]["type"] == "sentence-similarity"

@@ -12,23 +12,15 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from export_folders import CLASSES, INPUTS, LABELS, export, in_memory, write_task_sft
+from export_folders import CLASSES, INPUTS, LABELS, export, in_memory, same_outputs, write_task_sft
 from transformers import AutoModel, AutoTokenizer
 
 from bistil_ds.commands.export import main
-from bistil_ds.export.engines.check import random_batch
 from bistil_ds.models.engines import packages
 from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.candidates import ModelCache, ModelChoice, examine
 from bistil_ds.tasks.parsing.parser import BiaffineParser
-
-
-def same_outputs(one: Any, other: Any, inputs: list[str]) -> bool:
-    batch = random_batch(one, inputs, rows=3, length=11, seed=0)
-    with torch.no_grad():
-        first, second = one(**batch), other.eval()(**batch)
-    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("task", list(CLASSES))

@@ -44,7 +44,7 @@ def check_against_onnx_runtime(folder: Path, model: Any, inputs: list[str]) -> N
 
 def test_onnx_runtime_gives_the_same_outputs(student: Path, ner: Path, with_onnx: Path) -> None:
     check_against_onnx_runtime(with_onnx, in_memory(student, [ner], "ner"), INPUTS)
-    found = json.loads((with_onnx / "run.json").read_text())["results"]["onnx"]
+    found = json.loads((with_onnx / "run.json").read_text())["results"]["engines"]["files"]["model.onnx"]["check"]
     assert 0 < found["relative"] < 1e-4
     assert f"at most {found['absolute']:.1e}" in (with_onnx / "README.md").read_text()
 
@@ -96,9 +96,9 @@ def test_an_onnx_file_that_fails_the_check_goes_and_the_rest_stays(
 
     monkeypatch.setattr(torch.onnx, "export", wrong)
     other = write_task_sft(tmp_path / "sft", student, "ner", seed=3)
-    with pytest.raises(SystemExit, match=r"error: ONNX Runtime's logits differ .* everything but model\.onnx"):
+    with pytest.raises(SystemExit, match=r"error: model\.onnx: ONNX Runtime's logits differ .* holds everything else"):
         export(student, [other], tmp_path / "out", "--onnx")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert "model.safetensors" in names
     assert not [name for name in names if "onnx" in name or name.startswith(".")]
-    assert "ONNX" not in (tmp_path / "out" / "README.md").read_text()
+    assert "model.onnx (left out)" in (tmp_path / "out" / "README.md").read_text()

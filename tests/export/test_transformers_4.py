@@ -1,4 +1,7 @@
-"""Test that transformers 4.57 reads what we save: the same tokens, and outputs that differ by at most 1e-5."""
+"""Test that transformers 4.57 and old sentence-transformers read what we save.
+
+They must find the same tokens, and outputs that differ by at most 1e-5.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +18,22 @@ import tiny
 import torch
 from export_folders import CLASSES, write_student, write_task_sft
 from launch import PROGRAMS
+from random_sfts import random_sft
 from student_models import tiny_teacher
 from tokenizer_kinds.other_tokenizers import every_tokenizer, wordpiece_tokenizer
 from transformers import BertTokenizer
 
 from bistil_ds import distil_general, export_model
+from bistil_ds.embedding.settings import DenseLayer, SentenceSettings
+from bistil_ds.embedding.vectors import encode
 from bistil_ds.models.tokenizer_folder import save_tokenizer
+from bistil_ds.models.weight_files import hash_weights
+from bistil_ds.tasks import find_task
+from bistil_ds.tasks.data import TaskData
+from bistil_ds.tasks.embed.embed import SentenceEmbedding
+from bistil_ds.tasks.examples import Place, Question
+from bistil_ds.tasks.models import load_task_model
+from bistil_ds.tasks.prediction import predict
 
 OLD = ("transformers==4.57.*", "huggingface_hub>=0.34,<1", "tokenizers>=0.22,<=0.23.0")
 pytestmark = pytest.mark.slow
@@ -28,11 +42,15 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with transformers 4.57, to stand before the environment's own; torch is that of the latter."""
-    folder = tmp_path_factory.mktemp("transformers-4")
-    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *OLD]
+    return installed(tmp_path_factory.mktemp("transformers-4"), *OLD)
+
+
+def installed(folder: Path, *packages: str) -> Path:
+    """Install packages, without what they need, in a folder; skip the test where pip finds none."""
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *packages]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
-        pytest.skip(f"pip has no transformers 4.57 here: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"pip has no {packages[0]} here: {done.stderr.strip().splitlines()[-1]}")
     return folder
 
 
@@ -104,3 +122,52 @@ def test_exported_models_of_every_task_give_the_same_outputs(old: Path, tmp_path
     for task in classes:
         export_model(student, [write_task_sft(tmp_path / f"{task} sft", student, task)], output_dir=tmp_path / task)
     check_equal({str(tmp_path / task): kind for task, kind in classes.items()}, old, tmp_path)
+
+
+def ask(questions: list[dict[str, Any]], scratch: Path, *before: Path) -> list[Any]:
+    """Return what `read_elsewhere.py` finds with the packages in the folders `before`."""
+    (scratch / "asked.json").write_text(json.dumps(questions))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, before)), "HF_HUB_OFFLINE": "1"}
+    words = [
+        sys.executable,
+        str(PROGRAMS / "read_elsewhere.py"),
+        str(scratch / "asked.json"),
+        str(scratch / "found.json"),
+    ]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[Any] = json.loads((scratch / "found.json").read_text())
+    return found
+
+
+def test_answers_of_the_pipeline_are_ours(old: Path, tmp_path: Path) -> None:
+    student = write_student(tmp_path / "student")
+    folder = export_model(student, [write_task_sft(tmp_path / "sft", student, "qa")], output_dir=tmp_path / "out")
+    lines = tiny.text_lines("aa", 8, seed=2)
+    questions = [
+        Question(str(i), one, other, ((other[:2], 0),), Place("here", i))
+        for i, (one, other) in enumerate(pairwise(lines))
+    ]
+    loaded = load_task_model(str(folder), task=find_task("qa"))
+    rows = loaded.task.features(questions, loaded.tokenizer, loaded.labels, 64, training=False)
+    data = TaskData(loaded.task, None, "here", list(questions), rows)
+    expected = predict(loaded.model, data, loaded.labels, batch_size=4, device=torch.device("cpu"), pad_token_id=1)
+    asked = [{"folder": str(folder), "question": one.question, "context": one.context} for one in questions]
+    assert [found.strip() for found in ask(asked, tmp_path, old)] == expected
+
+
+@pytest.mark.parametrize("version", ["3.0.*", "5.1.*"])
+def test_older_sentence_transformers_give_our_vectors(old: Path, tmp_path: Path, version: str) -> None:
+    before = installed(tmp_path / "packages", f"sentence-transformers=={version}", "datasets==3.6.*")
+    settings = SentenceSettings(
+        ("cls", "mean"), prompts={"query": "ba: "}, max_length=20, dense=(DenseLayer(32, 24, activation="Tanh"),)
+    )
+    student = write_student(tmp_path / "student")
+    model = SentenceEmbedding(settings).load_model(student, ())
+    facts = {"base_model": str(student), "base_hash": hash_weights(student), "labels": [], "task": "embed"}
+    random_sft(model, 0, **facts, sentence=settings.as_dict()).save(tmp_path / "sft")
+    folder = export_model(student, [tmp_path / "sft"], output_dir=tmp_path / "out")
+    loaded, texts = load_task_model(str(folder), task=find_task("embed")), [*tiny.text_lines("aa", 6), "ba"]
+    expected = encode(loaded.model, loaded.tokenizer, texts, prompt="ba: ")
+    found = ask([{"folder": str(folder), "texts": texts, "prompt": "query"}], tmp_path, before, old)[0]
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-5, atol=1e-5)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from student_models import KINDS, tiny_batches, tiny_teacher
-from transformers import AutoModel
+from transformers import CONFIG_MAPPING, AutoModel
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import FAMILIES, VOCABULARY_NAME, family_of, is_norm, layers_of
@@ -14,6 +16,8 @@ from bistil_ds.models.families import FAMILIES, VOCABULARY_NAME, family_of, is_n
 def test_the_encoders_that_people_use_are_there() -> None:
     bert_like = {"bert", "roberta", "xlm-roberta", "xlm-roberta-xl"}
     assert {*bert_like, "modernbert", "eurobert", "gte", "jina_embeddings_v3", "deberta-v2"} <= set(KINDS)
+    installed = Version(transformers.__version__)
+    assert all((kind in CONFIG_MAPPING) == (Version(family.since) <= installed) for kind, family in FAMILIES.items())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from student_models import KINDS, tiny_teacher
 from transformers import (
     BertConfig,
@@ -20,7 +21,7 @@ from transformers import (
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import OTHERS_AFTER_PADDING
-from bistil_ds.models.inputs import is_encoder, load_tokenizer, longest_input
+from bistil_ds.models.inputs import cannot_load, is_encoder, load_tokenizer, longest_input
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,15 @@ def test_a_folder_without_a_tokenizer_is_refused(flag: str, tmp_path: Path) -> N
     with pytest.raises(InputError) as refusal:
         load_tokenizer(flag, tmp_path)
     assert str(refusal.value) == f"{flag} {tmp_path}: holds no tokenizer; add its tokenizer.json".lstrip()
+
+
+@pytest.mark.parametrize(("kind", "first"), [("gte", "5.18"), ("eurobert", "5.17")])
+def test_a_family_that_this_transformers_lacks_is_named_with_the_first_that_has_it(
+    kind: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is that of transformers 5.17 for a gte model."""
+    message = f"The checkpoint you are trying to load has model type `{kind}` but Transformers does not recognize this"
+    monkeypatch.setattr(transformers, "__version__", "5.16.2")
+    error = cannot_load("--teacher_model", str(tmp_path), ValueError(message))
+    says = f"transformers 5.16.2 does not know {kind} models; install {first} or newer"
+    assert str(error) == f"--teacher_model {tmp_path}: {says}"

@@ -64,12 +64,12 @@ def test_the_card_of_a_hub_data_set_is_asked_for_under_its_bare_name(
 ) -> None:
     asked = []
 
-    def download(name: str, file: str, *, repo_type: str) -> str:
+    def download(name: str, file: str, *, revision: str, repo_type: str) -> str:
         asked.append((name, repo_type))
         (tmp_path / file).write_text("---\nlicense: cc-by-sa-4.0\n---\n")
         return str(tmp_path / file)
 
-    monkeypatch.setattr("bistil_ds.models.model_card.hf_hub_download", download)
+    monkeypatch.setattr("bistil_ds.models.hub_folder.hf_hub_download", download)
     assert read_data_card("org/name:config:train").licence == "cc-by-sa-4.0"
     assert read_data_card("hf:name:config").licence == "cc-by-sa-4.0"
     assert asked == [("org/name", "dataset"), ("name", "dataset")]

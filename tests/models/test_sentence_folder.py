@@ -124,7 +124,7 @@ def test_a_sub_folder_of_a_hub_repository_is_fetched(tmp_path: Path) -> None:
     write_json(origin / "0_Transformer" / "config.json", {})
     cache = tmp_path / "cache"
 
-    def fetch(_: str, allow_patterns: list[str]) -> str:
+    def fetch(_: str, revision: str, allow_patterns: list[str]) -> str:
         for path in filter(Path.is_file, origin.rglob("*")):
             inside = path.relative_to(origin)
             if any(fnmatch(inside.as_posix(), pattern) for pattern in allow_patterns):
@@ -134,7 +134,7 @@ def test_a_sub_folder_of_a_hub_repository_is_fetched(tmp_path: Path) -> None:
 
     with (
         mock.patch("bistil_ds.models.hub_folder.snapshot_download", fetch),
-        mock.patch("bistil_ds.models.sentence_folder.hf_hub_download", lambda _, file: str(origin / file)),
+        mock.patch("bistil_ds.models.sentence_folder.fetch_file", lambda _, file: origin / file),
     ):
         assert transformer_folder("somebody/sentences") == str(cache / "0_Transformer")
         assert (cache / "0_Transformer" / "config.json").is_file()

@@ -216,7 +216,7 @@ def test_a_hub_id_fetches_the_files_of_an_sft_or_of_its_base_only(
     fetched: dict[str, list[str]] = {}
     model = small_model()
 
-    def download(repository: str, *, allow_patterns: list[str]) -> str:
+    def download(repository: str, *, revision: str, allow_patterns: list[str]) -> str:
         fetched[repository] = allow_patterns
         return str(tmp_path / repository)
 

@@ -64,6 +64,13 @@ def test_a_map_without_a_layer_that_the_family_needs_is_refused(kind: str, layer
         choose_layers(tiny_config(kind), layer_map=layers)
 
 
+def test_a_factor_has_no_effect_beside_a_map_and_is_refused_there() -> None:
+    config = tiny_config("bert", 6)
+    assert choose_layers(config, 2, [0, 5]) == [0, 5]  # 2 is the default
+    with pytest.raises(InputError, match="layer_reduction_factor 3: has no effect beside a layer map"):
+        choose_layers(config, 3, [0, 5])
+
+
 def test_a_map_of_sliding_layers_alone_is_refused() -> None:
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]
     config = tiny_config("modernbert", 3, layer_types=kinds)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-SCRIPT = re.compile(r"(?:(?:launch_scripts|benchmarks|tests/support)/)?\w+\.py")
+SCRIPT = re.compile(r"(?:(?:launch_scripts|benchmarks|examples|tests/support)/)?\w+\.py")
 COMMAND = re.compile(r"make|python|deepspeed|torchrun|pip|docker|bistil-\w+|" + SCRIPT.pattern)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny
+import torch
 from huggingface_hub import ModelCard
 from random_sfts import random_sft
 from transformers import AutoTokenizer
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer
 from bistil_ds.commands.export import main
 from bistil_ds.export.card import model_card
 from bistil_ds.export.card_facts import CardFacts, base_facts, sft_facts
+from bistil_ds.export.engines.check import random_batch
 from bistil_ds.models.weight_files import hash_weights
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sft.fine_tuning import SparseFineTuning
@@ -105,3 +107,11 @@ def in_memory(student: Path, sfts: list[Path], task: str) -> Any:
     for sft in sfts:
         SparseFineTuning.load(sft).apply(model)
     return model
+
+
+def same_outputs(one: Any, other: Any, inputs: list[str]) -> bool:
+    """Return whether two models give the same outputs, to the bit, on a random batch of these inputs."""
+    batch = random_batch(one, inputs, rows=3, length=11, seed=0)
+    with torch.no_grad():
+        first, second = one(**batch), other.eval()(**batch)
+    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)

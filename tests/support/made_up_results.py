@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import torch
 
 from bistil_ds.benchmarking.harness.result_file import ResultFile
-from bistil_ds.benchmarking.latency.measure import Turns, rows_of
+from bistil_ds.benchmarking.latency.measure import Run, Turns, rows_of
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
+from bistil_ds.benchmarking.models.subject import InputCase
 
 CPU = torch.device("cpu")
-WHERE = {"engine": "eager", "dtype": "float32", "batch": 1, "length": 128, "threads": 1}
+CASE = InputCase(batch=1, length=128, threads=1)
 
 
 def latency_result(folder: Path, time: str, seed: int = 0, slower: float = 1.0, quick: bool = False) -> Path:
@@ -23,15 +25,34 @@ def latency_result(folder: Path, time: str, seed: int = 0, slower: float = 1.0, 
     draw = random.Random(seed)
     plan = MeasurementPlan(["mBERT", "mBERT k2 30k"], [], [], CPU, 1.0)
     turns = Turns({}, draw, lambda what: None, "")
-    for name, base in {"mBERT": 0.1, "mBERT k2 30k": 0.05, "mBERT k2 30k" + AGAIN: 0.05}.items():
-        turns.rounds[name] = [[base * slower * draw.lognormvariate(0, 0.02) for _ in range(3)] for _ in range(30)]
-        turns.warm_up[name] = {"stable": True}
+    seconds = {"mBERT": 0.1, "mBERT k2 30k": 0.05, "mBERT k2 30k" + AGAIN: 0.05}
+    for label, base in seconds.items():
+        run = Run(label, "eager", "float32")
+        turns.rounds[run] = [[base * slower * draw.lognormvariate(0, 0.02) for _ in range(3)] for _ in range(30)]
+        turns.warm_up[run] = {"stable": True}
     result = ResultFile(folder, "latency", CPU, {"quick": quick})
     result.path = folder / f"latency{'-quick' * quick}-cpu-x86_64-{time}.json"
     result.content["machine_before"]["load_average"] = [0.0, 0.0, 0.0]
     sizes = {"parameters": 10, "embedding_parameters": 5, "encoder_parameters": 5}
-    result.content["models"] = dict.fromkeys(turns.rounds, sizes)
-    result.content["rows"] = rows_of(plan, WHERE, turns, {})
+    result.content["models"] = dict.fromkeys(seconds, sizes)
+    result.content["rows"] = rows_of(plan, CASE, turns, {run: {"disk_bytes": 10**6} for run in turns.rounds}, {})
+    result.save()
+    return result.path
+
+
+def side_by_side_result(folder: Path, milliseconds: dict[tuple[str, str], float]) -> Path:
+    """Write a latency result of engines side by side, at batch 1 and 8: (model, engine) → milliseconds a sentence."""
+    names = list(dict.fromkeys(name for name, _ in milliseconds))
+    plan = MeasurementPlan(names, [], [], CPU, 1.0, side_by_side=True)
+    result = ResultFile(folder, "latency", CPU, {"side_by_side": True})
+    result.content["models"] = {name: {"parameters": 10**7} for name in names}
+    for case in (CASE, replace(CASE, batch=8)):
+        turns = Turns({}, random.Random(0), lambda what: None, "")
+        for (label, engine), time in milliseconds.items():
+            turns.rounds[Run(label, engine, "float32")] = [[time / 1e3 * case.batch]] * 8
+        turns.warm_up = {run: {"stable": True} for run in turns.rounds}
+        facts = {run: {"disk_bytes": 10**6 if "int8" in run.engine else 4 * 10**6} for run in turns.rounds}
+        result.content["rows"] += rows_of(plan, case, turns, facts, {})
     result.save()
     return result.path
 

@@ -31,11 +31,16 @@ UNKNOWN = "no library named"
 
 
 def bounded() -> dict[str, Requirement]:
-    """Return the dependencies with an upper bound that this platform needs, by their import names."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = [Requirement(line) for line in project["dependencies"]]
-    found = [one for one in found if one.marker is None or one.marker.evaluate()]
+    """Return the requirements with an upper bound that this platform needs, those of extras too, by import names."""
+    found = [one for one in requirements() if one.marker is None or one.marker.evaluate()]
     return {one.name.replace("-", "_"): one for one in found if upper_bound(one)}
+
+
+def requirements() -> list[Requirement]:
+    """Return what pyproject.toml requires: the dependencies, and those of all extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    return [Requirement(line) for line in lines]
 
 
 def upper_bound(requirement: Requirement) -> str | None:

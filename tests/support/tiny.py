@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
@@ -16,6 +17,7 @@ SYLLABLES = {
     "aa": ["ba", "ke", "lo", "mi", "su", "ta", "ren", "vor"],
     "bb": ["ya", "gö", "şu", "çek", "lar", "im", "ev", "ün"],
 }
+TANH = "torch.nn.modules.activation.Tanh"
 POOLING = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
 PROMPTS = {"prompts": {"query": "query: "}, "default_prompt_name": "query", "similarity_fn_name": "cosine"}
 
@@ -122,7 +124,7 @@ def write_xlmr(folder: Path, kind: str = "ForMaskedLM", layers: int = 1, **chang
 
 
 def write_sentence_folder(folder: Path, inner: str = "", **changes: Any) -> PreTrainedModel:
-    """Write a sentence-transformers folder: a Transformer in the subfolder `inner`, pooling, a dense module."""
+    """Write a sentence-transformers folder: a Transformer in the subfolder `inner`, mean pooling, a dense module."""
     model = write_xlmr(folder / inner, "Model", **changes)
     kind = "sentence_transformers.models"
     modules = [
@@ -136,9 +138,10 @@ def write_sentence_folder(folder: Path, inner: str = "", **changes: Any) -> PreT
         ("config_sentence_transformers.json", PROMPTS),
         (f"{inner}/sentence_bert_config.json".lstrip("/"), {"max_seq_length": 32, "do_lower_case": False}),
         ("1_Pooling/config.json", POOLING),
-        ("2_Dense/config.json", {"in_features": 32, "out_features": 8}),
-        ("2_Dense/model.safetensors", "any bytes"),
+        ("2_Dense/config.json", {"in_features": 32, "out_features": 8, "bias": True, "activation_function": TANH}),
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content))
+    dense = {"linear.weight": torch.randn(8, 32), "linear.bias": torch.randn(8)}
+    save_file(dense, folder / "2_Dense" / "model.safetensors")
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,9 @@ def test_plain_before_a_data_set_is_refused(tmp_path: Path) -> None:
     Dataset.from_dict({"text": ["The river flows."]}).save_to_disk(tmp_path / "saved")
     for name in (f"{tmp_path / 'saved'}", "hf:name", "hf:org/name:tr"):
         with pytest.raises(InputError, match=f"{FLAG}: plain:{name} is a data set, .*; give it as {name}$"):
+            check_text_file(f"plain:{name}", FLAG)
+    for name in ("org/name", "org/name:tr:train[:100]"):
+        with pytest.raises(InputError, match=re.escape(f"{FLAG}: plain:{name}: there is no file {name}, and before")):
             check_text_file(f"plain:{name}", FLAG)
     (tmp_path / "hf:a.txt").write_text("The river flows.\n")
     assert load_texts(f"plain:{tmp_path}/hf:a.txt")["text"] == ["The river flows."]

@@ -7,6 +7,7 @@ import time
 import pytest
 import tiny
 import torch
+from student_models import tiny_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from bistil_ds.training import energy, speed
@@ -37,6 +38,15 @@ def test_encoder_flops_are_what_torch_counts(length: int) -> None:
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         model.roberta(ids_BT)
     assert encoder_flops(model.config, length, 3) * 2 * length == counted.get_total_flops()
+
+
+def test_scores_outside_of_a_sliding_window_are_no_work() -> None:
+    """Layers 0 and 3 see all of 6 tokens, layers 1 and 2 a token on either side: 2 + 3 + 3 + 3 + 3 + 2 pairs."""
+    config = tiny_config("modernbert", layers=4, local_attention=2)
+    matrices = 4 * 32 * 32 + 3 * 32 * 64  # of width 32, the gated feed-forward layers of width 64
+    assert encoder_flops(config, 6, 4) == 2 * (4 * matrices + 2 * 32 * (36 + 16 + 16 + 36) / 6)
+    everywhere = tiny_config("modernbert", layers=4, local_attention=12)
+    assert encoder_flops(everywhere, 6, 4) == 2 * (4 * matrices + 2 * 32 * 4 * 6)
 
 
 def test_a_training_token_costs_a_teacher_forward_and_three_times_the_student() -> None:

@@ -117,6 +117,25 @@ def test_every_id_up_to_padding_stays(wordpiece):
     assert kept.tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
 
 
+def test_tokens_below_padding_are_tokens_of_their_language(wordpiece):
+    pieces = ["the", "dog", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "bird"]
+    tokenizer = type(wordpiece)(vocab={piece: i for i, piece in enumerate(pieces)})
+    kept = select_ids({"en": counts_of(tokenizer, {0: 5}), "tr": counts_of(tokenizer, {8: 5})}, tokenizer)
+    assert kept.tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
+    with pytest.raises(InputError, match=r"more than the 7 tokens that always stay \(2 as they are below the padding"):
+        select_ids({"en": counts_of(tokenizer, {0: 5})}, tokenizer, vocab_size=7)
+
+
+@pytest.mark.parametrize("size", [{}, {"vocab_size": 6}, {"coverage": 0.5}])
+def test_where_the_padding_id_is_the_last_nothing_can_be_dropped_unless_it_may_change(wordpiece, size):
+    pieces = ["the", "dog", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "bird", "[PAD]"]
+    tokenizer = type(wordpiece)(vocab={piece: i for i, piece in enumerate(pieces)})
+    counts = {"en": counts_of(tokenizer, {0: 5, 6: 1})}
+    with pytest.raises(InputError, match=r"^no token can be dropped: all are below the padding id .*keep_padding_id"):
+        select_ids(counts, tokenizer, **size)
+    assert len(select_ids(counts, tokenizer, keep_padding_id=False, **size)) < len(pieces)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -124,6 +143,7 @@ def test_every_id_up_to_padding_stays(wordpiece):
         ({"threshold": -1.0}, "from 0 to 1"),
         ({"vocab_size": 3}, "always stay"),
         ({"vocab_size": 10**6}, "at most"),
+        ({"vocab_size": 150, "coverage": 0.9}, "vocabulary size 150: has no effect beside coverage 0.9"),
         ({"coverage": 0.0}, "above 0 and at most 1"),
         ({"coverage": 1.01}, "above 0 and at most 1"),
     ],

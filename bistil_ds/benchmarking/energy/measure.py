@@ -44,6 +44,7 @@ def measure(
             tell(0.0, f"starting {label}")
             with blame_flag(f"--model {name}"):
                 running[label] = stack.enter_context(InOwnProcess(Subject, name, *plan.settings[0], str(plan.device)))
+                running[label].call("make_engine")
                 running[label].call("prepare", case)
         for round_ in range(rounds):
             for number, label in enumerate(draw.sample(list(windows), len(windows))):

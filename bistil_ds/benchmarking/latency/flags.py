@@ -3,10 +3,14 @@
 Without --model and --quick the benchmark measures XLM-R-base and mBERT, their students (every second or third layer; a
 vocabulary of 30k or 60k tokens), DistilmBERT and two multilingual MiniLMs. Only the shapes of these models matter;
 their weights are random.
+
+With --side_by_side the engines take turns too. Then a student in its best engine can be compared with the teacher in
+its best engine, and with the teacher in plain PyTorch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +30,7 @@ from bistil_ds.text.options import NO_FLAG, TextOptions
 
 INPUTS = {"small": ([1, 8], [128]), "full": ([1, 8, 32], [32, 128, 512])}
 DTYPES = ("float32", "bfloat16", "float16")
-TEXT_BATCHES = 50  # most batches that are read from --text_file
+TEXT_BATCHES = 50  # most batches, of the largest size, that are read from --text_file
 
 
 @dataclass
@@ -41,13 +45,18 @@ class Flags:
         default="small",
         metadata=explain("small: batch 1, 8, length 128; full: batch 1, 8, 32, length 32, 128, 512.", INPUTS),
     )
-    text_file: str | None = field(
-        default=None, metadata=explain("Sentences, one a line: real lengths; the models need tokenizers.")
+    text_file: list[str] = field(
+        default_factory=list,
+        metadata=explain("Sentences, one a line; of several files in turn. Real lengths; the models need tokenizers."),
     )
     engine: list[str] = field(
         default_factory=lambda: ["eager"], metadata=explain(f"Any of {', '.join(ENGINES)}.", ENGINES)
     )
     compile: bool = field(default=False, metadata=explain("Measure torch.compile too."))
+    side_by_side: bool = field(
+        default=False,
+        metadata=explain("Let the engines take turns too, to compare them; keeps every model in every engine loaded."),
+    )
     dtype: list[str] = field(
         default_factory=lambda: ["float32"], metadata=explain(f"Any of {', '.join(DTYPES)}.", DTYPES)
     )
@@ -73,23 +82,42 @@ def plan_of(flags: Flags) -> MeasurementPlan:
         models = flags.model or [MBERT, student_name(MBERT, 2, 30_000)]
         batches, lengths, threads, seconds = [1], [32], threads[-1:], min(seconds, 20.0)
     settings = [(engine, dtype) for dtype in flags.dtype for engine in [*flags.engine, *["compile"] * flags.compile]]
-    text: list[list[str]] = []
-    cases = [InputCase(batch, length, count) for count in threads for batch in batches for length in lengths]
-    if flags.text_file:
-        text = sentences(Path(flags.text_file), batches[-1])
-        cases = [InputCase(batches[-1], None, count) for count in threads]
-    check_models(models, max(lengths), tokenizers=bool(text))
+    check_models(models, max(lengths), tokenizers=bool(flags.text_file))
+    text = sentences(flags.text_file, batches[-1])
+    cases = [
+        InputCase(batch, length, count)
+        for count in threads
+        for batch in batches
+        for length in ([None] if text else lengths)
+    ]
     return MeasurementPlan(
-        models, settings, cases, device, seconds, text=text, max_length=max(lengths), seed=flags.seed
+        models,
+        settings,
+        cases,
+        device,
+        seconds,
+        text=text,
+        max_length=max(lengths),
+        seed=flags.seed,
+        side_by_side=flags.side_by_side,
     )
 
 
-def sentences(path: Path, batch: int) -> list[list[str]]:
-    """Return the file's first texts, at most TEXT_BATCHES batches of `batch`; raise InputError if it has none."""
-    texts = list(corpus_texts(path, TextOptions("--text_file", advice=NO_FLAG), TEXT_BATCHES * batch))
-    if not texts:
-        raise InputError(f"--text_file {path}: holds no text")
-    return [texts[start : start + batch] for start in range(0, len(texts), batch)]
+def sentences(paths: Sequence[str], batch: int) -> list[str]:
+    """Return the files' first texts, one of each file in turn: TEXT_BATCHES batches of `batch`, less if a file ends.
+
+    Raises:
+        InputError: a file holds no text, or all of them hold less than one batch.
+    """
+    options = TextOptions("--text_file", advice=NO_FLAG)
+    columns = [list(corpus_texts(Path(path), options, TEXT_BATCHES * batch)) for path in paths]
+    for path, texts in zip(paths, columns):
+        if not texts:
+            raise InputError(f"--text_file {path}: holds no text")
+    found = [text for row in zip(*columns) for text in row][: TEXT_BATCHES * batch]
+    if paths and len(found) < batch:
+        raise InputError(f"--text_file {' '.join(paths)}: {len(found)} texts, and a batch takes {batch}")
+    return found
 
 
 def plan(flags: Flags) -> Job:

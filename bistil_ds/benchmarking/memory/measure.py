@@ -19,7 +19,7 @@ from transformers.utils import logging
 from bistil_ds.benchmarking.harness.benchmark import Tell
 from bistil_ds.benchmarking.harness.own_process import RemoteError, blame_flag, run_in_own_process
 from bistil_ds.benchmarking.harness.peak_memory import Peak, peak_in_own_process
-from bistil_ds.benchmarking.models.engines import make_runner
+from bistil_ds.benchmarking.models.engines import torch_runner
 from bistil_ds.benchmarking.models.shapes import label_of, load_encoder, reference_of
 from bistil_ds.benchmarking.models.subject import parameter_counts, random_inputs
 
@@ -109,7 +109,7 @@ def _save(name: str, folder: str, dtype: str) -> dict[str, int]:
 def _inference(folder: str, given: Input) -> Callable[[], object]:
     device = _ready(given)
     model = _touch_weights(load_encoder(folder, getattr(torch, given.dtype)).to(device))
-    run = make_runner(model, "eager", device, torch.get_num_threads())
+    run = torch_runner(model, torch.get_num_threads())
     inputs = random_inputs(model.config.vocab_size, given.batch, given.length, device)
     return lambda: run(inputs)
 

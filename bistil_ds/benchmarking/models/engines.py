@@ -1,24 +1,67 @@
-"""Run an encoder's forward pass: eager, compiled, through ONNX Runtime, or with int8 matrices.
+"""Run an encoder's forward pass: in PyTorch (plain, compiled, int8), ONNX Runtime (fp32, int8) or OpenVINO (the same).
 
 In shapes, B is the number of sequences, T the tokens in each, and D the width.
 """
 
 from __future__ import annotations
 
-import tempfile
+import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bistil_ds.models.onnx_file import missing_packages, write_onnx
+from bistil_ds.models.engines.files import (
+    ONNX_FILE,
+    ONNX_INT8_FILE,
+    OPENVINO_FILE,
+    OPENVINO_INT8_FILE,
+    bytes_of,
+    remove,
+)
+from bistil_ds.models.engines.onnx_int8 import quantise_onnx
+from bistil_ds.models.engines.openvino_ir import quantise_openvino, to_openvino
+from bistil_ds.models.engines.packages import missing_of
+from bistil_ds.models.engines.running import EngineModel
+from bistil_ds.models.onnx_file import write_onnx
 
 Inputs = dict[str, Tensor]
 Runner = Callable[[Inputs], object]
-ENGINES = ("eager", "compile", "int8", "onnx", "onnx-int8")
+Conversion = Callable[[Path, Path, Sequence[Inputs]], None]  # from a file, to a file, by the samples for calibration
+
+ONNX_STATIC_FILE = "model_int8_static.onnx"  # beside the dynamic one, which an export has under the same name
+TORCH_ENGINES = ("eager", "compile", "int8")
+# engine → how its file comes from the fp32 ONNX file, step by step
+CONVERSIONS: dict[str, Sequence[tuple[str, Conversion]]] = {
+    "onnx": (),
+    "onnx-int8": [(ONNX_INT8_FILE, lambda file, out, samples: quantise_onnx(file, out))],
+    "onnx-int8-static": [(ONNX_STATIC_FILE, quantise_onnx)],
+    "openvino": [(OPENVINO_FILE, lambda file, out, samples: to_openvino(file, out))],
+}
+CONVERSIONS["openvino-int8"] = [*CONVERSIONS["openvino"], (OPENVINO_INT8_FILE, quantise_openvino)]
+ENGINES = (*TORCH_ENGINES, *CONVERSIONS)
+CALIBRATED = ("onnx-int8-static", "openvino-int8")  # engines that measure the ranges of activations beforehand
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model in an engine.
+
+    Attributes:
+        start: returns the function that runs a forward pass, with the given number of threads on a CPU. The function
+            takes one mapping, with `input_ids` and `attention_mask`, int64 [B, T], on the device; its result holds the
+            last hidden state [B, T, D].
+        disk_bytes: the size of the engine's file; in PyTorch, of the weights.
+    """
+
+    start: Callable[[int], Runner]
+    disk_bytes: int
 
 
 def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
@@ -31,26 +74,41 @@ def unavailable(engine: str, dtype: str, device: torch.device) -> str | None:
         if device.type != "cpu":
             return "torch's dynamic int8 matrices run on CPU only"
         return None if torch.backends.quantized.supported_engines else "this torch has no quantized engine"
-    if missing := missing_packages():
-        return f"not installed: {', '.join(missing)}"
+    extra = engine.partition("-")[0]
+    if missing := missing_of(extra):
+        return f"not installed: {', '.join(missing)}; pip install 'bistil-ds[{extra}]'"
+    if extra == "openvino":
+        return None if device.type == "cpu" else "OpenVINO is measured on CPU only"
     import onnxruntime
 
     wanted = _provider(device)
     return None if wanted in onnxruntime.get_available_providers() else f"this ONNX Runtime has no {wanted}"
 
 
-def make_runner(model: PreTrainedModel, engine: str, device: torch.device, threads: int) -> Runner:
-    """Return a function that runs a forward pass of `model` through an engine, with `threads` threads on a CPU.
+def make_engine(model: PreTrainedModel, engine: str, folder: Path, samples: Sequence[Inputs] = ()) -> Engine:
+    """Put a model into an engine; ONNX Runtime and OpenVINO get a file in `folder`, and do not need the model later.
 
-    The function takes one mapping, with `input_ids` and `attention_mask`, int64 [B, T], on the device. It returns
-    transformers' output object or, from ONNX Runtime, a list of arrays; both hold the last hidden state [B, T, D]. The
-    engine int8 converts `model` in place.
+    Args:
+        model: an encoder in evaluation mode; the engine int8 converts it in place.
+        engine: one of `ENGINES`.
+        folder: an existing folder for files of this model. What is there already is not made again.
+        samples: inputs on which the engines in `CALIBRATED` measure the ranges of activations.
     """
+    if engine == "int8":
+        int8_matrices(model)
+        return Engine(partial(torch_runner, model), _saved_bytes(model))
+    if engine in TORCH_ENGINES:
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+        return Engine(partial(torch_runner, torch.compile(model) if engine == "compile" else model), weights)
+    file = _write_file(model, engine, folder, samples)
+    if file.suffix == ".onnx":
+        return Engine(partial(_onnx_runner, file, model.device), bytes_of(file))
+    return Engine(partial(_openvino_runner, file), bytes_of(file))
+
+
+def torch_runner(module: Callable[..., object], threads: int) -> Runner:
+    """Return a function that runs a forward pass of `module`, with `threads` threads on a CPU; see `Engine.start`."""
     torch.set_num_threads(threads)
-    if engine.startswith("onnx"):
-        return _onnx_runner(model, device, threads, int8=engine == "onnx-int8")
-    module: Callable[..., object] = int8_matrices(model) if engine == "int8" else model
-    module = torch.compile(model) if engine == "compile" else module
 
     def run(inputs: Inputs) -> object:
         with torch.inference_mode():
@@ -67,26 +125,51 @@ def int8_matrices(module: nn.Module) -> nn.Module:
     return module
 
 
+def _saved_bytes(module: nn.Module) -> int:
+    with io.BytesIO() as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # packed int8 matrices are of a deprecated kind
+        torch.save(module.state_dict(), file)
+        return file.tell()
+
+
+def _write_file(model: PreTrainedModel, engine: str, folder: Path, samples: Sequence[Inputs]) -> Path:
+    """Return the engine's file; write it, and what it is made from, as far as they are not in `folder`."""
+    names = ("input_ids", "attention_mask")
+    example = {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names}
+    file = _written(folder / ONNX_FILE, lambda file: write_onnx(model, file, example))
+    for name, convert in CONVERSIONS[engine]:
+        file = _converted(convert, file, folder / name, samples)
+    return file
+
+
+def _converted(convert: Conversion, made: Path, out: Path, samples: Sequence[Inputs]) -> Path:
+    return _written(out, lambda file: convert(made, file, samples))
+
+
+def _written(file: Path, write: Callable[[Path], None]) -> Path:
+    if not file.is_file():
+        try:
+            write(file)
+        except BaseException:
+            remove(file)
+            raise
+    return file
+
+
 def _provider(device: torch.device) -> str:
     return "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
 
 
-def _onnx_runner(model: PreTrainedModel, device: torch.device, threads: int, int8: bool) -> Runner:
+def _onnx_runner(file: Path, device: torch.device, threads: int) -> Runner:
     import onnxruntime
-    from onnxruntime.quantization import quantize_dynamic
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        names = ("input_ids", "attention_mask")
-        write_onnx(model, path, {name: torch.ones(2, 8, dtype=torch.int64, device=model.device) for name in names})
-        if int8:
-            quantize_dynamic(path, path := path.with_name("int8.onnx"))
-        session = onnxruntime.InferenceSession(str(path), options, providers=[_provider(device)])
+    session = onnxruntime.InferenceSession(str(file), options, providers=[_provider(device)])
+    return lambda inputs: session.run(None, {name: tensor.cpu().numpy() for name, tensor in inputs.items()})
 
-    def run(inputs: Inputs) -> object:
-        return session.run(None, {name: tensor.cpu().numpy() for name, tensor in inputs.items()})
 
-    return run
+def _openvino_runner(file: Path, threads: int) -> Runner:
+    model: Any = EngineModel(file, threads)
+    return lambda inputs: model(**inputs)

@@ -24,9 +24,11 @@ class MeasurementPlan:
         cases: inputs and threads; energy has one.
         seconds: for latency, time of the whole run including the models' starts; for energy, time of one window.
         fewest_rounds: for latency, how many rounds are measured even if they take longer than `seconds`.
-        text: batches of sentences instead of random tokens; cases then have no length.
+        text: sentences instead of random tokens; cases then have no length.
         max_length: longer sentences of `text` are cut to this many tokens.
         seed: decides the order in which models take turns.
+        side_by_side: whether all settings run at once and take turns in the same rounds, so that times of different
+            engines can be compared; else one setting runs after the other.
     """
 
     models: Sequence[str]
@@ -35,9 +37,19 @@ class MeasurementPlan:
     device: torch.device
     seconds: float
     fewest_rounds: int = FEWEST_ROUNDS
-    text: Sequence[Sequence[str]] = field(default_factory=list)
+    text: Sequence[str] = field(default_factory=list)
     max_length: int = 128
     seed: int = 0
+    side_by_side: bool = False
+
+    def groups(self) -> list[list[tuple[str, str]]]:
+        """Return the settings in groups; those of a group run at once and take turns in the same rounds."""
+        return [list(self.settings)] if self.side_by_side else [[setting] for setting in self.settings]
+
+    def text_batches(self, case: InputCase) -> list[Sequence[str]]:
+        """Return `text` in batches of the case's size, without what is left over."""
+        whole = len(self.text) // case.batch * case.batch
+        return [self.text[start : start + case.batch] for start in range(0, whole, case.batch)]
 
     def names(self) -> dict[str, str]:
         """Return label → name of each model that runs. The second (or only) one runs once more, as the control."""

@@ -43,6 +43,16 @@ def case_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in SAME)
 
 
+def is_side_by_side(row: Mapping[str, Any]) -> bool:
+    """Return whether all engines of the record took turns in the same rounds, so that their times can be compared."""
+    return "ratio_to_first" in row
+
+
+def engine_text(row: Mapping[str, Any]) -> str:
+    """Return a row's engine, with the dtype of its weights if that is not float32."""
+    return row["engine"] if row["dtype"] == "float32" else f"{row['engine']} {row['dtype']}"
+
+
 def noise(content: Mapping[str, Any]) -> dict[tuple[Any, ...], float]:
     """Return, for each case, how far the control's ratio (one model that ran twice) is from 1."""
     controls = [row for row in content["rows"] if row.get("control") and "ratio" in row]

@@ -8,14 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from bistil_ds.benchmarking.harness.samples import is_stable
 from bistil_ds.benchmarking.harness.timing import time_call
-from bistil_ds.benchmarking.models.engines import Inputs, make_runner
+from bistil_ds.benchmarking.models.engines import CALIBRATED, Inputs, make_engine
 from bistil_ds.benchmarking.models.shapes import load_encoder
 from bistil_ds.models.inputs import load_tokenizer
 
@@ -23,6 +25,8 @@ FIRST_ORDINARY_ID = 5  # lowest id of a random token; XLM-R's padding id, 1, wou
 WARM_UP_SECONDS = 4.0  # after this time no warm-up call starts; the first call's time does not count
 WARM_UP_CALLS = 50  # most calls of a warm-up
 LONG_CALL = 0.5  # seconds; longer calls need a shorter warm-up, because a brief disturbance weighs little in them
+CALIBRATION_TEXTS = 300  # most sentences on which an int8 engine is calibrated
+CALIBRATION_ROWS, CALIBRATION_LENGTH = 8, 32  # random tokens in place of sentences
 SHAPES = 3  # batches of text in the warm-up; after so many, torch.compile has a program for every length
 
 
@@ -36,20 +40,43 @@ class InputCase:
 
 
 class Subject:
-    """A loaded model and its input: random tokens without padding, or the sentences given to `use_text`."""
+    """A loaded model in an engine, and its input: random tokens without padding, or the sentences given to `use_text`.
 
-    def __init__(self, name: str, engine: str, dtype: str, device: str) -> None:
+    Args:
+        folder: an existing folder for this model's files for ONNX Runtime and OpenVINO; the caller deletes it.
+    """
+
+    def __init__(self, name: str, engine: str, dtype: str, device: str, folder: str = "") -> None:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        self.name, self.engine, self.device = name, engine, torch.device(device)
-        self.model = load_encoder(name, getattr(torch, dtype)).to(self.device)
-        self.parameters = parameter_counts(self.model)
+        self.name, self.engine, self.device, self.folder = name, engine, torch.device(device), Path(folder)
+        self.model: PreTrainedModel | None = load_encoder(name, getattr(torch, dtype)).to(self.device)
+        self.parameters, self.vocabulary = parameter_counts(self.model), self.model.config.vocab_size
         self.threads = 0
         self.batches: list[Inputs] = []
 
-    def describe(self) -> dict[str, int]:
-        """Return the numbers of parameters: of the whole model, its embeddings and its layers."""
-        return self.parameters
+    def make_engine(self, texts: Sequence[str] = (), max_length: int = CALIBRATION_LENGTH) -> None:
+        """Put the model into its engine, once; an engine that needs calibration is calibrated on `texts`.
+
+        Without texts it is calibrated on random tokens, because time does not depend on what the ranges are.
+        """
+        assert self.model is not None
+        samples = self._samples(texts, max_length) if self.engine in CALIBRATED else []
+        self.made, self.model = make_engine(self.model, self.engine, self.folder, samples), None
+
+    def describe(self) -> dict[str, Any]:
+        """Return `parameters` (their number in the model, embeddings and layers) and the engine's `disk_bytes`."""
+        return {"parameters": self.parameters, "disk_bytes": self.made.disk_bytes}
+
+    def _samples(self, texts: Sequence[str], max_length: int) -> list[Inputs]:
+        if not texts:
+            return [random_inputs(self.vocabulary, CALIBRATION_ROWS, CALIBRATION_LENGTH, self.device)]
+        tokenizer = load_tokenizer("--model", self.name)
+        return [self._tokenise(tokenizer, [text], max_length) for text in texts[:CALIBRATION_TEXTS]]
+
+    def _tokenise(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Inputs:
+        found = tokenizer(list(texts), truncation=True, max_length=max_length, padding=True, return_tensors="pt")
+        return {name: found[name].to(self.device) for name in ("input_ids", "attention_mask")}
 
     def use_text(self, batches: Sequence[Sequence[str]], max_length: int) -> dict[str, Any]:
         """Use batches of sentences as inputs from now on.
@@ -62,9 +89,9 @@ class Subject:
         seconds, self.batches = [], []
         for texts in batches:
             start = time.perf_counter()
-            found = tokenizer(list(texts), truncation=True, max_length=max_length, padding=True, return_tensors="pt")
+            found = self._tokenise(tokenizer, texts, max_length)
             seconds.append(time.perf_counter() - start)
-            self.batches.append({name: found[name].to(self.device) for name in ("input_ids", "attention_mask")})
+            self.batches.append(found)
         return {"seconds": seconds, "tokens": [int(one["attention_mask"].sum()) for one in self.batches]}
 
     def prepare(self, case: InputCase) -> dict[str, Any]:
@@ -75,10 +102,10 @@ class Subject:
             fastest of the last three.
         """
         if case.threads != self.threads:
-            self.run = make_runner(self.model, self.engine, self.device, case.threads)
+            self.run = self.made.start(case.threads)
             self.threads = case.threads
         if case.length is not None:
-            self.batches = [random_inputs(self.model.config.vocab_size, case.batch, case.length, self.device)]
+            self.batches = [random_inputs(self.vocabulary, case.batch, case.length, self.device)]
         for other in self.batches[1:SHAPES]:  # other lengths, for which the model may be compiled again
             self.run(other)
         seconds = [self._timed(0)]  # may compile, so it does not count towards WARM_UP_SECONDS

@@ -1,12 +1,12 @@
 """Run the report command, which makes one page of all results, or compares two.
 
 The page has the newest record of each benchmark, machine and choice of flags. With --compare A B, a table of two
-records is printed instead.
+records is printed instead, and with --headline RECORD, the short table of the README, as Markdown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from bistil_ds.benchmarking.harness.command import explain, parse_flags
 from bistil_ds.benchmarking.harness.result_file import DAMAGED, RESULTS, read_result
 from bistil_ds.benchmarking.report.comparison import compare
 from bistil_ds.benchmarking.report.gathering import gather
+from bistil_ds.benchmarking.report.headline import headline
 from bistil_ds.benchmarking.report.page import html_page, markdown
 from bistil_ds.console import cli
+from bistil_ds.console.grid import Grid
 from bistil_ds.console.terminal import say, show
 from bistil_ds.errors import InputError
 
@@ -28,6 +30,10 @@ class Flags:
 
     results: str = field(default=str(RESULTS), metadata=explain("Folder of result files (and evaluation.json files)."))
     compare: list[str] = field(default_factory=list, metadata=explain("Two result files of one benchmark."))
+    headline: list[str] = field(
+        default_factory=list,
+        metadata=explain("A result of latency.py --side_by_side, and evaluation.json files for the scores."),
+    )
     quick: bool = field(default=False, metadata=explain("Show results of quick runs too."))
     output_dir: str | None = field(
         default=None, metadata=explain("Where report.md and report.html go; the results' folder.")
@@ -40,20 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(flags: Flags) -> None:
-    """Print two records side by side, or write report.md and report.html."""
+    """Print two records side by side or the short table, or write report.md and report.html."""
     if flags.compare:
         if len(flags.compare) != 2:
             raise InputError(f"--compare: expected two result files, found {len(flags.compare)}")
-        first, second = (read_result(Path(name)) for name in flags.compare)
-        try:
-            grid = compare(first, second)
-            grid.html()  # raises one of DAMAGED if a cell is not text
-        except InputError:
-            raise
-        except DAMAGED as error:
-            files = " ".join(flags.compare)
-            raise InputError(f"--compare {files}: a value is missing or no number ({error!r:.100})") from None
-        show(grid)
+        show(_table(compare, "--compare", flags.compare))
+        return
+    if flags.headline:
+        grid = _table(headline, "--headline", flags.headline)
+        say(f"<!-- headline: {' '.join(Path(name).name for name in flags.headline)} -->")
+        for line in grid.markdown().splitlines():
+            say(line)
         return
     results, left_out = gather(Path(flags.results), quick=flags.quick)
     folder = Path(flags.output_dir or flags.results)
@@ -66,3 +69,16 @@ def run(flags: Flags) -> None:
     for line in [*(f"shown: {result.path.name}" for result in results), *(f"left out: {line}" for line in left_out)]:
         say(line)
     say(f"pages: {folder / 'report.md'} {folder / 'report.html'}")
+
+
+def _table(make: Callable[..., Grid], flag: str, files: Sequence[str]) -> Grid:
+    """Return the table that `make` makes of the contents of result files; raise InputError if they are damaged."""
+    contents = [read_result(Path(name)) for name in files]
+    try:
+        grid = make(*contents)
+        grid.html()  # raises one of DAMAGED if a cell is not text
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise InputError(f"{flag} {' '.join(files)}: a value is missing or no number ({error!r:.100})") from None
+    return grid

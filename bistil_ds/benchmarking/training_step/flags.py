@@ -96,22 +96,27 @@ def plan(flags: Flags) -> Job:
 
         for shape in shapes:
             rows = compare_ways(shape, flags.rounds, device, not flags.no_memory, next(parts))
-            add(f"{shape.mmt}, length {shape.length}" if shape.mmt else f"length {shape.length}", rows)
+            add(_called(shape), rows)
             if flags.teachers:
                 rows = compare_teachers(flags.teachers, shape, flags.rounds, device, next(parts))
-                add(f"our step with a cheaper teacher, length {shape.length}", rows)
+                add(f"our step with a cheaper teacher, {_called(shape)}", rows)
         for stage, ranks in zero:
             label = f"ZeRO-{stage}, {ranks} rank{'s' * (ranks > 1)}"
             next(parts)(0.0, label)
             with blame_flag(f"--zero {stage}, --ranks {ranks}"):
                 ways = compare_under_zero(stage, ranks, shapes[0], flags.rounds, device)
             named = {f"{label}: {way}": row for way, row in ways.items()}
-            add(f"the whole step under ZeRO, length {shapes[0].length}", named)
+            add(f"the whole step under ZeRO, {_called(shapes[0])}", named)
         if flags.teachers:
             costs = compare_costs(flags.teachers, *(real or random_pair(shapes[0], device)))
             add(f"change in the loss, {'real model' if real else 'random weights'}", costs)
 
     return Job(device, measure, seeds={"weights and tokens": 0})
+
+
+def _called(shape: Shape) -> str:
+    """Return how the titles of tables name a shape, such as `mmBERT-base, length 128`."""
+    return f"{shape.mmt}, length {shape.length}" if shape.mmt else f"length {shape.length}"
 
 
 def random_pair(shape: Shape, device: torch.device) -> Pair:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from torch import Tensor
 
 from bistil_ds.models.engines.files import bytes_of
-from bistil_ds.models.engines.running import EngineModel, feeds
+from bistil_ds.models.engines.running import Arrays, EngineModel, feeds
 from bistil_ds.models.onnx_file import LARGEST_FILE
 
 OPERATORS = ["MatMul", "Gemm", "Gather"]  # matrices and embeddings, nearly all weights of a Transformer
@@ -64,7 +64,7 @@ class _Reader:
     def __init__(self, names: list[str], batches: Iterable[Mapping[str, Tensor]]) -> None:
         self._arrays = (feeds(names, batch) for batch in batches)
 
-    def get_next(self) -> dict[str, object] | None:
+    def get_next(self) -> Arrays | None:
         return next(self._arrays, None)
 
 

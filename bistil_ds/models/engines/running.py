@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from bistil_ds.models.engines.packages import openvino
+from bistil_ds.errors import InputError
+from bistil_ds.models.engines.files import EXTRA_OF
+from bistil_ds.models.engines.packages import openvino, require_packages
 from bistil_ds.models.inputs import TOKEN_TYPES
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -43,6 +46,26 @@ class EngineModel(nn.Module):
     def forward(self, **batch: Any) -> ModelOutput:
         found = self._run(feeds(self.inputs, batch))
         return ModelOutput({name: torch.from_numpy(array) for name, array in found.items()})
+
+
+def run_in_engine(model: PreTrainedModel, file: Path) -> None:
+    """Let `model`'s file in an engine compute its forward pass, in place and on the CPU; all else of it stays.
+
+    Raises:
+        InputError: the engine is not installed, or cannot load the file.
+    """
+    require_packages(EXTRA_OF[file.suffix], f"--model {file}")
+    try:
+        engine = EngineModel(file)
+    except Exception as error:  # the engines have no common error class
+        why = " ".join(str(error).split())[:200]
+        raise InputError(f"--model {file}: its engine cannot load it ({type(error).__name__}: {why})") from None
+
+    def forward(input_ids: Tensor, **batch: Any) -> ModelOutput:
+        tensors = {name: each for name, each in batch.items() if isinstance(each, Tensor)}
+        return engine(input_ids=input_ids.cpu(), **{name: each.cpu() for name, each in tensors.items()})
+
+    model.forward = forward
 
 
 def feeds(names: Sequence[str], batch: Mapping[str, Tensor]) -> Arrays:

@@ -63,7 +63,7 @@ class SentenceEmbedding(Task):
     max_steps = 20_000
     learning_rate = 1e-4
     needs_teacher = True
-    losses = ("vector_cosine", "vector_mse", "similarity")
+    losses: tuple[str, ...] = ("vector_cosine", "vector_mse", "similarity")
 
     def __init__(
         self,

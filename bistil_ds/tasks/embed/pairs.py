@@ -10,7 +10,7 @@ from pathlib import Path
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.examples import Place
 from bistil_ds.text.corpus import located_texts
-from bistil_ds.text.options import TextOptions
+from bistil_ds.text.options import DEFAULT_COLUMN, TextOptions
 from bistil_ds.text.specification import expanded, parse_texts
 
 EXAMPLE = "en-de=en.txt,de.txt"
@@ -67,5 +67,6 @@ def read_parallel(source: str, translations: str, flag: str) -> Iterator[Paralle
 
 
 def _texts(source: str, flag: str) -> Iterator[tuple[str, int, str]]:
-    corpus, options = parse_texts(Path(source) if Path(source).exists() else source, TextOptions(flag))
+    wanted = TextOptions(flag, advice=f"call it {DEFAULT_COLUMN!r}")
+    corpus, options = parse_texts(Path(source) if Path(source).exists() else source, wanted)
     yield from located_texts(corpus, options)

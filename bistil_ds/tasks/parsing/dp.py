@@ -44,6 +44,7 @@ class DependencyParsing(Task):
     full_epochs = 10
     sparse_epochs = 10
     learning_rate = 5e-5
+    cuts_words = True
 
     def read(self, source: str, options: ReadOptions) -> Iterator[Tree]:
         return read_trees(source, options)

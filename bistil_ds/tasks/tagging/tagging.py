@@ -34,6 +34,7 @@ class Tagging(Task):
     full_epochs = 3  # published for named entities (BiStil, appendix), and used for parts of speech too
     sparse_epochs = 10
     learning_rate = 5e-5
+    cuts_words = True
 
     def check_labels(self, examples: Sequence[TaggedSentence], labels: Sequence[str], flag: str) -> None:
         found = ((tag, example.place) for example in examples for tag in example.tags)

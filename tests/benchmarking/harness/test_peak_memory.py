@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from memory_use import allocate
+from stand_ins.memory_use import allocate
 
 from bistil_ds.benchmarking.harness.peak_memory import Peak, peak_in_own_process, peak_of
 

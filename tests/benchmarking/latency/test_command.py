@@ -10,6 +10,8 @@ from tiny import write_teacher, write_texts
 
 from benchmarks.latency import main
 from benchmarks.memory import main as memory_main
+from bistil_ds.benchmarking.latency.flags import sentences
+from bistil_ds.errors import InputError
 
 
 def test_a_model_without_weights_is_one_line_and_exit_code_2(
@@ -42,6 +44,18 @@ def test_the_command_compares_folders_on_text(tmp_path: Path, capsys: pytest.Cap
     assert content["interrupted"] is False
     assert ">2 layers<" in path.with_suffix(".svg").read_text()
     assert "2 layers" in capsys.readouterr().out
+
+
+def test_texts_of_several_files_take_turns(tmp_path: Path) -> None:
+    paths = [tmp_path / "en.txt", tmp_path / "de.txt"]
+    for path in paths:
+        path.write_text("".join(f"{path.stem} {number}\n" for number in range(4)))
+    names = [str(path) for path in paths]
+    assert sentences(names, 8) == [f"{language} {number}" for number in range(4) for language in ("en", "de")]
+    assert len(sentences(names[:1], 1)) == 4
+    assert sentences([], 8) == []
+    with pytest.raises(InputError, match=r"--text_file \S+en.txt: 4 texts, and a batch takes 8"):
+        sentences(names[:1], 8)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from bistil_ds.benchmarking.harness.result_file import ResultFile, read_result
 from bistil_ds.benchmarking.latency import estimate
 from bistil_ds.benchmarking.latency import measure as latency_measure
 from bistil_ds.benchmarking.latency.estimate import estimate_seconds
-from bistil_ds.benchmarking.latency.measure import Turns, measure, rows_of, turn_size
+from bistil_ds.benchmarking.latency.measure import Run, Turns, measure, rows_of, turn_size
 from bistil_ds.benchmarking.latency.plots import latency_plots
 from bistil_ds.benchmarking.latency.tables import latency_grids, tokens
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
@@ -29,6 +29,16 @@ from bistil_ds.benchmarking.models.subject import InputCase, Subject, is_steady
 
 CASE, CPU = InputCase(batch=2, length=8, threads=1), torch.device("cpu")
 NAMES = ["mBERT", "mBERT k2 30k"]
+RUN = Run("a", "eager", "float32")
+ANSWERS: dict[str, Any] = {
+    "make_engine": None,
+    "describe": {
+        "parameters": {"parameters": 10**7, "embedding_parameters": 1, "encoder_parameters": 1},
+        "disk_bytes": 4 * 10**7,
+    },
+    "use_text": {"seconds": [0.001], "tokens": [12]},
+    "prepare": {"calls": 6, "stable": True, "seconds": 0.05},
+}
 
 
 class Pretender:
@@ -37,17 +47,15 @@ class Pretender:
     asked: list[str] = []  # noqa: RUF012
     number = itertools.count()
 
-    def __init__(self, make: object, name: str, *rest: object) -> None:
-        self.name, self.draw = name, random.Random(next(self.number))
+    def __init__(self, make: object, name: str, engine: str = "eager", *rest: object) -> None:
+        self.name, self.engine, self.draw = name, engine, random.Random(next(self.number))
 
     def call(self, method: str, *arguments: Any) -> Any:
-        if method == "describe":
-            return {"parameters": 1, "embedding_parameters": 1, "encoder_parameters": 0}
-        if method == "prepare":
-            return {"calls": 6, "stable": True, "seconds": 0.05}
+        if method in ANSWERS:
+            return ANSWERS[method]
         calls, _, round_ = arguments
         type(self).asked.append(self.name)
-        base = 0.05 * (0.5 if "k2" in self.name else 1) * (1 + round_ % 3)
+        base = 0.05 * (0.5 if "k2" in self.name else 1) * (0.25 if "int8" in self.engine else 1) * (1 + round_ % 3)
         return [base * self.draw.lognormvariate(0, 0.01) for _ in range(calls)]
 
     def __enter__(self) -> Pretender:
@@ -119,9 +127,9 @@ def test_rounds_end_with_the_time_but_not_before_the_fewest(monkeypatch: pytest.
             return super().call(method, *arguments)
 
     def rounds(seconds: float, fewest: int) -> int:
-        turns = Turns({"a": Slow(None, "a")}, random.Random(0), lambda what: None, "")  # type: ignore[dict-item]
+        turns = Turns({RUN: Slow(None, "a")}, random.Random(0), lambda what: None, "")  # type: ignore[dict-item]
         turns.take(CASE, seconds, fewest)
-        return len(turns.rounds["a"])
+        return len(turns.rounds[RUN])
 
     assert rounds(0.0, 3) == 3
     assert rounds(0.305, 3) == 29  # one call warms up, and a 30th round would exceed the time
@@ -173,6 +181,47 @@ def test_text_counts_the_tokens_of_the_batches_that_were_run(pretended: Measurem
     assert tokens({**text, "seconds": [[1.0]] * 8}) == pytest.approx(1060 / 4)
 
 
+def side_by_side(pretended: MeasurementPlan, folder: Path) -> dict[str, Any]:
+    """Return the record of two models in two engines that take turns; an int8 call takes a quarter of the time."""
+    pretended.settings, pretended.side_by_side = [("eager", "float32"), ("int8", "float32")], True
+    return recorded(pretended, folder).content
+
+
+def test_engines_side_by_side_take_turns_in_the_same_rounds(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    content = side_by_side(pretended, tmp_path)
+    rounds = [Pretender.asked[i : i + 6] for i in range(0, len(Pretender.asked), 6)]
+    assert all(sorted(one) == sorted(2 * [*NAMES, NAMES[1]]) for one in rounds)
+    rows = {(row["model"], row["engine"]): row for row in content["rows"]}
+    ratios = {key: row["ratio_to_first"]["median"] for key, row in rows.items() if not row["control"]}
+    expected = {("mBERT", "eager"): 1, ("mBERT", "int8"): 1 / 4, (NAMES[1], "eager"): 1 / 2, (NAMES[1], "int8"): 1 / 8}
+    assert ratios == pytest.approx(expected, rel=0.02)
+    assert rows[NAMES[1], "int8"]["ratio"]["median"] == pytest.approx(0.5, rel=0.02)  # within the engine
+
+
+def test_engines_side_by_side_share_a_table(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    content = side_by_side(pretended, tmp_path)
+    (grid,) = latency_grids(content)
+    assert grid.title == "Side by side, batch 2, length 8, 1 thread"
+    lines = [dict(zip(grid.columns, row)) for row in grid.rows]
+    assert [(line["model"], line["engine"]) for line in lines] == [(m, e) for e in ("eager", "int8") for m in NAMES]
+    row = next(row for row in content["rows"] if row["model"] == NAMES[1] and row["engine"] == "int8")
+    last, mean = lines[-1], row["summary"]["mean"]
+    assert last["MB on disk"] == "40.0"
+    assert last["sentences/s"] == f"{2 / mean:,.1f}"
+    assert last["ms a sentence, 95 %"].startswith(f"{500 * mean:.3g} ±")
+    assert last["time / mBERT in eager, 95 %"].startswith("0.12")
+    assert last["time / same engine's, 95 %"].startswith(("0.49", "0.50"))
+    assert "the same model twice, mBERT k2 30k in int8: " in grid.note
+
+
+def test_each_batch_size_gets_batches_of_the_text(pretended: MeasurementPlan, tmp_path: Path) -> None:
+    pretended.text, pretended.cases = ["one", "two", "three"], [InputCase(1, None, 1), InputCase(2, None, 1)]
+    given = [pretended.text_batches(case) for case in pretended.cases]
+    assert given == [[["one"], ["two"], ["three"]], [["one", "two"]]]
+    rows = recorded(pretended, tmp_path).content["rows"]
+    assert {(row["batch"], row["tokenisation"]["tokens"][0]) for row in rows} == {(1, 12), (2, 12)}
+
+
 class Failing(Pretender):
     """Stand-in for a process that dies when one model reaches its second case."""
 
@@ -197,6 +246,24 @@ def test_a_case_that_a_model_cannot_run_is_in_the_table_with_its_reason(
     assert measured.title.startswith("eager float32, batch 2")
     assert missing.title == "eager float32, batch 64, length 8, 1 thread: unavailable"
     assert "exit code -9" in missing.rows[0][0]
+
+
+class Refusing(Pretender):
+    """Stand-in for a process that cannot make the file of one engine."""
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        if method == "make_engine" and self.engine == "int8":
+            raise RemoteError("no such operator")
+        return super().call(method, *arguments)
+
+
+def test_an_engine_that_cannot_be_made_leaves_the_others(
+    pretended: MeasurementPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency_measure, "InOwnProcess", Refusing)
+    measured, missing = latency_grids(side_by_side(pretended, tmp_path))
+    assert [row[1] for row in measured.rows] == ["eager", "eager"]
+    assert (missing.title, missing.rows) == ("int8 float32: unavailable", [["mBERT: no such operator"]])
 
 
 def test_a_process_that_is_gone_is_told_at_every_call() -> None:
@@ -233,6 +300,7 @@ def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
     from torch.utils.benchmark import Timer
 
     subject = Subject(str(write_teacher(tmp_path, layers=12)), "eager", "float32", "cpu")
+    subject.make_engine()
     threads = torch.get_num_threads()
     try:
         subject.prepare(InputCase(1, 8, 1))
@@ -247,7 +315,8 @@ def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
 def test_only_whole_rounds_become_rows() -> None:
     plan = MeasurementPlan(NAMES, [], [], CPU, 1.0)
     turns = Turns({}, random.Random(0), lambda what: None, "")
-    turns.rounds = {"mBERT": [[2.0], [4.0]], "mBERT k2 30k": [[1.0]], "mBERT k2 30k" + AGAIN: [[1.0], [1.0]]}
-    turns.warm_up = {name: {"stable": True} for name in turns.rounds}
-    rows = rows_of(plan, {}, turns, {})
+    seconds = {"mBERT": [[2.0], [4.0]], "mBERT k2 30k": [[1.0]], "mBERT k2 30k" + AGAIN: [[1.0], [1.0]]}
+    turns.rounds = {RUN._replace(label=label): each for label, each in seconds.items()}
+    turns.warm_up = {run: {"stable": True} for run in turns.rounds}
+    rows = rows_of(plan, CASE, turns, {run: {"disk_bytes": 1} for run in turns.rounds}, {})
     assert [row["seconds"] for row in rows] == [[[2.0]], [[1.0]], [[1.0]]]

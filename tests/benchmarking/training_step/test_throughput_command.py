@@ -60,6 +60,19 @@ def test_an_interrupted_run_keeps_and_shows_what_is_done(
     assert "ours" in capsys.readouterr().out
 
 
+def test_each_table_names_the_shape_and_the_length_it_is_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("compare_ways", "compare_teachers"):
+        monkeypatch.setattr(throughput_flags, name, lambda *_: {"a way": {"seconds": [1.0]}})
+    monkeypatch.setattr(throughput_flags, "compare_costs", lambda *_: {})
+    monkeypatch.setattr(throughput_flags, "random_pair", lambda *_: ())
+    words = ["--shapes", "mBERT", "mmBERT-base", "--teachers", "int8", "--lengths", "8", "16", "--no_zero"]
+    assert main([*words, "--device", "cpu", "--output_dir", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("throughput-*.json")
+    of_shapes = [f"{shape}, length {length}" for shape in ("mBERT", "mmBERT-base") for length in (8, 16)]
+    tables = [row["table"] for row in json.loads(path.read_text())["rows"]]
+    assert tables == [name for each in of_shapes for name in (each, f"our step with a cheaper teacher, {each}")]
+
+
 def mfu_of(other: dict[str, Any], row: dict[str, Any]) -> float:
     """Return the utilisation of `row` that follows from another way, which does the same work on the same machine."""
     return float(other["mfu"] * row["tokens_per_second"] / other["tokens_per_second"])

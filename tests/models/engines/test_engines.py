@@ -1,4 +1,7 @@
-"""Test the files for other engines: they run, and int8 stays close to fp32 on weights that depend on their input."""
+"""Test the files for other engines, of a small network: they run, and int8 ones are smaller, close, and not the same.
+
+Files of Transformers are tested where they are exported, in `tests/export/engines`.
+"""
 
 from __future__ import annotations
 
@@ -9,109 +12,122 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from engine_cases import LENGTH, write_task_model
-from tiny import text_lines
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from bistil_ds.errors import InputError
-from bistil_ds.export.engines.data import calibration_batches
-from bistil_ds.models import onnx_file
 from bistil_ds.models.engines import onnx_int8, packages
 from bistil_ds.models.engines.files import bytes_of, parts_of, remove
 from bistil_ds.models.engines.onnx_int8 import quantise_onnx
 from bistil_ds.models.engines.openvino_ir import quantise_openvino, to_openvino
 from bistil_ds.models.engines.running import EngineModel, feeds
-from bistil_ds.models.onnx_file import write_onnx
 
-FILES = ("model.onnx", "dynamic.onnx", "static.onnx", "openvino.xml", "int8.xml")
+ROWS, WIDTH, CLASSES = 1000, 32, 5
 INT8 = ("dynamic.onnx", "static.onnx", "int8.xml")
+FILES = ("model.onnx", "openvino.xml", *INT8)
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a tagger in every form; calibrated on other texts than those of `batch`."""
+def weights() -> dict[str, np.ndarray[Any, Any]]:
+    """Return the network's weights: `types` is a table of one row, as that of XLM-R's token types."""
+    draw = np.random.default_rng(0)
+    shapes = {"words": (ROWS, WIDTH), "types": (1, WIDTH), "inner": (WIDTH, WIDTH), "outer": (WIDTH, CLASSES)}
+    return {name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def network(weights: dict[str, np.ndarray[Any, Any]], batch: dict[str, Tensor]) -> np.ndarray[Any, Any]:
+    """Return what the network computes in fp32: [B, T, CLASSES]."""
+    states_BTW = weights["words"][batch["input_ids"].numpy()] + weights["types"][0]
+    inner_BTW = np.maximum(states_BTW @ weights["inner"], 0) * batch["attention_mask"].numpy()[..., None]
+    logits_BTC: np.ndarray[Any, Any] = inner_BTW @ weights["outer"]
+    return logits_BTC
+
+
+def write_network(file: Path, weights: dict[str, np.ndarray[Any, Any]]) -> None:
+    sizes = ["batch", "length"]
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["word_states"]),
+        helper.make_node("Sub", ["input_ids", "input_ids"], ["zeros"]),
+        helper.make_node("Gather", ["types", "zeros"], ["type_states"]),
+        helper.make_node("Add", ["word_states", "type_states"], ["states"]),
+        helper.make_node("MatMul", ["states", "inner"], ["before"]),
+        helper.make_node("Relu", ["before"], ["after"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
+        helper.make_node("Mul", ["after", "column"], ["masked"]),
+        helper.make_node("MatMul", ["masked", "outer"], ["logits"]),
+    ]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, sizes) for name in ("input_ids", "attention_mask")]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [*sizes, CLASSES])
+    constants = [numpy_helper.from_array(values, name) for name, values in {**weights, "last": np.array([-1])}.items()]
+    graph = helper.make_graph(nodes, "network", inputs, [output], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
+
+
+def batches(seed: int, number: int = 20, rows: int = 1) -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.randint(0, ROWS, (rows, 7), generator=generator) for _ in range(number)]
+    return [{"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)} for ids_BT in drawn]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, np.ndarray[Any, Any]]) -> Path:
+    """Return a folder with the network in every form; calibrated on other inputs than the tests use."""
     folder = tmp_path_factory.mktemp("engines")
-    loaded = write_task_model(folder / "torch", "pos")
-    calibration = calibration_batches(text_lines("aa", 40, seed=5), loaded, LENGTH)
-    names = ("input_ids", "attention_mask")
-    write_onnx(loaded.model, folder / "model.onnx", {name: torch.ones(2, 9, dtype=torch.int64) for name in names})
+    write_network(folder / "model.onnx", weights)
     quantise_onnx(folder / "model.onnx", folder / "dynamic.onnx")
-    quantise_onnx(folder / "model.onnx", folder / "static.onnx", calibration)
+    quantise_onnx(folder / "model.onnx", folder / "static.onnx", batches(1))
     to_openvino(folder / "model.onnx", folder / "openvino.xml")
-    quantise_openvino(folder / "openvino.xml", folder / "int8.xml", calibration)
+    quantise_openvino(folder / "openvino.xml", folder / "int8.xml", batches(1))
     return folder
 
 
-@pytest.fixture(scope="module")
-def batch(files: Path) -> dict[str, Tensor]:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(files / "torch")
-    found: dict[str, Tensor] = dict(tokenizer(text_lines("aa", 16), padding=True, return_tensors="pt"))
-    return {name: found[name] for name in ("input_ids", "attention_mask")}
-
-
-@pytest.fixture(scope="module")
-def expected(files: Path, batch: dict[str, Tensor]) -> Tensor:
-    from transformers import AutoModelForTokenClassification
-
-    model = AutoModelForTokenClassification.from_pretrained(files / "torch")
-    with torch.no_grad():
-        logits: Tensor = model(**batch).logits
-    return logits
-
-
 @pytest.mark.parametrize("name", FILES)
-def test_every_file_answers_as_the_model_does(
-    files: Path, batch: dict[str, Tensor], expected: Tensor, name: str
+def test_every_file_computes_what_the_network_does(
+    files: Path, weights: dict[str, np.ndarray[Any, Any]], name: str
 ) -> None:
+    (batch,) = batches(2, number=1, rows=9)
+    batch["attention_mask"][3:, 5:] = 0
+    expected = network(weights, batch)
     model = EngineModel(files / name, threads=1).eval()
     found = model(**batch, labels=torch.zeros(1), token_type_ids=None)
     assert list(found) == ["logits"]
-    real = batch["attention_mask"].bool()
-    error = (found.logits - expected)[real].square().mean().sqrt()
-    spread = (expected[real] - expected[real].mean(0)).square().mean().sqrt()  # how far the answers differ by input
-    assert error <= (0.2 if name in INT8 else 1e-5) * spread
-    assert name not in INT8 or error > 1e-4 * spread  # int8 it is
-    one = {name: values[:1, :5] for name, values in batch.items()}
-    assert model(**one).logits.shape == (1, 5, expected.shape[-1])
+    error = np.sqrt(np.square(found.logits.numpy() - expected).mean()) / expected.std()
+    assert error <= (0.1 if name in INT8 else 1e-5)
+    assert name not in INT8 or error > 1e-3  # int8 it is
+    assert model(**{name: values[:1, :3] for name, values in batch.items()}).logits.shape == (1, 3, CLASSES)
 
 
 @pytest.mark.parametrize("name", INT8)
-def test_int8_files_are_smaller(files: Path, name: str) -> None:
-    fp32 = files / ("openvino.xml" if name.endswith("xml") else "model.onnx")
-    weights = sum(p.stat().st_size for p in parts_of(fp32) if p.suffix != ".xml")
-    assert bytes_of(files / name) - (files / name).stat().st_size * name.endswith("xml") < 0.7 * weights
+def test_int8_files_have_smaller_weights(files: Path, name: str) -> None:
+    content = files / name if name.endswith("onnx") else (files / name).with_suffix(".bin")
+    assert content.stat().st_size < 0.4 * (files / "openvino.bin").stat().st_size
 
 
 def test_removing_a_model_removes_its_weights_too(files: Path, tmp_path: Path) -> None:
     to_openvino(files / "model.onnx", tmp_path / "m.xml")
     assert {path.name for path in tmp_path.iterdir()} == {"m.xml", "m.bin"}
+    assert bytes_of(tmp_path / "m.xml") == sum(path.stat().st_size for path in tmp_path.iterdir())
     remove(tmp_path / "m.xml")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_weights_too_large_for_one_file_are_converted_too(
-    files: Path, batch: dict[str, Tensor], expected: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_weights_too_large_for_one_file_are_quantised_too(
+    files: Path, weights: dict[str, np.ndarray[Any, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transformers import AutoModelForTokenClassification
-
-    for module in (onnx_file, onnx_int8):
-        monkeypatch.setattr(module, "LARGEST_FILE", 1000)
-    model = AutoModelForTokenClassification.from_pretrained(files / "torch").eval()
-    example = {name: torch.ones(2, 9, dtype=torch.int64) for name in batch}
-    write_onnx(model, tmp_path / "model.onnx", example)
-    assert [path.name for path in parts_of(tmp_path / "model.onnx")] == ["model.onnx", "model.onnx.data"]
+    monkeypatch.setattr(onnx_int8, "LARGEST_FILE", 1000)
+    model, (batch,) = onnx.load(files / "model.onnx"), batches(2, number=1)
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="model.onnx.data")
     quantise_onnx(tmp_path / "model.onnx", tmp_path / "dynamic.onnx")
-    quantise_onnx(tmp_path / "model.onnx", tmp_path / "static.onnx", [batch])
+    quantise_onnx(tmp_path / "model.onnx", tmp_path / "static.onnx", batches(1))
     to_openvino(tmp_path / "model.onnx", tmp_path / "openvino.xml")
+    expected = network(weights, batch)
     for name in ("dynamic.onnx", "static.onnx", "openvino.xml"):
-        found = EngineModel(tmp_path / name)(**batch).logits
-        assert (found - expected).abs().max() < 0.2 * expected.std()
         assert len(parts_of(tmp_path / name)) == 2
+        assert np.abs(EngineModel(tmp_path / name)(**batch).logits.numpy() - expected).max() < 0.1 * expected.std()
 
 
 def test_token_types_that_a_batch_lacks_are_zero() -> None:
@@ -123,10 +139,9 @@ def test_token_types_that_a_batch_lacks_are_zero() -> None:
 
 
 def test_quantising_prints_nothing(files: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    calibration = [{"input_ids": torch.tensor([[0, 9, 8, 2]]), "attention_mask": torch.ones(1, 4, dtype=torch.int64)}]
-    capfd.readouterr()
-    quantise_onnx(files / "model.onnx", tmp_path / "int8.onnx", calibration)
-    quantise_openvino(files / "openvino.xml", tmp_path / "int8.xml", calibration)
+    quantise_onnx(files / "model.onnx", tmp_path / "dynamic.onnx")
+    quantise_onnx(files / "model.onnx", tmp_path / "static.onnx", batches(1, number=2))
+    quantise_openvino(files / "openvino.xml", tmp_path / "int8.xml", batches(1, number=2))
     assert capfd.readouterr() == ("", "")
 
 
