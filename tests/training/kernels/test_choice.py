@@ -131,7 +131,7 @@ def test_a_family_that_the_program_switched_off_stays_off() -> None:
 
 def test_the_selection_between_two_stages_follows_the_flag(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     trainer = sparse_material.lottery(sparse_material.write_base(tmp_path / "base"), tmp_path / "out")
-    trainer.args.kernels = "torch"  # type: ignore[attr-defined]
+    trainer.args.kernels = "torch"
     held: list[str] = []
     monkeypatch.setattr(trainer, "_run", lambda stage, resume: held.append(chosen()))
     with pytest.raises(InputError):  # nothing was trained, so there is no result to load
