@@ -5,7 +5,6 @@ Shapes: B texts of a batch, E values of a vector.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_config, without_dropout
 from bistil_ds.models.loading import load_pretrained
 from bistil_ds.tasks.embed.pairs import ParallelTexts
+from bistil_ds.tasks.embed.prompts import parse_prompts
 from bistil_ds.tasks.embed.scores import compare
 from bistil_ds.tasks.examples import Place, Text
 from bistil_ds.tasks.labels import refuse_label_map
@@ -33,7 +33,6 @@ from bistil_ds.tasks.text_key import text_key
 
 TEXTS_AT_ONCE = 1000
 DIMENSIONS = ("teacher", "student")
-NAMED_PROMPT = re.compile(r"(\w+)=(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +232,8 @@ class SentenceEmbedding(Task):
             layers = dense_weights(task.source or folder)
             if not layers and own is not None and own.dense == task.settings.dense:
                 raise InputError(f"{folder}: lacks the weights of its dense layers; give a whole model's folder")
-            _load_dense(model, layers)
+            for linear, tensors in zip(model.dense, layers, strict=False):
+                linear.load_state_dict(dict(tensors))
         result: PreTrainedModel = model
         return result
 
@@ -298,26 +298,3 @@ class SentenceEmbedding(Task):
                 ours.bias.data.copy_(theirs.bias.data)
         for ours, theirs in zip(list(student.dense)[1:], list(teacher.dense)[1:], strict=True):
             ours.weight.data.copy_(theirs.weight.data)
-
-
-def parse_prompts(words: Sequence[str] | None) -> dict[str, str] | None:
-    """Return name → text of each word `[NAME=]TEXT`; a text without a name is called `default`.
-
-    Raises:
-        InputError: two words have one name.
-    """
-    if words is None:
-        return None
-    prompts: dict[str, str] = {}
-    for word in words:
-        match = NAMED_PROMPT.fullmatch(word)
-        name, text = (match[1], match[2]) if match else ("default", word)
-        if name in prompts:
-            raise InputError(f"--prompt {word!r}: {name} is given twice; name each, such as query='query: '")
-        prompts[name] = text
-    return prompts
-
-
-def _load_dense(model: SentenceEncoder, layers: Sequence[Mapping[str, Tensor]]) -> None:
-    for linear, tensors in zip(model.dense, layers, strict=False):
-        linear.load_state_dict(dict(tensors))
