@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import rich
 from rich.console import Console
 
 from bistil_ds.console.grid import Grid
@@ -33,3 +34,14 @@ def waiting(what: str) -> Iterator[None]:
     """While the block runs, show `what` on standard error: what is being done."""
     with Console(stderr=True).status(one_line(what)):
         yield
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Hide the progress bars that a library draws on rich's own console while the block runs."""
+    console = rich.get_console()
+    before, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = before

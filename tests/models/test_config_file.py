@@ -179,7 +179,7 @@ def test_one_place_each_loads_configurations_and_tokenizers(tmp_path: Path) -> N
     assert [place.partition("(")[0] for place in found] == [
         "inputs.py: AutoConfig.from_pretrained",
         "inputs.py: AutoTokenizer.from_pretrained",
-        "parser.py: AutoConfig.from_pretrained",
+        "with_head.py: AutoConfig.from_pretrained",
     ]
     assert all("trust_remote_code=False" in place for place in found[:2])
     (tmp_path / "x.py").write_text("AutoModel.from_pretrained('x')\n")

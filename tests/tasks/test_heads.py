@@ -20,6 +20,7 @@ from transformers import (
     AutoModelForTokenClassification,
     PreTrainedModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.families import CLASSIFIER
@@ -132,6 +133,8 @@ def test_nothing_is_said_about_weights_left_out_on_purpose(folder: Path) -> None
     listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("transformers.modeling_utils")
     logger.addHandler(listener)
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_warning()  # another test's library may have changed it
     try:
         load_classifier(AutoModelForTokenClassification, folder, LABELS)
         assert said == []
@@ -139,6 +142,7 @@ def test_nothing_is_said_about_weights_left_out_on_purpose(folder: Path) -> None
         assert "LOAD REPORT" in said[0]
     finally:
         logger.removeHandler(listener)
+        transformers_logging.set_verbosity(level)
 
 
 @pytest.mark.slow

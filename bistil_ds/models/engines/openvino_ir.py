@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import rich
 from torch import Tensor
 
-from bistil_ds.models.engines.packages import nncf, openvino
+from bistil_ds.console.terminal import without_bars
+from bistil_ds.models.engines.packages import nncf, openvino, openvino_core
 from bistil_ds.models.engines.running import feeds
 
 
@@ -21,8 +20,7 @@ def to_openvino(file: Path, out: Path) -> None:
         file: an fp32 ONNX file.
         out: the `.xml` file to write; the weights go to the `.bin` file beside it.
     """
-    package = openvino()
-    package.save_model(package.Core().read_model(str(file)), str(out), compress_to_fp16=False)
+    openvino().save_model(openvino_core().read_model(str(file)), str(out), compress_to_fp16=False)
 
 
 def quantise_openvino(file: Path, out: Path, batches: Sequence[Mapping[str, Tensor]]) -> None:
@@ -34,10 +32,10 @@ def quantise_openvino(file: Path, out: Path, batches: Sequence[Mapping[str, Tens
         batches: batches of the model's inputs, from which the ranges of its activations are measured; all are used.
     """
     ov, quantiser = openvino(), nncf()
-    model = ov.Core().read_model(str(file))
+    model = openvino_core().read_model(str(file))
     names = [each.any_name for each in model.inputs]
     data = quantiser.Dataset([feeds(names, batch) for batch in batches])
-    with _quiet():
+    with without_bars():
         quantised = quantiser.quantize(
             model,
             data,
@@ -60,14 +58,3 @@ def _one_row_tables(model: Any) -> list[str]:
 def _rows(shape: Any) -> int | None:
     is_table = shape.is_static and len(shape) == 2
     return int(shape[0].get_length()) if is_table else None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide NNCF's progress bars, which it draws on rich's own console."""
-    console = rich.get_console()
-    before, console.quiet = console.quiet, True
-    try:
-        yield
-    finally:
-        console.quiet = before

@@ -6,9 +6,11 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.onnx_file import PACKAGES
@@ -32,6 +34,16 @@ def openvino() -> ModuleType:
     """Return the package `openvino`."""
     with _undisturbed():
         return import_module("openvino")
+
+
+@cache
+def openvino_core() -> Any:
+    """Return OpenVINO's `Core`, the same in each call, so that it lives as long as the process.
+
+    Once OpenVINO 2026.4 has freed its last object that runs models, the next signal that Python handles, such as
+    Ctrl-C, ends the process by a segmentation fault (seen on a CPU with AMX).
+    """
+    return openvino().Core()
 
 
 def nncf() -> ModuleType:

@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput
 
 from bistil_ds.errors import InputError
 from bistil_ds.models.engines.files import EXTRA_OF
-from bistil_ds.models.engines.packages import openvino, require_packages
+from bistil_ds.models.engines.packages import openvino_core, require_packages
 from bistil_ds.models.inputs import TOKEN_TYPES
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -93,7 +93,7 @@ def _openvino(file: Path, threads: int | None, precision: str | None) -> tuple[l
         settings["INFERENCE_NUM_THREADS"] = threads
     if precision:
         settings["INFERENCE_PRECISION_HINT"] = precision
-    model = openvino().Core().compile_model(str(file), "CPU", settings)
+    model = openvino_core().compile_model(str(file), "CPU", settings)
     names = [output.any_name for output in model.outputs]
 
     def run(arrays: Arrays) -> Arrays:
