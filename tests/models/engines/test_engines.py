@@ -5,7 +5,10 @@ Files of Transformers are tested where they are exported, in `tests/export/engin
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -163,3 +166,15 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(packages, "find_spec", lambda name: None if name == gone else there(name))
     with pytest.raises(InputError, match=rf"^--x: {gone} not installed; pip install 'bistil-ds\[{extra}\]'$"):
         packages.require_packages(extra, "--x")
+
+
+def test_a_signal_after_a_model_is_gone_reaches_its_handler(files: Path) -> None:
+    EngineModel(files / "openvino.xml", threads=1)(**batches(0, 1)[0])  # gone after this line
+    gc.collect()
+    arrived: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: arrived.append(number))
+    try:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert arrived == [signal.SIGUSR2]
+    finally:
+        signal.signal(signal.SIGUSR2, before)
