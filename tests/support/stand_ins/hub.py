@@ -68,6 +68,7 @@ def stand_in_hub(cache: Path) -> Iterator[Hub]:
         with (
             mock.patch.multiple(constants, HF_HUB_OFFLINE=False, **values),
             mock.patch.object(hf_api.api, "endpoint", endpoint),
+            mock.patch("transformers.utils.hub._hf_api", None, create=True),  # a client that keeps its first endpoint
             mock.patch.dict("os.environ", {"HF_TOKEN": TOKEN}),
         ):
             yield hub
