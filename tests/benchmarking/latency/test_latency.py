@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from bistil_kernels.runtime.choice import chosen, using
-from tiny import write_teacher
 
-from bistil_ds.benchmarking.harness.own_process import InOwnProcess, RemoteError
+from bistil_ds.benchmarking.harness.own_process import RemoteError
 from bistil_ds.benchmarking.harness.plots import as_svg
 from bistil_ds.benchmarking.harness.result_file import ResultFile, read_result
 from bistil_ds.benchmarking.latency import estimate
@@ -25,7 +22,7 @@ from bistil_ds.benchmarking.latency.plots import latency_plots
 from bistil_ds.benchmarking.latency.tables import latency_grids, tokens
 from bistil_ds.benchmarking.models.plan import AGAIN, MeasurementPlan
 from bistil_ds.benchmarking.models.rows import noise
-from bistil_ds.benchmarking.models.subject import InputCase, Subject, is_steady
+from bistil_ds.benchmarking.models.subject import InputCase
 
 CASE, CPU = InputCase(batch=2, length=8, threads=1), torch.device("cpu")
 NAMES = ["mBERT", "mBERT k2 30k"]
@@ -266,26 +263,6 @@ def test_an_engine_that_cannot_be_made_leaves_the_others(
     assert (missing.title, missing.rows) == ("int8 float32: unavailable", [["mBERT: no such operator"]])
 
 
-def test_a_process_that_is_gone_is_told_at_every_call() -> None:
-    with InOwnProcess(os.kill, os.getpid(), 0) as process:
-        process._process.kill()
-        for _ in range(2):
-            with pytest.raises(RemoteError, match="exit code -9"):
-                process.call("anything")
-
-
-def test_an_own_process_takes_over_the_choice_of_kernels() -> None:
-    with using("torch"), InOwnProcess(chosen) as process:  # the served object is the name of the choice
-        assert process.call("upper") == "TORCH"
-
-
-def test_long_calls_are_steady_when_two_agree_and_short_ones_when_six_do() -> None:
-    assert is_steady([9.0, 3.0, 3.1])
-    assert not is_steady([9.0, 3.0])
-    assert not is_steady([0.09, 0.03, 0.031])
-    assert is_steady([0.09, *[0.03] * 6])
-
-
 def test_the_estimate_is_the_time_allowed_or_what_the_fewest_rounds_take(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = MeasurementPlan(NAMES, [("eager", "float32")], [InputCase(8, 128, 1)], CPU, seconds=60.0)
     monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e15)
@@ -293,23 +270,6 @@ def test_the_estimate_is_the_time_allowed_or_what_the_fewest_rounds_take(monkeyp
     monkeypatch.setattr(estimate, "matmul_rate", lambda *given: 1e9)
     call = 2 * 85.05e6 * 8 * 128 / 1e9  # seconds of one mBERT call; its student runs twice, each time in half of that
     assert estimate_seconds(plan) == pytest.approx((6 + 3) * 2 * call, rel=0.02)
-
-
-@pytest.mark.slow  # two separate timings, which other work on the machine would make differ
-def test_a_subject_times_its_model_like_torch_does(tmp_path: Path) -> None:
-    from torch.utils.benchmark import Timer
-
-    subject = Subject(str(write_teacher(tmp_path, layers=12)), "eager", "float32", "cpu")
-    subject.make_engine()
-    threads = torch.get_num_threads()
-    try:
-        subject.prepare(InputCase(1, 8, 1))
-        timer = Timer("run(x)", globals={"run": subject.run, "x": subject.batches[0]})
-        ours, theirs = zip(*((min(subject.turn(3, 1)), timer.timeit(3).median) for _ in range(15)))
-    finally:
-        torch.set_num_threads(threads)
-    # the fastest times, since other processes only slow a call down
-    assert min(ours) == pytest.approx(min(theirs), rel=0.25)
 
 
 def test_only_whole_rounds_become_rows() -> None:
