@@ -13,7 +13,7 @@ def run_target(tools: Path) -> subprocess.CompletedProcess[str]:
     ready = tools / "ready"  # stands for the virtual environment, which is not made here
     ready.touch()
     settings = [f"TOOLS={tools}", f"READY={ready}", f"BIN={Path(sys.executable).parent}"]
-    command = ["make", "--silent", "--old-file", ready, "-C", ROOT, "test-ptx", *settings]
+    command = ["make", "--silent", "--old-file", str(ready), "-C", str(ROOT), "test-ptx", *settings]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

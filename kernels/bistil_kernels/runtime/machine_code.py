@@ -48,7 +48,7 @@ def row(form: Form, target: str) -> dict[str, Any]:
     from triton.compiler import ASTSource
 
     kernel, amd = form.kernel, is_amds(target)
-    settings = launchable((amd and form.amds_settings) or form.settings, amd)
+    settings = launchable(form.amds_settings if amd and form.amds_settings else form.settings, amd)
     options = {k: v for k, v in settings.items() if k in OPTIONS}
     fixed = {k: v for k, v in {**form.constants, **settings}.items() if k not in options}
     missing = [name for name in kernel.arg_names if name not in form.signature and name not in fixed]

@@ -217,7 +217,8 @@ def test_launches_on_amds_gpus_take_no_option_of_nvidias(monkeypatch: pytest.Mon
     from triton.backends.amd.compiler import HIPOptions
     from triton.runtime.interpreter import InterpretedFunction
 
-    launched, run = [], InterpretedFunction.run
+    launched: list[str] = []
+    run = InterpretedFunction.run
 
     def noting(kernel: InterpretedFunction, *args: object, grid: object, warmup: bool, **named: object) -> object:
         launched.append(kernel.fn.__name__)
