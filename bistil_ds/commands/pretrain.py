@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bistil_ds.commands.common_flags import CommonFlags
 from bistil_ds.commands.dry_run import print_table
@@ -20,7 +22,7 @@ from bistil_ds.pretraining.corpora import as_lines, find_corpora
 from bistil_ds.pretraining.dry_run import rehearse
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import run_folder
+from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
 from bistil_ds.sample.text import LICENCE
@@ -76,13 +78,23 @@ def _main(argv: Sequence[str]) -> None:
             print_table(rehearsal, seconds, folder)
             return
         data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in found.items()}
-        parallel = ns.parallel or ns.input_folder is None
-        losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
-    write_model_card(folder, list(texts), LICENCE if ns.input_folder is None else None)
+        with new_folder(folder, explicit=ns.output_dir is not None) as folder:
+            _pretrain(ns, folder, recipe, texts, data)
+    say(folder)
+
+
+def _pretrain(
+    ns: argparse.Namespace, folder: Path, recipe: Recipe, texts: Mapping[str, Path], data: Mapping[str, Any]
+) -> None:
+    """Train the model that the flags ask for, and write it, its card and its record to an empty folder."""
+    is_sample = ns.input_folder is None
+    options = {"tokenizer": ns.tokenizer, "config": ns.config}
+    losses = pretrain(texts, folder, recipe, parallel=ns.parallel or is_sample, **options)
+    write_model_card(folder, list(texts), LICENCE if is_sample else None)
     arguments = {name: getattr(ns, name) for name in PretrainArguments.__dataclass_fields__}
     record = RunRecord(folder, arguments=arguments, seeds={"seed": recipe.seed}, data=data)
     record.update(results={"losses": losses})
-    if ns.input_folder is None:
+    if is_sample:
         accuracy = held_out_accuracy(folder)
         record.update(results={"masked_accuracy": accuracy})
         for language in LANGUAGES:
@@ -90,7 +102,6 @@ def _main(argv: Sequence[str]) -> None:
             say(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
     check_product(folder, _load)
     record.finish()
-    say(folder)
 
 
 def _load(folder: Path) -> None:

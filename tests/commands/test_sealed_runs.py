@@ -22,6 +22,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs import checkpoints, findings
 from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.runs.holding import LOCK
 from bistil_ds.runs.seals import SEAL, Seals, write_seal
 
 
@@ -215,4 +216,4 @@ def test_a_kill_while_the_remains_of_another_are_removed_leaves_no_stuck_folder(
         with pytest.raises(KeyboardInterrupt), new_folder(run, explicit=True):
             pass
     with new_folder(run_folder(str(run), "general", more[-1] if more else None), explicit=True):
-        assert list(run.iterdir()) == []
+        assert list(run.iterdir()) == [run / LOCK]
