@@ -93,6 +93,7 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     # DeepSpeed names no timeout for its groups, so that they get torch's default.
     distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = timeout
     if not dist.is_initialized():
+        from_rank_0_early("bistil_prepared", True)
         dist.init_process_group(backend, store=open_store(), rank=rank(), world_size=world_size(), timeout=timeout)
         open_store.cache_clear()
     wait_for_every_rank()

@@ -59,6 +59,7 @@ class Watch:
         self.rank, self.host, self.pid = startup.rank(), socket.gethostname(), os.getpid()
         self.building = True  # rank 0 prepares; the others wait for it
         self._over, self._known, self._failing = threading.Event(), threading.Event(), False
+        self._ending = False  # the thread is about to end this process
         self._ticked = time.monotonic()
 
     def start(self) -> None:
@@ -83,6 +84,8 @@ class Watch:
         self._failing = not lost
         self.tell(WAITED if lost else FAILED, words[:500])
         self._known.wait(2 * GRACE * self.limit + 2 * self.interval if lost else 2 * TOGETHER)
+        if self._ending:
+            time.sleep(self.limit)
         if lost:
             where = f"rank {self.rank} on {self.host}"
             raise OtherRankError(f"{where}: an exchange failed, though every rank lives: {words}") from None
@@ -107,6 +110,7 @@ class Watch:
             return
         if verdict.state == HANGS and verdict.host == self.host and verdict.pid != self.pid:
             _kill(verdict.pid)
+        self._ending = True
         speaks = self.rank == 0 if verdict.rank else self.rank == 1 and verdict.state != FAILED
         if speaks:
             say(f"error: {verdict}", error=True)
@@ -232,8 +236,9 @@ class Leader(Watch):
                     peer.becomes(GONE, now)
 
     def _send_all(self, message: dict[str, Any]) -> None:
-        for link in self._links:
-            link.send(message)
+        for link, peer in self._links.items():
+            if peer is not None:  # it has said who it is, and expects an answer to that first
+                link.send(message)
 
 
 def _is_of_exchange(error: Exception) -> bool:

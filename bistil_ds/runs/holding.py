@@ -17,6 +17,7 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -184,7 +185,7 @@ def _wait_for_share(file: int, folder: Path) -> None:
 
 
 def _sign(file: int, run: str) -> None:
-    me = Holder(run, os.getpid(), _host(), time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
+    me = Holder(run, os.getpid(), _host(), datetime.now(UTC).isoformat(" ", "seconds"))
     os.write(file, (json.dumps(asdict(me)) + "\n").encode())
 
 

@@ -16,7 +16,7 @@ from launch import PROGRAMS
 from bistil_ds.distributed.link import Link, listen
 
 LIMIT = 6.0
-SLACK = 4.0  # seconds until the ranks have met, and for a busy machine
+SLACK = 10.0  # seconds until the ranks have met, and for a busy machine
 SILENT, GONE = "has given no sign of life for .* s: it hangs", "is gone: it was killed"
 LATE, FAILED = "hangs: other ranks have waited .* s for it", "failed: ValueError: no such layer"
 # What happens → the rank that the line names and what it says of it; None where nothing may end the run.
@@ -56,7 +56,7 @@ def test_a_lost_rank_ends_the_run_by_a_line_that_names_it(fault: str, ended: dic
     rank, words = named
     other = said[1 - rank]
     assert 0 not in codes
-    assert max(seconds) < LIMIT + SLACK
+    assert seconds[1 - rank] < LIMIT + SLACK
     if words == FAILED and rank == 0:  # its own traceback says it all
         assert other == ""
     else:

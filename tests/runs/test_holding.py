@@ -56,7 +56,7 @@ def kill(child: int) -> None:
 
 
 def test_a_second_run_is_refused_in_a_line_that_names_the_first(tmp_path: Path) -> None:
-    line = rf"--output_dir .*: in use by another run \(pid {{}} on {HERE}, since 20\d\d-.* UTC\); wait until it ends"
+    line = rf"--output_dir .*: in use by another run \(pid {{}} on {HERE}, since 20\d\d-.*\+00:00\); wait until it ends"
     with process(lambda: hold(tmp_path)) as first:
         for second in (lambda: hold(tmp_path), lambda: check_free(tmp_path)):
             with pytest.raises(InputError, match=line.format(first)):
