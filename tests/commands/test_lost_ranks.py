@@ -50,7 +50,7 @@ def test_every_command_refuses_a_folder_in_use_before_it_reads_anything(
 def flags(material: Path, out: Path) -> list[str]:
     words: list[Any] = ["--teacher_model", material / "mmt", "--source_language", "aa", "--target_language", "bb"]
     words += ["--source_file", material / "aa.txt", "--target_file", material / "bb.txt", "--max_length", 32]
-    words += ["--per_device_train_batch_size", 2, "--max_steps", 100_000, "--eval_strategy", "no", "--save_steps", 4]
+    words += ["--per_device_train_batch_size", 2, "--max_steps", 100_000, "--eval_steps", 4, "--save_steps", 4]
     words += ["--save_total_limit", 2, "--report_to", "none", "--output_dir", out, "--rank_timeout", LIMIT]
     return [*map(str, words), "--resume_from_checkpoint", "true"]
 
