@@ -187,6 +187,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_cdata": At("torch:UntypedStorage._cdata"),
     "_config": SetIn("deepspeed.runtime.engine"),
     "_configure_basic_optimizer": At("deepspeed.runtime.engine:DeepSpeedEngine._configure_basic_optimizer"),
+    "_exit": At("os:_exit"),
     "_fingerprint": SetIn("datasets.arrow_dataset"),
     "_global_grad_norm": SetIn("deepspeed.runtime.zero.stage3"),
     "_format_args": At("argparse:HelpFormatter._format_args"),
