@@ -66,8 +66,10 @@ def small_files(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("command", "flags", "product"),
-    [(general, phase_1, "model.safetensors"), (teacher, tuning, "sft.safetensors")],
-    ids=["phase 1", "tuning"],
+    [
+        pytest.param(general, phase_1, "model.safetensors", id="phase 1"),
+        pytest.param(teacher, tuning, "sft.safetensors", id="tuning", marks=pytest.mark.slow),
+    ],
 )
 def test_after_a_full_disk_the_same_command_goes_on_to_the_same_bits(
     command: Any, flags: Any, product: str, material: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -197,7 +197,7 @@ def test_a_record_without_the_text_is_of_another_run(material: Path, place: Path
 def test_a_run_killed_before_its_record_leaves_no_stuck_folder(material: Path, place: Path) -> None:
     (place / "run" / "run.json").rename(place / "run" / "run.json.part")  # the models are in place, the record is not
     assert prepare(arguments(material, place)).checkpoint is None
-    assert {path.name for path in (place / "run").iterdir()} == {"build", "run.json"}
+    assert {path.name for path in (place / "run").iterdir()} == {LOCK, "build", "run.json"}
 
 
 @pytest.mark.parametrize("more", [[], ["--resume_from_checkpoint", "true"]])

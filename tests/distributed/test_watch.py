@@ -32,6 +32,7 @@ FAULTS: dict[str, tuple[int, str] | None] = {
     "0 raises": (0, FAILED),
     "0 prepares long": None,
     "0 saves long": None,
+    "all run twice": None,
     "all pauses": None,  # all ranks are stopped, and go on, as by `scontrol suspend`
 }
 

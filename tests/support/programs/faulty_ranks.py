@@ -67,7 +67,8 @@ def run(fault: str, limit: float) -> None:
     if deed == "stops early" and str(startup.rank()) == who:
         threading.Timer(SOON, stops).start()
     try:
-        run_on_ranks(prepare, train, use_deepspeed=False, rank_timeout=limit)
+        for _ in range(2 if deed == "run twice" else 1):
+            run_on_ranks(prepare, train, use_deepspeed=False, rank_timeout=limit)
     except OtherRankError as error:
         sys.exit(f"error: {error}")
     startup.stop_distributed()
