@@ -10,6 +10,7 @@ import pytest
 import torch
 from distilling.trainers import LANGUAGES, Make, logged, same_bits, weights
 from random_sfts import random_sft
+from transformers import XLMRobertaForMaskedLM
 
 from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.distillation.trainer import DistillationTrainer
@@ -24,8 +25,9 @@ QUIET: dict[str, Any] = {
     "eval_on_start": False,
     "load_best_model_at_end": False,
     "save_strategy": "no",
+    "max_steps": STEPS_BEFORE + 2,
 }
-KEYS = ("loss", "grad_norm", "learning_rate", *(f"{one}/attention_1" for one in LANGUAGES))
+KEYS = ("loss", "grad_norm", "learning_rate", *(f"{one}/attention_0" for one in LANGUAGES))
 
 
 def replaying(trainer: DistillationTrainer) -> DistillationTrainer:
@@ -42,7 +44,7 @@ def optimizer_state(trainer: DistillationTrainer) -> dict[str, torch.Tensor]:
     ("losses", "flags"),
     [
         ({}, {"max_grad_norm": 0.05, "weight_decay": 0.1, "warmup_steps": 3}),
-        ({}, {"max_grad_norm": 0, "lr_scheduler_type": "cosine"}),
+        ({}, {"max_grad_norm": 0, "lr_scheduler_type": "cosine", "neftune_noise_alpha": 5.0}),
         ({"attention_loss": "kl", "hidden_loss": "cosine", "align_layers": "last"}, {"bf16": True}),
         ({"hidden_weight": "0", "relation_weight": "2", "published_losses": True}, {"teacher_dtype": "bfloat16"}),
     ],
@@ -50,15 +52,12 @@ def optimizer_state(trainer: DistillationTrainer) -> dict[str, torch.Tensor]:
 def test_replayed_steps_give_the_bits_of_usual_steps(
     make: Make, teacher_folder: Path, losses: dict[str, Any], flags: dict[str, Any]
 ) -> None:
-    def run() -> DistillationTrainer:
-        teacher = make().teacher  # every call makes the same one
-        sfts = {one: random_sft(teacher, seed) for seed, one in enumerate(LANGUAGES)}
-        keep = {"teacher_folder": teacher_folder, "language_sfts": sfts}
-        return make(LossArguments(**losses), keep=keep, **QUIET, **flags)
-
-    usual, static = run(), replaying(run())
+    teacher = XLMRobertaForMaskedLM.from_pretrained(teacher_folder)
+    sfts = {one: random_sft(teacher, seed) for seed, one in enumerate(LANGUAGES)}
+    keep = {"teacher_folder": teacher_folder, "language_sfts": sfts}
+    usual, static = (make(LossArguments(**losses), keep=keep, **QUIET, **flags) for _ in range(2))
     usual.train()
-    static.train()
+    replaying(static).train()
     assert static.static_step is not None
     assert static.static_step.as_record() == {"replayed": ["gradients", "update"], "failed": {}}
     assert same_bits(weights(static.model), weights(usual.model))
@@ -68,21 +67,6 @@ def test_replayed_steps_give_the_bits_of_usual_steps(
         assert logged(static, key) == logged(usual, key)
     groups = [trainer.optimizer.state_dict()["param_groups"] for trainer in (usual, static)]
     assert groups[0] == groups[1], "a checkpoint does not depend on graphs"
-
-
-def test_gradients_stay_in_their_places(make: Make) -> None:
-    trainer = replaying(make(**QUIET))
-    places: list[list[int]] = []
-    step = trainer.training_step
-
-    def noting(*args: Any, **kwargs: Any) -> torch.Tensor:
-        found = step(*args, **kwargs)
-        places.append([p.grad.data_ptr() for p in trainer.model.parameters() if p.grad is not None])
-        return found
-
-    trainer.training_step = noting  # type: ignore[method-assign]
-    trainer.train()
-    assert places[-1] == places[-2] == places[STEPS_BEFORE]
 
 
 def test_rows_of_unequal_lengths_and_scheduled_weights_train_alike(make: Make) -> None:
@@ -99,16 +83,18 @@ def test_rows_of_unequal_lengths_and_scheduled_weights_train_alike(make: Make) -
         torch.testing.assert_close(static.model.state_dict()[name], weight, rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_a_checkpoint_is_resumed_with_and_without_graphs(make: Make, first: bool) -> None:
-    flags = {**QUIET, "save_strategy": "steps", "save_steps": 6, "max_steps": 12}
-    whole = make(**QUIET, max_steps=12)
-    whole.train()
-    begun, resumed = make(**flags), make(**flags)
-    (replaying(begun) if first else begun).train()
-    (resumed if first else replaying(resumed)).train(resume_from_checkpoint=f"{begun.args.output_dir}/checkpoint-6")
-    assert resumed.state.global_step == 12
-    assert same_bits(weights(resumed.model), weights(whole.model))
+def test_checkpoints_are_the_same_and_are_resumed_with_and_without_graphs(make: Make, tmp_path: Path) -> None:
+    flags = {"max_steps": 10, "eval_steps": 5}
+    usual, static = (make(output_dir=str(tmp_path / name), **flags) for name in ("usual", "static"))
+    usual.train()
+    replaying(static).train()
+    assert logged(static, "eval_loss") == logged(usual, "eval_loss")
+    assert same_bits(weights(static.model), weights(usual.model))
+    on, off = make(output_dir=str(tmp_path / "usual"), **flags), make(output_dir=str(tmp_path / "static"), **flags)
+    for trainer in (replaying(on), off):
+        trainer.train(resume_from_checkpoint=f"{trainer.args.output_dir}/checkpoint-5")
+        assert trainer.state.global_step == 10
+        assert same_bits(weights(trainer.model), weights(usual.model))
 
 
 def test_a_second_training_records_anew(make: Make) -> None:
@@ -121,17 +107,8 @@ def test_a_second_training_records_anew(make: Make) -> None:
     assert same_bits(weights(static.model), weights(usual.model))
 
 
-def test_validation_and_checkpoints_between_replays_change_nothing(make: Make) -> None:
-    runs = make(eval_steps=2, save_steps=2), replaying(make(eval_steps=2, save_steps=2))
-    for trainer in runs:
-        trainer.train()
-    assert logged(runs[0], "eval_loss") == logged(runs[1], "eval_loss")
-    assert same_bits(*(weights(trainer.model) for trainer in runs))
-
-
-@pytest.mark.parametrize("step", [2, STEPS_BEFORE + 2])
-def test_a_loss_that_is_not_finite_stops_before_the_update(make: Make, step: int) -> None:
-    trainer = replaying(make(**QUIET))
+def test_a_loss_that_is_not_finite_stops_before_the_update(make: Make) -> None:
+    trainer, step = replaying(make(**QUIET)), STEPS_BEFORE + 1
     compute, spoilt = trainer.compute_loss, []
 
     def spoiling(*args: Any, **kwargs: Any) -> torch.Tensor:
@@ -168,9 +145,19 @@ def test_a_run_whose_replays_are_wrong_goes_on_without_and_says_so(
     assert list(found["failed"]) == ["gradients"]
 
 
-def test_run_json_says_what_is_replayed(make: Make, tmp_path: Path) -> None:
+def test_gradients_stay_in_their_places_and_run_json_says_so(make: Make, tmp_path: Path) -> None:
     RunRecord(tmp_path / "run", arguments={})
-    replaying(make(**QUIET)).train()
+    trainer, places = replaying(make(**QUIET)), list[list[int]]()
+    step = trainer.training_step
+
+    def noting(*args: Any, **kwargs: Any) -> torch.Tensor:
+        found = step(*args, **kwargs)
+        places.append([p.grad.data_ptr() for p in trainer.model.parameters() if p.grad is not None])
+        return found
+
+    trainer.training_step = noting  # type: ignore[method-assign]
+    trainer.train()
+    assert places[STEPS_BEFORE - 2] != places[STEPS_BEFORE - 1] == places[STEPS_BEFORE] == places[-1]
     results = json.loads((tmp_path / "run" / "run.json").read_text())["results"]
     assert results["cuda_graphs"] == {"replayed": ["gradients", "update"], "failed": {}}
     assert "kernels" in results

@@ -65,8 +65,8 @@ class Replayed:
     all further calls, and a `Notice` says why.
 
     Args:
-        function: takes and returns tensors that stay in their places. With `compared`, it is run twice on the same
-            inputs once, and must have the same results both times.
+        function: takes and returns tensors that stay in their places. With `compared`, one call runs it twice, so the
+            second run must be as if there had been no first.
         device: where it runs.
         warm_up: number of plain runs before the recording.
         compared: how many of the first outputs, which must be scalars, are compared with those of a plain run.
@@ -82,6 +82,7 @@ class Replayed:
 
     def __init__(self, function: Function, device: torch.device, *, warm_up: int = WARM_UP, compared: int = 0) -> None:
         self._function, self._left, self._compared = function, warm_up, compared
+        self._devices = [device] if device.type == "cuda" else []  # that have random states beside the CPU's
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def __call__(self) -> Outputs:
@@ -98,7 +99,10 @@ class Replayed:
         return self._recorded.outputs
 
     def _first_replay(self, recorded: Graph | Twin) -> Outputs:
-        expected = [x.clone() for x in self._run()[: self._compared]] if self._compared else []
+        expected: list[Tensor] = []
+        if self._compared:
+            with torch.random.fork_rng(devices=self._devices):  # the replay draws the same random numbers
+                expected = [x.clone() for x in self._run()[: self._compared]]
         recorded.replay()
         if not _agree(recorded.outputs[: self._compared], expected):
             self._give_up("the first replay's loss or gradient norm is not that of a plain run")
