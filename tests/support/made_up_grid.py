@@ -49,8 +49,9 @@ def pretend_commands(monkeypatch: pytest.MonkeyPatch, fails: str = "") -> list[l
     """
     ran: list[list[str]] = []
 
-    def run(self: Runner, words: list[str], script: str) -> int:
-        ran.append(words[1:])
+    def run(self: Runner, words: list[str]) -> int:
+        ran.append(words)
+        script = words[0]
         if fails in words:
             return 7
         folder = Path(words[words.index("--output_dir") + 1])

@@ -58,7 +58,7 @@ class Runner:
         if step in self.failed:
             raise self.failed[step]
         folder, facts = self.folder / step, self.folder / f"{step}.step.json"
-        words = [str(SCRIPTS / f"{script}.py")]
+        words = [script]
         for flag, value in {**flags, "output_dir": folder}.items():
             words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
         advice = f"remove {folder} and {facts}"
@@ -78,15 +78,14 @@ class Runner:
         seconds = known["seconds"] if known else 0.0
         write_whole(facts, json.dumps({"words": words, "seconds": seconds}))
         started = time.monotonic()
-        code = self._wait([sys.executable, *words, *(["--resume_from_checkpoint", "true"] if resumes else [])], script)
+        code = self._wait([*words, *(["--resume_from_checkpoint", "true"] if resumes else [])])
         write_whole(facts, json.dumps({"words": words, "seconds": seconds + time.monotonic() - started}))
         if code == Preempted.CODE:
             raise OutOfTimeError
         if code:
             self.failed[step] = StepError(step, code)
             raise self.failed[step]
-        for checkpoint in folder.glob("**/checkpoint-*"):  # of no use once a run has finished, and large
-            shutil.rmtree(checkpoint)
+        remove_large(folder, script)
         return folder
 
     def seconds(self, step: str) -> float:
@@ -94,9 +93,13 @@ class Runner:
         facts = self.folder / f"{step}.step.json"
         return float(read_json(facts, f"remove {facts}", keys=("seconds",))["seconds"])
 
-    def _wait(self, words: list[str], script: str) -> int:
-        """Run a command; if it outlasts this piece and can be resumed, ask it to save a checkpoint and stop."""
-        with subprocess.Popen(words) as process:
+    def _wait(self, words: list[str]) -> int:
+        """Run a script with its flags, and return the exit code.
+
+        If it outlasts this piece and can be resumed, it is asked to save a checkpoint and stop.
+        """
+        script, *flags = words
+        with subprocess.Popen([sys.executable, str(SCRIPTS / f"{script}.py"), *flags]) as process:
             try:
                 if self.stop is not None and script in RESUMABLE:
                     try:
@@ -107,3 +110,11 @@ class Runner:
             except KeyboardInterrupt:
                 process.wait()  # the terminal has sent the signal to the command too
                 raise
+
+
+def remove_large(folder: Path, script: str) -> None:
+    """Remove what a finished run needs no more: checkpoints, and the models that a fine-tuning started from."""
+    for checkpoint in folder.glob("**/checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    if script in ("teacher", "task"):
+        shutil.rmtree(folder / "build", ignore_errors=True)

@@ -58,10 +58,14 @@ def labels_of(content: Content) -> dict[str, str]:
 
 
 def common_groups(content: Content, quality: Quality) -> list[Group]:
-    """Return the groups in which the teacher, the student and all measured baselines of the claims were scored."""
-    roles = content["roles"]
-    named = [roles["student"], *roles["rivals"], roles["scratch"]]
-    return quality.groups_of(*(name for name in named if name in quality.systems))
+    """Return the groups in which teacher, student and baselines of the claims were scored.
+
+    Only those baselines count that share the most groups with the student.
+    """
+    student, baselines = content["roles"]["student"], [*content["roles"]["rivals"], content["roles"]["scratch"]]
+    shared = {name: len(quality.groups_of(student, name)) for name in baselines}
+    most = max(shared.values())
+    return quality.groups_of(student, *(name for name, count in shared.items() if 0 < count == most))
 
 
 def overview_grid(content: Content, quality: Quality) -> Grid:

@@ -56,7 +56,8 @@ def _keeps(content: Mapping[str, Any], quality: Quality, student: str, name: str
         return _unmeasured("a", claim, "quality")
     size = _size(content["rows"], student, content["roles"]["teacher"])
     speed = content["speeds"]["of"].get(student) if content["speeds"] else None
-    figures = [f"{kept} of 100 in the target languages", f"{100 * size:.0f} % of the parameters"]
+    groups = len(quality.groups_of(student))
+    figures = [f"{kept} of 100 in {groups} pairs of task and target", f"{100 * size:.0f} % of the parameters"]
     figures.append(_times(speed) if speed else "speed not measured")
     least = 100 - MINIMAL_LOSS
     gains = size < 1 and speed is not None and speed["low"] > 1

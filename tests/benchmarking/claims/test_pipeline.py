@@ -58,9 +58,9 @@ def test_every_step_of_our_settings_is_a_command_its_script_understands(
         if cell.seed == 0:
             steps.make(cell)
     named = {(words[0], *(word for word in words if word.startswith("--"))): words for words in ran}
-    assert {Path(words[0]).stem for words in ran} == set(TYPES)
+    assert {words[0] for words in ran} == set(TYPES)
     for words in named.values():
-        cli.parse(words[1:], TYPES[Path(words[0]).stem], "", general.PRESETS if "--preset" in words else None)
+        cli.parse(words[1:], TYPES[words[0]], "", general.PRESETS if "--preset" in words else None)
     before = len(ran)
     steps.make(Cell("ner", "de", "scratch", 0))
     assert len(ran) == before  # all of them had finished
@@ -101,7 +101,7 @@ def test_a_teacher_with_a_masked_lm_head_needs_no_other(tmp_path: Path, monkeypa
     config = steps.base() / "config.json"
     config.write_text('{"model_type": "bert", "architectures": ["BertForMaskedLM"]}')
     assert steps.make(Cell("ner", "de", "rival", 0)).general == ("rival-0",)
-    assert not [words for words in ran if words[0].endswith("pretrain.py")]
+    assert not [words for words in ran if words[0] == "pretrain"]
 
 
 @pytest.mark.parametrize(("script", "resumes"), [("general", True), ("evaluate", False)])
@@ -120,10 +120,16 @@ def test_a_step_that_was_interrupted_goes_on_or_begins_again(
         runner.run(script, "step", {"seed": 2})
 
 
-def test_a_finished_run_keeps_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("script", "left"), [("general", ["build", "stage"]), ("task", ["stage"])])
+def test_a_finished_run_keeps_no_checkpoint_and_a_fine_tuning_no_models(
+    script: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pretend_commands(monkeypatch)
-    (tmp_path / "step" / "stage" / "checkpoint-3").mkdir(parents=True)
-    assert not list(Runner(tmp_path).run("task", "step", {}).glob("**/checkpoint-*"))
+    for name in ("stage/checkpoint-3", "build/student"):
+        (tmp_path / "step" / name).mkdir(parents=True)
+    folder = Runner(tmp_path).run(script, "step", {})
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == left
+    assert not list(folder.glob("**/checkpoint-*"))
 
 
 def test_a_step_that_failed_is_not_tried_again_in_the_same_piece(
