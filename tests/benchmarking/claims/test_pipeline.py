@@ -104,7 +104,7 @@ def test_a_teacher_with_a_masked_lm_head_needs_no_other(tmp_path: Path, monkeypa
     assert not [words for words in ran if words[0] == "pretrain"]
 
 
-@pytest.mark.parametrize(("script", "resumes"), [("general", True), ("evaluate", False)])
+@pytest.mark.parametrize(("script", "resumes"), [("general", True), ("trim", False)])
 def test_a_step_that_was_interrupted_goes_on_or_begins_again(
     script: str, resumes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,12 +151,12 @@ def test_a_command_that_outlasts_the_piece_is_asked_to_save_and_stop(
         "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\nprint(1, flush=True)\ntime.sleep(9)"
     )
     (tmp_path / "task.py").write_text(program)
-    runner = Runner(tmp_path, minutes=0.4 / 60)
+    runner = Runner(tmp_path, minutes=1 / 60)
     started = time.monotonic()
     with pytest.raises(OutOfTimeError):
         runner.run("task", "step", {})
-    assert 0.4 < time.monotonic() - started < 5
-    assert runner.seconds("step") >= 0.4
+    assert 1 < time.monotonic() - started < 6
+    assert runner.seconds("step") >= 1
     with pytest.raises(OutOfTimeError):  # and nothing is begun afterwards
         runner.run("task", "other", {})
     assert not (tmp_path / "other.step.json").exists()
