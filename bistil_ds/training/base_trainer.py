@@ -98,8 +98,9 @@ class BaseTrainer(FiniteTrainer):
 
     def before_loss(self, inputs: dict[str, Any]) -> None:
         self._count(inputs["input_ids"])
-        # Checkpoints keep the state, so that a resumed run counts on. Other ranks' batches may be padded otherwise.
-        self.state.num_input_tokens_seen += inputs["input_ids"].numel() * self.args.world_size
+        if self.args.include_num_input_tokens_seen == "no":  # else transformers counts
+            # Checkpoints keep the state, so that a resumed run counts on. Other ranks' batches may be padded otherwise.
+            self.state.num_input_tokens_seen += inputs["input_ids"].numel() * self.args.world_size
 
     def after_loss(self, loss: BatchLoss) -> None:
         self.meter.add(loss.group, loss.terms)

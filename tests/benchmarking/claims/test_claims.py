@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_grid import latency_record, pretend_commands, write_grid
+from stand_ins.claims_grid import latency_record, pretend_commands, write_grid
 
 from benchmarks.claims import main
 from bistil_ds.benchmarking.claims import verdicts as rule

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from made_up_grid import SETTINGS as MADE_UP
-from made_up_grid import pretend_commands
+from stand_ins.claims_grid import SETTINGS as MADE_UP
+from stand_ins.claims_grid import pretend_commands
 
 from bistil_ds.benchmarking.claims.flags import CONFIG, shortened
 from bistil_ds.benchmarking.claims.on_sample import SAMPLE, link_sample
