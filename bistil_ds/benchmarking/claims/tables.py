@@ -33,8 +33,8 @@ def claims_grids(content: Content) -> list[Grid]:
 
 
 def is_evaluation(content: Content) -> bool:
-    """Return whether the rows are evaluations, not cells of the grid."""
-    return "roles" not in content
+    """Return whether the rows are evaluations by `evaluate.py`, not cells of the grid."""
+    return content["benchmark"] == "claims" and "roles" not in content
 
 
 def verdict_grid(content: Content) -> Grid:
