@@ -105,7 +105,7 @@ class BaseTrainer(FiniteTrainer):
     def after_loss(self, loss: BatchLoss) -> None:
         self.meter.add(loss.group, loss.terms)
 
-    def floating_point_ops(self, inputs: dict[str, Any]) -> float:  # type: ignore[override]
+    def floating_point_ops(self, inputs: dict[str, Any]) -> float:
         """Return the FLOPs of training on a batch, the teacher's forward pass included; `state.total_flos` adds up."""
         ids_BT = inputs["input_ids"]
         return training_flops(self.model, self.teacher, ids_BT.shape[1]) * ids_BT.numel()

@@ -32,9 +32,10 @@ def row_of(cell: Cell, system: System, made: Made, runner: Runner) -> dict[str, 
         "parameters": model["parameters"],
         "scores": {language: _score(each, found["metric"]) for language, each in model["languages"].items()},
         "test_sets": {
-            language: {name: held[name] for name in ("sha256", "examples", "seen_in_training")}
+            language: {name: held[name] for name in ("sha256", "examples")}
             for language, held in found["test_sets"].items()
         },
+        "seen_in_training": {language: held["seen_in_training"] for language, held in found["test_sets"].items()},
         "resampling": found["bootstrap"],
         "general": costs(made.general, runner),
         "tuning": costs(made.task, runner),

@@ -78,8 +78,7 @@ def plan(flags: Flags) -> Job:
         runner = Runner(folder, flags.minutes)
         data = Path(flags.data_dir) if flags.data_dir else link_sample(folder / "data")
         pipeline = Pipeline(settings, flags.teacher or str(sample_mmt()), data, runner)
-        fill(result, settings, pipeline)
-        if speeds is None:
+        if fill(result, settings, pipeline) and speeds is None:
             say(f"speeds are missing: on an idle machine run {command(settings, folder)}")
             say("and give its record by --latency")
 
@@ -107,13 +106,17 @@ def begin_record(result: ResultFile, settings: Settings, speeds: Any) -> None:
     content["left"], content["failed"] = len(settings.cells()), []
 
 
-def fill(result: ResultFile, settings: Settings, pipeline: Pipeline) -> None:
-    """Make cell after cell, and save the record after each; stop when the time for this piece is over.
+def fill(result: ResultFile, settings: Settings, pipeline: Pipeline) -> bool:
+    """Make cell after cell, and save the record after each for which a command ran.
 
-    The other cells of a step that fails are left out, and the grid goes on.
+    The cells of a step that fails are left out, and the grid goes on.
+
+    Returns:
+        False if the time for this piece was over before the last cell.
     """
     content, cells, runner = result.content, settings.cells(), pipeline.runner
     for number, cell in enumerate(cells):
+        before = runner.commands
         try:
             made = pipeline.make(cell)
         except StepError as error:
@@ -122,11 +125,13 @@ def fill(result: ResultFile, settings: Settings, pipeline: Pipeline) -> None:
             continue
         except OutOfTimeError:
             say(f"stopped after {number} of {len(cells)} cells, at {cell}; go on with the same command: {words()}")
-            return
+            return False
         content["rows"].append(row_of(cell, settings.systems[cell.system], made, runner))
         content["left"] = len(cells) - len(content["rows"])
         check_same_tests(content["rows"])
-        result.save()
+        if runner.commands > before:
+            result.save()
+    return True
 
 
 def words() -> str:

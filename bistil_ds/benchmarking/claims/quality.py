@@ -55,7 +55,8 @@ class Quality:
             score = row["scores"][row["target"]]
             samples_R = np.array([score["value"], *score["resampled"]])
             self._scores.setdefault((row["system"], Group(row["task"], row["target"])), {})[row["seed"]] = samples_R
-        self.groups, self.too_low = [], []
+        self.groups: list[Group] = []
+        self.too_low: list[Group] = []
         for system, group in self._scores:
             if system == teacher:
                 low = _interval(self._mean([teacher], group)[0]).low

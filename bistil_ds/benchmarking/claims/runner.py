@@ -40,12 +40,16 @@ class Runner:
         folder: the folder of all steps.
         minutes: how long this piece of the grid may take; None means no limit. A command of `RESUMABLE` is then stopped
             at a checkpoint. Other commands, which are shorter, run to their end.
+
+    Attributes:
+        commands: how many commands it has run.
     """
 
     def __init__(self, folder: Path, minutes: float | None = None) -> None:
         self.folder = folder
         self.stop = None if minutes is None else time.monotonic() + 60 * minutes
         self.failed: dict[str, StepError] = {}
+        self.commands = 0
 
     def run(self, script: str, step: str, flags: Mapping[str, Any]) -> Path:
         """Return the step's folder; run `script` to make it, unless a run with the same flags has finished it.
@@ -75,6 +79,7 @@ class Runner:
             shutil.rmtree(folder)  # what an interrupted command left cannot be used
         self.folder.mkdir(parents=True, exist_ok=True)
         say(f"=== {step}")
+        self.commands += 1
         seconds = known["seconds"] if known else 0.0
         write_whole(facts, json.dumps({"words": words, "seconds": seconds}))
         started = time.monotonic()

@@ -51,7 +51,7 @@ def draw_panels(figure: Figure, plot: Panels) -> None:
     figure.suptitle(one_line(plot.title), x=0.01, ha="left", fontsize=11)
     grid = figure.add_gridspec(1 + plot.rows, COLUMNS, height_ratios=[2.2, *[1] * plot.rows])
     styles = {
-        name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i // len(COLOURS) % len(MARKERS)]}
+        name: (COLOURS[i % len(COLOURS)], MARKERS[i // len(COLOURS) % len(MARKERS)])
         for i, name in enumerate(plot.names())
     }
     for number, (title, spots) in enumerate(plot.panels.items()):
@@ -61,8 +61,10 @@ def draw_panels(figure: Figure, plot: Panels) -> None:
         axes.axhline(100, color="#777", linewidth=0.8)
         for name, spot in spots.items():
             (x, x_low, x_high), (y, y_low, y_high) = spot.x, spot.y
-            errors = {"xerr": [[x - x_low], [x_high - x]], "yerr": [[y - y_low], [y_high - y]]}
-            axes.errorbar(x, y, **errors, **styles[name], markersize=6 if number == 0 else 4, elinewidth=0.9)
+            colour, marker = styles[name]
+            x_error, y_error = [[x - x_low], [x_high - x]], [[y - y_low], [y_high - y]]
+            size = 4 if number else 6
+            axes.errorbar(x, y, y_error, x_error, color=colour, marker=marker, markersize=size, elinewidth=0.9)
         axes.margins(0.12)
         axes.tick_params(labelsize=8)
         for side in ("top", "right"):
@@ -72,7 +74,7 @@ def draw_panels(figure: Figure, plot: Panels) -> None:
             _label(axes, spots, styles)
 
 
-def _label(axes: Any, spots: dict[str, Spot], styles: dict[str, dict[str, str]]) -> None:
+def _label(axes: Any, spots: dict[str, Spot], styles: dict[str, tuple[str, str]]) -> None:
     """Write the names beside the panel, in the order of their spots' heights, each with a line to its spot."""
     low, high = axes.get_ylim()
     places = spread([(spot.y[0] - low) / (high - low) for spot in spots.values()], GAP)
@@ -84,7 +86,7 @@ def _label(axes: Any, spots: dict[str, Spot], styles: dict[str, dict[str, str]])
             textcoords="axes fraction",
             va="center",
             fontsize=8,
-            color=styles[name]["color"],
+            color=styles[name][0],
             arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "#999", "shrinkB": 4},
         )
 
