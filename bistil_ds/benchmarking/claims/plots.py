@@ -1,4 +1,4 @@
-"""Draw the claims: quality kept against speed-up, all tasks averaged, and below it each task by itself."""
+"""Draw the claims: quality kept against speed-up, all tasks averaged, and below it each task alone."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def claims_plots(content: Content) -> list[Plot]:
     if not common:
         return []
     panels = {f"average of {', '.join(map(' '.join, common))}": _spots(content, quality, common)}
-    for group in quality.groups:
-        panels[" ".join(group)] = _spots(content, quality, [group])
+    for task in dict.fromkeys(group.task for group in quality.groups):
+        groups = common_groups(content, quality, task)
+        if groups:
+            panels[f"{task}: {', '.join(group.target for group in groups)}"] = _spots(content, quality, groups)
     return [
         Panels(
             "Quality kept in the target language against speed",

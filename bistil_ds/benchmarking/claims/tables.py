@@ -57,15 +57,19 @@ def labels_of(content: Content) -> dict[str, str]:
     return {name: labels[name] for name in content["systems"] if name in labels}
 
 
-def common_groups(content: Content, quality: Quality) -> list[Group]:
-    """Return the groups in which teacher, student and baselines of the claims were scored.
+def common_groups(content: Content, quality: Quality, task: str | None = None) -> list[Group]:
+    """Return the groups, of a task or of all, in which teacher, student and baselines of the claims were scored.
 
-    Only those baselines count that share the most groups with the student.
+    Only those baselines count that share the most of these groups with the student.
     """
+
+    def shared(*systems: str) -> list[Group]:
+        return [group for group in quality.groups_of(*systems) if task in (None, group.task)]
+
     student, baselines = content["roles"]["student"], [*content["roles"]["rivals"], content["roles"]["scratch"]]
-    shared = {name: len(quality.groups_of(student, name)) for name in baselines}
-    most = max(shared.values())
-    return quality.groups_of(student, *(name for name, count in shared.items() if 0 < count == most))
+    counts = {name: len(shared(student, name)) for name in baselines}
+    most = max(counts.values())
+    return shared(student, *(name for name, count in counts.items() if 0 < count == most))
 
 
 def overview_grid(content: Content, quality: Quality) -> Grid:

@@ -72,9 +72,9 @@ def test_the_record_becomes_verdicts_tables_a_picture_and_a_page(
     assert f"]({record_of(tmp_path).stem}.svg)" in page
     (plot,) = claims_plots(content)
     assert isinstance(plot, Panels)
-    assert list(plot.panels) == ["average of ner de, pos de", "ner de", "pos de"]
+    assert list(plot.panels) == ["average of ner de, pos de", "ner: de", "pos: de"]
     assert set(plot.names()) == {"teacher", "trimmed teacher", "student", "no phase 1", "from scratch", "rival"}
-    assert plot.panels["ner de"]["student"].x == (2.0, pytest.approx(1 / 0.55, 1e-5), pytest.approx(1 / 0.45, 1e-5))
+    assert plot.panels["ner: de"]["student"].x == (2.0, pytest.approx(1 / 0.55, 1e-5), pytest.approx(1 / 0.45, 1e-5))
     svg = record_of(tmp_path).with_suffix(".svg").read_text()
     assert svg.count(">student<") == 1  # named in the panel that leads
     assert "holds" in capsys.readouterr().out
