@@ -131,8 +131,8 @@ ENTRIES = (
     Benchmark(
         name="kernel_resources",
         title="Resources of kernels",
-        description="What each Triton kernel's machine code needs on sm_80 and sm_90, compiled ahead of time: no GPU "
-        "is used.",
+        description="What each Triton kernel's machine code needs on NVIDIA's sm_80 and sm_90, and on AMD's gfx942 and "
+        "gfx950, compiled ahead of time: no GPU is used.",
         flags=resources.Flags,
         plan=resources.plan,
         tables=resources_grids,
