@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 import torch
 
+from bistil_ds.distillation.presets import PRESETS
 from bistil_ds.models.families import FAMILIES
 from bistil_ds.models.left_out import UNOBSERVABLE
 from bistil_ds.student.layer_map import DEFAULT_FACTOR
 from bistil_ds.training.arguments import SealedArguments
+from bistil_ds.training.graphs.flag import graphs_field
 
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
 
@@ -81,6 +83,13 @@ class LossArguments:
 
     _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over the run)"
 
+    preset: str | None = field(
+        default=None,
+        metadata={
+            "help": "Weights and kinds of the losses by name; other flags here still count.",
+            "choices": list(PRESETS),
+        },
+    )
     hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state loss."})
     attention_weight: str = field(
         default="1", metadata={"help": f"Weight of the attention-map loss; not for {', '.join(UNOBSERVABLE)}."}
@@ -144,6 +153,7 @@ class DistillationArguments(SealedArguments):
         },
     )
     compile_teacher: bool = field(default=False, metadata={"help": "Run the teacher through torch.compile."})
+    cuda_graphs: bool = graphs_field()
     logging_steps: float = field(default=50, metadata={"help": "Steps between log lines."})
     eval_strategy: str = field(default="steps", metadata={"help": "no or steps."})
     eval_steps: float | None = field(

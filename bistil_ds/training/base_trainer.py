@@ -89,18 +89,27 @@ class BaseTrainer(FiniteTrainer):
             TensorBoardText(self, "kernels", self._kernel_choice.as_text())
         return self._kernel_choice
 
-    def _record_kernel_choice(self) -> None:
-        kernels, run = self.kernel_choice(), run_of(Path(str(self.args.output_dir)).resolve())
-        if self.is_world_process_zero() and is_begun(run):  # a trainer made in Python has no record
-            RunRecord.open(run).update(results={"kernels": kernels.as_record()})
+    def record(self, **results: Any) -> None:
+        """Add results, as JSON values, to the run's record; a trainer made in Python has none."""
+        run = run_of(Path(str(self.args.output_dir)).resolve())
+        if self.is_world_process_zero() and is_begun(run):
+            RunRecord.open(run).update(results=results)
 
     # One step
 
     def before_loss(self, inputs: dict[str, Any]) -> None:
         self._count(inputs["input_ids"])
+        if self.args.include_num_input_tokens_seen == "no":  # else transformers counts
+            # Checkpoints keep the state, so that a resumed run counts on. Other ranks' batches may be padded otherwise.
+            self.state.num_input_tokens_seen += inputs["input_ids"].numel() * self.args.world_size
 
     def after_loss(self, loss: BatchLoss) -> None:
         self.meter.add(loss.group, loss.terms)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> float:
+        """Return the FLOPs of training on a batch, the teacher's forward pass included; `state.total_flos` adds up."""
+        ids_BT = inputs["input_ids"]
+        return training_flops(self.model, self.teacher, ids_BT.shape[1]) * ids_BT.numel()
 
     def _count(self, ids_BT: Tensor) -> None:
         if self.speed is None:
@@ -157,7 +166,8 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
-        self._record_kernel_choice()
+        wait_for_every_rank()  # reading the data may have taken longer on one rank than exchanges may last
+        self.record(kernels=self.kernel_choice().as_record())
         try:
             with self.kernel_choice().serving():
                 return super().train(resume_from_checkpoint, *args, **kwargs)

@@ -53,6 +53,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "on_train_begin": CALLBACK,
     },
     "transformers Trainer": {
+        "_clip_grad_norm": "self, model",
         "_get_grad_norm": "self, model, grad_norm=None",
         "_get_train_sampler": "self, train_dataset=None",
         "_init_training_state": (
@@ -68,9 +69,11 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "_save_optimizer_and_scheduler": "self, output_dir",
         "compute_loss": "self, model, inputs, return_outputs=False, num_items_in_batch=None",
         "evaluate": "self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'",
+        "floating_point_ops": "self, inputs",
         "get_train_dataloader": "self",
         "log": "self, logs, start_time=None",
         "save_model": "self, output_dir=None, _internal_call=False",
+        "training_step": "self, model, inputs, num_items_in_batch=None",
         "train": "self, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None",
     },
     "transformers TrainerCallback": {
@@ -94,9 +97,10 @@ OWN_METHODS: dict[str, set[str]] = {
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
         *("_after", "_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_loader"),
-        *("_masked", "_micro_steps", "_progress", "_reading", "_record_kernel_choice", "_row_terms", "_where"),
-        *("after_loss", "batch_loss", "batches", "before_loss", "check_state", "check_validation", "drain_skips"),
-        *("kernel_choice", "log_name", "log_validation", "on_saved", "restart_speed", "terms", "write_model"),
+        *("_make_static_step", "_masked", "_micro_steps", "_progress", "_reading", "_row_terms", "_switch_to"),
+        *("_where", "after_loss", "batch_loss", "batches", "before_loss", "check_state", "check_validation"),
+        *("drain_skips", "kernel_choice", "log_name", "log_validation", "on_saved", "record", "restart_speed"),
+        *("terms", "write_model"),
     },
     "transformers TrainerCallback": {"_stop"},
     "transformers WandbCallback": {"_begin"},
@@ -187,6 +191,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_cdata": At("torch:UntypedStorage._cdata"),
     "_config": SetIn("deepspeed.runtime.engine"),
     "_configure_basic_optimizer": At("deepspeed.runtime.engine:DeepSpeedEngine._configure_basic_optimizer"),
+    "_exit": At("os:_exit"),
     "_fingerprint": SetIn("datasets.arrow_dataset"),
     "_global_grad_norm": SetIn("deepspeed.runtime.zero.stage3"),
     "_format_args": At("argparse:HelpFormatter._format_args"),
@@ -225,9 +230,13 @@ OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas", "_tr
 
 # Public names whose loss would change results without an error. No search finds them: add each that you set or read.
 SILENT: dict[str, At | SetIn | ReadIn] = {
+    "CROSS_RANK": ReadIn("deepspeed.launcher.launch"),
+    "TORCHELASTIC_RUN_ID": ReadIn("torch.distributed.elastic.agent.server.local_elastic_agent"),
     "TORCH_FORCE_WEIGHTS_ONLY_LOAD": ReadIn("torch.serialization"),
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
     "clip_fp32_gradients": At("deepspeed.runtime.engine:DeepSpeedEngine.clip_fp32_gradients"),
+    "default_pg_nccl_timeout": At("torch.distributed.distributed_c10d:default_pg_nccl_timeout"),
+    "default_pg_timeout": At("torch.distributed.distributed_c10d:default_pg_timeout"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups_flat": SetIn("deepspeed.runtime.fp16.fused_optimizer"),
