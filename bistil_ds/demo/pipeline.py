@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,23 @@ from bistil_ds.console.terminal import say
 from bistil_ds.distributed.startup import free_port
 from bistil_ds.runs.files import read_json
 from bistil_ds.sample import sample_corpora, sample_mmt
-from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_LEARNING_RATE, SAMPLE_LENGTH, SAMPLE_STEPS, SAMPLE_TASK
+from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_LEARNING_RATE, SAMPLE_LENGTH, SAMPLE_STEPS
 from bistil_ds.sample.tasks import sample_task_file
 
 # `python` with these arguments runs DeepSpeed's launcher, even if PATH lacks the command `deepspeed`. --quiet hides the
 # launcher's log; --module says that the program to launch is a module.
 DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
+TASK = "pos"
 MASKED = "mlm"  # the second task: every model predicts masked tokens of text that no training saw
 EXAMPLES, DRAWS = 200, 10  # labelled English sentences of one seed; the sample has that many such parts
 SHORT = {
     "learning_rate": 1e-3,
-    "full_max_steps": 125,
-    "sparse_max_steps": 250,
+    "full_max_steps": 50,
+    "sparse_max_steps": 100,
     "eval_strategy": "steps",
-    "eval_steps": 125,
+    "eval_steps": 50,
     "save_strategy": "steps",
-    "save_steps": 125,
+    "save_steps": 50,
 }
 
 
@@ -65,7 +67,7 @@ def sample_material() -> Material:
     return Material(
         sample_mmt(),
         {language: corpora[language] for language in SAMPLE_LANGUAGES},
-        SAMPLE_TASK,
+        TASK,
         sample_task_file,
         EXAMPLES,
         {
@@ -109,7 +111,7 @@ def _without_labels(folder: Path, material: Material, seed: int) -> None:
     for side, language in zip(("source", "target"), material.corpora):
         texts |= {f"{side}_language": language, f"{side}_file": material.corpora[language]}
     general = {"teacher_model": material.mmt, "seed": seed, **texts, **material.flags["general"]}
-    _run("general", folder / "student", launcher=DEEPSPEED, deepspeed="zero2", **general)
+    _run("general", folder / "student", launched=True, **general)
     (folder / "texts").mkdir()
     for language, path in material.corpora.items():
         shutil.copy(path, folder / "texts" / f"{language}.txt")
@@ -132,7 +134,7 @@ def _with_labels(folder: Path, material: Material, seed: int, bases: Mapping[str
     tune = {**data, **material.flags["teacher"]}
     distil = {"teacher_model": material.mmt, "teacher_sft": found["teacher"], **data, **material.flags["task"]}
     _run("teacher", found["teacher"], model=material.mmt, **tune)
-    _run("task", found["student"], launcher=DEEPSPEED, deepspeed="zero2", student=bases["student"], **distil)
+    _run("task", found["student"], launched=True, student=bases["student"], **distil)
     _run("task", found["no_phase_1"], student=bases["no_phase_1"], **distil)
     _run("teacher", found["scratch"], model=bases["scratch"], dense="true", **tune)
     return found
@@ -158,11 +160,23 @@ def part_of_seed(file: Path, folder: Path, examples: int, seed: int) -> Path:
     return part
 
 
-def _run(command: str, output_dir: Path, launcher: list[str] | None = None, **flags: Any) -> None:
-    port = ["--master_port", str(free_port())] if launcher else []  # another run may hold the default port
-    words = [sys.executable, *(launcher or ["-m"]), *port, f"bistil_ds.commands.{command}"]
+def _run(command: str, output_dir: Path, *, launched: bool = False, **flags: Any) -> None:
+    """Run a command: in this process, as importing all libraries takes seconds, or by DeepSpeed's launcher.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed.
+        KeyboardInterrupt: Ctrl-C ended the command.
+    """
+    words = []
     for name, value in {**flags, "output_dir": output_dir}.items():
         words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    module = f"bistil_ds.commands.{command}"
     say()
     say(f"=== {command}: {output_dir.name}")
-    subprocess.run(words, check=True)
+    if launched:
+        port = ["--master_port", str(free_port())]  # another run may hold the default port
+        subprocess.run([sys.executable, *DEEPSPEED, *port, module, "--deepspeed", "zero2", *words], check=True)
+    elif (code := import_module(module).main(words)) == 130:
+        raise KeyboardInterrupt
+    elif code:
+        raise subprocess.CalledProcessError(code, module)
