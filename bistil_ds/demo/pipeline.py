@@ -100,9 +100,8 @@ def pipeline(folder: Path, material: Material, seed: int) -> dict[str, dict[str,
     _without_labels(folder, material, seed)
     fine_tunings = _with_labels(folder, material, seed, bases)
     tuned = {name: f"{base}+{fine_tunings[name]}" for name, base in bases.items()}
-    return {
-        task: _evaluate(folder, material, task, models) for task, models in ((MASKED, bases), (material.task, tuned))
-    }
+    compared = {MASKED: bases, material.task: tuned}
+    return {task: _evaluate(folder, material, task, models) for task, models in compared.items()}
 
 
 def _without_labels(folder: Path, material: Material, seed: int) -> None:
@@ -124,12 +123,8 @@ def _with_labels(folder: Path, material: Material, seed: int, bases: Mapping[str
     """Tune every model on the task; return name → fine-tuning. Two of them learn from the teacher, in phase 2."""
     source = next(iter(material.corpora))
     train = part_of_seed(material.task_file(material.task, source, "train"), folder, material.examples, seed)
-    files = {"train": train, "dev": material.task_file(material.task, source, "dev")}
-    data: dict[str, Any] = {
-        "task": material.task,
-        **{f"{split}_file": f"{source}={path}" for split, path in files.items()},
-    }
-    data["seed"] = seed
+    dev = material.task_file(material.task, source, "dev")
+    data = {"task": material.task, "train_file": f"{source}={train}", "dev_file": f"{source}={dev}", "seed": seed}
     found = {name: folder / f"{name}-sft" for name in bases}
     tune = {**data, **material.flags["teacher"]}
     distil = {"teacher_model": material.mmt, "teacher_sft": found["teacher"], **data, **material.flags["task"]}
