@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,22 +66,15 @@ def _main(argv: Sequence[str]) -> None:
         rows = [run_seed(folder / f"seed-{seed}", material, seed) for seed in range(flags.seeds)]
     except subprocess.CalledProcessError as error:
         raise SystemExit(error.returncode) from None
-    scores, sizes, target = [row["scores"] for row in rows], rows[0]["sizes"], SAMPLE_LANGUAGES[1]
-    for table in tables(scores, sizes, target):
+    scores, sizes = [row["scores"] for row in rows], rows[0]["sizes"]
+    for table in tables(scores, sizes, SAMPLE_LANGUAGES[1]):
         show(table)
     picture = folder / "demo.png"
     draw(picture, scores, sizes, folder / "seed-0" / "student")
     if flags.seeds > 1:
-        seeds = {"first": 0, "last": flags.seeds - 1}
-        with ResultFile(RESULTS, "demo", torch.device("cpu"), vars(flags), seeds) as record:
-            settings = {"task": material.task, "examples": material.examples, "flags": material.flags}
-            record.content |= {
-                "settings": settings,
-                "rows": rows,
-                "mean": mean_of(scores),
-                "held": held(scores, target),
-            }
-        say(record.path)
+        path = write_record(material, rows, vars(flags))
+        shutil.copy(picture, path.with_suffix(".png"))
+        say(path)
     log = f"tensorboard --logdir {shlex.quote(str(folder))}"
     say(f"picture: {picture}    models: {folder}    log: {log}")
 
@@ -96,6 +89,17 @@ def run_seed(folder: Path, material: Material, seed: int) -> dict[str, Any]:
     row = {"seed": seed, "scores": scores_of(evaluations), "sizes": sizes_of(evaluations)}
     write_whole(done, json.dumps(row, indent=1) + "\n")
     return row
+
+
+def write_record(material: Material, rows: Sequence[Mapping[str, Any]], arguments: Mapping[str, Any]) -> Path:
+    """Write the record of several seeds, with their means and what holds in how many, and return its path."""
+    scores = [row["scores"] for row in rows]
+    seeds = {"first": rows[0]["seed"], "last": rows[-1]["seed"]}
+    settings = {"task": material.task, "examples": material.examples, "flags": material.flags}
+    with ResultFile(RESULTS, "demo", torch.device("cpu"), arguments, seeds) as record:
+        summary = {"mean": mean_of(scores), "held": held(scores, SAMPLE_LANGUAGES[1])}
+        record.content |= {"settings": settings, **summary, "rows": rows}
+    return record.path
 
 
 if __name__ == "__main__":

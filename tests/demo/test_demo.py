@@ -140,6 +140,7 @@ def test_a_seed_that_is_done_is_kept_and_another_begins_anew(tmp_path: Path, mon
     assert [row["seed"] for row in content["rows"]] == [0, 1, 2]
     assert content["mean"]["ner tr"]["student"] == {"value": 0.8, "low": 0.8, "high": 0.8}
     assert content["held"][CLAIMS[1].text] == {"mlm tr": 3, "ner tr": 3}
+    assert record.with_suffix(".png").is_file()
     assert content["settings"] == {"task": "ner", "examples": 4, "flags": {}}
 
 
