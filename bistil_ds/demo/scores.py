@@ -39,8 +39,8 @@ class Claim:
 
 
 CLAIMS = (
-    Claim("near its teacher: at most 5 points below", "teacher", -0.05),
-    Claim("far above scratch: 10 points or more", "scratch", 0.10),
+    Claim("near its teacher: less than 5 points below", "teacher", -0.05),
+    Claim("far above scratch: by more than 10 points", "scratch", 0.10),
     Claim("above the student without phase 1", "no_phase_1", 0.0),
 )
 
