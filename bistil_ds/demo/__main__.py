@@ -80,11 +80,10 @@ def _main(argv: Sequence[str]) -> None:
 
 
 def run_seed(folder: Path, material: Material, seed: int) -> dict[str, Any]:
-    """Return what a seed gives: its number, scores and sizes. Read them if the seed is done; else begin it anew."""
+    """Return what a seed gives: its number, scores and sizes. Read them if the seed is done; else run what is left."""
     done = folder / RESULT
     if done.is_file():
         return read_json(done, "remove the folder, and the seed is run again", keys=("seed", "scores", "sizes"))
-    shutil.rmtree(folder, ignore_errors=True)
     evaluations = pipeline(folder, material, seed)
     row = {"seed": seed, "scores": scores_of(evaluations), "sizes": sizes_of(evaluations)}
     write_whole(done, json.dumps(row, indent=1) + "\n")

@@ -16,6 +16,7 @@ from bistil_ds.commands.evaluate import RESULT_FILE
 from bistil_ds.console.terminal import say
 from bistil_ds.distributed.startup import free_port
 from bistil_ds.runs.files import read_json
+from bistil_ds.runs.record import RECORD_FILE, RunRecord
 from bistil_ds.sample import sample_corpora, sample_mmt
 from bistil_ds.sample.defaults import SAMPLE_LANGUAGES, SAMPLE_LEARNING_RATE, SAMPLE_LENGTH, SAMPLE_STEPS
 from bistil_ds.sample.tasks import sample_task_file
@@ -23,7 +24,7 @@ from bistil_ds.sample.tasks import sample_task_file
 # `python` with these arguments runs DeepSpeed's launcher, even if PATH lacks the command `deepspeed`. --quiet hides the
 # launcher's log; --module says that the program to launch is a module.
 DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
-TASK = "pos"
+TASK = "ner"
 MASKED = "mlm"  # the second task: every model predicts masked tokens of text that no training saw
 EXAMPLES, DRAWS = 200, 10  # labelled English sentences of one seed; the sample has that many such parts
 SHORT = {
@@ -111,7 +112,7 @@ def _without_labels(folder: Path, material: Material, seed: int) -> None:
         texts |= {f"{side}_language": language, f"{side}_file": material.corpora[language]}
     general = {"teacher_model": material.mmt, "seed": seed, **texts, **material.flags["general"]}
     _run("general", folder / "student", launched=True, **general)
-    (folder / "texts").mkdir()
+    (folder / "texts").mkdir(exist_ok=True)
     for language, path in material.corpora.items():
         shutil.copy(path, folder / "texts" / f"{language}.txt")
     likeness = {"tokenizer": folder / "student", "config": folder / "student"}
@@ -125,7 +126,7 @@ def _with_labels(folder: Path, material: Material, seed: int, bases: Mapping[str
     train = part_of_seed(material.task_file(material.task, source, "train"), folder, material.examples, seed)
     dev = material.task_file(material.task, source, "dev")
     data = {"task": material.task, "train_file": f"{source}={train}", "dev_file": f"{source}={dev}", "seed": seed}
-    found = {name: folder / f"{name}-sft" for name in bases}
+    found = {name: folder / f"{material.task}-{name}" for name in bases}
     tune = {**data, **material.flags["teacher"]}
     distil = {"teacher_model": material.mmt, "teacher_sft": found["teacher"], **data, **material.flags["task"]}
     _run("teacher", found["teacher"], model=material.mmt, **tune)
@@ -158,10 +159,15 @@ def part_of_seed(file: Path, folder: Path, examples: int, seed: int) -> Path:
 def _run(command: str, output_dir: Path, *, launched: bool = False, **flags: Any) -> None:
     """Run a command: in this process, as importing all libraries takes seconds, or by DeepSpeed's launcher.
 
+    A run that is finished is kept; one that was interrupted begins anew.
+
     Raises:
         subprocess.CalledProcessError: the command failed.
         KeyboardInterrupt: Ctrl-C ended the command.
     """
+    if (output_dir / RECORD_FILE).is_file() and RunRecord.open(output_dir).content["finished"]:
+        return
+    shutil.rmtree(output_dir, ignore_errors=True)
     words = []
     for name, value in {**flags, "output_dir": output_dir}.items():
         words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]

@@ -13,9 +13,10 @@ import pytest
 import tiny
 
 from bistil_ds.demo import __main__ as command
-from bistil_ds.demo.pipeline import Material, part_of_seed, pipeline
+from bistil_ds.demo.pipeline import Material, _run, part_of_seed, pipeline
 from bistil_ds.demo.scores import CLAIMS, MODELS, held, mean_of, scores_of, sizes_of
 from bistil_ds.demo.show import draw, tables, validation_history
+from bistil_ds.runs.record import RunRecord
 
 SHARES = {"student": 0.8, "teacher": 0.9, "no_phase_1": 0.7, "scratch": 0.6}
 
@@ -116,12 +117,11 @@ def test_a_seed_draws_its_own_part_of_the_sentences(tmp_path: Path) -> None:
     assert parts[2] == "".join(f"word{n}\tO\n.\tO\n\n" for n in range(36, 40))
 
 
-def test_a_seed_that_is_done_is_kept_and_another_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_seed_that_is_done_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run: list[int] = []
 
     def pipeline(folder: Path, material: object, number: int) -> dict[str, dict[str, Any]]:
-        assert not folder.exists()
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         run.append(number)
         if len(run) == 2:
             raise KeyboardInterrupt
@@ -142,6 +142,33 @@ def test_a_seed_that_is_done_is_kept_and_another_begins_anew(tmp_path: Path, mon
     assert content["held"][CLAIMS[1].text] == {"mlm tr": 3, "ner tr": 3}
     assert record.with_suffix(".png").is_file()
     assert content["settings"] == {"task": "ner", "examples": 4, "flags": {}}
+
+
+def test_a_finished_run_of_a_seed_is_kept_and_an_interrupted_one_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    def main(words: list[str]) -> int:
+        ran.append(Path(words[-1]).name)
+        RunRecord(words[-1], arguments={}).finish()
+        return 0
+
+    monkeypatch.setattr("bistil_ds.commands.teacher.main", main)
+    RunRecord(tmp_path / "a", arguments={}).finish()
+    RunRecord(tmp_path / "b", arguments={})
+    (tmp_path / "b" / "half").write_text("")
+    for name in "abc":
+        _run("teacher", tmp_path / name, seed=1)
+    assert ran == ["b", "c"]
+    assert not (tmp_path / "b" / "half").exists()
+    monkeypatch.setattr("bistil_ds.commands.teacher.main", lambda words: 2)
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        _run("teacher", tmp_path / "d")
+    assert failed.value.returncode == 2
+    monkeypatch.setattr("bistil_ds.commands.teacher.main", lambda words: 130)
+    with pytest.raises(KeyboardInterrupt):
+        _run("teacher", tmp_path / "d")
 
 
 def test_a_number_of_seeds_below_1_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
