@@ -29,12 +29,12 @@ MASKED = "mlm"  # the second task: every model predicts masked tokens of text th
 EXAMPLES, DRAWS = 200, 10  # labelled English sentences of one seed; the sample has that many such parts
 SHORT = {
     "learning_rate": 1e-3,
-    "full_max_steps": 50,
-    "sparse_max_steps": 100,
+    "full_max_steps": 125,
+    "sparse_max_steps": 250,
     "eval_strategy": "steps",
-    "eval_steps": 50,
+    "eval_steps": 125,
     "save_strategy": "steps",
-    "save_steps": 50,
+    "save_steps": 125,
 }
 
 
