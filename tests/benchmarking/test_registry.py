@@ -15,8 +15,8 @@ from bistil_ds.benchmarking.run_benchmark import command_of
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 NAME = re.compile(r"[a-z_]+(-\w+)*-(cpu|cuda|meta)-\w+-\d{8}(-\d{6})?$")
-# two run.json files of phase 1 itself, an evaluation, and what the demo writes
-NO_BENCHMARK = re.compile(r"phase1-|evaluation-|demo-")
+# two run.json files of phase 1 itself, and what the demo writes
+NO_BENCHMARK = re.compile(r"phase1-|demo-")
 
 
 def test_every_benchmark_has_its_script_and_every_script_its_benchmark() -> None:
