@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bistil_ds.commands.common_flags import CommonFlags
@@ -29,6 +29,7 @@ class TrainingCommand:
         train: trains from what `prepare` returned; every rank calls it.
         rehearse: in a dry run, trains only the first steps and returns findings about the run (None on ranks other than
             0); every rank calls it.
+        presets: what the flag `--preset` offers: name → the flags that it stands for.
     """
 
     description: str
@@ -36,6 +37,7 @@ class TrainingCommand:
     prepare: Callable[[Mapping[str, Any]], Any]
     train: Callable[[Any], None]
     rehearse: Callable[[Any], Rehearsal | None]
+    presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
@@ -50,7 +52,7 @@ def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
 
 
 def _run(command: TrainingCommand, words: Sequence[str]) -> None:
-    flags = vars(cli.parse(words, [*command.flags, CommonFlags], command.description))
+    flags = vars(cli.parse(words, [*command.flags, CommonFlags], command.description, command.presets))
 
     def prepare() -> Any:
         with preemption.stop_at_once():

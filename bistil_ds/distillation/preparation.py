@@ -31,6 +31,7 @@ MAY_CHANGE = {
     "how it is computed": ("compile_teacher", "cuda_graphs", "preprocessing_workers"),
     "compared by `check_same_texts`, whichever way names them": ("text", "language_sft", *OF_SIDES),
     "given only where it sets the steps, which are compared": ("num_train_epochs",),
+    "stands for flags that are compared": ("preset",),
 }
 
 

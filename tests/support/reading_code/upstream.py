@@ -69,6 +69,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "_save_optimizer_and_scheduler": "self, output_dir",
         "compute_loss": "self, model, inputs, return_outputs=False, num_items_in_batch=None",
         "evaluate": "self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'",
+        "floating_point_ops": "self, inputs",
         "get_train_dataloader": "self",
         "log": "self, logs, start_time=None",
         "save_model": "self, output_dir=None, _internal_call=False",
