@@ -101,7 +101,7 @@ def pipeline(folder: Path, material: Material, seed: int) -> dict[str, dict[str,
     _without_labels(folder, material, seed)
     fine_tunings = _with_labels(folder, material, seed, bases)
     tuned = {name: f"{base}+{fine_tunings[name]}" for name, base in bases.items()}
-    compared = {MASKED: bases, material.task: tuned}
+    compared: dict[str, Mapping[str, Any]] = {MASKED: bases, material.task: tuned}
     return {task: _evaluate(folder, material, task, models) for task, models in compared.items()}
 
 
