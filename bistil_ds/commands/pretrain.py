@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bistil_ds.commands.common_flags import CommonFlags
 from bistil_ds.commands.dry_run import print_table
@@ -23,7 +24,7 @@ from bistil_ds.pretraining.dry_run import rehearse
 from bistil_ds.pretraining.head import train_head
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import run_folder
+from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
 from bistil_ds.sample.text import LICENCE
@@ -92,12 +93,19 @@ def _main(argv: Sequence[str]) -> None:
             print_table(rehearsal, seconds, folder)
             return
         data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in found.items()}
-        losses = train(folder)
-    write_model_card(folder, list(texts), LICENCE if ns.input_folder is None else None)
+        with new_folder(folder, explicit=ns.output_dir is not None) as folder:
+            _write(ns, folder, recipe, train(folder), data)
+    say(folder)
+
+
+def _write(ns: argparse.Namespace, folder: Path, recipe: Recipe, losses: list[float], data: Mapping[str, Any]) -> None:
+    """Write card and record beside a model that was trained, and check that it loads."""
+    is_sample = ns.input_folder is None
+    write_model_card(folder, list(data), LICENCE if is_sample else None)
     arguments = {name: getattr(ns, name) for name in PretrainArguments.__dataclass_fields__}
     record = RunRecord(folder, arguments=arguments, seeds={"seed": recipe.seed}, data=data)
     record.update(results={"losses": losses, **_costs(folder, recipe, frozen=ns.encoder is not None)})
-    if ns.input_folder is None:
+    if is_sample:
         accuracy = held_out_accuracy(folder)
         record.update(results={"masked_accuracy": accuracy})
         for language in LANGUAGES:
@@ -105,7 +113,6 @@ def _main(argv: Sequence[str]) -> None:
             say(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
     check_product(folder, _load)
     record.finish()
-    say(folder)
 
 
 def _trainer_of(ns: argparse.Namespace, texts: Mapping[str, Path], recipe: Recipe) -> Callable[..., list[float]]:

@@ -44,8 +44,8 @@ def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
     """Run the command on `argv` (None: `sys.argv`) and return its exit code.
 
     Exit codes: 0 for success; 2 for bad input; 130 after Ctrl-C; 1 if training met a loss, gradient or weight that is
-    not finite, or if the run's result is missing or does not load; 75 if SIGTERM or SIGUSR1 stopped the run (before
-    training began, or after a checkpoint was saved).
+    not finite, if the run's result is missing or does not load, or if a rank is lost; 75 if SIGTERM or SIGUSR1 stopped
+    the run (before training began, or after a checkpoint was saved).
     """
     words = sys.argv[1:] if argv is None else list(argv)
     return cli.run(lambda: _run(command, words))
@@ -66,7 +66,7 @@ def _run(command: TrainingCommand, words: Sequence[str]) -> None:
         if flags["dry_run"]:
             dry_run(command.prepare, command.rehearse, flags)
         else:
-            start(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
+            start(prepare, train, use_deepspeed=bool(flags["deepspeed"]), rank_timeout=flags["rank_timeout"])
     except NonFiniteError:  # raised on every rank
         startup.stop_distributed()
         raise

@@ -116,10 +116,10 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 def run(main: Callable[[], None]) -> int:
     """Call `main` and return the exit code: 0, 1, 2, 75 or 130.
 
-    0 means success. 1 means that training met a number that is not finite, or that a result is missing. 2 means bad
-    input, a full disk, or a place that may not be written. 75 means that a signal stopped the run (see
-    `bistil_ds.training.preemption`), 130 that Ctrl-C did. For 1, 2 and 75, rank 0 prints the reason in one line.
-    Output that does not go to a terminal loses its control characters.
+    0 means success. 1 means that training met a number that is not finite, that a result is missing, or that a rank is
+    lost. 2 means bad input, a full disk, or a place that may not be written or is in use. 75 means that a signal
+    stopped the run (see `bistil_ds.training.preemption`), 130 that Ctrl-C did. For 1, 2 and 75, rank 0 prints the
+    reason in one line. Output that does not go to a terminal loses its control characters.
     """
     with quiet.plain_output(), _own_cache():
         return _run(main)

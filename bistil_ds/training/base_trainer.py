@@ -166,6 +166,7 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
+        wait_for_every_rank()  # reading the data may have taken longer on one rank than exchanges may last
         self.record(kernels=self.kernel_choice().as_record())
         try:
             with self.kernel_choice().serving():

@@ -52,7 +52,7 @@ def test_a_new_run_is_built_and_recorded(place: Path) -> None:
     record = json.loads((place / "run" / "run.json").read_text())
     assert run.request.training["max_steps"] == record["arguments"]["max_steps"] == 200_000
     assert record["arguments"]["teacher_model"] == str(place / "teacher")
-    assert {path.name for path in (place / "run").iterdir()} == {"build", "run.json"}
+    assert {path.name for path in (place / "run").iterdir()} == {".lock", "build", "run.json"}
 
 
 def test_without_a_folder_the_run_gets_one_of_its_own(place: Path) -> None:
