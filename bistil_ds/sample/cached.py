@@ -14,9 +14,10 @@ from pathlib import Path
 
 import bistil_ds
 from bistil_ds.errors import Notice
-from bistil_ds.runs.cache import cache_folder, writing_cache
+from bistil_ds.runs.cache import cache_folder, file_hash, writing_cache
 from bistil_ds.runs.seals import damage, write_seal
 
+SHIPPED = Path(__file__).parent / "model"  # the model in the package; `pack.py` wrote it
 # paths, within the package, of all modules whose code shapes the sample's model or corpora
 SOURCES = (
     *("sample/mmt.py", "sample/text.py"),
@@ -27,18 +28,8 @@ SOURCES = (
             *("planning", "swahili", "swahili_forms", "turkish", "turkish_forms", "verb_clauses", "verbs"),
         )
     ),
-    *(f"pretraining/{name}.py" for name in ("data", "embedding_init", "masked_accuracy", "pretrain", "unigram")),
-    *(f"text/{name}.py" for name in ("compression", "form", "options", "parquet", "text_files")),
-    *(
-        "models/families.py",
-        "models/head.py",
-        "models/tokenizer_folder.py",
-        "text/cutting.py",
-        "text/masking.py",
-        "training/finite_trainer.py",
-    ),
 )
-_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
+_PACKAGES = ("torch", "transformers", "tokenizers")  # their versions shape what is trained on the sample
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
@@ -101,7 +92,9 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _recipe_hash() -> str:
-    """Return a hash of everything that shapes the files: the code of `SOURCES` and the versions of `_PACKAGES`."""
+    """Return a hash of all that shapes the files: the shipped model, the code of `SOURCES`, versions of `_PACKAGES`."""
     package = Path(bistil_ds.__file__).parent
+    shipped = [file_hash(path) for path in sorted(SHIPPED.iterdir())]
     versions = repr([version(name) for name in _PACKAGES])
-    return hashlib.sha256((versions + code_hash(package / path for path in SOURCES)).encode()).hexdigest()[:16]
+    text = versions + code_hash(package / path for path in SOURCES) + repr(shipped)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

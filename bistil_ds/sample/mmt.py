@@ -1,35 +1,45 @@
-"""Make the sample's massively multilingual Transformer (MMT) and its corpora on demand; keep them in the cache."""
+"""The sample's massively multilingual Transformer (MMT), which the package ships, and the sample's corpora.
+
+`bistil-pretrain` trained the MMT, and `pack.py` put it in the package. `model/recipe.json` has the run's arguments,
+losses and versions.
+"""
 
 from __future__ import annotations
 
-import json
-import tempfile
+import shutil
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM
 
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.models.loading import load_pretrained
-from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
-from bistil_ds.pretraining.pretrain import Recipe, pretrain
-from bistil_ds.sample.cached import cached
+from bistil_ds.sample.cached import SHIPPED, cached
 from bistil_ds.sample.grammar.generation import LANGUAGES, sentences
-from bistil_ds.sample.text import LICENCE, write_card, write_text
+from bistil_ds.sample.text import write_card
 
-RECIPE = Recipe()
-PRETRAINING_SENTENCES, PRETRAINING_SEED = 12_000, 1
+WEIGHTS = "model.safetensors"
+PRETRAINING_SENTENCES, PRETRAINING_SEED = 60_000, 1
 CORPUS_SENTENCES, CORPUS_SEED = 6_000, 10  # seed of the first language; each further language adds 1
 HELD_OUT_SENTENCES, HELD_OUT_SEED = 500, 21
 
 
-def sample_mmt(progress: bool = True) -> Path:
-    """Return the folder of a small XLM-R for English, Turkish and Swahili; train the model if the cache lacks it.
+def sample_mmt() -> Path:
+    """Return the folder of a small XLM-R for English, Turkish and Swahili; `transformers` loads model and tokenizer.
 
-    `AutoModelForMaskedLM` and `AutoTokenizer` load the folder. Its `accuracy.json` holds the model's
-    `held_out_accuracy`.
+    The package has the weights in half precision; the folder, in the cache, has them in fp32.
     """
-    return cached("mmt", lambda folder: _make_mmt(folder, progress))
+    return cached("mmt", lambda folder: unpack(SHIPPED, folder))
+
+
+def unpack(packed: Path, folder: Path) -> None:
+    """Copy a packed model to `folder`, with its weights in fp32."""
+    for path in packed.iterdir():
+        if path.name != WEIGHTS:
+            shutil.copy(path, folder)
+    weights = {name: tensor.float() for name, tensor in load_file(packed / WEIGHTS).items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def sample_corpora() -> dict[str, Path]:
@@ -55,14 +65,6 @@ def held_out_accuracy(model_folder: str | Path) -> dict[str, dict[str, float]]:
     model, _ = load_pretrained(AutoModelForMaskedLM, model_folder)
     tokenizer = load_tokenizer("", model_folder)
     return {language: masked_accuracy(model, tokenizer, lines) for language, lines in held_out_sentences().items()}
-
-
-def _make_mmt(folder: Path, progress: bool) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        texts = write_text(scratch, PRETRAINING_SENTENCES, PRETRAINING_SEED)
-        pretrain(texts, folder, RECIPE, parallel=True, progress=progress)
-    write_model_card(folder, LANGUAGES, LICENCE)
-    (folder / "accuracy.json").write_text(json.dumps(held_out_accuracy(folder), indent=1) + "\n", encoding="utf-8")
 
 
 def _make_corpora(folder: Path) -> None:

@@ -1,11 +1,19 @@
-"""Refuse labels that a model was not trained on, before the model runs, and suggest a `--label_map` for them."""
+"""Check, before a model runs, for labels that it was not trained on.
+
+Universal tags and relations have the same names in all data. If training lacked one of them, words that have it count
+as wrong, and nothing is learned from them. Any other label that the model does not know may be a known one by another
+name: it is refused, and the message suggests a `--label_map` for it.
+"""
 
 from __future__ import annotations
 
 import shlex
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
 from bistil_ds.tasks.examples import Place
 from bistil_ds.tasks.task import ReadOptions
 
@@ -26,21 +34,33 @@ def map_advice(label: str, other: str) -> str:
 
 
 def check_known(
-    found: Iterable[tuple[str, Place]], known: Sequence[str], flag: str, kind: str, other: str | None
+    found: Iterable[tuple[str, Place]],
+    known: Sequence[str],
+    flag: str,
+    kind: str,
+    other: str | None,
+    universal: AbstractSet[str] = frozenset(),
 ) -> None:
     """Raise InputError, with file and line, for the first example in `found` whose label is not in `known`.
+
+    If some of `known` are universal labels, the other universal labels are no error: a Notice counts them.
 
     Args:
         found: each label with the place of its example.
         kind: what the message calls such a label ("tag").
         other: the known label that the message suggests; None: one that no example has. If a known label differs from
             the unknown one only in case, the message suggests that instead.
+        universal: labels that have these names in all data.
     """
     taught, seen = set(known), set[str]()
+    allowed = universal if universal & taught else frozenset[str]()
+    untaught: Counter[str] = Counter()
     rest = iter(found)
     for label, place in rest:
         seen.add(label)
-        if label not in taught:
+        if label not in taught and label in allowed:
+            untaught[label] += 1
+        elif label not in taught:
             alike = next((one for one in known if one.casefold() == label.casefold()), None)
             seen |= set() if alike or other else {one for one, _ in rest}
             free = next((one for one in known if one not in seen), known[0])
@@ -49,6 +69,10 @@ def check_known(
                 f"{flag}: {place}: {kind} {label!r} in the example that begins there is none the model knows "
                 f"({', '.join(known)}){map_advice(mapped, alike or other or free)}"
             )
+    if untaught:
+        named = ", ".join(f"{label} ({count} words)" for label, count in sorted(untaught.items()))
+        said = f"{flag}: training had no {kind} {named}: these words count as wrong, and nothing is learned from them"
+        warnings.warn(said, Notice, stacklevel=2)
 
 
 def refuse_label_map(options: ReadOptions, task: str) -> None:

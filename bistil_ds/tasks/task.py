@@ -126,7 +126,10 @@ class Task(ABC):
 
     @abstractmethod
     def check_labels(self, examples: Sequence[Any], labels: Sequence[str], flag: str) -> None:
-        """Raise InputError, with file and line, for the first example with a label that is not among `labels`."""
+        """Raise InputError, with file and line, for the first example with a label that is not among `labels`.
+
+        Labels that have the same name in all data, such as universal relations, may be told in a Notice instead.
+        """
 
     @abstractmethod
     def features(

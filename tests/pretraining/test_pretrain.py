@@ -13,14 +13,13 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from bistil_ds.commands.pretrain import main
 from bistil_ds.errors import InputError, NonFiniteError
-from bistil_ds.models.model_card import CardMetadata, read_model_card
 from bistil_ds.pretraining.data import chunk, pair_lines, read_lines
 from bistil_ds.pretraining.embedding_init import cooccurrence_vectors
 from bistil_ds.pretraining.masked_accuracy import masked_accuracy
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.bounded import LONGEST_LINE
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.sample import mmt, write_text
+from bistil_ds.sample import write_text
 
 TINY = Recipe(vocab_size=500, layers=1, hidden_size=32, heads=2, max_positions=32, steps=60, batch_size=8, length=32,
               learning_rate=1e-2)  # fmt: skip
@@ -113,29 +112,6 @@ def test_masked_accuracy_is_that_of_a_known_answer(trained: tuple[Path, list[flo
     lines = ["Asha alisoma.", "Ali okudu.", "She reads."] * 20
     score = masked_accuracy(model, tokenizer, lines, probability=0.5)
     assert 0 < score["accuracy"] <= score["most_frequent"] < 1
-
-
-def test_the_cached_model_is_made_once_and_a_failed_making_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BISTIL_CACHE", str(tmp_path))
-    monkeypatch.setattr(mmt, "RECIPE", replace(TINY, steps=3))
-    monkeypatch.setattr(mmt, "PRETRAINING_SENTENCES", 300)
-
-    def fails(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr(mmt, "held_out_accuracy", fails)
-        with pytest.raises(KeyboardInterrupt):
-            mmt.sample_mmt(progress=False)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    folder = mmt.sample_mmt(progress=False)
-    assert set((folder / "accuracy.json").read_text().split('"')) >= {"en", "tr", "sw", "accuracy", "most_frequent"}
-    assert read_model_card(str(folder)) == CardMetadata("apache-2.0", ("en", "tr", "sw"))
-    made = (folder / "model.safetensors").stat().st_mtime_ns
-    assert mmt.sample_mmt(progress=False) == folder
-    assert (folder / "model.safetensors").stat().st_mtime_ns == made
 
 
 @pytest.mark.parametrize(

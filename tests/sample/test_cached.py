@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,7 @@ PACKAGE = Path(bistil_ds.__file__).parent
 # `sample/mmt.py` reaches these, but they shape no weight and no sentence.
 WITHOUT_INFLUENCE = {
     *("console", "distributed", "errors", "runs", "training/progress.py", "sample/cached.py"),
-    *("models/config_file.py", "models/inputs.py", "models/loading.py", "models/model_card.py", "models/parameters.py"),
-    *("models/hub_folder.py", "models/remote_code.py", "models/sentence_folder.py", "models/weight_files.py"),
+    *("models", "pretraining"),  # these measure the model and read cards
 }
 
 
@@ -60,6 +60,13 @@ def test_a_touched_source_changes_the_key_of_trained_models(source: str, monkeyp
 
     monkeypatch.setattr(Path, "read_text", touched)
     assert sample_runs._code_hash.__wrapped__() != before
+
+
+def test_another_model_in_the_package_changes_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cached, "SHIPPED", shutil.copytree(cached.SHIPPED, tmp_path / "model"))
+    before = cached._recipe_hash()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert cached._recipe_hash() != before
 
 
 def test_the_key_is_of_what_the_code_does(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from bistil_ds.tasks.parsing.biaffine import start_weight
 from bistil_ds.tasks.parsing.parser import PARSER_MODULES, BiaffineParser
 from bistil_ds.tasks.parsing.trees import best_tree
 from bistil_ds.tasks.readers.conllu import read_trees
+from bistil_ds.tasks.readers.tree_check import RELATIONS
 from bistil_ds.tasks.task import ReadOptions, Row, Task
 from bistil_ds.tasks.text_key import text_key
 from bistil_ds.tasks.words import align
@@ -36,7 +37,8 @@ class DependencyParsing(Task):
     """Dependency parsing; a sentence is one row, cut at `max_length` tokens.
 
     Nothing is learned from a word that is beyond the cut, or whose head is beyond the cut. In evaluation, words beyond
-    the cut get no head and no relation, and count as wrong.
+    the cut get no head and no relation, and count as wrong. A universal relation that the model does not know counts as
+    wrong, too, but a right head counts.
     """
 
     name = "dp"
@@ -54,7 +56,8 @@ class DependencyParsing(Task):
 
     def check_labels(self, examples: Sequence[Tree], labels: Sequence[str], flag: str) -> None:
         found = ((relation, tree.place) for tree in examples for relation in tree.relations)
-        check_known(found, labels, flag, kind="relation", other="dep" if "dep" in labels else None)
+        other = "dep" if "dep" in labels else None
+        check_known(found, labels, flag, "relation", other, RELATIONS)
 
     def features(
         self,
@@ -76,7 +79,7 @@ class DependencyParsing(Task):
                     "input_ids": input_ids,
                     "word_positions": first[:inside],
                     "heads": [h if k else IGNORED for h, k in zip(tree.heads, known)],
-                    "relations": [index[r] if k else IGNORED for r, k in zip(tree.relations, known)],
+                    "relations": [index.get(r, IGNORED) if k else IGNORED for r, k in zip(tree.relations, known)],
                     "example": number,
                 }
             )

@@ -7,6 +7,14 @@ from collections.abc import Callable, Sequence
 from bistil_ds.errors import InputError
 from bistil_ds.tasks.readers.lines import quote
 
+# the universal relations of UD 2: https://universaldependencies.org/u/dep/
+RELATIONS = frozenset(
+    {"acl", "advcl", "advmod", "amod", "appos", "aux", "case", "cc", "ccomp", "clf", "compound", "conj", "cop"}
+    | {"csubj", "dep", "det", "discourse", "dislocated", "expl", "fixed", "flat", "goeswith", "iobj", "list", "mark"}
+    | {"nmod", "nsubj", "nummod", "obj", "obl", "orphan", "parataxis", "punct", "reparandum", "root", "vocative"}
+    | {"xcomp"}
+)
+
 
 def universal_relation(relation: str) -> str:
     """Return the relation without its language-specific subtype: `nsubj` for `nsubj:pass`.

@@ -8,6 +8,7 @@ import numpy as np
 
 from bistil_ds.tasks.examples import TaggedSentence
 from bistil_ds.tasks.readers import read_upos
+from bistil_ds.tasks.readers.conllu import UPOS
 from bistil_ds.tasks.tagging.tagging import Tagging
 from bistil_ds.tasks.task import ReadOptions
 
@@ -17,6 +18,7 @@ class PartOfSpeech(Tagging):
 
     name = "pos"
     metric = "accuracy"
+    universal = UPOS
 
     def read(self, source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
         return read_upos(source, options)

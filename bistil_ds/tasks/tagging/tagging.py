@@ -35,10 +35,11 @@ class Tagging(Task):
     sparse_epochs = 10
     learning_rate = 5e-5
     cuts_words = True
+    universal: frozenset[str] = frozenset()  # tags that have these names in all data
 
     def check_labels(self, examples: Sequence[TaggedSentence], labels: Sequence[str], flag: str) -> None:
         found = ((tag, example.place) for example in examples for tag in example.tags)
-        check_known(found, labels, flag, "tag", "O" if "O" in labels else None)
+        check_known(found, labels, flag, "tag", "O" if "O" in labels else None, self.universal)
 
     def read_unlabelled(self, source: str, options: ReadOptions) -> Iterator[TaggedSentence]:
         """Stream the texts as sentences without tags, cut into words at spaces and around punctuation marks."""
@@ -57,7 +58,8 @@ class Tagging(Task):
         """Return rows of `input_ids`, `labels` and `example`.
 
         `labels` has an entry for each token: the index of the tag at the first subword of a word that the row decides,
-        and -100 everywhere else. The words of a sentence without tags have index 0, which marks where they stand.
+        and -100 everywhere else. The words of a sentence without tags have index 0, which marks where they stand. So
+        have, in evaluation, words whose tag is not in `labels`; in training, nothing is learned from these.
         """
         number = {label: i for i, label in enumerate(labels)}
         words = [example.words for example in examples]
@@ -65,12 +67,14 @@ class Tagging(Task):
         if training:
             for i, (ids, first) in enumerate(align(words, tokenizer, max_length)):
                 tags = examples[i].tags
-                rows.append(_row(i, ids, first, [number[tag] for tag in tags] if tags else [0] * len(first)))
+                rows.append(
+                    _row(i, ids, first, [number.get(tag, IGNORED) for tag in tags] if tags else [0] * len(first))
+                )
         else:
             for i, parts in enumerate(windows(words, tokenizer, max_length)):
                 for ids, start, first in parts:
                     tags = examples[i].tags[start : start + len(first)]
-                    rows.append(_row(i, ids, first, [number[tag] for tag in tags]))
+                    rows.append(_row(i, ids, first, [number.get(tag, 0) for tag in tags]))
         return rows
 
     def check_model(self, config: PretrainedConfig) -> None:

@@ -10,7 +10,8 @@ import torch
 from tiny import unigram_tokenizer, xlmr
 from transformers import PreTrainedTokenizerFast
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
+from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks import ReadOptions, find_task
 from bistil_ds.tasks.examples import Place, Tree
 from bistil_ds.tasks.parsing.parser import NO_HEAD, ParserOutput
@@ -57,9 +58,18 @@ def test_labels_are_the_relations_of_training() -> None:
     assert DP.labels(TREES) == LABELS
 
 
-def test_a_relation_that_training_lacks_is_named_with_its_place_and_a_way_out() -> None:
-    with pytest.raises(InputError, match=r"--test_file: train.conllu, line 4: relation 'clf'.*--label_map clf="):
-        DP.check_labels([tree("ba ke", (0, 1), "root clf")], LABELS, "--test_file")
+def test_a_relation_that_is_not_universal_is_named_with_its_place_and_a_way_out() -> None:
+    with pytest.raises(InputError, match=r"--test_file: train.conllu, line 4: relation 'sujet'.*--label_map sujet="):
+        DP.check_labels([tree("ba ke", (0, 1), "root sujet")], LABELS, "--test_file")
+
+
+def test_a_universal_relation_that_training_lacked_is_counted_and_wrong(tokenizer: PreTrainedTokenizerFast) -> None:
+    strange = tree("ba ke lo", (0, 1, 1), "root clf obj")
+    with pytest.warns(Notice, match=r"^--test_file: training had no relation clf \(1 words\): .* count as wrong"):
+        DP.check_labels([strange], LABELS, "--test_file")
+    (row,) = DP.features([strange], tokenizer, LABELS, 64, training=False)
+    assert (row["heads"], row["relations"]) == ([0, 1, 1], [LABELS.index("root"), IGNORED, LABELS.index("obj")])
+    assert DP.counts(strange, ((0, 1, 1), ("root", "obj", "obj")), None).tolist() == [3, 3, 2]
 
 
 def test_rows_point_at_first_subwords_and_number_the_relations(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -13,7 +13,8 @@ from tiny import text_lines, unigram_tokenizer, xlmr
 from tokenizer_kinds.other_tokenizers import wordpiece_tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from bistil_ds.errors import InputError
+from bistil_ds.errors import InputError, Notice
+from bistil_ds.models.head import IGNORED
 from bistil_ds.tasks import ReadOptions, Task, find_task
 from bistil_ds.tasks.data import TaskData
 from bistil_ds.tasks.examples import Place, TaggedSentence
@@ -153,6 +154,24 @@ def test_a_tag_that_training_never_saw_is_refused_with_its_line_and_a_way_out(ta
     task.check_labels(examples, ("O", "B-DATE"), "--test_file")
     with pytest.raises(InputError, match=r"^--test_file: t.txt, line 7: tag 'B-DATE' .* begins there .*B-PER.*DATE=O$"):
         task.check_labels(examples, ("O", "B-PER"), "--test_file")
+
+
+def test_a_universal_tag_that_training_lacked_keeps_its_place_and_is_not_learned(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    pos = find_task("pos")
+    labels = ("NOUN", "VERB")
+    sentence = TaggedSentence(("bake", "lomi", "suta"), ("VERB", "SYM", "NOUN"), Place("t.txt", 3))
+    with pytest.warns(Notice, match=r"^--test_file: training had no tag SYM \(1 words\): these words count as wrong"):
+        pos.check_labels([sentence], labels, "--test_file")
+    marks = {}
+    for training in (False, True):
+        (row,) = pos.features([sentence], tokenizer, labels, 64, training=training)
+        marks[training] = [label for label in row["labels"] if label != IGNORED]
+    assert marks == {False: [1, 0, 0], True: [1, 0]}
+    assert pos.counts(sentence, ["VERB", "NOUN", "NOUN"], None).tolist() == [2, 3]
+    with pytest.raises(InputError, match="tag 'VERB'"):  # the model has no universal tags: perhaps they are renamed
+        pos.check_labels([sentence], ("LABEL_0", "LABEL_1"), "--test_file")
 
 
 def test_the_labels_of_named_entities_have_both_tags_of_each_type() -> None:
