@@ -36,12 +36,12 @@ class Shape:
     vocabulary: int = 30_000
     mmt: str | None = None
 
-    def model(self, factor: int, device: torch.device) -> PreTrainedModel:
-        """Return a model of this shape with every `factor`-th layer, random weights and no dropout, in fp32."""
+    def model(self, factor: int, device: torch.device, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+        """Return a model of this shape with every `factor`-th layer, random weights and no dropout."""
         whole = self._config()
         config = shallow_config(whole, choose_layers(whole, factor))
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
-        return model.to(device)
+        return model.to(device, dtype)
 
     def _config(self) -> PretrainedConfig:
         if self.mmt is not None:
@@ -95,6 +95,12 @@ class Steps:
         distiller = Distiller(self.student, teacher, self.layer_map, run_teacher=run_teacher)
         return Way(lambda: self._distil(distiller), lambda: self._prepare(self.recording))
 
+    def compiled(self, backend: str) -> Way:
+        """Return our way with both models compiled by a backend of `torch.compile`."""
+        teacher, student = (torch.compile(model, backend=backend) for model in (self.teacher, self.trained))
+        distiller = Distiller(self.student, self.teacher, self.layer_map, run_teacher=teacher)  # type: ignore[arg-type]
+        return Way(lambda: self.learn(distiller(student, self.inputs).total), lambda: self._prepare(self.recording))
+
     def _prepare(self, attention: str) -> None:
         self.student.zero_grad(set_to_none=True)
         self.student.set_attn_implementation(attention)
@@ -132,10 +138,10 @@ class Steps:
         self.learn(distiller(self.trained, self.inputs).total)
 
 
-def random_steps(shape: Shape, device: torch.device) -> Steps:
+def random_steps(shape: Shape, device: torch.device, dtype: torch.dtype = torch.float32) -> Steps:
     """Return steps on random weights, which suffice for time and memory. The student has half the teacher's layers."""
     torch.manual_seed(0)
-    student, teacher = shape.model(2, device), shape.model(1, device)
+    student, teacher = shape.model(2, device, dtype), shape.model(1, device, dtype)
     return Steps(student.train(), teacher.eval(), shape.inputs(device))
 
 

@@ -41,6 +41,22 @@ def test_our_step_trains_like_the_published_way_done_plainly(steps: Steps) -> No
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6 * largest)
 
 
+def test_the_compiled_step_trains_like_ours(steps: Steps) -> None:
+    ours, way = gradients(steps, "ours"), steps.compiled("eager")
+    way.prepare()
+    way.step()
+    found = [p.grad for p in steps.student.base_model.parameters() if p.grad is not None]
+    assert len(found) == len(ours)
+    for a, b in zip(found, ours):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-8)
+
+
+def test_a_step_may_be_in_another_dtype() -> None:
+    steps = random_steps(TINY, CPU, torch.bfloat16)
+    assert {x.dtype for x in gradients(steps, "ours")} == {torch.bfloat16}
+    assert steps.teacher.dtype == torch.bfloat16
+
+
 def test_the_floor_runs_backward_through_the_whole_student(steps: Steps) -> None:
     assert len(gradients(steps, "floor")) == len(gradients(steps, "ours"))
 
