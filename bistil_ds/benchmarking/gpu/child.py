@@ -31,6 +31,13 @@ POLL_SECONDS = 0.2
 LAST_LINES = 12  # of a failed part's output
 
 
+def start_server() -> None:
+    """Start the process that the parts' processes are forks of, which imports the libraries; wait until it is ready."""
+    process = fresh_processes().Process()
+    process.start()
+    process.join()
+
+
 def launch(part: Part, seconds: float, results: Path, *, rehearsal: bool) -> Generator[Event]:
     """Run a part for at most `seconds`, and yield its findings and records as they come; the last event is its end.
 

@@ -8,6 +8,7 @@ beside it. `--quick`, which is also called `--rehearse`, runs the code of every 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 
-from bistil_ds.benchmarking.gpu.child import launch
+from bistil_ds.benchmarking.gpu.child import launch, start_server
 from bistil_ds.benchmarking.gpu.page import write_page
 from bistil_ds.benchmarking.gpu.parts import PARTS
 from bistil_ds.benchmarking.gpu.running import run_parts
@@ -27,7 +28,7 @@ from bistil_ds.benchmarking.harness.command import explain
 from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.errors import InputError
 
-KEPT_BACK = 10.0  # seconds of the whole for starting the first process and writing the page
+KEPT_BACK = 10.0  # seconds of the whole for processes to end and for writing the page
 KEYS = [part.key for part in PARTS]
 
 
@@ -67,9 +68,13 @@ def plan(flags: Flags) -> Job:
             result.save()
             write_page(result.path, result.content)
 
+        begun = time.monotonic()
         starter = partial(launch, results=result.path.parent, rehearsal=flags.quick)
         with interrupted_by_sigterm():
-            run_parts(parts, seconds, starter, result.content["rows"], save, tell)
+            tell(0.0, "importing libraries")
+            start_server()
+            left = seconds - (time.monotonic() - begun)
+            run_parts(parts, left, starter, result.content["rows"], save, tell)
 
     return Job(torch.device("cpu" if flags.quick else "cuda"), measure)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu import main
-from bistil_ds.benchmarking.gpu.child import Event, launch
+from bistil_ds.benchmarking.gpu.child import Event, launch, start_server
 from bistil_ds.benchmarking.gpu.flags import ENTRY, Flags, interrupted_by_sigterm, plan
 from bistil_ds.benchmarking.gpu.losses import comparison, pairs
 from bistil_ds.benchmarking.gpu.parts import PARTS, Part
@@ -26,6 +26,12 @@ from bistil_ds.benchmarking.report.gathering import gather
 from bistil_ds.errors import InputError
 
 STATUSES = {"done", "skipped", "stopped", "failed"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server() -> None:
+    """Start the server beforehand, since its imports may take longer than the time of a part in these tests."""
+    start_server()
 
 
 def run(name: str, folder: Path, seconds: float = 60.0) -> tuple[list[Event], dict[str, Any]]:
