@@ -128,7 +128,7 @@ def test_a_run_that_was_interrupted(expected: dict[str, Any]) -> None:
     resumed, whole = load_file("interrupted/model.safetensors"), load_file("student/model.safetensors")
     assert resumed.keys() == whole.keys()
     for name, tensor in whole.items():
-        # Softmax does not see a key's bias: its gradient is rounding alone, which AdamW enlarges and each CPU rounds its way.
+        # softmax does not see a key's bias: its gradient is rounding, which each CPU does its way and AdamW enlarges
         atol = 1e-3 if name.endswith("key.bias") else 1e-6
         torch.testing.assert_close(resumed[name], tensor, rtol=1e-5, atol=atol, msg=name)
     assert RunRecord.open("interrupted").content["results"]["steps"] == 40

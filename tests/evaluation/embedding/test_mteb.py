@@ -1,4 +1,4 @@
-"""Test that mteb, on the same folder with the real sentence-transformers, finds the numbers that we find."""
+"""Test that mteb, with the real sentence-transformers on an exported folder, finds the numbers that we find."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from sentence_models import parallel_texts, retrieval_set, scored_pairs
 
+from bistil_ds import export_model
 from bistil_ds.evaluation import evaluate
 
 mteb = pytest.importorskip("mteb")
@@ -49,7 +50,7 @@ def columns(**named: Any) -> Any:
     return DatasetDict(test=Dataset.from_dict({name: list(values) for name, values in named.items()}))
 
 
-def test_mteb_finds_the_same_scores(embedders: dict[str, Path], test_sets: dict[str, str]) -> None:
+def test_mteb_finds_the_same_scores(embedders: dict[str, Path], test_sets: dict[str, str], tmp_path: Path) -> None:
     one, other = parallel_texts()
     first, second, gold = zip(*scored_pairs(), strict=True)
     queries, documents, judged = retrieval_set()
@@ -69,8 +70,9 @@ def test_mteb_finds_the_same_scores(embedders: dict[str, Path], test_sets: dict[
         "spearman": task_of(sts, "STS", "cosine_spearman", columns(sentence1=first, sentence2=second, score=gold)),
         "ndcg@10": task_of(retrieval, "Retrieval", "ndcg_at_10", {"default": {"test": split}}),
     }
+    exported = export_model(embedders["teacher"], task="embed", output_dir=tmp_path / "exported")
     model = mteb.SentenceTransformerEncoderWrapper(
-        sentence_transformers.SentenceTransformer(str(embedders["teacher"]), device="cpu")
+        sentence_transformers.SentenceTransformer(str(exported), device="cpu")
     )
     found = evaluate({"m": embedders["teacher"]}, test_sets, "embed", resamples=5, progress=False)
     for (metric, task), language in zip(tasks.items(), ("pairs", "pairs", "scored", "found"), strict=True):
