@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from bistil_ds.distillation.arguments import DistillationArguments
 
 STAGES = (2, 3)  # of ZeRO
-TOLERANCE = 0.01  # largest relative difference of a step's losses that counts as the same, in bf16
+TERMS = ("hidden", "attention", "logit")
+TOLERANCE = 0.02  # largest relative difference of a step's values that counts as the same, in bf16
+SMALLEST = 1e-6  # values below it are compared as if they were it
 TOY = Shape(length=16, batch=2, layers=2, width=32, heads=2, vocabulary=100)
 MINI = Shape(length=64, layers=6, width=256, heads=4, vocabulary=8_000)
 FULL = Shape(length=256, vocabulary=30_000, mmt=XLMR)
 LANGUAGES = ("en", "tr")
+
+Step = dict[str, float]  # the loss of a step, and the mean of each of TERMS
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Run:
 
 
 def measure(setting: Setting, emit: Emit) -> None:
-    """Emit the losses of each run, and after each pair of runs how far their losses are apart.
+    """Emit the loss and its terms at each step of each run, and after each pair of runs how far they are apart.
 
     Raises:
         Skip: the library datasets is missing, through which the trainer gets its text.
@@ -81,19 +85,24 @@ def pairs(rehearsal: bool, stages: Sequence[int | None]) -> Iterator[tuple[Run, 
             yield Run(name, shape, stage, "torch"), Run(name, shape, stage, "auto" if rehearsal else "triton")
 
 
-def comparison(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    """Return the largest relative difference of two runs' losses, step by step, and whether it is within TOLERANCE.
+def comparison(ours: Sequence[Step], theirs: Sequence[Step]) -> dict[str, Any]:
+    """Return the largest relative difference of two runs for each value, and whether all are within TOLERANCE.
 
-    It is None if the runs have different numbers of steps, none at all, or a loss that is not finite.
+    `same` is False, too, if the runs have different steps, none at all, or a value that is not finite.
     """
-    if len(ours) != len(theirs) or not ours or not all(map(math.isfinite, (*ours, *theirs))):
-        return {"largest_difference": None, "same": False}
-    worst = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
-    return {"largest_difference": worst, "same": worst <= TOLERANCE}
+    names = sorted({name for step in (*ours, *theirs) for name in step})
+    alike = len(ours) == len(theirs) and all(a.keys() == b.keys() for a, b in zip(ours, theirs))
+    values = [value for step in (*ours, *theirs) for value in step.values()]
+    if not values or not alike or not all(map(math.isfinite, values)):
+        return {"differences": None, "same": False}
+    worst = {
+        name: max(abs(a[name] - b[name]) / max(abs(b[name]), SMALLEST) for a, b in zip(ours, theirs)) for name in names
+    }
+    return {"differences": worst, "same": max(worst.values()) <= TOLERANCE}
 
 
-def _try(run: Run, setting: Setting, emit: Emit) -> list[float]:
-    """Return the losses of a run, and emit them; emit its error and return nothing if it fails."""
+def _try(run: Run, setting: Setting, emit: Emit) -> list[Step]:
+    """Return the steps of a run, and emit them; emit its error and return nothing if it fails."""
     setting.check_time()
     try:
         found = train(run, setting.work, on_gpu=not setting.rehearsal)
@@ -101,18 +110,20 @@ def _try(run: Run, setting: Setting, emit: Emit) -> list[float]:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         emit.finding({**run.named(), "error": reason})
         return []
-    emit.finding({**run.named(), "losses": [loss if math.isfinite(loss) else str(loss) for loss in found]})
+    shown = [{name: x if math.isfinite(x) else str(x) for name, x in step.items()} for step in found]
+    emit.finding({**run.named(), "steps": shown})
     return found
 
 
-def train(run: Run, work: Path, *, on_gpu: bool) -> list[float]:
-    """Train a student of every second layer for a few steps and return the loss of each step."""
+def train(run: Run, work: Path, *, on_gpu: bool) -> list[Step]:
+    """Train a student of every second layer for a few steps, and return the values of each step."""
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
     from bistil_ds.distillation.arguments import LossArguments
     from bistil_ds.distillation.trainer import DistillationTrainer
     from bistil_ds.student import build_student
 
-    torch.manual_seed(0)
-    teacher = run.shape.model(1, torch.device("cpu"))
+    teacher = _teacher(run.shape)
     built = build_student(teacher, progress=False)
     trainer = DistillationTrainer(
         built.student,
@@ -125,12 +136,34 @@ def train(run: Run, work: Path, *, on_gpu: bool) -> list[float]:
     )
     try:
         trainer.train()
-        return [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        return [_values(row) for row in trainer.state.log_history if "loss" in row]
     finally:
         del trainer, teacher, built
+        unset_hf_deepspeed_config()  # else ZeRO-3 would partition the models of the next run when they are made
         gc.collect()
         if on_gpu:
             torch.cuda.empty_cache()
+
+
+def _values(row: Mapping[str, float]) -> Step:
+    """Return the values of a step that are compared: its loss and each term's mean, whichever language it was of."""
+    terms = {name.partition("/")[2]: value for name, value in row.items() if "/" in name}
+    return {"loss": row["loss"], **{name: terms[name] for name in TERMS}}
+
+
+@torch.no_grad()
+def _teacher(shape: Shape) -> PreTrainedModel:
+    """Return a teacher whose matrices are so large that tokens attend to some tokens more than to others.
+
+    Scores have a standard deviation of about 2. With the weights of a model that begins to train, all maps would be
+    uniform, and a wrong loss of maps would not show.
+    """
+    torch.manual_seed(0)
+    teacher = shape.model(1, torch.device("cpu"))
+    for parameter in teacher.parameters():
+        if parameter.dim() == 2:
+            parameter.mul_((2 / teacher.config.hidden_size) ** 0.5 / teacher.config.initializer_range)
+    return teacher
 
 
 def _arguments(run: Run, work: Path, on_gpu: bool) -> DistillationArguments:

@@ -71,8 +71,8 @@ def losses_grid(findings: Findings) -> Grid:
         name = f"{found['model']}, {'ZeRO-' + str(found['zero']) if found['zero'] is not None else 'no DeepSpeed'}"
         if "error" in found:
             grid.rows.append([name, found["kernels"], "failed", "", found["error"]])
-        elif "losses" in found:
-            ends = [_loss(found["losses"][place]) for place in (0, -1)] if found["losses"] else ["none", ""]
+        elif "steps" in found:
+            ends = [_loss(found["steps"][place]["loss"]) for place in (0, -1)] if found["steps"] else ["none", ""]
             grid.rows.append([name, found["kernels"], *ends, ""])
         else:
             verdict = f"{_difference(found)}, {'the same' if found['same'] else 'NOT THE SAME'}"
@@ -86,8 +86,11 @@ def _loss(value: float | str) -> str:
 
 
 def _difference(found: Mapping[str, Any]) -> str:
-    worst = found["largest_difference"]
-    return "not comparable" if worst is None else f"{worst:.2g}"
+    """Return the value that differs most between two runs, and by how much."""
+    if found["differences"] is None:
+        return "not comparable"
+    name, worst = max(found["differences"].items(), key=lambda item: item[1])
+    return f"{name} {worst:.2g}"
 
 
 def tests_grid(findings: Findings) -> Grid:

@@ -23,9 +23,9 @@ CHECKS = [
 RUN: dict[str, Any] = {"model": "mini", "zero": 2, "kernels": "torch"}
 LOSSES = [
     {"note": "the package deepspeed is not installed: trained without it"},
-    {**RUN, "losses": [2.0, 1.0]},
+    {**RUN, "steps": [{"loss": 2.0}, {"loss": 1.0}]},
     {**RUN, "kernels": "triton", "error": "RuntimeError: no launch"},
-    {**RUN, "zero": None, "kernels": None, "largest_difference": 0.5, "same": False},
+    {**RUN, "zero": None, "kernels": None, "differences": {"loss": 0.1, "logit": 0.5}, "same": False},
 ]
 TESTS = [
     {"collected": 5},
@@ -64,7 +64,7 @@ def test_runs_and_comparisons_are_lines() -> None:
     assert cells(content({"c": {"findings": LOSSES}}), "Phase 1") == [
         ["mini, ZeRO-2", "torch", "2", "1", ""],
         ["mini, ZeRO-2", "triton", "failed", "", "RuntimeError: no launch"],
-        ["mini, no DeepSpeed", "compared", "", "", "0.5, NOT THE SAME"],
+        ["mini, no DeepSpeed", "compared", "", "", "logit 0.5, NOT THE SAME"],
     ]
 
 
@@ -88,7 +88,7 @@ def test_everything_that_failed_is_named() -> None:
     assert failures(content(rows)) == [
         "part b: logits in float16: the value is off by 0.02",
         "part c: mini, ZeRO 2, triton: RuntimeError: no launch",
-        "part c: mini, ZeRO None: losses differ: 0.5",
+        "part c: mini, ZeRO None: losses differ: logit 0.5",
         "part d: was ended by SIGSEGV",
         "part d: gather_at, 85 M entries, bfloat16: not finite",
         "part g: tests/gpu/test_a.py::test_c: assert 1 == 2",
