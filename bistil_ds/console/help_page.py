@@ -28,6 +28,7 @@ USUAL: dict[str, dict[str, str | None]] = {
         "fp16": "Train the student in float16 mixed precision.",
         "teacher_dtype": None,
         "compile_teacher": None,
+        "cuda_graphs": None,
         "kernels": None,
         "torch_compile": "Run the student through torch.compile.",
         "gradient_checkpointing": "Recompute activations in the backward pass.",

@@ -10,6 +10,7 @@ from bistil_ds.models.families import FAMILIES
 from bistil_ds.models.left_out import UNOBSERVABLE
 from bistil_ds.student.layer_map import DEFAULT_FACTOR
 from bistil_ds.training.arguments import SealedArguments
+from bistil_ds.training.graphs.flag import graphs_field
 
 PUBLISHED_STEPS, PUBLISHED_LENGTH, PUBLISHED_LEARNING_RATE = 200_000, 256, 1e-4
 
@@ -144,6 +145,7 @@ class DistillationArguments(SealedArguments):
         },
     )
     compile_teacher: bool = field(default=False, metadata={"help": "Run the teacher through torch.compile."})
+    cuda_graphs: bool = graphs_field()
     logging_steps: float = field(default=50, metadata={"help": "Steps between log lines."})
     eval_strategy: str = field(default="steps", metadata={"help": "no or steps."})
     eval_steps: float | None = field(

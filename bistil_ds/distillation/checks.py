@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from transformers import PretrainedConfig
 
 from bistil_ds.distillation.arguments import DistillationArguments, ModelArguments
 from bistil_ds.distillation.languages import languages_of
 from bistil_ds.distillation.relation_heads import relation_heads
 from bistil_ds.distillation.request import DistillationRequest, StudentPlan
+from bistil_ds.distributed import startup
 from bistil_ds.errors import InputError, blaming
 from bistil_ds.models.families import FAMILIES, check_supported
 from bistil_ds.models.inputs import load_config, longest_input
@@ -24,6 +26,7 @@ from bistil_ds.text import check_different, check_text_file
 from bistil_ds.text.arrow_file import CORPORA
 from bistil_ds.training.arguments import check_numbers, check_training_arguments
 from bistil_ds.training.distiller import check_maps_not_asked
+from bistil_ds.training.graphs.flag import check_graphs
 from bistil_ds.training.request import TrainingRequest
 from bistil_ds.training.schedule import Weight
 from bistil_ds.training.terms import terms_of
@@ -71,6 +74,8 @@ def check_flags(flags: Mapping[str, Any]) -> None:
     check_licence("--teacher_licence", flags["teacher_licence"])
     parse_data_licence(flags["data_licence"], languages)
     check_training_arguments(TrainingRequest.of_flags(DistillationArguments, flags), NO_EFFECT)
+    on_gpu = torch.cuda.is_available() and not flags["use_cpu"]
+    check_graphs(flags, on_gpu=on_gpu, ranks=startup.world_size())
 
 
 def check_effects(plan: StudentPlan) -> None:

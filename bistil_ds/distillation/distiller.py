@@ -8,7 +8,7 @@ positions, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from bistil_ds.models.head import HeadTap, flat_positions, head_parameters
 from bistil_ds.training.distiller import BaseDistiller
 from bistil_ds.training.heap import trim_heap
 from bistil_ds.training.layer_losses import Taken, padding_mask, take_recorded
+from bistil_ds.training.schedule import LossWeights
 from bistil_ds.training.terms import LayerView, LossTerms
 
 Vocabulary = tuple[Tensor, Tensor, Tensor | None]
@@ -90,7 +91,13 @@ class Distiller(BaseDistiller):
         for parameter in self._unreached(student):  # weight decay must skip unreached parameters, and DDP must not wait
             parameter.requires_grad_(False)
 
-    def __call__(self, model: nn.Module, batch: dict[str, Tensor], progress: float = 0.0) -> LossTerms:
+    def __call__(
+        self,
+        model: nn.Module,
+        batch: dict[str, Tensor],
+        progress: float = 0.0,
+        weights: LossWeights | None = None,
+    ) -> LossTerms:
         """Return the terms of one batch; `total` is the weighted sum of their means.
 
         Args:
@@ -98,6 +105,7 @@ class Distiller(BaseDistiller):
             batch: `input_ids` int64 [B, T]; optional `attention_mask` [B, T], `token_type_ids`, and with logit or MLM
                 losses `labels` int64 [B, T], -100 where a token was not masked.
             progress: share of the run done (0 to 1), for scheduled weights.
+            weights: the weight of each loss, in place of those at `progress`.
         """
         inputs: dict[str, Tensor] = {
             k: batch[k] for k in ("input_ids", "attention_mask", "token_type_ids") if k in batch
@@ -106,7 +114,7 @@ class Distiller(BaseDistiller):
         labels_BT = batch.get("labels") if self.reads_vocabulary else None
         positions = None if labels_BT is None else flat_positions(labels_BT != -100)
         view = self.teacher_view(inputs, positions if self.uses("logit") else None)
-        weights = self.weights_at(progress)
+        weights = self.weights_at(progress) if weights is None else weights
         terms = self._student_terms(model, inputs, mask_BT, view, positions, labels_BT, weights)
         terms.add_up(weights)
         return terms
@@ -158,7 +166,7 @@ class Distiller(BaseDistiller):
         view: TeacherView,
         positions: Tensor | None,
         labels_BT: Tensor | None,
-        weights: Mapping[str, float],
+        weights: LossWeights,
     ) -> LossTerms:
         terms = LossTerms()
         self.student_head.set(positions, self._vocabulary_losses(view, positions, labels_BT))

@@ -28,7 +28,7 @@ from bistil_ds.training.flags.resuming import check_same_stage, fixed_flags
 
 # Reason → flags that may change when a run is resumed. `training/flags/inherited.py` lists more such flags.
 MAY_CHANGE = {
-    "how it is computed": ("compile_teacher", "preprocessing_workers"),
+    "how it is computed": ("compile_teacher", "cuda_graphs", "preprocessing_workers"),
     "compared by `check_same_texts`, whichever way names them": ("text", "language_sft", *OF_SIDES),
     "given only where it sets the steps, which are compared": ("num_train_epochs",),
 }

@@ -19,10 +19,11 @@ from transformers.trainer_utils import IntervalStrategy
 from bistil_ds.distillation.arguments import DistillationArguments, LossArguments
 from bistil_ds.distillation.describing import describe_student
 from bistil_ds.distillation.distiller import Distiller
+from bistil_ds.distillation.graphed_trainer import GraphedTrainer
 from bistil_ds.distillation.teacher_languages import LanguageSwitch
 from bistil_ds.distillation.validation import mean_terms
 from bistil_ds.errors import InputError
-from bistil_ds.models.families import family_of
+from bistil_ds.models.head import with_both_biases
 from bistil_ds.models.inputs import padding_id
 from bistil_ds.models.left_out import left_out
 from bistil_ds.models.tokenizer_folder import make_portable
@@ -30,14 +31,15 @@ from bistil_ds.sft.fine_tuning import SparseFineTuning
 from bistil_ds.text.batches import MonolingualBatches, steps_of_epochs
 from bistil_ds.text.chunks import MultilingualChunks, collate_chunks
 from bistil_ds.text.masking import mask_tokens
-from bistil_ds.training.base_trainer import BaseTrainer, BatchLoss
+from bistil_ds.training.finite_trainer import BatchLoss
+from bistil_ds.training.graphs.flag import check_graphs
 from bistil_ds.training.progress import EndOfRun
 from bistil_ds.training.teacher import place_teacher, teacher_dtype
 from bistil_ds.training.terms import LossTerms
 from bistil_ds.training.trackers import TensorBoardText
 
 
-class DistillationTrainer(BaseTrainer):
+class DistillationTrainer(GraphedTrainer):
     """Trainer of phase 1: distils `teacher` into `model` on text of one language or more.
 
     Example:
@@ -76,8 +78,9 @@ class DistillationTrainer(BaseTrainer):
 
     Raises:
         InputError: there is no language; loss weights cannot be used; a model's family or attention is not supported;
-            the tokenizer or `teacher_folder` is needed and missing; an SFT or `teacher_folder` does not belong to
-            `teacher`. `train` raises it if `eval_dataset` is needed and missing.
+            `args.cuda_graphs` is true where graphs cannot be had; the tokenizer or `teacher_folder` is needed and
+            missing; an SFT or `teacher_folder` does not belong to `teacher`. `train` raises it if `eval_dataset` is
+            needed and missing.
         NonFiniteError: from `train`, on every rank (see `FiniteTrainer`); the message names step, language and rows.
 
     Source: BiStil (arXiv 2306.01709), section 3.1.
@@ -100,6 +103,8 @@ class DistillationTrainer(BaseTrainer):
         processing_class: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ) -> None:
+        on_gpu = args.device.type == "cuda"
+        check_graphs({**vars(args), **vars(losses or LossArguments())}, on_gpu=on_gpu, ranks=args.world_size)
         if not train_dataset:
             raise InputError("train_dataset has no language: give the chunks of one language or more")
         if args.max_steps < 0:
@@ -141,7 +146,7 @@ class DistillationTrainer(BaseTrainer):
             if teacher_folder is None:
                 raise InputError("language_sfts need teacher_folder, the folder the teacher was loaded from")
             self.language_switch = LanguageSwitch(teacher, teacher_folder, language_sfts)
-        self._pad_token_id = padding_id(model.config)
+        self.pad_token_id = padding_id(model.config)
         self.add_callback(EndOfRun)
         lines = [f"{type(teacher).__name__}, of the family {teacher.config.model_type}"]
         TensorBoardText(self, "teacher", "\n\n".join([*lines, *(f"left out: {line}" for line in left_out(teacher))]))
@@ -182,7 +187,7 @@ class DistillationTrainer(BaseTrainer):
     def _loader(self, dataset: Any, **options: Any) -> DataLoader:
         return DataLoader(
             dataset,
-            collate_fn=lambda rows: collate_chunks(rows, pad_token_id=self._pad_token_id),
+            collate_fn=lambda rows: collate_chunks(rows, pad_token_id=self.pad_token_id),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
             **options,
@@ -192,12 +197,16 @@ class DistillationTrainer(BaseTrainer):
 
     def batch_loss(self, model: nn.Module, inputs: dict[str, Any], micro_step: int, progress: float) -> BatchLoss:
         language = self.languages[inputs["language"]]
-        share = (self.args.process_index, self.args.world_size)
-        terms = self.terms(model, inputs, language, seed=micro_step, share=share, progress=progress)
 
         def rows() -> str:
             return f"language {language}, rows {self.batches().rows_of(micro_step)}"
 
+        if self.static_step is not None and torch.is_grad_enabled():  # gradients are computed here too
+            self._switch_to(language)
+            values = self.static_step.gradients(inputs, self.distiller.weights_at(progress))
+            return BatchLoss(values["loss"], values, language, rows)
+        share = (self.args.process_index, self.args.world_size)
+        terms = self.terms(model, inputs, language, seed=micro_step, share=share, progress=progress)
         return BatchLoss(terms.total, terms.scalars(), language, rows)
 
     def terms(
@@ -220,12 +229,15 @@ class DistillationTrainer(BaseTrainer):
             share: (i, n): `inputs` is part i, from 0, of the n equal parts of that global batch.
             progress: share of the run done (0 to 1), for scheduled weights.
         """
-        if self.language_switch is not None:
-            self.language_switch.switch_to(language)
+        self._switch_to(language)
         batch = {k: v for k, v in inputs.items() if isinstance(v, Tensor)}
         if self.distiller.reads_vocabulary:
             batch["input_ids"], batch["labels"] = self._masked(batch, seed, share)
         return self.distiller(model, batch, progress)
+
+    def _switch_to(self, language: str) -> None:
+        if self.language_switch is not None:
+            self.language_switch.switch_to(language)
 
     def _masked(self, batch: dict[str, Tensor], seed: int, share: tuple[int, int]) -> tuple[Tensor, Tensor]:
         tokenizer: Any = self.processing_class
@@ -246,11 +258,7 @@ class DistillationTrainer(BaseTrainer):
 
     def write_model(self, folder: Path, state_dict: dict[str, Tensor] | None) -> None:
         if self.args.should_save and not self.model.config.tie_word_embeddings:
-            # The untied head has two biases. Transformers 5 adds the decoder's to the logits, transformers 4 the other.
-            head = family_of(self.model).head
-            state_dict = dict(self.model.state_dict() if state_dict is None else state_dict)
-            if head and head.bias and (bias_V := state_dict.get(f"{head.decoder}.bias")) is not None:
-                state_dict[head.bias] = bias_V.clone()
+            state_dict = with_both_biases(self.model, self.model.state_dict() if state_dict is None else state_dict)
         super().write_model(folder, state_dict)
         if self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
             make_portable(self.processing_class, folder)
@@ -284,5 +292,5 @@ class DistillationTrainer(BaseTrainer):
         return self.log_validation(metrics)
 
     def _row_terms(self, model: nn.Module, rows: Sequence[dict[str, Any]], language: str, seed: int) -> LossTerms:
-        inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self._pad_token_id))
+        inputs = self._prepare_inputs(collate_chunks(rows, pad_token_id=self.pad_token_id))
         return self.terms(model, inputs, language, seed=seed)

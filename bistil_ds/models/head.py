@@ -9,7 +9,7 @@ Shapes: B batch, T tokens, D width, N wanted positions, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bistil_ds.models.families import FAMILIES, POOLER
+from bistil_ds.models.families import FAMILIES, POOLER, family_of
 
 IGNORED = -100  # label of a token from which nothing is learned
 
@@ -100,6 +100,17 @@ def head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
     behind = {id(p) for p in pooler.parameters()} if pooler is not None else set()
     inside = {id(p) for p in encoder.parameters()} - behind
     return [p for p in model.parameters() if id(p) not in inside]
+
+
+def with_both_biases(model: PreTrainedModel, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return name → weight with the decoder's bias under the name of the head's second bias too, where there is one.
+
+    An untied head has two biases. Transformers 5 adds the decoder's to the logits, transformers 4 the other.
+    """
+    head, weights = family_of(model).head, dict(state_dict)
+    if head and head.bias and (bias_V := weights.get(f"{head.decoder}.bias")) is not None:
+        weights[head.bias] = bias_V.clone()
+    return weights
 
 
 def flat_positions(mask_BT: Tensor) -> Tensor:

@@ -11,12 +11,14 @@ from itertools import accumulate
 from typing import Any
 
 import datasets
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 COLUMNS = ("input_ids", "attention_mask")
+ROWS_AT_ONCE = 1000
 
 
 class MultilingualChunks(Dataset[dict[str, Any]]):
@@ -63,6 +65,31 @@ def _as_arrays(chunks: Any) -> Any:
     if isinstance(chunks, datasets.Dataset):
         return chunks.with_format("numpy", columns=[name for name in COLUMNS if name in chunks.column_names])
     return chunks
+
+
+def longest_row(parts: Iterable[Any]) -> tuple[int, bool]:
+    """Return the length of the longest row of several data sets, and whether a batch of their rows may need a mask.
+
+    Args:
+        parts: data sets, as `MultilingualChunks` takes them.
+    """
+    lengths, has_masks = set[int](), False
+    for part in parts:
+        if isinstance(part, datasets.Dataset):
+            has_masks |= "attention_mask" in part.column_names
+            lengths |= _lengths(part)
+        else:
+            rows = [part[i] for i in range(len(part))]
+            has_masks |= any("attention_mask" in row for row in rows)
+            lengths |= {len(row["input_ids"]) for row in rows}
+    return max(lengths), has_masks or len(lengths) > 1
+
+
+def _lengths(part: datasets.Dataset) -> set[int]:
+    if (fixed := getattr(part.features["input_ids"], "length", -1)) > 0:  # packed: no row need be read
+        return {fixed}
+    tables = part.select_columns("input_ids").with_format("arrow").iter(ROWS_AT_ONCE)
+    return {length for table in tables for length in pc.list_value_length(table["input_ids"]).unique().to_pylist()}
 
 
 def collate_chunks(rows: Sequence[Mapping[str, Any]], *, pad_token_id: int) -> dict[str, Any]:

@@ -89,10 +89,11 @@ class BaseTrainer(FiniteTrainer):
             TensorBoardText(self, "kernels", self._kernel_choice.as_text())
         return self._kernel_choice
 
-    def _record_kernel_choice(self) -> None:
-        kernels, run = self.kernel_choice(), run_of(Path(str(self.args.output_dir)).resolve())
-        if self.is_world_process_zero() and is_begun(run):  # a trainer made in Python has no record
-            RunRecord.open(run).update(results={"kernels": kernels.as_record()})
+    def record(self, **results: Any) -> None:
+        """Add results, as JSON values, to the run's record; a trainer made in Python has none."""
+        run = run_of(Path(str(self.args.output_dir)).resolve())
+        if self.is_world_process_zero() and is_begun(run):
+            RunRecord.open(run).update(results=results)
 
     # One step
 
@@ -157,7 +158,7 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
-        self._record_kernel_choice()
+        self.record(kernels=self.kernel_choice().as_record())
         try:
             with self.kernel_choice().serving():
                 return super().train(resume_from_checkpoint, *args, **kwargs)

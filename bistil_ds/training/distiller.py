@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from bistil_ds.errors import InputError, Notice
 from bistil_ds.models.attention import AttentionRecorder, is_attention_observable
 from bistil_ds.training.layer_losses import Alignment
-from bistil_ds.training.schedule import Weight
+from bistil_ds.training.schedule import LossWeights, Weight
 from bistil_ds.training.terms import LayerView, LossTerms, terms_of
 
 OF_ATTENTION = ("maps", "relations")  # what only a model can give whose attention can be observed
@@ -130,7 +130,7 @@ class BaseDistiller:
         """Return the weight of each loss when `progress` of the run (0 to 1) is done."""
         return {name: weight.at(progress) for name, weight in self.weights.items()}
 
-    def add_layer_losses(self, terms: LossTerms, view: LayerView, weights: Mapping[str, float]) -> None:
+    def add_layer_losses(self, terms: LossTerms, view: LayerView, weights: LossWeights) -> None:
         """Add the values of every used loss of hidden states, attention maps or relations to `terms`.
 
         The teacher's states are freed as soon as no loss needs them, so `view.teacher_states` is empty afterwards.

@@ -21,6 +21,7 @@ from torch import Tensor
 from bistil_ds.errors import InputError
 from bistil_ds.models.attention import AttentionRecorder
 from bistil_ds.training.heap import trim_heap
+from bistil_ds.training.schedule import LossWeight
 
 QueriesKeys = tuple[Tensor, Tensor]
 NO_GRADIENT = (
@@ -49,8 +50,13 @@ class Alignment:
         )
 
 
-def _upstream(weight: float, pairs: Sequence[object]) -> float:
-    """Return the gradient of the total loss at each pair's value, whose mean has this weight; 1 for weight 0."""
+def _upstream(weight: LossWeight, pairs: Sequence[object]) -> float:
+    """Return the gradient of the total loss at each pair's value, whose mean has this weight; 1 for weight 0.
+
+    A weight whose value the host does not know counts as 1; the backward pass multiplies by what it is.
+    """
+    if isinstance(weight, Tensor):
+        return 1.0 / len(pairs)
     return weight / len(pairs) if weight > 0 else 1.0
 
 
@@ -59,7 +65,7 @@ def hidden_terms(
     teacher: list[Tensor],
     mask_BT: Tensor | None,
     projections: Sequence[Tensor] | None,
-    weight: float,
+    weight: LossWeight,
     kind: str = "mse",
 ) -> Tensor:
     """Return the loss of each pair of states, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
@@ -91,7 +97,7 @@ def attention_terms(
     mask_BT: Tensor | None,
     kind: str,
     mask_queries: bool,
-    weight: float,
+    weight: LossWeight,
     windows: Sequence[int | None] | None = None,
 ) -> Tensor:
     """Return the loss of each pair of maps, in order, as fp32 [P]; on a CPU both lists are empty afterwards.
@@ -125,7 +131,7 @@ def relation_terms(
     mask_BT: Tensor | None,
     heads: int,
     mask_queries: bool,
-    weight: float,
+    weight: LossWeight,
 ) -> Tensor:
     """Return the loss of the relations between queries, between keys and between values, fp32 [3].
 

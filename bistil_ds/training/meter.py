@@ -18,16 +18,17 @@ class TermMeter:
     """
 
     def __init__(self) -> None:
-        self.sums: dict[tuple[str, str], Tensor] = {}
+        self.sums: dict[tuple[str, tuple[str, ...]], Tensor] = {}  # language, names → fp64 [names]
         self.weights: dict[str, float] = defaultdict(float)
 
     def add(self, language: str, scalars: dict[str, Tensor], weight: float = 1.0) -> None:
         """Add one batch's scalars, counted `weight` times."""
         self.weights[language] += weight
-        for name, value in scalars.items():
-            key = (language, name)
-            added = value.detach().double() * weight
-            self.sums[key] = self.sums[key] + added if key in self.sums else added
+        if not scalars:
+            return
+        key = language, tuple(scalars)
+        added = torch.stack([value.detach() for value in scalars.values()]).double() * weight  # few launches for all
+        self.sums[key] = self.sums[key] + added if key in self.sums else added
 
     def drain(self) -> dict[str, dict[str, float]]:
         """Return `{language: {term: weighted mean over batches and ranks}}` and empty the meter.
@@ -37,10 +38,14 @@ class TermMeter:
         if not self.sums:
             return {}
         languages = sorted(self.weights)
-        keys = sorted(self.sums)
-        first = next(iter(self.sums.values()))
+        sums: dict[tuple[str, str], Tensor] = {}
+        for (language, names), values_N in self.sums.items():
+            for name, value in zip(names, values_N, strict=True):
+                sums[language, name] = sums[language, name] + value if (language, name) in sums else value
+        keys = sorted(sums)
+        first = next(iter(sums.values()))
         weights = torch.tensor([self.weights[one] for one in languages], dtype=torch.float64, device=first.device)
-        flat = torch.cat([weights, torch.stack([self.sums[key] for key in keys])])
+        flat = torch.cat([weights, torch.stack([sums[key] for key in keys])])
         add_over_ranks(flat)
         values = flat.tolist()
         count = dict(zip(languages, values, strict=False))

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from bistil_ds.errors import InputError
+
+# Loss → its weight: a number, or an fp32 scalar on the device whose value the host does not know.
+LossWeight = float | Tensor
+LossWeights = Mapping[str, LossWeight]
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,11 @@ class Weight:
     def at(self, progress: float) -> float:
         """Return the weight when `progress` of the run (0 to 1) is done."""
         return self.start + (self.end - self.start) * min(max(progress, 0.0), 1.0)
+
+    @property
+    def changes(self) -> bool:
+        """Return whether the weight differs between two points of the run."""
+        return self.start != self.end
 
     @property
     def used(self) -> bool:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bistil_ds.training.layer_losses import QueriesKeys, attention_terms, hidden_terms, relation_terms
+from bistil_ds.training.schedule import LossWeight, LossWeights
 
 
 @dataclass
@@ -59,20 +60,20 @@ class LayerView:
         )
 
 
-def _hidden(view: LayerView, weight: float) -> Tensor:
+def _hidden(view: LayerView, weight: LossWeight) -> Tensor:
     mask_BT = None if view.losses.published_losses else view.mask_BT
     return hidden_terms(
         view.student_states, view.teacher_states, mask_BT, view.projections, weight, view.losses.hidden_loss
     )
 
 
-def _attention(view: LayerView, weight: float) -> Tensor:
+def _attention(view: LayerView, weight: LossWeight) -> Tensor:
     kind, published = view.losses.attention_loss, view.losses.published_losses
     maps = view.student_maps, view.teacher_maps
     return attention_terms(*maps, view.mask_BT, kind, not published, weight, view.windows)
 
 
-def _relation(view: LayerView, weight: float) -> Tensor:
+def _relation(view: LayerView, weight: LossWeight) -> Tensor:
     related, published = (view.student_related, view.teacher_related), view.losses.published_losses
     return relation_terms(*related, view.mask_BT, view.relation_heads, not published, weight)
 
@@ -93,7 +94,7 @@ class LossTerm:
 
     name: str
     phases: tuple[int, ...]
-    compute: Callable[[LayerView, float], Tensor] | None = None
+    compute: Callable[[LayerView, LossWeight], Tensor] | None = None
     reads: Literal["states", "maps", "relations"] | None = None
 
 
@@ -134,7 +135,7 @@ class LossTerms:
     def __getitem__(self, name: str) -> Tensor:
         return self.values[name]
 
-    def add_up(self, weights: dict[str, float]) -> None:
+    def add_up(self, weights: LossWeights) -> None:
         """Set the total, from the weight of each loss."""
         parts = [weights[term.name] * self.values[term.name].mean() for term in TERMS if term.name in self.values]
         self.total = torch.stack(parts).sum()

@@ -16,6 +16,7 @@ from bistil_ds.distributed import startup
 from bistil_ds.distributed.partitions import full_size
 from bistil_ds.sparse.deltas import attached_to
 from bistil_ds.training.estimate.arithmetic import Layout
+from bistil_ds.training.graphs.step import STEPS_BEFORE
 from bistil_ds.training.speed import peak_memory
 
 WARM_UP, TIMED = 1, 3  # optimiser steps
@@ -75,7 +76,8 @@ class FirstSteps(TrainerCallback):
     """Callback that ends training after a warm-up step and three timed ones, and leaves its findings in `result`.
 
     The steps are the first of the real run, with its batches, schedule and kernels. In a run of two or three steps, all
-    but the warm-up are timed. In a run of one step, that step is timed.
+    but the warm-up are timed. In a run of one step, that step is timed. With `--cuda_graphs` the warm-up goes on until
+    steps are replayed.
 
     Args:
         trainer: the trainer whose steps are timed; it gets this callback.
@@ -85,6 +87,7 @@ class FirstSteps(TrainerCallback):
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.ends = trainer, list[float]()
+        self.warm_up = STEPS_BEFORE if getattr(trainer.args, "cuda_graphs", False) else WARM_UP
         trainer.remove_callback(PrinterCallback)  # it would print the speed at the end
         trainer.add_callback(self)
 
@@ -97,7 +100,7 @@ class FirstSteps(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.ends.append(_now(args.device))
-        control.should_training_stop |= state.global_step >= WARM_UP + TIMED
+        control.should_training_stop |= state.global_step >= self.warm_up + TIMED
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -105,7 +108,7 @@ class FirstSteps(TrainerCallback):
         trainer, model = self.trainer, self.trainer.model
         teacher = getattr(trainer, "teacher", None)
         passed = [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)]
-        seconds = _slowest(passed[WARM_UP:] or passed)
+        seconds = _slowest(passed[self.warm_up :] or passed)
         workspace = None
         if args.device.type == "cuda":
             held = torch.cuda.max_memory_allocated(args.device) - torch.cuda.memory_allocated(args.device)

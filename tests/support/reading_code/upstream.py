@@ -53,6 +53,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "on_train_begin": CALLBACK,
     },
     "transformers Trainer": {
+        "_clip_grad_norm": "self, model",
         "_get_grad_norm": "self, model, grad_norm=None",
         "_get_train_sampler": "self, train_dataset=None",
         "_init_training_state": (
@@ -71,6 +72,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "get_train_dataloader": "self",
         "log": "self, logs, start_time=None",
         "save_model": "self, output_dir=None, _internal_call=False",
+        "training_step": "self, model, inputs, num_items_in_batch=None",
         "train": "self, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None",
     },
     "transformers TrainerCallback": {
@@ -94,9 +96,10 @@ OWN_METHODS: dict[str, set[str]] = {
     "transformers MLflowCallback": {"_choose_store"},
     "transformers Trainer": {
         *("_after", "_barrier", "_check_gradients", "_collate", "_copy_kept_files", "_count", "_loader"),
-        *("_masked", "_micro_steps", "_progress", "_reading", "_record_kernel_choice", "_row_terms", "_where"),
-        *("after_loss", "batch_loss", "batches", "before_loss", "check_state", "check_validation", "drain_skips"),
-        *("kernel_choice", "log_name", "log_validation", "on_saved", "restart_speed", "terms", "write_model"),
+        *("_make_static_step", "_masked", "_micro_steps", "_progress", "_reading", "_row_terms", "_switch_to"),
+        *("_where", "after_loss", "batch_loss", "batches", "before_loss", "check_state", "check_validation"),
+        *("drain_skips", "kernel_choice", "log_name", "log_validation", "on_saved", "record", "restart_speed"),
+        *("terms", "write_model"),
     },
     "transformers TrainerCallback": {"_stop"},
     "transformers WandbCallback": {"_begin"},
