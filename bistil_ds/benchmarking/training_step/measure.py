@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,7 @@ from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values, part
 from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
 from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_turns
 from bistil_ds.benchmarking.training_step.teachers import cheaper_teacher, cost_in_the_loss
-from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, random_steps, single_step
+from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, Steps, random_steps, single_step
 from bistil_ds.console.grid import Grid
 from bistil_ds.training.speed import matmul_rate, training_flops
 
@@ -65,16 +65,24 @@ def compare_teachers(
     return _timed(ways, "float32", shape, rounds, device, tell)
 
 
-def compare_compiled(
-    shape: Shape, rounds: int, device: torch.device, dtype: torch.dtype, backend: str, tell: Tell
+def compare_faster(
+    name: str,
+    make: Callable[[Steps], Way],
+    shape: Shape,
+    rounds: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    tell: Tell,
 ) -> dict[str, Any]:
-    """Return a row for our step and for our step with both models compiled, timed in turns; ratios are to the first.
+    """Return a row for our step and for a faster form of it, timed in turns; ratios are to the first.
 
-    `backend` is one of `torch.compile`.
+    Args:
+        name: what the form is called.
+        make: returns the form of a step, such as `Steps.graphed`.
     """
     torch.compiler.reset()  # models share code, and torch silently stops compiling code that it compiled too often
     steps = random_steps(shape, device, dtype)
-    ways = {"ours": steps.way("ours"), "ours, compiled": steps.compiled(backend)}
+    ways = {"ours": steps.way("ours"), f"ours, {name}": make(steps)}
     return _timed(ways, "ours", shape, rounds, device, tell)
 
 

@@ -15,6 +15,7 @@ from bistil_ds.benchmarking.models.shapes import config_of, student_name
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.student.layer_map import choose_layers, even_map
 from bistil_ds.student.layers import shallow_config
+from bistil_ds.training.graphs.replay import WARM_UP, Replayed
 
 WAYS = ("floor", "eager", "ours")
 
@@ -100,6 +101,27 @@ class Steps:
         teacher, student = (torch.compile(model, backend=backend) for model in (self.teacher, self.trained))
         distiller = Distiller(self.student, self.teacher, self.layer_map, run_teacher=teacher)  # type: ignore[arg-type]
         return Way(lambda: self.learn(distiller(student, self.inputs).total), lambda: self._prepare(self.recording))
+
+    def graphed(self) -> Way:
+        """Return our way, forward and backward, as one CUDA graph that is replayed; on a CPU it is the graph's twin.
+
+        Raises:
+            RuntimeError: the step cannot be recorded.
+        """
+        trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
+
+        def losses_and_gradients() -> tuple[Tensor, ...]:
+            total = self.distiller(self.trained, self.inputs).total
+            return total.detach(), *torch.autograd.grad(total, trained)
+
+        replayed = Replayed(losses_and_gradients, trained[0].device, compared=1)
+        way = Way(replayed, lambda: self._prepare(self.recording))
+        for _ in range(WARM_UP + 1):  # the last is the first replay
+            way.prepare()
+            way.step()
+        if replayed.failure:
+            raise RuntimeError(replayed.failure)
+        return way
 
     def _prepare(self, attention: str) -> None:
         self.student.zero_grad(set_to_none=True)

@@ -130,6 +130,7 @@ def test_a_rehearsal_runs_every_part_and_leaves_a_page_and_seven_records(
     page = path.with_suffix(".md").read_text(encoding="utf-8")
     assert f"**{REHEARSAL}**" in page
     assert "ours, compiled" in page
+    assert "ours, as a CUDA graph" in page
     assert len(page.splitlines()) < 200
     shown, left_out = gather(tmp_path, quick=True)
     assert {each.path.name for each in shown} == {name for name in files if name.endswith(".json")}
