@@ -38,15 +38,15 @@ def start_server() -> None:
     process.join()
 
 
-def launch(part: Part, seconds: float, results: Path, *, rehearsal: bool) -> Generator[Event]:
-    """Run a part for at most `seconds`, and yield its findings and records as they come; the last event is its end.
+def launch(part: Part, seconds: float, results: Path, *, rehearsal: bool) -> Generator[list[Event]]:
+    """Run a part for at most `seconds`, and yield its findings and records as they come; its end is the last event.
 
     The part should end by itself two graces before its time is out. One grace before, it is interrupted as by Ctrl-C;
     and when the time is out, it is killed with all processes that it started.
 
     Yields:
-        `{"finding": …}`, `{"record": name}`, and last `{"ended": {"status": …, "why": …, "error": last lines}}`. The
-        status is done, skipped, stopped (its time was out) or failed.
+        Lists of new events: `{"finding": …}`, `{"record": name}`, and as the last of all `{"ended": {"status": …,
+        "why": …, "error": last lines}}`. The status is done, skipped, stopped (its time was out) or failed.
     """
     grace, begun = min(GRACE, seconds / 10), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -90,18 +90,18 @@ def _tell(setting: Setting, **event: object) -> None:
         file.write(json.dumps(event, default=str) + "\n")
 
 
-def _follow(process: BaseProcess, work: Path, interrupt_at: float, kill_at: float) -> Iterator[Event]:
+def _follow(process: BaseProcess, work: Path, interrupt_at: float, kill_at: float) -> Iterator[list[Event]]:
     """Yield the events of a part until it ends, interrupt it and kill it when it is time, and yield its end."""
     read, ended, interrupted = 0, None, False
     while True:
         alive = process.is_alive()
         events = _events(work)
-        for event in events[read:]:
-            if "ended" in event:
-                ended = event["ended"]
-                kill_at = min(kill_at, time.monotonic() + GRACE)  # libraries may hang at the exit
-            else:
-                yield event
+        new = events[read:]
+        if new and "ended" in new[-1]:
+            ended = new.pop()["ended"]
+            kill_at = min(kill_at, time.monotonic() + GRACE)  # libraries may hang at the exit
+        if new:
+            yield new
         read, now = len(events), time.monotonic()
         if not alive or now >= kill_at:
             break
@@ -109,7 +109,7 @@ def _follow(process: BaseProcess, work: Path, interrupt_at: float, kill_at: floa
             interrupted = True
             _signal(process, signal.SIGINT)
         process.join(POLL_SECONDS)
-    yield {"ended": {"error": [], **(ended or _failure(process, work, timed_out=alive))}}
+    yield [{"ended": {"error": [], **(ended or _failure(process, work, timed_out=alive))}}]
 
 
 def _events(work: Path) -> list[Event]:

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 def run_parts(
     parts: Sequence[Part],
     seconds: float,
-    launch: Callable[[Part, float], Generator[Event]],
+    launch: Callable[[Part, float], Generator[list[Event]]],
     rows: list[Row],
     save: Callable[[], None],
     tell: Tell,
@@ -26,7 +26,7 @@ def run_parts(
     """Run all parts in `seconds`, append a row for each to `rows`, and call `save` whenever something is known.
 
     Args:
-        launch: starts a part with the seconds that it may take, and yields its events (see `child.launch`).
+        launch: starts a part with the seconds that it may take, and yields lists of its events (see `child.launch`).
         tell: called with the share of the time that is gone (0 to 1), and the part that runs.
         clock: returns the time in seconds.
     """
@@ -45,8 +45,9 @@ def run_parts(
         started = clock()
         try:
             with closing(launch(part, budget)) as events:
-                for event in events:
-                    add(row, event)
+                for some in events:
+                    for event in some:
+                        add(row, event)
                     row["seconds"] = clock() - started
                     save()
                     tell(min(1.0, (clock() - begun) / seconds), part.title)

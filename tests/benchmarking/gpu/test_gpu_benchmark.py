@@ -36,8 +36,8 @@ def _server() -> None:
 
 def run(name: str, folder: Path, seconds: float = 60.0) -> tuple[list[Event], dict[str, Any]]:
     """Run a part of `odd_parts`; return its events, and how it ended."""
-    part = Part("x", "odd", f"odd_parts:{name}", 0.0)
-    *events, last = launch(part, seconds, folder, rehearsal=True)
+    part = Part("x", "odd", f"stand_ins.odd_parts:{name}", 0.0)
+    *events, last = [event for some in launch(part, seconds, folder, rehearsal=True) for event in some]
     return events, last["ended"]
 
 
@@ -157,7 +157,10 @@ def check_schema(content: dict[str, Any], folder: Path) -> None:
 def test_chosen_parts_run_alone_and_a_failed_one_makes_the_exit_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    odd = [Part(part.key, part.title, f"odd_parts:{'crash' if part.key == 'd' else 'finish'}", 1.0) for part in PARTS]
+    odd = [
+        Part(part.key, part.title, f"stand_ins.odd_parts:{'crash' if part.key == 'd' else 'finish'}", 1.0)
+        for part in PARTS
+    ]
     monkeypatch.setattr("bistil_ds.benchmarking.gpu.flags.PARTS", odd)
     assert main(["--quick", "--parts", "g", "d", "--output_dir", str(tmp_path)]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "failed: part d: was ended by SIGSEGV"

@@ -51,13 +51,12 @@ def run(takes: dict[str, float], seconds: float, parts: tuple[Part, ...] = (FIRS
     clock, rows, saved = Clock(), [], []
     told: list[float] = []
 
-    def launch(part: Part, budget: float) -> Generator[Event]:
+    def launch(part: Part, budget: float) -> Generator[list[Event]]:
         saved_before = len(saved)
-        yield {"finding": {"collected": 1}}
+        yield [{"finding": {"collected": 1}}]
         assert len(saved) > saved_before, "a finding is saved before the next one is waited for"
-        yield {"record": f"{part.key}.json"}
         clock.now += takes[part.key]
-        yield {"ended": {"status": "done", "why": "", "error": []}}
+        yield [{"record": f"{part.key}.json"}, {"ended": {"status": "done", "why": "", "error": []}}]
 
     run_parts(parts, seconds, launch, rows, lambda: saved.append(1), lambda done, what: told.append(done), clock)
     assert told == sorted(told)
@@ -90,8 +89,8 @@ def test_a_smaller_part_may_still_fit_when_a_larger_one_does_not() -> None:
 def test_an_interruption_leaves_what_was_found_and_says_so() -> None:
     rows: list[Any] = []
 
-    def launch(part: Part, budget: float) -> Generator[Event]:
-        yield {"finding": {"collected": 7}}
+    def launch(part: Part, budget: float) -> Generator[list[Event]]:
+        yield [{"finding": {"collected": 7}}]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

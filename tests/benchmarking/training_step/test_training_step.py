@@ -43,6 +43,7 @@ def test_our_step_trains_like_the_published_way_done_plainly(steps: Steps) -> No
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6 * largest)
 
 
+@pytest.mark.slow  # the rehearsal of the GPU run times such a step in the fast tests
 def test_the_compiled_step_trains_like_ours(steps: Steps) -> None:
     ours, way = gradients(steps, "ours"), steps.compiled("eager")
     way.prepare()
