@@ -65,7 +65,7 @@ def test_scheduled_weights_and_padding_are_captured(make: Make, packed: bool) ->
 def test_validation_and_checkpoints_between_replays_change_nothing(make: Make, tmp_path: Path) -> None:
     flags: dict[str, Any] = {"max_steps": 12, "eval_steps": 3, "save_steps": 3, "teacher_dtype": "float32"}
     RunRecord(tmp_path / "run", arguments={})
-    plain, graphed = make(**flags), make(cuda_graphs=True, **flags)
+    plain, graphed = make(output_dir=str(tmp_path / "plain"), **flags), make(cuda_graphs=True, **flags)
     plain.train()
     graphed.train()
     assert logged(graphed, "eval_loss") == pytest.approx(logged(plain, "eval_loss"), rel=1e-3)

@@ -58,7 +58,7 @@ class StaticStep:
         self._optimizer, self._limit = optimizer, max_grad_norm or float("inf")
         # A weight that changes over the run is read from the device; a constant one is part of the launches.
         self._scheduled = {name: torch.zeros((), device=device) for name, weight in weights.items() if weight.changes}
-        self._weights: LossWeights = {name: weight.start for name, weight in weights.items()} | self._scheduled
+        self._weights: LossWeights = {**{name: weight.start for name, weight in weights.items()}, **self._scheduled}
         # On CUDA, fused AdamW takes its rate in fp32 only. On a CPU, fp64 keeps the rate's bits.
         dtype = torch.float32 if device.type == "cuda" else torch.float64
         self._rates = [torch.zeros((), dtype=dtype, device=device) for _ in optimizer.param_groups]
