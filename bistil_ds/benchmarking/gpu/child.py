@@ -92,7 +92,8 @@ def _tell(setting: Setting, **event: object) -> None:
 
 def _follow(process: BaseProcess, work: Path, interrupt_at: float, kill_at: float) -> Iterator[list[Event]]:
     """Yield the events of a part until it ends, interrupt it and kill it when it is time, and yield its end."""
-    read, ended, interrupted = 0, None, False
+    read, interrupted = 0, False
+    ended: dict[str, Any] | None = None
     while True:
         alive = process.is_alive()
         events = _events(work)
