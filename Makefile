@@ -14,7 +14,7 @@ define install
 	DS_BUILD_OPS=0 $(1)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 endef
 
-.PHONY: setup demo test test-slow test-gpu test-trackers test-next lint format bench gpu clean
+.PHONY: setup demo test test-slow test-gpu test-ptx test-trackers test-next lint format bench gpu clean
 
 setup: $(READY)
 
@@ -34,6 +34,13 @@ test-slow: $(READY)
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+# A quarter of the compiled kernels' variants, run on the CPU instruction by instruction by the tool ptxrun
+test-ptx: TOOLS = ../shared/tools
+test-ptx: $(READY)
+	@if [ -d $(TOOLS)/ptxrun ]; then PYTHONPATH=.:kernels:tests/support:$(TOOLS) OMP_NUM_THREADS=1 $(BIN)/python \
+		-m ptxrun.check --project . --more tests.kernels.ptx_variants --quick; \
+	else echo "no $(TOOLS)/ptxrun here: the compiled kernels were not run"; fi
 
 # wandb and mlflow lie beside the environment: in it, mlflow would lengthen every start of DeepSpeed by seconds
 test-trackers: TRACKERS = $(CURDIR)/$(VENV)/trackers

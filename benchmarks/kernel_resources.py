@@ -1,4 +1,4 @@
-"""Report what each Triton kernel's machine code needs on sm_80 and sm_90, compiled ahead of time without a GPU."""
+"""Report what each Triton kernel's machine code needs on GPUs of NVIDIA and AMD, compiled ahead of time."""
 
 from bistil_ds.benchmarking.run_benchmark import command_of
 

@@ -112,7 +112,7 @@ def test_the_wheel_holds_the_packages_with_their_data_and_nothing_else(release: 
     ours = {name.removeprefix("kernels/") for name in tracked() if name.startswith(("bistil_ds/", "kernels/"))}
     ours |= {f"bistil_ds/{name}" for name in tracked() if name.startswith("ds_configs/")}
     assert {name for name in names if not name.startswith(info)} == ours
-    for name in ("ds_configs/zero2.json", "benchmarking/transfer/settings.yaml", "py.typed"):
+    for name in ("ds_configs/zero2.json", "benchmarking/claims/sample.yaml", "py.typed"):
         assert f"bistil_ds/{name}" in ours
     assert {f"{info}licenses/LICENSE", f"{info}entry_points.txt"} <= names
 

@@ -6,6 +6,10 @@ entry here, and a script in `benchmarks/`.
 
 from __future__ import annotations
 
+from bistil_ds.benchmarking.claims import flags as claims
+from bistil_ds.benchmarking.claims.page import write_page
+from bistil_ds.benchmarking.claims.plots import claims_plots
+from bistil_ds.benchmarking.claims.tables import claims_grids
 from bistil_ds.benchmarking.energy import flags as energy
 from bistil_ds.benchmarking.energy.tables import energy_grids, energy_plots, energy_values
 from bistil_ds.benchmarking.flops import flags as flops
@@ -30,18 +34,19 @@ from bistil_ds.benchmarking.training_step import flags as throughput
 from bistil_ds.benchmarking.training_step import sparse_flags as sparse_stage
 from bistil_ds.benchmarking.training_step.measure import throughput_grids, throughput_values
 from bistil_ds.benchmarking.training_step.sparse import sparse_grids, sparse_values
-from bistil_ds.benchmarking.transfer import flags as transfer
-from bistil_ds.benchmarking.transfer.tables import transfer_grids, transfer_plots
 
 ENTRIES = (
     Benchmark(
-        name="transfer",
+        name="claims",
         title="Quality",
-        description="Zero-shot transfer: teacher, students and baselines, by the commands a user types.",
-        flags=transfer.Flags,
-        plan=transfer.plan,
-        tables=transfer_grids,
-        plots=transfer_plots,
+        description="BiStil's claims: zero-shot quality of teacher, students and baselines, by the commands a user "
+        "types.",
+        flags=claims.Flags,
+        plan=claims.plan,
+        tables=claims_grids,
+        plots=claims_plots,
+        files=write_page,
+        failures=claims.failures,
     ),
     Benchmark(
         name="latency",
@@ -127,8 +132,8 @@ ENTRIES = (
     Benchmark(
         name="kernel_resources",
         title="Resources of kernels",
-        description="What each Triton kernel's machine code needs on sm_80 and sm_90, compiled ahead of time: no GPU "
-        "is used.",
+        description="What each Triton kernel's machine code needs on NVIDIA's sm_80 and sm_90, and on AMD's gfx942 and "
+        "gfx950, compiled ahead of time: no GPU is used.",
         flags=resources.Flags,
         plan=resources.plan,
         tables=resources_grids,

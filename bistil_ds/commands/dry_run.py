@@ -55,7 +55,8 @@ def dry_run(
             if rehearsal is not None:
                 print_table(rehearsal, seconds, Path(flags["output_dir"] or "runs"))
 
-        run_on_ranks(prepare_elsewhere, show, use_deepspeed=bool(flags["deepspeed"]))
+        deepspeed, limit = bool(flags["deepspeed"]), flags["rank_timeout"]
+        run_on_ranks(prepare_elsewhere, show, use_deepspeed=deepspeed, rank_timeout=limit)
 
 
 def check_place(flags: Mapping[str, Any]) -> Path:

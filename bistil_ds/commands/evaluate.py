@@ -88,6 +88,9 @@ class EvaluationArguments:
     limit: int | None = field(default=None, metadata={"help": "Use the first N examples of each file only."})
     resamples: int = field(default=1000, metadata={"help": "Resamples of the bootstrap intervals."})
     seed: int = field(default=0, metadata={"help": "Seed of the bootstrap."})
+    keep_resamples: bool = field(
+        default=False, metadata={"help": "Write the metric of each resample too, to compare runs pair by pair."}
+    )
     output_dir: str | None = field(default=None, metadata={"help": "Run folder; default: runs/evaluate-<time>."})
 
 
@@ -109,6 +112,7 @@ def _main(argv: Sequence[str]) -> None:
             batch_size=ns.batch_size,
             resamples=ns.resamples,
             seed=ns.seed,
+            keep_resamples=ns.keep_resamples,
             on_cell=lambda so_far: write(so_far, record),
         )
     except KeyboardInterrupt:

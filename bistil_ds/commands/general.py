@@ -12,6 +12,7 @@ from bistil_ds.distillation.dry_run import rehearse
 from bistil_ds.distillation.from_flags import FLAGS, published_defaults, request_of, with_steps
 from bistil_ds.distillation.languages import names_nothing
 from bistil_ds.distillation.preparation import PreparedRun
+from bistil_ds.distillation.presets import PRESETS
 from bistil_ds.distillation.request import SIDES
 from bistil_ds.distillation.run import train
 from bistil_ds.runs.folder import run_folder
@@ -53,7 +54,7 @@ def with_sample(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {**flags, "teacher_model": str(sample_mmt())}
 
 
-COMMAND = TrainingCommand(DESCRIPTION, FLAGS, prepare, train, rehearse)
+COMMAND = TrainingCommand(DESCRIPTION, FLAGS, prepare, train, rehearse, PRESETS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

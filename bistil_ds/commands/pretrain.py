@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bistil_ds.commands.common_flags import CommonFlags
 from bistil_ds.commands.dry_run import print_table
 from bistil_ds.console import cli
 from bistil_ds.console.terminal import say
 from bistil_ds.errors import InputError
-from bistil_ds.models.inputs import load_tokenizer
+from bistil_ds.models.inputs import load_config, load_tokenizer
 from bistil_ds.models.loading import load_language_model
 from bistil_ds.models.model_card import write_model_card
 from bistil_ds.pretraining.corpora import as_lines, find_corpora
 from bistil_ds.pretraining.dry_run import rehearse
+from bistil_ds.pretraining.head import train_head
 from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.cache import file_hash
-from bistil_ds.runs.folder import run_folder
+from bistil_ds.runs.folder import new_folder, run_folder
 from bistil_ds.runs.record import RunRecord
 from bistil_ds.sample import LANGUAGES, held_out_accuracy, mmt, write_text
 from bistil_ds.sample.text import LICENCE
 from bistil_ds.training.product import check_product
+from bistil_ds.training.speed import encoder_flops
+
+# flags that shape a model which is made; --encoder is made already
+NOT_FOR_HEADS = (
+    *("vocab_size", "layers", "hidden_size", "heads", "max_positions", "window"),
+    *("parallel", "parallel_share", "tokenizer", "config"),
+)
 
 
 @dataclass
@@ -42,6 +53,10 @@ class PretrainArguments(Recipe):
     parallel: bool = field(default=False, metadata={"help": "line n of each file says the same: train on pairs too"})
     tokenizer: str | None = field(default=None, metadata={"help": "folder or hub id of a tokenizer to use as it is"})
     config: str | None = field(default=None, metadata={"help": "folder or hub id of a model configuration to use"})
+    encoder: str | None = field(
+        default=None,
+        metadata={"help": "folder or hub id of an encoder: train only a masked-LM head for it, which it lacks"},
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,6 +75,8 @@ def _main(argv: Sequence[str]) -> None:
         raise InputError(f"--input_folder {ns.input_folder}: no such folder")
     if ns.max_texts is not None and ns.max_texts < 1:
         raise InputError(f"--max_texts {ns.max_texts}: expected at least 1")
+    if ns.encoder is not None:
+        _check_encoder(ns)
     folder = run_folder(ns.output_dir, "pretrain", None)
     recipe = Recipe(**{name: getattr(ns, name) for name in Recipe.__dataclass_fields__})
     recipe.check()
@@ -70,19 +87,25 @@ def _main(argv: Sequence[str]) -> None:
         else:
             found = find_corpora(ns.input_folder)
             texts = as_lines(found, Path(scratch), max_texts=ns.max_texts, keep_blank=ns.parallel)
+        train = _trainer_of(ns, texts, recipe)
         if ns.dry_run:
-            more = {"parallel": ns.parallel or ns.input_folder is None, "tokenizer": ns.tokenizer, "config": ns.config}
-            rehearsal, seconds = rehearse(texts, recipe, **more)
+            rehearsal, seconds = rehearse(texts, train)
             print_table(rehearsal, seconds, folder)
             return
         data = {language: {"path": str(path), "sha256": file_hash(path)} for language, path in found.items()}
-        parallel = ns.parallel or ns.input_folder is None
-        losses = pretrain(texts, folder, recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
-    write_model_card(folder, list(texts), LICENCE if ns.input_folder is None else None)
+        with new_folder(folder, explicit=ns.output_dir is not None) as folder:
+            _write(ns, folder, recipe, train(folder), data)
+    say(folder)
+
+
+def _write(ns: argparse.Namespace, folder: Path, recipe: Recipe, losses: list[float], data: Mapping[str, Any]) -> None:
+    """Write card and record beside a model that was trained, and check that it loads."""
+    is_sample = ns.input_folder is None
+    write_model_card(folder, list(data), LICENCE if is_sample else None)
     arguments = {name: getattr(ns, name) for name in PretrainArguments.__dataclass_fields__}
     record = RunRecord(folder, arguments=arguments, seeds={"seed": recipe.seed}, data=data)
-    record.update(results={"losses": losses})
-    if ns.input_folder is None:
+    record.update(results={"losses": losses, **_costs(folder, recipe, frozen=ns.encoder is not None)})
+    if is_sample:
         accuracy = held_out_accuracy(folder)
         record.update(results={"masked_accuracy": accuracy})
         for language in LANGUAGES:
@@ -90,7 +113,31 @@ def _main(argv: Sequence[str]) -> None:
             say(f"{language}: accuracy {scores['accuracy']:.1%}, most frequent token {scores['most_frequent']:.1%}")
     check_product(folder, _load)
     record.finish()
-    say(folder)
+
+
+def _trainer_of(ns: argparse.Namespace, texts: Mapping[str, Path], recipe: Recipe) -> Callable[..., list[float]]:
+    """Return the function that trains what the flags ask for; it takes a folder, and the `progress` of `pretrain`."""
+    if ns.encoder is not None:
+        return partial(train_head, ns.encoder, texts, recipe=recipe)
+    parallel = ns.parallel or ns.input_folder is None
+    return partial(pretrain, texts, recipe=recipe, parallel=parallel, tokenizer=ns.tokenizer, config=ns.config)
+
+
+def _check_encoder(ns: argparse.Namespace) -> None:
+    """Raise InputError for a flag that has no effect beside --encoder, and without text."""
+    if ns.input_folder is None:
+        raise InputError(f"--input_folder missing: give text for the head of --encoder {ns.encoder}")
+    default = PretrainArguments()
+    for name in NOT_FOR_HEADS:
+        if (value := getattr(ns, name)) != getattr(default, name):
+            raise InputError(f"--{name} {value}: has no effect beside --encoder; leave it out")
+
+
+def _costs(folder: Path, recipe: Recipe, *, frozen: bool) -> dict[str, float]:
+    """Return tokens and FLOPs of the training; a frozen encoder has no backward pass. The head does not count."""
+    tokens, config = recipe.steps * recipe.batch_size * recipe.length, load_config("", folder)
+    forward = encoder_flops(config, recipe.length, config.num_hidden_layers)
+    return {"tokens": tokens, "flops": tokens * forward * (1 if frozen else 3)}
 
 
 def _load(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bistil_ds.commands.common_flags import CommonFlags
@@ -29,6 +29,7 @@ class TrainingCommand:
         train: trains from what `prepare` returned; every rank calls it.
         rehearse: in a dry run, trains only the first steps and returns findings about the run (None on ranks other than
             0); every rank calls it.
+        presets: what the flag `--preset` offers: name → the flags that it stands for.
     """
 
     description: str
@@ -36,21 +37,22 @@ class TrainingCommand:
     prepare: Callable[[Mapping[str, Any]], Any]
     train: Callable[[Any], None]
     rehearse: Callable[[Any], Rehearsal | None]
+    presets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def run_command(command: TrainingCommand, argv: Sequence[str] | None) -> int:
     """Run the command on `argv` (None: `sys.argv`) and return its exit code.
 
     Exit codes: 0 for success; 2 for bad input; 130 after Ctrl-C; 1 if training met a loss, gradient or weight that is
-    not finite, or if the run's result is missing or does not load; 75 if SIGTERM or SIGUSR1 stopped the run (before
-    training began, or after a checkpoint was saved).
+    not finite, if the run's result is missing or does not load, or if a rank is lost; 75 if SIGTERM or SIGUSR1 stopped
+    the run (before training began, or after a checkpoint was saved).
     """
     words = sys.argv[1:] if argv is None else list(argv)
     return cli.run(lambda: _run(command, words))
 
 
 def _run(command: TrainingCommand, words: Sequence[str]) -> None:
-    flags = vars(cli.parse(words, [*command.flags, CommonFlags], command.description))
+    flags = vars(cli.parse(words, [*command.flags, CommonFlags], command.description, command.presets))
 
     def prepare() -> Any:
         with preemption.stop_at_once():
@@ -64,7 +66,7 @@ def _run(command: TrainingCommand, words: Sequence[str]) -> None:
         if flags["dry_run"]:
             dry_run(command.prepare, command.rehearse, flags)
         else:
-            start(prepare, train, use_deepspeed=bool(flags["deepspeed"]))
+            start(prepare, train, use_deepspeed=bool(flags["deepspeed"]), rank_timeout=flags["rank_timeout"])
     except NonFiniteError:  # raised on every rank
         startup.stop_distributed()
         raise

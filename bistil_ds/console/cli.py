@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,19 @@ class _Parser(HfArgumentParser):
         raise InputError(f"{message} (see --help)")
 
 
-def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argparse.Namespace:
+def parse(
+    argv: Sequence[str],
+    types: Sequence[type],
+    description: str,
+    presets: Mapping[str, Mapping[str, str]] | None = None,
+) -> argparse.Namespace:
     """Parse `argv` into one namespace that holds the fields of all dataclasses in `types`; make no instance of them.
 
     `argv` may begin with the path of a YAML file; flags override the values in that file. `--help` prints the fields of
     our own dataclasses and the usual fields of `TrainingArguments`, and exits. `--help_all` prints all fields.
+
+    With `presets`, name → flags, one of the dataclasses has a field `preset`. The flags that the chosen name stands for
+    count unless `argv` has them too.
     """
     argv = list(argv)
     parser = _Parser(types, description=description, add_help=False, allow_abbrev=False, formatter_class=Formatter)
@@ -59,6 +67,9 @@ def parse(argv: Sequence[str], types: Sequence[type], description: str) -> argpa
     if argv and not argv[0].startswith("-"):
         argv = [*_yaml_flags(Path(argv[0]), parser), *argv[1:]]
     ns = parser.parse_args([*launcher, *map(_shield, argv)])
+    if presets and ns.preset is not None:
+        named = [word for flag, value in presets[ns.preset].items() for word in (f"--{flag}", value)]
+        ns = parser.parse_args([*launcher, *named, *map(_shield, argv)])
     for name, value in vars(ns).items():
         setattr(ns, name, [_bare(word) for word in value] if isinstance(value, list) else _bare(value))
     if not ns.verbose:
@@ -105,10 +116,10 @@ def _yaml_flags(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 def run(main: Callable[[], None]) -> int:
     """Call `main` and return the exit code: 0, 1, 2, 75 or 130.
 
-    0 means success. 1 means that training met a number that is not finite, or that a result is missing. 2 means bad
-    input, a full disk, or a place that may not be written. 75 means that a signal stopped the run (see
-    `bistil_ds.training.preemption`), 130 that Ctrl-C did. For 1, 2 and 75, rank 0 prints the reason in one line.
-    Output that does not go to a terminal loses its control characters.
+    0 means success. 1 means that training met a number that is not finite, that a result is missing, or that a rank is
+    lost. 2 means bad input, a full disk, or a place that may not be written or is in use. 75 means that a signal
+    stopped the run (see `bistil_ds.training.preemption`), 130 that Ctrl-C did. For 1, 2 and 75, rank 0 prints the
+    reason in one line. Output that does not go to a terminal loses its control characters.
     """
     with quiet.plain_output(), _own_cache():
         return _run(main)

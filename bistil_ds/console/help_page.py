@@ -43,6 +43,7 @@ USUAL: dict[str, dict[str, str | None]] = {
         ),
         "trust_checkpoint": None,
         "seal_key": None,
+        "rank_timeout": None,
         "eval_steps": None,
         "per_device_eval_batch_size": "Chunks per device in validation.",
         "save_steps": None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from bistil_ds.distillation.presets import PRESETS
 from bistil_ds.models.families import FAMILIES
 from bistil_ds.models.left_out import UNOBSERVABLE
 from bistil_ds.student.layer_map import DEFAULT_FACTOR
@@ -82,6 +83,13 @@ class LossArguments:
 
     _argument_group_name = "losses (a weight is a number, or FROM:TO for a linear change over the run)"
 
+    preset: str | None = field(
+        default=None,
+        metadata={
+            "help": "Weights and kinds of the losses by name; other flags here still count.",
+            "choices": list(PRESETS),
+        },
+    )
     hidden_weight: str = field(default="1", metadata={"help": "Weight of the hidden-state loss."})
     attention_weight: str = field(
         default="1", metadata={"help": f"Weight of the attention-map loss; not for {', '.join(UNOBSERVABLE)}."}

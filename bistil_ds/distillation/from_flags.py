@@ -15,8 +15,10 @@ from bistil_ds.distillation.arguments import (
 )
 from bistil_ds.distillation.checks import check_flags, parse_layers
 from bistil_ds.distillation.languages import check_materials, corpora_of
+from bistil_ds.distillation.presets import PRESETS
 from bistil_ds.distillation.request import DistillationRequest, Packing, StatedLicences, StudentPlan
 from bistil_ds.distributed.config import find_config
+from bistil_ds.errors import InputError
 from bistil_ds.training.request import TrainingRequest, fields_of, with_defaults
 
 FLAGS = (ModelArguments, LossArguments, DistillationArguments)
@@ -33,7 +35,7 @@ def request_of(**flags: Any) -> DistillationRequest:
     Raises:
         InputError: a flag is unknown, a needed flag is missing, or a value cannot work.
     """
-    flags = published_defaults(with_defaults(FLAGS, flags))
+    flags = published_defaults(with_defaults(FLAGS, with_preset(flags)))
     check_materials(flags)
     check_flags(flags)
     plan = fields_of(StudentPlan, flags)
@@ -48,6 +50,19 @@ def request_of(**flags: Any) -> DistillationRequest:
         Packing(flags["max_length"], flags["preprocessing_workers"]),
         StatedLicences(flags["teacher_licence"], tuple(flags["data_licence"]) if flags["data_licence"] else None),
     )
+
+
+def with_preset(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flags, and those that a preset among them stands for; flags beside the preset count instead.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    if (name := flags.get("preset")) is None:
+        return dict(flags)
+    if name not in PRESETS:
+        raise InputError(f"--preset {name}: expected one of {', '.join(PRESETS)}")
+    return {**PRESETS[name], **flags}
 
 
 def published_defaults(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bistil_ds.distributed.config import zero_stage
 from bistil_ds.distributed.universal import fit_to_ranks
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
-from bistil_ds.runs import checkpoints
+from bistil_ds.runs import checkpoints, holding
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RECORD_FILE, RunRecord, check_same_run, read_start
 from bistil_ds.text.batches import steps_of_epochs
@@ -31,6 +31,7 @@ MAY_CHANGE = {
     "how it is computed": ("compile_teacher", "cuda_graphs", "preprocessing_workers"),
     "compared by `check_same_texts`, whichever way names them": ("text", "language_sft", *OF_SIDES),
     "given only where it sets the steps, which are compared": ("num_train_epochs",),
+    "stands for flags that are compared": ("preset",),
 }
 
 
@@ -67,6 +68,8 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     resume = request.training["resume_from_checkpoint"]
     folder, seals = run_folder(request.training["output_dir"], "general", resume), seals_of(request.training)
     seals.check_key()
+    if resume and is_begun(folder):
+        holding.hold(folder)
     checks.check_files(request)
     teacher = checks.check_teacher(request)
     data = _data_hashes(request)
@@ -78,7 +81,10 @@ def prepare(request: DistillationRequest, *, teacher_may_move: bool = False) -> 
     checks.check_effects(request.plan)
     checks.check_modules(request, teacher)
     explicit = request.training["output_dir"] is not None
-    with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as partial:
+    with (
+        new_folder(folder, explicit=explicit, stays_held=True) as folder,
+        whole_or_nothing(folder / BUILD, seals) as partial,
+    ):
         report = build(request, partial)
     if request.training["max_steps"] < 0:
         request = _with_steps(request, _steps(request, report["chunks"]))

@@ -103,7 +103,7 @@ def _language_sfts(run: PreparedRun) -> dict[str, SparseFineTuning | None]:
 
 
 def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str, Any]:
-    """Return the run's results: steps, first validation, best checkpointed validation, median tokens/s, model bytes."""
+    """Return the run's results: steps, validations before and at the best checkpoint, speed, costs, and model bytes."""
     history = [row for row in trainer.state.log_history if "eval_loss" in row]
     saved = [row for row in history if row["step"]]  # a validation at step 0 belongs to no checkpoint
     speeds = [row["tokens_per_second"] for row in trainer.state.log_history if "tokens_per_second" in row]
@@ -112,6 +112,8 @@ def results(trainer: DistillationTrainer, folder: Path, built: Path) -> dict[str
         "validation_before": history[0] if history else None,
         "validation_best": min(saved, key=lambda row: row["eval_loss"], default=None),
         "tokens_per_second": sorted(speeds)[len(speeds) // 2] if speeds else None,
+        "tokens": trainer.state.num_input_tokens_seen,
+        "flops": trainer.state.total_flos,
         "teacher_bytes": model_bytes(built / building.TEACHER),
         "student_bytes": model_bytes(folder),
     }

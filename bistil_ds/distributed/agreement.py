@@ -42,7 +42,7 @@ def first_complaint(complaint: T | None) -> T | None:
 def failing_together() -> Iterator[None]:
     """Run a block without exchanges between ranks, then wait for all ranks; if it fails on one, raise on every rank.
 
-    Every rank must come here.
+    Every rank must come here. The block may last longer on one rank than exchanges may (see `startup`).
 
     Raises:
         InputError: the block raised it on another rank.
@@ -53,6 +53,7 @@ def failing_together() -> Iterator[None]:
         yield
     except Exception as error:
         failure = error
+    startup.wait_for_every_rank()
     complaint = first_complaint(None if failure is None else _in_words(failure))
     if failure is not None:
         raise failure

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from datetime import timedelta
 from functools import cache
+from itertools import count
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 T = TypeVar("T")
-PATIENCE = timedelta(days=7)  # how long ranks wait for rank 0 to prepare
+PATIENCE = timedelta(days=7)  # how long ranks wait for one that prepares, builds or saves
+
+_opened = count()  # numbers the process groups that are made in torchrun's store
+_patient: dict[str, Any] = {}  # the group of `_patient_group`, and the process group that it belongs to
 
 
 def rank() -> int:
@@ -78,46 +84,72 @@ def start_distributed(use_deepspeed: bool, timeout: timedelta = timedelta(minute
     """Join the other ranks; do nothing without the variable RANK.
 
     Rank 0 calls this after it has prepared the run. The other ranks wait here for rank 0, for up to seven days, also if
-    an earlier run made the process group. From then on, `timeout` limits each collective of the process group.
+    an earlier run made the process group. From then on, `timeout` limits each collective of the process group and of
+    the groups that DeepSpeed makes; `wait_for_every_rank` and `from_rank_0` wait for seven days still.
     """
     if "RANK" not in os.environ:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    if dist.is_initialized():
-        _wait_patiently()
-    else:
-        _join(backend, timeout)
+    # DeepSpeed names no timeout for its groups, so that they get torch's default.
+    distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = timeout
+    if not dist.is_initialized():
+        from_rank_0_early("bistil_prepared", True)
+        dist.init_process_group(backend, store=open_store(), rank=rank(), world_size=world_size(), timeout=timeout)
+        open_store.cache_clear()
+    wait_for_every_rank()
     if use_deepspeed:
         import deepspeed
 
         deepspeed.init_distributed(dist_backend=backend, verbose=False)  # else ZeRO-3 assumes 1 rank in loading
 
 
-def _wait_patiently() -> None:
-    """Wait for every rank in a group of its own, because the process group's timeout is too short for a preparation."""
-    group = dist.new_group(backend="gloo", timeout=PATIENCE)
-    dist.barrier(group)
-    dist.destroy_process_group(group)
+@cache
+def open_store() -> dist.Store:
+    """Return the key-value store that the ranks share, before they join each other, too; rank 0 or torchrun serves it.
 
-
-def _join(backend: str, timeout: timedelta) -> None:
+    The next process group is made from this store.
+    """
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun already serves a store there
+    serves = rank() == 0 and not agent
     store: dist.Store = dist.TCPStore(
-        address, port, world_size(), is_master=rank() == 0 and not agent, timeout=PATIENCE
+        address, port, world_size(), is_master=serves, timeout=PATIENCE, wait_for_workers=False
     )
     if agent:
-        store = dist.PrefixStore(f"bistil_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    dist.init_process_group(backend, store=store, rank=rank(), world_size=world_size(), timeout=timeout)
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"bistil_{restart}_{next(_opened)}", store)
+    return store
+
+
+def _patient_group() -> dist.ProcessGroup:
+    """Return a group of all ranks whose collectives may last for seven days: one rank may work while others wait."""
+    if _patient.get("of") is not dist.group.WORLD:
+        _patient.update({"of": dist.group.WORLD, "group": dist.new_group(backend="gloo", timeout=PATIENCE)})
+    return _patient["group"]
 
 
 def from_rank_0(value: T | None) -> T:
-    """Return rank 0's value, on every rank."""
+    """Return rank 0's value, on every rank; the other ranks wait for it for up to seven days."""
     box = [value]
     if dist.is_initialized():
-        dist.broadcast_object_list(box, src=0)
+        dist.broadcast_object_list(box, src=0, group=_patient_group())
     assert box[0] is not None
     return box[0]
+
+
+def from_rank_0_early(key: str, value: T | None) -> T:
+    """Return rank 0's value, on every rank, also before the ranks have joined each other.
+
+    Args:
+        key: a name for the value in the store.
+        value: JSON values.
+    """
+    if dist.is_initialized():
+        return from_rank_0(value)
+    if rank() == 0:
+        open_store().set(key, json.dumps(value))
+    found: T = json.loads(open_store().get(key))
+    return found
 
 
 def from_every_rank(value: T) -> list[T]:
@@ -135,14 +167,15 @@ def add_over_ranks(value: torch.Tensor) -> None:
 
 
 def wait_for_every_rank() -> None:
-    """Return once every rank has come here."""
+    """Return once every rank has come here, for up to seven days."""
     if dist.is_initialized():
-        dist.barrier()
+        dist.barrier(_patient_group())
 
 
 def stop_distributed() -> None:
     """Leave the process group, so that the launcher sees a clean end."""
     if dist.is_initialized():
+        _patient.clear()
         dist.destroy_process_group()
 
 

@@ -70,6 +70,14 @@ class Bootstrap:
         """Return the model's score minus the reference's, with an interval of the paired difference."""
         return _estimate(self._of(metric, model, language) - self._of(metric, reference, language))
 
+    def resampled(self, metric: str, model: str, language: str) -> np.ndarray:
+        """Return float64 [R]: a model's score in each resample; NaN if it lacks the metric.
+
+        The resamples depend on the seed, the language and the number of examples alone. So scores of models that were
+        evaluated apart, on the same examples, are paired resample by resample.
+        """
+        return self._of(metric, model, language)[1:]
+
     def _of(self, metric: str, model: str, language: str | None) -> np.ndarray:
         samples_MR = self._samples.get((metric, language))
         return np.full(2, np.nan) if samples_MR is None else samples_MR[self.models.index(model)]

@@ -19,7 +19,7 @@ class Evaluation:
 
     Cells are filled one by one. Once all are filled, `estimate` adds intervals, averages and differences. Scores are
     shares between 0 and 1, or correlations. `language=None` means the macro average over the languages that have the
-    metric.
+    metric. With `keep_resamples`, the JSON form holds the main metric in each resample too.
     """
 
     plan: Plan
@@ -27,6 +27,7 @@ class Evaluation:
     batch_size: int
     resamples: int
     seed: int
+    keep_resamples: bool = False
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     _bootstrap: Bootstrap | None = field(default=None, repr=False)
 
@@ -124,6 +125,7 @@ class Evaluation:
         languages = {
             language: {
                 **self._estimates(name, language),
+                **self._resampled(name, language),
                 "counts": [None if math.isnan(count) else count for count in cell.counts_NC.sum(0).tolist()],
                 "seconds": cell.seconds,
                 "examples_per_second": cell.examples_per_second,
@@ -140,6 +142,12 @@ class Evaluation:
             kind: {name: asdict(each) for name, each in values.items() if each is not None}
             for kind, values in found.items()
         }
+
+    def _resampled(self, model: str, language: str) -> dict[str, list[float]]:
+        if not self.keep_resamples or self._bootstrap is None:
+            return {}
+        metric = next(held.metric for held in self.plan.test_sets if held.language == language)
+        return {"resampled": self._bootstrap.resampled(metric, model, language).round(6).tolist()}
 
     def _values(self, held: HeldOut, cell: Cell) -> dict[str, float]:
         """Return metric → its value on all examples; NaN for a metric that the model does not have."""

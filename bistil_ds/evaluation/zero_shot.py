@@ -91,16 +91,19 @@ def run(
     batch_size: int = 32,
     resamples: int = 1000,
     seed: int = 0,
+    keep_resamples: bool = False,
     progress: bool = True,
     on_cell: Callable[[Evaluation], object] = lambda evaluation: None,
 ) -> Evaluation:
     """Run every model of the plan in every language, on the GPU if there is one.
 
     Args:
+        keep_resamples: whether `Evaluation.as_json` holds the main metric in each resample, to compare models that are
+            evaluated apart.
         on_cell: called after each (model, language) with the evaluation so far.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    evaluation = Evaluation(plan, str(device), batch_size, resamples, seed)
+    evaluation = Evaluation(plan, str(device), batch_size, resamples, seed, keep_resamples)
     options = RunOptions(batch_size, device)
     total = len(plan.models) * sum(held.inputs for held in plan.test_sets)
     with progress_bar(total=total, unit="example", show=progress) as bar:

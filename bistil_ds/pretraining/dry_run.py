@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from transformers import Trainer
 
 from bistil_ds.models.inputs import load_config
 from bistil_ds.pretraining.data import read_lines
-from bistil_ds.pretraining.pretrain import Recipe, pretrain
 from bistil_ds.runs.size import tree_bytes
 from bistil_ds.training.estimate.arithmetic import Checkpoints
 from bistil_ds.training.estimate.first_steps import FirstSteps
 from bistil_ds.training.estimate.table import COUNTED, Rehearsal, Row, Training, shaped, sized
 
 
-def rehearse(texts: Mapping[str, Path], recipe: Recipe, **more: Any) -> tuple[Rehearsal, float]:
+def rehearse(texts: Mapping[str, Path], train: Callable[..., object]) -> tuple[Rehearsal, float]:
     """Train the first steps in a temporary folder; return the findings, and the seconds of preparation before training.
 
     Args:
-        texts, recipe, more: arguments of `pretrain`.
+        texts: language → UTF-8 text file.
+        train: `pretrain` or `train_head` of these texts; takes the folder, and `progress` and `watch`.
 
     Raises:
-        InputError: as for `pretrain`.
+        InputError: as for `train`.
     """
     started, timed = time.perf_counter(), list[tuple[FirstSteps, float]]()
 
@@ -34,7 +33,7 @@ def rehearse(texts: Mapping[str, Path], recipe: Recipe, **more: Any) -> tuple[Re
         timed.append((FirstSteps(trainer), time.perf_counter() - started))
 
     with tempfile.TemporaryDirectory() as folder:
-        pretrain(texts, folder, recipe, progress=False, watch=watch, **more)
+        train(folder, progress=False, watch=watch)
         config, result = load_config("", folder), tree_bytes(Path(folder))
     ((steps, seconds),) = timed
     first = steps.result

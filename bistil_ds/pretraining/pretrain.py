@@ -166,10 +166,37 @@ def pretrain(
     pieces = _tokenizer(lines, recipe, tokenizer)
     corpora, shares = _corpora(lines, pieces, recipe, parallel)
     data = TokenChunks(corpora, shares, recipe.steps * recipe.batch_size, recipe.seed)
-    with torch.random.fork_rng(), tempfile.TemporaryDirectory() as scratch:
+    with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = AutoModelForMaskedLM.from_config(_model_config(recipe, pieces, config))
         _start(model, corpora, recipe.window)
+        losses = train_masked(model, pieces, data, recipe, apart=len(data) * 4 // 5, progress=progress, watch=watch)
+    model.save_pretrained(output_dir)
+    save_tokenizer(pieces, output_dir)
+    return losses
+
+
+def train_masked(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TokenChunks,
+    recipe: Recipe,
+    *,
+    apart: int = 0,
+    progress: bool = True,
+    watch: Callable[[Trainer], None] | None = None,
+) -> list[float]:
+    """Train a masked language model on chunks, in place; return what `pretrain` returns.
+
+    Args:
+        data: as many chunks as the run reads, in order.
+        apart: in so many chunks, from the first, a token attends only to its own text.
+        progress, watch: as for `pretrain`.
+
+    Raises:
+        NonFiniteError: a loss, gradients or weights were not finite.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
         arguments = TrainingArguments(
             output_dir=scratch,
             max_steps=recipe.steps,
@@ -187,7 +214,7 @@ def pretrain(
             disable_tqdm=not progress,
             remove_unused_columns=False,
         )
-        collator = _Collator(pieces, recipe.mask_probability, recipe.seed, apart=len(data) * 4 // 5)
+        collator = _Collator(tokenizer, recipe.mask_probability, recipe.seed, apart)
         trainer = _MaskedTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator)
         trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
         if progress:
@@ -196,8 +223,6 @@ def pretrain(
             watch(trainer)
         with HeadTap(model) as trainer.tap:
             trainer.train()
-    model.save_pretrained(output_dir)
-    save_tokenizer(pieces, output_dir)
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
@@ -229,17 +254,21 @@ def _corpora(
 
     With `parallel`, the last corpus is the chunks of translation pairs.
     """
-    corpora = []
-    for language, each in lines.items():
-        corpora.append(chunk(tokenizer([line for line in each if line])["input_ids"], recipe.length))
-        if not len(corpora[-1]):
-            raise InputError(f"{language}: has less text than one chunk of --length {recipe.length} tokens")
+    corpora = [chunks_of(language, each, tokenizer, recipe.length) for language, each in lines.items()]
     shares = [1 / len(lines)] * len(lines)
     if parallel and recipe.parallel_share:
         firsts, seconds = zip(*pair_lines(lines, random.Random(recipe.seed)))
         corpora.append(chunk(tokenizer(list(firsts), list(seconds))["input_ids"], recipe.length))
         shares = [share * (1 - recipe.parallel_share) for share in shares] + [recipe.parallel_share]
     return corpora, shares
+
+
+def chunks_of(language: str, lines: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> np.ndarray:
+    """Return the chunks of a language's lines, int32 [chunks, length]; raise InputError if there is not one."""
+    found = chunk(tokenizer([line for line in lines if line])["input_ids"], length)
+    if not len(found):
+        raise InputError(f"{language}: has less text than one chunk of --length {length} tokens")
+    return found
 
 
 def _model_config(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, source: str | Path | None) -> PretrainedConfig:

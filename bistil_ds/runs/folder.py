@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bistil_ds.errors import InputError
+from bistil_ds.runs import holding
 from bistil_ds.runs.checkpoints import NEWEST
 from bistil_ds.runs.files import nearest_existing, part_of
 from bistil_ds.runs.record import RECORD_FILE
@@ -31,7 +32,8 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
 
     Raises:
         InputError: `resume` is given but the folder holds no run; `resume` is not given but the folder is not empty;
-            `output_dir` is missing for `resume`, is a file or is not UTF-8; or the folder cannot be made or written.
+            `output_dir` is missing for `resume`, is a file or is not UTF-8; another run holds the folder; or it cannot
+            be made or written.
     """
     if output_dir is None:
         if resume:
@@ -42,14 +44,19 @@ def run_folder(output_dir: str | None, script: str, resume: str | None, *, resum
         raise InputError(f"--output_dir {folder}: is not UTF-8, and tokenizers cannot be saved there; choose another")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output_dir {folder}: is a file; give a folder")
-    is_run = is_begun(folder)
-    is_empty = not folder.is_dir() or set(folder.iterdir()) == set(leftovers(folder))
+    holding.check_free(folder)
+    is_run, is_empty = is_begun(folder), _is_empty(folder)
     if resume and not is_run and not (is_empty and str(resume).lower() in NEWEST):
         raise InputError(f"--output_dir {folder}: holds no run to resume (no run.json)")
     if not resume and not is_empty:
         hint = "add --resume_from_checkpoint true or " if is_run and resumable else ""
         raise InputError(f"--output_dir {folder}: is not empty; {hint}choose another folder")
     return _checked(folder)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether a run may start in `folder`: it does not exist, or holds only what a killed preparation left."""
+    return not folder.is_dir() or set(folder.iterdir()) - {folder / holding.LOCK} == set(leftovers(folder))
 
 
 def run_of(folder: Path) -> Path:
@@ -84,15 +91,16 @@ def _discard(left: Path) -> None:
 
 
 @contextmanager
-def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
-    """Make `folder` and its parents; if the block fails, remove the folders that are new and empty.
+def new_folder(folder: Path, *, explicit: bool, stays_held: bool = False) -> Iterator[Path]:
+    """Make `folder` and its parents, and hold it while the block runs; if that fails, remove what is new and empty.
 
     Args:
         explicit: whether the user named the folder. If so, the folder may exist, and what a killed preparation left
             there is removed. If not, a new folder is made: `<folder>-2`, `-3` ... if another run has made `folder`.
+        stays_held: hold the folder after the block, too (see `bistil_ds.runs.holding`).
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: the folder cannot be made or written, another run holds it, or has begun in it meanwhile.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -103,13 +111,19 @@ def new_folder(folder: Path, *, explicit: bool) -> Iterator[Path]:
     except OSError as error:
         _remove([folder, *made[1:]] if made or not explicit else [])
         raise InputError(f"--output_dir {folder}: cannot be written ({error.strerror}); choose another") from None
-    for left in leftovers(folder):
-        _discard(left)
     try:
+        holding.hold(folder)
+        if not _is_empty(folder):
+            raise InputError(f"--output_dir {folder}: another run has begun in it meanwhile; choose another folder")
+        for left in leftovers(folder):
+            _discard(left)
         yield folder
     except BaseException:
+        holding.let_go(folder)
         _remove([folder, *made[1:]] if made or not explicit else [])
         raise
+    if not stays_held:
+        holding.let_go(folder)
 
 
 def remove_refused(folder: Path) -> None:
@@ -121,6 +135,8 @@ def remove_refused(folder: Path) -> None:
         return
     shutil.rmtree(folder / BUILD, ignore_errors=True)
     (folder / RECORD_FILE).unlink(missing_ok=True)
+    holding.let_go(folder)
+    (folder / holding.LOCK).unlink(missing_ok=True)  # other ranks, which are about to end, may still hold it
     _remove([*folder.glob("stage-*"), folder])
 
 

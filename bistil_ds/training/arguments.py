@@ -46,7 +46,8 @@ SEEDS = ("seed", "data_seed")  # numpy takes seeds from 0 to 2**32 - 1 only
 class SealedArguments(TrainingArguments):
     """`transformers.TrainingArguments`, with flags of ours that both phases share.
 
-    They say which checkpoints a run may open, and whether Triton kernels or plain PyTorch serve it on a GPU.
+    They say which checkpoints a run may open, whether Triton kernels or plain PyTorch serve it on a GPU, and how long
+    its ranks wait for one that hangs.
     """
 
     seal_key: str | None = field(
@@ -61,6 +62,10 @@ class SealedArguments(TrainingArguments):
         },
     )
     kernels: str | None = kernels_field()
+    rank_timeout: float | None = field(
+        default=None,
+        metadata={"help": "End the run when a rank hangs for so many seconds; default: 120, with a GPU 600."},
+    )
 
 
 def seals_of(training: Any) -> Seals:

@@ -99,9 +99,17 @@ class BaseTrainer(FiniteTrainer):
 
     def before_loss(self, inputs: dict[str, Any]) -> None:
         self._count(inputs["input_ids"])
+        if self.args.include_num_input_tokens_seen == "no":  # else transformers counts
+            # Checkpoints keep the state, so that a resumed run counts on. Other ranks' batches may be padded otherwise.
+            self.state.num_input_tokens_seen += inputs["input_ids"].numel() * self.args.world_size
 
     def after_loss(self, loss: BatchLoss) -> None:
         self.meter.add(loss.group, loss.terms)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> float:
+        """Return the FLOPs of training on a batch, the teacher's forward pass included; `state.total_flos` adds up."""
+        ids_BT = inputs["input_ids"]
+        return training_flops(self.model, self.teacher, ids_BT.shape[1]) * ids_BT.numel()
 
     def _count(self, ids_BT: Tensor) -> None:
         if self.speed is None:
@@ -158,6 +166,7 @@ class BaseTrainer(FiniteTrainer):
         if resume_from_checkpoint and not isinstance(resume_from_checkpoint, checkpoints.Checked):
             found = resuming.find_checkpoint(self.args, str(resume_from_checkpoint))
             resume_from_checkpoint = str(found) if found else None
+        wait_for_every_rank()  # reading the data may have taken longer on one rank than exchanges may last
         self.record(kernels=self.kernel_choice().as_record())
         try:
             with self.kernel_choice().serving():

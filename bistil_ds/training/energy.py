@@ -120,6 +120,8 @@ def gpu_sources() -> tuple[list[Source], str | None]:
 
     if not torch.cuda.is_available():
         return [], "no NVIDIA GPU"
+    if torch.version.hip is not None:
+        return [], "the counter of an AMD GPU needs the package zeus"
     try:
         import pynvml
     except ImportError:

@@ -9,6 +9,7 @@ from typing import Any
 from bistil_ds.distributed.config import zero_stage
 from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
+from bistil_ds.runs import holding
 from bistil_ds.runs.folder import BUILD, is_begun, new_folder, run_folder, whole_or_nothing
 from bistil_ds.runs.record import RunRecord, check_same_run, read_start
 from bistil_ds.sparse import SparseArguments, maskable_count
@@ -59,6 +60,8 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
     resume = training["resume_from_checkpoint"]
     folder, seals = run_folder(training["output_dir"], model.script, resume), seals_of(training)
     seals.check_key()
+    if resume and is_begun(folder):
+        holding.hold(folder)
     longest = longest_of(request)
     check_models(request)
     request = replace(request, data=replace(request.data, max_length=longest))
@@ -71,7 +74,10 @@ def prepare(request: TuningRequest, *, materials_may_move: bool = False) -> Prep
         _check_resumed(request, base, folder, data, materials_may_move)
         return PreparedRun(request, folder, labels, base, resume)
     explicit = training["output_dir"] is not None
-    with new_folder(folder, explicit=explicit) as folder, whole_or_nothing(folder / BUILD, seals) as build:
+    with (
+        new_folder(folder, explicit=explicit, stays_held=True) as folder,
+        whole_or_nothing(folder / BUILD, seals) as build,
+    ):
         built, report = model.build(build, task, labels, training["seed"])
         request.sparse.check(maskable_count(built), zero_stage(training["deepspeed"]) or 0, fp16=training["fp16"])
         tokenizer = load_tokenizer("", build / BASE)

@@ -127,6 +127,8 @@ class KeepResult(TrainerCallback):
             "metrics": {name: value for name, value in kept.items() if name.startswith("eval_")},
             "kept_step": kept.get("step"),
             "tokens_per_second": speeds[len(speeds) // 2] if speeds else None,
+            "tokens": state.num_input_tokens_seen,
+            "flops": state.total_flos,
         }
         record = RunRecord.open(self.folder.parent)
         earlier = [one for one in record.content["results"].get("stages", []) if one["stage"] != entry["stage"]]

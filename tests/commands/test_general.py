@@ -11,6 +11,7 @@ import tiny
 
 from bistil_ds.commands.general import COMMAND, prepare
 from bistil_ds.console import cli
+from bistil_ds.distillation.from_flags import request_of
 from bistil_ds.distillation.preparation import PreparedRun
 from bistil_ds.errors import InputError
 from bistil_ds.runs import checkpoints
@@ -51,13 +52,26 @@ def test_a_new_run_is_built_and_recorded(place: Path) -> None:
     record = json.loads((place / "run" / "run.json").read_text())
     assert run.request.training["max_steps"] == record["arguments"]["max_steps"] == 200_000
     assert record["arguments"]["teacher_model"] == str(place / "teacher")
-    assert {path.name for path in (place / "run").iterdir()} == {"build", "run.json"}
+    assert {path.name for path in (place / "run").iterdir()} == {".lock", "build", "run.json"}
 
 
 def test_without_a_folder_the_run_gets_one_of_its_own(place: Path) -> None:
     folders = {str(prepare(arguments(output_dir=None)).folder) for _ in range(2)}
     assert len(folders) == 2
     assert all((place / folder / "run.json").is_file() and folder.startswith("runs/general-") for folder in folders)
+
+
+def test_a_preset_is_recorded_with_what_it_stands_for(place: Path) -> None:
+    flags = vars(cli.parse(["--preset", "minilmv2"], COMMAND.flags, "", COMMAND.presets))
+    run = prepare({**arguments(), **{name: flags[name] for name in ("preset", "relation_weight", "hidden_weight")}})
+    recorded = json.loads((run.folder / "run.json").read_text())["arguments"]
+    assert (recorded["preset"], recorded["relation_weight"], recorded["hidden_weight"]) == ("minilmv2", "1", "0")
+    in_python = request_of(teacher_model="t", text={"aa": "a", "bb": "b"}, preset="minilmv2", hidden_weight="2")
+    assert (in_python.losses.relation_weight, in_python.losses.hidden_weight) == ("1", "2")
+    with pytest.raises(InputError, match="--preset other: expected one of bistil, distilmbert, minilmv2"):
+        request_of(teacher_model="t", text={"aa": "a", "bb": "b"}, preset="other")
+    again = {**arguments("--relation_weight", "1", "--hidden_weight", "0"), "resume_from_checkpoint": "true"}
+    assert not prepare(again).is_new  # the flags alone resume it
 
 
 def test_the_newest_checkpoint_is_taken_up(place: Path) -> None:

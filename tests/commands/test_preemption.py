@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import tiny
-from launch import command, general, history
+from launch import command, general, history, ranks_of, started, wait_for
 from safetensors.torch import load_file
 from tiny import write_entities, write_teacher
 
@@ -180,28 +179,6 @@ def test_resuming_in_an_empty_folder_starts_phase_2(material: Path, tuned: Path,
 
 
 # Several ranks, as launchers and schedulers start them
-
-
-def started(words: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as file:
-        return subprocess.Popen(words, env=environment, stdout=file, stderr=file, start_new_session=True)
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
-    until = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, "the run ended before it could be stopped"
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def ranks_of(launcher: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Return the processes of the ranks that a launcher started."""
-    return [
-        child
-        for child in psutil.Process(launcher.pid).children(recursive=True)
-        if "launcher" not in " ".join(child.cmdline()) and "general.py" in " ".join(child.cmdline())
-    ]
 
 
 @pytest.mark.slow

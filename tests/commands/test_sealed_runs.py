@@ -22,6 +22,7 @@ from bistil_ds.errors import InputError
 from bistil_ds.models.inputs import load_tokenizer
 from bistil_ds.runs import checkpoints, findings
 from bistil_ds.runs.folder import new_folder, run_folder
+from bistil_ds.runs.holding import LOCK
 from bistil_ds.runs.seals import SEAL, Seals, write_seal
 
 
@@ -196,7 +197,7 @@ def test_a_record_without_the_text_is_of_another_run(material: Path, place: Path
 def test_a_run_killed_before_its_record_leaves_no_stuck_folder(material: Path, place: Path) -> None:
     (place / "run" / "run.json").rename(place / "run" / "run.json.part")  # the models are in place, the record is not
     assert prepare(arguments(material, place)).checkpoint is None
-    assert {path.name for path in (place / "run").iterdir()} == {"build", "run.json"}
+    assert {path.name for path in (place / "run").iterdir()} == {LOCK, "build", "run.json"}
 
 
 @pytest.mark.parametrize("more", [[], ["--resume_from_checkpoint", "true"]])
@@ -215,4 +216,4 @@ def test_a_kill_while_the_remains_of_another_are_removed_leaves_no_stuck_folder(
         with pytest.raises(KeyboardInterrupt), new_folder(run, explicit=True):
             pass
     with new_folder(run_folder(str(run), "general", more[-1] if more else None), explicit=True):
-        assert list(run.iterdir()) == []
+        assert list(run.iterdir()) == [run / LOCK]

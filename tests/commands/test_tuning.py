@@ -11,7 +11,7 @@ import pytest
 import torch
 from launch import run_script
 from tiny import write_entities, write_teacher
-from transformers import AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM
 
 from bistil_ds.commands import task, teacher
 from bistil_ds.errors import InputError
@@ -20,6 +20,7 @@ from bistil_ds.sparse import maskable_count
 from bistil_ds.tasks import find_task
 from bistil_ds.tasks.models import load_task_model
 from bistil_ds.tasks.sources import parse_sources
+from bistil_ds.training.speed import encoder_flops
 from bistil_ds.tuning.data import languages_of
 from bistil_ds.tuning.trainer import TaskTrainer
 
@@ -80,6 +81,9 @@ def test_the_record_holds_each_stage_and_the_data(material: Path) -> None:
     content = record(material / "teacher")
     assert [stage["stage"] for stage in content["results"]["stages"]] == ["stage-1-full", "stage-2-sparse"]
     assert "eval_aa_f1" in content["results"]["stages"][1]["metrics"]
+    for stage in content["results"]["stages"]:
+        assert stage["flops"] > 3 * encoder_flops(AutoConfig.from_pretrained(material / "mmt"), 1, 4) * stage["tokens"]
+        assert stage["tokens"] > 0
     assert content["finished"]
     assert content["results"]["kernels"] == {"choice": "auto", "device": "cpu", "checked": None, "failed": {}}
     assert content["data"][f"aa={material / 'train.txt'}"]

@@ -52,6 +52,18 @@ def test_help_all_shows_every_flag(capsys: pytest.CaptureFixture[str], monkeypat
             assert f"--{name}" in page or name in ("_n_gpu", "distributed_state", "deepspeed_plugin"), name
 
 
+def test_a_preset_stands_for_flags_and_flags_beside_it_count(tmp_path: Path) -> None:
+    words = ["--preset", "distilmbert", "--mlm_weight", "9"]
+    ns = cli.parse(words, COMMAND.flags, COMMAND.description, COMMAND.presets)
+    assert (ns.preset, ns.hidden_loss, ns.logit_weight, ns.mlm_weight) == ("distilmbert", "cosine", "5", "9")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("preset: minilmv2\nhidden_weight: 3\n")
+    ns = cli.parse([str(recipe), "--max_steps", "7"], COMMAND.flags, COMMAND.description, COMMAND.presets)
+    assert (ns.hidden_weight, ns.attention_weight, ns.relation_weight, ns.max_steps) == ("3", "0", "1", 7)
+    with pytest.raises(InputError, match="--preset"):
+        cli.parse(["--preset", "other"], COMMAND.flags, COMMAND.description, COMMAND.presets)
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_understood(recipe: Path) -> None:
     ns = cli.parse([str(recipe)], COMMAND.flags, COMMAND.description)

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from bistil_ds.distillation.arguments import LossArguments
 from bistil_ds.distillation.trainer import DistillationTrainer
 from bistil_ds.errors import InputError, NonFiniteLossError
+from bistil_ds.training.speed import training_flops
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -25,6 +26,15 @@ def test_training_lowers_the_loss_of_both_languages(make: Make, packed: bool) ->
         assert after < 0.8 * before
     mean = sum(logged(trainer, f"eval_{one}_loss")[-1] for one in LANGUAGES) / 2
     assert logged(trainer, "eval_loss")[-1] == pytest.approx(mean)
+
+
+def test_tokens_and_flops_of_a_run_add_up(make: Make) -> None:
+    trainer = make(packed=True, max_steps=3)
+    trainer.train()
+    ids_BT = trainer.train_dataset[LANGUAGES[0]][0]["input_ids"]
+    tokens = 3 * trainer.args.per_device_train_batch_size * len(ids_BT)
+    assert trainer.state.num_input_tokens_seen == tokens
+    assert trainer.state.total_flos == tokens * training_flops(trainer.model, trainer.teacher, len(ids_BT))
 
 
 def test_two_trainings_give_the_same_bits(make: Make, tmp_path: Path) -> None:

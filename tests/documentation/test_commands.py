@@ -66,7 +66,7 @@ def test_every_command_in_running_text_would_work(path: Path) -> None:
 def test_every_flag_in_running_text_is_a_flag_of_some_command() -> None:
     known: set[str] = {"help", "help_all", "verbose", "cache_dir", "local_rank", *OTHERS_FLAGS}
 
-    def collect(argv: Any, types: Any, description: str) -> None:
+    def collect(argv: Any, types: Any, *more: Any) -> None:
         for each in (each for kind in types for each in fields(kind)):
             known.update([each.name, *(alias.strip("-") for alias in each.metadata.get("aliases", ()))])
         raise KeyboardInterrupt

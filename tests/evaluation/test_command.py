@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from evaluation_files import Files
@@ -49,6 +50,21 @@ def test_it_leaves_json_markdown_and_a_table(files: Files, tmp_path: Path, capsy
     out = capsys.readouterr().out
     assert f"{100 * score['value']:.1f}" in out
     assert "macro average" in out
+
+
+def test_resamples_are_kept_on_demand_and_pair_models_that_are_evaluated_apart(files: Files, tmp_path: Path) -> None:
+    both = [*flags(files, tmp_path / "both"), "--keep_resamples", "true"]
+    assert evaluate.main(both) == 0
+    alone = ["--model", f"student={files.finished}", *both[3:]]
+    assert evaluate.main([*alone[:-3], str(tmp_path / "alone"), *alone[-2:]]) == 0
+    first, second = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("both", "alone"))
+    found = first["models"]["student"]["languages"]["aa"]
+    assert found["resampled"] == second["models"]["student"]["languages"]["aa"]["resampled"]
+    assert len(found["resampled"]) == 50
+    ends = np.percentile(found["resampled"], [2.5, 97.5])
+    assert ends == pytest.approx([found["score"]["accuracy"][end] for end in ("low", "high")], abs=1e-6)
+    assert evaluate.main(flags(files, tmp_path / "without")) == 0
+    assert "resampled" not in (tmp_path / "without" / "evaluation.json").read_text()
 
 
 def test_a_yaml_file_does_as_well(files: Files, tmp_path: Path) -> None:

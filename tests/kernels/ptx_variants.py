@@ -1,9 +1,10 @@
-"""Windows and grouped keys of the attention-map loss, for a run of the compiled kernels without a GPU.
+"""Windows, grouped keys and relations of the attention-map loss, for a run of the compiled kernels without a GPU.
 
-ptxrun executes the PTX that Triton compiles; `every` is what its `--more` takes. From the project's root:
+ptxrun executes the PTX that Triton compiles; `every` is what its `--more` takes. `make test-ptx` runs a part. All of
+these, from the project's root:
 
     export PYTHONPATH=.:kernels:tests/support:../shared/tools
-    python -m ptxrun.check --project . --more tests.kernels.ptx_variants windowed
+    python -m ptxrun.check --project . --more tests.kernels.ptx_variants windowed relations
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from kernel_cases.attention_map import plain
 from ptxrun.families import SHORT, Case, Report, check_loss, draw_mask
 from ptxrun.memory import guarded, mark_written
 from torch import Tensor
+
+from bistil_ds.training.layer_losses import relation_terms
 
 FP32, FP16, BF16 = torch.float32, torch.float16, torch.bfloat16
 
@@ -39,6 +42,11 @@ def every() -> Iterator[Case]:
         yield _case(kind, FP32, (1, 4, 130), (20, 20), 16, "holes", key_heads=(2, 1))
     yield Case("attention", "windowed, mse, pairs of several windows", _pairs)
     yield Case("attention", "windowed, window 0", _window_0)
+    for dtype in (FP32, FP16, BF16):
+        yield _relations(dtype, 3, (1, 40), (2, 2, 24), (4, 4, 15))
+        yield _relations(dtype, 2, (2, 17), (4, 2, 8), (4, 1, 12), "holes", is_delicate=dtype == BF16)
+        yield _relations(dtype, 1, (1, 70), (2, 2, 48), (4, 4, 40), "padding", mask_queries=False)
+    yield _relations(FP32, 2, (2, 33), (2, 2, 32), (2, 2, 32), "empty sequence", factor=5.0, is_delicate=True)
 
 
 def _make(shape: tuple[int, int, int], widths: tuple[int, int], key_heads: tuple[int, int], dtype: torch.dtype):  # type: ignore[no-untyped-def]
@@ -110,3 +118,41 @@ def _window_0(report: Report) -> None:
         value = attention_map_loss([(x[0], x[1])], [(x[2], x[3])], draw_mask("holes", 1, 40), kind, windows=[0])
         for found in (value, *torch.autograd.grad(value.sum(), leaves)):
             report.hold(f"{kind}: {float(found.abs().max()):.1e} where nothing should be", found.abs().max() < 1e-6)
+
+
+def _relations(
+    dtype: torch.dtype,
+    heads: int,
+    shape: tuple[int, int],
+    student: tuple[int, int, int],
+    teacher: tuple[int, int, int],
+    mask_name: str = "no mask",
+    *,
+    mask_queries: bool = True,
+    factor: float = 1.0,
+    is_delicate: bool = False,
+) -> Case:
+    """Return relations of `heads` heads: each tensor is queries and keys at once. Keys and values may be grouped.
+
+    `shape` is (B, T). `student` and `teacher` are (heads of queries, heads of keys and values, width of a head).
+    `factor` multiplies what is compared.
+    """
+    B, T = shape
+
+    def run(report: Report) -> None:
+        mask = draw_mask(mask_name, B, T)
+        sizes = [(n, d) for H, Hk, d in (student, teacher) for n in (H, Hk, Hk)]
+        x = [guarded((factor * torch.randn(B, n, T, d)).to(dtype), (T * n * d, d, n * d, 1)) for n, d in sizes]
+
+        def ours(x: Sequence[Tensor]) -> Tensor:
+            return relation_terms(list(x[:3]), list(x[3:]), mask, heads, mask_queries, 1.0)
+
+        def whole(x: Sequence[Tensor]) -> Tensor:
+            cut = [y.transpose(1, 2).reshape(B, T, heads, -1).transpose(1, 2) for y in x]
+            return torch.cat([plain([s, s, t, t], mask, "kl", mask_queries) for s, t in zip(cut[:3], cut[3:])])
+
+        check_loss(report, ours, whole, x, 3, 2.0**12 if dtype == FP16 else 1.0, dtype=dtype)
+
+    name = f"relations, {SHORT[dtype]}, {heads} heads, {list(shape)}, student {student}, teacher {teacher}"
+    name += f", {mask_name}{'' if mask_queries else ', all queries'}{'' if factor == 1.0 else ', peaked'}"
+    return Case("attention", name, run, is_delicate=is_delicate)

@@ -196,7 +196,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         pretrain({"en": tmp_path / "absent.txt"}, tmp_path / "out", TINY, progress=False)
 
 
-def test_words_that_keep_the_same_company_start_close() -> None:
+@pytest.mark.parametrize("most_dense", [10_000, 0])
+def test_words_that_keep_the_same_company_start_close(most_dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bistil_ds.pretraining.embedding_init.MOST_DENSE", most_dense)
     rng = np.random.default_rng(0)
     topic = rng.integers(2, size=(200, 1))
     ids = topic * 10 + rng.integers(10, size=(200, 16))  # words 0 to 9 never occur beside words 10 to 19
@@ -206,3 +208,14 @@ def test_words_that_keep_the_same_company_start_close() -> None:
     assert likeness[:10, :10].min() > likeness[:10, 10:].max()
     assert vectors.dtype == np.float32
     assert vectors.std() == pytest.approx(1, abs=1e-4)
+
+
+def test_counts_of_a_large_vocabulary_give_the_same_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = np.random.default_rng(0).zipf(1.5, size=(60, 16)) % 30
+    dense = cooccurrence_vectors([ids, ids[:9]], window=3, vocab_size=31, width=8)
+    monkeypatch.setattr("bistil_ds.pretraining.embedding_init.MOST_DENSE", 30)
+    sparse = cooccurrence_vectors([ids, ids[:9]], window=3, vocab_size=31, width=8)
+    order = np.abs(dense.T @ sparse).argmax(1)
+    assert sorted(order) == list(range(8))
+    signs = np.sign((dense * sparse[:, order]).sum(0))  # an eigenvector may point either way
+    np.testing.assert_allclose(sparse[:, order] * signs, dense, atol=1e-4)

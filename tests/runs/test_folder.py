@@ -9,6 +9,7 @@ import pytest
 
 from bistil_ds.errors import InputError
 from bistil_ds.runs.folder import is_begun, new_folder, run_folder
+from bistil_ds.runs.holding import LOCK
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +40,7 @@ def test_what_a_killed_preparation_left_does_not_block_the_folder(tmp_path: Path
     (tmp_path / ".build-x1y2" / "teacher").mkdir(parents=True)
     assert run_folder(str(tmp_path), "general", None) == tmp_path
     with new_folder(tmp_path, explicit=True):
-        assert list(tmp_path.iterdir()) == []
+        assert list(tmp_path.iterdir()) == [tmp_path / LOCK]
 
 
 @pytest.mark.parametrize("resume", ["true", "last"])

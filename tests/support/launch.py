@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bistil_ds.distributed.startup import free_port
 
@@ -71,6 +74,30 @@ def command(
 def start_ranks(ranks: int) -> list[str]:
     """Return the words that start a Python program once for each rank; the program and its flags must follow them."""
     return [sys.executable, str(PROGRAMS / "start_ranks.py"), str(ranks), str(free_port())]
+
+
+def started(words: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a command whose output goes to a file."""
+    with log.open("wb") as file:
+        return subprocess.Popen(words, env=environment, stdout=file, stderr=file, start_new_session=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
+    """Wait until a run has written a file."""
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def ranks_of(launcher: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return the processes of the ranks that a launcher started."""
+    return [
+        child
+        for child in psutil.Process(launcher.pid).children(recursive=True)
+        if "launcher" not in " ".join(child.cmdline()) and "general.py" in " ".join(child.cmdline())
+    ]
 
 
 def history(folder: Path, key: str) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,13 @@ def test_a_machine_without_counters_says_why(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr("bistil_ds.training.energy.rapl_sources", lambda: rapl_sources(tmp_path))
     assert energy_counter() is None
     assert energy_unavailable() == "unavailable: no NVIDIA GPU; no RAPL counter"
+
+
+def test_amds_gpus_are_left_to_zeus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert energy.gpu_sources() == ([], "the counter of an AMD GPU needs the package zeus")
 
 
 @pytest.mark.usefixtures("without_zeus")

@@ -12,7 +12,8 @@ import torch
 def machine_state() -> dict[str, Any]:
     """Return the state now: load averages, free memory in bytes, clocks in MHz, temperatures in °C, state of the GPUs.
 
-    A value that cannot be read is None. `gpus` is None without a GPU, or without NVML, NVIDIA's library for GPU states.
+    A value that cannot be read is None. `gpus` is None without an NVIDIA GPU, or without NVML, NVIDIA's
+    library for GPU states.
     """
     return {
         "cpu_mhz": _cpu_clocks(),
@@ -52,8 +53,8 @@ def _cpu_temperature() -> float | None:
 
 
 def _gpus() -> list[dict[str, Any]] | None:
-    """Return driver, clocks, temperature, power and persistence mode of each GPU; None without a GPU or NVML."""
-    if not torch.cuda.is_available():
+    """Return driver, clocks, temperature, power and persistence mode of each NVIDIA GPU; None without one or NVML."""
+    if not torch.cuda.is_available() or torch.version.hip is not None:
         return None
     try:
         import pynvml

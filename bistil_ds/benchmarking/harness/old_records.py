@@ -23,7 +23,7 @@ def renew(content: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def is_evaluation(content: Mapping[str, Any]) -> bool:
-    """Return whether `content` is what `evaluate.py` writes; old records of the transfer benchmark look the same."""
+    """Return whether `content` is what `evaluate.py` writes."""
     return {"models", "test_sets", "metric", "task"} <= set(content)
 
 
@@ -33,7 +33,7 @@ def _evaluation(content: Mapping[str, Any]) -> dict[str, Any]:
     if "started" in run:
         facts["date"] = run["started"]
     row = {name: value for name, value in content.items() if name != "run"}
-    return {"benchmark": "transfer", "device": content.get("device", ""), **facts, "rows": [row]}
+    return {"benchmark": "claims", "device": content.get("device", ""), **facts, "rows": [row]}
 
 
 def _full_size(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Draw results as SVG: bars of ratios with their intervals, named points, and lines."""
+"""Draw results as SVG: bars of ratios with their intervals, named points, lines, and panels of spots."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bistil_ds.benchmarking.harness.panels import COLOURS, Panels, draw_panels
 from bistil_ds.console.untrusted import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = 1e100  # only numbers of a smaller magnitude are drawn
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # colour-blind readers can tell them apart
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Lines:
     lines: dict[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
 
-Plot = Bars | Points | Lines
+Plot = Bars | Points | Lines | Panels
 
 
 def as_svg(plot: Plot) -> str:
@@ -60,19 +60,26 @@ def as_svg(plot: Plot) -> str:
         {"svg.fonttype": "none", "svg.hashsalt": one_line(plot.title), "text.parse_math": False}
     ):
         figure = _figure(_height(plot))
-        axes = figure.add_subplot()
-        axes.set_title(one_line(plot.title), loc="left", fontsize=11)
-        if isinstance(plot, Bars):
-            _bars(axes, plot)
-        elif isinstance(plot, Points):
-            _points(axes, plot)
+        if isinstance(plot, Panels):
+            draw_panels(figure, plot)
         else:
-            _lines(axes, plot)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+            _one_pair_of_axes(figure, plot)
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
+
+
+def _one_pair_of_axes(figure: Figure, plot: Bars | Points | Lines) -> None:
+    axes = figure.add_subplot()
+    axes.set_title(one_line(plot.title), loc="left", fontsize=11)
+    if isinstance(plot, Bars):
+        _bars(axes, plot)
+    elif isinstance(plot, Points):
+        _points(axes, plot)
+    else:
+        _lines(axes, plot)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
 
 
 def _figure(height: float) -> Figure:
@@ -84,6 +91,8 @@ def _figure(height: float) -> Figure:
 def _height(plot: Plot) -> float:
     if isinstance(plot, Bars):
         return 1.3 + 0.17 * sum(1 + len(values) for values in plot.series.values())
+    if isinstance(plot, Panels):
+        return 4.2 + 1.7 * plot.rows
     return 3.8 + (0.1 * len(plot.lines) if isinstance(plot, Lines) else 0)  # room for the legend
 
 
@@ -137,6 +146,9 @@ def check_numbers(plot: Plot) -> None:
         fit = all(-LARGEST < low <= value <= high < LARGEST for value, low, high in bars)
     elif isinstance(plot, Points):
         fit = all(abs(x) < LARGEST and abs(y) < LARGEST for x, y in plot.points.values())
+    elif isinstance(plot, Panels):
+        ends = [each for spots in plot.panels.values() for spot in spots.values() for each in (spot.x, spot.y)]
+        fit = all(-LARGEST < low <= value <= high < LARGEST for value, low, high in ends)
     else:
         fit = all(0 < x < LARGEST and abs(y) < LARGEST for line in plot.lines.values() for x, y in line)
     if not fit:

@@ -12,25 +12,26 @@ from bistil_ds.benchmarking.harness.timing import time_call
 
 SLEEP_CYCLES_A_SECOND = 2e9  # a GPU's clock, roughly; the sleep need only outlast the launches
 LONGEST_SLEEP = 0.05  # seconds
+INFINITY_CACHE = 256 * 2**20  # bytes; behind the L2 cache of AMD's MI300 to MI355, and unknown to PyTorch
 Clock = Callable[[Callable[[], object], torch.device], float]
 
 
 class EventClock:
-    """Clock that empties the L2 cache and then returns the seconds between two CUDA events around a call.
+    """Clock that empties the caches and then returns the seconds between two CUDA events around a call.
 
     Without `queue_full` the device is idle before the call, so the host's time to launch kernels counts. With
     `queue_full` only the device's time counts: the device sleeps, for at most LONGEST_SLEEP, while the host launches
     the kernels. An extra call beforehand shows how long it must sleep. A wait for the device within the call still
     counts.
 
-    The cache is emptied by reading a large buffer. After writing one, the cache would still be sending its data to
-    memory during the call.
+    Caches are emptied by reading a large buffer. After writing one, they would still be sending its data to memory
+    during the call.
     """
 
     def __init__(self, device: torch.device, queue_full: bool) -> None:
         self.queue_full = queue_full
-        cache = getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 128 * 2**20)
-        self._flush = torch.zeros(cache // 2, dtype=torch.float32, device=device)  # twice the cache's bytes
+        # twice the caches' bytes
+        self._flush = torch.zeros(cached_bytes(device) // 2, dtype=torch.float32, device=device)
 
     def __call__(self, step: Callable[[], object], device: torch.device) -> float:
         with torch.cuda.device(device):  # events are recorded, and the sleep is queued, on the current device
@@ -55,6 +56,12 @@ class EventClock:
         end.record()
         torch.cuda.synchronize(device)
         return start.elapsed_time(end) / 1000
+
+
+def cached_bytes(device: torch.device) -> int:
+    """Return how many bytes the caches of a GPU hold that all its multiprocessors share."""
+    l2 = int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 128 * 2**20))
+    return l2 if torch.version.hip is None else max(l2, INFINITY_CACHE)
 
 
 def clocks(device: torch.device) -> tuple[Clock, Clock]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from bistil_kernels.compile import OPERATIONS, rows
+from bistil_kernels.runtime.machine_code import TARGETS
 
 from bistil_ds.benchmarking.harness.benchmark import Content, Job, Tell
 from bistil_ds.benchmarking.harness.command import explain
@@ -18,14 +19,20 @@ from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.console.grid import Grid
 from bistil_ds.errors import InputError
 
-QUICK_OPERATIONS = ("logits", "runtime")  # a quick run compiles these alone
+QUICK_OPERATIONS, QUICK_TARGETS = ("logits", "runtime"), ("sm_80", "gfx942")  # a quick run compiles these alone
+
+LEGEND = (
+    "registers a thread, shared bytes a program, wide moves: global loads and stores of 16 bytes. Spills are "
+    "instructions on NVIDIA's GPUs, registers on AMD's. AMD's registers are vector registers, with the accumulators "
+    "among them; scalar registers spill to vector registers, not to memory."
+)
 
 
 @dataclass
 class Flags:
     """Flags of the benchmark of kernels' resources."""
 
-    quick: bool = field(default=False, metadata=explain("Two operations, one or two forms of each configuration."))
+    quick: bool = field(default=False, metadata=explain("Two operations, few forms, for sm_80 and gfx942."))
     output_dir: str = field(default=str(RESULTS), metadata=explain("Where the JSON and the whole table go."))
 
 
@@ -36,22 +43,13 @@ def plan(flags: Flags) -> Job:
 
     def measure(result: ResultFile, tell: Tell) -> None:
         result.content["triton"] = version("triton")
-        operations = QUICK_OPERATIONS if flags.quick else OPERATIONS
-        for some in compiled_rows(operations, not flags.quick, tell):
-            result.content["rows"] += some
+        operations, targets = (QUICK_OPERATIONS, QUICK_TARGETS) if flags.quick else (OPERATIONS, TARGETS)
+        for number, operation in enumerate(operations):
+            tell(number / len(operations), operation)
+            result.content["rows"] += rows([operation], "few" if flags.quick else "every", targets)
             result.save()
 
     return Job(torch.device("meta"), measure)  # kernels are compiled, not run
-
-
-def compiled_rows(operations: Sequence[str], every_form: bool, tell: Tell) -> Iterator[list[dict[str, Any]]]:
-    """Compile the kernels of each operation, and yield the rows of one operation at a time.
-
-    Without `every_form`, only one or two forms of each launch configuration are compiled.
-    """
-    for number, operation in enumerate(operations):
-        tell(number / len(operations), operation)
-        yield [{"operation": operation, **row} for row in rows(operation, every_form=every_form)]
 
 
 def resources_grids(content: Content) -> list[Grid]:
@@ -65,7 +63,7 @@ def resources_grids(content: Content) -> list[Grid]:
         most = [max(row[key] for row in some) for key in ("registers", "stack_bytes", "shared_bytes")]
         cells = [len(some), sum(row["spills"] > 0 for row in some), most[0], most[1], f"{most[2] / 1024:.1f}"]
         grid.rows.append([f"{operation}, {target}", *map(str, cells)])
-    grid.note = f"compiled with Triton {content['triton']}; registers a thread, shared bytes a program"
+    grid.note = f"compiled with Triton {content['triton']}; vector registers a thread, shared bytes a program"
     return [grid]
 
 
@@ -74,8 +72,7 @@ def write_table(path: Path, content: Content) -> list[Path]:
     columns = list(dict.fromkeys(key for row in content["rows"] for key in row))
     cells = [[str(row.get(key, "")) for key in columns] for row in content["rows"]]
     grid = Grid("Every configuration", [name.replace("_", " ") for name in columns], cells)
-    note = f"Compiled with Triton {content['triton']}; registers a thread, shared bytes a program, wide moves:"
-    note += " global loads and stores of 16 bytes."
+    note = f"Compiled with Triton {content['triton']}; {LEGEND}"
     path = path.with_suffix(".md")
     path.write_text(f"# Resources of the Triton kernels\n\n{note}\n\n{grid.markdown()}", encoding="utf-8")
     return [path]

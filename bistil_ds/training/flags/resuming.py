@@ -12,7 +12,10 @@ from bistil_ds.runs.record import RunRecord
 from bistil_ds.training.flags.inherited import MAY_CHANGE, NO_EFFECT, by_name
 
 # Reason → flags of `SealedArguments` that may change.
-SEALED = {"whose checkpoints a run opens": ("seal_key", "trust_checkpoint"), "how it is computed": ("kernels",)}
+SEALED = {
+    "whose checkpoints a run opens": ("seal_key", "trust_checkpoint"),
+    "how it is computed": ("kernels", "rank_timeout"),
+}
 
 
 def fixed_flags(kinds: Sequence[type], may_change: Mapping[str, tuple[str, ...]]) -> set[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from bistil_kernels.attention_map import tiles
 from bistil_kernels.attention_map.layout import gradient_like
 from bistil_kernels.attention_map.means import count_maps, finish_maps
-from bistil_kernels.attention_map.settings import BACKWARD, FORWARD, input_kind
+from bistil_kernels.attention_map.settings import backward_settings, forward_settings, input_kind
 from bistil_kernels.attention_map.windows import bounded, counted_within, pairs_within
 from bistil_kernels.runtime.pairs import device_of, gathered, launches, layouts, picked, scatter
 from bistil_kernels.runtime.precision import kept_dtype
@@ -104,7 +104,7 @@ def launch_forward(
             four, window = [x[pairs[0]] for x in inputs], spans[pairs[0]]
             counted = counts.get(window)
             B, H, T, d = four[0].shape
-            settings = FORWARD[input_kind(four[0], four[2], mask is not None, with_gradient)]
+            settings = forward_settings(input_kind(four[0], four[2], mask is not None, with_gradient))
             constants = _constants(four, mask is None and window is None, kl, mask_queries, settings)
             programs = max(1, -(-T // settings["OWN"])) * B * H
             partials = torch.empty(len(pairs), programs, dtype=torch.float32, device=values.device)
@@ -161,7 +161,7 @@ def launch_backward(
             (B, _, T, d), heads = four[0].shape, four[1].shape[1]
             if not four[0].numel():
                 continue
-            settings = BACKWARD[input_kind(four[0], four[2], mask is not None, True)]
+            settings = backward_settings(input_kind(four[0], four[2], mask is not None, True))
             constants = _constants(four, mask is None and window is None, kl, mask_queries, settings)
             up = gathered(upstream, pairs)
             integers, scales = _numbers(four, heads, mask, window)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from bistil_kernels.runtime.machine_code import CAPABILITIES, row
+from bistil_kernels.runtime.machine_code import Form
 
 P = 7  # gradients in a launch, one for each state of a six-layer student (embeddings and 6 layers)
 
 
-def rows(every_form: bool = True) -> list[dict[str, Any]]:
-    """Compile all forms of `scale` and return their resource table, the registers and memory that each form needs.
-
-    `every_form` changes nothing here.
-    """
-    return [one for capability in CAPABILITIES for one in _of_scaling(capability)]
-
-
-def _of_scaling(capability: int) -> list[dict[str, Any]]:
+def forms(every_form: bool = True) -> Iterator[Form]:
+    """Yield all forms of `scale`; `every_form` changes nothing here."""
     from bistil_kernels.runtime import scaling as module
 
-    table = []
     both = [(x, x, place) for x in ("bf16", "fp16", "fp32") for place in ("in place", "into a new tensor")]
     for source, target, place in [*both, ("fp32", "fp16", "into a new tensor")]:
         signature = {"sources": (f"*{source}",) * P, "prepared": "*fp32", "upstream": "*fp32", "elements": "i32:16"}
@@ -30,5 +23,4 @@ def _of_scaling(capability: int) -> list[dict[str, Any]]:
         else:
             signature["targets"] = (f"*{target}",) * P
         name = f"{source} {place}" if source == target else f"{source} to {target} {place}"
-        table.append(row(module.scale, name, signature, constants, module.SCALING, capability))
-    return table
+        yield Form(module.scale, name, signature, constants, module.SCALING)

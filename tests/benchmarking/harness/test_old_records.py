@@ -17,7 +17,7 @@ def test_an_evaluation_becomes_a_row_and_its_runs_facts_the_records() -> None:
     run = {"started": "2026-11-21T10:00:00+00:00", "versions": {"torch": "2"}, "arguments": {"task": "pos"}}
     found = renew({**evaluation, "run": run})
     assert found == {
-        "benchmark": "transfer",
+        "benchmark": "claims",
         "device": "cpu",
         "date": run["started"],
         "versions": run["versions"],

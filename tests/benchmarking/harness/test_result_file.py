@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -80,3 +82,12 @@ def test_the_machine_tells_what_it_can_and_none_for_the_rest() -> None:
     json.dumps(state)
     assert thread_counts()["torch"] >= 1
     assert all_threads() >= 1
+
+
+def test_gpus_of_nvidia_are_not_told_where_torch_runs_on_amds(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetCount=lambda: 0, nvmlSystemGetDriverVersion=lambda: "1")
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert machine_state()["gpus"] == []
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    assert machine_state()["gpus"] is None

@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.kernels import main
 from bistil_ds.benchmarking.kernels.case import EAGER, OURS, Aim, KernelCall, KernelCase
 from bistil_ds.benchmarking.kernels.cases import cases
-from bistil_ds.benchmarking.kernels.clock import EventClock
+from bistil_ds.benchmarking.kernels.clock import EventClock, cached_bytes
 from bistil_ds.benchmarking.kernels.files import draw, failures
 from bistil_ds.benchmarking.kernels.rows import Bench
 from bistil_ds.benchmarking.kernels.updates import touched
@@ -129,6 +129,14 @@ def test_the_clock_starts_with_an_idle_or_a_busy_device(monkeypatch: pytest.Monk
     assert clock(lambda: done.append("step"), CPU) == 0.002
     before = ["wait", "step", "wait", "sleep"] if queue_full else ["wait"]
     assert done == ["on cpu", *before, "event", "step", "event", "wait", "off"]  # else cuda:0 would be timed for cuda:1
+
+
+@pytest.mark.parametrize(("hip", "expected"), [(None, 4 * 2**20), ("7.0", 256 * 2**20)])
+def test_amds_second_cache_counts_too(hip: str | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(L2_cache_size=4 * 2**20)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    assert cached_bytes(torch.device("cuda")) == expected
 
 
 def test_aims_say_by_how_much_they_are_missed() -> None:

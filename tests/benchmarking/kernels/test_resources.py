@@ -23,6 +23,16 @@ def test_the_summary_has_the_most_of_each_target_and_counts_what_spills() -> Non
     assert "3.7.1" in grid.note
 
 
+def test_what_only_amds_gpus_have_is_empty_in_rows_of_nvidias(tmp_path: Path) -> None:
+    rows = [row("sm_80", 90), {**row("gfx942", 300), "accumulators": 44}]
+    (grid,) = resources_grids({"rows": rows, "triton": "3.7.1"})
+    assert grid.rows[1] == ["logits, gfx942", "1", "0", "300", "0", "1.0"]
+    (path,) = write_table(tmp_path / "kernel_resources.json", {"rows": rows, "triton": "3.7.1"})
+    lines = path.read_text().splitlines()
+    assert "| logits | k | sm_80 | 90 | 0 | 0 | 1024 |  |" in lines
+    assert "| logits | k | gfx942 | 300 | 0 | 0 | 1024 | 44 |" in lines
+
+
 def test_the_whole_table_lies_beside_the_record(tmp_path: Path) -> None:
     record = tmp_path / "kernel_resources-meta-x86_64-20260101-000000.json"
     (path,) = write_table(record, {"rows": [row("sm_80", 90), {**row("sm_90", 91), "extra": 1}], "triton": "3.7.1"})

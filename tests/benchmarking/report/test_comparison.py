@@ -106,7 +106,7 @@ def test_half_a_record_is_left_out_or_shown_and_never_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results, draw = Path(__file__).parents[3] / "benchmarks" / "results", random.Random(0)
-    names = ("latency", "memory", "energy", "flops", "scaling", "throughput", "transfer-ner-de", "kernel_upstream")
+    names = ("latency", "memory", "energy", "flops", "scaling", "throughput", "kernel_upstream")
     fates: Counter[bool] = Counter()
     for source in [next(iter(sorted(results.glob(f"{name}-*.json")))) for name in names] * 5:
         content = json.loads(source.read_text())

@@ -12,10 +12,10 @@ from made_up_results import EVIL, Page, evaluation, latency_result
 from markdown_it import MarkdownIt
 
 from benchmarks.report import main
+from bistil_ds.benchmarking.claims.evaluations import quality_plots
 from bistil_ds.benchmarking.harness.plots import Lines, Points
 from bistil_ds.benchmarking.latency.plots import latency_plots
 from bistil_ds.benchmarking.report.gathering import gather
-from bistil_ds.benchmarking.transfer.tables import quality_plots
 from bistil_ds.console.grid import Grid
 from bistil_ds.console.untrusted import one_line
 
@@ -42,11 +42,9 @@ def test_the_pages_show_the_newest_of_each_machine_with_the_teacher_at_one(tmp_p
 
 def test_quality_is_drawn_with_the_teacher_at_one(tmp_path: Path) -> None:
     content = json.loads(evaluation(tmp_path).read_text())
-    speed, size = quality_plots(content)
-    assert isinstance(speed, Points)
+    (size,) = quality_plots(content)
     assert isinstance(size, Points)
-    assert speed.points == {"teacher": (1, 1), "k2 <b>": (2, pytest.approx(65 / 70)), "k3": (3, pytest.approx(0.8))}
-    assert size.points["k2 <b>"][0] == 0.4
+    assert size.points == {"teacher": (1, 1), "k2 <b>": (0.4, pytest.approx(65 / 70)), "k3": (0.3, pytest.approx(0.8))}
     del content["models"]["k3"]
     assert quality_plots(content) == []  # two points do not make a plot
 
@@ -88,7 +86,7 @@ def test_the_html_page_needs_no_other_file(tmp_path: Path) -> None:
     assert main(["--results", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 0
     page = Page((tmp_path / "out" / "report.html").read_text())
     assert page.loaded == []
-    assert page.tags.count("svg") == 3  # latency, quality against speed, quality against size
+    assert page.tags.count("svg") == 2  # latency, quality against size
     assert "script" not in page.tags
 
 
@@ -137,7 +135,7 @@ def test_names_on_the_pages_are_text(tmp_path: Path) -> None:
     assert main(["--results", str(tmp_path)]) == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not {"script", "b", "a"} & set(Page(page).tags)
-    assert Page(page).tags.count("svg") == 2
+    assert Page(page).tags.count("svg") == 1
     assert one_line(f"k3{EVIL}") in unescape(page)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     tokens = MarkdownIt().enable("table").parse(text)

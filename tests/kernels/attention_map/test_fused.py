@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from bistil_kernels.attention_map import fused, settings
@@ -47,6 +50,33 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
         for one in table.values():
             monkeypatch.setitem(one, "OWN", 16)
             monkeypatch.setitem(one, "OTHER", 16)
+
+
+@pytest.fixture
+def fused_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add fp32 products unrounded, and subtract them, by fused multiply-add, as compilers for GPUs do."""
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    def multiply(builder: InterpreterBuilder, a: TensorHandle, b: TensorHandle) -> TensorHandle:
+        found = builder.binary_op(a, b, np.multiply)
+        if found.data.dtype == np.float32:
+            found.attr["exact"] = np.multiply(a.data, b.data, dtype=np.float64)
+        return found
+
+    def exact(x: TensorHandle) -> Any:
+        return SimpleNamespace(data=x.attr["exact"], dtype=x.dtype)
+
+    def fusing(operation: np.ufunc) -> Callable[..., TensorHandle]:
+        def run(builder: InterpreterBuilder, a: TensorHandle, b: TensorHandle) -> TensorHandle:
+            if "exact" in a.attr:  # of two products, one is rounded
+                return builder.binary_op(exact(a), b, operation)
+            return builder.binary_op(a, exact(b) if "exact" in b.attr else b, operation)
+
+        return run
+
+    monkeypatch.setattr(InterpreterBuilder, "create_fmul", multiply)
+    monkeypatch.setattr(InterpreterBuilder, "create_fadd", fusing(np.add))
+    monkeypatch.setattr(InterpreterBuilder, "create_fsub", fusing(np.subtract))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +156,12 @@ def test_tiles_outside_the_window_are_not_read() -> None:
     assert dk[:, :, :16].isfinite().all()
 
 
+@pytest.mark.usefixtures("fused_products")
+def test_is_as_exact_over_two_tiles_where_products_are_fused() -> None:
+    q, k = (5.0 * x for x in queries_keys(1, 1, 32, 16, 16, torch.float32)[:2])  # peaked maps
+    check([q, k, q + 0.1 * torch.randn_like(q), k + 0.1 * torch.randn_like(k)], None, "mse")
+
+
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize(("width", "dtype"), [(70, torch.float32), (130, torch.bfloat16), (1, torch.float16)])
 def test_heads_may_have_any_width(width: int, dtype: torch.dtype) -> None:
@@ -175,6 +211,24 @@ def test_nothing_is_kept_or_made_beyond_statistics_and_gradients(
         call([q.requires_grad_(), k.requires_grad_(), *teacher], None, "mse", True, window=window).backward()
     assert max(made.sizes) <= 3 * B * H * T
     assert max(made.sizes) < T * T
+
+
+def test_launches_on_amds_gpus_take_no_option_of_nvidias(monkeypatch: pytest.MonkeyPatch) -> None:
+    from triton.backends.amd.compiler import HIPOptions
+    from triton.runtime.interpreter import InterpretedFunction
+
+    launched, run = [], InterpretedFunction.run
+
+    def noting(kernel: InterpretedFunction, *args: object, grid: object, warmup: bool, **named: object) -> object:
+        launched.append(kernel.fn.__name__)
+        assert set(named) <= {*kernel.arg_names, *HIPOptions.__dataclass_fields__}  # Triton refuses any other
+        return run(kernel, *args, grid=grid, warmup=warmup, **named)
+
+    monkeypatch.setattr(InterpretedFunction, "run", noting)
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    x = queries_keys(1, 1, 3, 4, 4, torch.float32)
+    call([x[0].requires_grad_(), *x[1:]], None, "mse", True).backward()
+    assert launched == ["compare_maps", "finish_maps", "key_gradients", "scale"]
 
 
 def test_works_inside_a_checkpoint_and_a_compiled_function() -> None:

@@ -69,6 +69,7 @@ OVERRIDDEN: dict[str, dict[str, str]] = {
         "_save_optimizer_and_scheduler": "self, output_dir",
         "compute_loss": "self, model, inputs, return_outputs=False, num_items_in_batch=None",
         "evaluate": "self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'",
+        "floating_point_ops": "self, inputs",
         "get_train_dataloader": "self",
         "log": "self, logs, start_time=None",
         "save_model": "self, output_dir=None, _internal_call=False",
@@ -190,6 +191,7 @@ PRIVATE: dict[str, At | SetIn | ReadIn] = {
     "_cdata": At("torch:UntypedStorage._cdata"),
     "_config": SetIn("deepspeed.runtime.engine"),
     "_configure_basic_optimizer": At("deepspeed.runtime.engine:DeepSpeedEngine._configure_basic_optimizer"),
+    "_exit": At("os:_exit"),
     "_fingerprint": SetIn("datasets.arrow_dataset"),
     "_global_grad_norm": SetIn("deepspeed.runtime.zero.stage3"),
     "_format_args": At("argparse:HelpFormatter._format_args"),
@@ -228,9 +230,13 @@ OUR_PRIVATE = {"_applied_sfts", "_fp32_master", "_layer", "_sparse_deltas", "_tr
 
 # Public names whose loss would change results without an error. No search finds them: add each that you set or read.
 SILENT: dict[str, At | SetIn | ReadIn] = {
+    "CROSS_RANK": ReadIn("deepspeed.launcher.launch"),
+    "TORCHELASTIC_RUN_ID": ReadIn("torch.distributed.elastic.agent.server.local_elastic_agent"),
     "TORCH_FORCE_WEIGHTS_ONLY_LOAD": ReadIn("torch.serialization"),
     "all_tied_weights_keys": SetIn("transformers.modeling_utils"),
     "clip_fp32_gradients": At("deepspeed.runtime.engine:DeepSpeedEngine.clip_fp32_gradients"),
+    "default_pg_nccl_timeout": At("torch.distributed.distributed_c10d:default_pg_nccl_timeout"),
+    "default_pg_timeout": At("torch.distributed.distributed_c10d:default_pg_timeout"),
     "fp16_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups": SetIn("deepspeed.runtime.fp16.unfused_optimizer"),
     "fp32_groups_flat": SetIn("deepspeed.runtime.fp16.fused_optimizer"),

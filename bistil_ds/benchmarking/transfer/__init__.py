@@ -1,1 +1,0 @@
-"""Benchmark zero-shot transfer by running the commands that a user types."""
