@@ -14,7 +14,7 @@ define install
 	DS_BUILD_OPS=0 $(1)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 endef
 
-.PHONY: setup demo test test-slow test-gpu test-ptx test-trackers test-next lint format bench clean
+.PHONY: setup demo test test-slow test-gpu test-ptx test-trackers test-next lint format bench gpu clean
 
 setup: $(READY)
 
@@ -72,6 +72,11 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py
+
+# all that a GPU can show in MINUTES; without a network see docs/gpu.md
+gpu: MINUTES = 9
+gpu: $(READY)
+	$(BIN)/python benchmarks/gpu.py --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) .venv-next build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

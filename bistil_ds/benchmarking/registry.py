@@ -16,6 +16,7 @@ from bistil_ds.benchmarking.flops import flags as flops
 from bistil_ds.benchmarking.flops.count import flops_grids
 from bistil_ds.benchmarking.full_size import flags as full_size
 from bistil_ds.benchmarking.full_size.flags import full_size_grids, full_size_values
+from bistil_ds.benchmarking.gpu.flags import ENTRY as GPU
 from bistil_ds.benchmarking.harness.benchmark import Benchmark
 from bistil_ds.benchmarking.kernels import flags as kernels
 from bistil_ds.benchmarking.kernels import resources, upstream
@@ -156,5 +157,6 @@ ENTRIES = (
         tables=full_size_grids,
         values=full_size_values,
     ),
+    GPU,
 )
 BENCHMARKS = {entry.name: entry for entry in ENTRIES}

@@ -1,4 +1,4 @@
-"""Try every family of kernels on one small case, to find those that do not work on a device.
+"""Try every family of kernels on one case, small or of a model's size, to find those that do not work on a device.
 
 A loss passes by the tests' rule (`runtime.exactness`): value and gradients are no further from float64 than those of
 the PyTorch reference in the same dtype, plus a small allowance. Sparse operations that compute nothing must give the
@@ -7,7 +7,9 @@ reference's bits. Drawing the cases leaves PyTorch's random state alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,12 +30,26 @@ Draw = Callable[..., Tensor]  # takes a shape; returns normal random numbers on 
 Loss = Callable[[Sequence[Tensor]], Tensor]
 
 LONGEST_REASON = 200  # characters
-UPSTREAM = {torch.float16: 4096.0}  # fp16 needs a loss scale, as its range is too small for unscaled gradients
+UPSTREAM = 0.75  # gradient of a loss; not 1, so that the gradients are scaled in backward
 ADAMW = {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.3}
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the cases: B sequences, T tokens, width D, H heads of width d, N rows, V entries of a vocabulary."""
+
+    states: tuple[int, int, int] = (2, 24, 96)  # B, T, D
+    maps: tuple[int, int, int, int] = (2, 72, 2, 64)  # B, T, H, d
+    logits: tuple[int, int, int] = (24, 300, 64)  # N, V, D
+    weights: tuple[tuple[int, ...], ...] = ((7, 5), (5000,))
+
+
+SMALL = Sizes()
+XLMR_BASE = Sizes((8, 256, 768), (8, 256, 12, 64), (307, 30_000, 768), ((768,), (768, 768), (3072, 768), (30_000, 768)))
+
+
 def failing_families(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
-    """Run each family's kernels once, forward and backward, and return family → reason for each one that fails.
+    """Run each family's kernels once on a small case, and return family → reason for each one that fails.
 
     Give the families to `bistil_kernels.use("auto", switched_off=...)`, and references serve them.
 
@@ -47,40 +63,51 @@ def failing_families(device: torch.device, dtype: torch.dtype) -> dict[str, str]
     """
     if not has_triton():
         return dict.fromkeys(CHECKS, "triton is not installed")
+    found = {family: complaint_of(family, device, dtype) for family in CHECKS}
+    return {family: complaint for family, complaint in found.items() if complaint is not None}
+
+
+def complaint_of(family: str, device: torch.device, dtype: torch.dtype, sizes: Sizes = SMALL) -> str | None:
+    """Run a family's kernels once, forward and backward; return in one line why they fail, or None if they work.
+
+    Args:
+        family: one of `runtime.choice.FAMILIES`.
+        device, dtype: see `failing_families`.
+        sizes: the sizes of the case.
+    """
     random = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=random, device="cpu", dtype=torch.float32).to(device, dtype)
 
-    found = {}
     with torch.enable_grad(), without_autocast(torch.device(device)):
-        for family, check in CHECKS.items():
-            try:
-                complaint = check(draw)
-            except Exception as failure:  # compilers, drivers and launches raise errors of many types
-                complaint = " ".join(f"{type(failure).__name__}: {failure}".split())
-            if complaint is not None:
-                found[family] = complaint[:LONGEST_REASON]
-    return found
+        try:
+            complaint = CHECKS[family](draw, sizes)
+        except Exception as failure:  # compilers, drivers and launches raise errors of many types
+            complaint = " ".join(f"{type(failure).__name__}: {failure}".split())
+    return None if complaint is None else complaint[:LONGEST_REASON]
 
 
-def _hidden_state(draw: Draw) -> str | None:
-    states = [draw(2, 24, 96) for _ in range(4)]  # two pairs
+def _hidden_state(draw: Draw, sizes: Sizes) -> str | None:
+    states = [draw(*sizes.states) for _ in range(4)]  # two pairs
     return _compare(lambda x: hidden_state_loss(x[:2], x[2:], _mask(states[0])), states, trained=2)
 
 
-def _attention_map(draw: Draw) -> str | None:
-    tensors = [draw(2, 72, 2, 64).transpose(1, 2) for _ in range(4)]  # laid out as a model's projections
+def _attention_map(draw: Draw, sizes: Sizes) -> str | None:
+    tensors = [draw(*sizes.maps).transpose(1, 2) for _ in range(4)]  # laid out as a model's projections
     mask = _mask(tensors[0].transpose(1, 2))
     return _compare(lambda x: attention_map_loss([(x[0], x[1])], [(x[2], x[3])], mask), tensors, trained=2)
 
 
-def _logits(draw: Draw) -> str | None:
-    return _compare(lambda x: distillation_kl(x[0], x[1], 2.0), [draw(24, 300), draw(24, 300)], trained=1)
+def _logits(draw: Draw, sizes: Sizes) -> str | None:
+    N, V, _ = sizes.logits
+    return _compare(lambda x: distillation_kl(x[0], x[1], 2.0), [draw(N, V), draw(N, V)], trained=1)
 
 
-def _linear_logits(draw: Draw) -> str | None:
-    heads = [draw(24, 64), draw(300, 64), draw(300), draw(24, 64), draw(300, 64), draw(300)]
+def _linear_logits(draw: Draw, sizes: Sizes) -> str | None:
+    N, V, D = sizes.logits
+    spread = 8 / D**0.5  # so that logits have the same spread at every width
+    heads = [x for _ in range(2) for x in (draw(N, D), draw(V, D) * spread, draw(V))]
 
     def loss(x: Sequence[Tensor]) -> Tensor:
         return linear_distillation_kl(x[0], x[1], x[3], x[4], student_bias=x[2], teacher_bias=x[5], temperature=2.0)
@@ -98,9 +125,10 @@ def _mask(x_BTD: Tensor) -> Tensor:
 def _compare(loss: Loss, inputs: Sequence[Tensor], trained: int) -> str | None:
     """Return which result of the kernels is too far from float64, and how far; None if all are near enough."""
     dtype = inputs[0].dtype
-    upstream = UPSTREAM.get(dtype, 0.75)  # not 1, so that the gradients are scaled in backward
     with using("torch"):
-        exact = _value_and_gradients(loss, [x.double() for x in inputs], trained, upstream)
+        value, *gradients = _value_and_gradients(loss, [x.double() for x in inputs], trained, 1.0)
+        upstream = UPSTREAM * (_loss_scale(gradients) if dtype == torch.float16 else 1.0)
+        exact = [value, *(x * upstream for x in gradients)]
         plain = _value_and_gradients(loss, inputs, trained, upstream)
     with using("triton"):
         found = _value_and_gradients(loss, inputs, trained, upstream)
@@ -109,6 +137,12 @@ def _compare(loss: Loss, inputs: Sequence[Tensor], trained: int) -> str | None:
         if complaint := _too_far(name, error(ours, right), error(theirs, right), ALLOWANCE[dtype]):
             return complaint
     return None
+
+
+def _loss_scale(gradients: Sequence[Tensor]) -> float:
+    """Return the power of two that brings the largest gradient near 1: unscaled ones may be too small for fp16."""
+    largest = max(float(x.abs().max()) for x in gradients)
+    return 2.0 ** -round(math.log2(largest))
 
 
 def _value_and_gradients(loss: Loss, inputs: Sequence[Tensor], trained: int, upstream: float) -> list[Tensor]:
@@ -126,8 +160,8 @@ def _too_far(name: str, ours: float, theirs: float, allowance: float) -> str | N
     )
 
 
-def _entries(draw: Draw) -> str | None:
-    weights = [draw(7, 5), draw(4100)]
+def _entries(draw: Draw, sizes: Sizes) -> str | None:
+    weights = [draw(*shape) for shape in sizes.weights]
     indices = [_every(3, x) for x in weights]
     values = [draw(len(i)) for i in indices]
 
@@ -138,9 +172,10 @@ def _entries(draw: Draw) -> str | None:
     return _same_bits("gather_at or swap_in", run)
 
 
-def _top_k(draw: Draw) -> str | None:
-    pairs = [(draw(5000), draw(5000)), (draw(7, 5), draw(7, 5))]
-    return _same_bits("top_k_delta", lambda: top_k_delta(pairs, 700))
+def _top_k(draw: Draw, sizes: Sizes) -> str | None:
+    pairs = [(draw(*shape), draw(*shape)) for shape in sizes.weights]
+    k = sum(before.numel() for _, before in pairs) // 7
+    return _same_bits("top_k_delta", lambda: top_k_delta(pairs, k))
 
 
 def _same_bits(name: str, run: Callable[[], list[Tensor]]) -> str | None:
@@ -157,9 +192,9 @@ def _equal(x: Tensor, y: Tensor) -> bool:
     )
 
 
-def _adamw(draw: Draw) -> str | None:
+def _adamw(draw: Draw, sizes: Sizes) -> str | None:
     """Compare two steps, one with the weights' gradients and one with the deltas', with torch's AdamW in float64."""
-    starts = [draw(7, 5), draw(4100)]
+    starts = [draw(*shape) for shape in sizes.weights]
     gradients = [[draw(*x.shape) for x in starts] for _ in range(2)]
     indices = [_every(3, x) for x in starts]
     picked = [[g.flatten()[i.long()].double() for g, i in zip(step, indices)] for step in gradients]
@@ -197,7 +232,7 @@ def _every(step: int, x: Tensor) -> Tensor:
     return torch.arange(0, x.numel(), step, dtype=torch.int32, device=x.device)
 
 
-CHECKS: dict[str, Callable[[Draw], str | None]] = {
+CHECKS: dict[str, Callable[[Draw, Sizes], str | None]] = {
     "hidden_state": _hidden_state,
     "attention_map": _attention_map,
     "logits": _logits,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bistil_ds.benchmarking.claims.tables import is_evaluation
+from bistil_ds.benchmarking.gpu.command import main as gpu
 from bistil_ds.benchmarking.harness.result_file import RESULTS
 from bistil_ds.benchmarking.registry import BENCHMARKS, ENTRIES
 from bistil_ds.benchmarking.report.gathering import gather, read
@@ -16,6 +17,8 @@ from bistil_ds.benchmarking.run_benchmark import command_of
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 NAME = re.compile(r"[a-z_]+(-\w+)*-(cpu|cuda|meta)-\w+-\d{8}(-\d{6})?$")
+# scripts whose command is not made by `command_of`; the report is no benchmark, and the GPU run imports no registry
+OWN_COMMANDS = ("report", "gpu")
 # two run.json files of phase 1 itself, and what the demo writes
 NO_BENCHMARK = re.compile(r"phase1-|demo-")
 
@@ -25,12 +28,12 @@ def test_every_benchmark_has_its_script_and_every_script_its_benchmark() -> None
     assert len(BENCHMARKS) == len(ENTRIES)
 
 
-@pytest.mark.parametrize("name", [*BENCHMARKS, "report"])
+@pytest.mark.parametrize("name", sorted({*BENCHMARKS, *OWN_COMMANDS}))
 def test_a_script_names_its_benchmark_and_does_nothing_else(name: str) -> None:
     _, *lines = (SCRIPTS / f"{name}.py").read_text().splitlines()
     called = (
-        ["from bistil_ds.benchmarking.report.command import main"]
-        if name == "report"
+        [f"from bistil_ds.benchmarking.{name}.command import main"]
+        if name in OWN_COMMANDS
         else ["from bistil_ds.benchmarking.run_benchmark import command_of", "", f'main = command_of("{name}")']
     )
     assert lines == ["", *called, "", 'if __name__ == "__main__":', "    raise SystemExit(main())"]
@@ -43,8 +46,9 @@ def test_every_benchmark_can_be_quick_and_told_where_to_write(entry: object) -> 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_help_says_what_a_benchmark_is_for(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main = gpu if name == "gpu" else command_of(name)
     with pytest.raises(SystemExit) as ended:
-        command_of(name)(["--help"])
+        main(["--help"])
     assert ended.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert BENCHMARKS[name].description in shown

@@ -25,7 +25,7 @@ from bistil_ds.console import cli
 
 BLOCKS = [block for path in DOCUMENTS for block in blocks(path)]
 SCRIPTS = [path for folder in ("launch_scripts", "benchmarks") for path in sorted((REPOSITORY / folder).glob("*.py"))]
-LAUNCHER_FLAGS = {"quiet", "signals-to-handle", "module"}  # of deepspeed and torchrun, named in running text
+OTHERS_FLAGS = {"quiet", "signals-to-handle", "module", "no-deps"}  # of deepspeed, torchrun and pip, in running text
 
 
 def check_block(block: Block) -> None:
@@ -64,10 +64,11 @@ def test_every_command_in_running_text_would_work(path: Path) -> None:
 
 
 def test_every_flag_in_running_text_is_a_flag_of_some_command() -> None:
-    known: set[str] = {"help", "help_all", "verbose", "cache_dir", "local_rank", *LAUNCHER_FLAGS}
+    known: set[str] = {"help", "help_all", "verbose", "cache_dir", "local_rank", *OTHERS_FLAGS}
 
     def collect(argv: Any, types: Any, *more: Any) -> None:
-        known.update(each.name for kind in types for each in fields(kind))
+        for each in (each for kind in types for each in fields(kind)):
+            known.update([each.name, *(alias.strip("-") for alias in each.metadata.get("aliases", ()))])
         raise KeyboardInterrupt
 
     with mock.patch.object(cli, "parse", collect):

@@ -16,7 +16,7 @@ from bistil_kernels.linear_logits.reference import linear_distillation_kl
 from bistil_kernels.logits.reference import distillation_kl
 from bistil_kernels.runtime import choice
 from bistil_kernels.runtime.choice import FAMILIES, allows, using
-from bistil_kernels.self_check import CHECKS, failing_families
+from bistil_kernels.self_check import CHECKS, Sizes, complaint_of, failing_families
 from bistil_kernels.sparse import adamw, entries, top_k
 from bistil_kernels.sparse.adamw.reference import SparseAdamW
 from bistil_kernels.sparse.delta import write_deltas
@@ -144,6 +144,18 @@ def test_a_result_that_is_off_by_two_per_cent_is_found_in_every_family(
     assert set(found) == set(FAMILIES)
     wrong = "the value is off by 0.02 of" if factors[0] != 1.0 else "gradient 1 is off by 0.02"
     assert wrong in found["logits"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_case_may_have_other_sizes(family: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose sizes at which unscaled gradients would be 0 in fp16, so that no wrong one could be found."""
+    sizes = Sizes((4, 128, 96), (4, 128, 4, 16), (60, 1000, 8), ((7, 5), (3, 20, 50)))
+    put(monkeypatch, fakes(), FAMILIES)
+    assert complaint_of(family, CPU, dtype, sizes) is None
+    put(monkeypatch, fakes(of_gradient=1.02), FAMILIES)
+    complaint = complaint_of(family, CPU, dtype, sizes)
+    assert complaint is not None
 
 
 def test_one_wrong_family_does_not_spoil_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,10 @@ EXTRAS = PROJECT["optional-dependencies"]
 PACKAGES = {re.split(r"[<>=;\[ ]", each)[0] for group in (PROJECT["dependencies"], *EXTRAS.values()) for each in group}
 PLACEHOLDERS = {"recipe.yaml": str(REPOSITORY / "launch_scripts" / "recipes" / "mbert-k2.yaml")}
 
+# flags of pip in our documents → how many words follow
+PIP_FLAGS = {"--no-deps": 0, "--no-index": 0, "--only-binary": 1, "--python-version": 1, "--platform": 1}
+PIP_FLAGS |= {"--find-links": 1, "-d": 1, "-w": 1}
+
 
 class WrongCommand(Exception):
     """A document shows a command that would not work."""
@@ -160,6 +164,9 @@ def _launched(parsed: Any) -> None:
 
 def _pip(words: Sequence[str]) -> None:
     words = list(words[1:])
+    for flag in [word for word in words if word in PIP_FLAGS]:
+        place = words.index(flag)
+        del words[place : place + 1 + PIP_FLAGS[flag]]
     if "--constraint" in words:
         place = words.index("--constraint")
         if not (REPOSITORY / words[place + 1]).is_file():

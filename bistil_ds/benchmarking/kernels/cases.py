@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 import torch
 
@@ -20,10 +21,21 @@ MASKED = 0.15  # the share of positions that masked language modelling predicts
 
 
 def cases(device: torch.device, quick: bool) -> list[KernelCase]:
-    """Return the cases in the order in which they are measured: few with `quick`, few and small on a CPU."""
+    """Return the cases in the order in which they are measured: few with `quick`, few and small on a CPU.
+
+    All cases on a GPU come in turns, so that a run that ends early has measured every kernel.
+    """
     if device.type == "cuda":
-        return list(_few(device, torch.bfloat16, [BATCHES[0]], MBERT) if quick else _all(device))
+        return list(_few(device, torch.bfloat16, [BATCHES[0]], MBERT)) if quick else in_turns(_all(device))
     return list(_few(device, torch.float32, CPU_BATCHES[: 1 if quick else None], SMALL))
+
+
+def in_turns(planned: Iterable[KernelCase]) -> list[KernelCase]:
+    """Return the cases in rounds: each round has the next case of every kernel, and those with an aim come first."""
+    by_kernel: dict[str, list[KernelCase]] = {}
+    for case in sorted(planned, key=lambda case: not case.aims):
+        by_kernel.setdefault(case.kernel, []).append(case)
+    return [case for turn in zip_longest(*by_kernel.values()) for case in turn if case is not None]
 
 
 def _all(device: torch.device) -> Iterator[KernelCase]:

@@ -21,6 +21,7 @@ from bistil_ds.benchmarking.harness.command import choose_device, explain
 from bistil_ds.benchmarking.harness.result_file import RESULTS, ResultFile
 from bistil_ds.benchmarking.kernels.cases import cases
 from bistil_ds.benchmarking.kernels.rows import Bench
+from bistil_ds.errors import InputError
 
 SECONDS = {"full": 4.0, "quick": 2.0}  # a guess of a case's seconds, from drawing tensors to the last round
 COMPILE_SECONDS = 20.0  # a guess of the seconds that `torch.compile` adds to a case
@@ -33,13 +34,20 @@ class Flags:
     device: str | None = field(default=None, metadata=explain("cpu or cuda; a GPU where there is one."))
     quick: bool = field(default=False, metadata=explain("One size a kernel, under a minute."))
     compile: bool = field(default=False, metadata=explain("torch.compile of the eager losses too."))
+    only: list[str] = field(
+        default_factory=list, metadata=explain("Kernels to measure, such as SparseAdamW or 'hidden_state_loss mse'.")
+    )
     output_dir: str = field(default=str(RESULTS), metadata=explain("Where the JSON, CSV and PNG go."))
 
 
 def plan(flags: Flags) -> Job:
-    """Choose the cases and estimate how long they take."""
+    """Choose the cases and estimate how long they take; raise InputError for a kernel that is not among them."""
     device = choose_device(flags.device)
     planned = cases(device, flags.quick)
+    names = list(dict.fromkeys(case.kernel for case in planned))
+    if unknown := [name for name in flags.only if name not in names]:
+        raise InputError(f"--only {unknown[0]}: expected any of {', '.join(names)}")
+    planned = [case for case in planned if not flags.only or case.kernel in flags.only]
     expected = len(planned) * SECONDS["quick" if flags.quick else "full"]
     expected += COMPILE_SECONDS * sum(case.compiles for case in planned) * flags.compile
     kind = "kernels" if device.type == "cuda" else "PyTorch references, at small sizes"

@@ -25,8 +25,6 @@ from bistil_ds.benchmarking.models.plan import MeasurementPlan
 from bistil_ds.benchmarking.models.shapes import MBERT, check_models, default_names, student_name
 from bistil_ds.benchmarking.models.subject import InputCase
 from bistil_ds.errors import InputError
-from bistil_ds.text.corpus import corpus_texts
-from bistil_ds.text.options import NO_FLAG, TextOptions
 
 INPUTS = {"small": ([1, 8], [128]), "full": ([1, 8, 32], [32, 128, 512])}
 DTYPES = ("float32", "bfloat16", "float16")
@@ -109,13 +107,18 @@ def sentences(paths: Sequence[str], batch: int) -> list[str]:
     Raises:
         InputError: a file holds no text, or all of them hold less than one batch.
     """
+    if not paths:
+        return []
+    from bistil_ds.text.corpus import corpus_texts  # the library datasets is needed for text only
+    from bistil_ds.text.options import NO_FLAG, TextOptions
+
     options = TextOptions("--text_file", advice=NO_FLAG)
     columns = [list(corpus_texts(Path(path), options, TEXT_BATCHES * batch)) for path in paths]
     for path, texts in zip(paths, columns):
         if not texts:
             raise InputError(f"--text_file {path}: holds no text")
     found = [text for row in zip(*columns) for text in row][: TEXT_BATCHES * batch]
-    if paths and len(found) < batch:
+    if len(found) < batch:
         raise InputError(f"--text_file {' '.join(paths)}: {len(found)} texts, and a batch takes {batch}")
     return found
 

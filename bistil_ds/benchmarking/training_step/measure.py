@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,20 +15,30 @@ from bistil_ds.benchmarking.harness.benchmark import Content, Tell, Values, part
 from bistil_ds.benchmarking.harness.peak_memory import peak_in_own_process
 from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_turns
 from bistil_ds.benchmarking.training_step.teachers import cheaper_teacher, cost_in_the_loss
-from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, random_steps, single_step
+from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, Steps, random_steps, single_step
 from bistil_ds.console.grid import Grid
 from bistil_ds.training.speed import matmul_rate, training_flops
 
 MiB = 2**20
 
 
-def compare_ways(shape: Shape, rounds: int, device: torch.device, memory: bool, tell: Tell) -> dict[str, Any]:
-    """Return a row for each of `WAYS`, timed in turns; with `memory`, rows have peaks too. Ratios are to `floor`."""
-    steps = random_steps(shape, device)
+def compare_ways(
+    shape: Shape,
+    rounds: int,
+    device: torch.device,
+    memory: bool,
+    tell: Tell,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
+    """Return a row for each of `WAYS`, timed in turns. Ratios are to `floor`.
+
+    With `memory`, rows have peaks too, which are those of fp32.
+    """
+    steps = random_steps(shape, device, dtype)
     ways = {name: steps.way(name) for name in WAYS}
-    before = matmul_rate(device, torch.float32)
+    before = matmul_rate(device, dtype)
     result = _timed(ways, "floor", shape, rounds, device, parts_of(tell, 2)[0] if memory else tell)
-    peak_rate = max(before, matmul_rate(device, torch.float32))
+    peak_rate = max(before, matmul_rate(device, dtype))
     for row in result.values():
         row["mfu"] = row["tokens_per_second"] * training_flops(steps.student, steps.teacher, shape.length) / peak_rate
     del steps, ways
@@ -53,6 +63,27 @@ def compare_teachers(
     ways = {"float32": steps.way("ours")}
     ways |= {name: steps.with_teacher(*cheaper_teacher(name, steps.teacher)) for name in names}
     return _timed(ways, "float32", shape, rounds, device, tell)
+
+
+def compare_faster(
+    name: str,
+    make: Callable[[Steps], Way],
+    shape: Shape,
+    rounds: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    tell: Tell,
+) -> dict[str, Any]:
+    """Return a row for our step and for a faster form of it, timed in turns; ratios are to the first.
+
+    Args:
+        name: what the form is called.
+        make: returns the form of a step, such as `Steps.graphed`.
+    """
+    torch.compiler.reset()  # models share code, and torch silently stops compiling code that it compiled too often
+    steps = random_steps(shape, device, dtype)
+    ways = {"ours": steps.way("ours"), f"ours, {name}": make(steps)}
+    return _timed(ways, "ours", shape, rounds, device, tell)
 
 
 def compare_costs(

@@ -15,6 +15,7 @@ from bistil_ds.benchmarking.models.shapes import config_of, student_name
 from bistil_ds.distillation.distiller import Distiller
 from bistil_ds.student.layer_map import choose_layers, even_map
 from bistil_ds.student.layers import shallow_config
+from bistil_ds.training.graphs.replay import WARM_UP, Replayed
 
 WAYS = ("floor", "eager", "ours")
 
@@ -36,12 +37,12 @@ class Shape:
     vocabulary: int = 30_000
     mmt: str | None = None
 
-    def model(self, factor: int, device: torch.device) -> PreTrainedModel:
-        """Return a model of this shape with every `factor`-th layer, random weights and no dropout, in fp32."""
+    def model(self, factor: int, device: torch.device, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+        """Return a model of this shape with every `factor`-th layer, random weights and no dropout."""
         whole = self._config()
         config = shallow_config(whole, choose_layers(whole, factor))
         model: PreTrainedModel = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
-        return model.to(device)
+        return model.to(device, dtype)
 
     def _config(self) -> PretrainedConfig:
         if self.mmt is not None:
@@ -95,6 +96,33 @@ class Steps:
         distiller = Distiller(self.student, teacher, self.layer_map, run_teacher=run_teacher)
         return Way(lambda: self._distil(distiller), lambda: self._prepare(self.recording))
 
+    def compiled(self, backend: str) -> Way:
+        """Return our way with both models compiled by a backend of `torch.compile`."""
+        teacher, student = (torch.compile(model, backend=backend) for model in (self.teacher, self.trained))
+        distiller = Distiller(self.student, self.teacher, self.layer_map, run_teacher=teacher)  # type: ignore[arg-type]
+        return Way(lambda: self.learn(distiller(student, self.inputs).total), lambda: self._prepare(self.recording))
+
+    def graphed(self) -> Way:
+        """Return our way, forward and backward, as one CUDA graph that is replayed; on a CPU it is the graph's twin.
+
+        Raises:
+            RuntimeError: the step cannot be recorded.
+        """
+        trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
+
+        def losses_and_gradients() -> tuple[Tensor, ...]:
+            total = self.distiller(self.trained, self.inputs).total
+            return total.detach(), *torch.autograd.grad(total, trained)
+
+        replayed = Replayed(losses_and_gradients, trained[0].device, compared=1)
+        way = Way(replayed, lambda: self._prepare(self.recording))
+        for _ in range(WARM_UP + 1):  # the last is the first replay
+            way.prepare()
+            way.step()
+        if replayed.failure:
+            raise RuntimeError(replayed.failure)
+        return way
+
     def _prepare(self, attention: str) -> None:
         self.student.zero_grad(set_to_none=True)
         self.student.set_attn_implementation(attention)
@@ -132,10 +160,10 @@ class Steps:
         self.learn(distiller(self.trained, self.inputs).total)
 
 
-def random_steps(shape: Shape, device: torch.device) -> Steps:
+def random_steps(shape: Shape, device: torch.device, dtype: torch.dtype = torch.float32) -> Steps:
     """Return steps on random weights, which suffice for time and memory. The student has half the teacher's layers."""
     torch.manual_seed(0)
-    student, teacher = shape.model(2, device), shape.model(1, device)
+    student, teacher = shape.model(2, device, dtype), shape.model(1, device, dtype)
     return Steps(student.train(), teacher.eval(), shape.inputs(device))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -16,6 +17,8 @@ from bistil_kernels.runtime import choice
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+_take_cpu_tensors = False
 
 
 def runs_triton(family: str, tensors: Iterable[Tensor]) -> bool:
@@ -33,11 +36,28 @@ def runs_triton(family: str, tensors: Iterable[Tensor]) -> bool:
 def on_triton(tensors: Iterable[Tensor]) -> bool:
     """Return whether Triton kernels can take these tensors.
 
-    They can if there is at least one tensor, all are on CUDA devices, none is float64, and Triton is installed.
+    They can if there is at least one tensor, all are on CUDA devices, none is float64, and Triton is installed. See
+    `taking_cpu_tensors` too.
     """
     tensors = list(tensors)
     some = len(tensors) > 0  # not `bool`, which torch 2.11's compiler does not trace
+    if _take_cpu_tensors:
+        return some and all(x.dtype != torch.float64 for x in tensors)
     return some and all(x.is_cuda and x.dtype != torch.float64 for x in tensors) and _has_triton()
+
+
+@contextmanager
+def taking_cpu_tensors() -> Iterator[None]:
+    """Let kernels take CPU tensors too in this context; Triton's interpreter must run them.
+
+    It does if TRITON_INTERPRET=1 was set in the environment before Triton was first imported.
+    """
+    global _take_cpu_tensors
+    before, _take_cpu_tensors = _take_cpu_tensors, True
+    try:
+        yield
+    finally:
+        _take_cpu_tensors = before
 
 
 def is_direct(tensors: Iterable[Tensor]) -> bool:

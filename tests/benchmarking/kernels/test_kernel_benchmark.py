@@ -17,6 +17,7 @@ import torch
 from matplotlib.image import imread
 from torch import Tensor
 
+from benchmarks.kernels import main
 from bistil_ds.benchmarking.kernels.case import EAGER, OURS, Aim, KernelCall, KernelCase
 from bistil_ds.benchmarking.kernels.cases import cases
 from bistil_ds.benchmarking.kernels.clock import EventClock, cached_bytes
@@ -165,6 +166,27 @@ def test_every_aim_of_the_benchmark_is_of_something_measured() -> None:
             assert aim.of in ("copy_bandwidth", "roofline", "memory", EAGER, "liger", "fused_adamw")
         if any(aim.of == "roofline" for aim in planned.aims):
             assert planned.bytes_moved or planned.operations
+
+
+def test_a_run_that_ends_early_has_measured_every_kernel() -> None:
+    device = torch.device("cuda")
+    planned = cases(device, quick=False)
+    kernels = {case.kernel for case in planned}
+    assert {case.kernel for case in planned[: len(kernels)]} == kernels
+    first = {case.kernel: case for case in reversed(planned)}
+    assert all(first[case.kernel].aims for case in planned if case.aims), "cases with an aim come first"
+
+
+def test_some_kernels_may_be_measured_alone(tmp_path: Path) -> None:
+    words = ["--device", "cpu", "--quick", "--output_dir", str(tmp_path), "--only"]
+    assert main([*words, "gather_at"]) == 0
+    (path,) = tmp_path.glob("kernels-quick-cpu-*.json")
+    assert {row["kernel"] for row in json.loads(path.read_text())["rows"]} == {"gather_at"}
+
+
+def test_a_kernel_that_is_not_measured_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--device", "cpu", "--only", "gather", "--output_dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: --only gather: expected any of hidden_state_loss mse, ")
 
 
 def test_the_picture_shows_our_share_of_the_roofline_and_the_others_time_over_ours() -> None:

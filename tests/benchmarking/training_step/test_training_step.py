@@ -16,6 +16,8 @@ from bistil_ds.benchmarking.harness.timing import Way, paired_ratio, time_in_tur
 from bistil_ds.benchmarking.training_step.teachers import cost_in_the_loss
 from bistil_ds.benchmarking.training_step.ways import WAYS, Shape, Steps, random_steps
 from bistil_ds.benchmarking.training_step.zero import compare_under_zero
+from bistil_ds.errors import Notice
+from bistil_ds.training.graphs import replay
 
 CPU = torch.device("cpu")
 TINY = Shape(length=9, batch=2, layers=4, width=16, heads=2, vocabulary=50)
@@ -39,6 +41,37 @@ def test_our_step_trains_like_the_published_way_done_plainly(steps: Steps) -> No
     largest = max(float(x.abs().max()) for x in plain)
     for a, b in zip(plain, ours):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6 * largest)
+
+
+@pytest.mark.slow  # the rehearsal of the GPU run times such a step in the fast tests
+def test_the_compiled_step_trains_like_ours(steps: Steps) -> None:
+    ours, way = gradients(steps, "ours"), steps.compiled("eager")
+    way.prepare()
+    way.step()
+    found = [p.grad for p in steps.student.base_model.parameters() if p.grad is not None]
+    assert len(found) == len(ours)
+    for a, b in zip(found, ours):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-8)
+
+
+def test_the_replayed_step_has_the_gradients_of_ours_in_the_same_places(steps: Steps) -> None:
+    ours, way = gradients(steps, "ours"), steps.graphed()
+    (loss, *found), (again, *_) = way.step(), way.step()  # type: ignore[misc]
+    assert again is loss
+    for a, b in zip(found, ours, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_step_that_cannot_be_replayed_is_no_graph(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_agree", lambda found, expected: False)
+    with pytest.warns(Notice), pytest.raises(RuntimeError, match="the first replay's loss"):
+        steps.graphed()
+
+
+def test_a_step_may_be_in_another_dtype() -> None:
+    steps = random_steps(TINY, CPU, torch.bfloat16)
+    assert {x.dtype for x in gradients(steps, "ours")} == {torch.bfloat16}
+    assert steps.teacher.dtype == torch.bfloat16
 
 
 def test_the_floor_runs_backward_through_the_whole_student(steps: Steps) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import pytest
-import torch
-from bistil_kernels.runtime import dispatch
-from torch import Tensor
+from bistil_kernels.runtime.dispatch import taking_cpu_tensors
 
 
 @pytest.fixture(autouse=True)
-def _triton_serves_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    def on_triton(tensors: Iterable[Tensor]) -> bool:
-        tensors = list(tensors)
-        return len(tensors) > 0 and all(x.dtype != torch.float64 for x in tensors)
-
-    monkeypatch.setattr(dispatch, "on_triton", on_triton)
+def _triton_serves_the_cpu() -> Iterator[None]:
+    with taking_cpu_tensors():
+        yield
