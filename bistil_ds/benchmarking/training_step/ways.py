@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -98,8 +98,9 @@ class Steps:
 
     def compiled(self, backend: str) -> Way:
         """Return our way with both models compiled by a backend of `torch.compile`."""
-        teacher, student = (torch.compile(model, backend=backend) for model in (self.teacher, self.trained))
-        distiller = Distiller(self.student, self.teacher, self.layer_map, run_teacher=teacher)  # type: ignore[arg-type]
+        both = (torch.compile(model, backend=backend) for model in (self.teacher, self.trained))
+        teacher, student = (cast("nn.Module", model) for model in both)
+        distiller = Distiller(self.student, self.teacher, self.layer_map, run_teacher=teacher)
         return Way(lambda: self.learn(distiller(student, self.inputs).total), lambda: self._prepare(self.recording))
 
     def graphed(self) -> Way:
