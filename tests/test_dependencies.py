@@ -16,7 +16,8 @@ from reading_code.our_code import OURS, our_trees
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # module → its distribution, for modules that may not be installed
 CONVENTIONAL = {"mlflow": "mlflow-skinny", "pynvml": "nvidia-ml-py", "wandb": "wandb", "zeus": "zeus"}
-COMPARED_WITH = {"liger_kernel"}  # a peer of the benchmarks, which nothing else needs
+# a peer of the benchmarks, and what runs the tests of a clone on a GPU: imported only if they are there
+COMPARED_WITH = {"liger_kernel", "pytest"}
 BOUNDED = {"accelerate", "datasets", "deepspeed", "huggingface_hub", "tokenizers", "torch", "transformers", "triton"}
 BOUNDED |= {"nncf", "openvino", "sentence_transformers"}
 

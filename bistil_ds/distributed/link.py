@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
 
+from bistil_ds.runs.bounded import parse_json
+
 LONGEST = 1 << 16  # bytes of a message
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 _open: WeakSet[socket.socket] = WeakSet()  # a forked worker must not hold these open
@@ -58,7 +60,7 @@ class Link:
         if not found or len(self._begun) > LONGEST:
             return None
         try:
-            messages = [json.loads(line) for line in lines]
+            messages = [parse_json(line.decode()) for line in lines]
         except ValueError:
             return None
         return messages if all(isinstance(message, dict) for message in messages) else None

@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
+from bistil_ds.runs.bounded import parse_json
+
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # how long ranks wait for one that prepares, builds or saves
 
@@ -148,7 +150,7 @@ def from_rank_0_early(key: str, value: T | None) -> T:
         return from_rank_0(value)
     if rank() == 0:
         open_store().set(key, json.dumps(value))
-    found: T = json.loads(open_store().get(key))
+    found: T = parse_json(open_store().get(key).decode())
     return found
 
 

@@ -24,6 +24,7 @@ from uuid import uuid4
 import psutil
 
 from bistil_ds.errors import InputError, Notice
+from bistil_ds.runs.bounded import parse_json
 from bistil_ds.runs.files import writing
 
 LOCK = ".lock"
@@ -195,7 +196,7 @@ def _holders(folder: Path) -> list[Holder]:
     with suppress(OSError):
         for line in (folder / LOCK).read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError, TypeError):
-                found.append(Holder(**json.loads(line)))
+                found.append(Holder(**parse_json(line)))
     return found
 
 

@@ -95,7 +95,9 @@ def test_training_without_validation_data_says_so_at_once_or_does_not_validate(m
 
 def test_the_best_validation_of_a_run_is_one_that_was_saved(tmp_path: Path, teacher_folder: Path) -> None:
     rows = [{"step": step, "eval_loss": loss} for step, loss in ((0, 1.0), (4, 3.0), (8, 2.0))]
-    trainer: Any = SimpleNamespace(state=SimpleNamespace(log_history=rows, global_step=8))
+    trainer: Any = SimpleNamespace(
+        state=SimpleNamespace(log_history=rows, global_step=8, num_input_tokens_seen=64, total_flos=1.0)
+    )
     shutil.copytree(teacher_folder, tmp_path / TEACHER)
     found = results(trainer, teacher_folder, tmp_path)
     assert found["validation_before"]["step"] == 0

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from student_models import KINDS, tiny_teacher
 from transformers import (
     BertConfig,
@@ -20,6 +19,7 @@ from transformers import (
 )
 
 from bistil_ds.errors import InputError
+from bistil_ds.models import inputs
 from bistil_ds.models.families import OTHERS_AFTER_PADDING
 from bistil_ds.models.inputs import cannot_load, is_encoder, load_tokenizer, longest_input
 
@@ -82,9 +82,12 @@ def test_a_folder_without_a_tokenizer_is_refused(flag: str, tmp_path: Path) -> N
 def test_a_family_that_this_transformers_lacks_is_named_with_the_first_that_has_it(
     kind: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message is that of transformers 5.17 for a gte model."""
+    """The message is that of transformers 5.17 for a gte model.
+
+    transformers may put a second module of its own in place of the first, so this patches the one that the code has.
+    """
     message = f"The checkpoint you are trying to load has model type `{kind}` but Transformers does not recognize this"
-    monkeypatch.setattr(transformers, "__version__", "5.16.2")
+    monkeypatch.setattr(inputs.transformers, "__version__", "5.16.2")
     error = cannot_load("--teacher_model", str(tmp_path), ValueError(message))
     says = f"transformers 5.16.2 does not know {kind} models; install {first} or newer"
     assert str(error) == f"--teacher_model {tmp_path}: {says}"

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from bistil_kernels.runtime.choice import has_triton
@@ -18,6 +20,7 @@ from bistil_kernels.runtime.dispatch import taking_cpu_tensors
 from bistil_kernels.self_check import CHECKS, XLMR_BASE, Sizes, complaint_of
 
 from bistil_ds.benchmarking.gpu.setting import Emit, Finding, Setting, Skip
+from bistil_ds.runs.bounded import load_json
 
 DTYPES = (torch.bfloat16, torch.float32, torch.float16)  # the dtype of most runs first
 TOY = Sizes((2, 8, 16), (1, 20, 1, 16), (6, 40, 16), ((7, 5), (40,)))
@@ -51,21 +54,19 @@ def _interpreted() -> Iterator[Finding]:
 
     Triton reads TRITON_INTERPRET when it is first imported, and transformers has imported it in this process.
     """
-    words = [sys.executable, "-m", "bistil_ds.benchmarking.gpu.checks"]
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield from map(json.loads, process.stdout)
-    if process.returncode:
-        raise RuntimeError(f"the interpreter's process ended with exit code {process.returncode}")
+    with TemporaryDirectory() as folder:
+        found = Path(folder, "findings.json")
+        words = [sys.executable, "-m", "bistil_ds.benchmarking.gpu.checks", str(found)]
+        subprocess.run(words, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True)
+        yield from load_json(found)
 
 
-def main() -> None:
-    """Print the findings of a rehearsal; TRITON_INTERPRET=1 must be set."""
+def main(output: str) -> None:
+    """Write the findings of a rehearsal to a JSON file; TRITON_INTERPRET=1 must be set."""
     with taking_cpu_tensors():
-        for finding in findings(torch.device("cpu"), (torch.float32,), TOY):
-            print(json.dumps(finding), flush=True)
+        found = list(findings(torch.device("cpu"), (torch.float32,), TOY))
+    Path(output).write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

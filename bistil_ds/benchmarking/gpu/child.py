@@ -24,6 +24,7 @@ from bistil_ds.benchmarking.gpu.parts import Part
 from bistil_ds.benchmarking.gpu.setting import Emit, OutOfTime, Setting, Skip
 from bistil_ds.benchmarking.harness.own_process import fresh_processes
 from bistil_ds.benchmarking.harness.result_file import REPOSITORY
+from bistil_ds.runs.bounded import parse_json
 
 Event = dict[str, Any]  # one entry: "finding", "record" or "ended"
 GRACE = 5.0  # seconds, or a tenth of a part's time if that is less: see `launch`
@@ -117,7 +118,7 @@ def _events(work: Path) -> list[Event]:
     """Return what the part has told so far, without a line that it is just writing."""
     path = work / "events"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return [parse_json(line) for line in lines if line.endswith("\n")]
 
 
 def _failure(process: BaseProcess, work: Path, *, timed_out: bool) -> dict[str, Any]:

@@ -107,5 +107,6 @@ def toy_model(folder: Path) -> str:
     """Write a model of toy size with random weights, and return its folder."""
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    XLMRobertaModel(XLMRobertaConfig(vocab_size=100, **shape)).save_pretrained(folder / "toy")
+    model = XLMRobertaModel(XLMRobertaConfig(vocab_size=100, **shape))
+    model.save_pretrained(folder / "toy")
     return str(folder / "toy")

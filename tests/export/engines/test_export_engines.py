@@ -217,7 +217,7 @@ BAD = {
 def test_bad_requests_are_refused_in_one_line(
     tagger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
-    (tagger / "other.conllu").write_text((tagger / "dev.conllu").read_text().replace("NOUN", "X"), encoding="utf-8")
+    (tagger / "other.conllu").write_text((tagger / "dev.conllu").read_text().replace("NOUN", "THING"), encoding="utf-8")
     words, message = BAD[case]
     assert run(tagger, tmp_path / "out", *(word.format(tagger) for word in words)) == 2
     said = capsys.readouterr().err.strip()
