@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -98,20 +99,21 @@ def test_what_starts_the_ranks_is_lost_then_one_rank_stops_and_the_same_command_
     for rank in ranks:
         rank.send_signal(signal.SIGCONT)
     assert psutil.wait_procs(ranks, 60)[1] == []
-    assert "stopped by SIGTERM at step" in log.read_text(), log.read_text()[-3000:]
+    stopped = re.search(r"stopped by (SIGTERM|a signal to another rank) at step", log.read_text())  # whoever is first
+    assert stopped, log.read_text()[-3000:]
     assert not (run / LOCK).exists()
 
     newest = checkpoints.all_checkpoints(run)[-1]
     launcher = launch()
     wait_for(run / f"checkpoint-{checkpoints.steps_of(newest) // 8 * 8 + 8}" / "complete.json", launcher)
-    stopped = max(ranks_of(launcher), key=lambda rank: rank.pid)  # rank 1, which was started last
+    rank_1 = max(ranks_of(launcher), key=lambda rank: rank.pid)  # it was started last
     began = time.monotonic()
-    stopped.send_signal(signal.SIGSTOP)
+    rank_1.send_signal(signal.SIGSTOP)
     assert launcher.wait(120) != 0
     assert time.monotonic() - began < LIMIT + 15
-    line = f"error: rank 1 on {socket.gethostname()} (pid {stopped.pid}) has given no sign of life for"
+    line = f"error: rank 1 on {socket.gethostname()} (pid {rank_1.pid}) has given no sign of life for"
     assert line in log.read_text(), log.read_text()[-3000:]
-    assert not stopped.is_running()
+    assert not rank_1.is_running()
     hold(run)
     let_go(run)
     assert any(checkpoints.broken(one) is None for one in checkpoints.all_checkpoints(run)[-2:])
