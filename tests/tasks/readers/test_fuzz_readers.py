@@ -28,8 +28,8 @@ from bistil_ds.tasks import ReadOptions
 
 DAMAGES = ("none", "bytes", "columns", "ids", "tags", "structure", "encoding", "size")
 PLACE = re.compile(
-    r"line \d|row \d|\[\d|data is |holds no |has no |not a whole gzip file|not JSON|nested|twice|columns? \d|columns w"
-    r"|is UTF-|ends its lines"
+    r"line \d|row \d|\[\d|data is |holds no |has no |no column |not a whole gzip file|not JSON|nested|twice|columns? \d"
+    r"|columns w|is UTF-|ends its lines"
 )
 CELL_EDITS = {"columns": damage.edit_columns, "ids": damage.edit_numbers, "tags": damage.edit_tags}
 
