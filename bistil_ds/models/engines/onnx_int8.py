@@ -34,6 +34,7 @@ def quantise_onnx(file: Path, out: Path, batches: Iterable[Mapping[str, Tensor]]
         large = bytes_of(file) > LARGEST_FILE
         # ONNX Runtime's own graph optimisation: without it, transposed weights are no constants and stay as they are
         quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True, save_as_external_data=large)
+        _forget_shapes_of_weights(prepared)
         options = {"MatMulConstBOnly": True}
         if batches is None:
             quantize_dynamic(
@@ -56,6 +57,21 @@ def quantise_onnx(file: Path, out: Path, batches: Iterable[Mapping[str, Tensor]]
             use_external_data_format=large,
             extra_options={**options, "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
         )
+
+
+def _forget_shapes_of_weights(file: Path) -> None:
+    """Remove what an ONNX file says about the shapes of its weights beside the weights themselves.
+
+    Dynamic quantisation transposes the weights of a Gemm and keeps what was said of them, which is wrong then.
+    """
+    import onnx
+
+    model = onnx.load(file, load_external_data=False)
+    weights = {weight.name for weight in model.graph.initializer}
+    kept = [shape for shape in model.graph.value_info if shape.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
+    onnx.save(model, file)
 
 
 class _Reader:

@@ -109,6 +109,28 @@ def test_int8_files_have_smaller_weights(files: Path, name: str) -> None:
     assert content.stat().st_size < 0.4 * (files / "openvino.bin").stat().st_size
 
 
+def test_a_dense_layer_that_widens_vectors_is_quantised_too(tmp_path: Path) -> None:
+    """As narrower students have one: a Gemm, whose weights are no square, and whose shape the file tells twice."""
+    draw = np.random.default_rng(0)
+    words, dense = (draw.normal(size=(rows, WIDTH)).astype(np.float32) for rows in (ROWS, 2 * WIDTH))
+    constants = [numpy_helper.from_array(values, name) for name, values in {"words": words, "dense": dense}.items()]
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["states"]),
+        helper.make_node("Gemm", ["states", "dense"], ["vectors"], transB=1),
+    ]
+    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch"])]
+    outputs = [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", 2 * WIDTH])]
+    told = [helper.make_tensor_value_info("dense", TensorProto.FLOAT, dense.shape)]
+    graph = helper.make_graph(nodes, "network", inputs, outputs, constants, value_info=told)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "model.onnx")
+    quantise_onnx(tmp_path / "model.onnx", tmp_path / "dynamic.onnx")
+    ids = torch.arange(9)
+    found = EngineModel(tmp_path / "dynamic.onnx", threads=1).eval()(input_ids=ids).vectors.numpy()
+    expected = words[:9] @ dense.T
+    assert np.sqrt(np.square(found - expected).mean()) <= 0.1 * expected.std()
+
+
 def test_removing_a_model_removes_its_weights_too(files: Path, tmp_path: Path) -> None:
     to_openvino(files / "model.onnx", tmp_path / "m.xml")
     assert {path.name for path in tmp_path.iterdir()} == {"m.xml", "m.bin"}
