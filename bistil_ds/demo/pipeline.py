@@ -25,7 +25,9 @@ from bistil_ds.sample.tasks import sample_task_file
 # launcher's log; --module says that the program to launch is a module.
 DEEPSPEED = ["-m", "deepspeed.launcher.runner", "--quiet", "--module"]
 TASK = "ner"
-MASKED = "mlm"  # the second task: every model predicts masked tokens of text that no training saw
+# Two tasks without labels, on text that no training saw: every model predicts masked tokens, and finds each sentence's
+# translation by its vector, the mean of its tokens' last states.
+MASKED, TRANSLATIONS = "mlm", "embed"
 EXAMPLES, DRAWS = 200, 10  # labelled English sentences of one seed; the sample has that many such parts
 SHORT = {
     "learning_rate": 1e-3,
@@ -46,7 +48,8 @@ class Material:
         mmt: the folder of the multilingual model.
         corpora: language → text file, the source language first.
         task: name of the task.
-        task_file: returns the file of a task for a language of `corpora` and a split (train, dev or test).
+        task_file: returns the file of a task for a language of `corpora` and a split (train, dev or test). In `MASKED`,
+            line n of the test file means the same in every language.
         examples: number of labelled sentences to train on; they are drawn by the seed.
         flags: command → its flags, except those that name models and files.
     """
@@ -101,7 +104,7 @@ def pipeline(folder: Path, material: Material, seed: int) -> dict[str, dict[str,
     _without_labels(folder, material, seed)
     fine_tunings = _with_labels(folder, material, seed, bases)
     tuned = {name: f"{base}+{fine_tunings[name]}" for name, base in bases.items()}
-    compared: dict[str, Mapping[str, Any]] = {MASKED: bases, material.task: tuned}
+    compared: dict[str, Mapping[str, Any]] = {MASKED: bases, TRANSLATIONS: bases, material.task: tuned}
     return {task: _evaluate(folder, material, task, models) for task, models in compared.items()}
 
 
@@ -137,10 +140,14 @@ def _with_labels(folder: Path, material: Material, seed: int, bases: Mapping[str
 
 
 def _evaluate(folder: Path, material: Material, task: str, models: Mapping[str, Any]) -> dict[str, Any]:
-    named = [f"{name}={model}" for name, model in models.items()]
-    tests = [f"{language}={material.task_file(task, language, 'test')}" for language in material.corpora]
+    flags = {"task": task, "model": [f"{name}={model}" for name, model in models.items()], **material.flags["evaluate"]}
+    of = MASKED if task == TRANSLATIONS else task  # both read the same text
+    tests = {language: str(material.task_file(of, language, "test")) for language in material.corpora}
+    if task == TRANSLATIONS:
+        flags["pooling"] = "mean"
+        tests = {"-".join(tests): ",".join(tests.values())}
     done = folder / f"{task}-evaluation"
-    _run("evaluate", done, model=named, test_file=tests, task=task, **material.flags["evaluate"])
+    _run("evaluate", done, test_file=[f"{language}={file}" for language, file in tests.items()], **flags)
     return read_json(done / RESULT_FILE, "evaluate again")
 
 

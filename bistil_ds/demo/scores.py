@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bistil_ds.benchmarking.harness.samples import t_quantile
-from bistil_ds.demo.pipeline import MASKED
+from bistil_ds.demo.pipeline import MASKED, TRANSLATIONS
 
 MODELS = {
     "teacher": "MMT, teacher",
@@ -48,8 +48,9 @@ CLAIMS = (
 def scores_of(evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Range]]:
     """Return the scores of one seed from its `evaluation.json` files, by task; their reference is the student.
 
-    A measure is a task and a language. Its rows are the models and, called "student - MODEL", the student's score minus
-    that of another model. The intervals come from the bootstrap of the test sentences; those of differences are paired.
+    A measure is a task and a language, or a pair of languages ("embed en-tr"). Its rows are the models and, called
+    "student - MODEL", the student's score minus that of another model. The intervals come from the bootstrap of the
+    test sentences; those of differences are paired.
     """
     found: dict[str, dict[str, Range]] = {}
     for task, evaluation in evaluations.items():
@@ -65,7 +66,7 @@ def scores_of(evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
 
 def sizes_of(evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Return the parameters, bytes and speed of each model with its task head."""
-    (evaluation,) = (found for task, found in evaluations.items() if task != MASKED)
+    (evaluation,) = (found for task, found in evaluations.items() if task not in (MASKED, TRANSLATIONS))
     return {name: {size: evaluation["models"][name][size] for size in SIZES} for name in MODELS}
 
 
@@ -81,7 +82,7 @@ def mean_of(seeds: Sequence[Scores]) -> Scores:
 
 def held(seeds: Sequence[Scores], target: str) -> dict[str, dict[str, int]]:
     """Return claim → measure in the target language → number of seeds in which the claim holds."""
-    measures = [measure for measure in seeds[0] if measure.split()[-1] == target]
+    measures = [measure for measure in seeds[0] if measure.endswith((f" {target}", f"-{target}"))]
     return {
         claim.text: {
             measure: sum(one[measure][f"student - {claim.other}"]["value"] > claim.above for one in seeds)

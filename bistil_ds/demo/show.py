@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from bistil_ds.console.grid import Grid
-from bistil_ds.demo.pipeline import MASKED
+from bistil_ds.demo.pipeline import MASKED, TRANSLATIONS
 from bistil_ds.demo.scores import DIFFERENCES, MODELS, SIZES, Range, Scores, held, mean_of
 from bistil_ds.runs.checkpoints import STATE, all_checkpoints
 from bistil_ds.runs.files import read_json
 
-TITLES = {MASKED: "masked tokens"}  # how a task is called, if not by its name
+TITLES = {MASKED: "masked tokens", TRANSLATIONS: "translations found"}  # how a task is called, if not by its name
 
 
 def tables(seeds: Sequence[Scores], sizes: Mapping[str, Mapping[str, float]], target: str) -> list[Grid]:
@@ -73,10 +73,11 @@ def draw(path: Path, seeds: Sequence[Scores], sizes: Mapping[str, Mapping[str, f
     means = mean_of(seeds)
     tasks = list(dict.fromkeys(measure.split()[0] for measure in means))
     averaged = f": mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
-    figure, axes = plt.subplots(1, 2 + len(tasks), figsize=(18, 4.2), layout="constrained")
-    _history(axes[0], validation_history(student), dict.fromkeys(measure.split()[1] for measure in means))
+    figure, axes = plt.subplots(1, 2 + len(tasks), figsize=(5 * (2 + len(tasks)), 4.2), layout="constrained")
+    of = {task: {m.split()[1]: rows for m, rows in means.items() if m.split()[0] == task} for task in tasks}
+    _history(axes[0], validation_history(student), of[MASKED])
     for axis, task in zip(axes[1:], tasks):
-        _score_bars(axis, {m.split()[1]: rows for m, rows in means.items() if m.split()[0] == task})
+        _score_bars(axis, of[task])
         axis.set_title(TITLES.get(task, f"{task}, trained in English") + averaged)
     _relative_bars(axes[-1], sizes)
     figure.savefig(path, dpi=120)

@@ -18,12 +18,14 @@ from bistil_ds.demo.scores import CLAIMS, MODELS, held, mean_of, scores_of, size
 from bistil_ds.demo.show import draw, tables, validation_history
 from bistil_ds.runs.record import RunRecord
 
+TASKS = ("mlm", "embed", "ner")
 SHARES = {"student": 0.8, "teacher": 0.9, "no_phase_1": 0.7, "scratch": 0.6}
 
 
 def evaluation(task: str, more: float = 0.0) -> dict[str, Any]:
     """Return what `evaluate.py` writes for the four models; each scores `more` above its share."""
-    metric = {"mlm": "accuracy"}.get(task, "f1")
+    metric = {"mlm": "accuracy", "embed": "accuracy"}.get(task, "f1")
+    tests = ("en-tr",) if task == "embed" else ("en", "tr")
 
     def estimate(value: float) -> dict[str, Any]:
         return {metric: {"value": value, "low": value - 0.01, "high": value + 0.02}}
@@ -31,22 +33,22 @@ def evaluation(task: str, more: float = 0.0) -> dict[str, Any]:
     def model(share: float) -> dict[str, Any]:
         cell = {"score": estimate(share + more), "difference_to_reference": estimate(share - SHARES["student"])}
         size = {"parameters": 1234567, "bytes": 5_000_000, "examples_per_second": 321.0}
-        return {**size, "languages": dict.fromkeys(("en", "tr"), cell)}
+        return {**size, "languages": dict.fromkeys(tests, cell)}
 
     models = {name: model(share) for name, share in SHARES.items()}
-    return {"task": task, "metric": metric, "test_sets": {"en": {}, "tr": {}}, "models": models}
+    return {"task": task, "metric": metric, "test_sets": {key: {} for key in tests}, "models": models}
 
 
 def seed(more: float = 0.0) -> dict[str, Any]:
-    return scores_of({task: evaluation(task, more) for task in ("mlm", "ner")})
+    return scores_of({task: evaluation(task, more) for task in TASKS})
 
 
-SIZES = sizes_of({task: evaluation(task) for task in ("mlm", "ner")})
+SIZES = sizes_of({task: evaluation(task) for task in TASKS})
 
 
 def test_a_difference_is_the_student_minus_another_with_its_interval_turned_around() -> None:
     scores = seed()
-    assert list(scores) == ["mlm en", "mlm tr", "ner en", "ner tr"]
+    assert list(scores) == ["mlm en", "mlm tr", "embed en-tr", "ner en", "ner tr"]
     assert scores["ner tr"]["teacher"] == pytest.approx({"value": 0.9, "low": 0.89, "high": 0.92})
     assert scores["ner tr"]["student - teacher"] == pytest.approx({"value": -0.1, "low": -0.12, "high": -0.09})
     assert scores["mlm en"]["student - no_phase_1"] == pytest.approx({"value": 0.1, "low": 0.08, "high": 0.11})
@@ -63,21 +65,23 @@ def test_claims_are_counted_in_the_target_language_only() -> None:
     worse = seed()
     worse["ner tr"] = {**worse["ner tr"], "student - no_phase_1": {"value": -0.01, "low": -0.02, "high": 0.0}}
     near, far, phase_1 = (held([seed(), worse], "tr")[claim.text] for claim in CLAIMS)
-    assert near == {"mlm tr": 0, "ner tr": 0}  # 10 points below
-    assert far == {"mlm tr": 2, "ner tr": 2}
-    assert phase_1 == {"mlm tr": 2, "ner tr": 1}
+    assert near == {"mlm tr": 0, "embed en-tr": 0, "ner tr": 0}  # 10 points below
+    assert far == {"mlm tr": 2, "embed en-tr": 2, "ner tr": 2}
+    assert phase_1 == {"mlm tr": 2, "embed en-tr": 2, "ner tr": 1}
 
 
 def test_the_tables_have_every_model_with_sizes_speed_scores_and_claims() -> None:
     text = "\n".join(table.markdown() for table in tables([seed()], SIZES, "tr"))
     assert all(name in text for name in (*MODELS.values(), *(claim.text for claim in CLAIMS)))
-    for piece in ("1,234,567", "5.0", "321", "90.0 [89.0, 92.0]", "+10.0 [+8.0, +11.0]", "masked tokens tr", "ner en"):
+    for piece in ("1,234,567", "5.0", "321", "90.0 [89.0, 92.0]", "+10.0 [+8.0, +11.0]"):
+        assert piece in text
+    for piece in ("masked tokens tr", "translations found en-tr", "ner en"):
         assert piece in text
 
 
 def panels(picture: Path) -> list[np.ndarray]:
-    """Return the picture's four panels, each [height, width, RGBA] between 0 and 1."""
-    return np.array_split(plt.imread(picture), 4, axis=1)
+    """Return the picture's five panels, each [height, width, RGBA] between 0 and 1."""
+    return np.array_split(plt.imread(picture), 5, axis=1)
 
 
 def test_the_picture_shows_the_newest_checkpoint_and_the_scores(tmp_path: Path) -> None:
@@ -101,7 +105,7 @@ def test_the_picture_shows_the_newest_checkpoint_and_the_scores(tmp_path: Path) 
     assert all(map(np.array_equal, drawn(seed()), before))
     (tmp_path / "checkpoint-60" / "trainer_state.json").write_text(other)
     after = drawn(seed())
-    assert [np.array_equal(*pair) for pair in zip(before, after)] == [False, True, True, True]
+    assert [np.array_equal(*pair) for pair in zip(before, after)] == [False, True, True, True, True]
     assert not np.array_equal(drawn(seed(), seed(-0.3))[2], after[2])  # other means, and intervals
 
 
@@ -125,7 +129,7 @@ def test_a_seed_that_is_done_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
         run.append(number)
         if len(run) == 2:
             raise KeyboardInterrupt
-        return {task: evaluation(task) for task in ("mlm", "ner")}
+        return {task: evaluation(task) for task in TASKS}
 
     monkeypatch.setattr(command, "pipeline", pipeline)
     monkeypatch.setattr(command, "sample_material", lambda: Material(tmp_path, {}, "ner", lambda *_: tmp_path, 4, {}))
@@ -139,7 +143,7 @@ def test_a_seed_that_is_done_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     content = json.loads(record.read_text())
     assert [row["seed"] for row in content["rows"]] == [0, 1, 2]
     assert content["mean"]["ner tr"]["student"] == {"value": 0.8, "low": 0.8, "high": 0.8}
-    assert content["held"][CLAIMS[1].text] == {"mlm tr": 3, "ner tr": 3}
+    assert content["held"][CLAIMS[1].text] == {"mlm tr": 3, "embed en-tr": 3, "ner tr": 3}
     assert record.with_suffix(".png").is_file()
     assert content["settings"] == {"task": "ner", "examples": 4, "flags": {}}
 
@@ -204,10 +208,11 @@ def test_the_whole_pipeline_runs_on_small_material(tmp_path: Path, monkeypatch: 
         },
     )
     found = pipeline(tmp_path / "run", material, 1)
-    assert list(found) == ["mlm", "ner"]
+    assert list(found) == ["mlm", "embed", "ner"]
     sizes = {name: size["parameters"] for name, size in sizes_of(found).items()}
     assert sizes["teacher"] > sizes["student"] == sizes["no_phase_1"] == sizes["scratch"]
-    assert set(scores_of(found)) == {f"{task} {language}" for task in found for language in tiny.SYLLABLES}
+    singles = {f"{task} {language}" for task in ("mlm", "ner") for language in tiny.SYLLABLES}
+    assert set(scores_of(found)) == {*singles, "embed " + "-".join(tiny.SYLLABLES)}
     assert [row["step"] for row in validation_history(tmp_path / "run" / "student")] == [0, 2]
     seeds = {
         name: json.loads((tmp_path / "run" / name / "run.json").read_text())["seeds"] for name in ("student", "scratch")
