@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -38,10 +39,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = chosen
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Exempt all that the imports made from garbage collection: each training collects several times."""
+def exempt_from_collections() -> None:
+    """Exempt all objects that there are from garbage collection: each training collects several times."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    exempt_from_collections()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """After a file's last test, exempt what its tests imported, else each later training would walk through it."""
+    done = yield
+    if nextitem is None or nextitem.path != item.path:
+        exempt_from_collections()
+    return done
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,4 +6,9 @@ These files run Triton kernels on the CPU, and Triton reads the variable when it
 
 import os
 
-collect_ignore_glob = [] if os.environ.get("TRITON_INTERPRET") == "1" else ["test_fused.py", "**/test_fused.py"]
+from kernel_cases.patch_once import patch_language_once
+
+is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+collect_ignore_glob = [] if is_interpreted else ["test_fused.py", "**/test_fused.py"]
+if is_interpreted:
+    patch_language_once()

@@ -6,6 +6,7 @@ A part may crash or hang: what it had found stays, and the last lines of its out
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib
 import json
 import os
@@ -70,6 +71,7 @@ def serve(measure: str, setting: Setting, seconds: float, kernels: str) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     faulthandler.enable()
+    gc.freeze()  # exempts what the server imported from the collections that each training asks for
     os.environ["HF_HUB_OFFLINE"] = "1"
     if setting.rehearsal:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -6,8 +6,6 @@ All tests that start processes are in this file, so that they share the server t
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -198,16 +196,10 @@ def test_both_models_train_at_both_stages_with_pytorch_and_with_the_kernels() ->
     assert [(one.stage, other.stage) for one, other in pairs(False, (None,))] == [(None, None)] * 2
 
 
-def test_the_program_runs_without_the_libraries_that_only_some_parts_need() -> None:
-    """Import what the command imports in a process where datasets and deepspeed cannot be imported."""
-    program = (
-        "import sys; sys.modules |= dict.fromkeys(['datasets', 'deepspeed', 'liger_kernel', 'pyarrow']);"
-        "from bistil_ds.benchmarking.gpu import checks, flags, gpu_tests, losses, rates, records, steps;"
-        "from bistil_ds.benchmarking.latency.flags import plan; from bistil_ds.benchmarking.memory.flags import plan;"
-        "from bistil_ds.benchmarking.energy.flags import plan; from bistil_ds.benchmarking.kernels.flags import plan"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_the_program_runs_without_the_libraries_that_only_some_parts_need(tmp_path: Path) -> None:
+    events, ended = run("import_without_some_libraries", tmp_path)
+    assert ended["status"] == "done", ended
+    assert events == [{"finding": {"missing": ["datasets", "deepspeed", "liger_kernel", "pyarrow"]}}]
 
 
 def test_the_entry_is_that_of_the_registry() -> None:

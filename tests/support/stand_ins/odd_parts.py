@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 from bistil_ds.benchmarking.gpu.setting import Emit, Setting, Skip
 
@@ -59,3 +60,15 @@ def hang(setting: Setting, emit: Emit) -> None:
     emit.finding({"process": process.pid})
     print("waiting for the device", flush=True)
     time.sleep(60)
+
+
+def import_without_some_libraries(setting: Setting, emit: Emit) -> None:
+    """Import what the command imports where some libraries cannot be imported; the server has not imported them."""
+    missing = ["datasets", "deepspeed", "liger_kernel", "pyarrow"]
+    assert not set(missing) & set(sys.modules)
+    sys.modules |= dict.fromkeys(missing)
+    for name in ("checks", "flags", "gpu_tests", "losses", "rates", "records", "steps"):
+        import_module(f"bistil_ds.benchmarking.gpu.{name}")
+    for name in ("latency", "memory", "energy", "kernels"):
+        import_module(f"bistil_ds.benchmarking.{name}.flags")
+    emit.finding({"missing": missing})

@@ -16,7 +16,7 @@ from bistil_ds.distributed import agreement
 from bistil_ds.errors import InputError, Notice, OtherRankError
 from bistil_ds.runs import checkpoints
 from bistil_ds.runs.seals import Seals, write_seal
-from bistil_ds.training import resuming
+from bistil_ds.training.saving import resuming
 from bistil_ds.tuning.stage import Stage
 
 __all__ = ["base", "quiet"]
